@@ -1,6 +1,6 @@
 import { encodeArray } from './array.ts'
 import { type Database, type Parameter, plain, type Query, type Row, type Statement } from './database.ts'
-import type { ClientLike, PoolLike } from './drivers.ts'
+import type { PoolClientLike, PoolLike } from './drivers.ts'
 import { breaksConnection, codeOf, connectFault, isAboutNames, statementFault, timeoutFault } from './faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 
@@ -90,7 +90,7 @@ export class NodePostgres implements Database {
     else this.#pool.removeListener('error', this.#onPoolError)
   }
 
-  async #connect(deadline: number): Promise<ClientLike> {
+  async #connect(deadline: number): Promise<PoolClientLike> {
     const left = deadline - performance.now()
     if (left <= 0) throw timeoutFault('before a connection was free', false)
     const connecting = this.#pool.connect()
@@ -113,7 +113,7 @@ export class NodePostgres implements Database {
   }
 
   /** Sends on this connection. Rejects with what node-postgres gave, or with TIMEOUT. */
-  #send(client: ClientLike, statement: Statement, values: unknown[], deadline: number): Promise<Row[]> {
+  #send(client: PoolClientLike, statement: Statement, values: unknown[], deadline: number): Promise<Row[]> {
     const signs = signsOf(client)
     signs.unreplicated = false
     const named = this.#named && statement.name !== undefined
@@ -143,10 +143,10 @@ interface Signs {
   unreplicated: boolean
 }
 
-const signs = new WeakMap<ClientLike, Signs>()
+const signs = new WeakMap<PoolClientLike, Signs>()
 
 /** What a connection has said besides its answers. */
-function signsOf(client: ClientLike): Signs {
+function signsOf(client: PoolClientLike): Signs {
   let known = signs.get(client)
   if (known === undefined) {
     known = { unreplicated: false }

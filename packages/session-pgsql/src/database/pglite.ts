@@ -1,5 +1,5 @@
 import type { Database, Parameter, Query, Row, Statement } from './database.ts'
-import type { PgliteLike, PgliteQueryable } from './drivers.ts'
+import type { PgliteLike, PgliteTransaction } from './drivers.ts'
 import { statementFault, timeoutFault } from './faults.ts'
 
 /** PostgreSQL inside this process. It has one connection; PGlite itself lets its callers take turns. */
@@ -31,7 +31,7 @@ export class Pglite implements Database {
   }
 }
 
-async function run(on: PgliteQueryable, statement: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
+async function run(on: PgliteLike | PgliteTransaction, statement: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
   try {
     const values = parameters.map((parameter) =>
       typeof parameter === 'object' && parameter !== null ? [...parameter.values] : parameter,

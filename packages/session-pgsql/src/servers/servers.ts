@@ -4,7 +4,8 @@ import type { Server } from './server.ts'
 export class Servers {
   readonly all: readonly Server[]
 
-  constructor(all: readonly [Server, ...Server[]]) {
+  /** @param all at least one */
+  constructor(all: readonly Server[]) {
     this.all = all
   }
 

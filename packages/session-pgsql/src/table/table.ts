@@ -113,13 +113,14 @@ export class SessionTable {
 
   /**
    * Reads a session under its row lock and writes what `decide` makes of it, while nobody else can.
-   * For when compare-and-swap has lost too often. `decide` is not called for a session that is not there.
+   * For when compare-and-swap has lost too often. `decide` is not called for a session that is not there;
+   * undefined from it means that this is not the session that was meant.
    *
    * @returns `updated` or `gone`
    */
   async saveLocked(
     id: string,
-    decide: (current: StoredSession) => Promise<Save>,
+    decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer> {
     const { lock, statements } = await this.#open(deadline)
@@ -130,6 +131,7 @@ export class SessionTable {
         const [row] = await query(plain(lock), [id])
         if (row === undefined) return GONE
         const order = await decide(storedOf(row, performance.now()))
+        if (order === undefined) return GONE
         const rows = await query(statements.save, this.#saveParameters([order], [deadline]))
         return answersOf(rows, [order.change.text], GONE)[0] as Answer
       }, deadline)
@@ -153,14 +155,21 @@ export class SessionTable {
     return inspect((statement, parameters) => this.#database.query(statement, parameters, deadline), this.#options.table)
   }
 
+  /** The database's clock, asked for; in seconds since 1970. */
+  async readClock(deadline: number): Promise<number> {
+    const [row] = await this.#database.query(plain(`SELECT ${CLOCK}`), [], deadline)
+    return Number(row?.[0])
+  }
+
+  /** What the server was at the last look. */
+  get role(): 'primary' | 'standby' | 'unknown' {
+    if (this.#opened === undefined) return 'unknown'
+    return this.#opened.standby ? 'standby' : 'primary'
+  }
+
   /** Forgets what was found at the opening. */
   forget(): void {
     this.#opened = undefined
-  }
-
-  /** The database's clock as far as is known, in seconds since 1970. */
-  get clock(): number {
-    return this.#clockOffset + performance.now() / 1000
   }
 
   async #open(deadline: number): Promise<Opened> {
@@ -182,6 +191,7 @@ export class SessionTable {
     this.#opened = {
       shape,
       user: inspection.user,
+      standby: inspection.standby,
       statements: statements(shape, this.#options.keepExpired),
       lock: lockText(shape),
     }
@@ -280,6 +290,7 @@ export class SessionTable {
 interface Opened {
   readonly shape: Shape
   readonly user: string
+  readonly standby: boolean
   readonly statements: Statements
   /** Reads one session and keeps its row locked until the transaction ends. */
   readonly lock: string
