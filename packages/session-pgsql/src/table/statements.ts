@@ -15,7 +15,7 @@ import { type SeedColumn, type Shape, sqlName } from './definition.ts'
  *   record, from `touch` and `destroy`. What is there but was not
  *   found is locked by somebody: `busy`. What has no answer is not there.
  *
- * Every branch names the ids (`= ANY($1)`): a plan made while the table was empty would scan it for good.
+ * Every branch names the ids (`= ANY(...)`): a plan made while the table was empty would scan it for good.
  */
 export interface Statements {
   /** What has not expired. $1 ids. One row more, `clock`, comes even if nothing is found. */
@@ -29,6 +29,12 @@ export interface Statements {
   /** Deletes. */
   readonly destroy: Statement
 }
+
+/**
+ * The ids of a batch. Behind a SELECT the planner cannot see how many they are: seeing it, it would plan
+ * anew for every small batch, which takes longer than the statement itself.
+ */
+const IDS = 'ANY((SELECT $1::text[])::text[])'
 
 /** The database's clock in seconds. Never `now()`: it stands still while a statement waits. */
 export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
@@ -101,7 +107,7 @@ function fragments(shape: Shape) {
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
     found: (columns: string, strength: 'UPDATE' | 'NO KEY UPDATE') => `found AS MATERIALIZED (
-      SELECT ${columns} FROM ${table} t WHERE t.sess_id = ANY($1) ORDER BY t.sess_id FOR ${strength} SKIP LOCKED
+      SELECT ${columns} FROM ${table} t WHERE t.sess_id = ${IDS} ORDER BY t.sess_id FOR ${strength} SKIP LOCKED
     )`,
     foundColumns: `t.sess_id, t.sess_name, t.sess_data, t.sess_created, t.sess_modified, t.sess_expire,
         t.sess_addr_created, t.sess_addr_modified, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice,
@@ -138,7 +144,7 @@ function readText(sql: Fragments): string {
     WITH ${sql.clock}
     SELECT NULL::bigint, 'read', t.sess_data, c.now, ${sql.record('t')}
     FROM ${sql.table} t CROSS JOIN clock c
-    WHERE t.sess_id = ANY($1::text[]) AND ${sql.alive('t')}
+    WHERE t.sess_id = ${IDS} AND ${sql.alive('t')}
     UNION ALL
     SELECT NULL, 'clock', pg_is_in_recovery()::text, c.now${', NULL'.repeat(RECORD_LENGTH)} FROM clock c`
 }
@@ -181,7 +187,7 @@ function saveText(sql: Fragments): string {
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},
         sess_name = coalesce(t.sess_name, j.name),${sql.setMarks}
       FROM judged j
-      WHERE t.sess_id = ANY($1) AND t.sess_id = j.sess_id AND j.outcome = 'updated'
+      WHERE t.sess_id = ${IDS} AND t.sess_id = j.sess_id AND j.outcome = 'updated'
       RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
     )
     SELECT * FROM updated
@@ -245,7 +251,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_err_message = ${start('sess_id', "j.marks->>'message'", "coalesce(j.marks->>'message', t.sess_err_message)")},
         sess_custom = ${start('sess_id', "j.marks->>'custom'", "CASE WHEN j.marks ? 'custom' THEN j.marks->>'custom' ELSE t.sess_custom END")}
       FROM judged j
-      WHERE t.sess_id = ANY($1) AND t.sess_id = j.sess_id AND j.outcome IN ('updated', 'created')
+      WHERE t.sess_id = ${IDS} AND t.sess_id = j.sess_id AND j.outcome IN ('updated', 'created')
       RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
     ),
     inserted (${RECORD_NAMES}) AS (
@@ -306,7 +312,7 @@ function touchText(sql: Fragments): string {
         sess_expire = j.expiry${setSweep},
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
       FROM judged j
-      WHERE t.sess_id = ANY($1) AND t.sess_id = j.sess_id AND j.outcome = 'touched'
+      WHERE t.sess_id = ${IDS} AND t.sess_id = j.sess_id AND j.outcome = 'touched'
       RETURNING j.n, 'touched', t.sess_expire::text, j.now
     )
     SELECT * FROM updated
@@ -328,7 +334,7 @@ function destroyText(sql: Fragments): string {
     ),
     deleted AS (
       DELETE FROM ${sql.table} t USING judged j
-      WHERE t.sess_id = ANY($1) AND t.sess_id = j.sess_id AND j.outcome <> 'late'
+      WHERE t.sess_id = ${IDS} AND t.sess_id = j.sess_id AND j.outcome <> 'late'
     )
     SELECT j.n, j.outcome, NULL::text, j.now FROM judged j
     UNION ALL
