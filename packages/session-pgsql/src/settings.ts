@@ -1,7 +1,7 @@
 import { nearest } from './nearest.ts'
 import type { Conninfo } from './servers/conninfo.ts'
 import { problem, typeName } from './settings/checks.ts'
-import { type DatabaseEntry, databaseEntries } from './settings/database-entries.ts'
+import { type DatabaseEntry, databaseEntries, environmentEntries } from './settings/database-entries.ts'
 import type {
   CodecName,
   ConflictFunction,
@@ -126,8 +126,7 @@ function resolveDb(
     if (text) return databaseEntries(`environment variable ${variable}`, text, environment)
   }
   if (WHICH_DATABASE.some((variable) => environment[variable])) {
-    // An empty conninfo: everything comes from the variables.
-    return databaseEntries('environment variables PG…', 'host=', environment)
+    return environmentEntries(environment)
   }
   return databaseEntries('default of db', SEED_DB, environment)
 }

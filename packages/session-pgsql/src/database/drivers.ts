@@ -24,7 +24,8 @@ export interface PoolClientLike {
   release(destroy?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
-  removeListener(event: string, listener: (...parameters: never[]) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
 }
 
 /** `pg.Pool`. */
@@ -34,7 +35,7 @@ export interface PoolLike {
   query(query: PoolQuery): Promise<PoolResult>
   end(): Promise<void>
   on(event: 'error', listener: (error: Error) => void): unknown
-  removeListener(event: string, listener: (...parameters: never[]) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
 }
 
 /**
@@ -50,7 +51,10 @@ export interface PoolConfigLike {
   readonly ssl?: unknown
   /** Connections at most; without it our `poolSize` is the limit. */
   readonly max?: number | undefined
-  readonly [option: string]: unknown
+  /** Not one of node-postgres': what placement and status call this server. */
+  readonly name?: string | undefined
+  /** So that a single connection, `pg.Client`, does not pass for options. */
+  readonly connect?: undefined
 }
 
 /** What is handed to `new pg.Pool` for an entry that was given as a conninfo string or URL. */

@@ -19,7 +19,14 @@ export type DatabaseEntry =
 /** What `db` may be: a string (several entries separated by `;`), one of the others, or an array of them. */
 export type DatabaseOption = OneDatabase | readonly OneDatabase[]
 
-export type OneDatabase = string | URL | PoolConfigLike | PoolLike | PgliteLike
+export type OneDatabase =
+  | string
+  | URL
+  | PoolConfigLike
+  // Options of node-postgres that no name is made of, in an object that is written out.
+  | (PoolConfigLike & Record<string, unknown>)
+  | PoolLike
+  | PgliteLike
 
 type Environment = Record<string, string | undefined>
 
@@ -47,7 +54,17 @@ export function databaseEntries(
     }
     names.add(name)
   }
-  return Object.freeze(named)
+  return Object.freeze(named.map((entry) => Object.freeze(entry)))
+}
+
+/** The server that libpq's variables (PGHOST, …) name, everything else by its defaults. */
+export function environmentEntries(environment: Environment): readonly DatabaseEntry[] {
+  return Object.freeze([conninfoEntry('', environment, false)])
+}
+
+function conninfoEntry(text: string, environment: Environment, afterPassword: boolean): DatabaseEntry {
+  const conninfo = parseConninfo(text, environment, afterPassword)
+  return Object.freeze({ kind: 'conninfo', name: conninfo.name, conninfo })
 }
 
 function textEntries(where: string, text: string, environment: Environment): DatabaseEntry[] {
@@ -73,8 +90,7 @@ function textEntry(
   if (scheme !== null && !/^postgres(?:ql)?:\/\//.test(text)) {
     throw problem(`${where}: expected ${EXPECTED}; got a text that begins like a URL of another kind`)
   }
-  const conninfo = parseConninfo(text, environment, afterPassword)
-  return Object.freeze({ kind: 'conninfo', name: conninfo.name, conninfo })
+  return conninfoEntry(text, environment, afterPassword)
 }
 
 function objectEntry(where: string, value: unknown, environment: Environment): DatabaseEntry {
@@ -83,7 +99,7 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
     const instance = value as unknown as PgliteLike
     const folder = instance.dataDir
     const inMemory = folder === undefined || folder === '' || folder.startsWith('memory:')
-    return frozen('pglite', inMemory ? 'pglite:' : `pglite:${folder}`, { instance })
+    return entryWith('pglite', inMemory ? 'pglite:' : `pglite:${folder}`, { instance })
   }
   if (isObjectWith(value, ['connect', 'query'])) {
     if (!('totalCount' in value)) {
@@ -92,14 +108,14 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
       )
     }
     const pool = value as unknown as PoolLike & { readonly options?: PoolConfigLike }
-    return frozen('pool', configName(pool.options ?? {}, environment), { pool })
+    return entryWith('pool', configName(pool.options ?? {}, environment), { pool })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && isPlain(value)) {
-    const config = value as PoolConfigLike
+    const config: PoolConfigLike = value
     if (config.connectionString !== undefined && typeof config.connectionString !== 'string') {
       throw problem(`${where}: connectionString: expected a string, got ${typeName(config.connectionString)}`)
     }
-    return frozen('poolConfig', configName(config, environment), { config })
+    return entryWith('poolConfig', configName(config, environment), { config })
   }
   throw problem(`${where}: expected ${EXPECTED}; got ${typeName(value)}`)
 }
@@ -110,12 +126,12 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-function frozen<K extends DatabaseEntry['kind'], S extends object>(
+function entryWith<K extends DatabaseEntry['kind'], S extends object>(
   kind: K,
   name: string,
   secrets: S,
 ): { readonly kind: K; readonly name: string } & S {
-  return Object.freeze(hidden({ kind, name }, secrets))
+  return hidden({ kind, name }, secrets)
 }
 
 /** The name of a server that node-postgres' options lead to: node-postgres' own order of sources, without the password. */
@@ -148,6 +164,8 @@ function numberMemories(entries: DatabaseEntry[]): DatabaseEntry[] {
     count++
     if (count === 1) return entry
     const name = `pglite:#${count}`
-    return entry.kind === 'pglite' ? frozen('pglite', name, { instance: entry.instance }) : { ...entry, name }
+    return entry.kind === 'pglite'
+      ? entryWith('pglite', name, { instance: entry.instance })
+      : { ...entry, name }
   })
 }

@@ -65,8 +65,7 @@ function idPatternText(text: string): unknown {
 }
 
 function sessionName(where: string, value: unknown): string {
-  if (typeof value === 'string' && /^[^\s\p{Cc};=,]{1,256}$/u.test(value) && value.isWellFormed())
-    return value
+  if (typeof value === 'string' && /^[^\s\p{Cc}\p{Cs};=,]{1,256}$/u.test(value)) return value
   throw refuse(
     where,
     'a name for the session, 1 to 256 characters without blanks, comma, semicolon or "="',

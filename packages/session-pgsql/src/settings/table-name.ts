@@ -31,7 +31,7 @@ export function tableName(where: string, value: unknown): TableName {
 function identifier(where: string, part: string, whole: string): string {
   const name = part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part
   const bytes = Buffer.byteLength(name)
-  if (bytes === 0 || bytes > LONGEST_IDENTIFIER || name.includes('\0') || !name.isWellFormed()) {
+  if (bytes === 0 || bytes > LONGEST_IDENTIFIER || name.includes('\0') || /\p{Cs}/u.test(name)) {
     throw refuse(where, EXPECTED, whole)
   }
   return name
