@@ -1,0 +1,41 @@
+import type { TestProject } from 'vitest/node'
+import { type PostgresServer, startPostgres } from './postgres.ts'
+import { type SharedServer, wantedServers } from './shared-servers.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    sharedServers: SharedServer[]
+  }
+}
+
+/**
+ * Starts the PostgreSQL servers that all test files share. They are never killed or paused: tests that do
+ * that start servers of their own. So these need no fsync.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const servers = new Map<string, PostgresServer>()
+  const settings = { fsync: 'off', max_connections: '300' }
+  const wanted = wantedServers()
+  await Promise.all(
+    wanted.map(async (name) => {
+      if (name === '18' || name === '15') servers.set(name, await startPostgres({ version: name, settings }))
+    }),
+  )
+  project.provide(
+    'sharedServers',
+    wanted.map((name): SharedServer => {
+      if (name === 'pglite') return { name: 'PGlite', kind: 'pglite' }
+      if (name === 'external') {
+        return {
+          name: 'PostgreSQL, external',
+          kind: 'postgres',
+          url: process.env['SESSION_PGSQL_TEST_URL'] ?? '',
+        }
+      }
+      return { name: `PostgreSQL ${name}`, kind: 'postgres', url: servers.get(name)?.url() ?? '' }
+    }),
+  )
+  return async () => {
+    await Promise.all([...servers.values()].map((server) => server.remove()))
+  }
+}

@@ -1,0 +1,305 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes, randomInt } from 'node:crypto'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { appendFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import pg from 'pg'
+import {
+  identity,
+  installPostgres,
+  makeDataDir,
+  makeServerFolder,
+  type PostgresVersion,
+  plainEnvironment,
+} from './postgres-files.ts'
+import { childrenOf, isRunning, signal } from './process-tree.ts'
+import { sleep, until } from './wait.ts'
+import { startWatchdog, type Watchdog } from './watchdog.ts'
+
+export interface PostgresOptions {
+  version: PostgresVersion
+  /** Lines of postgresql.conf. `{ fsync: 'off' }` makes a server faster that nobody is going to kill. */
+  settings?: Record<string, string>
+  /** Encoding of the databases; default UTF8. */
+  encoding?: string
+  /** Locale of the databases; default C. */
+  locale?: string
+  /** The server's time zone; default UTC. */
+  timezone?: string
+  /** Default: a free one. */
+  port?: number
+}
+
+export type StopMode = 'smart' | 'fast' | 'immediate'
+
+const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const
+
+/** Makes and starts a PostgreSQL server of its own: trust authentication, user `postgres`, 127.0.0.1. */
+export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
+  const folder = await makeServerFolder(options.version)
+  const watchdog = startWatchdog(folder)
+  const { encoding = 'UTF8', locale = 'C', timezone = 'UTC', settings = {} } = options
+  try {
+    await makeDataDir(options.version, join(folder, 'data'), { encoding, locale })
+    const lines = {
+      listen_addresses: '127.0.0.1',
+      unix_socket_directories: folder,
+      // In the data folder, so that a server killed with -9 and never started again leaves nothing behind.
+      dynamic_shared_memory_type: 'mmap',
+      lc_messages: 'C',
+      timezone,
+      ...settings,
+    }
+    await appendFile(
+      join(folder, 'data/postgresql.conf'),
+      Object.entries(lines)
+        .map(([key, value]) => `${key} = '${value.replaceAll("'", "''")}'\n`)
+        .join(''),
+    )
+  } catch (error) {
+    watchdog.dismiss()
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+  const bin = join(await installPostgres(options.version), 'bin')
+  const server = new PostgresServer(options.version, folder, bin, watchdog)
+  try {
+    await server.start(options.port)
+  } catch (error) {
+    await server.remove()
+    throw error
+  }
+  return server
+}
+
+/**
+ * A running server. Whatever becomes of this process, the server is stopped and its folder removed: see
+ * watchdog.ts. `remove()` does it at once, `keep()` spares the folder.
+ */
+export class PostgresServer {
+  readonly host = '127.0.0.1'
+  readonly version: PostgresVersion
+  /** Holds the data folder, the log, and the socket. */
+  readonly folder: string
+  readonly dataDir: string
+  readonly #bin: string
+  readonly #watchdog: Watchdog
+  #port: number | undefined
+  #child: ChildProcess | undefined
+  #paused: number[] = []
+  #kept = false
+
+  constructor(version: PostgresVersion, folder: string, bin: string, watchdog: Watchdog) {
+    this.version = version
+    this.folder = folder
+    this.dataDir = join(folder, 'data')
+    this.#bin = bin
+    this.#watchdog = watchdog
+  }
+
+  /** The port stays the same as long as the server lives. */
+  get port(): number {
+    if (this.#port === undefined) throw new Error('The server was never started')
+    return this.#port
+  }
+
+  /** The postmaster's process id. */
+  get pid(): number {
+    const pid = this.#child?.pid
+    if (pid === undefined || !this.running) throw new Error('The server is not running')
+    return pid
+  }
+
+  get running(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  conninfo(database = 'postgres'): string {
+    return `host=${this.host} port=${this.port} dbname=${database} user=postgres`
+  }
+
+  url(database = 'postgres'): string {
+    return `postgresql://postgres@${this.host}:${this.port}/${encodeURIComponent(database)}`
+  }
+
+  log(): string {
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8') : ''
+  }
+
+  get #logFile(): string {
+    return join(this.folder, 'log')
+  }
+
+  /** Starts a server that is stopped or was killed, at the port that it had, and waits until it takes connections. */
+  async start(wanted: number | undefined = this.#port): Promise<void> {
+    if (this.running) throw new Error('The server is running already')
+    for (let attempt = 1; ; attempt++) {
+      const port = wanted ?? (await freePort())
+      if (await this.#launch(port)) {
+        this.#port = port
+        return
+      }
+      // Somebody else may have taken the port, or connections of the last life may still hold it.
+      const taken = this.log().split('starting PostgreSQL').at(-1)?.includes('could not bind')
+      if (!taken || attempt === 10)
+        throw new Error(`PostgreSQL ${this.version} does not start:\n${this.log()}`)
+      await sleep(wanted === undefined ? 0 : 200)
+    }
+  }
+
+  async #launch(port: number): Promise<boolean> {
+    const log = openSync(this.#logFile, 'a')
+    const child = spawn(join(this.#bin, 'postgres'), ['-D', this.dataDir, '-p', String(port)], {
+      ...identity,
+      cwd: this.folder,
+      env: plainEnvironment(),
+      stdio: ['ignore', log, log],
+      // A group of its own: Ctrl-C ends the tests first, and the tests end the server.
+      detached: true,
+    })
+    closeSync(log)
+    child.unref()
+    this.#child = child
+    await new Promise((resolve, reject) => {
+      child.on('spawn', resolve)
+      child.on('error', reject)
+    })
+    await until(() => !this.running || this.#isReady(), 'PostgreSQL to start', 60_000)
+    return this.running
+  }
+
+  /** The postmaster says so itself, in the last line of its pid file. */
+  #isReady(): boolean {
+    try {
+      const lines = readFileSync(join(this.dataDir, 'postmaster.pid'), 'utf8').split('\n')
+      return lines[0] === String(this.#child?.pid) && lines[7]?.trim() === 'ready'
+    } catch {
+      return false
+    }
+  }
+
+  /** Stops the server and keeps its data. `smart` waits for its clients to leave, `immediate` is like a crash. */
+  async stop(mode: StopMode = 'fast'): Promise<void> {
+    if (!this.running) return
+    this.resume()
+    signal(this.pid, STOP_SIGNALS[mode])
+    await until(() => !this.running, `PostgreSQL to stop (${mode})`, 30_000)
+  }
+
+  async restart(mode: StopMode = 'fast'): Promise<void> {
+    await this.stop(mode)
+    await this.start()
+  }
+
+  /** kill -9 to the postmaster and all its children, as when the power fails. Its data stays; `start()` recovers. */
+  async kill9(): Promise<void> {
+    const postmaster = this.pid
+    // Stopped first: a postmaster that runs would answer the death of a child by starting others.
+    signal(postmaster, 'SIGSTOP')
+    const family = [...childrenOf(postmaster), postmaster]
+    for (const pid of family) signal(pid, 'SIGKILL')
+    this.#paused = []
+    await until(() => !this.running && !family.some(isRunning), 'PostgreSQL to die', 10_000)
+  }
+
+  /** Makes the server hang: SIGSTOP to the postmaster and all its children. Connections stay open. */
+  pause(): void {
+    const postmaster = this.pid
+    signal(postmaster, 'SIGSTOP')
+    this.#paused = [postmaster, ...childrenOf(postmaster)]
+    for (const pid of this.#paused) signal(pid, 'SIGSTOP')
+  }
+
+  resume(): void {
+    for (const pid of this.#paused) signal(pid, 'SIGCONT')
+    this.#paused = []
+  }
+
+  /** Runs one statement on a connection of its own. */
+  async query<R extends pg.QueryResultRow = Record<string, unknown>>(
+    sql: string,
+    parameters: unknown[] = [],
+    database = 'postgres',
+  ): Promise<R[]> {
+    return queryOnce<R>(this.conninfo(database), sql, parameters)
+  }
+
+  /** Creates a database and returns its conninfo. */
+  async createDatabase(
+    name = `test_${randomBytes(5).toString('hex')}`,
+    options: { encoding?: string; locale?: string } = {},
+  ): Promise<string> {
+    const { encoding, locale } = options
+    const quoted = `"${name.replaceAll('"', '""')}"`
+    await this.query(
+      `CREATE DATABASE ${quoted} TEMPLATE template0${encoding ? ` ENCODING '${encoding}'` : ''}${locale ? ` LOCALE '${locale}'` : ''}`,
+    )
+    return this.conninfo(name)
+  }
+
+  /** Keeps the folder for a post-mortem; the server is stopped all the same. */
+  keep(): void {
+    this.#kept = true
+    this.#watchdog.keep()
+    console.error(`PostgreSQL ${this.version}: data and log are kept in ${this.folder}`)
+  }
+
+  /** Stops the server for good and removes its folder. */
+  async remove(): Promise<void> {
+    try {
+      await this.stop('immediate')
+    } catch {
+      await this.kill9()
+    }
+    if (!this.#kept) await rm(this.folder, { recursive: true, force: true })
+    this.#watchdog.dismiss()
+  }
+}
+
+/** Connects, runs one statement, disconnects. `conninfo` is as `PostgresServer.conninfo` writes it, or a URL. */
+export async function queryOnce<R extends pg.QueryResultRow = Record<string, unknown>>(
+  conninfo: string,
+  sql: string,
+  parameters: unknown[] = [],
+): Promise<R[]> {
+  const client = new pg.Client(clientConfig(conninfo))
+  // A server that is killed while the connection closes is not this function's business.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return (await client.query<R>(sql, parameters)).rows
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+function clientConfig(conninfo: string): pg.ClientConfig {
+  if (/^postgres(ql)?:/.test(conninfo)) return { connectionString: conninfo }
+  const words = new Map(conninfo.split(' ').map((word) => word.split('=', 2) as [string, string]))
+  return {
+    host: words.get('host') ?? '127.0.0.1',
+    port: Number(words.get('port') ?? 5432),
+    database: words.get('dbname') ?? 'postgres',
+    user: words.get('user') ?? 'postgres',
+  }
+}
+
+/**
+ * A free port below the range from which systems draw the ports of outgoing connections. Inside it, a client
+ * that tries again while the server is down may be given the server's port, and then it connects to itself.
+ */
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = randomInt(20_000, 32_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
+  throw new Error('No free port between 20000 and 32000')
+}

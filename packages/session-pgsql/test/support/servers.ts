@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto'
+import type { PGlite } from '@electric-sql/pglite'
+import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { startPglite } from './pglite.ts'
+import { type PostgresOptions, type PostgresServer, queryOnce, startPostgres } from './postgres.ts'
+
+/** A server for a contract suite. */
+export interface TestServer {
+  /** For people: `PostgreSQL 18`, `PGlite`. */
+  readonly name: string
+  readonly kind: 'postgres' | 'pglite'
+  /** A new, empty database. Whatever is not dropped by the test is dropped at the end of its file. */
+  freshDatabase(options?: { encoding?: string; locale?: string }): Promise<FreshDatabase>
+}
+
+export interface FreshDatabase {
+  /** What a user gives as `db`: a URL, or a PGlite instance. */
+  readonly db: string | PGlite
+  /** Looks behind the library's back; values come as node-postgres or PGlite give them. */
+  query<R extends object = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<R[]>
+  /** Ends connections that are still open, too. */
+  drop(): Promise<void>
+}
+
+/** Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment. */
+export function describeOnEveryServer(name: string, suite: (server: TestServer) => void): void {
+  for (const shared of inject('sharedServers')) {
+    describe(`${name} (${shared.name})`, () => {
+      const databases = new Set<FreshDatabase>()
+      // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close
+      // what uses the databases.
+      afterAll(async () => {
+        for (const database of databases) await database.drop()
+      })
+      suite({
+        name: shared.name,
+        kind: shared.kind,
+        async freshDatabase(options = {}) {
+          const database =
+            shared.kind === 'pglite' ? await freshPglite() : await freshPostgres(shared.url, options)
+          databases.add(database)
+          return {
+            ...database,
+            async drop() {
+              if (databases.delete(database)) await database.drop()
+            },
+          }
+        },
+      })
+    })
+  }
+}
+
+async function freshPostgres(
+  server: string,
+  options: { encoding?: string; locale?: string },
+): Promise<FreshDatabase> {
+  const name = `test_${randomBytes(6).toString('hex')}`
+  const { encoding = 'UTF8', locale } = options
+  await queryOnce(
+    server,
+    `CREATE DATABASE ${name} TEMPLATE template0 ENCODING '${encoding}'${locale === undefined ? '' : ` LOCALE '${locale}'`}`,
+  )
+  const url = new URL(server)
+  url.pathname = `/${name}`
+  return {
+    db: url.href,
+    query: (sql, parameters) => queryOnce(url.href, sql, parameters) as Promise<never>,
+    drop: async () => {
+      await queryOnce(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+    },
+  }
+}
+
+async function freshPglite(): Promise<FreshDatabase> {
+  const db = await startPglite()
+  return {
+    db,
+    query: async (sql, parameters) => (await db.query(sql, parameters)).rows as never,
+    drop: async () => {
+      if (!db.closed) await db.close()
+    },
+  }
+}
+
+/**
+ * A server for the tests of one `describe` alone, to be killed and paused at will. Started before them; removed
+ * after them, but kept for a look if one has failed.
+ */
+export function usePostgres(options: PostgresOptions): () => PostgresServer {
+  let server: PostgresServer | undefined
+  beforeAll(async () => {
+    server = await startPostgres(options)
+  }, 60_000)
+  afterAll(async (_context, suite) => {
+    if (hasFailed(suite)) server?.keep()
+    await server?.remove()
+  }, 60_000)
+  return () => {
+    if (server === undefined) throw new Error('usePostgres: the server runs in tests and hooks only')
+    return server
+  }
+}
+
+interface Task {
+  result?: { state?: string } | undefined
+  tasks?: readonly Task[]
+}
+
+function hasFailed(task: Task): boolean {
+  return task.result?.state === 'fail' || (task.tasks ?? []).some(hasFailed)
+}
