@@ -28,7 +28,7 @@ export class Collector {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#running = true
-      this.#collect().finally(() => {
+      void this.#collect().finally(() => {
         this.#running = false
         if (this.#again) {
           this.#again = false

@@ -11,7 +11,14 @@ export type {
 } from './operations.ts'
 export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
-export type { ListColumn, ListedSession, ListOptions, SessionFilter, SessionOrder, SessionPage } from './session/filter.ts'
+export type {
+  ListColumn,
+  ListedSession,
+  ListOptions,
+  SessionFilter,
+  SessionOrder,
+  SessionPage,
+} from './session/filter.ts'
 export type { SessionInfo, SessionRecord } from './session/record.ts'
 export type {
   CodecName,

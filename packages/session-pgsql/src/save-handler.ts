@@ -89,7 +89,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#settings = settings
     this.#codec = codecNamed<Data>(settings.codec)
     this.#servers = new Servers(settings.db.map((entry) => new Server(entry, settings)))
-    this.#collector = new Collector(settings.gcInterval, () => this.gc().catch((error) => this.#report(error)))
+    this.#collector = new Collector(settings.gcInterval, () =>
+      this.gc().catch((error) => this.#report(error)),
+    )
   }
 
   /**
@@ -243,7 +245,11 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   async findByField(value: string): Promise<SessionRecord<Data>[]> {
     checkText('custom field', value)
     const pages = await this.#everywhere((server) =>
-      listSessions(server.table, { field: value, order: '-modified', limit: 10_000, text: true }, this.#deadline()),
+      listSessions(
+        server.table,
+        { field: value, order: '-modified', limit: 10_000, text: true },
+        this.#deadline(),
+      ),
     )
     return pages.flatMap(({ sessions }) => sessions.map((stored) => new SessionRecord(stored, this.#codec)))
   }
@@ -379,7 +385,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       return this.#result('gone', undefined)
     }
     const { expires = null, clock = base.clock } = answer
-    return this.#result('updated', { ...base, ...applied(base, marks), expires, clock, readAt: performance.now() })
+    return this.#result('updated', {
+      ...base,
+      ...applied(base, marks),
+      expires,
+      clock,
+      readAt: performance.now(),
+    })
   }
 
   #touch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
@@ -415,7 +427,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   /** Lets nobody in when closed, or when so many wait that more would only use up the memory. */
   #begin(weight: number): void {
     this.#checkOpen()
-    if (this.#pending >= MAX_PENDING || (this.#pendingWeight > 0 && this.#pendingWeight + weight > MAX_PENDING_WEIGHT)) {
+    if (
+      this.#pending >= MAX_PENDING ||
+      (this.#pendingWeight > 0 && this.#pendingWeight + weight > MAX_PENDING_WEIGHT)
+    ) {
       throw new SessionPgsqlError(
         'OVERLOADED',
         `${this.#pending} operations are waiting for the database already. It is slower than what is asked of it; try again later.`,
@@ -450,7 +465,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #isId(id: unknown): id is string {
     if (typeof id !== 'string') {
-      throw new SessionPgsqlError('INVALID_ID', `Expected the id of a session to be a string; received ${typeof id}.`)
+      throw new SessionPgsqlError(
+        'INVALID_ID',
+        `Expected the id of a session to be a string; received ${typeof id}.`,
+      )
     }
     return this.#settings.idPattern.test(id)
   }
@@ -480,7 +498,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
     return (data) => {
-      const seconds = typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
+      const seconds =
+        typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
       checkLifetime(seconds)
       return seconds
     }
@@ -502,7 +521,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       this.emit('error', error)
     } else if (!this.#errorLogged) {
       this.#errorLogged = true
-      this.#settings.logger.error('an error in the background; listen to the event "error" for the next ones', error)
+      this.#settings.logger.error(
+        'an error in the background; listen to the event "error" for the next ones',
+        error,
+      )
     }
   }
 }

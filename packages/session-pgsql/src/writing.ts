@@ -58,7 +58,10 @@ async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<D
     if (answer.outcome !== 'conflict') return done(answer, false)
     return swap(table, writing, answer.stored as StoredSession, true)
   }
-  const moved = predecessor !== undefined && predecessor.generation === base.generation && predecessor.created === base.created
+  const moved =
+    predecessor !== undefined &&
+    predecessor.generation === base.generation &&
+    predecessor.created === base.created
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
@@ -136,7 +139,11 @@ async function lookUp<Data>(
  * Sends a compare-and-swap; when the connection is lost in between, once more: what it finds tells what
  * became of the first. Its base: nothing was done. What was sent: done. Anything else, and it cannot be told.
  */
-async function certain(text: string, send: () => Promise<Answer>, success: 'created' | 'updated'): Promise<Answer> {
+async function certain(
+  text: string,
+  send: () => Promise<Answer>,
+  success: 'created' | 'updated',
+): Promise<Answer> {
   try {
     return await send()
   } catch (error) {
@@ -155,7 +162,8 @@ async function resolve<Data>(
   theirs: StoredSession,
 ): Promise<{ text: string; merged: boolean }> {
   const { base, conflict, decode, encode, text, tied } = writing
-  if (typeof base === 'object' && base !== null && theirs.digest === base.digest) return { text, merged: false }
+  if (typeof base === 'object' && base !== null && theirs.digest === base.digest)
+    return { text, merged: false }
   writing.onConflict()
   if (conflict === 'overwrite') return { text, merged: false }
   if (conflict === 'error') {
@@ -178,7 +186,13 @@ async function resolve<Data>(
 function within<T>(deadline: number, work: T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
-      () => reject(new SessionPgsqlError('TIMEOUT', 'The function in `conflict` gave no result within operationTimeout.')),
+      () =>
+        reject(
+          new SessionPgsqlError(
+            'TIMEOUT',
+            'The function in `conflict` gave no result within operationTimeout.',
+          ),
+        ),
       Math.max(1, deadline - performance.now()),
     )
     Promise.resolve(work)
@@ -193,7 +207,9 @@ function done({ outcome, stored }: Answer, merged: boolean): Written {
 }
 
 function sameLife(one: StoredSession, other: StoredSession): boolean {
-  return one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
+  return (
+    one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
+  )
 }
 
 /** The connection was lost after sending, with time left to find out. A timeout leaves none. */

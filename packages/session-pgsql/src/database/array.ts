@@ -10,11 +10,17 @@ export function encodeArray(column: Column): Buffer {
     case 'text':
       return encodeText(column.values)
     case 'bigint':
-      return encodeFixed(20, 8, column.values, (buffer, value, offset) => buffer.writeBigInt64BE(BigInt(value), offset))
+      return encodeFixed(20, 8, column.values, (buffer, value, offset) =>
+        buffer.writeBigInt64BE(BigInt(value), offset),
+      )
     case 'float8':
-      return encodeFixed(701, 8, column.values, (buffer, value, offset) => buffer.writeDoubleBE(value, offset))
+      return encodeFixed(701, 8, column.values, (buffer, value, offset) =>
+        buffer.writeDoubleBE(value, offset),
+      )
     case 'boolean':
-      return encodeFixed(16, 1, column.values, (buffer, value, offset) => buffer.writeUInt8(value ? 1 : 0, offset))
+      return encodeFixed(16, 1, column.values, (buffer, value, offset) =>
+        buffer.writeUInt8(value ? 1 : 0, offset),
+      )
   }
 }
 

@@ -70,24 +70,36 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
   }
   const sqlState = sqlStateOf(cause)
   if (sqlState === undefined || meansServerDown(sqlState)) {
-    return new SessionPgsqlError('SERVER_DOWN', `The connection to the database was lost: ${messageOf(cause)}.`, {
-      cause,
-      sqlState,
-      outcomeUnknown: mayBeDone,
-    })
+    return new SessionPgsqlError(
+      'SERVER_DOWN',
+      `The connection to the database was lost: ${messageOf(cause)}.`,
+      {
+        cause,
+        sqlState,
+        outcomeUnknown: mayBeDone,
+      },
+    )
   }
   if (sqlState === '57014' || sqlState === '55P03') {
     // statement_timeout, lock_timeout or an operator's cancel: ended in order, and nothing was done.
-    return new SessionPgsqlError('TIMEOUT', `The database gave up on a statement (SQLSTATE ${sqlState}).`, { sqlState })
+    return new SessionPgsqlError('TIMEOUT', `The database gave up on a statement (SQLSTATE ${sqlState}).`, {
+      sqlState,
+    })
   }
   if (isAboutData(sqlState)) {
     // PostgreSQL's message may quote the data.
-    return new SessionPgsqlError('DATABASE', `The database refused the data (SQLSTATE ${sqlState}).`, { sqlState })
+    return new SessionPgsqlError('DATABASE', `The database refused the data (SQLSTATE ${sqlState}).`, {
+      sqlState,
+    })
   }
-  return new SessionPgsqlError('DATABASE', `The database refused a statement: ${messageOf(cause)} (SQLSTATE ${sqlState}).`, {
-    cause,
-    sqlState,
-  })
+  return new SessionPgsqlError(
+    'DATABASE',
+    `The database refused a statement: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
+    {
+      cause,
+      sqlState,
+    },
+  )
 }
 
 /** Whether a statement failed for what one of its rows holds: the others may be tried without it. */
@@ -116,6 +128,9 @@ function messageOf(cause: unknown): string {
   const error = cause as { message?: unknown; errors?: unknown; code?: unknown } | null
   // Node reports the attempts at each address of a name as one AggregateError without a message.
   if (Array.isArray(error?.errors) && error.errors.length > 0) return messageOf(error.errors[0])
-  const message = typeof error?.message === 'string' && error.message !== '' ? error.message : String(error?.code ?? 'unknown reason')
+  const message =
+    typeof error?.message === 'string' && error.message !== ''
+      ? error.message
+      : String(error?.code ?? 'unknown reason')
   return message.replace(/\.$/, '')
 }

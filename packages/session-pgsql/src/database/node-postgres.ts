@@ -1,8 +1,15 @@
+import { SessionPgsqlError } from '../errors.ts'
 import { encodeArray } from './array.ts'
 import { type Database, type Parameter, plain, type Query, type Row, type Statement } from './database.ts'
 import type { PoolClientLike, PoolLike } from './drivers.ts'
-import { breaksConnection, codeOf, connectFault, isAboutNames, statementFault, timeoutFault } from './faults.ts'
-import { SessionPgsqlError } from '../errors.ts'
+import {
+  breaksConnection,
+  codeOf,
+  connectFault,
+  isAboutNames,
+  statementFault,
+  timeoutFault,
+} from './faults.ts'
 
 /** PostgreSQL by node-postgres: on a pool of our own, or on the caller's. */
 export class NodePostgres implements Database {
@@ -73,10 +80,11 @@ export class NodePostgres implements Database {
       return result
     } catch (error) {
       // A ROLLBACK that fails must not hide what went wrong; it costs the connection.
-      if (!committing) broken = await run(plain('ROLLBACK'), []).then(
-        () => false,
-        () => true,
-      )
+      if (!committing)
+        broken = await run(plain('ROLLBACK'), []).then(
+          () => false,
+          () => true,
+        )
       throw error
     } finally {
       client.release(broken)

@@ -31,7 +31,11 @@ export class Pglite implements Database {
   }
 }
 
-async function run(on: PgliteLike | PgliteTransaction, statement: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
+async function run(
+  on: PgliteLike | PgliteTransaction,
+  statement: Statement,
+  parameters: readonly Parameter[],
+): Promise<Row[]> {
   try {
     const values = parameters.map((parameter) =>
       typeof parameter === 'object' && parameter !== null ? [...parameter.values] : parameter,

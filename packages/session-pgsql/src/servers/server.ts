@@ -1,5 +1,5 @@
 import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
-import { SessionPgsqlError } from '../errors.ts'
+import type { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry, TableName } from '../settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'

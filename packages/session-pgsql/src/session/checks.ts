@@ -34,7 +34,9 @@ export function checkEncoded(text: unknown, codec: string): asserts text is stri
   if (typeof text !== 'string') refuse(`the codec ${codec} gave ${typeof text} instead of a string.`)
   const encoded = text as string
   if (encoded.length > MAX_TEXT) {
-    refuse(`it has ${encoded.length.toLocaleString('en')} characters, and ${MAX_TEXT.toLocaleString('en')} are the limit.`)
+    refuse(
+      `it has ${encoded.length.toLocaleString('en')} characters, and ${MAX_TEXT.toLocaleString('en')} are the limit.`,
+    )
   }
   if (encoded.includes('\0')) refuse(`what the codec ${codec} made of it holds a NUL character.`)
   if (!encoded.isWellFormed()) refuse(`what the codec ${codec} made of it holds half a surrogate pair.`)
@@ -44,7 +46,9 @@ export function checkEncoded(text: unknown, codec: string): asserts text is stri
 export function checkLifetime(lifetime: unknown): asserts lifetime is number {
   if (typeof lifetime !== 'number' || !(lifetime >= 0 && lifetime <= LONGEST_LIFETIME)) {
     const received = typeof lifetime === 'number' ? String(lifetime) : typeof lifetime
-    throw invalid(`Expected the lifetime to be a number of seconds from 0 to ${LONGEST_LIFETIME}; received ${received}.`)
+    throw invalid(
+      `Expected the lifetime to be a number of seconds from 0 to ${LONGEST_LIFETIME}; received ${received}.`,
+    )
   }
 }
 
@@ -70,7 +74,9 @@ export function marksOf(options: {
     const count = errors?.[counter]
     if (count === undefined || count === 0) continue
     if (!Number.isSafeInteger(count) || count < 0) {
-      throw invalid(`Expected the number of ${counter} to be a whole number from 0 on; received ${typeof count === 'number' ? count : typeof count}.`)
+      throw invalid(
+        `Expected the number of ${counter} to be a whole number from 0 on; received ${typeof count === 'number' ? count : typeof count}.`,
+      )
     }
     marks[counter] = count
   }

@@ -14,9 +14,15 @@ import { isDeepStrictEqual } from 'node:util'
  * @param seen what both sides started from
  * @param tied groups of top-level keys that only make sense together (PHP's references): they count as one
  */
-export function merge(mine: unknown, theirs: unknown, seen: unknown, tied: readonly (readonly string[])[] = []): unknown {
+export function merge(
+  mine: unknown,
+  theirs: unknown,
+  seen: unknown,
+  tied: readonly (readonly string[])[] = [],
+): unknown {
   const result = mergeValue(mine, theirs, seen)
-  if (tied.length === 0 || !isPlainObject(mine) || !isPlainObject(theirs) || !isPlainObject(result)) return result
+  if (tied.length === 0 || !isPlainObject(mine) || !isPlainObject(theirs) || !isPlainObject(result))
+    return result
 
   const seenKeys = isPlainObject(seen) ? seen : {}
   const entries = new Map(Object.entries(result))
@@ -44,7 +50,10 @@ function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject): P
   const entries: [string, unknown][] = []
   for (const [key, their] of Object.entries(theirs)) {
     if (Object.hasOwn(mine, key)) {
-      entries.push([key, Object.is(mine[key], their) ? their : mergeValue(mine[key], their, seenAt(seen, key))])
+      entries.push([
+        key,
+        Object.is(mine[key], their) ? their : mergeValue(mine[key], their, seenAt(seen, key)),
+      ])
     } else if (!Object.hasOwn(seen, key)) {
       entries.push([key, their])
     }

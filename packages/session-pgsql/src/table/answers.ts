@@ -9,7 +9,17 @@ import type { StoredSession } from '../session/stored.ts'
  * - `gone`: not there, another life of the id, or expired too long ago
  * - `busy`: locked by somebody; `late`: the database's clock was past the deadline. Nothing was done.
  */
-export type Outcome = 'read' | 'clock' | 'updated' | 'created' | 'touched' | 'destroyed' | 'conflict' | 'gone' | 'busy' | 'late'
+export type Outcome =
+  | 'read'
+  | 'clock'
+  | 'updated'
+  | 'created'
+  | 'touched'
+  | 'destroyed'
+  | 'conflict'
+  | 'gone'
+  | 'busy'
+  | 'late'
 
 export interface Answer {
   readonly outcome: Outcome

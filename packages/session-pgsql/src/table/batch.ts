@@ -49,7 +49,15 @@ export class Lane<Order, Answer> {
   /** @param deadline in milliseconds of `performance.now()`; past it the promise rejects with TIMEOUT */
   submit(order: Order, deadline: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const entry: Entry<Order, Answer> = { order, deadline, resolve, reject, tries: 0, sent: false, settled: false }
+      const entry: Entry<Order, Answer> = {
+        order,
+        deadline,
+        resolve,
+        reject,
+        tries: 0,
+        sent: false,
+        settled: false,
+      }
       this.#limit.deadlines.add(entry)
       this.#enqueue(entry)
     })
@@ -106,7 +114,7 @@ export class Lane<Order, Answer> {
       if (this.#waiting.length > 0) this.#schedule()
     }
     const stale = setTimeout(release, STALE)
-    this.#send(batch).finally(() => {
+    void this.#send(batch).finally(() => {
       clearTimeout(stale)
       this.#limit.give()
       release()
@@ -120,7 +128,7 @@ export class Lane<Order, Answer> {
         batch.map((entry) => entry.order),
         batch.map((entry) => entry.deadline),
       )
-      batch.forEach((entry, index) => this.#settle(entry, answers[index] as Answer))
+      for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
       if (isTransient(sqlState)) {

@@ -156,7 +156,10 @@ export function shapeOf(inspection: Inspection): Shape {
   const table = sqlName(found.name)
   if (found.missingPrivileges.length > 0) throw missingPrivilege(found.name, user, found.missingPrivileges)
   if (found.kind !== 'r' && found.kind !== 'p') {
-    throw new SessionPgsqlError('TABLE_UNFIT', `Expected ${table} to be a table; it is something else, such as a view.`)
+    throw new SessionPgsqlError(
+      'TABLE_UNFIT',
+      `Expected ${table} to be a table; it is something else, such as a view.`,
+    )
   }
   const missing = SEED_COLUMN_NAMES.filter((column) => !found.columns.has(column))
   if (missing.length > 0) {
@@ -205,7 +208,11 @@ function narrowColumns(found: FoundTable): ReadonlySet<SeedColumn> {
   return narrow
 }
 
-export function missingPrivilege(name: TableName, user: string, missing: readonly string[]): SessionPgsqlError {
+export function missingPrivilege(
+  name: TableName,
+  user: string,
+  missing: readonly string[],
+): SessionPgsqlError {
   return new SessionPgsqlError(
     'PRIVILEGE_MISSING',
     `The database user ${user} lacks ${missing.join(', ')} on ${sqlName(name)}. As its owner: ${grantStatements(name, user).join('; ')};`,

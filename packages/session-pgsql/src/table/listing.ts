@@ -24,13 +24,19 @@ export interface Page {
   readonly next: string | undefined
 }
 
-export async function listSessions(table: SessionTable, options: ListOptions, deadline: number): Promise<Page> {
+export async function listSessions(
+  table: SessionTable,
+  options: ListOptions,
+  deadline: number,
+): Promise<Page> {
   const { order = 'id', limit = 100, text = false } = options
   const descending = order.startsWith('-')
   const name = order.replace(/^-/, '') as ListColumn
   const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined
   if (column === undefined) {
-    throw invalid(`Expected the order to be one of ${Object.keys(COLUMNS).join(', ')}, or one with a "-" before it.`)
+    throw invalid(
+      `Expected the order to be one of ${Object.keys(COLUMNS).join(', ')}, or one with a "-" before it.`,
+    )
   }
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
     throw invalid('Expected the limit to be a whole number from 1 to 10000.')
@@ -66,7 +72,11 @@ export async function listSessions(table: SessionTable, options: ListOptions, de
   }
 }
 
-export async function countSessions(table: SessionTable, filter: SessionFilter, deadline: number): Promise<number> {
+export async function countSessions(
+  table: SessionTable,
+  filter: SessionFilter,
+  deadline: number,
+): Promise<number> {
   const parameters: Parameter[] = []
   const conditions = conditionsOf(filter, parameters)
   const [row] = await table.query(

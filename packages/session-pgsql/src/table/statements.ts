@@ -123,8 +123,7 @@ function fragments(shape: Shape) {
     sameData: `${digest('f.sess_data')} IS NOT DISTINCT FROM i.digest::bigint`,
 
     /** ", sess_sweep = ..." for an expiry, where the table has that column. */
-    setSweep: (expiry: string) =>
-      shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : '',
+    setSweep: (expiry: string) => (shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : ''),
     setMarks: `
         sess_error = ${count('sess_error', mark('errors'))},
         sess_warning = ${count('sess_warning', mark('warnings'))},

@@ -142,7 +142,8 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
       DELETE FROM ${sql} t WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND d.outlived))
       RETURNING 1
     )`
-  if (!options.keepExpired) return `${gone},
+  if (!options.keepExpired)
+    return `${gone},
     removed AS (SELECT * FROM deleted)`
   const last = options.keepExpiredFor
   const sweepAt = last === Number.POSITIVE_INFINITY ? 'NULL' : sweepTime(`t.sess_expire + ${last}`)

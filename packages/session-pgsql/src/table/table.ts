@@ -71,10 +71,7 @@ export class SessionTable {
     const { maxRows } = options
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    this.#read = new Lane(
-      { send: this.#sendRead, weigh: light, isBusy: () => false, maxRows },
-      this.#limit,
-    )
+    this.#read = new Lane({ send: this.#sendRead, weigh: light, isBusy: () => false, maxRows }, this.#limit)
     this.#save = new Lane({ send: this.#sendSave, weigh: heavy, isBusy, maxRows }, this.#limit)
     this.#put = new Lane({ send: this.#sendPut, weigh: heavy, isBusy, maxRows }, this.#limit)
     this.#touch = new Lane({ send: this.#sendTouch, weigh: light, isBusy, maxRows }, this.#limit)
@@ -146,13 +143,18 @@ export class SessionTable {
   ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
     return this.#guard(
-      this.#limit.run(() => this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline)),
+      this.#limit.run(() =>
+        this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
+      ),
     )
   }
 
   /** A fresh look at the server and the table. Creates nothing. */
   inspect(deadline: number): Promise<Inspection> {
-    return inspect((statement, parameters) => this.#database.query(statement, parameters, deadline), this.#options.table)
+    return inspect(
+      (statement, parameters) => this.#database.query(statement, parameters, deadline),
+      this.#options.table,
+    )
   }
 
   /** The database's clock, asked for; in seconds since 1970. */
