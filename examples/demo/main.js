@@ -18,7 +18,9 @@ const server = await listen(Number(process.env.PORT ?? 3000))
 const kept = await handler.count()
 console.log(`\n  session-pgsql demo: http://localhost:${server.address().port}/\n`)
 console.log(`  The sessions lie in an embedded PostgreSQL in ${folder}`)
-console.log(`  ${kept === 0 ? 'None yet.' : `${kept} from before ${kept === 1 ? 'is' : 'are'} still there.`} Ctrl+C ends it; start it again, and you are still signed in.\n`)
+console.log(
+  `  ${kept === 0 ? 'None yet.' : `${kept} from before ${kept === 1 ? 'is' : 'are'} still there.`} Ctrl+C ends it; start it again, and you are still signed in.\n`,
+)
 
 function listen(port) {
   return new Promise((done, failed) => {

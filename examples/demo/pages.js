@@ -40,7 +40,10 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
     <section class="wide">
       <h2>The row as it lies in the table</h2>
       <table>${Object.entries(row ?? {})
-        .map(([column, value]) => `<tr><th>${escape(column)}</th><td><code>${value === null ? '<i>NULL</i>' : escape(value)}</code></td></tr>`)
+        .map(
+          ([column, value]) =>
+            `<tr><th>${escape(column)}</th><td><code>${value === null ? '<i>NULL</i>' : escape(value)}</code></td></tr>`,
+        )
         .join('')}</table>
     </section>
 

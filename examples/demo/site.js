@@ -45,7 +45,9 @@ export function createSite(database) {
   })
 
   app.post('/sign-in', (req, res, next) => {
-    const user = String(req.body.user ?? '').trim().slice(0, 40)
+    const user = String(req.body.user ?? '')
+      .trim()
+      .slice(0, 40)
     if (user === '') return res.redirect('/')
     // A new id at the sign-in: whoever knew the old one does not get in.
     req.session.regenerate((error) => {
