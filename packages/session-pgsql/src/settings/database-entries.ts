@@ -19,9 +19,15 @@ export type DatabaseEntry =
 /** What `db` may be: a string (several entries separated by `;`), one of the others, or an array of them. */
 export type DatabaseOption = OneDatabase | readonly OneDatabase[]
 
+/** A `URL`; as a structure, so that the types of this package need neither those of Node nor of a browser. */
+export interface UrlLike {
+  readonly href: string
+  readonly searchParams: object
+}
+
 export type OneDatabase =
   | string
-  | URL
+  | UrlLike
   | PoolConfigLike
   // Options of node-postgres that no name is made of, in an object that is written out.
   | (PoolConfigLike & Record<string, unknown>)
