@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { PGlite } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
-import { type PostgresOptions, type PostgresServer, queryOnce, startPostgres } from './postgres.ts'
+import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
