@@ -93,7 +93,8 @@ export function usePostgres(options: PostgresOptions): () => PostgresServer {
   beforeAll(async () => {
     server = await startPostgres(options)
   }, 60_000)
-  afterAll(async (_context, suite) => {
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads the names of fixtures from this pattern
+  afterAll(async ({}, suite) => {
     if (hasFailed(suite)) server?.keep()
     await server?.remove()
   }, 60_000)
