@@ -57,6 +57,15 @@ export class SessionPgsqlError extends Error {
     Object.defineProperty(this, brand, { value: true })
   }
 
+  /** The same error again, for another caller: an error that is shared collects what each of them adds. */
+  copy(): SessionPgsqlError {
+    return new SessionPgsqlError(this.code, this.message, {
+      cause: this.cause,
+      sqlState: this.sqlState,
+      outcomeUnknown: this.outcomeUnknown,
+    })
+  }
+
   static override [Symbol.hasInstance](value: unknown): boolean {
     return typeof value === 'object' && value !== null && brand in value
   }

@@ -1,0 +1,75 @@
+import type { Column } from './database.ts'
+
+/**
+ * Arrays in PostgreSQL's binary form (the `array_recv` of its sources): a header, then each element with its
+ * length before it. node-postgres' own text form escapes every quote of every session, and PostgreSQL
+ * unescapes it again; measured, that is a third of the time of a batch.
+ */
+export function encodeArray(column: Column): Buffer {
+  switch (column.type) {
+    case 'text':
+      return encodeText(column.values)
+    case 'bigint':
+      return encodeFixed(20, 8, column.values, (buffer, value, offset) =>
+        buffer.writeBigInt64BE(BigInt(value), offset),
+      )
+    case 'float8':
+      return encodeFixed(701, 8, column.values, (buffer, value, offset) =>
+        buffer.writeDoubleBE(value, offset),
+      )
+    case 'boolean':
+      return encodeFixed(16, 1, column.values, (buffer, value, offset) =>
+        buffer.writeUInt8(value ? 1 : 0, offset),
+      )
+  }
+}
+
+const HEADER = 20
+const TEXT = 25
+
+function encodeText(values: readonly (string | null)[]): Buffer {
+  let size = HEADER + 4 * values.length
+  for (const value of values) if (value !== null) size += Buffer.byteLength(value)
+
+  const buffer = Buffer.allocUnsafe(size)
+  let offset = writeHeader(buffer, TEXT, values)
+  for (const value of values) {
+    if (value === null) {
+      offset = buffer.writeInt32BE(-1, offset)
+    } else {
+      const length = buffer.write(value, offset + 4)
+      buffer.writeInt32BE(length, offset)
+      offset += 4 + length
+    }
+  }
+  return buffer
+}
+
+function encodeFixed<T>(
+  type: number,
+  width: number,
+  values: readonly (T | null)[],
+  write: (buffer: Buffer, value: T, offset: number) => void,
+): Buffer {
+  let size = HEADER + 4 * values.length
+  for (const value of values) if (value !== null) size += width
+
+  const buffer = Buffer.allocUnsafe(size)
+  let offset = writeHeader(buffer, type, values)
+  for (const value of values) {
+    offset = buffer.writeInt32BE(value === null ? -1 : width, offset)
+    if (value !== null) {
+      write(buffer, value, offset)
+      offset += width
+    }
+  }
+  return buffer
+}
+
+function writeHeader(buffer: Buffer, type: number, values: readonly unknown[]): number {
+  buffer.writeInt32BE(1, 0) // dimensions
+  buffer.writeInt32BE(values.includes(null) ? 1 : 0, 4)
+  buffer.writeInt32BE(type, 8)
+  buffer.writeInt32BE(values.length, 12)
+  return buffer.writeInt32BE(1, 16) // the first index
+}

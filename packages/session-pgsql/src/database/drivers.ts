@@ -1,0 +1,118 @@
+/**
+ * The parts of node-postgres and PGlite that are used here, as structures. So the types of this package need
+ * neither of them installed, and a pool of another copy or version fits. A type test pins them to the real ones.
+ */
+
+/** A statement as node-postgres takes it. */
+export interface PoolQuery {
+  readonly text: string
+  /** The name under which it is prepared; left out for what is sent once. */
+  readonly name?: string
+  readonly values?: unknown[]
+  readonly rowMode: 'array'
+  readonly types?: { getTypeParser(oid: number, format?: string): (value: string) => unknown }
+}
+
+export interface PoolResult {
+  readonly rows: unknown[][]
+}
+
+/** `pg.PoolClient`: one connection, out of the pool. */
+export interface PoolClientLike {
+  query(query: PoolQuery): Promise<PoolResult>
+  /** Gives it back; with `true` or an error it is closed and not used again. */
+  release(destroy?: Error | boolean): void
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
+}
+
+/** `pg.Pool`. */
+export interface PoolLike {
+  readonly totalCount: number
+  connect(): Promise<PoolClientLike>
+  query(query: PoolQuery): Promise<PoolResult>
+  end(): Promise<void>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/**
+ * `pg.PoolConfig`, as far as a name is made of it; the rest is handed to node-postgres as it is.
+ */
+export interface PoolConfigLike {
+  readonly connectionString?: string | undefined
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly user?: string | undefined
+  readonly database?: string | undefined
+  readonly password?: string | (() => string | Promise<string>) | undefined
+  readonly ssl?: unknown
+  /** Connections at most; without it our `poolSize` is the limit. */
+  readonly max?: number | undefined
+  /** Not one of node-postgres': what placement and status call this server. */
+  readonly name?: string | undefined
+  /** So that a single connection, `pg.Client`, does not pass for options. */
+  readonly connect?: undefined
+}
+
+/** What is handed to `new pg.Pool` for an entry that was given as a conninfo string or URL. */
+export interface NodePostgresConfig {
+  /** A host name, an address, or a folder with a socket. */
+  host: string
+  port: number
+  user: string
+  database: string
+  /** Asked only if the server wants one, at every new connection, so that a changed password file is seen. */
+  password: () => Promise<string>
+  ssl: false | NodePostgresTls
+  /** Left out for PostgreSQL's own negotiation, which every server knows. */
+  sslnegotiation?: 'direct'
+  /** Connections at most. */
+  max: number
+  /** Milliseconds, as node-postgres wants it. */
+  connectionTimeoutMillis: number
+  keepAlive: boolean
+  /** Milliseconds until the first probe; left out for the operating system's. */
+  keepAliveInitialDelayMillis?: number
+  application_name: string
+  options?: string
+}
+
+export interface NodePostgresTls {
+  /** Authorities, certificate and key lie in here, where nothing can print them. */
+  secureContext: import('node:tls').SecureContext
+  rejectUnauthorized: boolean
+  servername?: string
+  checkServerIdentity(host: string, certificate: import('node:tls').PeerCertificate): Error | undefined
+}
+
+/** A PGlite instance. */
+export interface PgliteLike {
+  readonly waitReady: Promise<void>
+  readonly dataDir?: string | undefined
+  query(text: string, parameters?: unknown[], options?: PgliteOptions): Promise<PgliteResult>
+  exec(text: string): Promise<unknown>
+  transaction<T>(work: (transaction: PgliteTransaction) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+export interface PgliteTransaction {
+  query(text: string, parameters?: unknown[], options?: PgliteOptions): Promise<PgliteResult>
+  exec(text: string): Promise<unknown>
+}
+
+export interface PgliteOptions {
+  rowMode?: 'array'
+  /** How a column is decoded, by the OID of its type. */
+  parsers?: Record<number, (value: string) => unknown>
+  /** How a parameter is encoded, by the OID of its type. */
+  serializers?: Record<number, (value: unknown) => string>
+  /** The types of the parameters, by OID. */
+  paramTypes?: number[]
+}
+
+export interface PgliteResult {
+  readonly rows: unknown[]
+}

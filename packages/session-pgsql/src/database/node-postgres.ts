@@ -1,0 +1,188 @@
+import { SessionPgsqlError } from '../errors.ts'
+import { encodeArray } from './array.ts'
+import { type Database, type Parameter, plain, type Query, type Row, type Statement } from './database.ts'
+import type { PoolClientLike, PoolLike } from './drivers.ts'
+import {
+  breaksConnection,
+  codeOf,
+  connectFault,
+  isAboutNames,
+  statementFault,
+  timeoutFault,
+} from './faults.ts'
+
+/** PostgreSQL by node-postgres: on a pool of our own, or on the caller's. */
+export class NodePostgres implements Database {
+  readonly #pool: PoolLike
+  readonly #owned: boolean
+  /** False once a pooler has shown that it cannot carry prepared statements. */
+  #named = true
+  readonly #onPoolError: (error: unknown) => void = () => {}
+
+  /**
+   * @param pool where connections come from
+   * @param owned whether `close` ends it; the caller's pool stays open
+   */
+  constructor(pool: PoolLike, owned: boolean) {
+    this.#pool = pool
+    this.#owned = owned
+    // An idle connection that dies is an 'error' of the pool; without a listener it would end the process.
+    // There is nothing to do about it: the pool has dropped that connection.
+    pool.on('error', this.#onPoolError)
+  }
+
+  async query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    try {
+      return await this.#once(statement, parameters, deadline)
+    } catch (error) {
+      if (statement.name === undefined || !isAboutNames(error)) throw statementFault(error, true)
+    }
+    // Nothing was done: the statement was not even found, or its plan is stale after a change of the table
+    // (0A000), which the next connection will not know.
+    return await this.#once({ ...statement, name: undefined }, parameters, deadline).catch((error) => {
+      throw statementFault(error, true)
+    })
+  }
+
+  async #once(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    const client = await this.#connect(deadline)
+    let broken = false
+    try {
+      return await this.#send(client, statement, parameters.map(encode), deadline)
+    } catch (error) {
+      broken = breaksConnection(error)
+      // A pooler that mixes connections will do so again.
+      if (['26000', '42P05'].includes(codeOf(error) ?? '')) this.#named = false
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  async transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
+    const client = await this.#connect(deadline)
+    let broken = true
+    let committing = false
+    const run: Query = async (statement, parameters) => {
+      try {
+        return await this.#send(client, { ...statement, name: undefined }, parameters.map(encode), deadline)
+      } catch (error) {
+        // Until COMMIT is sent nothing can have been done.
+        throw statementFault(error, committing)
+      }
+    }
+    try {
+      await run(plain('BEGIN'), [])
+      const result = await work(run)
+      committing = true
+      await run(plain('COMMIT'), [])
+      broken = false
+      return result
+    } catch (error) {
+      // A ROLLBACK that fails must not hide what went wrong; it costs the connection.
+      if (!committing)
+        broken = await run(plain('ROLLBACK'), []).then(
+          () => false,
+          () => true,
+        )
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#owned) await this.#pool.end()
+    // Only now: connections that die while the pool ends are still reported. On a pool of our own the
+    // listener stays, for its sockets may outlive `end`.
+    else this.#pool.removeListener('error', this.#onPoolError)
+  }
+
+  async #connect(deadline: number): Promise<PoolClientLike> {
+    const left = deadline - performance.now()
+    if (left <= 0) throw timeoutFault('before a connection was free', false)
+    const connecting = this.#pool.connect()
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(timeoutFault('waiting for a connection', false)), left)
+    })
+    try {
+      return await Promise.race([connecting, timeout])
+    } catch (error) {
+      // One that comes too late goes back to the pool.
+      connecting.then(
+        (client) => client.release(),
+        () => {},
+      )
+      throw connectFault(error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Sends on this connection. Rejects with what node-postgres gave, or with TIMEOUT. */
+  #send(client: PoolClientLike, statement: Statement, values: unknown[], deadline: number): Promise<Row[]> {
+    const signs = signsOf(client)
+    signs.unreplicated = false
+    const named = this.#named && statement.name !== undefined
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(timeoutFault('waiting for its answer', true)),
+        Math.max(1, deadline - performance.now()),
+      )
+      client
+        .query({
+          text: statement.text,
+          values,
+          rowMode: 'array',
+          types: AS_TEXT,
+          ...(named ? { name: statement.name } : {}),
+        })
+        .then(({ rows }) => {
+          if (signs.unreplicated) reject(unreplicatedFault())
+          else resolve(rows as Row[])
+        }, reject)
+        .finally(() => clearTimeout(timer))
+    })
+  }
+}
+
+interface Signs {
+  unreplicated: boolean
+}
+
+const signs = new WeakMap<PoolClientLike, Signs>()
+
+/** What a connection has said besides its answers. */
+function signsOf(client: PoolClientLike): Signs {
+  let known = signs.get(client)
+  if (known === undefined) {
+    known = { unreplicated: false }
+    signs.set(client, known)
+    const heard = known
+    client.on('notice', (notice) => {
+      // The commit stands here but has not reached the standby: that is no success. Known by the routine
+      // that says so; the text is translated.
+      if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') heard.unreplicated = true
+    })
+    // A connection that breaks between two queries says so by an event, which would end the process; the
+    // next query on it is told as well.
+    client.on('error', () => {})
+  }
+  return known
+}
+
+/** Every column as PostgreSQL prints it; the layers above know what it is. */
+const AS_TEXT = { getTypeParser: () => (text: string) => text }
+
+function encode(parameter: Parameter): unknown {
+  return typeof parameter === 'object' && parameter !== null ? encodeArray(parameter) : parameter
+}
+
+function unreplicatedFault(): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'SERVER_DOWN',
+    'The commit was done on this server but did not reach its synchronous standby.',
+    { outcomeUnknown: true },
+  )
+}

@@ -1,0 +1,63 @@
+import type { Database, Parameter, Query, Row, Statement } from './database.ts'
+import type { PgliteLike, PgliteTransaction } from './drivers.ts'
+import { statementFault, timeoutFault } from './faults.ts'
+
+/** PostgreSQL inside this process. It has one connection; PGlite itself lets its callers take turns. */
+export class Pglite implements Database {
+  readonly #instance: PgliteLike
+  readonly #owned: boolean
+
+  /** @param owned whether `close` closes it; the caller's stays open */
+  constructor(instance: PgliteLike, owned: boolean) {
+    this.#instance = instance
+    this.#owned = owned
+  }
+
+  query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return within(deadline, run(this.#instance, statement, parameters))
+  }
+
+  transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
+    return within(
+      deadline,
+      this.#instance.transaction((transaction) =>
+        work((statement, parameters) => run(transaction, statement, parameters)),
+      ),
+    )
+  }
+
+  async close(): Promise<void> {
+    if (this.#owned) await this.#instance.close()
+  }
+}
+
+async function run(
+  on: PgliteLike | PgliteTransaction,
+  statement: Statement,
+  parameters: readonly Parameter[],
+): Promise<Row[]> {
+  try {
+    const values = parameters.map((parameter) =>
+      typeof parameter === 'object' && parameter !== null ? [...parameter.values] : parameter,
+    )
+    const { rows } = await on.query(statement.text, values, { rowMode: 'array', parsers: AS_TEXT })
+    return rows as Row[]
+  } catch (error) {
+    throw statementFault(error, true)
+  }
+}
+
+const asText = (text: string): string => text
+
+/** Every type that our statements return, by its OID: bool, int8, int2, int4, text, oid, float4, float8, numeric. */
+const AS_TEXT = Object.fromEntries([16, 20, 21, 23, 25, 26, 700, 701, 1700].map((oid) => [oid, asText]))
+
+function within<T>(deadline: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(timeoutFault('waiting for the embedded database', true)),
+      Math.max(1, deadline - performance.now()),
+    )
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}

@@ -1,0 +1,31 @@
+export type { Codec } from './codec/codec.ts'
+export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
+export type {
+  ErrorCounts,
+  ErrorLevel,
+  SessionErrors,
+  TouchOptions,
+  WriteOptions,
+  WriteOutcome,
+  WriteResult,
+} from './operations.ts'
+export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
+export type { ServerStatus } from './servers/server.ts'
+export type {
+  ListColumn,
+  ListedSession,
+  ListOptions,
+  SessionFilter,
+  SessionOrder,
+  SessionPage,
+} from './session/filter.ts'
+export type { SessionInfo, SessionRecord } from './session/record.ts'
+export type {
+  CodecName,
+  ConflictFunction,
+  ConflictRule,
+  DatabaseOption,
+  Logger,
+  SaveHandlerOptions,
+  Settings,
+} from './settings.ts'

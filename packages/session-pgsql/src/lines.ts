@@ -1,0 +1,58 @@
+import type { StoredSession } from './session/stored.ts'
+
+/** Those who wait for one id, and what the last of them that wrote has left. */
+export interface Line {
+  /** What this process knows to lie in the table, as long as somebody stands in line: the next rebases on it in memory. */
+  latest: StoredSession | undefined
+  length: number
+  /** Resolves when the last in line is done. Never rejects. */
+  tail: Promise<void>
+  /** A read that has not begun: whoever comes right behind it shares it. */
+  read: Promise<unknown> | undefined
+}
+
+/**
+ * One thing at a time for each id, of whatever kind, in the order in which they were asked. Without it a
+ * destroy overtakes the write before it, and the session is back.
+ *
+ * What waits here needs no timer: each one's deadline is no earlier than that of the one before it, which
+ * ends by its own.
+ */
+export class Lines {
+  readonly #lines = new Map<string, Line>()
+
+  /** Begins at once, synchronously, if nobody stands in line. */
+  run<T>(id: string, work: (line: Line) => Promise<T>): Promise<T> {
+    let line = this.#lines.get(id)
+    let result: Promise<T>
+    if (line === undefined) {
+      line = { latest: undefined, length: 1, tail: Promise.resolve(), read: undefined }
+      this.#lines.set(id, line)
+      result = work(line)
+    } else {
+      const joined = line
+      joined.length++
+      joined.read = undefined
+      result = joined.tail.then(() => work(joined))
+    }
+    const here = line
+    const done = (): void => {
+      if (--here.length === 0) this.#lines.delete(id)
+    }
+    here.tail = result.then(done, done)
+    return result
+  }
+
+  /** A read: joins one that waits, for it will see all that was asked before either of them. */
+  read<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const line = this.#lines.get(id)
+    if (line?.read !== undefined) return line.read as Promise<T>
+    const result = this.run(id, () => {
+      const own = this.#lines.get(id)
+      if (own !== undefined) own.read = undefined
+      return work()
+    })
+    if (line !== undefined) line.read = result
+    return result
+  }
+}

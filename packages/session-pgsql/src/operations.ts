@@ -1,0 +1,78 @@
+import type { SessionRecord } from './session/record.ts'
+
+/** What can be asked of a save handler, and what it answers. */
+
+/** The seed's levels: `session_pgsql_add_error()`. */
+export type ErrorLevel = 'error' | 'warning' | 'notice'
+
+/** What to add to a session's error counters. */
+export interface ErrorCounts {
+  readonly errors?: number | undefined
+  readonly warnings?: number | undefined
+  readonly notices?: number | undefined
+  /** The last error's message. */
+  readonly message?: string | undefined
+}
+
+/** The seed's `session_pgsql_get_error()`. */
+export interface SessionErrors {
+  readonly errors: number
+  readonly warnings: number
+  readonly notices: number
+  readonly message: string | null
+}
+
+export interface WriteOptions<Data> {
+  /**
+   * What the session is taken to be. A record: write only if it is still that; if somebody else has changed
+   * the data it is a conflict, if it was destroyed the outcome is `gone`. `null`: it must be absent, else the
+   * data is merged into what is there. `'existing'`: update only. Left out: create or replace.
+   */
+  readonly base?: SessionRecord<Data> | null | 'existing' | undefined
+  /**
+   * What the data looked like when the caller was last in step with the table; the caller's change is the
+   * difference between this and the data. Default: the base's data. After a write that merged, `base` is its
+   * result and `seen` is what was sent: otherwise the next write would read the other side's keys as
+   * deletions.
+   */
+  readonly seen?: Data | undefined
+  /** Seconds to live from now, or a function of the data as it will be stored. Default: `gcMaxlifetime`. */
+  readonly lifetime?: number | ((data: Data) => number) | undefined
+  /** The client's address, kept as `addressModified`, and at the creation as `addressCreated`. */
+  readonly address?: string | undefined
+  /** The cookie's name, kept at the creation. Default: the setting `name`. */
+  readonly name?: string | undefined
+  /** The custom field's new value, null to empty it; left out: as it is. Forces the write. */
+  readonly custom?: string | null | undefined
+  /** What to add to the error counters. Forces the write. */
+  readonly errors?: ErrorCounts | undefined
+  /** `false`: this is not another access. Count one for each request and id. Default: true. */
+  readonly access?: boolean | undefined
+}
+
+export interface TouchOptions<Data> {
+  /** Seconds to live from now. Default: `gcMaxlifetime`. */
+  readonly lifetime?: number | undefined
+  /**
+   * The record that the caller speaks for. Only that life of the id is touched, and as long as the data is
+   * still the same the expiry may be shortened. Without it a touch never shortens.
+   */
+  readonly base?: SessionRecord<Data> | undefined
+  readonly custom?: string | null | undefined
+  readonly errors?: ErrorCounts | undefined
+  readonly access?: boolean | undefined
+}
+
+export type WriteOutcome = 'created' | 'updated' | 'merged' | 'skipped' | 'gone'
+
+export interface WriteResult<Data> {
+  /**
+   * - `created`, `updated`: as asked
+   * - `merged`: with what somebody else had written
+   * - `skipped`: nothing had changed and nothing was sent (short circuit), so it cannot know of a destroy
+   * - `gone`: the session was destroyed, has expired, or its id has begun another life; the write was discarded
+   */
+  readonly outcome: WriteOutcome
+  /** The session as it is stored now, fit to be the next base; undefined with `gone`. */
+  readonly session: SessionRecord<Data> | undefined
+}

@@ -1,0 +1,3 @@
+export function readPhpIni(_path: string): ReadonlyMap<string, string> {
+  return new Map()
+}

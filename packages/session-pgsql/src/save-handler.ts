@@ -1,0 +1,563 @@
+import { EventEmitter } from 'node:events'
+import type { Codec } from './codec/codec.ts'
+import { codecNamed, type TyingCodec } from './codec/codecs.ts'
+import { SessionPgsqlError } from './errors.ts'
+import { Collector } from './gc.ts'
+import { type Line, Lines } from './lines.ts'
+import type {
+  ErrorLevel,
+  SessionErrors,
+  TouchOptions,
+  WriteOptions,
+  WriteOutcome,
+  WriteResult,
+} from './operations.ts'
+import { readPhpIni } from './php-ini.ts'
+import { Server, type ServerStatus } from './servers/server.ts'
+import { Servers } from './servers/servers.ts'
+import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
+import type { ListedSession, ListOptions, SessionFilter, SessionPage } from './session/filter.ts'
+import { createId, storedId } from './session/id.ts'
+import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
+import { type Marks, remaining, type StoredSession, type Touch } from './session/stored.ts'
+import {
+  describeSettings,
+  resolveSettings,
+  type SaveHandlerOptions,
+  type Settings,
+  type SettingsSources,
+} from './settings.ts'
+import type { Answer } from './table/answers.ts'
+import { countSessions, listSessions } from './table/listing.ts'
+import { sweep } from './table/sweep.ts'
+import { again, write } from './writing.ts'
+
+/** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
+export interface SaveHandlerEvents {
+  /** A write was discarded, for its session had been destroyed, had expired, or its id has begun another life. */
+  gone: [event: { id: string }]
+  /** Somebody else had changed a session; it is settled as `conflict` says. */
+  conflict: [event: { id: string }]
+  /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
+  error: [error: Error]
+}
+
+/** The settings in force and how each server is: the seed's `session_pgsql_status()`. */
+export interface HandlerStatus {
+  /** As they are in force, for people; without passwords. */
+  readonly settings: Record<string, unknown>
+  /** Operations under way or waiting. */
+  readonly pending: number
+  readonly servers: readonly ServerStatus[]
+}
+
+/** Most operations that may be under way or waiting; past them: OVERLOADED. */
+const MAX_PENDING = 16_384
+
+/** Most characters of data in them. */
+const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
+
+/**
+ * The PostgreSQL session save handler.
+ *
+ * Every method that goes to the database rejects with a `SessionPgsqlError` and nothing else, within
+ * `operationTimeout`. What is asked for one id is done in the order in which it was asked.
+ */
+export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
+  readonly #settings: Settings<Data>
+  readonly #codec: Codec<Data>
+  readonly #servers: Servers
+  readonly #lines: Lines = new Lines()
+  readonly #collector: Collector
+  readonly #closing: AbortController = new AbortController()
+  #pending = 0
+  #pendingWeight = 0
+  #idle: (() => void) | undefined
+  #closed: Promise<void> | undefined
+  #errorLogged = false
+
+  /**
+   * Checks the options and connects to nothing.
+   *
+   * @param options see `SaveHandlerOptions`; what is left out comes from the environment, then the defaults
+   * @param sources where else settings come from; `fromIni` fills it
+   * @throws INVALID_OPTION
+   */
+  constructor(options: SaveHandlerOptions<Data> = {}, sources: SettingsSources = {}) {
+    super()
+    const settings = resolveSettings(options, sources)
+    this.#settings = settings
+    this.#codec = codecNamed<Data>(settings.codec)
+    this.#servers = new Servers(settings.db.map((entry) => new Server(entry, settings)))
+    this.#collector = new Collector(settings.gcInterval, () =>
+      this.gc().catch((error) => this.#report(error)),
+    )
+  }
+
+  /**
+   * A save handler set by a php.ini: `session_pgsql.*`, `session.gc_maxlifetime`, `session.name`.
+   *
+   * @param path of the php.ini
+   * @param options come before the php.ini, and that before the environment
+   * @throws INVALID_OPTION
+   */
+  static fromIni<Data = Record<string, unknown>>(
+    path: string,
+    options: SaveHandlerOptions<Data> = {},
+  ): SaveHandler<Data> {
+    return new SaveHandler(options, { ini: readPhpIni(path) })
+  }
+
+  /**
+   * Connects to every server, looks at its table and creates it where it is missing and may be. The first use
+   * does so too; a failure is not kept, the next use tries again.
+   */
+  async open(): Promise<void> {
+    this.#checkOpen()
+    await Promise.all(this.#servers.all.map((server) => server.table.open(this.#deadline())))
+  }
+
+  /**
+   * What is stored under this id and has not expired; undefined if there is nothing, or if this cannot be an
+   * id (it never reaches the database then).
+   *
+   * @throws UNDECODABLE if the stored data is not what the codec writes: never an empty session
+   */
+  async read(id: string): Promise<SessionRecord<Data> | undefined> {
+    const stored = await this.#read(id)
+    return stored && new SessionRecord(stored, this.#codec)
+  }
+
+  /** Writes a session. See `WriteOptions` for what it does about what others have written. */
+  async write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data>> {
+    // Until the first await everything is made fast: what the caller changes afterwards is not meant.
+    this.#demandId(id)
+    const text = this.#encode(data)
+    const base = this.#baseOf(options.base)
+    const seen = options.seen === undefined ? (base?.text ?? '') : this.#encode(options.seen)
+    const { address, name = this.#settings.name, access = true } = options
+    if (address !== undefined) checkText('address', address)
+    checkText('name', name)
+    const marks = marksOf(options)
+    const lifetimeOf = this.#lifetimeOf(options.lifetime)
+    const lifetime = lifetimeOf(data)
+
+    if (base !== undefined && this.#settings.shortCircuit && text === seen) {
+      return this.#refresh(id, base, { lifetime, access, marks })
+    }
+    const { tied } = this.#codec as TyingCodec<Data>
+    const written = await this.#operate(id, text.length, (line, deadline) =>
+      write(this.#servers.homeOf(id).table, line, {
+        id: storedId(id),
+        text,
+        seen,
+        base: base ?? (options.base as null | 'existing' | undefined),
+        change: (next) => ({
+          id: storedId(id),
+          text: next,
+          lifetime: this.#stretched(next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
+          access,
+          address: address ?? null,
+          name,
+          marks,
+        }),
+        encode: (value) => this.#encode(value),
+        decode: (stored) => this.#codec.decode(stored),
+        tied: tied?.bind(this.#codec),
+        conflict: this.#settings.conflict,
+        deadline,
+        onConflict: () => this.emit('conflict', { id }),
+      }),
+    )
+    if (written.outcome === 'gone') this.emit('gone', { id })
+    return this.#result(written.outcome, written.stored)
+  }
+
+  /**
+   * Moves the expiry, counts an access, and records the custom field and errors if they are given; the data
+   * is never written. An id that is not there stays absent.
+   *
+   * @returns whether there was one
+   */
+  async touch(id: string, options: TouchOptions<Data> = {}): Promise<boolean> {
+    const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
+    checkLifetime(lifetime)
+    const marks = marksOf(options)
+    const base = this.#baseOf(options.base)
+    if (!this.#isId(id)) return false
+    if (base !== undefined && this.#settings.shortCircuit) {
+      return (await this.#refresh(id, base, { lifetime, access, marks })).outcome !== 'gone'
+    }
+    const { outcome } = await this.#touch(id, { lifetime: this.#stretched(lifetime), access, marks, base })
+    return outcome === 'touched'
+  }
+
+  /**
+   * Removes a session, for good: a request that is under way does not bring it back.
+   *
+   * @returns whether there was one that had not expired
+   */
+  async destroy(id: string): Promise<boolean> {
+    return this.#isId(id) && this.#destroy(id)
+  }
+
+  /**
+   * Removes what has expired, on every server, in small batches; with `keepExpired` empties it. Also called
+   * every `gcInterval`. If another process is at it already, it is left to that one.
+   *
+   * @returns how many sessions were removed or emptied
+   * @throws CLOCK_IMPLAUSIBLE if the database's clock cannot be right
+   */
+  async gc(): Promise<number> {
+    this.#checkOpen()
+    const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
+    const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
+    const swept = await Promise.allSettled(this.#servers.all.map((server) => sweep(server.table, options)))
+    const failed = swept.filter((result) => result.status === 'rejected')
+    // A server that is away does not stop the others' sweep.
+    if (failed.length === swept.length) throw failed[0]?.reason
+    for (const { reason } of failed) this.#report(reason)
+    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0)
+  }
+
+  /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
+  async info(id: string): Promise<SessionInfo | undefined> {
+    const stored = await this.#read(id)
+    return stored && infoOf(stored)
+  }
+
+  /** Sets the custom field, for example to a user's id. null empties it. @returns whether there is such a session */
+  async setField(id: string, value: string | null): Promise<boolean> {
+    return this.#mark(id, marksOf({ custom: value }))
+  }
+
+  /** The custom field; undefined if there is no such session. */
+  async getField(id: string): Promise<string | null | undefined> {
+    return (await this.#read(id))?.custom
+  }
+
+  /** Every session with this custom field that has not expired, the last written first: "my devices". At most 10,000. */
+  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+    checkText('custom field', value)
+    const pages = await this.#everywhere((server) =>
+      listSessions(
+        server.table,
+        { field: value, order: '-modified', limit: 10_000, text: true },
+        this.#deadline(),
+      ),
+    )
+    return pages.flatMap(({ sessions }) => sessions.map((stored) => new SessionRecord(stored, this.#codec)))
+  }
+
+  /** Destroys every session with this custom field: "log out everywhere". @returns how many there were */
+  async destroyByField(value: string): Promise<number> {
+    checkText('custom field', value)
+    let destroyed = 0
+    for (;;) {
+      const pages = await this.#everywhere((server) =>
+        listSessions(server.table, { field: value, limit: 1000 }, this.#deadline()),
+      )
+      const ids = pages.flatMap(({ sessions }) => sessions.map(({ id }) => id))
+      if (ids.length === 0) return destroyed
+      const there = await Promise.all(ids.map((id) => this.#destroy(id)))
+      destroyed += there.filter(Boolean).length
+    }
+  }
+
+  /** Adds one to a counter, and keeps the message. @returns whether there is such a session */
+  async addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
+    const counter = ({ error: 'errors', warning: 'warnings', notice: 'notices' } as const)[level]
+    if (counter === undefined) {
+      throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
+    }
+    return this.#mark(id, marksOf({ errors: { [counter]: 1, message } }))
+  }
+
+  /** The three counters and the last message; undefined if there is no such session. */
+  async getErrors(id: string): Promise<SessionErrors | undefined> {
+    const stored = await this.#read(id)
+    if (stored === undefined) return undefined
+    const { errors, warnings, notices, errorMessage } = stored
+    return { errors, warnings, notices, message: errorMessage }
+  }
+
+  /** A page of sessions, without their data. See `ListOptions`. */
+  async list(options: ListOptions = {}): Promise<SessionPage> {
+    this.#checkOpen()
+    const [page] = await this.#everywhere((server) => listSessions(server.table, options, this.#deadline()))
+    const sessions = (page?.sessions ?? []).map((stored): ListedSession => {
+      const info = infoOf(stored)
+      return options.text ? { ...info, text: stored.text } : info
+    })
+    return Object.assign(sessions, { next: page?.next })
+  }
+
+  /** How many sessions the filter leaves. It counts them one by one: not for every request. */
+  async count(filter: SessionFilter = {}): Promise<number> {
+    this.#checkOpen()
+    const counts = await this.#everywhere((server) => countSessions(server.table, filter, this.#deadline()))
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  /** PHP's contract: whether this is the id of a session that is there. What cannot be an id is not. */
+  async validateId(id: string): Promise<boolean> {
+    return typeof id === 'string' && (await this.#read(id)) !== undefined
+  }
+
+  /** A new id: 32 characters of `A-Z a-z 0-9 - _` with 192 random bits. */
+  createId(): string {
+    return createId()
+  }
+
+  /** The settings in force, and how each server is. Asks nobody; holds no password. */
+  status(): HandlerStatus {
+    return {
+      settings: describeSettings(this.#settings),
+      pending: this.#pending,
+      servers: this.#servers.all.map((server) => server.status()),
+    }
+  }
+
+  /** Drops every connection and makes new ones; what is under way may fail. The seed's `session_pgsql_reset()`. */
+  async reset(): Promise<void> {
+    this.#checkOpen()
+    await this.#servers.reset()
+    await this.open()
+  }
+
+  /**
+   * Waits for what is under way, then closes every connection that was opened here; a pool that the caller
+   * brought stays open. After it the process can end. May be called twice.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#collector.close()
+    this.#closing.abort()
+    if (this.#pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    await this.#servers.close()
+  }
+
+  async #read(id: string): Promise<StoredSession | undefined> {
+    if (!this.#isId(id)) return undefined
+    this.#begin(0)
+    try {
+      const deadline = this.#deadline()
+      return await this.#lines.read(id, () =>
+        again(() => this.#servers.homeOf(id).table.read(storedId(id), deadline)),
+      )
+    } finally {
+      this.#end(0)
+    }
+  }
+
+  /**
+   * An unchanged session: skipped as long as its stored expiry is young enough; touched when it is not, or
+   * when there is something to record.
+   */
+  async #refresh(
+    id: string,
+    base: StoredSession,
+    { lifetime, access, marks }: { lifetime: number; access: boolean; marks: Marks | undefined },
+  ): Promise<WriteResult<Data>> {
+    const left = remaining(base)
+    const stretched = this.#stretched(lifetime)
+    // Left is more than a write with this lifetime would have given it: the lifetime has been made shorter.
+    const isYoung = left >= lifetime && left <= stretched + 1
+    if (marks === undefined && (isYoung || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
+      return this.#result('skipped', base)
+    }
+    const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
+    if (answer.outcome !== 'touched') {
+      this.emit('gone', { id })
+      return this.#result('gone', undefined)
+    }
+    const { expires = null, clock = base.clock } = answer
+    return this.#result('updated', {
+      ...base,
+      ...applied(base, marks),
+      expires,
+      clock,
+      readAt: performance.now(),
+    })
+  }
+
+  async #destroy(id: string): Promise<boolean> {
+    const { outcome } = await this.#operate(id, 0, (line, deadline) => {
+      line.latest = undefined
+      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
+    })
+    return outcome === 'destroyed'
+  }
+
+  #touch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
+    return this.#operate(id, 0, (_line, deadline) => {
+      const send = (): Promise<Answer> =>
+        this.#servers.homeOf(id).table.touch({ id: storedId(id), ...touch }, deadline)
+      // Sent twice, what counts errors might count them twice.
+      return touch.marks === undefined ? again(send) : send()
+    })
+  }
+
+  async #mark(id: string, marks: Marks | undefined): Promise<boolean> {
+    if (!this.#isId(id)) return false
+    const { outcome } = await this.#touch(id, { lifetime: null, access: false, marks, base: undefined })
+    return outcome === 'touched'
+  }
+
+  /** Does one thing for one id, after what was asked for it before. */
+  async #operate<T>(
+    id: string,
+    weight: number,
+    work: (line: Line, deadline: number) => Promise<T>,
+  ): Promise<T> {
+    this.#begin(weight)
+    const deadline = this.#deadline()
+    try {
+      return await this.#lines.run(id, (line) => work(line, deadline))
+    } finally {
+      this.#end(weight)
+    }
+  }
+
+  /** Lets nobody in when closed, or when so many wait that more would only use up the memory. */
+  #begin(weight: number): void {
+    this.#checkOpen()
+    if (
+      this.#pending >= MAX_PENDING ||
+      (this.#pendingWeight > 0 && this.#pendingWeight + weight > MAX_PENDING_WEIGHT)
+    ) {
+      throw new SessionPgsqlError(
+        'OVERLOADED',
+        `${this.#pending} operations are waiting for the database already. It is slower than what is asked of it; try again later.`,
+      )
+    }
+    this.#pending++
+    this.#pendingWeight += weight
+  }
+
+  #end(weight: number): void {
+    this.#pending--
+    this.#pendingWeight -= weight
+    if (this.#pending === 0) this.#idle?.()
+    this.#collector.accessed()
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) {
+      throw new SessionPgsqlError('CLOSED', 'This save handler has been closed. Make a new one to go on.')
+    }
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#settings.operationTimeout * 1000
+  }
+
+  /** Asks every server; rejects if one of them cannot be reached. */
+  #everywhere<T>(ask: (server: Server) => Promise<T>): Promise<T[]> {
+    this.#checkOpen()
+    return Promise.all(this.#servers.all.map(ask))
+  }
+
+  #isId(id: unknown): id is string {
+    if (typeof id !== 'string') {
+      throw new SessionPgsqlError(
+        'INVALID_ID',
+        `Expected the id of a session to be a string; received ${typeof id}.`,
+      )
+    }
+    return this.#settings.idPattern.test(id)
+  }
+
+  #demandId(id: unknown): asserts id is string {
+    if (this.#isId(id)) return
+    throw new SessionPgsqlError(
+      'INVALID_ID',
+      `This cannot be the id of a session: expected it to match ${this.#settings.idPattern} (option idPattern); received ${(id as string).length} characters.`,
+    )
+  }
+
+  #encode(data: Data): string {
+    const text = this.#codec.encode(data)
+    checkEncoded(text, this.#codec.name)
+    return text
+  }
+
+  #baseOf(base: unknown): StoredSession | undefined {
+    if (base === undefined || base === null || base === 'existing') return undefined
+    const stored = SessionRecord.stored(base)
+    if (stored !== undefined) return stored
+    throw invalid(
+      "Expected the base to be a record from read() or write(), null, or 'existing'. A copy of a record is not one: pass the record itself.",
+    )
+  }
+
+  #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
+    return (data) => {
+      const seconds =
+        typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
+      checkLifetime(seconds)
+      return seconds
+    }
+  }
+
+  /** With short circuit the stored expiry is later by what it may grow old, so that no session lives shorter. */
+  #stretched(lifetime: number): number {
+    const { shortCircuit, refreshAfter = lifetime / 10 } = this.#settings
+    return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
+  }
+
+  #result(outcome: WriteOutcome, stored: StoredSession | undefined): WriteResult<Data> {
+    return new Result(outcome, stored, this.#codec)
+  }
+
+  /** For what fails while nobody waits for it. */
+  #report(error: Error): void {
+    if (this.listenerCount('error') > 0) {
+      this.emit('error', error)
+    } else if (!this.#errorLogged) {
+      this.#errorLogged = true
+      this.#settings.logger.error(
+        'an error in the background; listen to the event "error" for the next ones',
+        error,
+      )
+    }
+  }
+}
+
+/** Decodes the session when it is asked for: who only wants to know the outcome need not pay for it. */
+class Result<Data> implements WriteResult<Data> {
+  readonly outcome: WriteOutcome
+  readonly #stored: StoredSession | undefined
+  readonly #codec: Codec<Data>
+  #session: SessionRecord<Data> | undefined
+
+  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, codec: Codec<Data>) {
+    this.outcome = outcome
+    this.#stored = stored
+    this.#codec = codec
+  }
+
+  get session(): SessionRecord<Data> | undefined {
+    if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
+    return this.#session
+  }
+}
+
+/** What a touch has made of the custom field; the counters are the server's to know. */
+function applied(base: StoredSession, marks: Marks | undefined): Partial<StoredSession> {
+  return {
+    custom: marks?.custom === undefined ? base.custom : marks.custom,
+    errors: base.errors + (marks?.errors ?? 0),
+    warnings: base.warnings + (marks?.warnings ?? 0),
+    notices: base.notices + (marks?.notices ?? 0),
+    errorMessage: marks?.message ?? base.errorMessage,
+  }
+}

@@ -1,0 +1,45 @@
+import type { Database } from '../database/database.ts'
+import type { PgliteLike, PoolLike } from '../database/drivers.ts'
+import { NodePostgres } from '../database/node-postgres.ts'
+import { Pglite } from '../database/pglite.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type { DatabaseEntry } from '../settings.ts'
+
+/** Makes what an entry of `db` names. The drivers are loaded here, when they are first needed. */
+export async function connect(
+  entry: DatabaseEntry,
+  settings: { readonly poolSize: number; readonly operationTimeout: number },
+): Promise<Database> {
+  switch (entry.kind) {
+    case 'pool':
+      return new NodePostgres(entry.pool, false)
+    case 'pglite':
+      return new Pglite(entry.instance, false)
+    case 'pgliteFolder':
+      return new Pglite(await openPglite(entry.folder), true)
+    case 'poolConfig':
+      return new NodePostgres(await newPool({ max: settings.poolSize, ...entry.config }), true)
+    case 'conninfo':
+      return new NodePostgres(await newPool({}), true)
+  }
+}
+
+async function newPool(config: object): Promise<PoolLike> {
+  const { default: pg } = await import('pg')
+  return new pg.Pool(config) as unknown as PoolLike
+}
+
+async function openPglite(folder: string | undefined): Promise<PgliteLike> {
+  let module: typeof import('@electric-sql/pglite')
+  try {
+    module = await import('@electric-sql/pglite')
+  } catch (cause) {
+    throw new SessionPgsqlError(
+      'INVALID_OPTION',
+      'The embedded database needs the package @electric-sql/pglite: npm install @electric-sql/pglite.',
+      { cause },
+    )
+  }
+  const instance = await module.PGlite.create(folder === undefined ? {} : { dataDir: folder })
+  return instance as unknown as PgliteLike
+}

@@ -1,0 +1,299 @@
+import { homedir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { hidden } from '../hidden.ts'
+import { KEYWORDS } from './conninfo-keywords.ts'
+import { invalid, type Pairs, parsePairs } from './conninfo-syntax.ts'
+import { readService } from './service-file.ts'
+
+export { splitEntries } from './conninfo-syntax.ts'
+
+export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
+
+export type TargetSessionAttrs = 'any' | 'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'
+
+export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
+
+export interface TlsSettings {
+  /** @default 'prefer', as in libpq; 'verify-full' with `sslrootcert=system` */
+  readonly mode: SslMode
+  /** File with the authorities to trust, or `system`. Undefined: ~/.postgresql/root.crt if it is there. */
+  readonly rootCert: string | undefined
+  /** File with revoked certificates. Undefined: ~/.postgresql/root.crl if it is there. */
+  readonly crl: string | undefined
+  /** File with our certificate. Undefined: ~/.postgresql/postgresql.crt if it is there. */
+  readonly cert: string | undefined
+  /** File with the key of our certificate. Undefined: ~/.postgresql/postgresql.key if it is there. */
+  readonly key: string | undefined
+  /** What the key is encrypted with. Not enumerable. */
+  readonly password: string | undefined
+  /** `direct` saves a round trip; PostgreSQL 17 and later. @default 'postgres' */
+  readonly negotiation: 'postgres' | 'direct'
+  /** @default undefined: Node's, TLSv1.2 */
+  readonly minVersion: TlsVersion | undefined
+  /** @default undefined: the highest that both sides know */
+  readonly maxVersion: TlsVersion | undefined
+}
+
+export interface Host {
+  /** Name, address, or folder of a Unix socket (begins with `/`). Certificates and password files go by it. */
+  readonly host: string
+  readonly port: number
+  /** `hostaddr`: connect to this address without asking DNS for the host. */
+  readonly address: string | undefined
+}
+
+/** One entry of `db`: a server, or the hosts of one replicated group. */
+export interface Conninfo {
+  /**
+   * What placement and status call this server: the keyword `name`, or hosts, ports and database, as in
+   * `db1:5432,db2:5432/sessions`. Never a password.
+   */
+  readonly name: string
+  /** In the order given; at least one. */
+  readonly hosts: readonly Host[]
+  readonly user: string
+  readonly database: string
+  /** Not enumerable. Undefined: from the password file, if the server asks for one. */
+  readonly password: string | undefined
+  readonly tls: TlsSettings
+  /** Seconds for one host. Undefined: no limit of its own (`0` in libpq's spelling). */
+  readonly connectTimeout: number | undefined
+  /** Which of the hosts will do. @default 'any' */
+  readonly targetSessionAttrs: TargetSessionAttrs
+  /** Whether the hosts are tried in a random order. @default 'disable' */
+  readonly loadBalanceHosts: 'disable' | 'random'
+  /** Whether TCP looks now and then if the other side is still there. @default true */
+  readonly keepalives: boolean
+  /** Seconds of silence before it does. Undefined: the operating system's. */
+  readonly keepalivesIdle: number | undefined
+  /** Undefined: `session_pgsql`. */
+  readonly applicationName: string | undefined
+  /** Options for the server process, such as `-c statement_timeout=5s`. */
+  readonly options: string | undefined
+  /** Where passwords are looked up. Undefined: ~/.pgpass if it is there. */
+  readonly passfile: string | undefined
+  /** Our own keyword: this server's share of the sessions, compared to the others'. @default 1 */
+  readonly weight: number
+}
+
+/**
+ * Reads one entry of `db`, a libpq conninfo string or URL; what it leaves out comes from libpq's environment
+ * variables, then from libpq's defaults.
+ *
+ * @param environment usually `process.env`
+ * @param afterPassword the entry before this one ended in an unquoted password, of which this may be the rest:
+ *   its first keyword is then not shown if it is unknown
+ */
+export function parseConninfo(
+  text: string,
+  environment: Record<string, string | undefined>,
+  afterPassword = false,
+): Conninfo {
+  const given = parsePairs(text, afterPassword)
+  const read = reader(given, environment)
+  for (const [keyword, entry] of Object.entries(KEYWORDS)) {
+    const value = read(keyword)
+    if (entry.refused !== undefined && value !== undefined && entry.harmless?.includes(value) !== true) {
+      throw invalid(`${keyword} cannot be served with this value: ${entry.refused}`)
+    }
+  }
+  const hosts = hostsOf(read)
+  const user = read('user') || operatingSystemUser(environment)
+  const database = read('dbname') || user
+  const tls = tlsOf(read)
+  return Object.freeze(
+    hidden(
+      {
+        name: nameOf(read('name'), hosts, database),
+        hosts,
+        user,
+        database,
+        tls,
+        connectTimeout: positive(integer(read, 'connect_timeout')),
+        targetSessionAttrs: oneOf(read, 'target_session_attrs', 'any', [
+          'any',
+          'read-write',
+          'read-only',
+          'primary',
+          'standby',
+          'prefer-standby',
+        ]),
+        loadBalanceHosts: oneOf(read, 'load_balance_hosts', 'disable', ['disable', 'random']),
+        keepalives: integer(read, 'keepalives') !== 0,
+        keepalivesIdle: positive(integer(read, 'keepalives_idle')),
+        applicationName: read('application_name') || read('fallback_application_name') || undefined,
+        options: read('options') || undefined,
+        passfile: read('passfile') || undefined,
+        weight: weightOf(read('weight')),
+      },
+      { password: read('password') || undefined },
+    ),
+  )
+}
+
+type Read = (keyword: string) => string | undefined
+
+/** As in libpq: what is given, even if empty, comes before the service file, and that before the environment. */
+function reader(given: Pairs, environment: Record<string, string | undefined>): Read {
+  const fromEnvironment = (keyword: string): string | undefined => {
+    const variable = KEYWORDS[keyword]?.variable
+    return variable === undefined ? undefined : environment[variable]
+  }
+  const service = given.get('service') ?? fromEnvironment('service')
+  const file = given.get('servicefile') ?? fromEnvironment('servicefile')
+  const served: Pairs = service ? readService(service, file, environment) : new Map()
+  return (keyword) => given.get(keyword) ?? served.get(keyword) ?? fromEnvironment(keyword)
+}
+
+/**
+ * libpq's own default is a socket folder that was chosen when it was compiled, and differs between
+ * distributions; it falls back to localhost where it has none, and so do we.
+ */
+const DEFAULT_HOST = 'localhost'
+const DEFAULT_PORT = 5432
+
+function hostsOf(read: Read): readonly Host[] {
+  const names = list(read('host'))
+  const addresses = list(read('hostaddr'))
+  const ports = list(read('port'))
+  const count = Math.max(names.length, addresses.length, 1)
+  if (names.length > 0 && addresses.length > 0 && names.length !== addresses.length) {
+    throw invalid(`${names.length} values for host, but ${addresses.length} for hostaddr: give one for each`)
+  }
+  if (ports.length > 1 && ports.length !== count) {
+    throw invalid(`${ports.length} values for port, but ${count} for host: give one for all, or one for each`)
+  }
+  return Object.freeze(
+    Array.from({ length: count }, (_, i) => {
+      const address = addresses[i] || undefined
+      const host = names[i] || address || DEFAULT_HOST
+      if (!host.startsWith('/') && !/^[^\s@=/?#'"\\;]+$/.test(host)) {
+        throw invalid(
+          'a host is neither a name, nor an address, nor a folder that begins with /. In a password, @ is written %40 in a URL; an empty value is written as two single quotes',
+        )
+      }
+      return Object.freeze({ host, port: portOf(ports.length === 1 ? ports[0] : ports[i]), address })
+    }),
+  )
+}
+
+function list(value: string | undefined): string[] {
+  return value === undefined || value === '' ? [] : value.split(',').map((part) => part.trim())
+}
+
+function portOf(text: string | undefined): number {
+  if (text === undefined || text === '') return DEFAULT_PORT
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (port < 1 || port > 65535) {
+    throw invalid(
+      'port: expected a number from 1 to 65535. If this is a URL whose password holds / or @, write them %2F and %40',
+    )
+  }
+  return port
+}
+
+function operatingSystemUser(environment: Record<string, string | undefined>): string {
+  try {
+    return userInfo().username
+  } catch {
+    // A container may run under a number that no user belongs to.
+    const user = environment.USER || environment.USERNAME
+    if (user) return user
+    throw invalid('no user is given, and the user of this process has no name. Add user=…, or set PGUSER')
+  }
+}
+
+function nameOf(given: string | undefined, hosts: readonly Host[], database: string): string {
+  if (given) return given
+  const places = hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  return `${places.join(',')}/${database}`
+}
+
+const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+
+function tlsOf(read: Read): TlsSettings {
+  const rootCert = read('sslrootcert') || undefined
+  const system = rootCert === 'system'
+  const mode = oneOf<SslMode>(read, 'sslmode', system ? 'verify-full' : 'prefer', [
+    'disable',
+    'allow',
+    'prefer',
+    'require',
+    'verify-ca',
+    'verify-full',
+  ])
+  if (system && mode !== 'verify-full') {
+    // With a public authority anybody can have a certificate; only the name tells the server apart.
+    throw invalid(`sslrootcert=system needs sslmode=verify-full, not ${mode}`)
+  }
+  const negotiation = oneOf(read, 'sslnegotiation', 'postgres', ['postgres', 'direct'])
+  if (negotiation === 'direct' && ['disable', 'allow', 'prefer'].includes(mode)) {
+    throw invalid(`sslnegotiation=direct needs sslmode=require or more, not ${mode}`)
+  }
+  const minVersion = oneOf(read, 'ssl_min_protocol_version', undefined, TLS_VERSIONS)
+  const maxVersion = oneOf(read, 'ssl_max_protocol_version', undefined, TLS_VERSIONS)
+  if (minVersion !== undefined && maxVersion !== undefined && minVersion > maxVersion) {
+    throw invalid('ssl_min_protocol_version is higher than ssl_max_protocol_version')
+  }
+  return Object.freeze(
+    hidden(
+      {
+        mode,
+        rootCert,
+        crl: read('sslcrl') || undefined,
+        cert: read('sslcert') || undefined,
+        key: read('sslkey') || undefined,
+        negotiation,
+        minVersion,
+        maxVersion,
+      },
+      { password: read('sslpassword') || undefined },
+    ),
+  )
+}
+
+function oneOf<T extends string>(read: Read, keyword: string, fallback: T, allowed: readonly T[]): T
+function oneOf<T extends string>(
+  read: Read,
+  keyword: string,
+  fallback: T | undefined,
+  allowed: readonly T[],
+): T | undefined
+function oneOf<T extends string>(
+  read: Read,
+  keyword: string,
+  fallback: T | undefined,
+  allowed: readonly T[],
+): T | undefined {
+  const value = read(keyword)
+  if (value === undefined || value === '') return fallback
+  const found = allowed.find((candidate) => candidate === value)
+  if (found === undefined) throw invalid(`${keyword}: expected one of ${allowed.join(', ')}`)
+  return found
+}
+
+function integer(read: Read, keyword: string): number | undefined {
+  const value = read(keyword)?.trim()
+  if (value === undefined || value === '') return undefined
+  if (!/^[+-]?\d{1,9}$/.test(value)) throw invalid(`${keyword}: expected a whole number`)
+  return Number(value)
+}
+
+/** libpq: zero and less mean the same as not given. */
+function positive(value: number | undefined): number | undefined {
+  return value !== undefined && value > 0 ? value : undefined
+}
+
+function weightOf(text: string | undefined): number {
+  if (text === undefined || text === '') return 1
+  const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : 0
+  if (!(weight > 0 && weight <= 1e6)) throw invalid('weight: expected a number greater than 0, such as 2')
+  return weight
+}
+
+/** Where libpq keeps its files for a user: ~/.postgresql, or postgresql in the roaming profile on Windows. */
+export function userFolder(environment: Record<string, string | undefined>): string {
+  return process.platform === 'win32'
+    ? join(environment.APPDATA ?? homedir(), 'postgresql')
+    : join(environment.HOME || homedir(), '.postgresql')
+}

@@ -1,0 +1,129 @@
+import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import type { SessionPgsqlError } from '../errors.ts'
+import type { DatabaseEntry, TableName } from '../settings.ts'
+import { SessionTable } from '../table/table.ts'
+import { connect } from './connect.ts'
+
+/** Most sessions in one statement. */
+const MAX_ROWS = 512
+
+/** Of the settings, what concerns a server. */
+export interface ServerSettings {
+  readonly table: TableName
+  readonly createTable: boolean
+  readonly keepExpired: boolean
+  readonly batch: boolean
+  readonly poolSize: number
+  readonly operationTimeout: number
+}
+
+export interface ServerStatus {
+  /** Host, port and database; never a password. Sessions are placed by it. */
+  readonly name: string
+  /** `unknown` until it was first used. */
+  readonly role: 'primary' | 'standby' | 'unknown'
+  readonly health: 'up' | 'down' | 'unknown'
+  /** Since when it is in this health. */
+  readonly since: Date
+  /** Statements and transactions sent. */
+  readonly calls: number
+  /** Those that failed. */
+  readonly errors: number
+  readonly lastError: string | undefined
+}
+
+/** One entry of `db`: a server, or a replicated group of them, and the session table on it. */
+export class Server {
+  readonly name: string
+  readonly table: SessionTable
+  readonly #connection: Connection
+
+  constructor(entry: DatabaseEntry, settings: ServerSettings) {
+    const { table, createTable, keepExpired, batch, poolSize } = settings
+    this.name = entry.name
+    this.#connection = new Connection(() => connect(entry, settings))
+    this.table = new SessionTable(this.#connection, {
+      table: { schema: table.schema, table: table.name },
+      createTable,
+      keepExpired,
+      maxRows: batch ? MAX_ROWS : 1,
+      concurrency: poolSize,
+    })
+  }
+
+  status(): ServerStatus {
+    const { health, since, calls, errors, lastError } = this.#connection
+    return { name: this.name, role: this.table.role, health, since, calls, errors, lastError }
+  }
+
+  /** Drops every connection; the next use makes new ones and looks at the table anew. */
+  async reset(): Promise<void> {
+    this.table.forget()
+    await this.#connection.close()
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close()
+  }
+}
+
+/** A database that is connected to when it is first used, and that keeps book of how that goes. A failure is not kept. */
+class Connection implements Database {
+  health: ServerStatus['health'] = 'unknown'
+  since: Date = new Date()
+  calls = 0
+  errors = 0
+  lastError: string | undefined
+  readonly #connect: () => Promise<Database>
+  #database: Promise<Database> | undefined
+
+  constructor(connect: () => Promise<Database>) {
+    this.#connect = connect
+  }
+
+  query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#observe((database) => database.query(statement, parameters, deadline))
+  }
+
+  transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
+    return this.#observe((database) => database.transaction(work, deadline))
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database
+    this.#database = undefined
+    await database?.then(
+      (opened) => opened.close(),
+      () => {},
+    )
+  }
+
+  async #observe<T>(call: (database: Database) => Promise<T>): Promise<T> {
+    this.calls++
+    try {
+      const result = await call(await this.#get())
+      this.#is('up')
+      return result
+    } catch (error) {
+      this.errors++
+      this.lastError = error instanceof Error ? error.message : String(error)
+      const { code } = error as SessionPgsqlError
+      this.#is(code === 'SERVER_DOWN' || code === 'TIMEOUT' ? 'down' : 'up')
+      throw error
+    }
+  }
+
+  #is(health: ServerStatus['health']): void {
+    if (this.health === health) return
+    this.health = health
+    this.since = new Date()
+  }
+
+  #get(): Promise<Database> {
+    this.#database ??= this.#connect().catch((error) => {
+      this.#database = undefined
+      throw error
+    })
+    return this.#database
+  }
+}

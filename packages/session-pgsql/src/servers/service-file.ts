@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { KEYWORDS } from './conninfo-keywords.ts'
+import { invalid, type Pairs } from './conninfo-syntax.ts'
+
+/**
+ * libpq's connection service file: `[name]`, then one `keyword=value` a line. It is looked for in `file`
+ * (`servicefile`, PGSERVICEFILE) or ~/.pg_service.conf, then in pg_service.conf of PGSYSCONFDIR.
+ */
+export function readService(
+  name: string,
+  file: string | undefined,
+  environment: Record<string, string | undefined>,
+): Pairs {
+  const files = [file || join(environment.HOME || homedir(), '.pg_service.conf')]
+  if (environment.PGSYSCONFDIR) files.push(join(environment.PGSYSCONFDIR, 'pg_service.conf'))
+  for (const path of files) {
+    const section = sectionOf(path, name, path === file)
+    if (section !== undefined) return section
+  }
+  throw invalid(`service: no section [${name}] in ${files.join(' or ')}`)
+}
+
+function sectionOf(path: string, name: string, mustBeThere: boolean): Pairs | undefined {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (!mustBeThere) return undefined
+    throw invalid(`servicefile: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  let found: Pairs | undefined
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    const trimmed = line.trim()
+    if (trimmed === '' || trimmed.startsWith('#')) continue
+    if (trimmed.startsWith('[')) {
+      if (found !== undefined) return found
+      if (trimmed === `[${name}]`) found = new Map()
+    } else if (found !== undefined) {
+      const equals = trimmed.indexOf('=')
+      const keyword = trimmed.slice(0, Math.max(equals, 0))
+      if (!Object.hasOwn(KEYWORDS, keyword) || keyword.startsWith('service')) {
+        throw invalid(
+          `line ${index + 1} of ${path} is not of the form keyword=value, or the keyword is unknown`,
+        )
+      }
+      // libpq: what comes first in the section stays.
+      if (!found.has(keyword)) found.set(keyword, trimmed.slice(equals + 1))
+    }
+  }
+  return found
+}

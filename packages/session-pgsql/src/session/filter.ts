@@ -1,0 +1,40 @@
+import type { SessionInfo } from './record.ts'
+
+/** Which sessions are meant. All that is given must fit. */
+export interface SessionFilter {
+  /** The cookie's name. */
+  readonly name?: string | undefined
+  /** The custom field. */
+  readonly field?: string | undefined
+  /** The client's address, at the first or at the last write. */
+  readonly address?: string | undefined
+  /** `true`: those that have not expired (the default); `false`: those that have, and are not swept yet; `'any'`: both. */
+  readonly active?: boolean | 'any' | undefined
+}
+
+/** What to sort by; with a `-` before it the greatest first. */
+export type SessionOrder = ListColumn | `-${ListColumn}`
+
+export type ListColumn = 'id' | 'created' | 'modified' | 'expires' | 'accesses' | 'errors'
+
+export interface ListOptions extends SessionFilter {
+  /** Default: `id`, the one order that an index serves; any other sorts all that the filter leaves. */
+  readonly order?: SessionOrder | undefined
+  /** Where the page begins: the `next` of the page before it. */
+  readonly after?: string | undefined
+  /** Most sessions of a page, 1 to 10,000. Default: 100. */
+  readonly limit?: number | undefined
+  /** `true`: with the data as it is stored, as `text`. It is not decoded. Default: false. */
+  readonly text?: boolean | undefined
+}
+
+export interface ListedSession extends SessionInfo {
+  /** The stored data, if it was asked for. */
+  readonly text?: string
+}
+
+/** A page of a list: an array, and where the next page begins. */
+export interface SessionPage extends Array<ListedSession> {
+  /** For `after`; undefined on the last page. */
+  readonly next: string | undefined
+}

@@ -1,0 +1,213 @@
+import { nearest } from './nearest.ts'
+import type { Conninfo } from './servers/conninfo.ts'
+import { problem, typeName } from './settings/checks.ts'
+import { type DatabaseEntry, databaseEntries, environmentEntries } from './settings/database-entries.ts'
+import type {
+  CodecName,
+  ConflictFunction,
+  ConflictRule,
+  CustomCodec,
+  Logger,
+  SaveHandlerOptions,
+} from './settings/options.ts'
+import { RULES, type Rule } from './settings/rules.ts'
+import type { TableName } from './settings/table-name.ts'
+
+/**
+ * What a user can set, and how it becomes what is in force: options before the php.ini, before the environment,
+ * before the defaults. settings/options.ts documents each option, settings/rules.ts says how it is checked.
+ */
+
+export type { DatabaseEntry, DatabaseOption, OneDatabase } from './settings/database-entries.ts'
+export type {
+  CodecName,
+  ConflictFunction,
+  ConflictRule,
+  CustomCodec,
+  Logger,
+  SaveHandlerOptions,
+} from './settings/options.ts'
+export type { TableName } from './settings/table-name.ts'
+
+/** The settings in force, checked and complete. Frozen, and safe to print: no password is enumerable. */
+export interface Settings<Data = Record<string, unknown>> {
+  /** At least one. */
+  readonly db: readonly DatabaseEntry[]
+  readonly table: TableName
+  readonly createTable: boolean
+  readonly failoverMode: boolean
+  readonly shortCircuit: boolean
+  /** Seconds; undefined: a tenth of the session's lifetime; Infinity: never. */
+  readonly refreshAfter: number | undefined
+  readonly keepExpired: boolean
+  /** Seconds; Infinity: for good. */
+  readonly keepExpiredFor: number
+  /** Seconds; 0: never; negative: after every access. */
+  readonly gcInterval: number
+  /** Seconds. */
+  readonly gcMaxlifetime: number
+  readonly name: string
+  readonly codec: CodecName | CustomCodec<Data>
+  readonly conflict: ConflictRule | ConflictFunction<Data>
+  readonly batch: boolean
+  /** Seconds. */
+  readonly operationTimeout: number
+  readonly poolSize: number
+  /** Matches an id as a whole; without state, so that it can be tested again and again. */
+  readonly idPattern: RegExp
+  readonly whenHomeIsDown: 'absent' | 'error'
+  readonly logger: Logger
+}
+
+export interface SettingsSources {
+  /** The directives of a php.ini; see `parsePhpIni`. */
+  ini?: ReadonlyMap<string, string> | undefined
+  /** @default process.env */
+  environment?: Record<string, string | undefined> | undefined
+}
+
+/** session_pgsql's own. */
+const SEED_DB = 'host=localhost dbname=php_session user=nobody'
+
+/** libpq's variables that say which database is meant, as opposed to how to reach it. */
+const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
+
+const OPTION_NAMES: readonly string[] = ['db', ...Object.keys(RULES)]
+
+export function resolveSettings<Data = Record<string, unknown>>(
+  options: SaveHandlerOptions<Data>,
+  sources: SettingsSources = {},
+): Settings<Data> {
+  const { ini = new Map<string, string>(), environment = process.env } = sources
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw problem(`options: expected an object such as { db: 'host=db1' }, got ${typeName(options)}`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!OPTION_NAMES.includes(name)) throw problem(`unknown option "${name}"${hint(name, OPTION_NAMES)}`)
+  }
+  checkDirectives(ini)
+  const settings: Record<string, unknown> = { db: resolveDb(options.db, ini, environment) }
+  for (const [name, rule] of Object.entries(RULES) as [keyof typeof RULES, Rule<unknown>][]) {
+    settings[name] = resolve(name, options[name], rule, ini, environment)
+  }
+  return Object.freeze(settings) as unknown as Settings<Data>
+}
+
+function resolve(
+  name: string,
+  option: unknown,
+  rule: Rule<unknown>,
+  ini: ReadonlyMap<string, string>,
+  environment: Record<string, string | undefined>,
+): unknown {
+  if (option !== undefined) return rule.check(`option ${name}`, option)
+  for (const directive of [directiveOf(name), ...(rule.directives ?? [])]) {
+    const text = ini.get(directive)
+    if (text !== undefined) return rule.check(`directive ${directive}`, rule.fromText(text))
+  }
+  const text = environment[variableOf(name)]
+  // An empty variable is how many a deployment file says "not set".
+  if (text !== undefined && text !== '') {
+    return rule.check(`environment variable ${variableOf(name)}`, rule.fromText(text))
+  }
+  return rule.fallback
+}
+
+function resolveDb(
+  option: unknown,
+  ini: ReadonlyMap<string, string>,
+  environment: Record<string, string | undefined>,
+): readonly DatabaseEntry[] {
+  if (option !== undefined) return databaseEntries('option db', option, environment)
+  const directive = ini.get(directiveOf('db'))
+  if (directive) return databaseEntries('directive session_pgsql.db', directive, environment)
+  for (const variable of [variableOf('db'), 'DATABASE_URL']) {
+    const text = environment[variable]
+    if (text) return databaseEntries(`environment variable ${variable}`, text, environment)
+  }
+  if (WHICH_DATABASE.some((variable) => environment[variable])) {
+    return environmentEntries(environment)
+  }
+  return databaseEntries('default of db', SEED_DB, environment)
+}
+
+/** A misspelt directive of ours would have no effect, silently. Those of others are none of our business. */
+function checkDirectives(ini: ReadonlyMap<string, string>): void {
+  const known = [...OPTION_NAMES.map(directiveOf), 'session_pgsql.disable']
+  for (const name of ini.keys()) {
+    if (name.startsWith('session_pgsql.') && !known.includes(name)) {
+      throw problem(`unknown directive "${name}"${hint(name, known)}`)
+    }
+  }
+  const disable = ini.get('session_pgsql.disable')
+  if (disable !== undefined && RULES.batch.fromText(disable) !== false) {
+    throw problem(
+      'directive session_pgsql.disable: it cannot be served, for nothing could take the place of the save handler. Remove it, and do not use the save handler where it is not wanted',
+    )
+  }
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known)
+  return meant === undefined ? `. Known are: ${known.join(', ')}` : `; did you mean "${meant}"?`
+}
+
+/** `gcInterval` is `session_pgsql.gc_interval` in a php.ini … */
+function directiveOf(name: string): string {
+  return `session_pgsql.${snakeCase(name)}`
+}
+
+/** … and `SESSION_PGSQL_GC_INTERVAL` in the environment. */
+function variableOf(name: string): string {
+  return `SESSION_PGSQL_${snakeCase(name).toUpperCase()}`
+}
+
+function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+/** The settings as plain JSON, for `status()`: no secret, no function, and Infinity as a word. */
+export function describeSettings<Data>(settings: Settings<Data>): Record<string, unknown> {
+  const { schema, name } = settings.table
+  const { codec, conflict, refreshAfter } = settings
+  return {
+    db: settings.db.map(describeEntry),
+    table: schema === undefined ? name : `${schema}.${name}`,
+    createTable: settings.createTable,
+    failoverMode: settings.failoverMode,
+    shortCircuit: settings.shortCircuit,
+    refreshAfter: refreshAfter === undefined ? 'a tenth of the lifetime' : jsonNumber(refreshAfter),
+    keepExpired: settings.keepExpired,
+    keepExpiredFor: jsonNumber(settings.keepExpiredFor),
+    gcInterval: settings.gcInterval,
+    gcMaxlifetime: settings.gcMaxlifetime,
+    name: settings.name,
+    codec: typeof codec === 'string' ? codec : codec.name,
+    conflict: typeof conflict === 'function' ? 'function' : conflict,
+    batch: settings.batch,
+    operationTimeout: settings.operationTimeout,
+    poolSize: settings.poolSize,
+    idPattern: String(settings.idPattern),
+    whenHomeIsDown: settings.whenHomeIsDown,
+  }
+}
+
+function describeEntry(entry: DatabaseEntry): Record<string, unknown> {
+  const { kind, name } = entry
+  return entry.kind === 'conninfo' ? { kind, name, ...describeConninfo(entry.conninfo) } : { kind, name }
+}
+
+function describeConninfo(conninfo: Conninfo): Record<string, unknown> {
+  return {
+    hosts: conninfo.hosts.map(({ host, port }) => ({ host, port })),
+    database: conninfo.database,
+    user: conninfo.user,
+    sslmode: conninfo.tls.mode,
+    targetSessionAttrs: conninfo.targetSessionAttrs,
+    weight: conninfo.weight,
+  }
+}
+
+function jsonNumber(value: number): number | string {
+  return Number.isFinite(value) ? value : String(value)
+}

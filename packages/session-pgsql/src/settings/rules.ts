@@ -1,0 +1,173 @@
+import {
+  type Check,
+  isBoolean,
+  isNumber,
+  isObjectWith,
+  isOneOf,
+  LONGEST_LIFETIME,
+  LONGEST_TIMER,
+  refuse,
+} from './checks.ts'
+import type { CodecName, ConflictFunction, ConflictRule, CustomCodec, Logger } from './options.ts'
+import { type TableName, tableName } from './table-name.ts'
+
+/** How one option is read. `db` is not among them: it has sources of its own. */
+export interface Rule<T> {
+  readonly check: Check<T>
+  /** What a text of a php.ini or of the environment means; what it cannot mean is left to `check` to refuse. */
+  readonly fromText: (text: string) => unknown
+  readonly fallback: T
+  /** PHP's own directives, looked at behind `session_pgsql.…`. */
+  readonly directives?: readonly string[]
+}
+
+/** Truth as php.ini and shells write it. */
+function booleanText(text: string): unknown {
+  if (/^(?:1|on|yes|true)$/i.test(text)) return true
+  return /^(?:0|off|no|false|none|null|)$/i.test(text) ? false : text
+}
+
+function numberText(text: string): unknown {
+  if (/^[+-]?inf(?:inity)?$/i.test(text)) return text.startsWith('-') ? -Infinity : Infinity
+  return /^[+-]?(?:\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : text
+}
+
+function flag(fallback: boolean): Rule<boolean> {
+  return { check: isBoolean, fromText: booleanText, fallback }
+}
+
+function number<F extends number | undefined>(
+  fallback: F,
+  check: Check<number>,
+  directives: readonly string[] = [],
+): Rule<number | F> {
+  return { check, fromText: numberText, fallback, directives }
+}
+
+/** session_pgsql asked for 32 characters; PHP today makes 22 to 256. */
+const PHP_ID: RegExp = /^[A-Za-z0-9,_-]{1,256}$/
+const ANY_ID: RegExp = /^[\x21-\x7e]{1,256}$/
+
+function idPattern(where: string, value: unknown): RegExp {
+  if (value === 'php') return PHP_ID
+  if (!(value instanceof RegExp)) throw refuse(where, "a RegExp, or 'php'", value)
+  // Flags that make one test depend on the one before, or on lines, have no place here.
+  return new RegExp(`^(?:${value.source})$`, value.flags.replaceAll(/[gmyd]/g, ''))
+}
+
+function idPatternText(text: string): unknown {
+  if (text === 'php') return text
+  try {
+    return new RegExp(text)
+  } catch {
+    return text
+  }
+}
+
+function sessionName(where: string, value: unknown): string {
+  if (typeof value === 'string' && /^[^\s\p{Cc}\p{Cs};=,]{1,256}$/u.test(value)) return value
+  throw refuse(
+    where,
+    'a name for the session, 1 to 256 characters without blanks, comma, semicolon or "="',
+    value,
+  )
+}
+
+const CODECS = ['json', 'php', 'php_serialize', 'php_binary'] as const
+
+function codec(where: string, value: unknown): CodecName | CustomCodec<unknown> {
+  if (typeof value !== 'object' || value === null) {
+    return isOneOf(CODECS, ', or an object with name, encode and decode')(where, value)
+  }
+  if (isObjectWith(value, ['encode', 'decode']) && typeof value.name === 'string' && value.name !== '') {
+    return value as unknown as CustomCodec<unknown>
+  }
+  throw refuse(where, 'an object with a name (string), encode and decode (functions)', value)
+}
+
+function conflict(where: string, value: unknown): ConflictRule | ConflictFunction<unknown> {
+  if (typeof value === 'function') return value as ConflictFunction<unknown>
+  return isOneOf(['merge', 'overwrite', 'error'], ', or a function (mine, theirs, seen) => data')(
+    where,
+    value,
+  )
+}
+
+const SILENT: Logger = Object.freeze({ debug() {}, info() {}, warn() {}, error() {} })
+
+/** What an operator must see, and no more. */
+const STDERR: Logger = Object.freeze({
+  debug() {},
+  info() {},
+  warn: (message: string, error?: unknown) => console.warn(line(message, error)),
+  error: (message: string, error?: unknown) => console.error(line(message, error)),
+})
+
+function line(message: string, error: unknown): string {
+  const reason = error === undefined ? '' : `: ${error instanceof Error ? error.message : String(error)}`
+  return `session_pgsql: ${message}${reason}`
+}
+
+function logger(where: string, value: unknown): Logger {
+  if (value === false) return SILENT
+  if (value === true) return STDERR
+  if (isObjectWith(value, ['debug', 'info', 'warn', 'error'])) return value as unknown as Logger
+  throw refuse(where, 'an object with debug, info, warn and error (functions), or false', value)
+}
+
+const lifetime = { max: LONGEST_LIFETIME, min: 0 }
+
+/** Every option but `db`, in the order in which `status()` shows them. */
+export const RULES: Rules = {
+  table: { check: tableName, fromText: (text) => text, fallback: { schema: undefined, name: 'php_session' } },
+  createTable: flag(true),
+  failoverMode: flag(false),
+  shortCircuit: flag(false),
+  refreshAfter: number(undefined, isNumber('seconds', { ...lifetime, orInfinity: true })),
+  keepExpired: flag(false),
+  keepExpiredFor: number(Infinity, isNumber('seconds', { ...lifetime, orInfinity: true })),
+  gcInterval: number(
+    3600,
+    isNumber('seconds', {
+      min: -Infinity,
+      max: LONGEST_TIMER,
+      advice: '0 means never, and a negative number after every access',
+    }),
+  ),
+  gcMaxlifetime: number(1440, isNumber('seconds', { ...lifetime, above: true }), ['session.gc_maxlifetime']),
+  name: { check: sessionName, fromText: (text) => text, fallback: 'PHPSESSID', directives: ['session.name'] },
+  codec: {
+    check: codec,
+    fromText: (text) => text,
+    fallback: 'json',
+    directives: ['session.serialize_handler'],
+  },
+  conflict: { check: conflict, fromText: (text) => text, fallback: 'merge' },
+  batch: flag(true),
+  operationTimeout: number(5, isNumber('seconds', { min: 0, above: true, max: LONGEST_TIMER })),
+  poolSize: number(10, isNumber('connections', { min: 1, max: 10_000, whole: true })),
+  idPattern: { check: idPattern, fromText: idPatternText, fallback: ANY_ID },
+  whenHomeIsDown: { check: isOneOf(['absent', 'error']), fromText: (text) => text, fallback: 'absent' },
+  logger: { check: logger, fromText: booleanText, fallback: STDERR },
+}
+
+interface Rules {
+  readonly table: Rule<TableName>
+  readonly createTable: Rule<boolean>
+  readonly failoverMode: Rule<boolean>
+  readonly shortCircuit: Rule<boolean>
+  readonly refreshAfter: Rule<number | undefined>
+  readonly keepExpired: Rule<boolean>
+  readonly keepExpiredFor: Rule<number>
+  readonly gcInterval: Rule<number>
+  readonly gcMaxlifetime: Rule<number>
+  readonly name: Rule<string>
+  readonly codec: Rule<CodecName | CustomCodec<unknown>>
+  readonly conflict: Rule<ConflictRule | ConflictFunction<unknown>>
+  readonly batch: Rule<boolean>
+  readonly operationTimeout: Rule<number>
+  readonly poolSize: Rule<number>
+  readonly idPattern: Rule<RegExp>
+  readonly whenHomeIsDown: Rule<'absent' | 'error'>
+  readonly logger: Rule<Logger>
+}

@@ -1,0 +1,95 @@
+import type { Row } from '../database/database.ts'
+import type { StoredSession } from '../session/stored.ts'
+
+/**
+ * What the statements of statements.ts answer: `n, outcome, text, now`, then the record's columns.
+ *
+ * - `updated`, `created`, `touched`, `destroyed`: done
+ * - `conflict`: somebody else's data is there; it comes along
+ * - `gone`: not there, another life of the id, or expired too long ago
+ * - `busy`: locked by somebody; `late`: the database's clock was past the deadline. Nothing was done.
+ */
+export type Outcome =
+  | 'read'
+  | 'clock'
+  | 'updated'
+  | 'created'
+  | 'touched'
+  | 'destroyed'
+  | 'conflict'
+  | 'gone'
+  | 'busy'
+  | 'late'
+
+export interface Answer {
+  readonly outcome: Outcome
+  /** With `updated` and `created` as it lies in the table now (its text is what was sent), with `conflict` as it was found. */
+  readonly stored?: StoredSession
+  /** With `touched`: the expiry as it is now. */
+  readonly expires?: number | null
+  /** The database's clock then. */
+  readonly clock?: number
+}
+
+export const GONE: Answer = { outcome: 'gone' }
+export const BUSY: Answer = { outcome: 'busy' }
+
+export function outcomeOf(row: Row): Outcome {
+  return row[1] as Outcome
+}
+
+export function clockOf(row: Row): number {
+  return Number(row[3])
+}
+
+/**
+ * An answer for each order of a batch.
+ *
+ * @param texts what each order has sent as data: of what was stored, the row does not repeat it
+ * @param otherwise the answer for an order of which no row speaks
+ */
+export function answersOf(rows: readonly Row[], texts: readonly string[], otherwise: Answer): Answer[] {
+  const readAt = performance.now()
+  const answers = new Array<Answer>(texts.length).fill(otherwise)
+  for (const row of rows) {
+    const place = Number(row[0]) - 1
+    const outcome = outcomeOf(row)
+    if (outcome === 'touched') {
+      answers[place] = { outcome, expires: numberOf(row[2]), clock: clockOf(row) }
+    } else if (row[4] === null || row[4] === undefined) {
+      answers[place] = { outcome }
+    } else {
+      const text = outcome === 'conflict' ? undefined : texts[place]
+      answers[place] = { outcome, stored: storedOf(row, readAt, text) }
+    }
+  }
+  return answers
+}
+
+/** @param text what the row does not say because the caller has sent it */
+export function storedOf(row: Row, readAt: number, text: string = row[2] ?? ''): StoredSession {
+  return {
+    id: row[4] as string,
+    name: row[5] as string | null,
+    text,
+    digest: row[6] as string | null,
+    created: numberOf(row[7]),
+    modified: numberOf(row[8]),
+    expires: numberOf(row[9]),
+    addressCreated: row[10] as string | null,
+    addressModified: row[11] as string | null,
+    accesses: Number(row[12] ?? 0),
+    errors: Number(row[13] ?? 0),
+    warnings: Number(row[14] ?? 0),
+    notices: Number(row[15] ?? 0),
+    errorMessage: row[16] as string | null,
+    custom: row[17] as string | null,
+    generation: numberOf(row[18]),
+    clock: clockOf(row),
+    readAt,
+  }
+}
+
+function numberOf(text: string | null | undefined): number | null {
+  return text === null || text === undefined ? null : Number(text)
+}

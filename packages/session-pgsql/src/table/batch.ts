@@ -1,0 +1,271 @@
+import { isAboutData, isTransient, timeoutFault } from '../database/faults.ts'
+import { SessionPgsqlError } from '../errors.ts'
+
+/** What one lane sends, and how much of it at once. */
+export interface LaneOptions<Order, Answer> {
+  /**
+   * Sends one statement for all the orders, each with its deadline; resolves to an answer for each, in their
+   * order. No two of them are for the same id: whoever submits sees to that.
+   */
+  readonly send: (orders: readonly Order[], deadlines: readonly number[]) => Promise<Answer[]>
+  /** How much an order weighs, in characters. */
+  readonly weigh: (order: Order) => number
+  /** Whether the row was locked by somebody: such an order is sent again a little later, with the next batch. */
+  readonly isBusy: (answer: Answer) => boolean
+  /** Most orders in one statement; 1 turns batching off. */
+  readonly maxRows: number
+}
+
+/** A heavier batch is not filled up further, so that one statement stays well below what a message may hold. */
+const MAX_WEIGHT = 1_000_000
+
+/** Milliseconds after which a batch no longer holds back the next one. */
+const STALE = 50
+
+/** Milliseconds before a busy row is tried again: at once, then twice as long each time, up to the last. */
+const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
+
+/**
+ * Gathers orders of one kind and sends them as one statement: what arrives while a batch is in flight goes
+ * out as the next. An order that finds nothing in flight goes out at the end of the tick.
+ *
+ * A statement for each order is the bottleneck of a session store, not PostgreSQL: batches read six times
+ * as many sessions a second and write four times as many.
+ */
+export class Lane<Order, Answer> {
+  readonly #options: LaneOptions<Order, Answer>
+  #waiting: Entry<Order, Answer>[] = []
+  /** Batches in flight that are not stale. */
+  #holding = 0
+  #scheduled = false
+  readonly #limit: Limit
+
+  /** @param limit how many statements may be in flight, shared by the lanes of a table */
+  constructor(options: LaneOptions<Order, Answer>, limit: Limit) {
+    this.#options = options
+    this.#limit = limit
+  }
+
+  /** @param deadline in milliseconds of `performance.now()`; past it the promise rejects with TIMEOUT */
+  submit(order: Order, deadline: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const entry: Entry<Order, Answer> = {
+        order,
+        deadline,
+        resolve,
+        reject,
+        tries: 0,
+        sent: false,
+        settled: false,
+      }
+      this.#limit.deadlines.add(entry)
+      this.#enqueue(entry)
+    })
+  }
+
+  #enqueue(entry: Entry<Order, Answer>): void {
+    this.#waiting.push(entry)
+    if (this.#holding === 0) this.#schedule()
+  }
+
+  /** At the end of the tick: after every callback and promise that is due now has had its say. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => process.nextTick(this.#dispatch))
+  }
+
+  readonly #dispatch = (): void => {
+    this.#scheduled = false
+    const single = this.#options.maxRows === 1
+    while (this.#waiting.length > 0 && (single || this.#holding === 0)) {
+      if (!this.#limit.take(this.#dispatch)) return
+      const batch = this.#take()
+      if (batch.length === 0) this.#limit.give()
+      else this.#fly(batch)
+    }
+  }
+
+  #take(): Entry<Order, Answer>[] {
+    const batch: Entry<Order, Answer>[] = []
+    let weight = 0
+    let taken = 0
+    for (const entry of this.#waiting) {
+      if (batch.length >= this.#options.maxRows) break
+      if (!entry.settled) {
+        weight += this.#options.weigh(entry.order)
+        if (batch.length > 0 && weight > MAX_WEIGHT) break
+        entry.sent = true
+        batch.push(entry)
+      }
+      taken++
+    }
+    this.#waiting = taken === this.#waiting.length ? [] : this.#waiting.slice(taken)
+    return batch
+  }
+
+  #fly(batch: Entry<Order, Answer>[]): void {
+    this.#holding++
+    let holds = true
+    const release = (): void => {
+      if (!holds) return
+      holds = false
+      this.#holding--
+      if (this.#waiting.length > 0) this.#schedule()
+    }
+    const stale = setTimeout(release, STALE)
+    void this.#send(batch).finally(() => {
+      clearTimeout(stale)
+      this.#limit.give()
+      release()
+    })
+  }
+
+  /** Never rejects: each entry is told for itself. */
+  async #send(batch: Entry<Order, Answer>[]): Promise<void> {
+    try {
+      const answers = await this.#options.send(
+        batch.map((entry) => entry.order),
+        batch.map((entry) => entry.deadline),
+      )
+      for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
+    } catch (error) {
+      const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
+      if (isTransient(sqlState)) {
+        for (const entry of batch) this.#again(entry)
+      } else if (batch.length > 1 && isAboutData(sqlState)) {
+        // One bad row fails all: found by halves, it fails alone.
+        const middle = batch.length >> 1
+        await this.#send(batch.slice(0, middle))
+        await this.#send(batch.slice(middle))
+      } else {
+        for (const entry of batch) this.#reject(entry, error)
+      }
+    }
+  }
+
+  #settle(entry: Entry<Order, Answer>, answer: Answer): void {
+    if (this.#options.isBusy(answer)) this.#again(entry)
+    else if (this.#limit.deadlines.delete(entry)) {
+      entry.settled = true
+      entry.resolve(answer)
+    }
+  }
+
+  #reject(entry: Entry<Order, Answer>, error: unknown): void {
+    if (!this.#limit.deadlines.delete(entry)) return
+    entry.settled = true
+    // One error for each caller: they may each add to it.
+    entry.reject(error instanceof SessionPgsqlError ? error.copy() : error)
+  }
+
+  #again(entry: Entry<Order, Answer>): void {
+    if (entry.settled) return
+    entry.sent = false
+    const delay = BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+    if (delay === 0) this.#enqueue(entry)
+    else setTimeout(() => this.#enqueue(entry), delay)
+  }
+}
+
+interface Entry<Order, Answer> extends Timed {
+  readonly order: Order
+  readonly resolve: (answer: Answer) => void
+  tries: number
+}
+
+interface Timed {
+  readonly deadline: number
+  readonly reject: (error: unknown) => void
+  /** Whether it is in a statement under way, and may be done although its caller is told otherwise. */
+  sent: boolean
+  settled: boolean
+}
+
+/** How many statements are in flight on one server, over all lanes, and the deadlines of what waits. */
+export class Limit {
+  readonly deadlines: Deadlines = new Deadlines()
+  readonly #most: number
+  #inFlight = 0
+  #blocked = new Set<() => void>()
+
+  /** @param most as many as there are connections: a statement that waits for one is better left open for more orders */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** Takes a place; or says no, and calls back once when one is free. */
+  take(whenFree: () => void): boolean {
+    if (this.#inFlight < this.#most) {
+      this.#inFlight++
+      return true
+    }
+    this.#blocked.add(whenFree)
+    return false
+  }
+
+  /** Runs `work` when there is a place. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    await new Promise<void>((resolve) => {
+      const enter = (): void => {
+        if (this.take(enter)) resolve()
+      }
+      enter()
+    })
+    try {
+      return await work()
+    } finally {
+      this.give()
+    }
+  }
+
+  give(): void {
+    this.#inFlight--
+    const [next] = this.#blocked
+    if (next !== undefined) {
+      this.#blocked.delete(next)
+      next()
+    }
+  }
+}
+
+/**
+ * One timer for all that waits, not one each: it is set for the oldest and looks at the others when it
+ * fires. What waits is nearly always in the order of its deadlines.
+ */
+class Deadlines {
+  readonly #entries = new Set<Timed>()
+  #timer: NodeJS.Timeout | undefined
+
+  add(entry: Timed): void {
+    this.#entries.add(entry)
+    if (this.#timer === undefined) this.#arm(entry.deadline)
+  }
+
+  /** Whether it was still waiting. */
+  delete(entry: Timed): boolean {
+    return this.#entries.delete(entry)
+  }
+
+  #arm(deadline: number): void {
+    this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
+    // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
+    this.#timer.unref()
+  }
+
+  readonly #expire = (): void => {
+    this.#timer = undefined
+    const now = performance.now()
+    let next = Number.POSITIVE_INFINITY
+    for (const entry of this.#entries) {
+      if (entry.deadline <= now) {
+        this.#entries.delete(entry)
+        entry.settled = true
+        entry.reject(timeoutFault('waiting for its turn or its answer', entry.sent))
+      } else {
+        next = Math.min(next, entry.deadline)
+      }
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#arm(next)
+  }
+}

@@ -1,0 +1,121 @@
+import type { Row } from '../database/database.ts'
+import { invalid } from '../session/checks.ts'
+import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
+import type { StoredSession } from '../session/stored.ts'
+import { storedOf } from './answers.ts'
+import { CLOCK, recordColumns } from './statements.ts'
+import type { SessionTable } from './table.ts'
+
+/** Lists and counts: for people and for "my devices", not for every request. */
+
+type Parameter = string | number
+
+const COLUMNS: Record<ListColumn, string> = {
+  id: 'sess_id',
+  created: 'sess_created',
+  modified: 'sess_modified',
+  expires: 'sess_expire',
+  accesses: 'sess_counter',
+  errors: 'sess_error',
+}
+
+export interface Page {
+  readonly sessions: readonly StoredSession[]
+  readonly next: string | undefined
+}
+
+export async function listSessions(
+  table: SessionTable,
+  options: ListOptions,
+  deadline: number,
+): Promise<Page> {
+  const { order = 'id', limit = 100, text = false } = options
+  const descending = order.startsWith('-')
+  const name = order.replace(/^-/, '') as ListColumn
+  const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined
+  if (column === undefined) {
+    throw invalid(
+      `Expected the order to be one of ${Object.keys(COLUMNS).join(', ')}, or one with a "-" before it.`,
+    )
+  }
+  if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
+    throw invalid('Expected the limit to be a whole number from 1 to 10000.')
+  }
+  const parameters: Parameter[] = []
+  const conditions = conditionsOf(options, parameters)
+  // NULL sorts like 0, so that a page can begin at it.
+  const key = column === 'sess_id' ? 't.sess_id' : `coalesce(t.${column}, 0)`
+  const direction = descending ? 'DESC' : 'ASC'
+  if (options.after !== undefined) {
+    const [value, id] = cursorOf(options.after)
+    const compare = descending ? '<' : '>'
+    conditions.push(
+      column === 'sess_id'
+        ? `t.sess_id ${compare} ${bind(parameters, id)}`
+        : `(${key}, t.sess_id) ${compare} (${bind(parameters, value)}::bigint, ${bind(parameters, id)})`,
+    )
+  }
+  const rows = await table.query(
+    (shape, sql) => `
+      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
+      FROM ${sql} t WHERE ${conditions.join(' AND ')}
+      ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
+    parameters,
+    deadline,
+  )
+  const readAt = performance.now()
+  const page = rows.slice(0, limit)
+  const last = page.at(-1)
+  return {
+    sessions: page.map((row) => storedOf(row, readAt)),
+    next: rows.length > limit && last !== undefined ? encodeCursor(last) : undefined,
+  }
+}
+
+export async function countSessions(
+  table: SessionTable,
+  filter: SessionFilter,
+  deadline: number,
+): Promise<number> {
+  const parameters: Parameter[] = []
+  const conditions = conditionsOf(filter, parameters)
+  const [row] = await table.query(
+    (_shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}`,
+    parameters,
+    deadline,
+  )
+  return Number(row?.[0])
+}
+
+function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
+  const { name, field, address, active = true } = filter
+  const conditions: string[] = []
+  if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
+  if (field !== undefined) conditions.push(`t.sess_custom = ${bind(parameters, field)}`)
+  if (address !== undefined) {
+    const parameter = bind(parameters, address)
+    conditions.push(`(t.sess_addr_created = ${parameter} OR t.sess_addr_modified = ${parameter})`)
+  }
+  if (active === true) conditions.push(`(t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK})`)
+  if (active === false) conditions.push(`t.sess_expire < ${CLOCK}`)
+  return conditions.length === 0 ? ['true'] : conditions
+}
+
+function bind(parameters: Parameter[], value: Parameter): string {
+  return `$${parameters.push(value)}`
+}
+
+/** Where a page ends: the sorted value and the id. Opaque to the caller. */
+function encodeCursor(row: Row): string {
+  return Buffer.from(JSON.stringify([row[0], row[4]])).toString('base64url')
+}
+
+function cursorOf(after: string): [string, string] {
+  try {
+    const [value, id] = JSON.parse(Buffer.from(after, 'base64url').toString())
+    if (typeof value === 'string' && typeof id === 'string') return [value, id]
+  } catch {
+    // Said below.
+  }
+  throw invalid('Expected `after` to be the `next` of the page before.')
+}

@@ -1,0 +1,158 @@
+import { setTimeout } from 'node:timers/promises'
+import { SessionPgsqlError } from '../errors.ts'
+import { GRACE } from '../session/stored.ts'
+import type { Shape } from './definition.ts'
+import { CLOCK, sweepTime } from './statements.ts'
+import type { SessionTable } from './table.ts'
+
+export interface SweepOptions {
+  /** Empties an expired row instead of deleting it. */
+  readonly keepExpired: boolean
+  /** Seconds after its expiry at which a kept row is deleted after all; Infinity: never. */
+  readonly keepExpiredFor: number
+  /** Seconds for each statement. */
+  readonly operationTimeout: number
+  /** Ends the sweep after the batch that is under way. */
+  readonly signal: AbortSignal
+}
+
+const BATCH = 1000
+
+/** Milliseconds between two batches: the sweep is in no hurry, and those who read are. */
+const PAUSE = 10
+
+/** Seconds by which the clocks of the database and of this machine may differ before nothing is deleted. */
+const IMPLAUSIBLE = 3600
+
+/** What one statement has done: the row that every sweep statement answers with. */
+interface Round {
+  /** Whether nobody else is sweeping. */
+  readonly mine: boolean
+  /** Rows that were looked at; none: there is nothing left. */
+  readonly seen: number
+  readonly removed: number
+  /** Where an ordered pass has come to. */
+  readonly last: string | null
+}
+
+/**
+ * Removes (or empties) what has expired more than the grace ago, batch by batch. One sweeper at a time on
+ * each server: whoever finds another at work stops. Rows that somebody holds are left for the next sweep.
+ *
+ * @returns how many sessions were removed or emptied
+ */
+export async function sweep(table: SessionTable, options: SweepOptions): Promise<number> {
+  const soon = (): number => performance.now() + options.operationTimeout * 1000
+  checkClock(await table.readClock(soon()))
+  let removed = 0
+  let after = ''
+  for (;;) {
+    const deadline = soon()
+    const { sweepIndex: indexed } = await table.open(deadline)
+    const [row] = await table.query(
+      (shape, sql) => (indexed ? dueText(shape, sql, options) : passText(shape, sql, options)),
+      indexed ? [] : [after],
+      deadline,
+    )
+    const round = roundOf(row as readonly (string | null)[])
+    removed += round.removed
+    if (!round.mine || round.seen === 0 || options.signal.aborted) return removed
+    if (!indexed) after = round.last as string
+    await setTimeout(PAUSE, undefined, { ref: false })
+  }
+}
+
+/** A clock that is far ahead would take every session for expired. */
+function checkClock(clock: number): void {
+  const ahead = clock - Date.now() / 1000
+  if (Math.abs(ahead) <= IMPLAUSIBLE) return
+  throw new SessionPgsqlError(
+    'CLOCK_IMPLAUSIBLE',
+    `The database's clock is ${Math.round(Math.abs(ahead))} seconds ${ahead > 0 ? 'ahead of' : 'behind'} this machine's. ` +
+      'No session is swept until they agree within an hour: set the clock that is wrong.',
+  )
+}
+
+function roundOf([mine, seen, removed, last]: readonly (string | null)[]): Round {
+  return {
+    mine: mine === 't' || mine === 'true',
+    seen: Number(seen),
+    removed: Number(removed),
+    last: last ?? null,
+  }
+}
+
+const CLOCK_AND_LOCK = (sql: string): string => `
+  clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
+  sweeper AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext('${sql.replaceAll("'", "''")}')) AS mine
+  )`
+
+/** By the index on sess_sweep: what is due, and of that what has really expired; the rest is filed anew. */
+function dueText(shape: Shape, sql: string, options: SweepOptions): string {
+  const again = `(floor(greatest(t.sess_expire + ${GRACE}, (SELECT now FROM clock)) / 3600) * 3600 + 3600)::bigint`
+  return `
+    WITH ${CLOCK_AND_LOCK(sql)},
+    due AS MATERIALIZED (
+      SELECT t.sess_id, t.sess_expire < (SELECT now FROM clock) - ${GRACE} AS expired,
+        ${finallyExpired(options)} AS outlived
+      FROM ${sql} t
+      WHERE (SELECT mine FROM sweeper) AND t.sess_sweep <= (SELECT now FROM clock)::bigint
+      ORDER BY t.sess_sweep LIMIT ${BATCH} FOR UPDATE OF t SKIP LOCKED
+    ),
+    ${removal(shape, sql, options)},
+    filed AS (
+      UPDATE ${sql} t SET sess_sweep = CASE WHEN t.sess_expire IS NULL THEN NULL ELSE ${again} END
+      WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE))
+      RETURNING 1
+    )
+    SELECT (SELECT mine FROM sweeper), (SELECT count(*) FROM due), (SELECT count(*) FROM removed),
+      NULL::text, (SELECT count(*) FROM filed)`
+}
+
+/** A table without that index: through it once, in the order of ids. */
+function passText(shape: Shape, sql: string, options: SweepOptions): string {
+  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(options)})` : ''
+  const expired = `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${kept}`
+  return `
+    WITH ${CLOCK_AND_LOCK(sql)},
+    page AS MATERIALIZED (
+      SELECT t.sess_id, ${expired} AS expired FROM ${sql} t
+      WHERE (SELECT mine FROM sweeper) AND t.sess_id > $1 ORDER BY t.sess_id LIMIT ${BATCH * 5}
+    ),
+    due AS MATERIALIZED (
+      SELECT t.sess_id, true AS expired, ${finallyExpired(options)} AS outlived FROM ${sql} t
+      WHERE t.sess_id = ANY(ARRAY(SELECT p.sess_id FROM page p WHERE p.expired)) AND ${expired}
+      FOR UPDATE OF t SKIP LOCKED
+    ),
+    ${removal(shape, sql, options)}
+    SELECT (SELECT mine FROM sweeper), (SELECT count(*) FROM page), (SELECT count(*) FROM removed),
+      (SELECT max(sess_id) FROM page)`
+}
+
+function finallyExpired({ keepExpired, keepExpiredFor }: SweepOptions): string {
+  if (!keepExpired) return 'true'
+  if (keepExpiredFor === Number.POSITIVE_INFINITY) return 'false'
+  return `t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)}`
+}
+
+function removal(shape: Shape, sql: string, options: SweepOptions): string {
+  const gone = `
+    deleted AS (
+      DELETE FROM ${sql} t WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND d.outlived))
+      RETURNING 1
+    )`
+  if (!options.keepExpired)
+    return `${gone},
+    removed AS (SELECT * FROM deleted)`
+  const last = options.keepExpiredFor
+  const sweepAt = last === Number.POSITIVE_INFINITY ? 'NULL' : sweepTime(`t.sess_expire + ${last}`)
+  const filed = shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepAt}` : ''
+  return `${gone},
+    emptied AS (
+      UPDATE ${sql} t SET sess_data = ''${filed}
+      WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND NOT d.outlived))
+      RETURNING 1
+    ),
+    removed AS (SELECT * FROM deleted UNION ALL SELECT * FROM emptied)`
+}

@@ -1,0 +1,311 @@
+import { type Column, type Database, plain, type Row } from '../database/database.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
+import { Lane, Limit } from './batch.ts'
+import { type Shape, sqlName } from './definition.ts'
+import {
+  createTable,
+  creationFault,
+  type Inspection,
+  inspect,
+  missingPrivilege,
+  shapeOf,
+  tableFault,
+  type WantedTable,
+  wantsCreation,
+} from './inspect.ts'
+import { baseColumns, changeColumns, touchColumns } from './parameters.ts'
+import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+
+export interface TableOptions {
+  readonly table: WantedTable
+  readonly createTable: boolean
+  readonly keepExpired: boolean
+  /** Most rows in one statement; 1: no batching. */
+  readonly maxRows: number
+  /** Most statements in flight. */
+  readonly concurrency: number
+}
+
+/** A write to a session that must be there: as compare-and-swap against a base, or whatever its data. */
+export interface Save {
+  readonly change: Change
+  /** undefined: whatever its data. */
+  readonly base: StoredSession | undefined
+}
+
+/** A write of a session that may be absent, or must be. */
+export interface Put {
+  readonly change: Change
+  readonly mustBeAbsent: boolean
+}
+
+/**
+ * The session table on one server: one session at a time at its face, batches behind it.
+ *
+ * No two orders for one id may be under way at once, of whatever kind; the save handler keeps them in line.
+ * Deadlines are in milliseconds of `performance.now()`. They travel with every change as a time by the
+ * database's clock and are tested there, so that the late bytes of a write that was given up do not undo
+ * what was acknowledged after it.
+ */
+export class SessionTable {
+  readonly #database: Database
+  readonly #options: TableOptions
+  readonly #limit: Limit
+  readonly #read: Lane<string, StoredSession | undefined>
+  readonly #save: Lane<Save, Answer>
+  readonly #put: Lane<Put, Answer>
+  readonly #touch: Lane<Touch, Answer>
+  readonly #destroy: Lane<string, Answer>
+  #opened: Opened | undefined
+  #opening: Promise<Opened> | undefined
+  /** The database's clock is at least this much ahead of `performance.now()`, in seconds. */
+  #clockOffset = 0
+
+  constructor(database: Database, options: TableOptions) {
+    this.#database = database
+    this.#options = options
+    this.#limit = new Limit(options.concurrency)
+    const isBusy = ({ outcome }: Answer): boolean => outcome === 'busy' || outcome === 'late'
+    const { maxRows } = options
+    const light = (): number => 100
+    const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
+    this.#read = new Lane({ send: this.#sendRead, weigh: light, isBusy: () => false, maxRows }, this.#limit)
+    this.#save = new Lane({ send: this.#sendSave, weigh: heavy, isBusy, maxRows }, this.#limit)
+    this.#put = new Lane({ send: this.#sendPut, weigh: heavy, isBusy, maxRows }, this.#limit)
+    this.#touch = new Lane({ send: this.#sendTouch, weigh: light, isBusy, maxRows }, this.#limit)
+    this.#destroy = new Lane({ send: this.#sendDestroy, weigh: light, isBusy, maxRows }, this.#limit)
+  }
+
+  /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
+  async open(deadline: number): Promise<Shape> {
+    return (await this.#open(deadline)).shape
+  }
+
+  /** What is stored and has not expired. */
+  read(id: string, deadline: number): Promise<StoredSession | undefined> {
+    return this.#read.submit(id, deadline)
+  }
+
+  /** @returns `updated`, `conflict` or `gone` */
+  save(order: Save, deadline: number): Promise<Answer> {
+    return this.#save.submit(order, deadline)
+  }
+
+  /** @returns `created`, `updated`, or `conflict` if it had to be absent */
+  put(order: Put, deadline: number): Promise<Answer> {
+    return this.#put.submit(order, deadline)
+  }
+
+  /** @returns `touched` with the expiry as it is now, or `gone` */
+  touch(order: Touch, deadline: number): Promise<Answer> {
+    return this.#touch.submit(order, deadline)
+  }
+
+  /** @returns `destroyed`, or `gone` if there was none that had not expired */
+  destroy(id: string, deadline: number): Promise<Answer> {
+    return this.#destroy.submit(id, deadline)
+  }
+
+  /**
+   * Reads a session under its row lock and writes what `decide` makes of it, while nobody else can.
+   * For when compare-and-swap has lost too often. `decide` is not called for a session that is not there;
+   * undefined from it means that this is not the session that was meant.
+   *
+   * @returns `updated` or `gone`
+   */
+  async saveLocked(
+    id: string,
+    decide: (current: StoredSession) => Promise<Save | undefined>,
+    deadline: number,
+  ): Promise<Answer> {
+    const { lock, statements } = await this.#open(deadline)
+    const transaction = (): Promise<Answer> =>
+      this.#database.transaction(async (query) => {
+        const patience = Math.max(1, Math.floor(deadline - performance.now()))
+        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
+        const [row] = await query(plain(lock), [id])
+        if (row === undefined) return GONE
+        const order = await decide(storedOf(row, performance.now()))
+        if (order === undefined) return GONE
+        const rows = await query(statements.save, this.#saveParameters([order], [deadline]))
+        return answersOf(rows, [order.change.text], GONE)[0] as Answer
+      }, deadline)
+    return this.#guard(this.#limit.run(transaction))
+  }
+
+  /** Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL name. */
+  async query(
+    text: (shape: Shape, table: string) => string,
+    parameters: readonly (string | number | boolean | null)[],
+    deadline: number,
+  ): Promise<Row[]> {
+    const { shape } = await this.#open(deadline)
+    return this.#guard(
+      this.#limit.run(() =>
+        this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
+      ),
+    )
+  }
+
+  /** A fresh look at the server and the table. Creates nothing. */
+  inspect(deadline: number): Promise<Inspection> {
+    return inspect(
+      (statement, parameters) => this.#database.query(statement, parameters, deadline),
+      this.#options.table,
+    )
+  }
+
+  /** The database's clock, asked for; in seconds since 1970. */
+  async readClock(deadline: number): Promise<number> {
+    const [row] = await this.#database.query(plain(`SELECT ${CLOCK}`), [], deadline)
+    return Number(row?.[0])
+  }
+
+  /** What the server was at the last look. */
+  get role(): 'primary' | 'standby' | 'unknown' {
+    if (this.#opened === undefined) return 'unknown'
+    return this.#opened.standby ? 'standby' : 'primary'
+  }
+
+  /** Forgets what was found at the opening. */
+  forget(): void {
+    this.#opened = undefined
+  }
+
+  async #open(deadline: number): Promise<Opened> {
+    if (this.#opened !== undefined) return this.#opened
+    // A rejection is not kept: the next use tries again.
+    this.#opening ??= this.#prepare(deadline).finally(() => {
+      this.#opening = undefined
+    })
+    return this.#opening
+  }
+
+  async #prepare(deadline: number): Promise<Opened> {
+    let inspection = await this.inspect(deadline)
+    if (this.#options.createTable && wantsCreation(inspection)) {
+      inspection = await this.#create(inspection, deadline)
+    }
+    this.#sawClock(inspection.clock)
+    const shape = shapeOf(inspection)
+    this.#opened = {
+      shape,
+      user: inspection.user,
+      standby: inspection.standby,
+      statements: statements(shape, this.#options.keepExpired),
+      lock: lockText(shape),
+    }
+    return this.#opened
+  }
+
+  async #create(before: Inspection, deadline: number): Promise<Inspection> {
+    try {
+      return await this.#database.transaction((query) => createTable(query, this.#options.table), deadline)
+    } catch (error) {
+      if (!(error instanceof SessionPgsqlError) || error.code !== 'DATABASE') throw error
+      // What is there serves; `doctor` says what it lacks.
+      if (before.found !== undefined) return before
+      throw creationFault(error, before)
+    }
+  }
+
+  readonly #sendRead = async (
+    ids: readonly string[],
+    deadlines: readonly number[],
+  ): Promise<(StoredSession | undefined)[]> => {
+    const rows = await this.#send('read', [{ type: 'text', values: ids }], deadlines)
+    const readAt = performance.now()
+    const found = new Map<string, StoredSession>()
+    for (const row of rows) {
+      if (outcomeOf(row) === 'read') found.set(row[4] as string, storedOf(row, readAt))
+    }
+    return ids.map((id) => found.get(id))
+  }
+
+  readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const rows = await this.#send('save', this.#saveParameters(orders, deadlines), deadlines)
+    return answersOf(rows, orders.map(textOf), GONE)
+  }
+
+  readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const parameters = [
+      ...changeColumns(orders.map(changeOf), this.#untils(deadlines)),
+      { type: 'boolean' as const, values: orders.map(({ mustBeAbsent }) => mustBeAbsent) },
+    ]
+    // No answer: neither updated nor inserted, so somebody holds the row or is inserting it.
+    return answersOf(await this.#send('put', parameters, deadlines), orders.map(textOf), BUSY)
+  }
+
+  readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const parameters = [...touchColumns(orders, this.#untils(deadlines)), ...baseColumns(orders)]
+    return answersOf(await this.#send('touch', parameters, deadlines), orders.map(noText), GONE)
+  }
+
+  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const parameters: Column[] = [
+      { type: 'text', values: ids },
+      { type: 'float8', values: this.#untils(deadlines) },
+    ]
+    return answersOf(await this.#send('destroy', parameters, deadlines), ids.map(noText), GONE)
+  }
+
+  #saveParameters(orders: readonly Save[], deadlines: readonly number[]): Column[] {
+    return [...changeColumns(orders.map(changeOf), this.#untils(deadlines)), ...baseColumns(orders)]
+  }
+
+  async #send(kind: keyof Statements, parameters: Column[], deadlines: readonly number[]): Promise<Row[]> {
+    const latest = deadlines.reduce((one, other) => Math.max(one, other))
+    const { statements } = await this.#open(latest)
+    const rows = await this.#guard(this.#database.query(statements[kind], parameters, latest))
+    const last = rows.at(-1)
+    if (last !== undefined) this.#sawClock(clockOf(last))
+    return rows
+  }
+
+  /** Deadlines by the database's clock, or a little before: its clock is known as of its last answer. */
+  #untils(deadlines: readonly number[]): number[] {
+    return deadlines.map((deadline) => this.#clockOffset + deadline / 1000)
+  }
+
+  #sawClock(clock: number): void {
+    this.#clockOffset = clock - performance.now() / 1000
+  }
+
+  /** Names what the table lacks, and looks at it anew before the next statement. */
+  async #guard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      const opened = this.#opened
+      const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
+      if (opened === undefined || sqlState === undefined || !LOOK_AGAIN.has(sqlState)) throw error
+      this.#opened = undefined
+      if (sqlState === '42501') throw missingPrivilege(opened.shape.name, opened.user, ['a privilege'])
+      throw tableFault(error as SessionPgsqlError, opened.shape)
+    }
+  }
+}
+
+/** What the statements were made for. */
+interface Opened {
+  readonly shape: Shape
+  readonly user: string
+  readonly standby: boolean
+  readonly statements: Statements
+  /** Reads one session and keeps its row locked until the transaction ends. */
+  readonly lock: string
+}
+
+/** Not privileged, and: no such table, column, schema or unique index. The table is not what it was. */
+const LOOK_AGAIN = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
+
+const textOf = ({ change }: { change: Change }): string => change.text
+const changeOf = ({ change }: { change: Change }): Change => change
+const noText = (): string => ''
+
+function lockText(shape: Shape): string {
+  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
+    WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK}) FOR NO KEY UPDATE`
+}
