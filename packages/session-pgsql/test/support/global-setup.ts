@@ -29,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
         return {
           name: 'PostgreSQL, external',
           kind: 'postgres',
-          url: process.env['SESSION_PGSQL_TEST_URL'] ?? '',
+          url: process.env.SESSION_PGSQL_TEST_URL ?? '',
         }
       }
       return { name: `PostgreSQL ${name}`, kind: 'postgres', url: servers.get(name)?.url() ?? '' }

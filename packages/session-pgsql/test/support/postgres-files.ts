@@ -212,5 +212,5 @@ async function run(program: string, args: string[]): Promise<void> {
 
 /** Nothing of the developer's environment (PGDATA, PGPORT, LC_ALL, …) reaches a test server. */
 export function plainEnvironment(): Record<string, string> {
-  return { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
+  return { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
 }
