@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { readFileSync } from 'node:fs'
 import type { Codec } from './codec/codec.ts'
 import { codecNamed, type TyingCodec } from './codec/codecs.ts'
 import { SessionPgsqlError } from './errors.ts'
@@ -12,7 +13,7 @@ import type {
   WriteOutcome,
   WriteResult,
 } from './operations.ts'
-import { readPhpIni } from './php-ini.ts'
+import { parsePhpIni } from './php-ini.ts'
 import { Server, type ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
@@ -105,7 +106,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     path: string,
     options: SaveHandlerOptions<Data> = {},
   ): SaveHandler<Data> {
-    return new SaveHandler(options, { ini: readPhpIni(path) })
+    return new SaveHandler(options, { ini: readIni(path) })
   }
 
   /**
@@ -538,6 +539,16 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
     }
   }
+}
+
+function readIni(path: string): ReadonlyMap<string, string> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new SessionPgsqlError('INVALID_OPTION', `The php.ini ${path} cannot be read.`, { cause })
+  }
+  return parsePhpIni(text, { path })
 }
 
 /** Decodes the session when it is asked for: who only wants to know the outcome need not pay for it. */
