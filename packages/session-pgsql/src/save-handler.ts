@@ -144,7 +144,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const lifetime = lifetimeOf(data)
 
     if (base !== undefined && this.#settings.shortCircuit && text === seen) {
-      return this.#refresh(id, base, { lifetime, access, marks })
+      const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
+      return this.#result(outcome, stored, text)
     }
     const { tied } = this.#codec as TyingCodec<Data>
     const written = await this.#operate(id, text.length, (line, deadline) =>
@@ -171,7 +172,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       }),
     )
     if (written.outcome === 'gone') this.emit('gone', { id })
-    return this.#result(written.outcome, written.stored)
+    return this.#result(written.outcome, written.stored, text)
+  }
+
+  /**
+   * A copy of the data as a read would give it after a write: it stays what it is whatever becomes of the
+   * original. For adapters, which must write later what they are given now.
+   *
+   * @throws INVALID_DATA
+   */
+  snapshot(data: Data): Data {
+    return this.#codec.decode(this.#encode(data))
   }
 
   /**
@@ -367,27 +378,24 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     id: string,
     base: StoredSession,
     { lifetime, access, marks }: { lifetime: number; access: boolean; marks: Marks | undefined },
-  ): Promise<WriteResult<Data>> {
+  ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
     // Left is more than a write with this lifetime would have given it: the lifetime has been made shorter.
     const isYoung = left >= lifetime && left <= stretched + 1
     if (marks === undefined && (isYoung || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
-      return this.#result('skipped', base)
+      return { outcome: 'skipped', stored: base }
     }
     const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
     if (answer.outcome !== 'touched') {
       this.emit('gone', { id })
-      return this.#result('gone', undefined)
+      return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
-    return this.#result('updated', {
-      ...base,
-      ...applied(base, marks),
-      expires,
-      clock,
-      readAt: performance.now(),
-    })
+    return {
+      outcome: 'updated',
+      stored: { ...base, ...applied(base, marks), expires, clock, readAt: performance.now() },
+    }
   }
 
   async #destroy(id: string): Promise<boolean> {
@@ -515,8 +523,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
   }
 
-  #result(outcome: WriteOutcome, stored: StoredSession | undefined): WriteResult<Data> {
-    return new Result(outcome, stored, this.#codec)
+  #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
+    return new Result(outcome, stored, sent, this.#codec)
   }
 
   /** For what fails while nobody waits for it. */
@@ -547,18 +555,24 @@ function readIni(path: string): ReadonlyMap<string, string> {
 class Result<Data> implements WriteResult<Data> {
   readonly outcome: WriteOutcome
   readonly #stored: StoredSession | undefined
+  readonly #sent: string
   readonly #codec: Codec<Data>
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, codec: Codec<Data>) {
+  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
     this.outcome = outcome
     this.#stored = stored
+    this.#sent = sent
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
     return this.#session
+  }
+
+  get sent(): Data {
+    return this.#codec.decode(this.#sent)
   }
 }
 
