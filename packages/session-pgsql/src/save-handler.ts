@@ -134,7 +134,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // Until the first await everything is made fast: what the caller changes afterwards is not meant.
     this.#demandId(id)
     const text = this.#encode(data)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#encode(options.seen)
     const { address, name = this.#settings.name, access = true } = options
     if (address !== undefined) checkText('address', address)
@@ -195,7 +195,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const marks = marksOf(options)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     if (!this.#isId(id)) return false
     if (base !== undefined && this.#settings.shortCircuit) {
       return (await this.#refresh(id, base, { lifetime, access, marks })).outcome !== 'gone'
@@ -499,10 +499,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return text
   }
 
-  #baseOf(base: unknown): StoredSession | undefined {
+  #baseOf(id: string, base: unknown): StoredSession | undefined {
     if (base === undefined || base === null || base === 'existing') return undefined
     const stored = SessionRecord.stored(base)
-    if (stored !== undefined) return stored
+    if (stored !== undefined) {
+      if (stored.id === storedId(id)) return stored
+      throw invalid('Expected the base to be a record of this session; received that of another id.')
+    }
     throw invalid(
       "Expected the base to be a record from read() or write(), null, or 'existing'. A copy of a record is not one: pass the record itself.",
     )
@@ -510,8 +513,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
     return (data) => {
-      const seconds =
-        typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
+      let seconds: unknown = lifetime ?? this.#settings.gcMaxlifetime
+      if (typeof lifetime === 'function') {
+        try {
+          seconds = lifetime(data)
+        } catch (cause) {
+          throw invalid('The function in `lifetime` has failed.', cause)
+        }
+      }
       checkLifetime(seconds)
       return seconds
     }

@@ -1,3 +1,4 @@
+import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { json } from './json.ts'
 
@@ -9,6 +10,30 @@ export interface TyingCodec<Data> extends Codec<Data> {
 
 /** The codec of a setting: one of ours by its name, or the caller's own. */
 export function codecNamed<Data>(setting: string | Codec<Data>): Codec<Data> {
-  if (typeof setting === 'object') return setting
+  if (typeof setting === 'object') return guarded(setting)
   return json as Codec<Data>
+}
+
+/**
+ * The caller's own codec, whatever it throws. What that was is not passed on: the errors of parsers quote
+ * what they have read.
+ */
+function guarded<Data>(codec: TyingCodec<Data>): TyingCodec<Data> {
+  const attempt = <T>(work: () => T, code: ErrorCode, what: string): T => {
+    try {
+      return work()
+    } catch (error) {
+      if (error instanceof SessionPgsqlError) throw error
+      const name = error instanceof Error ? error.name : typeof error
+      throw new SessionPgsqlError(code, `The codec ${codec.name} cannot ${what} (${name}).`)
+    }
+  }
+  const guard: TyingCodec<Data> = {
+    name: codec.name,
+    encode: (data) => attempt(() => codec.encode(data), 'INVALID_DATA', 'encode the data of this session'),
+    decode: (text) =>
+      attempt(() => codec.decode(text), 'UNDECODABLE', 'decode the stored data of this session'),
+  }
+  if (codec.tied) guard.tied = (data) => codec.tied?.(data) ?? []
+  return guard
 }
