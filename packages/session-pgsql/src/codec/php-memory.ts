@@ -48,7 +48,8 @@ function remember(holder: object): Memory {
 
 export function rememberPlace(holder: object, key: PhpKey, place: Place): void {
   const { places } = remember(holder)
-  places.set(key, { ...places.get(key), ...place })
+  const at = placeKey(holder, key)
+  places.set(at, { ...places.get(at), ...place })
 }
 
 /** Notes the order in which the keys came, if the object does not show it: integers come first in JavaScript. */
@@ -89,7 +90,16 @@ export function rememberPayload(custom: PhpCustom, values: unknown[] | null): vo
 export function tieOf(holder: object, memory: Memory | undefined, key: PhpKey): Cell | undefined {
   if (memory === undefined) return undefined
   if (memory.length !== undefined && memory.length !== (holder as unknown[]).length) return undefined
-  return memory.places.get(key)?.cell
+  return placeOf(holder, memory, key)?.cell
+}
+
+export function placeOf(holder: object, memory: Memory | undefined, key: PhpKey): Place | undefined {
+  return memory?.places.get(placeKey(holder, key))
+}
+
+/** In arrays and plain objects, 5 and '5' are one place. */
+function placeKey(holder: object, key: PhpKey): PhpKey {
+  return holder instanceof PhpProperties ? key : String(key)
 }
 
 export function sameScalar(a: unknown, b: unknown): boolean {

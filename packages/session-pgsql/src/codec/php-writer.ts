@@ -9,6 +9,7 @@ import {
   cellOf,
   memoryOf,
   payloadValues,
+  placeOf,
   rememberPayload,
   sameScalar,
   tieOf,
@@ -88,7 +89,7 @@ export class PhpWriter {
       }
     }
     this.#count++
-    const place = memory?.places.get(key)
+    const place = placeOf(holder, memory, key)
     if (place?.literal !== undefined && sameScalar(place.value, value)) this.raw(place.literal)
     else if (isObject) this.#object(value)
     else this.raw(this.#scalar(value))
