@@ -198,12 +198,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @returns whether there was one that had not expired
    */
   async destroy(id: string): Promise<boolean> {
-    if (!this.#isId(id)) return false
-    const { outcome } = await this.#operate(id, 0, async (line, deadline) => {
-      line.latest = undefined
-      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
-    })
-    return outcome === 'destroyed'
+    return this.#isId(id) && this.#destroy(id)
   }
 
   /**
@@ -232,7 +227,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** Sets the custom field, for example to a user's id. null empties it. @returns whether there is such a session */
-  setField(id: string, value: string | null): Promise<boolean> {
+  async setField(id: string, value: string | null): Promise<boolean> {
     return this.#mark(id, marksOf({ custom: value }))
   }
 
@@ -264,13 +259,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
       const ids = pages.flatMap(({ sessions }) => sessions.map(({ id }) => id))
       if (ids.length === 0) return destroyed
-      const there = await Promise.all(ids.map((id) => this.destroy(id)))
+      const there = await Promise.all(ids.map((id) => this.#destroy(id)))
       destroyed += there.filter(Boolean).length
     }
   }
 
   /** Adds one to a counter, and keeps the message. @returns whether there is such a session */
-  addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
+  async addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
     const counter = ({ error: 'errors', warning: 'warnings', notice: 'notices' } as const)[level]
     if (counter === undefined) {
       throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
@@ -392,6 +387,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       clock,
       readAt: performance.now(),
     })
+  }
+
+  async #destroy(id: string): Promise<boolean> {
+    const { outcome } = await this.#operate(id, 0, (line, deadline) => {
+      line.latest = undefined
+      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
+    })
+    return outcome === 'destroyed'
   }
 
   #touch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
