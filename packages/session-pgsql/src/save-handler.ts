@@ -229,7 +229,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
     for (const { reason } of failed) this.#report(reason)
-    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0)
+    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
