@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events'
-import { readFileSync } from 'node:fs'
 import type { Codec } from './codec/codec.ts'
 import { codecNamed, type TyingCodec } from './codec/codecs.ts'
 import { SessionPgsqlError } from './errors.ts'
@@ -13,7 +12,7 @@ import type {
   WriteOutcome,
   WriteResult,
 } from './operations.ts'
-import { parsePhpIni } from './php-ini.ts'
+import { readPhpIni } from './php-ini.ts'
 import { Server, type ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
@@ -66,7 +65,7 @@ const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
-  readonly #codec: Codec<Data>
+  readonly #codec: TyingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
@@ -106,7 +105,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     path: string,
     options: SaveHandlerOptions<Data> = {},
   ): SaveHandler<Data> {
-    return new SaveHandler(options, { ini: readIni(path) })
+    return new SaveHandler(options, { ini: readPhpIni(path) })
   }
 
   /**
@@ -147,7 +146,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
       return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec as TyingCodec<Data>
+    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -548,16 +547,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
     }
   }
-}
-
-function readIni(path: string): ReadonlyMap<string, string> {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new SessionPgsqlError('INVALID_OPTION', `The php.ini ${path} cannot be read.`, { cause })
-  }
-  return parsePhpIni(text, { path })
 }
 
 /** Decodes the session when it is asked for: who only wants to know the outcome need not pay for it. */
