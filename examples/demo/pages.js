@@ -1,12 +1,12 @@
-/** The pages, as text. Whatever comes from a session goes through `escape`. */
+/** The pages, as text. Whatever comes from a session goes through `html`. */
 
-const escape = (value) =>
+const html = (value) =>
   String(value ?? '').replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 
 const time = (date) => (date ? date.toISOString().replace('T', ' ').slice(0, 19) : '')
 
 export function homePage({ id, user, visits, notes, info, row, devices }) {
-  const greeting = user === undefined ? 'Nobody is signed in' : `Signed in as ${escape(user)}`
+  const greeting = user === undefined ? 'Nobody is signed in' : `Signed in as ${html(user)}`
   return page(`
     <section>
       <h2>${greeting}</h2>
@@ -21,7 +21,7 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
         A store whose last writer wins keeps one of them.</p>
       <button id="overlap">Send both</button>
       <ul>${Object.entries(notes)
-        .map(([key, at]) => `<li><code>${escape(key)}</code> ${escape(at)}</li>`)
+        .map(([key, at]) => `<li><code>${html(key)}</code> ${html(at)}</li>`)
         .join('')}</ul>
     </section>
 
@@ -32,7 +32,7 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
 
     <section>
       <h2>Errors of this session</h2>
-      <p>${info?.errors ?? 0} recorded${info?.errorMessage ? `, the last: <q>${escape(info.errorMessage)}</q>` : ''}.
+      <p>${info?.errors ?? 0} recorded${info?.errorMessage ? `, the last: <q>${html(info.errorMessage)}</q>` : ''}.
         <code>recordErrors()</code> counts what goes wrong on the session that it happened to.</p>
       <form method="post" action="/fail"><button>Make one</button></form>
     </section>
@@ -42,7 +42,7 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
       <table>${Object.entries(row ?? {})
         .map(
           ([column, value]) =>
-            `<tr><th>${escape(column)}</th><td><code>${value === null ? '<i>NULL</i>' : escape(value)}</code></td></tr>`,
+            `<tr><th>${html(column)}</th><td><code>${value === null ? '<i>NULL</i>' : html(value)}</code></td></tr>`,
         )
         .join('')}</table>
     </section>
@@ -57,7 +57,7 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
 }
 
 export function errorPage(message) {
-  return page(`<section><h2>Something went wrong</h2><p>${escape(message)}</p>
+  return page(`<section><h2>Something went wrong</h2><p>${html(message)}</p>
     <p>It was counted on your session. <a href="/">Back</a></p></section>`)
 }
 
@@ -70,9 +70,9 @@ function signInForm() {
 function deviceTable(devices, id) {
   const rows = devices.map(
     (device) => `<tr${device.id === id ? ' class="here"' : ''}>
-      <td>${device.id === id ? 'this one' : escape(device.id.slice(0, 6))}</td>
-      <td>${escape(browserOf(device.data.agent))}</td>
-      <td>${escape(device.addressModified)}</td>
+      <td>${device.id === id ? 'this one' : html(device.id.slice(0, 6))}</td>
+      <td>${html(browserOf(device.data.agent))}</td>
+      <td>${html(device.addressModified)}</td>
       <td>${time(device.created)}</td><td>${device.accesses}</td></tr>`,
   )
   return `<table><thead><tr><th>Session</th><th>Browser</th><th>Address</th><th>Since (UTC)</th><th>Accesses</th></tr></thead>

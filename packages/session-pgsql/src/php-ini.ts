@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { SessionPgsqlError } from './errors.ts'
 
 /**
@@ -12,6 +13,17 @@ export interface PhpIniSources {
   environment?: Record<string, string | undefined> | undefined
   /** For messages. @default 'php.ini' */
   path?: string | undefined
+}
+
+/** The directives of a php.ini in the file system. @throws INVALID_OPTION if it cannot be read */
+export function readPhpIni(path: string): Map<string, string> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new SessionPgsqlError('INVALID_OPTION', `the php.ini ${path} cannot be read`, { cause })
+  }
+  return parsePhpIni(text, { path })
 }
 
 /**

@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events'
-import { readFileSync } from 'node:fs'
 import type { Codec } from './codec/codec.ts'
 import { codecNamed, type TyingCodec } from './codec/codecs.ts'
 import { SessionPgsqlError } from './errors.ts'
@@ -13,7 +12,7 @@ import type {
   WriteOutcome,
   WriteResult,
 } from './operations.ts'
-import { parsePhpIni } from './php-ini.ts'
+import { readPhpIni } from './php-ini.ts'
 import { Server, type ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
@@ -66,7 +65,7 @@ const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
-  readonly #codec: Codec<Data>
+  readonly #codec: TyingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
@@ -106,7 +105,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     path: string,
     options: SaveHandlerOptions<Data> = {},
   ): SaveHandler<Data> {
-    return new SaveHandler(options, { ini: readIni(path) })
+    return new SaveHandler(options, { ini: readPhpIni(path) })
   }
 
   /**
@@ -134,7 +133,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // Until the first await everything is made fast: what the caller changes afterwards is not meant.
     this.#demandId(id)
     const text = this.#encode(data)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#encode(options.seen)
     const { address, name = this.#settings.name, access = true } = options
     if (address !== undefined) checkText('address', address)
@@ -147,7 +146,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
       return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec as TyingCodec<Data>
+    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -195,7 +194,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const marks = marksOf(options)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     if (!this.#isId(id)) return false
     if (base !== undefined && this.#settings.shortCircuit) {
       return (await this.#refresh(id, base, { lifetime, access, marks })).outcome !== 'gone'
@@ -229,7 +228,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
     for (const { reason } of failed) this.#report(reason)
-    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0)
+    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
@@ -499,10 +498,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return text
   }
 
-  #baseOf(base: unknown): StoredSession | undefined {
+  #baseOf(id: string, base: unknown): StoredSession | undefined {
     if (base === undefined || base === null || base === 'existing') return undefined
     const stored = SessionRecord.stored(base)
-    if (stored !== undefined) return stored
+    if (stored !== undefined) {
+      if (stored.id === storedId(id)) return stored
+      throw invalid('Expected the base to be a record of this session; received that of another id.')
+    }
     throw invalid(
       "Expected the base to be a record from read() or write(), null, or 'existing'. A copy of a record is not one: pass the record itself.",
     )
@@ -510,8 +512,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
     return (data) => {
-      const seconds =
-        typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
+      let seconds: unknown = lifetime ?? this.#settings.gcMaxlifetime
+      if (typeof lifetime === 'function') {
+        try {
+          seconds = lifetime(data)
+        } catch (cause) {
+          throw invalid('The function in `lifetime` has failed.', cause)
+        }
+      }
       checkLifetime(seconds)
       return seconds
     }
@@ -539,16 +547,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
     }
   }
-}
-
-function readIni(path: string): ReadonlyMap<string, string> {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new SessionPgsqlError('INVALID_OPTION', `The php.ini ${path} cannot be read.`, { cause })
-  }
-  return parsePhpIni(text, { path })
 }
 
 /** Decodes the session when it is asked for: who only wants to know the outcome need not pay for it. */

@@ -2,9 +2,9 @@ import type { Database, Parameter, Query, Row, Statement } from '../database/dat
 import { plain } from '../database/database.ts'
 import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
-import { isTlsRefused, poolConfigOf } from '../database/node-postgres-config.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Conninfo, Host } from './conninfo.ts'
+import { isTlsRefused, poolConfigOf } from './node-postgres-config.ts'
 
 /** What a host says of itself. */
 export interface Role {

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { isTlsRefused, poolConfigOf } from '../../src/database/node-postgres-config.ts'
 import { SessionPgsqlError } from '../../src/errors.ts'
 import { parseConninfo } from '../../src/servers/conninfo.ts'
+import { isTlsRefused, poolConfigOf } from '../../src/servers/node-postgres-config.ts'
 import {
   binaries,
   type Certificates,

@@ -3,9 +3,9 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import * as tls from 'node:tls'
+import type { NodePostgresConfig, NodePostgresTls } from '../database/drivers.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Conninfo, Host, TlsSettings } from '../servers/conninfo.ts'
-import type { NodePostgresConfig, NodePostgresTls } from './drivers.ts'
+import type { Conninfo, Host, TlsSettings } from './conninfo.ts'
 import { defaultPassfile, passwordFromFile } from './passfile.ts'
 
 /**
