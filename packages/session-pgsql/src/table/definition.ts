@@ -3,9 +3,12 @@
  * is already there. The DDL is code, not a file beside it: bundlers lose files.
  */
 
-/** The seed's columns with the types that a new table gets. Where the seed says integer, ours say bigint. */
+/**
+ * The seed's columns with the types that a new table gets. Where the seed says integer, ours say bigint. Ids
+ * are compared byte by byte: by the rules of a language, looking one up takes up to a third longer.
+ */
 const SEED_COLUMNS = [
-  ['sess_id', 'text PRIMARY KEY'],
+  ['sess_id', 'text COLLATE "C" PRIMARY KEY'],
   ['sess_name', 'text'],
   ['sess_data', 'text'],
   ['sess_created', 'bigint'],

@@ -136,7 +136,7 @@ function fragments(shape: Shape) {
 
 /** When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. */
 export function sweepTime(expiry: string): string {
-  return `(ceil((${expiry}) / 3600.0) * 3600)::bigint`
+  return `(ceil((${expiry}) / 3600::float8) * 3600)::bigint`
 }
 
 function readText(sql: Fragments): string {
