@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Finding } from '../../src/table/diagnose.ts'
-import { queryOnce } from '../support/postgres.ts'
+import { queryOnce } from '../support/connect.ts'
 import { type Ran, runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
 

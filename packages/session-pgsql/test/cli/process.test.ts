@@ -90,5 +90,5 @@ describe('the command on an embedded PostgreSQL', () => {
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
-  }, 60_000)
+  }, 120_000)
 })

@@ -24,7 +24,8 @@ Examples
   session-pgsql doctor --json | jq -r '.servers[].findings[].remedy[]'
 
 JSON: { "problems", "warnings", "servers": [{ "server", "findings": [{ "check",
-        "level": "ok", "warning" or "problem", "message", "remedy": [ … ] }] }] }`,
+        "level": "ok", "warning" or "problem", "message",
+        "remedy": [ … ] }] }] }`,
   flags: {},
   positionals: [0, 0],
 
