@@ -115,7 +115,7 @@ function checkCount({ name, usage, positionals: [least, most] }: Command, count:
 function explain(error: unknown, output: Output, command: Command | undefined): number {
   const help = `session-pgsql ${command === undefined ? '' : `${command.name} `}--help`
   if (error instanceof UsageError) {
-    output.error(`${error.message}. See: ${help}`, output.isJson ? 'USAGE' : undefined)
+    output.error(`${error.message.replace(/\w$/, '$&.')} See: ${help}`, output.isJson ? 'USAGE' : undefined)
     return USAGE
   }
   if (error instanceof SessionPgsqlError) {
