@@ -58,10 +58,7 @@ async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<D
     if (answer.outcome !== 'conflict') return done(answer, false)
     return swap(table, writing, answer.stored as StoredSession, true)
   }
-  const moved =
-    predecessor !== undefined &&
-    predecessor.generation === base.generation &&
-    predecessor.created === base.created
+  const moved = predecessor !== undefined && sameLife(predecessor, base)
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
@@ -148,8 +145,9 @@ async function certain(
     return await send()
   } catch (error) {
     if (!isUnknown(error)) throw error
-    const answer = await send().catch((again) => {
-      throw isUnknown(again) ? ambiguous(again) : again
+    // Whatever it fails with: of the first it still cannot be told.
+    const answer = await send().catch(() => {
+      throw ambiguous(error)
     })
     if (answer.outcome !== 'conflict') return answer
     if (answer.stored?.text === text) return { outcome: success, stored: answer.stored }

@@ -18,7 +18,15 @@ export async function connect(
     case 'pgliteFolder':
       return new Pglite(await openPglite(entry.folder), true)
     case 'poolConfig':
-      return new NodePostgres(await newPool({ max: settings.poolSize, ...entry.config }), true)
+      // Without a time limit, connections that nobody answers would use up the pool for good.
+      return new NodePostgres(
+        await newPool({
+          max: settings.poolSize,
+          connectionTimeoutMillis: settings.operationTimeout * 1000,
+          ...entry.config,
+        }),
+        true,
+      )
     case 'conninfo':
       return new NodePostgres(await newPool({}), true)
   }
