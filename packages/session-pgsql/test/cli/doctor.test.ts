@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { Finding } from '../../src/table/diagnose.ts'
 import { queryOnce } from '../support/connect.ts'
 import { type Ran, runHere } from './command-line.ts'
@@ -133,6 +133,40 @@ describeWithCommand('doctor', (place) => {
       .poll(async () => levels(await run(['doctor', '--json'])), { timeout: 15_000, interval: 500 })
       .toMatchObject({ unlogged: 'warning', autovacuum: 'warning', 'hot-updates': 'warning' })
   }, 60_000)
+
+  test('an index left unfinished, and how to be rid of it', async () => {
+    const { database, run } = await place()
+    await database.query("INSERT INTO php_session (sess_id, sess_name) VALUES ('a', 'same'), ('b', 'same')")
+    await expect(
+      database.query('CREATE UNIQUE INDEX CONCURRENTLY "Odd" ON php_session (sess_name)'),
+    ).rejects.toThrow()
+    const found = findings(await run(['doctor', '--json']))['broken-indexes']
+    expect(found).toMatchObject({ level: 'warning', remedy: ['DROP INDEX CONCURRENTLY public."Odd";'] })
+    for (const remedy of found?.remedy ?? []) await database.query(remedy)
+    expect(levels(await run(['doctor', '--json']))).not.toHaveProperty('broken-indexes')
+  })
+
+  test('a machine whose clock is wrong: a problem past the hour, where nothing is swept', async () => {
+    const { run } = await place()
+    const rightTime = Date.now
+    const clock = vi.spyOn(Date, 'now')
+    try {
+      clock.mockImplementation(() => rightTime() - 60_000)
+      const slightly = await run(['doctor', '--json'])
+      expect(slightly.code).toBe(0)
+      expect(findings(slightly).clock).toMatchObject({ level: 'warning' })
+      expect(findings(slightly).clock?.message).toMatch(/is (5\d|6\d) s ahead of this machine's/)
+      clock.mockImplementation(() => rightTime() + 7_200_000)
+      const badly = await run(['doctor', '--json'])
+      expect(badly.code).toBe(1)
+      expect(findings(badly).clock).toMatchObject({ level: 'problem' })
+      const swept = await run(['gc'])
+      expect(swept.code).toBe(1)
+      expect(swept.stderr).toContain('CLOCK_IMPLAUSIBLE')
+    } finally {
+      clock.mockRestore()
+    }
+  })
 
   test('a server that cannot be reached or be written is a problem', async () => {
     const { run } = await place()
