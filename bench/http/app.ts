@@ -4,7 +4,7 @@ import express from 'express'
 import session, { MemoryStore, type Store } from 'express-session'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
 import type { ContestantOptions } from '../contestants/contestant.ts'
-import { sessionData, sessionId } from '../sessions.ts'
+import { type SessionData, sessionData, sessionId } from '../sessions.ts'
 
 /** An Express application whose sessions lie in one of the stores. Each request reads a session and touches it. */
 
@@ -14,12 +14,6 @@ export interface AppInput {
 }
 
 export const SECRET = 'not a secret'
-
-declare module 'express-session' {
-  interface SessionData {
-    user: { id: number }
-  }
-}
 
 export default async function serve(
   { store: name, options }: AppInput,
@@ -39,7 +33,7 @@ export default async function serve(
     }),
   )
   app.get('/', (request, response) => {
-    const { user } = request.session
+    const { user } = request.session as Partial<SessionData>
     if (user === undefined) response.status(401).end('no session')
     else response.end(`user ${user.id}`)
   })

@@ -65,7 +65,7 @@ const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
-  readonly #codec: Codec<Data>
+  readonly #codec: TyingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
@@ -133,7 +133,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // Until the first await everything is made fast: what the caller changes afterwards is not meant.
     this.#demandId(id)
     const text = this.#encode(data)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#encode(options.seen)
     const { address, name = this.#settings.name, access = true } = options
     if (address !== undefined) checkText('address', address)
@@ -143,9 +143,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const lifetime = lifetimeOf(data)
 
     if (base !== undefined && this.#settings.shortCircuit && text === seen) {
-      return this.#refresh(id, base, { lifetime, access, marks })
+      const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
+      return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec as TyingCodec<Data>
+    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -170,7 +171,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       }),
     )
     if (written.outcome === 'gone') this.emit('gone', { id })
-    return this.#result(written.outcome, written.stored)
+    return this.#result(written.outcome, written.stored, text)
+  }
+
+  /**
+   * A copy of the data as a read would give it after a write: it stays what it is whatever becomes of the
+   * original. For adapters, which must write later what they are given now.
+   *
+   * @throws INVALID_DATA
+   */
+  snapshot(data: Data): Data {
+    return this.#codec.decode(this.#encode(data))
   }
 
   /**
@@ -183,7 +194,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const marks = marksOf(options)
-    const base = this.#baseOf(options.base)
+    const base = this.#baseOf(id, options.base)
     if (!this.#isId(id)) return false
     if (base !== undefined && this.#settings.shortCircuit) {
       return (await this.#refresh(id, base, { lifetime, access, marks })).outcome !== 'gone'
@@ -198,12 +209,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @returns whether there was one that had not expired
    */
   async destroy(id: string): Promise<boolean> {
-    if (!this.#isId(id)) return false
-    const { outcome } = await this.#operate(id, 0, async (line, deadline) => {
-      line.latest = undefined
-      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
-    })
-    return outcome === 'destroyed'
+    return this.#isId(id) && this.#destroy(id)
   }
 
   /**
@@ -222,7 +228,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
     for (const { reason } of failed) this.#report(reason)
-    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0)
+    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
@@ -232,7 +238,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** Sets the custom field, for example to a user's id. null empties it. @returns whether there is such a session */
-  setField(id: string, value: string | null): Promise<boolean> {
+  async setField(id: string, value: string | null): Promise<boolean> {
     return this.#mark(id, marksOf({ custom: value }))
   }
 
@@ -264,13 +270,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
       const ids = pages.flatMap(({ sessions }) => sessions.map(({ id }) => id))
       if (ids.length === 0) return destroyed
-      const there = await Promise.all(ids.map((id) => this.destroy(id)))
+      const there = await Promise.all(ids.map((id) => this.#destroy(id)))
       destroyed += there.filter(Boolean).length
     }
   }
 
   /** Adds one to a counter, and keeps the message. @returns whether there is such a session */
-  addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
+  async addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
     const counter = ({ error: 'errors', warning: 'warnings', notice: 'notices' } as const)[level]
     if (counter === undefined) {
       throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
@@ -371,27 +377,32 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     id: string,
     base: StoredSession,
     { lifetime, access, marks }: { lifetime: number; access: boolean; marks: Marks | undefined },
-  ): Promise<WriteResult<Data>> {
+  ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
     // Left is more than a write with this lifetime would have given it: the lifetime has been made shorter.
     const isYoung = left >= lifetime && left <= stretched + 1
     if (marks === undefined && (isYoung || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
-      return this.#result('skipped', base)
+      return { outcome: 'skipped', stored: base }
     }
     const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
     if (answer.outcome !== 'touched') {
       this.emit('gone', { id })
-      return this.#result('gone', undefined)
+      return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
-    return this.#result('updated', {
-      ...base,
-      ...applied(base, marks),
-      expires,
-      clock,
-      readAt: performance.now(),
+    return {
+      outcome: 'updated',
+      stored: { ...base, ...applied(base, marks), expires, clock, readAt: performance.now() },
+    }
+  }
+
+  async #destroy(id: string): Promise<boolean> {
+    const { outcome } = await this.#operate(id, 0, (line, deadline) => {
+      line.latest = undefined
+      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
     })
+    return outcome === 'destroyed'
   }
 
   #touch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
@@ -487,10 +498,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return text
   }
 
-  #baseOf(base: unknown): StoredSession | undefined {
+  #baseOf(id: string, base: unknown): StoredSession | undefined {
     if (base === undefined || base === null || base === 'existing') return undefined
     const stored = SessionRecord.stored(base)
-    if (stored !== undefined) return stored
+    if (stored !== undefined) {
+      if (stored.id === storedId(id)) return stored
+      throw invalid('Expected the base to be a record of this session; received that of another id.')
+    }
     throw invalid(
       "Expected the base to be a record from read() or write(), null, or 'existing'. A copy of a record is not one: pass the record itself.",
     )
@@ -498,8 +512,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
     return (data) => {
-      const seconds =
-        typeof lifetime === 'function' ? lifetime(data) : (lifetime ?? this.#settings.gcMaxlifetime)
+      let seconds: unknown = lifetime ?? this.#settings.gcMaxlifetime
+      if (typeof lifetime === 'function') {
+        try {
+          seconds = lifetime(data)
+        } catch (cause) {
+          throw invalid('The function in `lifetime` has failed.', cause)
+        }
+      }
       checkLifetime(seconds)
       return seconds
     }
@@ -511,8 +531,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
   }
 
-  #result(outcome: WriteOutcome, stored: StoredSession | undefined): WriteResult<Data> {
-    return new Result(outcome, stored, this.#codec)
+  #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
+    return new Result(outcome, stored, sent, this.#codec)
   }
 
   /** For what fails while nobody waits for it. */
@@ -533,18 +553,24 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 class Result<Data> implements WriteResult<Data> {
   readonly outcome: WriteOutcome
   readonly #stored: StoredSession | undefined
+  readonly #sent: string
   readonly #codec: Codec<Data>
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, codec: Codec<Data>) {
+  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
     this.outcome = outcome
     this.#stored = stored
+    this.#sent = sent
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
     return this.#session
+  }
+
+  get sent(): Data {
+    return this.#codec.decode(this.#sent)
   }
 }
 

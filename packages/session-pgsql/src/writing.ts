@@ -58,10 +58,8 @@ async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<D
     if (answer.outcome !== 'conflict') return done(answer, false)
     return swap(table, writing, answer.stored as StoredSession, true)
   }
-  const moved =
-    predecessor !== undefined &&
-    predecessor.generation === base.generation &&
-    predecessor.created === base.created
+  // What this process has seen of the session since the base was read: it is known to be a conflict.
+  const moved = predecessor !== undefined && predecessor.readAt >= base.readAt && sameLife(predecessor, base)
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
@@ -76,7 +74,7 @@ async function swap<Data>(
 ): Promise<Written> {
   const { deadline } = writing
   let current = theirs
-  let next = conflicting ? await resolve(writing, current) : { text: writing.text, merged: false }
+  let next = conflicting ? await resolve(writing, current) : await rebase(writing, current)
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     const answer = await certain(
       next.text,
@@ -161,9 +159,9 @@ async function resolve<Data>(
   writing: Writing<Data>,
   theirs: StoredSession,
 ): Promise<{ text: string; merged: boolean }> {
-  const { base, conflict, decode, encode, text, tied } = writing
+  const { base, conflict, text } = writing
   if (typeof base === 'object' && base !== null && theirs.digest === base.digest)
-    return { text, merged: false }
+    return rebase(writing, theirs)
   writing.onConflict()
   if (conflict === 'overwrite') return { text, merged: false }
   if (conflict === 'error') {
@@ -172,18 +170,37 @@ async function resolve<Data>(
       'Somebody else has changed this session since it was read. Read it again and repeat the change, or set `conflict` to "merge".',
     )
   }
-  const mine = decode(text)
-  const their = decode(theirs.text)
+  return { text: await settle(writing, theirs.text), merged: true }
+}
+
+/**
+ * What to write where nobody has changed the base. The caller's data may be behind its own base: after a
+ * write that merged, the base has the other side's keys and the caller's object has not.
+ */
+async function rebase<Data>(
+  writing: Writing<Data>,
+  base: StoredSession,
+): Promise<{ text: string; merged: boolean }> {
+  const { conflict, seen, text } = writing
+  if (seen === base.text || conflict === 'overwrite') return { text, merged: false }
+  const rebased = await settle(writing, base.text)
+  return { text: rebased, merged: rebased !== text }
+}
+
+/** My difference, laid over theirs. */
+async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<string> {
+  const { conflict, deadline, decode, encode, tied } = writing
+  const mine = decode(writing.text)
+  const theirs = decode(theirText)
   const seen = decode(writing.seen)
-  const result =
-    typeof conflict === 'function'
-      ? await within(writing.deadline, conflict(mine, their, seen))
-      : (merge(mine, their, seen, [...(tied?.(mine) ?? []), ...(tied?.(their) ?? [])]) as Data)
-  return { text: encode(result), merged: true }
+  if (typeof conflict === 'function') {
+    return encode(await within(deadline, () => conflict(mine, theirs, seen)))
+  }
+  return encode(merge(mine, theirs, seen, [...(tied?.(mine) ?? []), ...(tied?.(theirs) ?? [])]) as Data)
 }
 
 /** A conflict function of the user's may hold the row lock while it thinks, but not for ever. */
-function within<T>(deadline: number, work: T | Promise<T>): Promise<T> {
+function within<T>(deadline: number, decide: () => T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () =>
@@ -195,8 +212,10 @@ function within<T>(deadline: number, work: T | Promise<T>): Promise<T> {
         ),
       Math.max(1, deadline - performance.now()),
     )
-    Promise.resolve(work)
-      .then(resolve, reject)
+    new Promise<T>((settle) => settle(decide()))
+      .then(resolve, (cause) =>
+        reject(new SessionPgsqlError('CONFLICT', 'The function in `conflict` has failed.', { cause })),
+      )
       .finally(() => clearTimeout(timer))
   })
 }

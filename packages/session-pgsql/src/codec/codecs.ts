@@ -1,5 +1,8 @@
+import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { json } from './json.ts'
+import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
+import { referenceGroups } from './php-memory.ts'
 
 /** A codec whose values can be tied together across keys, as PHP's references do. */
 export interface TyingCodec<Data> extends Codec<Data> {
@@ -8,7 +11,41 @@ export interface TyingCodec<Data> extends Codec<Data> {
 }
 
 /** The codec of a setting: one of ours by its name, or the caller's own. */
-export function codecNamed<Data>(setting: string | Codec<Data>): Codec<Data> {
-  if (typeof setting === 'object') return setting
-  return json as Codec<Data>
+export function codecNamed<Data>(setting: string | Codec<Data>): TyingCodec<Data> {
+  if (typeof setting === 'object') return guarded(setting)
+  return OURS[setting] as TyingCodec<unknown> as TyingCodec<Data>
+}
+
+const tied = (data: unknown): readonly (readonly string[])[] =>
+  typeof data === 'object' && data !== null ? referenceGroups(data) : []
+
+const OURS: Record<string, unknown> = {
+  json,
+  php: { ...phpCodec, tied },
+  php_serialize: { ...phpSerializeCodec, tied },
+  php_binary: { ...phpBinaryCodec, tied },
+}
+
+/**
+ * The caller's own codec, whatever it throws. What that was is not passed on: the errors of parsers quote
+ * what they have read.
+ */
+function guarded<Data>(codec: TyingCodec<Data>): TyingCodec<Data> {
+  const attempt = <T>(work: () => T, code: ErrorCode, what: string): T => {
+    try {
+      return work()
+    } catch (error) {
+      if (error instanceof SessionPgsqlError) throw error
+      const name = error instanceof Error ? error.name : typeof error
+      throw new SessionPgsqlError(code, `The codec ${codec.name} cannot ${what} (${name}).`)
+    }
+  }
+  const guard: TyingCodec<Data> = {
+    name: codec.name,
+    encode: (data) => attempt(() => codec.encode(data), 'INVALID_DATA', 'encode the data of this session'),
+    decode: (text) =>
+      attempt(() => codec.decode(text), 'UNDECODABLE', 'decode the stored data of this session'),
+  }
+  if (codec.tied) guard.tied = (data) => codec.tied?.(data) ?? []
+  return guard
 }

@@ -87,6 +87,6 @@ export function marksOf(options: {
   return Object.keys(marks).length === 0 ? undefined : marks
 }
 
-export function invalid(message: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_ARGUMENT', message)
+export function invalid(message: string, cause?: unknown): SessionPgsqlError {
+  return new SessionPgsqlError('INVALID_ARGUMENT', message, { cause })
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { PGlite } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
-import { type PostgresOptions, type PostgresServer, queryOnce, startPostgres } from './postgres.ts'
+import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
@@ -92,7 +93,8 @@ export function usePostgres(options: PostgresOptions): () => PostgresServer {
   beforeAll(async () => {
     server = await startPostgres(options)
   }, 60_000)
-  afterAll(async (_context, suite) => {
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads the names of fixtures from this pattern
+  afterAll(async ({}, suite) => {
     if (hasFailed(suite)) server?.keep()
     await server?.remove()
   }, 60_000)

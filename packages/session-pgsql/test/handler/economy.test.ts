@@ -1,0 +1,220 @@
+import { expect, test } from 'vitest'
+import { calls, describeHandler, expireAgo, type Handler, id as newId } from './kit.ts'
+
+const left = async (sessions: Handler, id: string) =>
+  ((await sessions.info(id))?.expires?.getTime() ?? 0) / 1000 - Date.now() / 1000
+
+describeHandler('Short circuit', (kit) => {
+  test('writes nothing that has not changed', async () => {
+    const sessions = kit.open({ shortCircuit: true })
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 }, { lifetime: 1000 })).session
+    // A tenth is added, so that no session lives shorter.
+    expect(await left(sessions, id)).toBeGreaterThan(1095)
+    expect(await left(sessions, id)).toBeLessThan(1103)
+    const before = calls(sessions)
+    const skipped = await sessions.write(id, { a: 1 }, { base, lifetime: 1000 })
+    expect(skipped.outcome).toBe('skipped')
+    expect(skipped.session?.data).toEqual({ a: 1 })
+    expect(await sessions.touch(id, { base, lifetime: 1000 })).toBe(true)
+    expect(calls(sessions)).toBe(before)
+    // Fit to be the next base.
+    expect((await sessions.write(id, { a: 2 }, { base: skipped.session })).outcome).toBe('updated')
+  })
+
+  test('moves the expiry when it has grown old, and counts that access', async () => {
+    const sessions = kit.open({ shortCircuit: true })
+    const id = newId()
+    await sessions.write(id, { a: 1 }, { lifetime: 1000 })
+    for (const refresh of [
+      async () => sessions.write(id, { a: 1 }, { base: await sessions.read(id), lifetime: 1000 }),
+      async () => sessions.touch(id, { base: await sessions.read(id), lifetime: 1000 }),
+    ]) {
+      await kit.query('UPDATE php_session SET sess_expire = sess_expire - 50 WHERE sess_id = $1', [id])
+      await refresh()
+      expect(await left(sessions, id)).toBeLessThan(1055)
+      const { accesses = 0 } = (await sessions.info(id)) ?? {}
+      await kit.query('UPDATE php_session SET sess_expire = sess_expire - 60 WHERE sess_id = $1', [id])
+      await refresh()
+      expect(await left(sessions, id)).toBeGreaterThan(1095)
+      expect((await sessions.info(id))?.accesses).toBe(accesses + 1)
+    }
+  })
+
+  test('refreshes as often as is set', async () => {
+    const sessions = kit.open({ shortCircuit: true, refreshAfter: 300 })
+    const id = newId()
+    await sessions.write(id, {}, { lifetime: 1000 })
+    expect(await left(sessions, id)).toBeGreaterThan(1295)
+    await kit.query('UPDATE php_session SET sess_expire = sess_expire - 250 WHERE sess_id = $1', [id])
+    expect((await sessions.write(id, {}, { base: await sessions.read(id), lifetime: 1000 })).outcome).toBe(
+      'skipped',
+    )
+    await kit.query('UPDATE php_session SET sess_expire = sess_expire - 100 WHERE sess_id = $1', [id])
+    expect((await sessions.write(id, {}, { base: await sessions.read(id), lifetime: 1000 })).outcome).toBe(
+      'updated',
+    )
+    expect(await left(sessions, id)).toBeGreaterThan(1295)
+  })
+
+  test('refreshes never with Infinity, as session_pgsql did', async () => {
+    const sessions = kit.open({ shortCircuit: true, refreshAfter: Number.POSITIVE_INFINITY })
+    const id = newId()
+    await sessions.write(id, {}, { lifetime: 1000 })
+    expect(await left(sessions, id)).toBeLessThan(1003)
+    await kit.query('UPDATE php_session SET sess_expire = sess_expire - 900 WHERE sess_id = $1', [id])
+    const base = await sessions.read(id)
+    expect((await sessions.write(id, {}, { base, lifetime: 1000 })).outcome).toBe('skipped')
+    expect(await left(sessions, id)).toBeLessThan(103)
+    expect((await sessions.write(id, {}, { base, lifetime: 1000, custom: 'x' })).outcome).toBe('updated')
+    expect(await left(sessions, id)).toBeGreaterThan(995)
+  })
+
+  test('takes a shorter lifetime for a change', async () => {
+    const sessions = kit.open({ shortCircuit: true })
+    const id = newId()
+    const base = (await sessions.write(id, {}, { lifetime: 10_000 })).session
+    expect((await sessions.write(id, {}, { base, lifetime: 100 })).outcome).toBe('updated')
+    expect(await left(sessions, id)).toBeLessThan(113)
+  })
+
+  test('writes the custom field and errors all the same', async () => {
+    const sessions = kit.open({ shortCircuit: true })
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    expect((await sessions.write(id, { a: 1 }, { base, custom: 'c' })).session).toMatchObject({
+      custom: 'c',
+      data: { a: 1 },
+    })
+    expect((await sessions.write(id, { a: 1 }, { base, errors: { errors: 1, message: 'm' } })).outcome).toBe(
+      'updated',
+    )
+    expect(await sessions.touch(id, { base, errors: { notices: 1 } })).toBe(true)
+    expect(await sessions.info(id)).toMatchObject({ custom: 'c', errors: 1, notices: 1, errorMessage: 'm' })
+  })
+
+  test('goes by what was seen, not by what somebody else has added', async () => {
+    const [mine, theirs] = [kit.open({ shortCircuit: true }), kit.open()]
+    const id = newId()
+    const base = (await mine.write(id, {})).session
+    await theirs.write(id, { theirs: 1 }, { base })
+    const merged = await mine.write(id, { mine: 1 }, { base })
+    expect((await mine.write(id, { mine: 1 }, { base: merged.session, seen: { mine: 1 } })).outcome).toBe(
+      'skipped',
+    )
+    // A deletion of theirs is a change.
+    expect((await mine.write(id, { mine: 1 }, { base: merged.session })).outcome).toBe('updated')
+    expect((await theirs.read(id))?.data).toEqual({ mine: 1 })
+  })
+
+  test('says gone when it has to ask', async () => {
+    const sessions = kit.open({ shortCircuit: true })
+    const id = newId()
+    const base = (await sessions.write(id, {})).session
+    await sessions.destroy(id)
+    expect((await sessions.write(id, {}, { base })).outcome).toBe('skipped')
+    expect((await sessions.write(id, {}, { base, custom: 'x' })).outcome).toBe('gone')
+    expect(await sessions.touch(id, { base, custom: 'x' })).toBe(false)
+    expect(await sessions.read(id)).toBeUndefined()
+  })
+})
+
+describeHandler('A touch', (kit) => {
+  test('never shortens a life, unless its base still speaks for the data', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 }, { lifetime: 1000 })).session
+    await sessions.touch(id, { lifetime: 100 })
+    expect(await left(sessions, id)).toBeGreaterThan(995)
+    await sessions.touch(id, { lifetime: 2000 })
+    expect(await left(sessions, id)).toBeGreaterThan(1995)
+    await sessions.touch(id, { lifetime: 100, base })
+    expect(await left(sessions, id)).toBeLessThan(103)
+    await sessions.write(id, { remember: true }, { lifetime: 5000 })
+    // Somebody has signed in with "remember me" meanwhile.
+    expect(await sessions.touch(id, { lifetime: 100, base })).toBe(true)
+    expect(await left(sessions, id)).toBeGreaterThan(4990)
+    expect((await sessions.read(id))?.data).toEqual({ remember: true })
+  })
+
+  test('does not change when the data was modified', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    await kit.query('UPDATE php_session SET sess_modified = 1000 WHERE sess_id = $1', [id])
+    await sessions.touch(id, { custom: 'x' })
+    expect((await sessions.info(id))?.modified).toEqual(new Date(1_000_000))
+  })
+})
+
+describeHandler('keepExpired', (kit) => {
+  test('keeps the row and removes the data; only a write without a base revives it', async () => {
+    const sessions = kit.open({ keepExpired: true })
+    const id = newId()
+    const base = (
+      await sessions.write(id, { secret: 1 }, { custom: 'user', address: '10.0.0.1', errors: { errors: 3 } })
+    ).session
+    await sessions.touch(id)
+    await expireAgo(kit, id, 70)
+    await kit.query('UPDATE php_session SET sess_sweep = 0 WHERE sess_id = $1', [id])
+    expect(await sessions.gc()).toBe(1)
+    expect(await sessions.gc()).toBe(0)
+    const [row] = await kit.query(
+      'SELECT sess_data, sess_custom, sess_counter::int, sess_sweep FROM php_session WHERE sess_id = $1',
+      [id],
+    )
+    expect(row).toEqual({ sess_data: '', sess_custom: 'user', sess_counter: 2, sess_sweep: null })
+
+    expect(await sessions.read(id)).toBeUndefined()
+    expect(await sessions.info(id)).toBeUndefined()
+    expect(await sessions.touch(id)).toBe(false)
+    expect(await sessions.touch(id, { base })).toBe(false)
+    expect((await sessions.write(id, { a: 1 }, { base })).outcome).toBe('gone')
+    expect((await sessions.write(id, { a: 1 }, { base: 'existing' })).outcome).toBe('gone')
+    expect(await sessions.read(id)).toBeUndefined()
+
+    const revived = await sessions.write(id, { fresh: 1 }, { address: '10.0.0.2' })
+    expect(revived.outcome).toBe('created')
+    expect(revived.session).toMatchObject({
+      data: { fresh: 1 },
+      accesses: 3,
+      errors: 3,
+      custom: 'user',
+      addressCreated: '10.0.0.1',
+      addressModified: '10.0.0.2',
+      created: base?.created,
+    })
+    expect((await sessions.write(id, { secret: 2 }, { base })).outcome).toBe('gone')
+    expect((await sessions.read(id))?.data).toEqual({ fresh: 1 })
+    expect(await sessions.destroy(id)).toBe(true)
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+
+  test('deletes at a final age', async () => {
+    const id = newId()
+    const sessions = kit.open({ keepExpired: true, keepExpiredFor: 7200 })
+    await sessions.write(id, { a: 1 })
+    await expireAgo(kit, id, 7000)
+    await kit.query('UPDATE php_session SET sess_sweep = 0 WHERE sess_id = $1', [id])
+    expect(await sessions.gc()).toBe(1)
+    const [row] = await kit.query(
+      'SELECT sess_data, sess_sweep - sess_expire >= 7200 AS later FROM php_session WHERE sess_id = $1',
+      [id],
+    )
+    expect(row).toEqual({ sess_data: '', later: true })
+    await expireAgo(kit, id, 7300)
+    expect(await sessions.gc()).toBe(0)
+    await kit.query('UPDATE php_session SET sess_sweep = 1 WHERE sess_id = $1', [id])
+    expect(await sessions.gc()).toBe(1)
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+
+  test('lets destroy delete what has expired', async () => {
+    const sessions = kit.open({ keepExpired: true })
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    await expireAgo(kit, id, 1000)
+    expect(await sessions.destroy(id)).toBe(false)
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+})

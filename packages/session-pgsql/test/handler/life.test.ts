@@ -1,0 +1,377 @@
+import { expect, test, vi } from 'vitest'
+import { SessionPgsqlError } from '../../src/index.ts'
+import { describeHandler, errorOf, expireAgo, id as newId } from './kit.ts'
+
+describeHandler('A session', (kit) => {
+  test('is created, read, updated, touched and destroyed', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    expect(await sessions.read(id)).toBeUndefined()
+    const created = await sessions.write(id, { a: 1 })
+    expect(created.outcome).toBe('created')
+    expect(created.session?.data).toEqual({ a: 1 })
+    const read = await sessions.read(id)
+    expect(read?.data).toEqual({ a: 1 })
+    const updated = await sessions.write(id, { a: 2 }, { base: read })
+    expect(updated.outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ a: 2 })
+    expect(await sessions.touch(id)).toBe(true)
+    expect(await sessions.destroy(id)).toBe(true)
+    expect(await sessions.destroy(id)).toBe(false)
+    expect(await sessions.touch(id)).toBe(false)
+    expect(await sessions.read(id)).toBeUndefined()
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+
+  test('has the fields that it was given, and the dates of the database', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const before = await clock()
+    await sessions.write(
+      id,
+      { a: 1 },
+      { lifetime: 100, address: '203.0.113.7', name: 'sid', custom: 'user 1' },
+    )
+    const base = await sessions.read(id)
+    await sessions.write(
+      id,
+      { a: 2 },
+      { base, lifetime: 200, address: '203.0.113.8', name: 'other', errors: { errors: 2, message: 'bad' } },
+    )
+    const after = await clock()
+    const session = await sessions.read(id)
+    expect(session).toMatchObject({
+      id,
+      name: 'sid',
+      data: { a: 2 },
+      addressCreated: '203.0.113.7',
+      addressModified: '203.0.113.8',
+      accesses: 2,
+      errors: 2,
+      warnings: 0,
+      notices: 0,
+      errorMessage: 'bad',
+      custom: 'user 1',
+    })
+    expect(seconds(session?.created)).toBeGreaterThanOrEqual(before)
+    expect(seconds(session?.modified)).toBeLessThanOrEqual(after + 1)
+    expect(seconds(session?.expires)).toBeGreaterThanOrEqual(before + 200)
+    expect(seconds(session?.expires)).toBeLessThanOrEqual(after + 201)
+    const { data: _, ...info } = { ...session }
+    expect(await sessions.info(id)).toEqual(info)
+  })
+
+  test('takes its name and lifetime from the settings where a write does not say', async () => {
+    const sessions = kit.open({ name: 'app.sid', gcMaxlifetime: 50 })
+    const { session } = await sessions.write(newId(), {})
+    expect(session?.name).toBe('app.sid')
+    expect(seconds(session?.expires) - seconds(session?.created)).toBeGreaterThanOrEqual(49)
+    expect(seconds(session?.expires) - seconds(session?.created)).toBeLessThanOrEqual(51)
+  })
+
+  test('lives as long as a function of the data to be stored says', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const lifetime = (data: { ttl?: number }) => data.ttl ?? 1000
+    const base = (await sessions.write(id, { ttl: 10 }, { lifetime })).session
+    expect(seconds(base?.expires) - seconds(base?.created)).toBeLessThanOrEqual(11)
+    await sessions.write(id, { ttl: 5000 }, { base, lifetime })
+    // This writer has not seen it, and adds a key; what is stored is the merged data, with the other's ttl.
+    const merged = await sessions.write(id, { ttl: 10, mine: true }, { base, lifetime })
+    expect(merged.outcome).toBe('merged')
+    expect(merged.session?.data).toEqual({ ttl: 5000, mine: true })
+    expect(seconds(merged.session?.expires) - seconds(merged.session?.created)).toBeGreaterThan(4000)
+  })
+
+  test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '10'])('has no lifetime of %s', async (lifetime) => {
+    const sessions = kit.open()
+    expect(await errorOf(sessions.write(newId(), {}, { lifetime: lifetime as number }))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
+    expect(await errorOf(sessions.touch(newId(), { lifetime: lifetime as number }))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
+  })
+
+  test('with a lifetime below a second is read while it lasts', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const { session } = await sessions.write(id, {}, { lifetime: 0.25 })
+    // Rounded up, never down: it is there at least a quarter of a second.
+    expect(seconds(session?.expires) - seconds(session?.created)).toBeGreaterThanOrEqual(0)
+    expect(seconds(session?.expires) - seconds(session?.created)).toBeLessThanOrEqual(1)
+  })
+
+  test('gives data to each of its readers that is that reader’s own', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    await sessions.write(id, { cart: { items: [1] } })
+    const [one, two] = await Promise.all([sessions.read(id), sessions.read(id), sessions.read(id)])
+    one?.data.cart.items.push(2)
+    expect(two?.data).toEqual({ cart: { items: [1] } })
+    // Nor does a change of the data change what the base is compared with.
+    const { outcome } = await sessions.write(id, one?.data ?? {}, { base: one })
+    expect(outcome).toBe('updated')
+    const after = await sessions.read(id)
+    expect(after?.data).toEqual({ cart: { items: [1, 2] } })
+  })
+
+  test('is written as it was at the call, whatever becomes of the object', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const data = { a: 1 }
+    const writing = sessions.write(id, data)
+    data.a = 2
+    expect((await writing).session?.data).toEqual({ a: 1 })
+    expect((await sessions.read(id))?.data).toEqual({ a: 1 })
+  })
+
+  test('gives each operation the state that those before it have left', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const done = await Promise.all([
+      sessions.write(id, { n: 1 }),
+      sessions.read(id),
+      sessions.destroy(id),
+      sessions.read(id),
+      sessions.write(id, { n: 2 }),
+      sessions.touch(id),
+      sessions.read(id),
+      sessions.destroy(id),
+      sessions.write(id, { n: 3 }, { base: 'existing' }),
+      sessions.read(id),
+    ])
+    const seen = done.map((value) =>
+      typeof value === 'object' ? ('outcome' in value ? value.outcome : value.data) : value,
+    )
+    expect(seen).toEqual([
+      'created',
+      { n: 1 },
+      true,
+      undefined,
+      'created',
+      true,
+      { n: 2 },
+      true,
+      'gone',
+      undefined,
+    ])
+  })
+
+  test('keeps its custom field and its errors', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    expect(await sessions.setField(id, 'x')).toBe(false)
+    expect(await sessions.addError(id)).toBe(false)
+    expect(await sessions.getField(id)).toBeUndefined()
+    expect(await sessions.getErrors(id)).toBeUndefined()
+    await sessions.write(id, { a: 1 })
+    const before = await sessions.info(id)
+    expect(await sessions.getField(id)).toBeNull()
+    expect(await sessions.setField(id, 'Zoë "1"')).toBe(true)
+    expect(await sessions.getField(id)).toBe('Zoë "1"')
+    expect(await sessions.setField(id, null)).toBe(true)
+    expect(await sessions.getField(id)).toBeNull()
+    expect(await sessions.setField(id, '')).toBe(true)
+    expect(await sessions.getField(id)).toBe('')
+    await Promise.all([
+      sessions.addError(id),
+      sessions.addError(id, 'error', 'first'),
+      sessions.addError(id, 'warning'),
+      sessions.addError(id, 'notice', 'last \\ "one"'),
+      sessions.addError(id, 'notice'),
+    ])
+    expect(await sessions.getErrors(id)).toEqual({
+      errors: 2,
+      warnings: 1,
+      notices: 2,
+      message: 'last \\ "one"',
+    })
+    // None of it is an access, or a longer life.
+    expect(await sessions.info(id)).toMatchObject({ accesses: before?.accesses, expires: before?.expires })
+    expect((await sessions.read(id))?.data).toEqual({ a: 1 })
+  })
+
+  test('takes field and errors along with a write and with a touch', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    await sessions.write(
+      id,
+      {},
+      { custom: 'a', errors: { errors: 1, warnings: 2, notices: 3, message: 'm' } },
+    )
+    expect(await sessions.info(id)).toMatchObject({
+      custom: 'a',
+      errors: 1,
+      warnings: 2,
+      notices: 3,
+      errorMessage: 'm',
+    })
+    await sessions.touch(id, { custom: null, errors: { warnings: 1 } })
+    expect(await sessions.info(id)).toMatchObject({
+      custom: null,
+      errors: 1,
+      warnings: 3,
+      notices: 3,
+      errorMessage: 'm',
+    })
+    await sessions.write(id, {}, { errors: { notices: 1, message: '' }, custom: 'b' })
+    expect(await sessions.info(id)).toMatchObject({
+      custom: 'b',
+      errors: 1,
+      warnings: 3,
+      notices: 4,
+      errorMessage: '',
+    })
+  })
+
+  test('counts an access for each write and touch, unless told otherwise', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    let base = (await sessions.write(id, {})).session
+    expect(base?.accesses).toBe(1)
+    base = (await sessions.write(id, { a: 1 }, { base, access: false })).session
+    expect(base?.accesses).toBe(1)
+    await sessions.touch(id)
+    await sessions.touch(id, { access: false })
+    await Promise.all(Array.from({ length: 10 }, () => sessions.touch(id)))
+    expect((await sessions.info(id))?.accesses).toBe(12)
+  })
+
+  test('validates ids as PHP asks for it', async () => {
+    const sessions = kit.open()
+    const id = sessions.createId()
+    expect(id).toMatch(/^[A-Za-z0-9_-]{32}$/)
+    expect(sessions.createId()).not.toBe(id)
+    expect(await sessions.validateId(id)).toBe(false)
+    await sessions.write(id, {})
+    expect(await sessions.validateId(id)).toBe(true)
+    expect(await sessions.validateId('no blanks')).toBe(false)
+    expect(await sessions.validateId(undefined as never)).toBe(false)
+  })
+
+  test('that cannot be decoded is an error, never an empty session', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const { session } = await sessions.write(id, { secret: 1 })
+    await kit.query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [id, 'secret|s:1:"x";'])
+    for (const promise of [sessions.read(id), sessions.write(id, { a: 1 }, { base: session })]) {
+      const error = await errorOf(promise)
+      expect(error).toBeInstanceOf(SessionPgsqlError)
+      expect(error.code).toBe('UNDECODABLE')
+      expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain('secret')
+    }
+    expect((await sessions.info(id))?.id).toBe(id)
+    expect(await sessions.destroy(id)).toBe(true)
+  })
+})
+
+describeHandler('A session that is gone', (kit) => {
+  test('is not brought back by whoever has read it before', async () => {
+    const sessions = kit.open()
+    const gone = vi.fn()
+    sessions.on('gone', gone)
+    const id = newId()
+    const base = (await sessions.write(id, { user: 1 })).session
+    await sessions.destroy(id)
+    expect(await sessions.write(id, { user: 1, a: 1 }, { base })).toMatchObject({
+      outcome: 'gone',
+      session: undefined,
+    })
+    expect(await sessions.write(id, { user: 1, a: 1 }, { base: 'existing' })).toMatchObject({
+      outcome: 'gone',
+    })
+    expect(await sessions.touch(id, { base })).toBe(false)
+    expect(gone.mock.calls.slice(0, 2)).toEqual([[{ id }], [{ id }]])
+    expect(await sessions.read(id)).toBeUndefined()
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+
+  test('does not come back when its id is used again within the same second', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const base = (await sessions.write(id, { user: 'old' })).session
+    await sessions.destroy(id)
+    const again = (await sessions.write(id, { user: 'new' })).session
+    expect((await sessions.write(id, { user: 'old', mine: 1 }, { base })).outcome).toBe('gone')
+    expect(await sessions.touch(id, { base, lifetime: 1 })).toBe(false)
+    expect((await sessions.read(id))?.data).toEqual({ user: 'new' })
+    expect((await sessions.write(id, { user: 'new', b: 1 }, { base: again })).outcome).toBe('updated')
+    // Nor in one line, where the base of the next is known without asking.
+    const all = await Promise.all([
+      sessions.destroy(id),
+      sessions.write(id, { user: 'third' }),
+      sessions.write(id, { user: 'new', c: 1 }, { base: again }),
+    ])
+    expect(all[2].outcome).toBe('gone')
+    expect((await sessions.read(id))?.data).toEqual({ user: 'third' })
+  })
+
+  test('by its expiry can still be written for a minute by a request that was under way', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    await expireAgo(kit, id, 30)
+    expect(await sessions.read(id)).toBeUndefined()
+    expect((await sessions.write(id, { a: 3 }, { base: 'existing' })).outcome).toBe('gone')
+    expect(await sessions.touch(id)).toBe(false)
+    const written = await sessions.write(id, { a: 2 }, { base })
+    expect(written.outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ a: 2 })
+    await expireAgo(kit, id, 30)
+    expect(await sessions.touch(id, { base: written.session })).toBe(true)
+    expect((await sessions.read(id))?.data).toEqual({ a: 2 })
+
+    await expireAgo(kit, id, 62)
+    expect(await sessions.touch(id, { base: written.session })).toBe(false)
+    expect((await sessions.write(id, { a: 3 }, { base: written.session })).outcome).toBe('gone')
+    expect(await sessions.read(id)).toBeUndefined()
+  })
+
+  test('by its expiry makes room for a new one, with new counters', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    for (const base of [undefined, null]) {
+      const old = (
+        await sessions.write(
+          id,
+          { user: 'old' },
+          { custom: 'old', errors: { errors: 1, message: 'm' }, address: '10.0.0.1', name: 'old' },
+        )
+      ).session
+      await sessions.touch(id)
+      await expireAgo(kit, id, 5)
+      expect(await sessions.destroy(newId())).toBe(false)
+      const written = await sessions.write(id, { user: 'new' }, { base, name: 'new' })
+      expect(written.outcome).toBe('created')
+      expect(written.session).toMatchObject({
+        data: { user: 'new' },
+        accesses: 1,
+        errors: 0,
+        custom: null,
+        errorMessage: null,
+        addressCreated: null,
+        name: 'new',
+      })
+      expect((await sessions.write(id, { user: 'old' }, { base: old })).outcome).toBe('gone')
+      await sessions.destroy(id)
+    }
+  })
+
+  test('is told of by destroy only if it had not expired', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    await sessions.write(id, {})
+    await expireAgo(kit, id, 5)
+    expect(await sessions.destroy(id)).toBe(false)
+    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
+  })
+})
+
+function seconds(date: Date | null | undefined): number {
+  return (date?.getTime() ?? Number.NaN) / 1000
+}
+
+async function clock(): Promise<number> {
+  return Date.now() / 1000
+}

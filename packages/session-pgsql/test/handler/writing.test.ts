@@ -1,0 +1,291 @@
+import { describe, expect, test, vi } from 'vitest'
+import { SessionPgsqlError } from '../../src/index.ts'
+import { calls, type Data, describeHandler, errorOf, id as newId } from './kit.ts'
+
+describeHandler('A write', (kit) => {
+  test('without a base creates or replaces', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    expect((await sessions.write(id, { a: 1 })).outcome).toBe('created')
+    expect((await sessions.write(id, { b: 1 })).outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ b: 1 })
+  })
+
+  test('with null as base creates, or adds its data to what is there', async () => {
+    const sessions = kit.open()
+    const other = kit.open()
+    const id = newId()
+    expect((await sessions.write(id, { a: 1 }, { base: null })).outcome).toBe('created')
+    const merged = await other.write(id, { b: 1 }, { base: null })
+    expect(merged).toMatchObject({ outcome: 'merged', session: { data: { a: 1, b: 1 } } })
+    const all = await Promise.all([
+      sessions.destroy(id),
+      sessions.write(id, { c: 1 }, { base: null }),
+      sessions.write(id, { d: 1 }, { base: null }),
+    ])
+    expect([all[1].outcome, all[2].outcome]).toEqual(['created', 'merged'])
+    expect((await sessions.read(id))?.data).toEqual({ c: 1, d: 1 })
+  })
+
+  test("with 'existing' as base updates only", async () => {
+    const sessions = kit.open()
+    const id = newId()
+    expect((await sessions.write(id, { a: 1 }, { base: 'existing' })).outcome).toBe('gone')
+    await sessions.write(id, { a: 1 })
+    expect((await sessions.write(id, { b: 1 }, { base: 'existing' })).outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ b: 1 })
+  })
+
+  test('takes records of a read or a write as its base, and nothing that looks like one', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const { session } = await sessions.write(id, { a: 1 })
+    const other = (await sessions.write(newId(), { a: 1 })).session
+    for (const base of [{ ...session }, structuredClone(session), {}, 'x', 5, other]) {
+      expect(await errorOf(sessions.write(id, { b: 1 }, { base: base as never }))).toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      })
+      expect(await errorOf(sessions.touch(id, { base: base as never }))).toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      })
+    }
+    expect((await sessions.read(id))?.data).toEqual({ a: 1 })
+  })
+
+  test('keeps what overlapping requests have set, and what they have deleted', async () => {
+    const [mine, theirs] = [kit.open(), kit.open()]
+    const conflict = vi.fn()
+    mine.on('conflict', conflict)
+    const id = newId()
+    await mine.write(id, { user: { name: 'a', seen: 1 }, cart: [1], gone: 1, lost: 1, n: 1 })
+    const [my, their] = await Promise.all([mine.read(id), theirs.read(id)])
+    // They sign out; I still note when the user was seen.
+    await theirs.write(id, { cart: [1], gone: 2, n: 2, theirs: 1 }, { base: their })
+    const { outcome, session } = await mine.write(
+      id,
+      { user: { name: 'a', seen: 2 }, cart: [1, 2], n: 3, mine: 1 },
+      { base: my },
+    )
+    expect(outcome).toBe('merged')
+    expect(session?.data).toEqual({ cart: [1, 2], n: 3, theirs: 1, mine: 1 })
+    expect((await theirs.read(id))?.data).toEqual(session?.data)
+    expect(conflict.mock.calls).toEqual([[{ id }]])
+  })
+
+  test('takes the difference against seen, and compares with the base', async () => {
+    const [mine, theirs] = [kit.open(), kit.open()]
+    const id = newId()
+    const base = (await mine.write(id, { flash: 'hello' })).session
+    await theirs.write(id, { flash: 'hello', theirs: 1 }, { base })
+    // My object, after the first save, does not know of theirs; the base does.
+    const sent = { flash: 'hello', mine: 1 }
+    const merged = await mine.write(id, sent, { base })
+    expect(merged.session?.data).toEqual({ flash: 'hello', mine: 1, theirs: 1 })
+    const second = await mine.write(id, { mine: 1 }, { base: merged.session, seen: sent })
+    expect(second.session?.data).toEqual({ mine: 1, theirs: 1 })
+    expect((await theirs.read(id))?.data).toEqual({ mine: 1, theirs: 1 })
+  })
+
+  test('knows keys like __proto__ and constructor as data', async () => {
+    const [mine, theirs] = [kit.open(), kit.open()]
+    const id = newId()
+    const base = (await mine.write(id, JSON.parse('{"constructor":{"a":1}}'))).session
+    await theirs.write(id, JSON.parse('{"constructor":{"a":1,"t":1},"__proto__":{"polluted":1}}'), { base })
+    await mine.write(id, JSON.parse('{"constructor":{"a":1,"prototype":{"m":1}},"toString":1}'), { base })
+    const text = JSON.stringify((await mine.read(id))?.data)
+    expect(JSON.parse(text)).toEqual(
+      JSON.parse('{"constructor":{"a":1,"t":1,"prototype":{"m":1}},"__proto__":{"polluted":1},"toString":1}'),
+    )
+    expect(text).toContain('"__proto__":{"polluted":1}')
+    expect(({} as Data)['polluted']).toBeUndefined()
+  })
+
+  test('of unchanged data after somebody else’s change keeps that change', async () => {
+    const [mine, theirs] = [kit.open(), kit.open()]
+    const id = newId()
+    const base = (await mine.write(id, { a: 1 })).session
+    await theirs.write(id, { a: 2 }, { base })
+    expect((await mine.write(id, { a: 1 }, { base })).session?.data).toEqual({ a: 2 })
+  })
+})
+
+describeHandler('A conflict', (kit) => {
+  /** Somebody else writes between my read and my write. */
+  async function collide(
+    conflict: NonNullable<Parameters<typeof kit.open>[0]>['conflict'],
+    inLine = false,
+    operationTimeout = 15,
+  ) {
+    const mine = kit.open({ conflict, operationTimeout })
+    const theirs = inLine ? mine : kit.open()
+    const id = newId()
+    const base = (await mine.write(id, { a: 0, seen: 1 })).session
+    const writes = [
+      theirs.write(id, { a: 1, seen: 1, theirs: 1 }, { base }),
+      () => mine.write(id, { a: 2, seen: 1, mine: 1 }, { base }),
+    ] as const
+    if (!inLine) await writes[0]
+    const write = writes[1]()
+    await writes[0]
+    return { write, stored: async () => (await kit.open().read(id))?.data }
+  }
+
+  describe.each([
+    ['found in the table', false],
+    ['known in the process', true],
+  ])('%s', (_, inLine) => {
+    test('overwrite: the last one wins', async () => {
+      const { write, stored } = await collide('overwrite', inLine)
+      expect((await write).outcome).toBe('updated')
+      expect(await stored()).toEqual({ a: 2, seen: 1, mine: 1 })
+    })
+
+    test('error: the write fails', async () => {
+      const { write, stored } = await collide('error', inLine)
+      expect(await errorOf(write)).toMatchObject({ code: 'CONFLICT' })
+      expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
+    })
+
+    test('a function decides', async () => {
+      const decide = vi.fn((mine: Data, theirs: Data) => ({ sum: mine['a'] + theirs['a'] }))
+      const { write, stored } = await collide(decide, inLine)
+      expect(await write).toMatchObject({ outcome: 'merged', session: { data: { sum: 3 } } })
+      expect(await stored()).toEqual({ sum: 3 })
+      expect(decide.mock.calls).toEqual([
+        [
+          { a: 2, seen: 1, mine: 1 },
+          { a: 1, seen: 1, theirs: 1 },
+          { a: 0, seen: 1 },
+        ],
+      ])
+    })
+
+    test('a function may take its time', async () => {
+      const { write, stored } = await collide((async (mine: Data) => mine) as never, inLine)
+      expect((await write).outcome).toBe('merged')
+      expect(await stored()).toEqual({ a: 2, seen: 1, mine: 1 })
+    })
+
+    test('a function that throws makes an error, and nothing is written', async () => {
+      for (const fail of [
+        () => {
+          throw new TypeError('mine')
+        },
+        (async () => {
+          throw new TypeError('mine')
+        }) as never,
+      ]) {
+        const { write, stored } = await collide(fail, inLine)
+        const error = await errorOf(write)
+        expect(error).toBeInstanceOf(SessionPgsqlError)
+        expect(error).toMatchObject({ code: 'CONFLICT', cause: { message: 'mine' } })
+        expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
+      }
+    })
+
+    test('a function that never returns makes an error in time', async () => {
+      const { write, stored } = await collide((() => new Promise(() => {})) as never, inLine, 0.5)
+      expect(await errorOf(write)).toMatchObject({ code: 'TIMEOUT' })
+      expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
+    })
+
+    test('a function that returns what cannot be stored makes an error', async () => {
+      const { write, stored } = await collide((() => undefined) as never, inLine)
+      expect(await errorOf(write)).toMatchObject({ code: 'INVALID_DATA' })
+      expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
+    })
+  })
+})
+
+describeHandler('Functions of the caller that throw', (kit) => {
+  test('a lifetime', async () => {
+    const sessions = kit.open()
+    const lifetime = () => {
+      throw new TypeError('mine')
+    }
+    const error = await errorOf(sessions.write(newId(), {}, { lifetime }))
+    expect(error).toBeInstanceOf(SessionPgsqlError)
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', cause: { message: 'mine' } })
+  })
+
+  test('a codec', async () => {
+    const id = newId()
+    const fail = (): never => {
+      throw new TypeError('mine')
+    }
+    const codec = {
+      name: 'own',
+      encode: (data: Data) => JSON.stringify(data),
+      decode: (text: string) => JSON.parse(text || '{}'),
+    }
+    await kit.open({ codec }).write(id, { a: 1 })
+    const reading = kit.open({ codec: { ...codec, decode: fail } })
+    expect(await errorOf(reading.read(id))).toMatchObject({ code: 'UNDECODABLE' })
+    const writing = kit.open({ codec: { ...codec, encode: fail } })
+    expect(await errorOf(writing.write(id, {}))).toMatchObject({ code: 'INVALID_DATA' })
+    for (const text of [5, 'a\0', '\ud800']) {
+      const strange = kit.open({ codec: { ...codec, encode: () => text as string } })
+      expect(await errorOf(strange.write(id, {}))).toMatchObject({ code: 'INVALID_DATA' })
+    }
+    expect((await kit.open({ codec }).read(id))?.data).toEqual({ a: 1 })
+  })
+})
+
+describeHandler('Overlapping writers', (kit) => {
+  test('100 of one process lose nothing, and need a statement each', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    await sessions.write(id, { start: true })
+    const before = calls(sessions)
+    const base = await sessions.read(id)
+    const results = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => sessions.write(id, { start: true, [`key${n}`]: n }, { base })),
+    )
+    expect(calls(sessions) - before).toBeLessThanOrEqual(101)
+    expect(results.map(({ outcome }) => outcome)).toEqual(['updated', ...Array(99).fill('merged')])
+    const { data, accesses } = (await sessions.read(id)) ?? {}
+    expect(Object.keys(data ?? {})).toHaveLength(101)
+    expect(accesses).toBe(101)
+  })
+
+  test('100 on four handlers lose nothing', async () => {
+    const handlers = Array.from({ length: 4 }, () => kit.open())
+    const id = newId()
+    await handlers[0]?.write(id, { start: true })
+    const results = await Promise.all(
+      Array.from({ length: 100 }, async (_, n) => {
+        const sessions = handlers[n % 4] as (typeof handlers)[0]
+        const base = await sessions.read(id)
+        return sessions.write(id, { ...base?.data, [`key${n}`]: n }, { base })
+      }),
+    )
+    expect(results.filter(({ outcome }) => outcome !== 'updated' && outcome !== 'merged')).toEqual([])
+    expect(Object.keys((await handlers[0]?.read(id))?.data ?? {})).toHaveLength(101)
+  })
+
+  test('logins and logouts: nobody who was destroyed is back, no deleted key either', async () => {
+    const handlers = [kit.open(), kit.open()] as const
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, n) => {
+        const id = newId()
+        const base = (await handlers[0].write(id, { user: n, cart: [] })).session
+        const [one, two] = n % 2 ? handlers : [handlers[1], handlers[0]]
+        await Promise.all([
+          one.write(id, { user: n, cart: [1] }, { base }),
+          two.write(id, { cart: [] }, { base }),
+          two.write(id, { user: n, cart: [], seen: 1 }, { base }),
+        ])
+        expect((await one.read(id))?.data).toEqual({ cart: [1], seen: 1 })
+        await Promise.all([
+          one.write(id, { user: n, cart: [2] }, { base }),
+          two.destroy(id),
+          two.write(id, { user: n, late: 1 }, { base }),
+          one.touch(id),
+        ])
+        expect(await one.read(id)).toBeUndefined()
+        expect((await one.write(id, { user: n, cart: [3] }, { base })).outcome).toBe('gone')
+        expect(await two.read(id)).toBeUndefined()
+      }),
+    )
+  })
+})
