@@ -1,7 +1,7 @@
 import pg from 'pg'
+import { SaveHandler } from 'session-pgsql'
 import type { PostgresServer } from '../packages/session-pgsql/test/support/postgres.ts'
 import type { Where } from './contestants/contestant.ts'
-import { SaveHandler } from './library.ts'
 import { sqlData } from './sessions.ts'
 
 export interface FillOptions {

@@ -1,4 +1,4 @@
-import { SaveHandler, type SaveHandlerOptions, type SessionRecord } from '../library.ts'
+import { SaveHandler, type SaveHandlerOptions, type SessionRecord } from 'session-pgsql'
 import { type SessionData, sessionData } from '../sessions.ts'
 import { type Contestant, type ContestantOptions, NextData, type Operation } from './contestant.ts'
 

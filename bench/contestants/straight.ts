@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { SaveHandler } from '../library.ts'
+import { SaveHandler } from 'session-pgsql'
 import { type SessionData, sessionData } from '../sessions.ts'
 import type { Contestant, ContestantOptions, Operation } from './contestant.ts'
 

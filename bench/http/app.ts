@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import connectPgSimple from 'connect-pg-simple'
 import express from 'express'
 import session, { MemoryStore, type Store } from 'express-session'
+import { PgsqlStore } from 'session-pgsql/express'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
 import type { ContestantOptions } from '../contestants/contestant.ts'
 import { type SessionData, sessionData, sessionId } from '../sessions.ts'
@@ -33,7 +34,7 @@ export default async function serve(
     }),
   )
   app.get('/', (request, response) => {
-    const { user } = request.session as Partial<SessionData>
+    const { user } = request.session as object as Partial<SessionData>
     if (user === undefined) response.status(401).end('no session')
     else response.end(`user ${user.id}`)
   })
@@ -55,8 +56,5 @@ async function makeStore(name: AppInput['store'], options: ContestantOptions): P
     const PgStore = connectPgSimple(session)
     return new PgStore({ conObject: options.where, pruneSessionInterval: false })
   }
-  // By a name in a variable: the package is there only once it is built, and a check of types needs no build.
-  const entry = 'session-pgsql/express'
-  const { PgsqlStore } = (await import(entry)) as { PgsqlStore: new (options: object) => Store }
   return new PgsqlStore({ db: options.where, gcInterval: 0 })
 }

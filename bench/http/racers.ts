@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { startWorkers, type Worker } from '../../packages/session-pgsql/test/support/processes.ts'
 import type { Racer } from '../race.ts'
 import type { Slice } from '../racer.ts'
@@ -9,7 +8,7 @@ const FOR_LONG = { timeoutMs: 24 * 3600 * 1000, env: { NODE_ENV: 'production' } 
 
 /** One application per store, each in a process of its own; and one process of browsers for them all. */
 export async function appRacers(
-  { contestant: options, log }: Setting,
+  { contestant: options }: Setting,
   names: { ours: string; simple: string; memory: string },
 ): Promise<Racer[]> {
   const stores: [string, AppInput['store']][] = [
@@ -17,11 +16,6 @@ export async function appRacers(
     [names.simple, 'connect-pg-simple'],
     [names.memory, 'memory'],
   ]
-  const built = new URL('../../packages/session-pgsql/dist/esm/adapters/express.js', import.meta.url)
-  if (!existsSync(built)) {
-    log(`${names.ours}: it has no adapter for Express in this state of the sources, so it does not run here`)
-    stores.shift()
-  }
   const inputs = stores.map(([, store]): AppInput => ({ store, options }))
   const [load] = (await startWorkers(new URL('./load.ts', import.meta.url), [{}], FOR_LONG)) as [Worker]
   await load.receive()
@@ -43,8 +37,11 @@ export async function appRacers(
           return (await load.receive()) as Slice
         },
         async close() {
-          await app.kill()
-          if (--open === 0) await load.kill()
+          app.send('end')
+          await app.result
+          if (--open > 0) return
+          load.send('end')
+          await load.result
         },
       }
     }),

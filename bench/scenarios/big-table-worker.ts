@@ -1,5 +1,5 @@
+import { SaveHandler } from 'session-pgsql'
 import type { Where } from '../contestants/contestant.ts'
-import { SaveHandler } from '../library.ts'
 
 export interface GcInput {
   readonly where: Where

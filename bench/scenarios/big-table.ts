@@ -1,5 +1,5 @@
+import { SaveHandler } from 'session-pgsql'
 import { startWorkers } from '../../packages/session-pgsql/test/support/processes.ts'
-import { SaveHandler } from '../library.ts'
 import { race, ratioOf, type Standing, startRacer } from '../race.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
 import type { Scenario } from '../setting.ts'

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { SaveHandler } from '../library.ts'
+import { SaveHandler } from 'session-pgsql'
 import { randomNumbers, sessionId } from '../sessions.ts'
 import type { Scenario } from '../setting.ts'
 import { spreadOf } from '../statistics.ts'

@@ -1,6 +1,6 @@
+import { SaveHandler } from 'session-pgsql'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
 import type { Where } from '../contestants/contestant.ts'
-import { SaveHandler } from '../library.ts'
 import { sessionId } from '../sessions.ts'
 
 export interface OneInput {

@@ -1,5 +1,5 @@
+import { SaveHandler } from 'session-pgsql'
 import type { Where } from '../contestants/contestant.ts'
-import { SaveHandler } from '../library.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
 
 export interface SoakInput {

@@ -1,6 +1,6 @@
+import { SaveHandler, SessionPgsqlError } from 'session-pgsql'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
 import type { Where } from '../contestants/contestant.ts'
-import { SaveHandler, SessionPgsqlError } from '../library.ts'
 import { type SessionData, sessionData, sessionId } from '../sessions.ts'
 
 export interface StalledInput {

@@ -1,4 +1,4 @@
-import { SaveHandler } from '../library.ts'
+import { SaveHandler } from 'session-pgsql'
 import { randomNumbers, sessionId } from '../sessions.ts'
 import type { Scenario } from '../setting.ts'
 

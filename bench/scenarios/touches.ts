@@ -1,5 +1,5 @@
+import { SaveHandler } from 'session-pgsql'
 import { until } from '../../packages/session-pgsql/test/support/wait.ts'
-import { SaveHandler } from '../library.ts'
 import type { Figure } from '../results.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
 import type { Scenario } from '../setting.ts'
