@@ -10,9 +10,8 @@ export const touches: Scenario = {
   about: 'what touches cost the table: active sessions, each touched once a minute, and as fast as they go',
   async run(setting) {
     const { short, bytes, callers } = setting.parameters
-    const active = short ? 500 : 5000
+    const active = short ? 100 : 5000
     const figures: Figure[] = []
-    const rounds = short ? 5 : 40
 
     // All of a small table is active; and the same number of sessions, scattered in a big one.
     for (const [where, sessions] of [
@@ -23,7 +22,7 @@ export const touches: Scenario = {
       try {
         await database.fillSessions({ sessions, bytes })
         const ids = everyNth(sessions, active)
-        const minutes = await touchByTheMinute(database, ids, rounds, callers)
+        const minutes = await touchByTheMinute(database, ids, callers)
         figures.push(
           {
             what: `HOT, a minute apart, ${where}`,
@@ -73,6 +72,9 @@ export const touches: Scenario = {
   },
 }
 
+/** A whole hour: once in it every session comes to another hour of sess_sweep, and its update is not HOT. */
+const MINUTES = 60
+
 export interface TouchCost {
   /** Percent of the updates that touched no index. */
   readonly hot: number
@@ -92,7 +94,6 @@ export interface TouchCost {
 export async function touchByTheMinute(
   database: BenchDatabase,
   ids: readonly string[],
-  rounds: number,
   callers: number,
 ): Promise<TouchCost> {
   const order = [...ids]
@@ -120,8 +121,8 @@ export async function touchByTheMinute(
     await round(handler, 1)
   })
   return costOf(database, async (handler) => {
-    for (let minute = 2; minute < rounds + 2; minute++) await round(handler, minute)
-    return rounds * order.length
+    for (let minute = 2; minute < MINUTES + 2; minute++) await round(handler, minute)
+    return MINUTES * order.length
   })
 }
 

@@ -109,7 +109,7 @@ async function refreshAfter(setting: Setting): Promise<Figure[]> {
 /** A minute apart, in a table of nothing but active sessions. */
 async function fillfactor({ parameters, postgres }: Setting): Promise<Figure[]> {
   const { short, bytes, callers } = parameters
-  const active = short ? 500 : 5000
+  const active = short ? 100 : 5000
   const figures: Figure[] = []
   for (const factor of [100, 90, 80, 70]) {
     const database = await BenchDatabase.create(postgres)
@@ -117,7 +117,7 @@ async function fillfactor({ parameters, postgres }: Setting): Promise<Figure[]> 
       await database.fillSessions({ sessions: active, bytes, storage: `fillfactor = ${factor}` })
       const fresh = await database.size()
       const ids = Array.from({ length: active }, (_, n) => sessionId(n))
-      const { hot, wal, size } = await touchByTheMinute(database, ids, short ? 3 : 20, callers)
+      const { hot, wal, size } = await touchByTheMinute(database, ids, callers)
       figures.push(
         { what: `fillfactor ${factor}: freshly filled`, value: fresh / active, unit: 'bytes/session' },
         { what: `fillfactor ${factor}: HOT`, value: hot, unit: '%' },
@@ -135,6 +135,9 @@ async function fillfactor({ parameters, postgres }: Setting): Promise<Figure[]> 
 async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> {
   const { short, bytes, sessions } = parameters
   const figures: Figure[] = []
+  // Time is short here: what would be a day's traffic passes in a minute, and autovacuum looks as much more often.
+  await postgres.query("ALTER SYSTEM SET autovacuum_naptime = '2s'")
+  await postgres.query('SELECT pg_reload_conf()')
   for (const [name, storage] of [
     ['as created (0.02)', ''],
     [
@@ -147,7 +150,7 @@ async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> 
     try {
       await database.fillSessions({ sessions, bytes, storage })
       const before = await database.size()
-      // Every session is replaced by another one, twice, in steps: a day's traffic in a minute or two.
+      // Every session is replaced by another one, twice, in steps.
       const steps = short ? 2 : 60
       for (let step = 0; step < steps; step++) {
         await database.query(
@@ -171,5 +174,7 @@ async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> 
       await database.drop()
     }
   }
+  await postgres.query('ALTER SYSTEM RESET autovacuum_naptime')
+  await postgres.query('SELECT pg_reload_conf()')
   return figures
 }
