@@ -182,7 +182,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     } else if (stored === undefined) {
       data.cookie = { ...PLAIN_COOKIE }
     } else {
-      const cookie = restoredCookie(stored, record.expires)
+      const cookie = restoredCookie(stored, record)
       if (cookie === undefined) return undefined
       data.cookie = cookie
     }
@@ -241,8 +241,15 @@ export class PgsqlStore<Data = SessionData> extends Store {
     const link = linkOf(sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
     const isKept = link.cookieless ? sameAttributes(cookie, link.cookie) : sameCookie(cookie, link.cookie)
-    if (!isKept && link.base) return this.#set(sid, session)
-    await inTurn(link, () => this.#refresh(link, request, cookie))
+    const refresh = (): Promise<void> => inTurn(link, () => this.#refresh(link, request, cookie))
+    if (isKept || !link.base) return refresh()
+    try {
+      await this.#set(sid, session)
+    } catch (error) {
+      // With `conflict: 'error'`: this request has changed nothing that could be in conflict.
+      if (!(error instanceof SessionPgsqlError) || error.code !== 'CONFLICT') throw error
+      await refresh()
+    }
   }
 
   async #refresh(link: Link, request: object | undefined, cookie: StoredCookie | undefined): Promise<void> {
