@@ -14,7 +14,11 @@ declare module 'express-session' {
 }
 
 /** What a test server gives, as options for a store. A busy machine is no fault of the database. */
-export function optionsFor({ db }: FreshDatabase): { db: DatabaseOption; gcInterval: number; operationTimeout: number } {
+export function optionsFor({ db }: FreshDatabase): {
+  db: DatabaseOption
+  gcInterval: number
+  operationTimeout: number
+} {
   return { db, gcInterval: 0, operationTimeout: 60 }
 }
 
