@@ -156,10 +156,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
       links.set(created, { ...newLink(created.id), base: undefined, cookie })
       return created
     }
-    // Changes are told by what the session looks like through express-session, which may differ from the row.
-    if (!link.cookieless && !sameCookie(cookie, link.cookie)) {
-      link.seen = this.#sessions.snapshot({ ...link.data, cookie })
-    }
+    // Through express-session it may look unlike the row, which need not be of ours. That is no change.
     link.cookie = cookie
     links.set(created, link)
     return created
