@@ -72,6 +72,13 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
       sqlState,
     })
   }
+  if (sqlState === '22P05' || sqlState === '22021') {
+    return new SessionPgsqlError(
+      'INVALID_DATA',
+      `The encoding of the database cannot represent a character of this session's data, field, name or address (SQLSTATE ${sqlState}). A database in UTF8 can.`,
+      { sqlState },
+    )
+  }
   if (isAboutData(sqlState)) {
     // PostgreSQL's message may quote the data.
     return new SessionPgsqlError('DATABASE', `The database refused the data (SQLSTATE ${sqlState}).`, {

@@ -37,10 +37,12 @@ export class Server {
   readonly name: string
   readonly table: SessionTable
   readonly #connection: Connection
+  readonly #inMemory: boolean
 
   constructor(entry: DatabaseEntry, settings: ServerSettings) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
     this.name = entry.name
+    this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
     this.#connection = new Connection(() => connect(entry, settings))
     this.table = new SessionTable(this.#connection, {
       table: { schema: table.schema, table: table.name },
@@ -59,7 +61,8 @@ export class Server {
   /** Drops every connection; the next use makes new ones and looks at the table anew. */
   async reset(): Promise<void> {
     this.table.forget()
-    await this.#connection.close()
+    // What lives in the memory of a database of our own would be lost with it.
+    if (!this.#inMemory) await this.#connection.close()
   }
 
   async close(): Promise<void> {

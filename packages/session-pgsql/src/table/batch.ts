@@ -221,8 +221,9 @@ export class Limit {
 
   give(): void {
     this.#inFlight--
-    const [next] = this.#blocked
-    if (next !== undefined) {
+    // Whoever is called may have nothing to send any more: then it is the next one's turn.
+    for (const next of this.#blocked) {
+      if (this.#inFlight >= this.#most) return
       this.#blocked.delete(next)
       next()
     }
@@ -236,10 +237,12 @@ export class Limit {
 class Deadlines {
   readonly #entries = new Set<Timed>()
   #timer: NodeJS.Timeout | undefined
+  #armed = Number.POSITIVE_INFINITY
 
   add(entry: Timed): void {
     this.#entries.add(entry)
-    if (this.#timer === undefined) this.#arm(entry.deadline)
+    // What has stood in line comes here later than others with a later deadline.
+    if (entry.deadline < this.#armed) this.#arm(entry.deadline)
   }
 
   /** Whether it was still waiting. */
@@ -248,6 +251,8 @@ class Deadlines {
   }
 
   #arm(deadline: number): void {
+    clearTimeout(this.#timer)
+    this.#armed = deadline
     this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
     // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
     this.#timer.unref()
@@ -255,6 +260,7 @@ class Deadlines {
 
   readonly #expire = (): void => {
     this.#timer = undefined
+    this.#armed = Number.POSITIVE_INFINITY
     const now = performance.now()
     let next = Number.POSITIVE_INFINITY
     for (const entry of this.#entries) {

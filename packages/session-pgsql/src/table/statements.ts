@@ -93,7 +93,9 @@ function fragments(shape: Shape) {
   const cap = (column: SeedColumn, value: string) =>
     shape.narrow.has(column) ? `least(${value}, 2147483647)` : value
   const time = (column: SeedColumn, value: string) => cap(column, `ceil(${value})::bigint`)
-  const count = (column: SeedColumn, value: string) => cap(column, `coalesce(t.${column}, 0) + ${value}`)
+  // As bigint: an integer column that is full would overflow before it is capped.
+  const count = (column: SeedColumn, value: string) =>
+    cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
   const mark = (name: string) => `coalesce((j.marks->>'${name}')::bigint, 0)`
   const ownColumns = (['sess_sweep', 'sess_generation'] as const).filter((column) => shape.ours.has(column))
 
@@ -134,9 +136,12 @@ function fragments(shape: Shape) {
   }
 }
 
-/** When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. */
+/**
+ * When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. Capped, for
+ * other writers say "never" by the greatest number there is.
+ */
 export function sweepTime(expiry: string): string {
-  return `(ceil((${expiry}) / 3600::float8) * 3600)::bigint`
+  return `least(ceil((${expiry})::float8 / 3600) * 3600, 9e18)::bigint`
 }
 
 function readText(sql: Fragments): string {
