@@ -7,8 +7,8 @@ export default defineConfig({
     // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     teardownTimeout: 20_000,
   },
 })

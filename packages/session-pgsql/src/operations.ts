@@ -75,4 +75,6 @@ export interface WriteResult<Data> {
   readonly outcome: WriteOutcome
   /** The session as it is stored now, fit to be the next base; undefined with `gone`. */
   readonly session: SessionRecord<Data> | undefined
+  /** A fresh copy of the data as it was sent: the `seen` of the next write. */
+  readonly sent: Data
 }

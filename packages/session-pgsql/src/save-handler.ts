@@ -65,7 +65,7 @@ const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
-  readonly #codec: Codec<Data>
+  readonly #codec: TyingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
@@ -142,9 +142,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const lifetime = lifetimeOf(data)
 
     if (base !== undefined && this.#settings.shortCircuit && text === seen) {
-      return this.#refresh(id, base, { lifetime, access, marks })
+      const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
+      return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec as TyingCodec<Data>
+    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -169,7 +170,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       }),
     )
     if (written.outcome === 'gone') this.emit('gone', { id })
-    return this.#result(written.outcome, written.stored)
+    return this.#result(written.outcome, written.stored, text)
+  }
+
+  /**
+   * A copy of the data as a read would give it after a write: it stays what it is whatever becomes of the
+   * original. For adapters, which must write later what they are given now.
+   *
+   * @throws INVALID_DATA
+   */
+  snapshot(data: Data): Data {
+    return this.#codec.decode(this.#encode(data))
   }
 
   /**
@@ -218,7 +229,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
     for (const { reason } of failed) this.#report(reason)
-    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0)
+    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
@@ -368,31 +379,28 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     id: string,
     base: StoredSession,
     { lifetime, access, marks }: { lifetime: number; access: boolean; marks: Marks | undefined },
-  ): Promise<WriteResult<Data>> {
+  ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
     // Left is more than a write with this lifetime would have given it: the lifetime has been made shorter.
     const isYoung = left >= lifetime && left <= stretched + 1
     if (marks === undefined && (isYoung || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
-      return this.#result('skipped', base)
+      return { outcome: 'skipped', stored: base }
     }
     const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
     if (answer.outcome !== 'touched') {
       this.emit('gone', { id })
-      return this.#result('gone', undefined)
+      return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
-    return this.#result('updated', {
-      ...base,
-      ...applied(base, marks),
-      expires,
-      clock,
-      readAt: performance.now(),
-    })
+    return {
+      outcome: 'updated',
+      stored: { ...base, ...applied(base, marks), expires, clock, readAt: performance.now() },
+    }
   }
 
   async #destroy(id: string): Promise<boolean> {
-    const { outcome } = await this.#operate(id, 0, async (line, deadline) => {
+    const { outcome } = await this.#operate(id, 0, (line, deadline) => {
       line.latest = undefined
       return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
     })
@@ -536,8 +544,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
   }
 
-  #result(outcome: WriteOutcome, stored: StoredSession | undefined): WriteResult<Data> {
-    return new Result(outcome, stored, this.#codec)
+  #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
+    return new Result(outcome, stored, sent, this.#codec)
   }
 
   /** For what fails while nobody waits for it. */
@@ -558,18 +566,24 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 class Result<Data> implements WriteResult<Data> {
   readonly outcome: WriteOutcome
   readonly #stored: StoredSession | undefined
+  readonly #sent: string
   readonly #codec: Codec<Data>
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, codec: Codec<Data>) {
+  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
     this.outcome = outcome
     this.#stored = stored
+    this.#sent = sent
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
     return this.#session
+  }
+
+  get sent(): Data {
+    return this.#codec.decode(this.#sent)
   }
 }
 

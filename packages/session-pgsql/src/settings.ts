@@ -64,6 +64,8 @@ export interface SettingsSources {
   ini?: ReadonlyMap<string, string> | undefined
   /** @default process.env */
   environment?: Record<string, string | undefined> | undefined
+  /** An adapter's own defaults, in the place of ours; what a user sets anywhere comes before them. */
+  defaults?: Partial<Settings> | undefined
 }
 
 /** session_pgsql's own. */
@@ -78,7 +80,7 @@ export function resolveSettings<Data = Record<string, unknown>>(
   options: SaveHandlerOptions<Data>,
   sources: SettingsSources = {},
 ): Settings<Data> {
-  const { ini = new Map<string, string>(), environment = process.env } = sources
+  const { ini = new Map<string, string>(), environment = process.env, defaults } = sources
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw problem(`options: expected an object such as { db: 'host=db1' }, got ${typeName(options)}`)
   }
@@ -88,7 +90,8 @@ export function resolveSettings<Data = Record<string, unknown>>(
   checkDirectives(ini)
   const settings: Record<string, unknown> = { db: resolveDb(options.db, ini, environment) }
   for (const [name, rule] of Object.entries(RULES) as [keyof typeof RULES, Rule<unknown>][]) {
-    settings[name] = resolve(name, options[name], rule, ini, environment)
+    const fallback = defaults?.[name] ?? rule.fallback
+    settings[name] = resolve(name, options[name], { ...rule, fallback }, ini, environment)
   }
   return Object.freeze(settings) as unknown as Settings<Data>
 }

@@ -58,7 +58,8 @@ async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<D
     if (answer.outcome !== 'conflict') return done(answer, false)
     return swap(table, writing, answer.stored as StoredSession, true)
   }
-  const moved = predecessor !== undefined && sameLife(predecessor, base)
+  // What this process has seen of the session since the base was read: it is known to be a conflict.
+  const moved = predecessor !== undefined && predecessor.readAt >= base.readAt && sameLife(predecessor, base)
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)

@@ -1,6 +1,8 @@
 import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
 import type { Codec } from './codec.ts'
 import { json } from './json.ts'
+import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
+import { referenceGroups } from './php-memory.ts'
 
 /** A codec whose values can be tied together across keys, as PHP's references do. */
 export interface TyingCodec<Data> extends Codec<Data> {
@@ -9,9 +11,19 @@ export interface TyingCodec<Data> extends Codec<Data> {
 }
 
 /** The codec of a setting: one of ours by its name, or the caller's own. */
-export function codecNamed<Data>(setting: string | Codec<Data>): Codec<Data> {
+export function codecNamed<Data>(setting: string | Codec<Data>): TyingCodec<Data> {
   if (typeof setting === 'object') return guarded(setting)
-  return json as Codec<Data>
+  return OURS[setting] as TyingCodec<unknown> as TyingCodec<Data>
+}
+
+const tied = (data: unknown): readonly (readonly string[])[] =>
+  typeof data === 'object' && data !== null ? referenceGroups(data) : []
+
+const OURS: Record<string, unknown> = {
+  json,
+  php: { ...phpCodec, tied },
+  php_serialize: { ...phpSerializeCodec, tied },
+  php_binary: { ...phpBinaryCodec, tied },
 }
 
 /**

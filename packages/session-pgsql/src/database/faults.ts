@@ -1,33 +1,19 @@
 import { SessionPgsqlError } from '../errors.ts'
 
 /**
- * What an error of PostgreSQL or of the network means. By SQLSTATE and by Node's codes, never by message:
- * messages are translated.
+ * What an error of PostgreSQL or of the network means. By SQLSTATE, never by message: messages are
+ * translated.
  */
-
-const NETWORK = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ETIMEDOUT',
-  'EPIPE',
-  'ENOTFOUND',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EAI_AGAIN',
-  'ENOENT',
-  'EACCES',
-  'ECONNABORTED',
-])
 
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : undefined
 }
 
-/** The SQLSTATE, if the error is PostgreSQL's answer. */
+/** The SQLSTATE, if the error is PostgreSQL's answer: only those say how severe they are. */
 export function sqlStateOf(error: unknown): string | undefined {
-  const code = codeOf(error)
-  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !NETWORK.has(code) ? code : undefined
+  const isAnswer = typeof (error as { severity?: unknown } | null)?.severity === 'string'
+  return isAnswer ? codeOf(error) : undefined
 }
 
 /** Whether the server is going away, not yet there, or has no room: then another may serve, or a later try. */

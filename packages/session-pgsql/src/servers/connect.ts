@@ -1,9 +1,10 @@
 import type { Database } from '../database/database.ts'
-import type { PgliteLike, PoolLike } from '../database/drivers.ts'
+import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { Pglite } from '../database/pglite.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings.ts'
+import { Group } from './group.ts'
 
 /** Makes what an entry of `db` names. The drivers are loaded here, when they are first needed. */
 export async function connect(
@@ -18,23 +19,21 @@ export async function connect(
     case 'pgliteFolder':
       return new Pglite(await openPglite(entry.folder), true)
     case 'poolConfig':
-      // Without a time limit, connections that nobody answers would use up the pool for good.
-      return new NodePostgres(
-        await newPool({
-          max: settings.poolSize,
-          connectionTimeoutMillis: settings.operationTimeout * 1000,
-          ...entry.config,
-        }),
-        true,
-      )
+      return new NodePostgres(await newPool(entry.config, settings), true)
     case 'conninfo':
-      return new NodePostgres(await newPool({}), true)
+      return new Group(entry.conninfo, settings)
   }
 }
 
-async function newPool(config: object): Promise<PoolLike> {
+async function newPool(
+  config: PoolConfigLike,
+  { poolSize, operationTimeout }: { readonly poolSize: number; readonly operationTimeout: number },
+): Promise<PoolLike> {
   const { default: pg } = await import('pg')
-  return new pg.Pool(config) as unknown as PoolLike
+  // A password that is not enumerable would not survive a spread. Without a time limit, connections that nobody
+  // answers would use up the pool for good.
+  const defaults = { max: poolSize, connectionTimeoutMillis: operationTimeout * 1000 }
+  return new pg.Pool(Object.assign(Object.create(config), defaults, config) as object) as unknown as PoolLike
 }
 
 async function openPglite(folder: string | undefined): Promise<PgliteLike> {

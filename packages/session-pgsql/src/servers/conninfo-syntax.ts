@@ -159,7 +159,8 @@ function fail(): never {
 function parseQuery(query: string, pairs: Pairs): void {
   if (query === '') return
   let secret = false
-  for (const parameter of query.split('&')) {
+  // libpq lets one & stand behind the last.
+  for (const parameter of query.replace(/&$/, '').split('&')) {
     const equals = parameter.indexOf('=')
     if (equals === -1 || parameter.indexOf('=', equals + 1) !== -1) {
       throw invalid(

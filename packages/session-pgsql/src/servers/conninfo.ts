@@ -1,5 +1,4 @@
-import { homedir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { userInfo } from 'node:os'
 import { hidden } from '../hidden.ts'
 import { KEYWORDS } from './conninfo-keywords.ts'
 import { invalid, type Pairs, parsePairs } from './conninfo-syntax.ts'
@@ -289,11 +288,4 @@ function weightOf(text: string | undefined): number {
   const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : 0
   if (!(weight > 0 && weight <= 1e6)) throw invalid('weight: expected a number greater than 0, such as 2')
   return weight
-}
-
-/** Where libpq keeps its files for a user: ~/.postgresql, or postgresql in the roaming profile on Windows. */
-export function userFolder(environment: Record<string, string | undefined>): string {
-  return process.platform === 'win32'
-    ? join(environment.APPDATA ?? homedir(), 'postgresql')
-    : join(environment.HOME || homedir(), '.postgresql')
 }

@@ -19,9 +19,15 @@ export type DatabaseEntry =
 /** What `db` may be: a string (several entries separated by `;`), one of the others, or an array of them. */
 export type DatabaseOption = OneDatabase | readonly OneDatabase[]
 
+/** A `URL`; as a structure, so that the types of this package need neither those of Node nor of a browser. */
+export interface UrlLike {
+  readonly href: string
+  readonly searchParams: object
+}
+
 export type OneDatabase =
   | string
-  | URL
+  | UrlLike
   | PoolConfigLike
   // Options of node-postgres that no name is made of, in an object that is written out.
   | (PoolConfigLike & Record<string, unknown>)
@@ -138,22 +144,19 @@ function entryWith<K extends DatabaseEntry['kind'], S extends object>(
 function configName(config: PoolConfigLike, environment: Environment): string {
   if (typeof config.name === 'string' && config.name !== '') return config.name
   if (typeof config.connectionString === 'string') {
-    // The forms that node-postgres knows and libpq does not are rare; any stable name will do for them.
-    try {
-      return parseConninfo(withoutQuery(config.connectionString), environment).name
-    } catch {
-      return `${config.host ?? 'connectionString'}:${config.port ?? 5432}/${config.database ?? ''}`
+    const [beforeQuery = ''] = config.connectionString.split('?')
+    for (const text of [config.connectionString, beforeQuery]) {
+      try {
+        return parseConninfo(text, environment).name
+      } catch {
+        // node-postgres knows parameters that libpq does not; host and database stand before them, as a rule.
+      }
     }
   }
   const host = config.host || environment.PGHOST || 'localhost'
   const port = config.port || environment.PGPORT || 5432
   const user = config.user || environment.PGUSER || ''
   return `${host.includes(':') ? `[${host}]` : host}:${port}/${config.database || environment.PGDATABASE || user}`
-}
-
-function withoutQuery(text: string): string {
-  const question = text.indexOf('?')
-  return question === -1 ? text : text.slice(0, question)
 }
 
 /** Databases in memory have no place that could name them; their order does. */

@@ -119,7 +119,11 @@ const lifetime = { max: LONGEST_LIFETIME, min: 0 }
 
 /** Every option but `db`, in the order in which `status()` shows them. */
 export const RULES: Rules = {
-  table: { check: tableName, fromText: (text) => text, fallback: { schema: undefined, name: 'php_session' } },
+  table: {
+    check: tableName,
+    fromText: (text) => text,
+    fallback: Object.freeze({ schema: undefined, name: 'php_session' }),
+  },
   createTable: flag(true),
   failoverMode: flag(false),
   shortCircuit: flag(false),

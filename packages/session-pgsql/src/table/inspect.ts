@@ -135,6 +135,10 @@ export function missingColumns(found: FoundTable): OurColumn[] {
   return OUR_COLUMN_NAMES.filter((column) => !found.columns.has(column))
 }
 
+export function missingSeedColumns(found: FoundTable): SeedColumn[] {
+  return SEED_COLUMN_NAMES.filter((column) => !found.columns.has(column))
+}
+
 /** Whether `createTable` would have anything to do. */
 export function wantsCreation(inspection: Inspection): boolean {
   const { found } = inspection
@@ -161,7 +165,7 @@ export function shapeOf(inspection: Inspection): Shape {
       `Expected ${table} to be a table; it is something else, such as a view.`,
     )
   }
-  const missing = SEED_COLUMN_NAMES.filter((column) => !found.columns.has(column))
+  const missing = missingSeedColumns(found)
   if (missing.length > 0) {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',

@@ -72,6 +72,21 @@ export async function listSessions(
   }
 }
 
+/** The row of this id as it lies in the table, expired or not, with its data: for an operator to look at. */
+export async function findRow(
+  table: SessionTable,
+  id: string,
+  deadline: number,
+): Promise<StoredSession | undefined> {
+  const [row] = await table.query(
+    (shape, sql) => `
+      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
+    [id],
+    deadline,
+  )
+  return row && storedOf(row, performance.now())
+}
+
 export async function countSessions(
   table: SessionTable,
   filter: SessionFilter,

@@ -14,6 +14,17 @@ export interface SweepOptions {
   readonly operationTimeout: number
   /** Ends the sweep after the batch that is under way. */
   readonly signal: AbortSignal
+  /** Called after every batch, with how many were removed or emptied so far. */
+  readonly onProgress?: ((removed: number) => void) | undefined
+}
+
+type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor'>
+
+export interface Swept {
+  /** How many sessions were removed or emptied. */
+  readonly removed: number
+  /** `done`: nothing is left; `busy`: another process is at it, and was left to it; `interrupted`: by the signal. */
+  readonly ended: 'done' | 'busy' | 'interrupted'
 }
 
 const BATCH = 1000
@@ -22,7 +33,7 @@ const BATCH = 1000
 const PAUSE = 10
 
 /** Seconds by which the clocks of the database and of this machine may differ before nothing is deleted. */
-const IMPLAUSIBLE = 3600
+export const IMPLAUSIBLE = 3600
 
 /** What one statement has done: the row that every sweep statement answers with. */
 interface Round {
@@ -38,10 +49,8 @@ interface Round {
 /**
  * Removes (or empties) what has expired more than the grace ago, batch by batch. One sweeper at a time on
  * each server: whoever finds another at work stops. Rows that somebody holds are left for the next sweep.
- *
- * @returns how many sessions were removed or emptied
  */
-export async function sweep(table: SessionTable, options: SweepOptions): Promise<number> {
+export async function sweep(table: SessionTable, options: SweepOptions): Promise<Swept> {
   const soon = (): number => performance.now() + options.operationTimeout * 1000
   checkClock(await table.readClock(soon()))
   let removed = 0
@@ -56,10 +65,28 @@ export async function sweep(table: SessionTable, options: SweepOptions): Promise
     )
     const round = roundOf(row as readonly (string | null)[])
     removed += round.removed
-    if (!round.mine || round.seen === 0 || options.signal.aborted) return removed
+    options.onProgress?.(removed)
+    if (!round.mine) return { removed, ended: 'busy' }
+    if (round.seen === 0) return { removed, ended: 'done' }
+    if (options.signal.aborted) return { removed, ended: 'interrupted' }
     if (!indexed) after = round.last as string
     await setTimeout(PAUSE, undefined, { ref: false })
   }
+}
+
+/** How many sessions a sweep would remove or empty now. It looks at every row. */
+export async function countDue(
+  table: SessionTable,
+  options: KeepOptions & Pick<SweepOptions, 'operationTimeout'>,
+): Promise<number> {
+  const [row] = await table.query(
+    (_shape, sql) => `
+      WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
+      SELECT count(*) FROM ${sql} t WHERE ${isDue(options)}`,
+    [],
+    performance.now() + options.operationTimeout * 1000,
+  )
+  return Number(row?.[0])
 }
 
 /** A clock that is far ahead would take every session for expired. */
@@ -112,8 +139,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
 
 /** A table without that index: through it once, in the order of ids. */
 function passText(shape: Shape, sql: string, options: SweepOptions): string {
-  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(options)})` : ''
-  const expired = `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${kept}`
+  const expired = isDue(options)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     page AS MATERIALIZED (
@@ -130,7 +156,13 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
       (SELECT max(sess_id) FROM page)`
 }
 
-function finallyExpired({ keepExpired, keepExpiredFor }: SweepOptions): string {
+/** Expired, longer ago than the grace, and with something left to remove. */
+function isDue(options: KeepOptions): string {
+  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(options)})` : ''
+  return `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${kept}`
+}
+
+function finallyExpired({ keepExpired, keepExpiredFor }: KeepOptions): string {
   if (!keepExpired) return 'true'
   if (keepExpiredFor === Number.POSITIVE_INFINITY) return 'false'
   return `t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)}`

@@ -5,6 +5,7 @@ import { type Change, GRACE, type StoredSession, type Touch } from '../session/s
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
 import { Lane, Limit } from './batch.ts'
 import { type Shape, sqlName } from './definition.ts'
+import { diagnose, type Finding } from './diagnose.ts'
 import {
   createTable,
   creationFault,
@@ -155,6 +156,14 @@ export class SessionTable {
   /** A fresh look at the server and the table. Creates nothing. */
   inspect(deadline: number): Promise<Inspection> {
     return inspect(
+      (statement, parameters) => this.#database.query(statement, parameters, deadline),
+      this.#options.table,
+    )
+  }
+
+  /** Everything that an operator should know about the server and the table; see `diagnose`. Changes nothing. */
+  diagnose(deadline: number): Promise<Finding[]> {
+    return diagnose(
       (statement, parameters) => this.#database.query(statement, parameters, deadline),
       this.#options.table,
     )

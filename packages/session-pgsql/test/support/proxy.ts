@@ -4,7 +4,7 @@ import { createServer, type Server, Socket } from 'node:net'
  * A TCP proxy that fails on demand, to stand between a client and a server. Each mode lasts until another is
  * chosen; `resume` ends them all.
  */
-export interface Proxy {
+export interface FaultyProxy {
   readonly host: string
   readonly port: number
   /** How many clients are connected now. */
@@ -29,7 +29,7 @@ export interface Proxy {
   stop(): Promise<void>
 }
 
-export async function startProxy(target: { host: string; port: number }): Promise<Proxy> {
+export async function startProxy(target: { host: string; port: number }): Promise<FaultyProxy> {
   const links = new Set<Link>()
   const state: State = { hold: 'nothing', delay: 0 }
   let accepted = 0

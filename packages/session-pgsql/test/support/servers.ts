@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { PGlite } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
-import { type PostgresOptions, type PostgresServer, queryOnce, startPostgres } from './postgres.ts'
+import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
@@ -22,9 +23,18 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
-/** Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment. */
-export function describeOnEveryServer(name: string, suite: (server: TestServer) => void): void {
+/**
+ * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment.
+ *
+ * @param kinds for suites that some kinds of server cannot take part in
+ */
+export function describeOnEveryServer(
+  name: string,
+  suite: (server: TestServer) => void,
+  kinds: readonly TestServer['kind'][] = ['postgres', 'pglite'],
+): void {
   for (const shared of inject('sharedServers')) {
+    if (!kinds.includes(shared.kind)) continue
     describe(`${name} (${shared.name})`, () => {
       const databases = new Set<FreshDatabase>()
       // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close
@@ -92,7 +102,8 @@ export function usePostgres(options: PostgresOptions): () => PostgresServer {
   beforeAll(async () => {
     server = await startPostgres(options)
   }, 60_000)
-  afterAll(async (_context, suite) => {
+  // biome-ignore lint/correctness/noEmptyPattern: vitest reads the names of fixtures from this pattern
+  afterAll(async ({}, suite) => {
     if (hasFailed(suite)) server?.keep()
     await server?.remove()
   }, 60_000)

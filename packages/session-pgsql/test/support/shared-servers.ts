@@ -17,7 +17,7 @@ const NAMES: readonly string[] = ['18', '15', 'pglite'] satisfies ServerName[]
  * SESSION_PGSQL_TEST_URL adds one that runs already.
  */
 export function wantedServers(environment: NodeJS.ProcessEnv = process.env): ServerName[] {
-  const listed = environment['SESSION_PGSQL_TEST_SERVERS']
+  const listed = environment.SESSION_PGSQL_TEST_SERVERS
   const names = listed === undefined ? [...NAMES] : listed.split(',').map((name) => name.trim())
   const wanted = names.filter((name) => name !== '')
   for (const name of wanted) {
@@ -25,6 +25,6 @@ export function wantedServers(environment: NodeJS.ProcessEnv = process.env): Ser
       throw new Error(`SESSION_PGSQL_TEST_SERVERS: expected some of ${NAMES.join(',')}, got "${name}"`)
     }
   }
-  if (environment['SESSION_PGSQL_TEST_URL']) wanted.push('external')
+  if (environment.SESSION_PGSQL_TEST_URL) wanted.push('external')
   return wanted as ServerName[]
 }

@@ -1,0 +1,110 @@
+/** The pages, as text. Whatever comes from a session goes through `html`. */
+
+const html = (value) =>
+  String(value ?? '').replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+
+const time = (date) => (date ? date.toISOString().replace('T', ' ').slice(0, 19) : '')
+
+export function homePage({ id, user, visits, notes, info, row, devices }) {
+  const greeting = user === undefined ? 'Nobody is signed in' : `Signed in as ${html(user)}`
+  return page(`
+    <section>
+      <h2>${greeting}</h2>
+      <p><strong class="figure">${visits}</strong> ${visits === 1 ? 'visit' : 'visits'} of this page in this session.
+        Restart the demo: they are still counted.</p>
+      ${user === undefined ? signInForm() : '<form method="post" action="/sign-out"><button>Sign out</button></form>'}
+    </section>
+
+    <section>
+      <h2>Two requests at once</h2>
+      <p>The button sends two requests that overlap for 300&nbsp;ms; each sets a key of its own.
+        A store whose last writer wins keeps one of them.</p>
+      <button id="overlap">Send both</button>
+      <ul>${Object.entries(notes)
+        .map(([key, at]) => `<li><code>${html(key)}</code> ${html(at)}</li>`)
+        .join('')}</ul>
+    </section>
+
+    <section>
+      <h2>My devices</h2>
+      ${user === undefined ? '<p>Sign in, here and in a private window, to see them.</p>' : deviceTable(devices, id)}
+    </section>
+
+    <section>
+      <h2>Errors of this session</h2>
+      <p>${info?.errors ?? 0} recorded${info?.errorMessage ? `, the last: <q>${html(info.errorMessage)}</q>` : ''}.
+        <code>recordErrors()</code> counts what goes wrong on the session that it happened to.</p>
+      <form method="post" action="/fail"><button>Make one</button></form>
+    </section>
+
+    <section class="wide">
+      <h2>The row as it lies in the table</h2>
+      <table>${Object.entries(row ?? {})
+        .map(
+          ([column, value]) =>
+            `<tr><th>${html(column)}</th><td><code>${value === null ? '<i>NULL</i>' : html(value)}</code></td></tr>`,
+        )
+        .join('')}</table>
+    </section>
+
+    <script>
+      document.getElementById('overlap').addEventListener('click', async (event) => {
+        event.target.disabled = true
+        await Promise.all(['left', 'right'].map((key) => fetch('/note/' + key, { method: 'POST' })))
+        location.reload()
+      })
+    </script>`)
+}
+
+export function errorPage(message) {
+  return page(`<section><h2>Something went wrong</h2><p>${html(message)}</p>
+    <p>It was counted on your session. <a href="/">Back</a></p></section>`)
+}
+
+function signInForm() {
+  return `<form method="post" action="/sign-in">
+    <label>Name <input name="user" required maxlength="40" autocomplete="username"></label>
+    <button>Sign in</button></form>`
+}
+
+function deviceTable(devices, id) {
+  const rows = devices.map(
+    (device) => `<tr${device.id === id ? ' class="here"' : ''}>
+      <td>${device.id === id ? 'this one' : html(device.id.slice(0, 6))}</td>
+      <td>${html(browserOf(device.data.agent))}</td>
+      <td>${html(device.addressModified)}</td>
+      <td>${time(device.created)}</td><td>${device.accesses}</td></tr>`,
+  )
+  return `<table><thead><tr><th>Session</th><th>Browser</th><th>Address</th><th>Since (UTC)</th><th>Accesses</th></tr></thead>
+    <tbody>${rows.join('')}</tbody></table>
+    <form method="post" action="/sign-out-everywhere"><button>Log out everywhere</button></form>`
+}
+
+function browserOf(agent = '') {
+  return /Firefox|Edg|Chrome|Safari|curl/.exec(agent)?.[0] ?? 'unknown'
+}
+
+function page(body) {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>session-pgsql demo</title>
+<style>
+  :root { color-scheme: light dark; --line: #8884; --accent: #336791 }
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem }
+  main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)) }
+  section { border: 1px solid var(--line); border-radius: .5rem; padding: 0 1rem 1rem; overflow-x: auto }
+  .wide { grid-column: 1 / -1 }
+  h1 { color: var(--accent) } h2 { font-size: 1.1rem }
+  table { border-collapse: collapse; width: 100%; margin-bottom: .75rem }
+  th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
+  td code { overflow-wrap: anywhere }
+  .here { font-weight: bold } .figure { font-size: 2rem; color: var(--accent) }
+  button { padding: .4rem .9rem; border: 0; border-radius: .3rem; background: var(--accent); color: #fff; font: inherit; cursor: pointer }
+  button:disabled { opacity: .5 } input { font: inherit; padding: .3rem }
+</style>
+<h1>session-pgsql</h1>
+<main>${body}</main>
+</html>`
+}

@@ -1,0 +1,15 @@
+/** Sessions of Express, by express-session: `session({ store: new PgsqlStore({ db }) })`. */
+
+export {
+  type CurrentSession,
+  pgsqlSession,
+  type RequestWithSession,
+  recordErrors,
+} from './express/current-session.ts'
+export {
+  PgsqlStore,
+  type PgsqlStoreOptions,
+  type SharedHandlerOptions,
+  type StoredData,
+} from './express/store.ts'
+export type { StoredCookie } from './express/stored-cookie.ts'

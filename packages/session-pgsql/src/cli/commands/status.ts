@@ -1,0 +1,87 @@
+import type { Server } from '../../servers/server.ts'
+import { describeSettings } from '../../settings.ts'
+import { sqlName } from '../../table/definition.ts'
+import { countSessions } from '../../table/listing.ts'
+import type { Command, Context } from '../command.ts'
+import { type Failure, failureOf } from '../failure.ts'
+import { number } from '../output.ts'
+
+export const status: Command = {
+  name: 'status',
+  usage: '',
+  summary: 'settings in force; how each server is, and how many sessions it has',
+  details: `
+Shows the settings that an application has with the same flags, php.ini and
+environment, never with a password; and asks every server of db for its role and
+its number of sessions. Expired ones are those that GC has not come to yet (or,
+with keepExpired, keeps). It counts row by row: not for every second.
+
+Exit code 1 if a server or its table cannot be used.
+
+Examples
+  session-pgsql status
+  session-pgsql status --ini /etc/php/8.4/fpm/php.ini
+  session-pgsql status --json | jq '.servers[] | {name, health, active}'
+
+JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
+        "active", "expired", "error": { "code", "message" } or null }] }`,
+  flags: {},
+  positionals: [0, 0],
+
+  async run(context) {
+    const { output, configured } = context
+    const servers = await Promise.all(context.servers.map((server) => look(server, context)))
+    const described = describeSettings(configured)
+    if (output.isJson) {
+      output.json({ settings: described, servers })
+    } else {
+      output.table(
+        [
+          { header: 'SERVER', shrinks: true },
+          { header: 'ROLE' },
+          { header: 'HEALTH' },
+          { header: 'TABLE', shrinks: true },
+          { header: 'ACTIVE', right: true },
+          { header: 'EXPIRED', right: true },
+        ],
+        servers.map(({ name, role, health, table, active, expired }) => [
+          name,
+          role,
+          health,
+          table ?? '-',
+          active === null ? '-' : number(active),
+          expired === null ? '-' : number(expired),
+        ]),
+      )
+      output.line()
+      const { db: _, ...others } = described
+      output.facts(Object.entries(others).map(([name, value]) => [name, String(value)]))
+      for (const { name, error } of servers) {
+        if (error !== null) output.error(`${name}: ${error.message}`, error.code)
+      }
+    }
+    return servers.some(({ error }) => error !== null) ? 1 : 0
+  },
+}
+
+async function look(server: Server, context: Context) {
+  let found: { table: string | null; active: number | null; expired: number | null } = {
+    table: null,
+    active: null,
+    expired: null,
+  }
+  let error: Failure | null = null
+  try {
+    const { name } = await server.table.open(context.deadline())
+    found = { ...found, table: sqlName(name) }
+    const [active, expired] = await Promise.all([
+      countSessions(server.table, { active: true }, context.deadline()),
+      countSessions(server.table, { active: false }, context.deadline()),
+    ])
+    found = { ...found, active, expired }
+  } catch (reason) {
+    error = failureOf(reason)
+  }
+  const { name, role, health } = server.status()
+  return { name, role, health, ...found, error }
+}

@@ -1,0 +1,149 @@
+/**
+ * The bytes that are being read, and where in them we are. Every length is held against what is left before
+ * it is used, so the work stays linear in the size of the input whatever the input claims.
+ */
+import { isUtf8 } from 'node:buffer'
+import { SessionPgsqlError } from '../errors.ts'
+import { bytesToName, isContinuation } from './bytes.ts'
+
+/** The longest exact decimal form of a double has fewer characters; PHP never writes more. */
+const LONGEST_NUMBER = 1100
+
+const QUOTE = 0x22
+const ZERO = 0x30
+const NINE = 0x39
+const SEMICOLON = 0x3b
+const BACKSLASH = 0x5c
+
+export class PhpInput {
+  readonly #bytes: Buffer
+  /** If the whole is UTF-8, a part is as well unless it cuts a character in two. */
+  readonly #utf8: boolean
+  at = 0
+  end: number
+  /** How often something was spelled otherwise than PHP spells it. */
+  oddities = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+    this.#utf8 = isUtf8(bytes)
+    this.end = bytes.length
+  }
+
+  get done(): boolean {
+    return this.at >= this.end
+  }
+
+  /** Says what was expected and where, never what was found: that is session data. */
+  fail(expected: string, at: number = this.at): never {
+    throw new SessionPgsqlError('UNDECODABLE', `Expected ${expected} at byte ${at} of the session`)
+  }
+
+  /** The byte at the position, or further on; -1 past the end. */
+  peek(ahead = 0): number {
+    const at = this.at + ahead
+    return at < this.end ? (this.#bytes[at] as number) : -1
+  }
+
+  expect(characters: string): void {
+    for (let index = 0; index < characters.length; index++) {
+      if (this.peek() !== characters.charCodeAt(index)) this.fail(`"${characters[index]}"`)
+      this.at++
+    }
+  }
+
+  /** A length, a count, or the number of a value. */
+  count(): number {
+    const start = this.at
+    let value = 0
+    for (let byte = this.peek(); byte >= ZERO && byte <= NINE; byte = this.peek()) {
+      value = value * 10 + byte - ZERO
+      this.at++
+      if (this.at - start > 15) this.fail('a smaller number', start)
+    }
+    if (this.at === start) this.fail('a number')
+    if (this.at - start > 1 && this.#bytes[start] === ZERO) this.oddities++
+    return value
+  }
+
+  /** The characters of a number, up to the semicolon. */
+  number(): string {
+    const limit = Math.min(this.end, this.at + LONGEST_NUMBER)
+    let end = this.at
+    while (end < limit && this.#bytes[end] !== SEMICOLON) end++
+    if (end === limit) this.fail('a number and ";"')
+    const text = this.#bytes.toString('latin1', this.at, end)
+    this.at = end + 1
+    return text
+  }
+
+  /** `length:"…"`: the place of what is between the quotes. */
+  quoted(): { start: number; end: number } {
+    const length = this.count()
+    this.expect(':"')
+    const start = this.at
+    // The closing quote must be there too.
+    if (length >= this.end - start) this.fail(`no more than ${Math.max(0, this.end - start - 1)} bytes`)
+    this.at += length
+    this.expect('"')
+    return { start, end: start + length }
+  }
+
+  /** `length:"…"` in the escaped form, where a backslash and two digits are one byte. */
+  escaped(): string | Buffer {
+    const length = this.count()
+    this.expect(':"')
+    if (length >= this.end - this.at) this.fail('a shorter string')
+    const bytes = Buffer.alloc(length)
+    for (let index = 0; index < length; index++) {
+      let byte = this.peek()
+      if (byte === BACKSLASH) {
+        const digits = this.#bytes.toString('latin1', this.at + 1, Math.min(this.at + 3, this.end))
+        if (!/^[0-9a-f]{2}$/i.test(digits)) this.fail('two hexadecimal digits', this.at + 1)
+        byte = Number.parseInt(digits, 16)
+        this.at += 2
+      }
+      if (byte < 0) this.fail('more of the string')
+      bytes[index] = byte
+      this.at++
+    }
+    if (this.peek() !== QUOTE) this.fail('"""')
+    this.at++
+    return isUtf8(bytes) ? bytes.toString('utf8') : bytes
+  }
+
+  /** Moves on and gives the place of what was passed over. */
+  take(length: number, what: string): { start: number; end: number } {
+    if (length > this.end - this.at) this.fail(what)
+    const start = this.at
+    this.at += length
+    return { start, end: this.at }
+  }
+
+  indexOf(byte: number): number {
+    const at = this.#bytes.indexOf(byte, this.at)
+    return at < this.end ? at : -1
+  }
+
+  /** A string where the bytes are UTF-8, else a copy of them. */
+  text({ start, end }: { start: number; end: number }): string | Buffer {
+    if (this.#isText(start, end)) return this.#bytes.toString('utf8', start, end)
+    return Buffer.from(this.#bytes.subarray(start, end))
+  }
+
+  name({ start, end }: { start: number; end: number }): string {
+    if (this.#isText(start, end)) return this.#bytes.toString('utf8', start, end)
+    return bytesToName(this.#bytes.subarray(start, end))
+  }
+
+  /** The bytes as they stand, if all of them are ASCII. */
+  ascii(start: number, end: number): string | undefined {
+    const text = this.#bytes.toString('latin1', start, end)
+    return /^[\0-\x7f]*$/.test(text) ? text : undefined
+  }
+
+  #isText(start: number, end: number): boolean {
+    if (!this.#utf8) return isUtf8(this.#bytes.subarray(start, end))
+    return start === end || !(isContinuation(this.#bytes[start]) || isContinuation(this.#bytes[end]))
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * Writes values as PHP's `serialize()` does, numbering them anew: a changed session has other numbers, and what
+ * was tied together is tied together again.
+ */
+import { SessionPgsqlError } from '../errors.ts'
+import { bytesToText, isWellFormed, MARKER, nameToBytes } from './bytes.ts'
+import {
+  type Cell,
+  cellOf,
+  memoryOf,
+  payloadValues,
+  placeOf,
+  rememberPayload,
+  sameScalar,
+  tieOf,
+} from './php-memory.ts'
+import { formatFloat, integerKey, phpInteger } from './php-numbers.ts'
+import { MAX_DEPTH, PhpReader } from './php-reader.ts'
+import { elementsOf, isPlain, type Pairs, pairsOf } from './php-shapes.ts'
+import {
+  kindOf,
+  PhpArray,
+  type PhpCustom,
+  type PhpEnum,
+  type PhpFloat,
+  type PhpKey,
+  type PhpObject,
+} from './php-values.ts'
+
+export class PhpWriter {
+  /** Text and bytes in turn; most sessions are one text. */
+  #chunks: (string | Buffer)[] = []
+  #text = ''
+  /** How many values have taken a number. */
+  #count = 0
+  readonly #cells = new Map<Cell, { number: number; value: unknown }>()
+  readonly #objects = new Map<unknown, number>()
+  #depth = 0
+
+  /** All that was written, in the form that the column takes. */
+  text(): string {
+    if (this.#chunks.length === 0 && !this.#text.includes('\0') && !this.#text.startsWith(MARKER)) {
+      return this.#text
+    }
+    return bytesToText(this.bytes())
+  }
+
+  bytes(): Buffer {
+    const chunks = [...this.#chunks, this.#text]
+    return Buffer.concat(chunks.map((chunk) => (typeof chunk === 'string' ? Buffer.from(chunk) : chunk)))
+  }
+
+  /** A session that is one array, which takes the first number. */
+  session(data: object, keys: string[]): void {
+    this.#count++
+    const cell = cellOf(data)
+    if (cell !== undefined) this.#cells.set(cell, { number: this.#count, value: data })
+    // Not a level of nesting; see the reader.
+    this.#depth--
+    this.#array(data, pairsOf(data, keys))
+    this.#depth++
+  }
+
+  /** The value that stands in `holder` under `key`. */
+  value(value: unknown, holder: object, key: PhpKey): void {
+    const memory = memoryOf(holder)
+    const isObject = typeof value === 'object' && value !== null
+    const tie = (isObject ? cellOf(value) : undefined) ?? tieOf(holder, memory, key)
+    if (isObject) {
+      const thing =
+        kindOf(value) === 'enum' ? `${(value as PhpEnum).className}:${(value as PhpEnum).caseName}` : value
+      const number = this.#objects.get(thing)
+      if (number !== undefined) {
+        // `R:` shares the variable and takes no number, `r:` is another variable with the same object.
+        this.raw(`${tie === undefined ? 'r' : 'R'}:${number};`)
+        if (tie === undefined) this.#count++
+        return
+      }
+      if (['object', 'enum', 'custom'].includes(kindOf(value) ?? ''))
+        this.#objects.set(thing, this.#count + 1)
+    }
+    if (tie !== undefined) {
+      const first = this.#cells.get(tie)
+      if (first === undefined) {
+        this.#cells.set(tie, { number: this.#count + 1, value })
+      } else if (sameScalar(first.value, value)) {
+        this.raw(`R:${first.number};`)
+        return
+      }
+    }
+    this.#count++
+    const place = placeOf(holder, memory, key)
+    if (place?.literal !== undefined && sameScalar(place.value, value)) this.raw(place.literal)
+    else if (isObject) this.#object(value)
+    else this.raw(this.#scalar(value))
+  }
+
+  raw(text: string): void {
+    this.#text += text
+  }
+
+  /** A name as it stands, without quotes. */
+  name(name: string): void {
+    this.#append(isWellFormed(name) ? name : this.#bytesOf(name))
+  }
+
+  #bytesOf(name: string): Buffer {
+    const bytes = nameToBytes(name)
+    if (bytes === undefined) throw this.#unfit('a name with half of a surrogate pair')
+    return bytes
+  }
+
+  #append(chunk: string | Uint8Array): void {
+    if (typeof chunk === 'string') {
+      this.#text += chunk
+      return
+    }
+    if (this.#text !== '') this.#chunks.push(this.#text)
+    this.#chunks.push(Buffer.from(chunk))
+    this.#text = ''
+  }
+
+  #scalar(value: unknown): string {
+    switch (typeof value) {
+      case 'undefined':
+        return 'N;'
+      case 'boolean':
+        return value ? 'b:1;' : 'b:0;'
+      case 'string':
+        if (!isWellFormed(value)) throw this.#unfit('a string with half of a surrogate pair')
+        return `s:${Buffer.byteLength(value)}:"${value}";`
+      case 'number': {
+        const integer = Number.isSafeInteger(value) && !Object.is(value, -0)
+        return integer ? `i:${value};` : `d:${formatFloat(value)};`
+      }
+      case 'bigint':
+        if (phpInteger(value) === undefined) throw this.#unfit('a bigint of more than 64 bits')
+        return `i:${value};`
+      case 'object':
+        return 'N;'
+      default:
+        throw this.#unfit(`a ${typeof value}`)
+    }
+  }
+
+  #object(value: object): void {
+    const kind = kindOf(value)
+    if (kind === 'float') {
+      this.raw(`d:${formatFloat((value as PhpFloat).value)};`)
+    } else if (kind === 'array') {
+      this.#array(value, value as PhpArray)
+    } else if (kind === 'object') {
+      const { className, properties } = value as PhpObject
+      this.#quoted('O', className)
+      this.#pairs(properties, properties, false)
+    } else if (kind === 'enum') {
+      const { className, caseName } = value as PhpEnum
+      this.#quoted('E', `${className}:${caseName}`)
+      this.raw(';')
+    } else if (kind === 'custom') {
+      this.#custom(value as PhpCustom)
+    } else if (value instanceof Uint8Array) {
+      this.raw(`s:${value.byteLength}:"`)
+      this.#append(value)
+      this.raw('";')
+    } else if (Array.isArray(value)) {
+      this.#array(value, elementsOf(value))
+    } else if (value instanceof Map) {
+      this.#array(value, new PhpArray(value))
+    } else if (isPlain(value)) {
+      this.#array(value, pairsOf(value, Object.keys(value)))
+    } else {
+      this.#foreign(value)
+    }
+  }
+
+  /** An instance of somebody's class: as JSON.stringify has it, if it says how it wants to be stored. */
+  #foreign(value: object): void {
+    const { toJSON } = value as { toJSON?: unknown }
+    if (typeof toJSON !== 'function') throw this.#unfit('an instance of a class')
+    const stored: unknown = toJSON.call(value)
+    if (typeof stored !== 'object' || stored === null) this.raw(this.#scalar(stored))
+    else if (isPlain(stored) || Array.isArray(stored)) this.#object(stored)
+    else throw this.#unfit('an instance of a class')
+  }
+
+  #array(holder: object, pairs: Pairs): void {
+    this.raw('a')
+    this.#pairs(holder, pairs, true)
+  }
+
+  #pairs(holder: object, pairs: Pairs, ofArray: boolean): void {
+    if (this.#depth >= MAX_DEPTH) {
+      throw this.#unfit(`something nested deeper than ${MAX_DEPTH} levels, or containing itself`)
+    }
+    this.#depth++
+    const all = [...pairs]
+    this.raw(`:${all.length}:{`)
+    for (const [key, value] of all) {
+      const integer = typeof key === 'string' ? (ofArray ? integerKey(key) : undefined) : key
+      if (integer === undefined) {
+        this.#quoted('s', key as string)
+        this.raw(';')
+      } else {
+        this.raw(`i:${integer};`)
+      }
+      this.value(value, holder, key)
+    }
+    this.raw('}')
+    this.#depth--
+  }
+
+  #quoted(type: string, name: string): void {
+    const length = isWellFormed(name) ? Buffer.byteLength(name) : this.#bytesOf(name).length
+    this.raw(`${type}:${length}:"`)
+    this.name(name)
+    this.raw('"')
+  }
+
+  #custom(custom: PhpCustom): void {
+    const values = this.#payloadOf(custom)
+    let payload: string | Uint8Array = custom.payload
+    if (typeof payload === 'string' && !isWellFormed(payload)) {
+      throw this.#unfit('a payload with half of a surrogate pair')
+    }
+    if (values !== null) {
+      // What is in there may refer to what is outside, by numbers that have changed.
+      const [chunks, text] = [this.#chunks, this.#text]
+      this.#chunks = []
+      this.#text = ''
+      for (const [index, value] of values.entries()) this.value(value, values, index)
+      payload = this.#chunks.length === 0 ? this.#text : this.bytes()
+      this.#chunks = chunks
+      this.#text = text
+    }
+    this.#quoted('C', custom.className)
+    this.raw(`:${typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length}:{`)
+    this.#append(payload)
+    this.raw('}')
+  }
+
+  #payloadOf(custom: PhpCustom): unknown[] | null {
+    const known = payloadValues(custom)
+    if (known !== undefined) return known
+    let values: unknown[] | null
+    const reader = new PhpReader(Buffer.from(custom.payload as string), true)
+    try {
+      values = reader.atValue() ? reader.values() : null
+    } catch {
+      values = null
+    }
+    if (values !== null && reader.hasReferences) throw this.#unfit('a payload with references made by hand')
+    if (values !== null) reader.finish()
+    rememberPayload(custom, values)
+    return values
+  }
+
+  #unfit(what: string): SessionPgsqlError {
+    const where = this.#depth === 0 ? 'at the top level' : `${this.#depth} levels deep`
+    return new SessionPgsqlError('INVALID_DATA', `A PHP session cannot hold ${what} (${where})`)
+  }
+}
+
+/**
+ * Whether PHP could tell the two apart. Unlike util.isDeepStrictEqual it sees the order of keys, and takes no
+ * longer for values that share parts many times over.
+ */
+export function samePhpValue(a: unknown, b: unknown): boolean {
+  const [first, second] = [a, b].map((value) => {
+    const writer = new PhpWriter()
+    writer.value(value, {}, 0)
+    return writer.text()
+  })
+  return first === second
+}

@@ -1,0 +1,199 @@
+import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type { Conninfo, TargetSessionAttrs } from './conninfo.ts'
+import { HostDatabase, type Role } from './host.ts'
+
+/** Milliseconds that the other hosts have to answer once one is found that would do. */
+const OTHERS = 250
+
+/** Milliseconds between two looks for a primary that has overtaken ours. */
+const WATCH = 1000
+
+/** What fits a target; libpq's rules. The last rank that anybody reaches counts; undefined does not fit. */
+const FITS: Record<TargetSessionAttrs, (role: Role) => boolean> = {
+  any: () => true,
+  'read-write': ({ readOnly, standby }) => !readOnly && !standby,
+  'read-only': ({ readOnly, standby }) => readOnly || standby,
+  primary: ({ standby }) => !standby,
+  standby: ({ standby }) => standby,
+  'prefer-standby': () => true,
+}
+
+/**
+ * A replicated group of hosts behind one entry of `db`: libpq's `host=a,b,c target_session_attrs=read-write`.
+ *
+ * The host that fits is found by asking all of them at once, and found anew when it is lost or when it turns
+ * out to be read-only. Of several that call themselves primary the one with the highest timeline is taken,
+ * and lower ones are refused from then on: after a promotion without fencing both accept writes, and what is
+ * written to the old one is lost.
+ */
+export class Group implements Database {
+  readonly #target: TargetSessionAttrs
+  readonly #hosts: readonly HostDatabase[]
+  readonly #random: boolean
+  /** One host, whatever it is: there is nothing to find. */
+  readonly #simple: boolean
+  readonly #probeTimeout: number
+  #current: HostDatabase | undefined
+  #searching: Promise<HostDatabase> | undefined
+  /** The highest that was seen. */
+  #timeline = 0
+  #watch: NodeJS.Timeout | undefined
+
+  constructor(conninfo: Conninfo, limits: { readonly poolSize: number; readonly operationTimeout: number }) {
+    this.#target = conninfo.targetSessionAttrs
+    this.#simple = conninfo.hosts.length === 1 && this.#target === 'any'
+    this.#hosts = conninfo.hosts.map(
+      (host) =>
+        new HostDatabase(conninfo, host, limits, this.#simple ? undefined : (role) => this.#refusal(role)),
+    )
+    this.#random = conninfo.loadBalanceHosts === 'random'
+    this.#probeTimeout = 1000 * Math.min(conninfo.connectTimeout ?? Infinity, limits.operationTimeout)
+  }
+
+  /** The host in use, for `status()`. */
+  get address(): string | undefined {
+    return this.#current?.label
+  }
+
+  query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#use(deadline, (host) => host.query(statement, parameters, deadline))
+  }
+
+  transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
+    return this.#use(deadline, (host) => host.transaction(work, deadline))
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#watch)
+    this.#watch = undefined
+    this.#current = undefined
+    await Promise.all(this.#hosts.map((host) => host.close()))
+  }
+
+  async #use<T>(deadline: number, call: (host: HostDatabase) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      const host = this.#current ?? (await this.#search(deadline))
+      try {
+        return await call(host)
+      } catch (error) {
+        if (!(error instanceof SessionPgsqlError)) throw error
+        const readOnly = error.sqlState === '25006'
+        const lost =
+          error.code === 'SERVER_DOWN' || (error.code === 'TIMEOUT' && error.sqlState === undefined)
+        if (!readOnly && !lost) throw error
+        if (this.#current === host) this.#current = undefined
+        // It is no longer the primary, or nothing was sent: another host may do it within the same request.
+        const mayRepeat = readOnly || (error.code === 'SERVER_DOWN' && !error.outcomeUnknown)
+        if (!mayRepeat || tries > this.#hosts.length || performance.now() >= deadline) throw error
+      }
+    }
+  }
+
+  /** Many callers make one search. */
+  #search(deadline: number): Promise<HostDatabase> {
+    this.#searching ??= this.#find(deadline).finally(() => {
+      this.#searching = undefined
+    })
+    return this.#searching
+  }
+
+  async #find(deadline: number): Promise<HostDatabase> {
+    const [only] = this.#hosts
+    if (this.#simple) {
+      this.#current = only as HostDatabase
+      return this.#current
+    }
+    const found = await this.#ask(Math.min(deadline, performance.now() + this.#probeTimeout))
+    if (found.chosen === undefined) {
+      throw new SessionPgsqlError(
+        'SERVER_DOWN',
+        `None of the hosts is what target_session_attrs=${this.#target} asks for: ${found.reasons.join('; ')}.`,
+      )
+    }
+    this.#take(found.chosen)
+    return found.chosen.host
+  }
+
+  #take({ host, role }: Candidate): void {
+    this.#current = host
+    this.#timeline = Math.max(this.#timeline, role.timeline)
+    if (this.#watch === undefined && this.#hosts.length > 1 && this.#wantsPrimary()) {
+      this.#watch = setInterval(() => void this.#lookForHigher(), WATCH)
+      this.#watch.unref()
+    }
+  }
+
+  #wantsPrimary(): boolean {
+    return this.#target === 'read-write' || this.#target === 'primary'
+  }
+
+  /** Asks every host at once; waits for those that are slow only until one is found and a little longer. */
+  async #ask(deadline: number): Promise<{ chosen: Candidate | undefined; reasons: string[] }> {
+    const candidates: Candidate[] = []
+    const reasons: string[] = []
+    let enough = (): void => {}
+    const waitedLongEnough = new Promise<void>((resolve) => {
+      enough = resolve
+    })
+    const asked = this.#hosts.map(async (host) => {
+      try {
+        const role = await host.role(deadline)
+        const refusal = this.#refusal(role)
+        if (refusal !== undefined) throw new Error(refusal)
+        candidates.push({ host, role })
+        setTimeout(enough, OTHERS).unref()
+      } catch (error) {
+        reasons.push(`${host.label}: ${(error as Error).message.replace(/\.$/, '')}`)
+      }
+    })
+    await Promise.race([Promise.all(asked), waitedLongEnough])
+    return { chosen: this.#choose(candidates), reasons }
+  }
+
+  #refusal(role: Role): string | undefined {
+    if (!FITS[this.#target](role))
+      return role.standby ? 'it is a standby' : role.readOnly ? 'it is read-only' : 'it is a primary'
+    if (!role.standby && role.timeline < this.#timeline) {
+      return `its timeline ${role.timeline} is behind ${this.#timeline}: another host was promoted in its place`
+    }
+    return undefined
+  }
+
+  #choose(candidates: readonly Candidate[]): Candidate | undefined {
+    const order = this.#random ? shuffled(this.#hosts) : this.#hosts
+    const rank = ({ host, role }: Candidate): number[] => [
+      this.#target === 'prefer-standby' ? Number(!role.standby) : 0,
+      this.#wantsPrimary() ? -role.timeline : 0,
+      order.indexOf(host),
+    ]
+    return [...candidates].sort((one, other) => compare(rank(one), rank(other)))[0]
+  }
+
+  /** A primary that was promoted while ours still answers: ours is the old one. */
+  async #lookForHigher(): Promise<void> {
+    if (this.#current === undefined || this.#searching !== undefined) return
+    const { chosen } = await this.#ask(performance.now() + this.#probeTimeout)
+    if (chosen === undefined || chosen.role.timeline <= this.#timeline || this.#watch === undefined) return
+    const old = this.#current
+    this.#take(chosen)
+    if (old !== undefined && old !== chosen.host) await old.close()
+  }
+}
+
+interface Candidate {
+  readonly host: HostDatabase
+  readonly role: Role
+}
+
+function compare(one: readonly number[], other: readonly number[]): number {
+  const index = one.findIndex((value, place) => value !== other[place])
+  return index === -1 ? 0 : (one[index] as number) - (other[index] as number)
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, key: Math.random() }))
+    .sort((one, other) => one.key - other.key)
+    .map(({ item }) => item)
+}

@@ -1,0 +1,142 @@
+import { plain, type Query } from '../database/database.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import { sqlName, type TableName } from './definition.ts'
+import { CLOCK } from './statements.ts'
+
+/** What only `diagnose` wants to know: looked up there, and not at every opening. */
+
+export interface ServerFacts {
+  /** Seconds by which the database's clock is ahead of this machine's, and how sure that is. */
+  readonly clockAhead: number
+  readonly clockDoubt: number
+  /** As in `server_version_num`: 180004. */
+  readonly version: number
+  readonly encoding: string
+  readonly readOnly: boolean
+  /** Settings that lose commits in a crash, as they are. */
+  readonly fsync: boolean
+  readonly fullPageWrites: boolean
+  readonly synchronousCommit: boolean
+  readonly autovacuum: boolean
+}
+
+export interface TableFacts {
+  readonly owner: string
+  readonly unlogged: boolean
+  readonly rowSecurity: boolean
+  /** Percent; undefined: PostgreSQL's own 100. */
+  readonly fillfactor: number | undefined
+  readonly autovacuum: boolean
+  /** Since the statistics were last reset. */
+  readonly updates: number
+  readonly hotUpdates: number
+  readonly liveRows: number
+  readonly deadRows: number
+  readonly indexes: readonly IndexFacts[]
+}
+
+interface IndexFacts {
+  /** As SQL, with its schema. */
+  readonly name: string
+  readonly valid: boolean
+  /** Whether it stores column values such that their change rewrites it: any but BRIN. */
+  readonly blocksHot: boolean
+  /** Every column that it looks at, as key, in an expression, or in its condition. */
+  readonly columns: readonly string[]
+}
+
+const SETTINGS = plain(`
+  SELECT current_setting('server_version_num'), current_setting('server_encoding'),
+    current_setting('transaction_read_only'), current_setting('fsync'), current_setting('full_page_writes'),
+    current_setting('synchronous_commit'), current_setting('autovacuum')`)
+
+// The views of the statistics hold nothing of tables that were never used, hence the outer join.
+const TABLE = plain(`
+  SELECT c.oid, pg_get_userbyid(c.relowner), c.relpersistence = 'u', row_security_active(c.oid),
+    (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'),
+    (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'),
+    s.n_tup_upd, s.n_tup_hot_upd, s.n_live_tup, s.n_dead_tup
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+  WHERE n.nspname = $1 AND c.relname = $2`)
+
+const INDEXES = plain(`
+  SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), x.indisvalid, m.amname <> 'brin',
+    (SELECT string_agg(DISTINCT a.attname, ',') FROM pg_attribute a
+      WHERE a.attrelid = x.indrelid AND (a.attnum = ANY(x.indkey) OR EXISTS (
+        SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = x.indexrelid
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid AND d.refobjsubid = a.attnum)))
+  FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_am m ON m.oid = c.relam
+  WHERE x.indrelid = $1::oid ORDER BY 1`)
+
+export async function serverFacts(query: Query): Promise<ServerFacts> {
+  const before = Date.now()
+  const [time] = await query(plain(`SELECT ${CLOCK}`), [])
+  const after = Date.now()
+  const [row = []] = await query(SETTINGS, [])
+  const [version, encoding, readOnly, fsync, fullPageWrites, synchronousCommit, autovacuum] = row
+  return {
+    clockAhead: Number(time?.[0]) - (before + after) / 2000,
+    clockDoubt: (after - before) / 2000,
+    version: Number(version),
+    encoding: encoding ?? '',
+    readOnly: readOnly === 'on',
+    fsync: fsync !== 'off',
+    fullPageWrites: fullPageWrites !== 'off',
+    synchronousCommit: synchronousCommit !== 'off',
+    autovacuum: autovacuum !== 'off',
+  }
+}
+
+export async function tableFacts(query: Query, name: TableName): Promise<TableFacts> {
+  const [row = []] = await query(TABLE, [name.schema, name.table])
+  const [oid = null, owner, unlogged, rowSecurity, fillfactor, autovacuum, ...counts] = row
+  const indexes = await query(INDEXES, [oid])
+  const [updates = 0, hotUpdates = 0, liveRows = 0, deadRows = 0] = counts.map((count) => Number(count ?? 0))
+  return {
+    owner: owner ?? '',
+    unlogged: isTrue(unlogged),
+    rowSecurity: isTrue(rowSecurity),
+    fillfactor: fillfactor == null ? undefined : Number(fillfactor),
+    autovacuum: autovacuum == null || !/^(?:f|off|n|0)/i.test(autovacuum),
+    updates,
+    hotUpdates,
+    liveRows,
+    deadRows,
+    indexes: indexes.map(([index, valid, blocksHot, columns]) => ({
+      name: index as string,
+      valid: isTrue(valid),
+      blocksHot: isTrue(blocksHot),
+      columns: columns?.split(',') ?? [],
+    })),
+  }
+}
+
+/**
+ * How many sessions expired more than `seconds` ago and still have their data, counted up to `most`.
+ * undefined: not found out in time.
+ */
+export async function countUnswept(
+  query: Query,
+  name: TableName,
+  seconds: number,
+  most: number,
+): Promise<number | undefined> {
+  const text = `
+    WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
+    SELECT count(*) FROM (SELECT FROM ${sqlName(name)} t
+      WHERE t.sess_expire < (SELECT now FROM clock) - ${seconds} AND t.sess_data <> '' LIMIT ${most}) AS late`
+  try {
+    const [row] = await query(plain(text), [])
+    return Number(row?.[0])
+  } catch (error) {
+    if (error instanceof SessionPgsqlError && error.code === 'TIMEOUT') return undefined
+    throw error
+  }
+}
+
+/** A boolean as PostgreSQL prints it: `t`, or `true` where it was cast. */
+function isTrue(text: string | null | undefined): boolean {
+  return text === 't' || text === 'true'
+}

@@ -1,0 +1,137 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+
+/**
+ * Holds biome.json to its word: every direction in which nothing may import is tried, in a scratch folder
+ * under the same configuration.
+ */
+
+const FORBIDDEN: Record<string, string[]> = {
+  'session/merge.ts': ['../table/table.ts', '../settings.ts', '../save-handler.ts', 'pg', '../operations.ts'],
+  'codec/json.ts': ['../database/database.ts', '../servers/server.ts', '../index.ts', '../php-ini.ts'],
+  'errors.ts': ['./settings.ts', './table/table.ts', './index.ts'],
+  'nearest.ts': ['./settings.ts'],
+  'database/pglite.ts': [
+    '../table/table.ts',
+    '../servers/server.ts',
+    '../settings.ts',
+    '../session/record.ts',
+  ],
+  'table/table.ts': [
+    '../servers/server.ts',
+    '../settings.ts',
+    '../save-handler.ts',
+    '../index.ts',
+    '../writing.ts',
+  ],
+  'servers/server.ts': ['../save-handler.ts', '../index.ts', '../operations.ts', '../cli/main.ts'],
+  'settings.ts': ['./save-handler.ts', './index.ts', './adapters/express.ts'],
+  'settings/rules.ts': ['../save-handler.ts', '../index.ts'],
+  'save-handler.ts': ['./adapters/express.ts', './index.ts', './cli/main.ts', './database/database.ts'],
+  'writing.ts': ['./database/pglite.ts', './adapters/express.ts'],
+  'index.ts': ['./adapters/express.ts', './cli/main.ts', './table/table.ts'],
+  'adapters/express.ts': [
+    '../table/table.ts',
+    '../servers/server.ts',
+    '../database/database.ts',
+    '../lines.ts',
+  ],
+  'adapters/express/store.ts': ['../../table/table.ts', '../../session/merge.ts', '../../writing.ts'],
+  'cli/commands/gc.ts': ['../../adapters/express.ts'],
+  '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
+}
+
+const ALLOWED: Record<string, string[]> = {
+  'session/record.ts': ['../codec/codec.ts', './stored.ts', 'node:crypto', '../errors.ts'],
+  'codec/php.ts': ['../errors.ts', './php/reader.ts'],
+  'database/node-postgres.ts': ['../errors.ts', './array.ts', 'pg'],
+  'table/listing.ts': ['../session/filter.ts', '../database/database.ts', '../codec/codec.ts'],
+  'servers/connect.ts': ['../settings.ts', '../table/table.ts', '../database/pglite.ts'],
+  'settings/database-entries.ts': ['../servers/conninfo.ts', '../database/drivers.ts', './checks.ts'],
+  'gc.ts': ['./servers/servers.ts', './table/sweep.ts', './settings.ts'],
+  'adapters/fastify.ts': ['../save-handler.ts', '../index.ts', './express/store.ts', 'fastify-plugin'],
+  'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
+  'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
+  '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
+}
+
+interface Finding {
+  rule: string
+  file: string
+  line: number
+}
+
+/** What the linter finds in these files, laid out as in the repository. */
+function lint(files: Record<string, string>): Finding[] {
+  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-lint-'))
+  try {
+    const config = JSON.parse(readFileSync(new URL('../../../../biome.json', import.meta.url), 'utf8'))
+    delete config.vcs
+    writeFileSync(join(folder, 'biome.json'), JSON.stringify(config))
+    for (const [path, text] of Object.entries(files)) {
+      const file = join(folder, 'packages/session-pgsql/src', path)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, text)
+    }
+    const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
+    const args = [biome, 'lint', '--reporter=github', '--max-diagnostics=none', '.']
+    const report = runFailing(args, folder)
+    return [...report.matchAll(/^::\w+ title=([\w/]+),file=([^,]+),line=(\d+)/gm)].map((match) => ({
+      rule: match[1]?.split('/').at(-1) ?? '',
+      file: match[2] ?? '',
+      line: Number(match[3]),
+    }))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** The output of a program that fails because it found what it looked for. */
+function runFailing(args: string[], cwd: string): string {
+  try {
+    return execFileSync(process.execPath, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  } catch (error) {
+    return (error as { stdout: string }).stdout
+  }
+}
+
+/** Each target twice: an import that is resolved at once, one when it is reached. */
+function importing(targets: string[]): string {
+  return targets
+    .map(
+      (target, i) => `export * as n${i} from '${target}'\nexport const l${i} = () => import('${target}')\n`,
+    )
+    .join('')
+}
+
+function filesImporting(table: Record<string, string[]>): Record<string, string> {
+  return Object.fromEntries(Object.entries(table).map(([file, targets]) => [file, importing(targets)]))
+}
+
+test('what must not be imported is an error, statically and dynamically', () => {
+  const found = lint(filesImporting(FORBIDDEN)).filter(({ rule }) => rule === 'noRestrictedImports')
+  for (const [file, targets] of Object.entries(FORBIDDEN)) {
+    const path = join('packages/session-pgsql/src', file)
+    const lines = found.filter((finding) => finding.file.endsWith(`/${path}`)).map(({ line }) => line)
+    const missed = targets.filter((_, i) => !lines.includes(2 * i + 1) || !lines.includes(2 * i + 2))
+    expect([file, missed]).toEqual([file, []])
+  }
+})
+
+test('what may be imported is not', () => {
+  expect(lint(filesImporting(ALLOWED))).toEqual([])
+})
+
+test('cycles and forgotten promises are errors', () => {
+  const found = lint({
+    'table/a.ts': "import { b } from './b.ts'\nexport const a = () => b\n",
+    'table/b.ts': "import { a } from './a.ts'\nexport const b = () => a\n",
+    'table/c.ts': 'async function work(): Promise<void> {}\nwork()\n',
+  })
+  const rules = found.map(({ rule, file }) => `${file.at(-4)} ${rule}`).sort()
+  expect(rules).toEqual(['a noImportCycles', 'b noImportCycles', 'c noFloatingPromises'])
+})
