@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
-import { type Proxy as FailingProxy, startProxy } from '../support/proxy.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
 import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
@@ -9,13 +9,13 @@ import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
 describe('Behind a network that fails', () => {
   const server = usePostgres({ version: '18', settings: { fsync: 'off' } })
   const handlers: Handler[] = []
-  let proxy: FailingProxy
+  let proxy: FaultyProxy
   /** Not behind the proxy. */
   let witness: Handler
 
   function open(options: SaveHandlerOptions<Data> = {}, port = proxy.port): Handler {
     const handler = new SaveHandler<Data>({
-      db: { connectionString: `postgresql://postgres@127.0.0.1:${port}/postgres` },
+      db: `postgresql://postgres@127.0.0.1:${port}/postgres`,
       gcInterval: 0,
       logger: false,
       ...options,
@@ -277,7 +277,7 @@ describe('Behind a network that fails', () => {
       const base = await sessions.read(id)
       await within(
         Promise.all(
-          Array.from({ length: 200 }, async (_, n) => {
+          Array.from({ length: 100 }, async (_, n) => {
             await sessions.write(id, { [n]: 1 }, { base })
             await sessions.write(`${id}-${n}`, { n }, { custom: 'pool' })
             await Promise.all([sessions.touch(`${id}-${n}`), sessions.read(id), sessions.list({ limit: 1 })])
@@ -286,8 +286,8 @@ describe('Behind a network that fails', () => {
         20_000,
         'a small pool to serve',
       )
-      expect(Object.keys((await sessions.read(id))?.data ?? {})).toHaveLength(200)
-      expect(await sessions.destroyByField('pool')).toBe(200)
+      expect(Object.keys((await sessions.read(id))?.data ?? {})).toHaveLength(100)
+      expect(await sessions.destroyByField('pool')).toBe(100)
       expect(pool.totalCount).toBeLessThanOrEqual(max)
       await sessions.close()
       expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { startWorkers, type Worker } from '../support/processes.ts'
-import { type Proxy as FailingProxy, startProxy } from '../support/proxy.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until } from '../support/wait.ts'
 import type { Phase, TrafficInput, TrafficResult } from './traffic-worker.ts'
@@ -10,7 +10,7 @@ const OPERATION_TIMEOUT = 2
 describe('Under traffic', () => {
   const server = usePostgres({ version: '18', settings: { max_connections: '100' } })
   let worker: Worker<TrafficResult> | undefined
-  let proxy: FailingProxy | undefined
+  let proxy: FaultyProxy | undefined
 
   afterEach(async () => {
     server().resume()

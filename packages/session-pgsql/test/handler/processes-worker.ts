@@ -17,7 +17,7 @@ export type Task =
 export default async function work(input: Task, channel: WorkerChannel): Promise<unknown> {
   const open = (options = {}): SaveHandler<Data> =>
     new SaveHandler<Data>({
-      db: { connectionString: input.url },
+      db: input.url,
       operationTimeout: 20,
       logger: false,
       ...options,

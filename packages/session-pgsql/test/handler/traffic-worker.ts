@@ -34,7 +34,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
   process.on('unhandledRejection', (error) => unhandled.push(String(error)))
   process.on('uncaughtException', (error) => unhandled.push(String(error)))
   const sessions = new SaveHandler<Data>({
-    db: { connectionString: input.url },
+    db: input.url,
     operationTimeout: input.operationTimeout,
     gcInterval: -1,
     logger: false,
