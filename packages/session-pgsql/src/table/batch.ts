@@ -1,4 +1,4 @@
-import { isAboutData, isTransient, timeoutFault } from '../database/faults.ts'
+import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 
 /** What one lane sends, and how much of it at once. */
@@ -133,8 +133,10 @@ export class Lane<Order, Answer> {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
       if (isTransient(sqlState)) {
         for (const entry of batch) this.#again(entry)
-      } else if (batch.length > 1 && isAboutData(sqlState)) {
-        // One bad row fails all: found by halves, it fails alone.
+      } else if (batch.length === 1 && isLocked(sqlState)) {
+        this.#againAlone(batch[0] as Entry<Order, Answer>)
+      } else if (batch.length > 1 && (isAboutData(sqlState) || isLocked(sqlState))) {
+        // One bad row fails all: found by halves, it fails (or waits) alone.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
         await this.#send(batch.slice(middle))
@@ -162,10 +164,27 @@ export class Lane<Order, Answer> {
   #again(entry: Entry<Order, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+    const delay = delayOf(entry)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
+
+  /** What waits inside the database would make a whole batch wait each time. */
+  #againAlone(entry: Entry<Order, Answer>): void {
+    if (entry.settled) return
+    entry.sent = false
+    setTimeout(() => {
+      void this.#limit.run(async () => {
+        if (entry.settled) return
+        entry.sent = true
+        await this.#send([entry])
+      })
+    }, delayOf(entry))
+  }
+}
+
+function delayOf(entry: { tries: number }): number {
+  return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
 }
 
 interface Entry<Order, Answer> extends Timed {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { dbOf, describeHandler, errorOf, type Handler, type Kit, id as newId } from './kit.ts'
+import { describeHandler, errorOf, type Handler, type Kit, id as newId } from './kit.ts'
 
 /** The README's, to the letter. */
 const SEED_TABLE = `CREATE TABLE php_session (
@@ -384,5 +384,5 @@ async function userOf(kit: Kit, table: string | undefined) {
   if (typeof db !== 'string') return db
   const url = new URL(db)
   url.username = 'app_user'
-  return dbOf(url.href)
+  return url.href
 }
