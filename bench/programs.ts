@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -29,9 +29,10 @@ export interface Redis {
 
 /**
  * Whatever becomes of this process, Redis ends with it: the shell reads from a pipe that closes when we are
- * gone, and then ends its own child.
+ * gone, and then ends its own child and removes its folder.
  */
-const GUARDED = `"$@" </dev/null >/dev/null 2>&1 & child=$!; read -r _; kill "$child"; wait "$child"`
+const GUARDED = `folder=$1; shift
+"$@" </dev/null >/dev/null 2>&1 & child=$!; read -r _; kill "$child"; wait "$child"; rm -rf "$folder"`
 
 /** A Redis that keeps nothing on disk; undefined if there is none to start. */
 export async function startRedis(): Promise<Redis | undefined> {
@@ -42,7 +43,7 @@ export async function startRedis(): Promise<Redis | undefined> {
   const settings = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder]
   const child = spawn(
     'sh',
-    ['-c', GUARDED, 'redis', program, ...settings, '--save', '', '--appendonly', 'no'],
+    ['-c', GUARDED, 'redis', folder, program, ...settings, '--save', '', '--appendonly', 'no'],
     {
       stdio: ['pipe', 'ignore', 'inherit'],
       detached: true,
@@ -55,7 +56,6 @@ export async function startRedis(): Promise<Redis | undefined> {
     async stop() {
       child.stdin.end()
       await ended
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
@@ -72,35 +72,27 @@ function answers(port: number): Promise<boolean> {
 }
 
 /** PostgreSQL's own mark: one prepared SELECT per call, no JavaScript anywhere. Undefined if it is not installed. */
-export async function pgbench(where: Where, sessions: number): Promise<Racer | undefined> {
+export function pgbench(where: Where, sessions: number): Racer | undefined {
   const program = findProgram('pgbench')
   if (program === undefined) return undefined
-  const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pgbench-'))
-  const script = join(folder, 'read.sql')
-  writeFileSync(
-    script,
-    `\\set n random(0, ${sessions - 1})
+  const script = `\\set n random(0, ${sessions - 1})
 SELECT sess_data FROM php_session
   WHERE sess_id = md5(:n::text) AND sess_expire >= extract(epoch FROM clock_timestamp());
-`,
-  )
+`
   return {
     name: 'pgbench, 8 clients',
     async run({ milliseconds }) {
       // It knows whole seconds only.
       const seconds = Math.max(1, Math.round(milliseconds / 1000))
-      const output = await runProgram(program, [
-        ...['-n', '-M', 'prepared', '-c', '8', '-j', '2', '-T', String(seconds), '-f', script],
-        ...[
-          '-h',
-          String(where.host),
-          '-p',
-          String(where.port),
-          '-U',
-          String(where.user),
-          String(where.database),
+      const { host, port, user, database } = where
+      const output = await runProgram(
+        program,
+        [
+          ...['-n', '-M', 'prepared', '-c', '8', '-j', '2', '-T', String(seconds), '-f', '-'],
+          ...['-h', String(host), '-p', String(port), '-U', String(user), String(database)],
         ],
-      ])
+        script,
+      )
       const rate = Number(/^tps = ([\d.]+)/m.exec(output)?.[1])
       const latency = Number(/^latency average = ([\d.]+) ms/m.exec(output)?.[1])
       const failures = /number of failed transactions: 0 /.test(output) && rate > 0 ? 0 : 1
@@ -113,14 +105,13 @@ SELECT sess_data FROM php_session
         p99: Number.NaN,
       }
     },
-    async close() {
-      rmSync(folder, { recursive: true, force: true })
-    },
+    async close() {},
   }
 }
 
-async function runProgram(program: string, args: string[]): Promise<string> {
-  const child: ChildProcess = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+async function runProgram(program: string, args: string[], input: string): Promise<string> {
+  const child: ChildProcess = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  child.stdin?.end(input)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {

@@ -47,7 +47,7 @@ const STARTERS = {
   [REDIS]: async (setting: Setting) =>
     setting.redis === undefined ? undefined : process(setting, REDIS, 'connect-redis'),
   [MEMORY]: (setting: Setting) => process(setting, MEMORY, 'memory-store'),
-  [PGBENCH]: ({ contestant }: Setting) => pgbench(contestant.where, contestant.sessions),
+  [PGBENCH]: async ({ contestant }: Setting) => pgbench(contestant.where, contestant.sessions),
   [STRAIGHT]: (setting: Setting) => process(setting, STRAIGHT, 'straight'),
 } as const
 
