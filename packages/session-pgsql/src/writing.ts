@@ -146,8 +146,9 @@ async function certain(
     return await send()
   } catch (error) {
     if (!isUnknown(error)) throw error
-    const answer = await send().catch((again) => {
-      throw isUnknown(again) ? ambiguous(again) : again
+    // Whatever it fails with: of the first it still cannot be told.
+    const answer = await send().catch(() => {
+      throw ambiguous(error)
     })
     if (answer.outcome !== 'conflict') return answer
     if (answer.stored?.text === text) return { outcome: success, stored: answer.stored }

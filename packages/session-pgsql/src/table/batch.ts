@@ -1,4 +1,4 @@
-import { isAboutData, isTransient, timeoutFault } from '../database/faults.ts'
+import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 
 /** What one lane sends, and how much of it at once. */
@@ -133,8 +133,10 @@ export class Lane<Order, Answer> {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
       if (isTransient(sqlState)) {
         for (const entry of batch) this.#again(entry)
-      } else if (batch.length > 1 && isAboutData(sqlState)) {
-        // One bad row fails all: found by halves, it fails alone.
+      } else if (batch.length === 1 && isLocked(sqlState)) {
+        this.#againAlone(batch[0] as Entry<Order, Answer>)
+      } else if (batch.length > 1 && (isAboutData(sqlState) || isLocked(sqlState))) {
+        // One bad row fails all: found by halves, it fails (or waits) alone.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
         await this.#send(batch.slice(middle))
@@ -162,10 +164,27 @@ export class Lane<Order, Answer> {
   #again(entry: Entry<Order, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+    const delay = delayOf(entry)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
+
+  /** What waits inside the database would make a whole batch wait each time. */
+  #againAlone(entry: Entry<Order, Answer>): void {
+    if (entry.settled) return
+    entry.sent = false
+    setTimeout(() => {
+      void this.#limit.run(async () => {
+        if (entry.settled) return
+        entry.sent = true
+        await this.#send([entry])
+      })
+    }, delayOf(entry))
+  }
+}
+
+function delayOf(entry: { tries: number }): number {
+  return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
 }
 
 interface Entry<Order, Answer> extends Timed {
@@ -221,8 +240,9 @@ export class Limit {
 
   give(): void {
     this.#inFlight--
-    const [next] = this.#blocked
-    if (next !== undefined) {
+    // Whoever is called may have nothing to send any more: then it is the next one's turn.
+    for (const next of this.#blocked) {
+      if (this.#inFlight >= this.#most) return
       this.#blocked.delete(next)
       next()
     }
@@ -236,10 +256,12 @@ export class Limit {
 class Deadlines {
   readonly #entries = new Set<Timed>()
   #timer: NodeJS.Timeout | undefined
+  #armed = Number.POSITIVE_INFINITY
 
   add(entry: Timed): void {
     this.#entries.add(entry)
-    if (this.#timer === undefined) this.#arm(entry.deadline)
+    // What has stood in line comes here later than others with a later deadline.
+    if (entry.deadline < this.#armed) this.#arm(entry.deadline)
   }
 
   /** Whether it was still waiting. */
@@ -248,6 +270,8 @@ class Deadlines {
   }
 
   #arm(deadline: number): void {
+    clearTimeout(this.#timer)
+    this.#armed = deadline
     this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
     // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
     this.#timer.unref()
@@ -255,6 +279,7 @@ class Deadlines {
 
   readonly #expire = (): void => {
     this.#timer = undefined
+    this.#armed = Number.POSITIVE_INFINITY
     const now = performance.now()
     let next = Number.POSITIVE_INFINITY
     for (const entry of this.#entries) {
