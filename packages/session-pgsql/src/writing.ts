@@ -197,7 +197,12 @@ async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<
   if (typeof conflict === 'function') {
     return encode(await within(deadline, () => conflict(mine, theirs, seen)))
   }
-  return encode(merge(mine, theirs, seen, [...(tied?.(mine) ?? []), ...(tied?.(theirs) ?? [])]) as Data)
+  try {
+    return encode(merge(mine, theirs, seen, [...(tied?.(mine) ?? []), ...(tied?.(theirs) ?? [])]) as Data)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')
+  }
 }
 
 /** A conflict function of the user's may hold the row lock while it thinks, but not for ever. */
