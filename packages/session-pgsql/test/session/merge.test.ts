@@ -39,13 +39,13 @@ describe('The three-way merge', () => {
 
   test('keys that are tied together count as one', () => {
     const seen = { a: 1, b: 1, c: 1 }
-    expect(merge({ ...seen, a: 2 }, { ...seen, b: 3, c: 3 }, seen, [['a', 'b']])).toEqual({
+    expect(merge({ ...seen, a: 2 }, { ...seen, b: 3, c: 3 }, seen, { tied: [['a', 'b']] })).toEqual({
       a: 2,
       b: 1,
       c: 3,
     })
-    expect(merge(seen, { ...seen, b: 3 }, seen, [['a', 'b']])).toEqual({ a: 1, b: 3, c: 1 })
-    expect(merge({ a: 2, b: 1 }, { a: 1, b: 1 }, { a: 1, b: 1 }, [['a', 'b', 'absent']])).toEqual({
+    expect(merge(seen, { ...seen, b: 3 }, seen, { tied: [['a', 'b']] })).toEqual({ a: 1, b: 3, c: 1 })
+    expect(merge({ a: 2, b: 1 }, { a: 1, b: 1 }, { a: 1, b: 1 }, { tied: [['a', 'b', 'absent']] })).toEqual({
       a: 2,
       b: 1,
     })
