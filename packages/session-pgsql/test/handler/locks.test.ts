@@ -124,6 +124,19 @@ describeHandler(
       expect((await other.read(id))?.data).toEqual({ n: 2 })
     })
 
+    test('of the sweepers leaves the sweep to the one who has it', async () => {
+      const sessions = kit.open({ table: 'swept' })
+      const id = newId()
+      await sessions.write(id, {})
+      await kit.query('UPDATE swept SET sess_expire = 1000, sess_sweep = 0')
+      const lock = await hold(
+        `SELECT pg_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext('"public"."swept"'))`,
+      )
+      expect(await sessions.gc()).toBe(0)
+      await lock.release()
+      expect(await sessions.gc()).toBe(1)
+    })
+
     test('because it is being inserted holds up only its own session', async () => {
       const sessions = kit.open({ operationTimeout: 3 })
       const id = newId()

@@ -1,10 +1,13 @@
 import pg from 'pg'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
 import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
+
+// Processes, stalls and megabytes, on machines that are busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 describe('Behind a network that fails', () => {
   const server = usePostgres({ version: '18', settings: { fsync: 'off' } })

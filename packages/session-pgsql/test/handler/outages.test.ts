@@ -1,9 +1,12 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { startWorkers, type Worker } from '../support/processes.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until } from '../support/wait.ts'
 import type { Phase, TrafficInput, TrafficResult } from './traffic-worker.ts'
+
+// Processes, stalls and megabytes, on machines that are busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 const OPERATION_TIMEOUT = 2
 

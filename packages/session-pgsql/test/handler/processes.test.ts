@@ -1,9 +1,12 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { isRunning } from '../support/process-tree.ts'
 import { runWorkers, startWorkers } from '../support/processes.ts'
 import { until } from '../support/wait.ts'
 import { describeHandler, id as newId } from './kit.ts'
 import type { Task } from './processes-worker.ts'
+
+// Processes, stalls and megabytes, on machines that are busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 const WORKER = new URL('./processes-worker.ts', import.meta.url)
 
