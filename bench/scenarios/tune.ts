@@ -11,14 +11,12 @@ export const tune: Scenario = {
   name: 'tune',
   about: 'what each setting does, measured against its default',
   async run(setting) {
-    return [
-      ...(await poolSize(setting)),
-      ...(await batching(setting)),
-      ...(await synchronousCommit(setting)),
-      ...(await refreshAfter(setting)),
-      ...(await fillfactor(setting)),
-      ...(await autovacuum(setting)),
-    ]
+    const figures: Figure[] = []
+    for (const measure of [poolSize, batching, synchronousCommit, refreshAfter, fillfactor, autovacuum]) {
+      setting.log(`tune: ${measure.name}`)
+      figures.push(...(await measure(setting)))
+    }
+    return figures
   },
 }
 
