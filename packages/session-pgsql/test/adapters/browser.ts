@@ -5,27 +5,31 @@ export interface Answer {
 
 /** Keeps cookies as a browser does: by name, and drops those that a site expires. */
 export class Browser {
-  readonly #url: string
+  readonly url: string
   readonly #cookies: Map<string, string>
 
   constructor(url: string, cookies: ReadonlyMap<string, string> = new Map()) {
-    this.#url = url
+    this.url = url
     this.#cookies = new Map(cookies)
+  }
+
+  get cookies(): ReadonlyMap<string, string> {
+    return this.#cookies
   }
 
   async send(method: 'GET' | 'POST', path: string): Promise<Answer> {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
     const headers: Record<string, string> = cookie === '' ? {} : { cookie }
     // Of the site itself, for frameworks that look for forged requests.
-    if (method === 'POST') headers.origin = this.#url
-    const response = await fetch(this.#url + path, { method, headers, redirect: 'manual' })
+    if (method === 'POST') headers.origin = this.url
+    const response = await fetch(this.url + path, { method, headers, redirect: 'manual' })
     const text = await response.text()
     for (const line of response.headers.getSetCookie()) this.#keep(line)
     return { status: response.status, text }
   }
 
   /** Another one with the cookies of this moment, at this site or where it runs now. */
-  clone(url: string = this.#url): Browser {
+  clone(url: string = this.url): Browser {
     return new Browser(url, this.#cookies)
   }
 
