@@ -124,12 +124,15 @@ export class Lane<Order, Answer> {
     const [oldest] = this.#flights
     if (this.#watching || oldest === undefined) return
     this.#watching = true
-    setTimeout(() => {
-      this.#watching = false
-      const stale = performance.now() - STALE
-      for (const flight of this.#flights) if (flight.since <= stale) this.#release(flight)
-      if (this.#waiting.length > 0) this.#watch()
-    }, Math.ceil(oldest.since + STALE - performance.now()))
+    setTimeout(
+      () => {
+        this.#watching = false
+        const stale = performance.now() - STALE
+        for (const flight of this.#flights) if (flight.since <= stale) this.#release(flight)
+        if (this.#waiting.length > 0) this.#watch()
+      },
+      Math.ceil(oldest.since + STALE - performance.now()),
+    )
   }
 
   /** Never rejects: each entry is told for itself. */
