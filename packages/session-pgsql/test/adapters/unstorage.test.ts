@@ -2,7 +2,7 @@ import { createStorage, type Driver, prefixStorage } from 'unstorage'
 import { expect, expectTypeOf, test } from 'vitest'
 import pgsqlDriver, { type PgsqlDriver, type PgsqlDriverOptions } from '../../src/adapters/unstorage.ts'
 import { SaveHandler } from '../../src/index.ts'
-import { dbOf, describeHandler, errorOf } from '../handler/kit.ts'
+import { describeHandler, errorOf } from '../handler/kit.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { startExample } from './guarantees.ts'
 
@@ -125,7 +125,7 @@ describeHandler(
     })
 
     test('a handler of its own is closed, and its items stay', async () => {
-      const options = { db: dbOf(kit.database().db), gcInterval: 0, base: 'restart' }
+      const options = { db: kit.database().db, gcInterval: 0, base: 'restart' }
       const driver = pgsqlDriver(options)
       await createStorage({ driver }).setItem('ключ one', 'kept')
       await driver.dispose()
@@ -165,7 +165,7 @@ describeHandler(
 describeOnEveryServer('The unstorage example', (server) => {
   test('keeps its notes over HTTP, a restart and an outage', async () => {
     const database = await server.freshDatabase()
-    const start = () => startExample('unstorage', { db: dbOf(database.db), gcInterval: 0 }, async () => {})
+    const start = () => startExample('unstorage', { db: database.db, gcInterval: 0 }, async () => {})
     let site = await start()
     const send = async (method: string, path: string, body?: string) => {
       const response = await fetch(site.url + path, { method, ...(body && { body }) })
