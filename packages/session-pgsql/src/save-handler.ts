@@ -145,7 +145,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
       return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -163,7 +162,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         }),
         encode: (value) => this.#encode(value),
         decode: (stored) => this.#codec.decode(stored),
-        tied: tied?.bind(this.#codec),
+        codec: this.#codec,
         conflict: this.#settings.conflict,
         deadline,
         onConflict: () => this.emit('conflict', { id }),

@@ -105,6 +105,11 @@ export function isTransient(sqlState: string | undefined): boolean {
   return sqlState === '40P01' || sqlState === '40001'
 }
 
+/** Whether a statement waited longer for a lock than lock_timeout allows. */
+export function isLocked(sqlState: string | undefined): boolean {
+  return sqlState === '55P03'
+}
+
 /** Whether a name could not be prepared or was not known: a pooler that mixes connections stands between. */
 export function isAboutNames(error: unknown): boolean {
   const code = codeOf(error)

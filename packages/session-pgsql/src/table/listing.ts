@@ -30,8 +30,8 @@ export async function listSessions(
   deadline: number,
 ): Promise<Page> {
   const { order = 'id', limit = 100, text = false } = options
-  const descending = order.startsWith('-')
-  const name = order.replace(/^-/, '') as ListColumn
+  const descending = String(order).startsWith('-')
+  const name = String(order).replace(/^-/, '') as ListColumn
   const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined
   if (column === undefined) {
     throw invalid(

@@ -1,4 +1,3 @@
-import type { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
@@ -86,11 +85,6 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
     query: (sql, parameters) => database().query(sql, parameters),
     id,
   }
-}
-
-/** What a user would give as `db`. */
-export function dbOf(db: string | PGlite): SaveHandlerOptions['db'] {
-  return typeof db === 'string' ? { connectionString: db } : db
 }
 
 let ids = 0
