@@ -5,11 +5,14 @@
  * DEMO_FOLDER: where the database lies (default: .demo in the current folder). PORT: default 3000, or any
  * free one if that is taken.
  */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { createSite } from './site.js'
 
 const folder = resolve(process.env.DEMO_FOLDER ?? '.demo')
+const lock = `${folder}.pid`
+lockFolder()
 const database = await PGlite.create(folder)
 const { app, handler } = createSite(database)
 await handler.open()
@@ -21,6 +24,18 @@ console.log(`  The sessions lie in an embedded PostgreSQL in ${folder}`)
 console.log(
   `  ${kept === 0 ? 'None yet.' : `${kept} from before ${kept === 1 ? 'is' : 'are'} still there.`} Ctrl+C ends it; start it again, and you are still signed in.\n`,
 )
+
+/** The embedded database is for one process at a time, and does not look for another. */
+function lockFolder() {
+  try {
+    const pid = Number(readFileSync(lock, 'utf8'))
+    process.kill(pid, 0)
+    console.error(`The demo is running already (process ${pid}). End it first, or set DEMO_FOLDER.`)
+    process.exit(1)
+  } catch {
+    writeFileSync(lock, String(process.pid))
+  }
+}
 
 function listen(port) {
   return new Promise((done, failed) => {
@@ -41,6 +56,7 @@ async function end() {
   server.closeAllConnections()
   await handler.close()
   await database.close()
+  rmSync(lock, { force: true })
 }
 process.on('SIGINT', end)
 process.on('SIGTERM', end)

@@ -10,7 +10,7 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
   return page(`
     <section>
       <h2>${greeting}</h2>
-      <p><strong class="figure">${visits}</strong> visits of this page in this session.
+      <p><strong class="figure">${visits}</strong> ${visits === 1 ? 'visit' : 'visits'} of this page in this session.
         Restart the demo: they are still counted.</p>
       ${user === undefined ? signInForm() : '<form method="post" action="/sign-out"><button>Sign out</button></form>'}
     </section>

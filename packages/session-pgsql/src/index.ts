@@ -1,4 +1,13 @@
 export type { Codec } from './codec/codec.ts'
+export {
+  PhpArray,
+  PhpCustom,
+  PhpEnum,
+  PhpFloat,
+  type PhpKey,
+  PhpObject,
+  PhpProperties,
+} from './codec/php-values.ts'
 export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
   ErrorCounts,

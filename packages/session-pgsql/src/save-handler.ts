@@ -113,8 +113,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * does so too; a failure is not kept, the next use tries again.
    */
   async open(): Promise<void> {
-    this.#checkOpen()
-    await Promise.all(this.#servers.all.map((server) => server.table.open(this.#deadline())))
+    await this.#everywhere((server) => server.table.open(this.#deadline()))
   }
 
   /**
@@ -146,7 +145,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, marks })
       return this.#result(outcome, stored, text)
     }
-    const { tied } = this.#codec
     const written = await this.#operate(id, text.length, (line, deadline) =>
       write(this.#servers.homeOf(id).table, line, {
         id: storedId(id),
@@ -164,7 +162,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         }),
         encode: (value) => this.#encode(value),
         decode: (stored) => this.#codec.decode(stored),
-        tied: tied?.bind(this.#codec),
+        codec: this.#codec,
         conflict: this.#settings.conflict,
         deadline,
         onConflict: () => this.emit('conflict', { id }),
@@ -223,7 +221,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#checkOpen()
     const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
     const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
-    const swept = await Promise.allSettled(this.#servers.all.map((server) => sweep(server.table, options)))
+    const swept = await this.#underWay(
+      Promise.allSettled(this.#servers.all.map((server) => sweep(server.table, options))),
+    )
     const failed = swept.filter((result) => result.status === 'rejected')
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
@@ -239,6 +239,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /** Sets the custom field, for example to a user's id. null empties it. @returns whether there is such a session */
   async setField(id: string, value: string | null): Promise<boolean> {
+    if (value !== null) checkText('custom field', value)
     return this.#mark(id, marksOf({ custom: value }))
   }
 
@@ -270,6 +271,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       )
       const ids = pages.flatMap(({ sessions }) => sessions.map(({ id }) => id))
       if (ids.length === 0) return destroyed
+      // Also those that another idPattern has let in.
       const there = await Promise.all(ids.map((id) => this.#destroy(id)))
       destroyed += there.filter(Boolean).length
     }
@@ -277,10 +279,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /** Adds one to a counter, and keeps the message. @returns whether there is such a session */
   async addError(id: string, level: ErrorLevel = 'error', message?: string): Promise<boolean> {
-    const counter = ({ error: 'errors', warning: 'warnings', notice: 'notices' } as const)[level]
-    if (counter === undefined) {
-      throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
-    }
+    const counters = { error: 'errors', warning: 'warnings', notice: 'notices' } as const
+    const counter = Object.hasOwn(counters, level) ? counters[level] : undefined
+    if (counter === undefined) throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
     return this.#mark(id, marksOf({ errors: { [counter]: 1, message } }))
   }
 
@@ -458,6 +459,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#collector.accessed()
   }
 
+  /** What is no access to a session; `close` waits for it all the same. */
+  async #underWay<T>(work: Promise<T>): Promise<T> {
+    this.#pending++
+    try {
+      return await work
+    } finally {
+      this.#pending--
+      if (this.#pending === 0) this.#idle?.()
+    }
+  }
+
   #checkOpen(): void {
     if (this.#closed !== undefined) {
       throw new SessionPgsqlError('CLOSED', 'This save handler has been closed. Make a new one to go on.')
@@ -471,7 +483,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   /** Asks every server; rejects if one of them cannot be reached. */
   #everywhere<T>(ask: (server: Server) => Promise<T>): Promise<T[]> {
     this.#checkOpen()
-    return Promise.all(this.#servers.all.map(ask))
+    return this.#underWay(Promise.all(this.#servers.all.map(ask)))
   }
 
   #isId(id: unknown): id is string {

@@ -1,3 +1,4 @@
+import type { TyingCodec } from './codec/codecs.ts'
 import { SessionPgsqlError } from './errors.ts'
 import type { Line } from './lines.ts'
 import { merge } from './session/merge.ts'
@@ -18,8 +19,8 @@ export interface Writing<Data> {
   readonly change: (text: string) => Change
   readonly encode: (data: Data) => string
   readonly decode: (text: string) => Data
-  /** Keys that only make sense together; see `merge`. */
-  readonly tied: ((data: Data) => readonly (readonly string[])[]) | undefined
+  /** What the codec knows that a merge must respect. */
+  readonly codec: Pick<TyingCodec<Data>, 'tied' | 'same' | 'carry'>
   readonly conflict: ConflictRule | ConflictFunction<Data>
   readonly deadline: number
   readonly onConflict: () => void
@@ -146,8 +147,9 @@ async function certain(
     return await send()
   } catch (error) {
     if (!isUnknown(error)) throw error
-    const answer = await send().catch((again) => {
-      throw isUnknown(again) ? ambiguous(again) : again
+    // Whatever it fails with: of the first it still cannot be told.
+    const answer = await send().catch(() => {
+      throw ambiguous(error)
     })
     if (answer.outcome !== 'conflict') return answer
     if (answer.stored?.text === text) return { outcome: success, stored: answer.stored }
@@ -189,14 +191,21 @@ async function rebase<Data>(
 
 /** My difference, laid over theirs. */
 async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<string> {
-  const { conflict, deadline, decode, encode, tied } = writing
+  const { codec, conflict, deadline, decode, encode } = writing
   const mine = decode(writing.text)
   const theirs = decode(theirText)
   const seen = decode(writing.seen)
   if (typeof conflict === 'function') {
     return encode(await within(deadline, () => conflict(mine, theirs, seen)))
   }
-  return encode(merge(mine, theirs, seen, [...(tied?.(mine) ?? []), ...(tied?.(theirs) ?? [])]) as Data)
+  const { tied, same, carry } = codec
+  const groups = tied && [mine, theirs].flatMap((data) => tied(data))
+  try {
+    return encode(merge(mine, theirs, seen, { tied: groups, same, carry }) as Data)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')
+  }
 }
 
 /** A conflict function of the user's may hold the row lock while it thinks, but not for ever. */

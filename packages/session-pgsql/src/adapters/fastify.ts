@@ -150,7 +150,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
       delete data.cookie
       return { data, link }
     }
-    const restored = restoredCookie(cookie, record.expires)
+    const restored = restoredCookie(cookie, record)
     if (restored === undefined) return undefined
     data.cookie = restored
     if (typeof cookie.originalMaxAge !== 'number' && cookie.expires !== undefined) {

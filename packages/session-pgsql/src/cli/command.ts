@@ -30,7 +30,10 @@ export interface Context {
   readonly output: Output
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal
+  /** In force here: the table is not created, GC has no interval, statements may take longer. */
   readonly settings: Settings
+  /** As an application would have them with the same php.ini and environment. */
+  readonly configured: Settings
   /** Every server of `db`. They connect when they are first used; closed by the caller. */
   readonly servers: readonly Server[]
   /** A save handler with the same settings; made when first asked for. */

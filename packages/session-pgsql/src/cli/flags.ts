@@ -3,7 +3,7 @@ import { nearest } from '../nearest.ts'
 
 /** What a command takes on its command line, how it is read, and how it is shown by `--help`. */
 
-export interface Flag {
+interface Flag {
   readonly type: 'string' | 'boolean'
   /** What stands for the value in the help: `SECONDS`. */
   readonly value?: string

@@ -14,8 +14,7 @@ ${rows(commands.map(({ name, summary }) => [name, summary]))}
 session-pgsql COMMAND --help tells more, with examples.
 
 Flags of every command
-${flagRows(COMMON)}  --version         the version of this program
-
+${flagRows({ ...COMMON, version: { type: 'boolean', about: 'the version of this program' } })}
 Which database
   --db, else the php.ini of --ini (session_pgsql.db), else the environment:
   SESSION_PGSQL_DB, DATABASE_URL, or libpq's PGHOST, PGDATABASE, PGUSER, …
@@ -41,7 +40,7 @@ export function commandHelp({ name, usage, summary, details, flags }: Command): 
   const own = Object.keys(flags).length === 0 ? '' : `Flags\n${flagRows(flags)}\n`
   return `${`session-pgsql ${name} ${usage}`.trimEnd()}
 
-${summary}
+${summary.charAt(0).toUpperCase()}${summary.slice(1)}.
 
 ${details.trim()}
 

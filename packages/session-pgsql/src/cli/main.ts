@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import process from 'node:process'
-import { run } from './run.ts'
+import { run, SIGNALS } from './run.ts'
 
 /** The process: signals, streams, exit code. Everything else is in run.ts. */
 
@@ -8,7 +8,7 @@ const interrupt = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     // Who says it twice does not want to wait.
-    if (interrupt.signal.aborted) process.exit(1)
+    if (interrupt.signal.aborted) process.exit(SIGNALS[signal])
     interrupt.abort(signal)
   })
 }

@@ -30,6 +30,7 @@ export class Output {
   readonly #stderr: Stream
   readonly #colored: boolean
   readonly #fullIds: boolean
+  #inProgress = false
 
   constructor(
     stdout: Stream,
@@ -68,7 +69,9 @@ export class Output {
 
   /** On a terminal: a line that is overwritten by the next. Empty: takes it away. */
   progress(text: string): void {
-    if (this.#stderr.isTTY) this.#stderr.write(`\r${text}\u001b[K`)
+    if (!this.isWatched || (text === '' && !this.#inProgress)) return
+    this.#inProgress = text !== ''
+    this.#stderr.write(`\r${text}\u001b[K`)
   }
 
   /** Whether anybody watches `progress`. */

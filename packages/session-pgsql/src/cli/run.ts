@@ -27,8 +27,8 @@ const OK = 0
 const FAILURE = 1
 const USAGE = 2
 
-/** What shells expect of a process that was ended by a signal. */
-const SIGNALS: Record<string, number> = { SIGINT: 130, SIGTERM: 143 }
+/** The exit codes that shells expect of what was ended by a signal. */
+export const SIGNALS: Record<string, number> = { SIGINT: 130, SIGTERM: 143 }
 
 /** Milliseconds for closing connections after a signal. */
 const CLOSING = 1000
@@ -115,7 +115,7 @@ function checkCount({ name, usage, positionals: [least, most] }: Command, count:
 function explain(error: unknown, output: Output, command: Command | undefined): number {
   const help = `session-pgsql ${command === undefined ? '' : `${command.name} `}--help`
   if (error instanceof UsageError) {
-    output.error(`${error.message}. See: ${help}`, output.isJson ? 'USAGE' : undefined)
+    output.error(`${error.message.replace(/\w$/, '$&.')} See: ${help}`, output.isJson ? 'USAGE' : undefined)
     return USAGE
   }
   if (error instanceof SessionPgsqlError) {

@@ -42,6 +42,10 @@ export class Session implements Context {
     this.#createTable = createTable
   }
 
+  get configured(): Settings {
+    return resolveSettings(this.#given(), { ...this.#from(), environment: this.#environment })
+  }
+
   get settings(): Settings {
     this.#settings ??= resolveSettings(this.#options(), this.#from())
     return this.#settings
@@ -75,17 +79,25 @@ export class Session implements Context {
   }
 
   #options(): SaveHandlerOptions {
+    return {
+      ...this.#given(),
+      createTable: this.#createTable,
+      // An operator's look must not start to sweep.
+      gcInterval: 0,
+      logger: this.#logger(),
+    }
+  }
+
+  /** What the flags say. */
+  #given(): SaveHandlerOptions {
     const given = this.arguments
     const db = given.all('db')
     return {
       db: db.length > 1 ? db : db[0],
       table: given.text('table'),
       operationTimeout: given.number('timeout'),
-      createTable: this.#createTable,
-      gcInterval: 0,
       keepExpired: given.has('keep-expired') || given.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: given.number('keep-expired-for'),
-      logger: this.#logger(),
     }
   }
 

@@ -14,11 +14,11 @@ export const json: Codec<unknown> = {
       text = JSON.stringify(data)
     } catch (cause) {
       // The message of a TypeError about a cycle names keys, which are session data.
-      const reason = typeof cause === 'object' && String(cause).includes('BigInt') ? 'a BigInt' : 'a cycle'
-      throw new SessionPgsqlError(
-        'INVALID_DATA',
-        `The session's data cannot be written as JSON: it holds ${reason}, or a toJSON that throws.`,
-      )
+      const reason =
+        cause instanceof RangeError
+          ? 'it is too large or nested too deep'
+          : `it holds ${String(cause).includes('BigInt') ? 'a BigInt' : 'a cycle'}, or a toJSON that throws`
+      throw new SessionPgsqlError('INVALID_DATA', `The session's data cannot be written as JSON: ${reason}.`)
     }
     if (text === undefined) {
       throw new SessionPgsqlError(

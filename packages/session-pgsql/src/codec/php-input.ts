@@ -10,6 +10,7 @@ import { bytesToName, isContinuation } from './bytes.ts'
 const LONGEST_NUMBER = 1100
 
 const QUOTE = 0x22
+const MINUS = 0x2d
 const ZERO = 0x30
 const NINE = 0x39
 const SEMICOLON = 0x3b
@@ -64,6 +65,25 @@ export class PhpInput {
     if (this.at === start) this.fail('a number')
     if (this.at - start > 1 && this.#bytes[start] === ZERO) this.oddities++
     return value
+  }
+
+  /** An integer as nearly all of them are, with its semicolon; undefined, and nothing read, if it is another. */
+  plainInteger(): number | undefined {
+    let at = this.at
+    const negative = this.#bytes[at] === MINUS
+    if (negative) at++
+    const start = at
+    let value = 0
+    for (; at < this.end; at++) {
+      const byte = this.#bytes[at] as number
+      if (byte < ZERO || byte > NINE) break
+      value = value * 10 + byte - ZERO
+    }
+    const digits = at - start
+    if (digits === 0 || digits > 15 || at >= this.end || this.#bytes[at] !== SEMICOLON) return undefined
+    if (this.#bytes[start] === ZERO && (digits > 1 || negative)) return undefined
+    this.at = at + 1
+    return negative ? -value : value
   }
 
   /** The characters of a number, up to the semicolon. */

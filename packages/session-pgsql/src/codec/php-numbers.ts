@@ -2,6 +2,7 @@
 
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
+const NINE = 0x39
 
 /** A PHP integer: a number where that is exact, else a bigint; undefined outside PHP's 64 bits. */
 export function phpInteger(value: bigint): number | bigint | undefined {
@@ -12,7 +13,8 @@ export function phpInteger(value: bigint): number | bigint | undefined {
 
 /** PHP takes an array key that looks like an integer for one: '5', but not '05', '+5' or '-0'. */
 export function integerKey(key: string): number | bigint | undefined {
-  if (key.length > 20 || !/^(?:0|-?[1-9][0-9]*)$/.test(key)) return undefined
+  // Most keys are words: the first character tells.
+  if (!(key.charCodeAt(0) <= NINE) || key.length > 20 || !/^(?:0|-?[1-9][0-9]*)$/.test(key)) return undefined
   const number = Number(key)
   if (Number.isSafeInteger(number)) return number
   return phpInteger(BigInt(key))
@@ -25,9 +27,12 @@ export function integerKey(key: string): number | bigint | undefined {
 export function formatFloat(value: number): string {
   if (Number.isNaN(value)) return 'NAN'
   if (!Number.isFinite(value)) return value > 0 ? 'INF' : '-INF'
+  // Here JavaScript writes the same.
+  const size = Math.abs(value)
+  if (size >= 1e-4 && size < 1e15) return String(value)
   const sign = value < 0 || Object.is(value, -0) ? '-' : ''
   if (value === 0) return `${sign}0`
-  const [mantissa = '', power = ''] = Math.abs(value).toExponential().split('e')
+  const [mantissa = '', power = ''] = size.toExponential().split('e')
   const digits = mantissa.replace('.', '')
   const point = Number(power) + 1
   if (point > 17 || point < -3) {

@@ -125,6 +125,8 @@ export class PhpReader {
   }
 
   #integer(slot: Slot): number | bigint {
+    const plain = this.input.plainInteger()
+    if (plain !== undefined) return plain
     const start = this.input.at
     const text = this.input.number()
     const value = parseIntegerText(text)
@@ -280,10 +282,10 @@ export class PhpReader {
     input.at++
     if (type === 0x69) {
       input.expect(':')
+      const plain = input.plainInteger()
+      if (plain !== undefined) return plain
       const text = input.number()
-      const key = integerKey(text)
-      if (key !== undefined) return key
-      input.oddities++
+      if (integerKey(text) === undefined) input.oddities++
       return parseIntegerText(text) ?? input.fail('an integer key', start)
     }
     if (type !== 0x73) return input.fail('a key', start)

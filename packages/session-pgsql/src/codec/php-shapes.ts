@@ -2,7 +2,7 @@
 import { integerKey } from './php-numbers.ts'
 import { kindOf, PhpArray, type PhpKey, PhpProperties } from './php-values.ts'
 
-export type Pairs = Iterable<readonly [PhpKey, unknown]>
+export type Pairs = readonly (readonly [PhpKey, unknown])[]
 
 /**
  * 0, 1, 2, … are an array; other strings a plain object, which merges key by key; all else a PhpArray: a plain
@@ -52,22 +52,24 @@ export function setOwn(holder: object, name: string, value: unknown): void {
 }
 
 /** Undefined is absent, as in JSON. */
-export function* pairsOf(holder: object, keys: string[]): Pairs {
+export function pairsOf(holder: object, keys: string[]): Pairs {
+  const pairs: [PhpKey, unknown][] = []
   for (const key of keys) {
     const value = (holder as Record<string, unknown>)[key]
-    if (value !== undefined) yield [key, value]
+    if (value !== undefined) pairs.push([key, value])
   }
+  return pairs
 }
 
 /**
  * What is there, and only that: PHP's empty array comes as `[]`, and a program that then sets `cart[17]` or
  * `prefs.theme` on it means the PHP array with that one key.
  */
-export function* elementsOf(array: unknown[]): Pairs {
-  for (const key of Object.keys(array)) {
-    const integer = integerKey(key)
-    yield [integer ?? key, (array as unknown as Record<string, unknown>)[key]]
-  }
+export function elementsOf(array: unknown[]): Pairs {
+  return Object.keys(array).map((key) => [
+    integerKey(key) ?? key,
+    (array as unknown as Record<string, unknown>)[key],
+  ])
 }
 
 export function isPlain(value: object): boolean {

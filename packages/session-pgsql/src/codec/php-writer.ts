@@ -7,6 +7,7 @@ import { bytesToText, isWellFormed, MARKER, nameToBytes } from './bytes.ts'
 import {
   type Cell,
   cellOf,
+  type Memory,
   memoryOf,
   payloadValues,
   placeOf,
@@ -62,13 +63,12 @@ export class PhpWriter {
   }
 
   /** The value that stands in `holder` under `key`. */
-  value(value: unknown, holder: object, key: PhpKey): void {
-    const memory = memoryOf(holder)
+  value(value: unknown, holder: object, key: PhpKey, memory: Memory | undefined = memoryOf(holder)): void {
     const isObject = typeof value === 'object' && value !== null
     const tie = (isObject ? cellOf(value) : undefined) ?? tieOf(holder, memory, key)
     if (isObject) {
-      const thing =
-        kindOf(value) === 'enum' ? `${(value as PhpEnum).className}:${(value as PhpEnum).caseName}` : value
+      const kind = kindOf(value)
+      const thing = kind === 'enum' ? caseOf(value as PhpEnum) : value
       const number = this.#objects.get(thing)
       if (number !== undefined) {
         // `R:` shares the variable and takes no number, `r:` is another variable with the same object.
@@ -76,8 +76,7 @@ export class PhpWriter {
         if (tie === undefined) this.#count++
         return
       }
-      if (['object', 'enum', 'custom'].includes(kindOf(value) ?? ''))
-        this.#objects.set(thing, this.#count + 1)
+      if (kind === 'object' || kind === 'enum' || kind === 'custom') this.#objects.set(thing, this.#count + 1)
     }
     if (tie !== undefined) {
       const first = this.#cells.get(tie)
@@ -148,14 +147,13 @@ export class PhpWriter {
     if (kind === 'float') {
       this.raw(`d:${formatFloat((value as PhpFloat).value)};`)
     } else if (kind === 'array') {
-      this.#array(value, value as PhpArray)
+      this.#array(value, (value as PhpArray).pairs)
     } else if (kind === 'object') {
       const { className, properties } = value as PhpObject
       this.#quoted('O', className)
-      this.#pairs(properties, properties, false)
+      this.#pairs(properties, properties.pairs, false)
     } else if (kind === 'enum') {
-      const { className, caseName } = value as PhpEnum
-      this.#quoted('E', `${className}:${caseName}`)
+      this.#quoted('E', caseOf(value as PhpEnum))
       this.raw(';')
     } else if (kind === 'custom') {
       this.#custom(value as PhpCustom)
@@ -166,7 +164,7 @@ export class PhpWriter {
     } else if (Array.isArray(value)) {
       this.#array(value, elementsOf(value))
     } else if (value instanceof Map) {
-      this.#array(value, new PhpArray(value))
+      this.#array(value, new PhpArray(value).pairs)
     } else if (isPlain(value)) {
       this.#array(value, pairsOf(value, Object.keys(value)))
     } else {
@@ -194,9 +192,9 @@ export class PhpWriter {
       throw this.#unfit(`something nested deeper than ${MAX_DEPTH} levels, or containing itself`)
     }
     this.#depth++
-    const all = [...pairs]
-    this.raw(`:${all.length}:{`)
-    for (const [key, value] of all) {
+    this.raw(`:${pairs.length}:{`)
+    const memory = memoryOf(holder)
+    for (const [key, value] of pairs) {
       const integer = typeof key === 'string' ? (ofArray ? integerKey(key) : undefined) : key
       if (integer === undefined) {
         this.#quoted('s', key as string)
@@ -204,7 +202,7 @@ export class PhpWriter {
       } else {
         this.raw(`i:${integer};`)
       }
-      this.value(value, holder, key)
+      this.value(value, holder, key, memory)
     }
     this.raw('}')
     this.#depth--
@@ -259,6 +257,11 @@ export class PhpWriter {
     const where = this.#depth === 0 ? 'at the top level' : `${this.#depth} levels deep`
     return new SessionPgsqlError('INVALID_DATA', `A PHP session cannot hold ${what} (${where})`)
   }
+}
+
+/** A case is the same object wherever it occurs. */
+function caseOf({ className, caseName }: PhpEnum): string {
+  return `${className}:${caseName}`
 }
 
 /**

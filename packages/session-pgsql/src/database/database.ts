@@ -22,6 +22,9 @@ export interface Database {
    */
   transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T>
 
+  /** Which of several hosts is in use, if there are several. */
+  readonly address?: string | undefined
+
   /** Closes what was opened here; what the caller brought stays open. */
   close(): Promise<void>
 }

@@ -72,6 +72,13 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
       sqlState,
     })
   }
+  if (sqlState === '22P05' || sqlState === '22021') {
+    return new SessionPgsqlError(
+      'INVALID_DATA',
+      `The encoding of the database cannot represent a character of this session's data, field, name or address (SQLSTATE ${sqlState}). A database in UTF8 can.`,
+      { sqlState },
+    )
+  }
   if (isAboutData(sqlState)) {
     // PostgreSQL's message may quote the data.
     return new SessionPgsqlError('DATABASE', `The database refused the data (SQLSTATE ${sqlState}).`, {
@@ -96,6 +103,11 @@ export function isAboutData(sqlState: string | undefined): boolean {
 /** Whether the same statement may well pass when it is sent again: deadlock, serialization. */
 export function isTransient(sqlState: string | undefined): boolean {
   return sqlState === '40P01' || sqlState === '40001'
+}
+
+/** Whether a statement waited longer for a lock than lock_timeout allows. */
+export function isLocked(sqlState: string | undefined): boolean {
+  return sqlState === '55P03'
 }
 
 /** Whether a name could not be prepared or was not known: a pooler that mixes connections stands between. */

@@ -30,7 +30,8 @@ async function newPool(
   { poolSize, operationTimeout }: { readonly poolSize: number; readonly operationTimeout: number },
 ): Promise<PoolLike> {
   const { default: pg } = await import('pg')
-  // A password that is not enumerable would not survive a spread.
+  // A password that is not enumerable would not survive a spread. Without a time limit, connections that nobody
+  // answers would use up the pool for good.
   const defaults = { max: poolSize, connectionTimeoutMillis: operationTimeout * 1000 }
   return new pg.Pool(Object.assign(Object.create(config), defaults, config) as object) as unknown as PoolLike
 }

@@ -20,6 +20,8 @@ export interface ServerSettings {
 export interface ServerStatus {
   /** Host, port and database; never a password. Sessions are placed by it. */
   readonly name: string
+  /** The host in use, of an entry with several; undefined before the first use, and where there is only one. */
+  readonly address: string | undefined
   /** `unknown` until it was first used. */
   readonly role: 'primary' | 'standby' | 'unknown'
   readonly health: 'up' | 'down' | 'unknown'
@@ -37,10 +39,12 @@ export class Server {
   readonly name: string
   readonly table: SessionTable
   readonly #connection: Connection
+  readonly #inMemory: boolean
 
   constructor(entry: DatabaseEntry, settings: ServerSettings) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
     this.name = entry.name
+    this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
     this.#connection = new Connection(() => connect(entry, settings))
     this.table = new SessionTable(this.#connection, {
       table: { schema: table.schema, table: table.name },
@@ -52,14 +56,15 @@ export class Server {
   }
 
   status(): ServerStatus {
-    const { health, since, calls, errors, lastError } = this.#connection
-    return { name: this.name, role: this.table.role, health, since, calls, errors, lastError }
+    const { address, health, since, calls, errors, lastError } = this.#connection
+    return { name: this.name, address, role: this.table.role, health, since, calls, errors, lastError }
   }
 
   /** Drops every connection; the next use makes new ones and looks at the table anew. */
   async reset(): Promise<void> {
     this.table.forget()
-    await this.#connection.close()
+    // What lives in the memory of a database of our own would be lost with it.
+    if (!this.#inMemory) await this.#connection.close()
   }
 
   async close(): Promise<void> {
@@ -76,6 +81,7 @@ class Connection implements Database {
   lastError: string | undefined
   readonly #connect: () => Promise<Database>
   #database: Promise<Database> | undefined
+  #open: Database | undefined
 
   constructor(connect: () => Promise<Database>) {
     this.#connect = connect
@@ -89,9 +95,14 @@ class Connection implements Database {
     return this.#observe((database) => database.transaction(work, deadline))
   }
 
+  get address(): string | undefined {
+    return this.#open?.address
+  }
+
   async close(): Promise<void> {
     const database = this.#database
     this.#database = undefined
+    this.#open = undefined
     await database?.then(
       (opened) => opened.close(),
       () => {},
@@ -101,7 +112,8 @@ class Connection implements Database {
   async #observe<T>(call: (database: Database) => Promise<T>): Promise<T> {
     this.calls++
     try {
-      const result = await call(await this.#get())
+      this.#open = await this.#get()
+      const result = await call(this.#open)
       this.#is('up')
       return result
     } catch (error) {

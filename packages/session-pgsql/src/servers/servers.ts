@@ -1,3 +1,4 @@
+import { SessionPgsqlError } from '../errors.ts'
 import type { Server } from './server.ts'
 
 /** Every server of `db`, and which of them a session lies on. */
@@ -6,6 +7,13 @@ export class Servers {
 
   /** @param all at least one */
   constructor(all: readonly Server[]) {
+    // Sessions are not spread yet; to leave the others unused would be worse than to say so.
+    if (all.length > 1) {
+      throw new SessionPgsqlError(
+        'INVALID_OPTION',
+        `option db: expected one entry, got ${all.length}. Spreading sessions over several servers is not served yet; the hosts of one replicated group go into one entry: host=a,b,c target_session_attrs=read-write`,
+      )
+    }
     this.all = all
   }
 

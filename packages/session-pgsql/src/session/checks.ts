@@ -12,9 +12,17 @@ const LONGEST_LIFETIME = 1e10
 /** PostgreSQL would take a gigabyte; a session of that size is a mistake, and stalls everybody else's. */
 export const MAX_TEXT: number = 64 * 1024 * 1024
 
+/** Characters of a name, a custom field, an address or a message: they come along wherever sessions are listed. */
+const MAX_FIELD = 1024 * 1024
+
 export function checkText(what: string, text: unknown): asserts text is string {
   if (typeof text !== 'string') {
     throw invalid(`Expected ${what} to be a string; received ${text === null ? 'null' : typeof text}.`)
+  }
+  if (text.length > MAX_FIELD) {
+    throw invalid(
+      `The ${what} has ${text.length.toLocaleString('en')} characters, and ${MAX_FIELD.toLocaleString('en')} are the limit.`,
+    )
   }
   if (text.includes('\0')) {
     throw invalid(`The ${what} holds a NUL character, which PostgreSQL cannot store. Remove or escape it.`)

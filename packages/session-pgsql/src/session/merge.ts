@@ -1,5 +1,18 @@
 import { isDeepStrictEqual } from 'node:util'
 
+/** What a codec knows of its values that a merge must respect. For JSON there is nothing to know. */
+export interface MergeRules {
+  /**
+   * Groups of top-level keys that only make sense together (PHP's references): each counts as one, and is
+   * taken whole. Overlapping groups are one group.
+   */
+  readonly tied?: readonly (readonly string[])[] | undefined
+  /** Whether two values are the same to their writer. Default: `isDeepStrictEqual`. */
+  readonly same?: ((one: unknown, other: unknown) => boolean) | undefined
+  /** Called with the result, for what is known of a whole and not of its parts. */
+  readonly carry?: ((from: object, to: object, keys: readonly string[]) => void) | undefined
+}
+
 /**
  * The three-way merge: lays my difference (`mine` against `seen`) over `theirs`.
  *
@@ -12,47 +25,68 @@ import { isDeepStrictEqual } from 'node:util'
  * @param mine what I want to write
  * @param theirs what is stored now
  * @param seen what both sides started from
- * @param tied groups of top-level keys that only make sense together (PHP's references): they count as one
  */
-export function merge(
-  mine: unknown,
-  theirs: unknown,
-  seen: unknown,
-  tied: readonly (readonly string[])[] = [],
-): unknown {
-  const result = mergeValue(mine, theirs, seen)
-  if (tied.length === 0 || !isPlainObject(mine) || !isPlainObject(theirs) || !isPlainObject(result))
-    return result
+export function merge(mine: unknown, theirs: unknown, seen: unknown, rules: MergeRules = {}): unknown {
+  const { tied = [], same = isDeepStrictEqual, carry } = rules
+  if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine
 
-  const seenKeys = isPlainObject(seen) ? seen : {}
-  const entries = new Map(Object.entries(result))
-  for (const group of tied) {
-    const changed = group.some((key) => !sameAt(key, mine, seenKeys))
+  const before = isPlainObject(seen) ? seen : {}
+  const groups = unite(tied)
+  const whole = new Set(groups.flat())
+  // What is tied may be circular: it is never walked.
+  const free = mergeKeys(without(mine, whole), without(theirs, whole), without(before, whole), same)
+  const entries = new Map(Object.entries(free))
+  for (const group of groups) {
+    const changed = group.some((key) => !same(valueAt(mine, key), valueAt(before, key)))
     const source = changed ? mine : theirs
-    for (const key of group) {
-      if (Object.hasOwn(source, key)) entries.set(key, source[key])
-      else entries.delete(key)
+    for (const key of group) if (Object.hasOwn(source, key)) entries.set(key, source[key])
+  }
+  const result = Object.fromEntries(entries)
+  if (carry !== undefined) {
+    for (const source of [theirs, mine]) {
+      const keys = Object.keys(result).filter((key) => Object.is(result[key], valueAt(source, key)))
+      carry(source, result, keys)
     }
   }
-  return Object.fromEntries(entries)
+  return result
+}
+
+function without(object: PlainObject, keys: ReadonlySet<string>): PlainObject {
+  if (keys.size === 0) return object
+  return Object.fromEntries(Object.entries(object).filter(([key]) => !keys.has(key)))
+}
+
+function unite(groups: readonly (readonly string[])[]): string[][] {
+  const united: Set<string>[] = []
+  for (const group of groups) {
+    const meant = new Set(group)
+    for (let index = united.length - 1; index >= 0; index--) {
+      const other = united[index] as Set<string>
+      if (![...other].some((key) => meant.has(key))) continue
+      for (const key of other) meant.add(key)
+      united.splice(index, 1)
+    }
+    united.push(meant)
+  }
+  return united.map((group) => [...group])
 }
 
 type PlainObject = Record<string, unknown>
 
-function mergeValue(mine: unknown, theirs: unknown, seen: unknown): unknown {
-  if (!isPlainObject(mine) || !isPlainObject(theirs)) {
-    return isDeepStrictEqual(mine, seen) ? theirs : mine
-  }
-  return mergeKeys(mine, theirs, isPlainObject(seen) ? seen : {})
+type Same = (one: unknown, other: unknown) => boolean
+
+function mergeValue(mine: unknown, theirs: unknown, seen: unknown, same: Same): unknown {
+  if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine
+  return mergeKeys(mine, theirs, isPlainObject(seen) ? seen : {}, same)
 }
 
-function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject): PlainObject {
+function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject, same: Same): PlainObject {
   const entries: [string, unknown][] = []
   for (const [key, their] of Object.entries(theirs)) {
     if (Object.hasOwn(mine, key)) {
       entries.push([
         key,
-        Object.is(mine[key], their) ? their : mergeValue(mine[key], their, seenAt(seen, key)),
+        Object.is(mine[key], their) ? their : mergeValue(mine[key], their, valueAt(seen, key), same),
       ])
     } else if (!Object.hasOwn(seen, key)) {
       entries.push([key, their])
@@ -70,12 +104,8 @@ function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject): P
 /** A key that was not there is told apart from one that held undefined. */
 const ABSENT: unique symbol = Symbol('absent')
 
-function seenAt(seen: PlainObject, key: string): unknown {
-  return Object.hasOwn(seen, key) ? seen[key] : ABSENT
-}
-
-function sameAt(key: string, one: PlainObject, other: PlainObject): boolean {
-  return isDeepStrictEqual(seenAt(one, key), seenAt(other, key))
+function valueAt(object: PlainObject, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : ABSENT
 }
 
 function isPlainObject(value: unknown): value is PlainObject {

@@ -65,6 +65,15 @@ export class SessionRecord<Data> implements SessionInfo {
     this.#stored = stored
   }
 
+  /**
+   * Milliseconds by which the database's clock was ahead of this machine's when the session was read: for who
+   * compares its dates with this machine's. Good to a round trip to the database.
+   */
+  get clockAhead(): number {
+    const { clock, readAt } = this.#stored
+    return clock * 1000 - (Date.now() - (performance.now() - readAt))
+  }
+
   /** @internal What it was made from; undefined for what only looks like a record, such as a copy of one. */
   static stored(value: unknown): StoredSession | undefined {
     return typeof value === 'object' && value !== null && #stored in value ? value.#stored : undefined

@@ -1,4 +1,4 @@
-import { isAboutData, isTransient, timeoutFault } from '../database/faults.ts'
+import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 
 /** What one lane sends, and how much of it at once. */
@@ -35,8 +35,9 @@ const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
 export class Lane<Order, Answer> {
   readonly #options: LaneOptions<Order, Answer>
   #waiting: Entry<Order, Answer>[] = []
-  /** Batches in flight that are not stale. */
-  #holding = 0
+  /** Batches in flight that hold back the next: those that are not stale. */
+  readonly #flights = new Set<Flight>()
+  #watching = false
   #scheduled = false
   readonly #limit: Limit
 
@@ -65,7 +66,8 @@ export class Lane<Order, Answer> {
 
   #enqueue(entry: Entry<Order, Answer>): void {
     this.#waiting.push(entry)
-    if (this.#holding === 0) this.#schedule()
+    if (this.#flights.size === 0) this.#schedule()
+    else this.#watch()
   }
 
   /** At the end of the tick: after every callback and promise that is due now has had its say. */
@@ -78,7 +80,7 @@ export class Lane<Order, Answer> {
   readonly #dispatch = (): void => {
     this.#scheduled = false
     const single = this.#options.maxRows === 1
-    while (this.#waiting.length > 0 && (single || this.#holding === 0)) {
+    while (this.#waiting.length > 0 && (single || this.#flights.size === 0)) {
       if (!this.#limit.take(this.#dispatch)) return
       const batch = this.#take()
       if (batch.length === 0) this.#limit.give()
@@ -105,20 +107,32 @@ export class Lane<Order, Answer> {
   }
 
   #fly(batch: Entry<Order, Answer>[]): void {
-    this.#holding++
-    let holds = true
-    const release = (): void => {
-      if (!holds) return
-      holds = false
-      this.#holding--
-      if (this.#waiting.length > 0) this.#schedule()
-    }
-    const stale = setTimeout(release, STALE)
+    const flight = { since: performance.now() }
+    this.#flights.add(flight)
     void this.#send(batch).finally(() => {
-      clearTimeout(stale)
       this.#limit.give()
-      release()
+      this.#release(flight)
     })
+  }
+
+  #release(flight: Flight): void {
+    if (this.#flights.delete(flight) && this.#waiting.length > 0) this.#schedule()
+  }
+
+  /** One timer for the flights that others wait for, and none where nobody waits. */
+  #watch(): void {
+    const [oldest] = this.#flights
+    if (this.#watching || oldest === undefined) return
+    this.#watching = true
+    setTimeout(
+      () => {
+        this.#watching = false
+        const stale = performance.now() - STALE
+        for (const flight of this.#flights) if (flight.since <= stale) this.#release(flight)
+        if (this.#waiting.length > 0) this.#watch()
+      },
+      Math.ceil(oldest.since + STALE - performance.now()),
+    )
   }
 
   /** Never rejects: each entry is told for itself. */
@@ -133,8 +147,10 @@ export class Lane<Order, Answer> {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
       if (isTransient(sqlState)) {
         for (const entry of batch) this.#again(entry)
-      } else if (batch.length > 1 && isAboutData(sqlState)) {
-        // One bad row fails all: found by halves, it fails alone.
+      } else if (batch.length === 1 && isLocked(sqlState)) {
+        this.#againAlone(batch[0] as Entry<Order, Answer>)
+      } else if (batch.length > 1 && (isAboutData(sqlState) || isLocked(sqlState))) {
+        // One bad row fails all: found by halves, it fails (or waits) alone.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
         await this.#send(batch.slice(middle))
@@ -162,10 +178,32 @@ export class Lane<Order, Answer> {
   #again(entry: Entry<Order, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+    const delay = delayOf(entry)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
+
+  /** What waits inside the database would make a whole batch wait each time. */
+  #againAlone(entry: Entry<Order, Answer>): void {
+    if (entry.settled) return
+    entry.sent = false
+    setTimeout(() => {
+      void this.#limit.run(async () => {
+        if (entry.settled) return
+        entry.sent = true
+        await this.#send([entry])
+      })
+    }, delayOf(entry))
+  }
+}
+
+function delayOf(entry: { tries: number }): number {
+  return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+}
+
+interface Flight {
+  /** In milliseconds of `performance.now()`. */
+  readonly since: number
 }
 
 interface Entry<Order, Answer> extends Timed {
@@ -221,8 +259,9 @@ export class Limit {
 
   give(): void {
     this.#inFlight--
-    const [next] = this.#blocked
-    if (next !== undefined) {
+    // Whoever is called may have nothing to send any more: then it is the next one's turn.
+    for (const next of this.#blocked) {
+      if (this.#inFlight >= this.#most) return
       this.#blocked.delete(next)
       next()
     }
@@ -236,10 +275,12 @@ export class Limit {
 class Deadlines {
   readonly #entries = new Set<Timed>()
   #timer: NodeJS.Timeout | undefined
+  #armed = Number.POSITIVE_INFINITY
 
   add(entry: Timed): void {
     this.#entries.add(entry)
-    if (this.#timer === undefined) this.#arm(entry.deadline)
+    // What has stood in line comes here later than others with a later deadline.
+    if (entry.deadline < this.#armed) this.#arm(entry.deadline)
   }
 
   /** Whether it was still waiting. */
@@ -248,6 +289,8 @@ class Deadlines {
   }
 
   #arm(deadline: number): void {
+    clearTimeout(this.#timer)
+    this.#armed = deadline
     this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
     // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
     this.#timer.unref()
@@ -255,6 +298,7 @@ class Deadlines {
 
   readonly #expire = (): void => {
     this.#timer = undefined
+    this.#armed = Number.POSITIVE_INFINITY
     const now = performance.now()
     let next = Number.POSITIVE_INFINITY
     for (const entry of this.#entries) {

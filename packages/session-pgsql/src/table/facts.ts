@@ -35,7 +35,7 @@ export interface TableFacts {
   readonly indexes: readonly IndexFacts[]
 }
 
-export interface IndexFacts {
+interface IndexFacts {
   /** As SQL, with its schema. */
   readonly name: string
   readonly valid: boolean

@@ -1,5 +1,5 @@
 import type { Row } from '../database/database.ts'
-import { invalid } from '../session/checks.ts'
+import { checkText, invalid } from '../session/checks.ts'
 import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { storedOf } from './answers.ts'
@@ -30,8 +30,8 @@ export async function listSessions(
   deadline: number,
 ): Promise<Page> {
   const { order = 'id', limit = 100, text = false } = options
-  const descending = order.startsWith('-')
-  const name = order.replace(/^-/, '') as ListColumn
+  const descending = String(order).startsWith('-')
+  const name = String(order).replace(/^-/, '') as ListColumn
   const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined
   if (column === undefined) {
     throw invalid(
@@ -47,7 +47,7 @@ export async function listSessions(
   const key = column === 'sess_id' ? 't.sess_id' : `coalesce(t.${column}, 0)`
   const direction = descending ? 'DESC' : 'ASC'
   if (options.after !== undefined) {
-    const [value, id] = cursorOf(options.after)
+    const [value, id] = cursorOf(options.after, column)
     const compare = descending ? '<' : '>'
     conditions.push(
       column === 'sess_id'
@@ -105,6 +105,9 @@ export async function countSessions(
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
   const { name, field, address, active = true } = filter
   const conditions: string[] = []
+  if (name !== undefined) checkText('name', name)
+  if (field !== undefined) checkText('custom field', field)
+  if (address !== undefined) checkText('address', address)
   if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
   if (field !== undefined) conditions.push(`t.sess_custom = ${bind(parameters, field)}`)
   if (address !== undefined) {
@@ -125,12 +128,13 @@ function encodeCursor(row: Row): string {
   return Buffer.from(JSON.stringify([row[0], row[4]])).toString('base64url')
 }
 
-function cursorOf(after: string): [string, string] {
+function cursorOf(after: string, column: string): [string, string] {
   try {
     const [value, id] = JSON.parse(Buffer.from(after, 'base64url').toString())
-    if (typeof value === 'string' && typeof id === 'string') return [value, id]
+    const fits = column === 'sess_id' ? value === id : /^-?\d{1,19}$/.test(value)
+    if (fits && typeof value === 'string' && typeof id === 'string' && !id.includes('\0')) return [value, id]
   } catch {
     // Said below.
   }
-  throw invalid('Expected `after` to be the `next` of the page before.')
+  throw invalid('Expected `after` to be the `next` of the page before, in the same order.')
 }

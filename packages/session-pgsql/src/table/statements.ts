@@ -93,7 +93,9 @@ function fragments(shape: Shape) {
   const cap = (column: SeedColumn, value: string) =>
     shape.narrow.has(column) ? `least(${value}, 2147483647)` : value
   const time = (column: SeedColumn, value: string) => cap(column, `ceil(${value})::bigint`)
-  const count = (column: SeedColumn, value: string) => cap(column, `coalesce(t.${column}, 0) + ${value}`)
+  // As bigint: an integer column that is full would overflow before it is capped.
+  const count = (column: SeedColumn, value: string) =>
+    cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
   const mark = (name: string) => `coalesce((j.marks->>'${name}')::bigint, 0)`
   const ownColumns = (['sess_sweep', 'sess_generation'] as const).filter((column) => shape.ours.has(column))
 
@@ -134,9 +136,12 @@ function fragments(shape: Shape) {
   }
 }
 
-/** When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. */
+/**
+ * When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. Capped, for
+ * other writers say "never" by the greatest number there is.
+ */
 export function sweepTime(expiry: string): string {
-  return `(ceil((${expiry}) / 3600::float8) * 3600)::bigint`
+  return `least(ceil((${expiry})::float8 / 3600) * 3600, 9e18)::bigint`
 }
 
 function readText(sql: Fragments): string {
@@ -205,6 +210,12 @@ function busyRows(sql: Fragments, record: number): string {
     WHERE t.sess_id = ANY(${sql.missing})`
 }
 
+/**
+ * Seconds that an INSERT waits for somebody who is inserting the same id and has not committed: that cannot be
+ * skipped as a locked row can.
+ */
+const INSERT_WAIT = 0.05
+
 function putText(sql: Fragments, keepExpired: boolean): string {
   const generation = '(j.now * 1000000)::bigint'
   const fresh = "j.outcome = 'created'"
@@ -217,7 +228,9 @@ function putText(sql: Fragments, keepExpired: boolean): string {
   const ownValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation }
 
   return `
-    WITH ${sql.clock},
+    WITH clock AS MATERIALIZED (
+      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${INSERT_WAIT * 1000}', true)
+    ),
     input AS (
       SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::boolean[], $5::text[], $6::text[],
         $7::text[], $8::float8[], $9::boolean[])
@@ -228,6 +241,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       SELECT f.*, i.id, i.n, i.data, i.lifetime, i.access, i.address, i.name, i.marks::jsonb AS marks, c.now,
         CASE
           WHEN c.now > i.until THEN 'late'
+          WHEN f.sess_id IS NULL AND c.now > i.until - ${INSERT_WAIT} THEN 'late'
           WHEN f.sess_id IS NULL THEN 'absent'
           WHEN NOT ${sql.alive('f')} THEN 'created'
           WHEN i.absent THEN 'conflict'

@@ -117,7 +117,7 @@ const CLOCK_AND_LOCK = (sql: string): string => `
 
 /** By the index on sess_sweep: what is due, and of that what has really expired; the rest is filed anew. */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
-  const again = `(floor(greatest(t.sess_expire + ${GRACE}, (SELECT now FROM clock)) / 3600) * 3600 + 3600)::bigint`
+  const again = sweepTime(`greatest(t.sess_expire::float8 + ${GRACE + 1}, (SELECT now FROM clock) + 1)`)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     due AS MATERIALIZED (
@@ -178,7 +178,7 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
     return `${gone},
     removed AS (SELECT * FROM deleted)`
   const last = options.keepExpiredFor
-  const sweepAt = last === Number.POSITIVE_INFINITY ? 'NULL' : sweepTime(`t.sess_expire + ${last}`)
+  const sweepAt = last === Number.POSITIVE_INFINITY ? 'NULL' : sweepTime(`t.sess_expire::float8 + ${last}`)
   const filed = shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepAt}` : ''
   return `${gone},
     emptied AS (

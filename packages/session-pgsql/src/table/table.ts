@@ -1,6 +1,7 @@
 import { type Column, type Database, plain, type Row } from '../database/database.ts'
+import { statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
 import { Lane, Limit } from './batch.ts'
 import { type Shape, sqlName } from './definition.ts'
@@ -131,7 +132,9 @@ export class SessionTable {
         const order = await decide(storedOf(row, performance.now()))
         if (order === undefined) return GONE
         const rows = await query(statements.save, this.#saveParameters([order], [deadline]))
-        return answersOf(rows, [order.change.text], GONE)[0] as Answer
+        const [answer = GONE] = answersOf(rows, [order.change.text], GONE)
+        if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
+        return answer
       }, deadline)
     return this.#guard(this.#limit.run(transaction))
   }
@@ -186,9 +189,14 @@ export class SessionTable {
   async #open(deadline: number): Promise<Opened> {
     if (this.#opened !== undefined) return this.#opened
     // A rejection is not kept: the next use tries again.
-    this.#opening ??= this.#prepare(deadline).finally(() => {
-      this.#opening = undefined
-    })
+    this.#opening ??= this.#prepare(deadline)
+      .catch((error) => {
+        // Whatever was lost here, nothing of what the caller wants was sent.
+        throw statementFault(error, false)
+      })
+      .finally(() => {
+        this.#opening = undefined
+      })
     return this.#opening
   }
 
@@ -213,9 +221,9 @@ export class SessionTable {
     try {
       return await this.#database.transaction((query) => createTable(query, this.#options.table), deadline)
     } catch (error) {
-      if (!(error instanceof SessionPgsqlError) || error.code !== 'DATABASE') throw error
-      // What is there serves; `doctor` says what it lacks.
-      if (before.found !== undefined) return before
+      if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
+      // What is there serves, also if somebody has it locked; `doctor` says what it lacks.
+      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return before
       throw creationFault(error, before)
     }
   }
@@ -224,7 +232,7 @@ export class SessionTable {
     ids: readonly string[],
     deadlines: readonly number[],
   ): Promise<(StoredSession | undefined)[]> => {
-    const rows = await this.#send('read', [{ type: 'text', values: ids }], deadlines)
+    const rows = await this.#send('read', () => [{ type: 'text', values: ids }], deadlines)
     const readAt = performance.now()
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
@@ -234,12 +242,12 @@ export class SessionTable {
   }
 
   readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const rows = await this.#send('save', this.#saveParameters(orders, deadlines), deadlines)
+    const rows = await this.#send('save', () => this.#saveParameters(orders, deadlines), deadlines)
     return answersOf(rows, orders.map(textOf), GONE)
   }
 
   readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = [
+    const parameters = (): Column[] => [
       ...changeColumns(orders.map(changeOf), this.#untils(deadlines)),
       { type: 'boolean' as const, values: orders.map(({ mustBeAbsent }) => mustBeAbsent) },
     ]
@@ -248,12 +256,15 @@ export class SessionTable {
   }
 
   readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = [...touchColumns(orders, this.#untils(deadlines)), ...baseColumns(orders)]
+    const parameters = (): Column[] => [
+      ...touchColumns(orders, this.#untils(deadlines)),
+      ...baseColumns(orders),
+    ]
     return answersOf(await this.#send('touch', parameters, deadlines), orders.map(noText), GONE)
   }
 
   readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters: Column[] = [
+    const parameters = (): Column[] => [
       { type: 'text', values: ids },
       { type: 'float8', values: this.#untils(deadlines) },
     ]
@@ -264,10 +275,15 @@ export class SessionTable {
     return [...changeColumns(orders.map(changeOf), this.#untils(deadlines)), ...baseColumns(orders)]
   }
 
-  async #send(kind: keyof Statements, parameters: Column[], deadlines: readonly number[]): Promise<Row[]> {
+  /** @param parameters asked for when the table is open: before that the database's clock is not known */
+  async #send(
+    kind: keyof Statements,
+    parameters: () => Column[],
+    deadlines: readonly number[],
+  ): Promise<Row[]> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
     const { statements } = await this.#open(latest)
-    const rows = await this.#guard(this.#database.query(statements[kind], parameters, latest))
+    const rows = await this.#guard(this.#database.query(statements[kind], parameters(), latest))
     const last = rows.at(-1)
     if (last !== undefined) this.#sawClock(clockOf(last))
     return rows
@@ -316,5 +332,5 @@ const noText = (): string => ''
 
 function lockText(shape: Shape): string {
   return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
-    WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK}) FOR NO KEY UPDATE`
+    WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
 }

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   bytesToName,
   bytesToText,
@@ -10,6 +10,9 @@ import {
   textToBytes,
 } from '../../src/codec/bytes.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from '../../src/codec/php.ts'
+
+// Thousands of runs each, on machines that may be busy.
+vi.setConfig({ testTimeout: 60_000 })
 
 /** Random bytes are hardly ever UTF-8 for long; these are pieces of it, whole and cut. */
 const bytes = fc

@@ -13,6 +13,7 @@ import { codecs, phpDecodes, phpMissing, phpSessions } from './php.ts'
 const SEED = 20240229
 const COUNT = 10_000
 const missing = phpMissing()
+if (missing !== undefined) console.warn(`SKIPPED: ${missing}`)
 
 /** The handlers leave out what they cannot name; the codecs refuse it. */
 const nameable = (name: string) =>

@@ -1,6 +1,6 @@
 /** What a stranger could have put into the table. None of it may do more than fail. */
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { bytesToText } from '../../src/codec/bytes.ts'
 import type { PhpSession } from '../../src/codec/php.ts'
 import { phpCodec, phpSerializeCodec } from '../../src/codec/php.ts'
@@ -9,6 +9,9 @@ import { MAX_DEPTH } from '../../src/codec/php-reader.ts'
 import { PhpArray } from '../../src/codec/php-values.ts'
 import { samePhpValue } from '../../src/codec/php-writer.ts'
 import { codecs } from './php.ts'
+
+// Generous, for loaded machines: what these tests are about would take hours.
+vi.setConfig({ testTimeout: 60_000 })
 
 const MEGABYTE = 1 << 20
 const undecodable = expect.objectContaining({ code: 'UNDECODABLE' })
@@ -74,6 +77,12 @@ describe('what cannot be decoded', () => {
       expect(() => phpCodec.decode(text)).not.toThrow(/secret/)
       expect(() => phpCodec.decode(text)).toThrow(undecodable)
     }
+  })
+
+  it('is refused before it is looked at, if it claims too much', () => {
+    expect(() => phpCodec.decode('x|a:999999999:{i:0;N;}')).toThrow(/fewer elements at byte 4/)
+    expect(() => phpCodec.decode('x|s:999999999:"a";')).toThrow(/no more than 2 bytes at byte 15/)
+    expect(() => phpCodec.decode(`x|a:${'9'.repeat(16)}:{i:0;N;}`)).toThrow(/a smaller number at byte 4/)
   })
 
   it('never fails otherwise, whatever the bytes', () => {
@@ -176,6 +185,14 @@ describe('depth', () => {
     let text = 'N;'
     for (let level = 0; level < 3000; level++) text = `C:1:"A":${text.length}:{${text}}`
     expect(phpCodec.encode(phpCodec.decode(`x|${text}`))).toBe(`x|${text}`)
+    // Deeper than 16, nobody looks for what PHP has counted there.
+    const deep = (levels: number) => {
+      let inner = 'O:1:"A":0:{}'
+      for (let level = 0; level < levels; level++) inner = `C:1:"A":${inner.length}:{${inner}}`
+      return `x|${inner}y|r:${levels + 1};`
+    }
+    expect(phpCodec.encode(phpCodec.decode(deep(16)))).toBe(deep(16))
+    expect(() => phpCodec.decode(deep(17))).toThrow(undecodable)
   })
 })
 

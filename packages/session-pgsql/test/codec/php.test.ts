@@ -277,6 +277,14 @@ describe('the three handlers', () => {
     }
   })
 
+  it('keep a name that begins within a character', () => {
+    // The first byte of "é" is read as a length, with the mark of an undefined variable.
+    const name = `\udca9${'x'.repeat(66)}`
+    const session = phpBinaryCodec.decode(`é${'x'.repeat(66)}i:1;`)
+    expect(session).toStrictEqual({ [name]: 1 })
+    expect(phpBinaryCodec.decode(phpBinaryCodec.encode(session))).toStrictEqual(session)
+  })
+
   it('keep the order of integer names that an object cannot', () => {
     const text = 'a:4:{s:1:"b";i:1;i:9;i:2;i:5;i:3;i:-1;N;}'
     const session = phpSerializeCodec.decode(text)

@@ -19,6 +19,7 @@ describe('references', () => {
     ['of enums', 'a|E:3:"A:B";b|r:1;c|E:3:"A:C";d|r:3;'],
     ['into a payload', `a|${custom(`a:1:{i:0;${OBJECT}}`)}b|r:3;c|${custom('[1]')}d|r:3;`],
     ['past a payload that only looks like values', `a|${custom('i:1;')}b|${OBJECT}c|r:2;`],
+    ['past a payload that begins like values', `a|${custom('i:1;x')}b|${OBJECT}c|r:2;`],
     ['within a payload within one', `a|${custom(custom('a:1:{i:0;r:1;}'))}b|r:2;`],
   ])('%s', (_, text) => {
     expect(phpCodec.encode(phpCodec.decode(text))).toBe(text)

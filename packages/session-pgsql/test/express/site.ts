@@ -13,9 +13,13 @@ declare module 'express-session' {
   }
 }
 
-/** What a test server gives, as options for a store. */
-export function optionsFor({ db }: FreshDatabase): { db: DatabaseOption; gcInterval: number } {
-  return { db: typeof db === 'string' ? { connectionString: db } : db, gcInterval: 0 }
+/** What a test server gives, as options for a store. A busy machine is no fault of the database. */
+export function optionsFor({ db }: FreshDatabase): {
+  db: DatabaseOption
+  gcInterval: number
+  operationTimeout: number
+} {
+  return { db, gcInterval: 0, operationTimeout: 60 }
 }
 
 /** A site on a store, over real HTTP. */

@@ -1,5 +1,5 @@
-import type { PGlite } from '@electric-sql/pglite'
-import { afterEach, beforeAll, describe } from 'vitest'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, describe, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer, type FreshDatabase, type TestServer } from '../support/servers.ts'
 
@@ -22,14 +22,27 @@ export interface Kit {
   database(): FreshDatabase
 }
 
-/** Runs a suite on every server, with and without batching. `once`: only with. */
-export function describeHandler(name: string, suite: (kit: Kit) => void, once: 'once' | 'twice' = 'twice') {
+/**
+ * Runs a suite on every server.
+ *
+ * @param how `twice`: with and without batching; `postgres only`: for what PGlite, which has one connection
+ *   and one user, has not
+ */
+export function describeHandler(
+  name: string,
+  suite: (kit: Kit) => void,
+  how: 'twice' | 'once' | 'postgres only' = 'twice',
+): void {
   describeOnEveryServer(name, (server) => {
+    if (how === 'postgres only' && server.kind === 'pglite') {
+      test.skip('not on PGlite: it has one connection and one user', () => {})
+      return
+    }
     let database: FreshDatabase
     beforeAll(async () => {
       database = await server.freshDatabase()
     })
-    for (const batch of once === 'once' ? [true] : [true, false]) {
+    for (const batch of how === 'twice' ? [true, false] : [true]) {
       describe(batch ? 'batched' : 'one statement per call', () =>
         suite(makeKit(server, () => database, batch)),
       )
@@ -42,13 +55,24 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((handler) => handler.close()))
   })
+  // Shared by the handlers: connections of its own for each would be most of what the suite does.
+  let pool: pg.Pool | undefined
+  afterAll(async () => {
+    await pool?.end()
+  })
+  const shared = (): SaveHandlerOptions['db'] => {
+    const { db } = database()
+    if (typeof db !== 'string') return db
+    pool ??= new pg.Pool({ connectionString: db, max: 20 })
+    return pool
+  }
   return {
     server,
     batch,
     database,
     open(options = {}) {
       const handler = new SaveHandler<Data>({
-        db: dbOf(database().db),
+        db: shared(),
         gcInterval: 0,
         batch,
         // Slow and noisy machines: a time limit that is no part of the test shall not fail it.
@@ -61,11 +85,6 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
     query: (sql, parameters) => database().query(sql, parameters),
     id,
   }
-}
-
-/** What a user would give as `db`. */
-export function dbOf(db: string | PGlite): SaveHandlerOptions['db'] {
-  return typeof db === 'string' ? { connectionString: db } : db
 }
 
 let ids = 0

@@ -23,9 +23,18 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
-/** Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment. */
-export function describeOnEveryServer(name: string, suite: (server: TestServer) => void): void {
+/**
+ * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment.
+ *
+ * @param kinds for suites that some kinds of server cannot take part in
+ */
+export function describeOnEveryServer(
+  name: string,
+  suite: (server: TestServer) => void,
+  kinds: readonly TestServer['kind'][] = ['postgres', 'pglite'],
+): void {
   for (const shared of inject('sharedServers')) {
+    if (!kinds.includes(shared.kind)) continue
     describe(`${name} (${shared.name})`, () => {
       const databases = new Set<FreshDatabase>()
       // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close

@@ -19,6 +19,7 @@ import {
   sameCookie,
   storedCookie,
 } from '../shared/stored-cookie.ts'
+import { countedOf, linkOf, newLink, requestOf, upToDate } from './link.ts'
 import { giveBack, takeMarks } from './marks.ts'
 import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
 
@@ -138,10 +139,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
       links.set(created, { ...newLink(created.id), base: undefined, cookie })
       return created
     }
-    // Changes are told by what the session looks like through express-session, which may differ from the row.
-    if (!link.cookieless && !sameCookie(cookie, link.cookie)) {
-      link.seen = this.#sessions.snapshot({ ...link.data, cookie })
-    }
+    // Through express-session it may look unlike the row, which need not be of ours. That is no change.
     link.cookie = cookie
     links.set(created, link)
     return created
@@ -164,7 +162,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     } else if (stored === undefined) {
       data.cookie = { ...PLAIN_COOKIE }
     } else {
-      const cookie = restoredCookie(stored, record.expires)
+      const cookie = restoredCookie(stored, record)
       if (cookie === undefined) return undefined
       data.cookie = cookie
     }
@@ -223,8 +221,15 @@ export class PgsqlStore<Data = SessionData> extends Store {
     const link = linkOf(sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
     const isKept = link.cookieless ? sameAttributes(cookie, link.cookie) : sameCookie(cookie, link.cookie)
-    if (!isKept && link.base) return this.#set(sid, session)
-    await inTurn(link, () => this.#refresh(link, request, cookie))
+    const refresh = (): Promise<void> => inTurn(link, () => this.#refresh(link, request, cookie))
+    if (isKept || !link.base) return refresh()
+    try {
+      await this.#set(sid, session)
+    } catch (error) {
+      // With `conflict: 'error'`: this request has changed nothing that could be in conflict.
+      if (!(error instanceof SessionPgsqlError) || error.code !== 'CONFLICT') throw error
+      await refresh()
+    }
   }
 
   async #refresh(link: Link, request: object | undefined, cookie: StoredCookie | undefined): Promise<void> {
@@ -287,59 +292,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
   }
 }
 
-function linkOf(sid: string, session: Stored, request: object | undefined): Link {
-  const known = registry.links.get(session)
-  if (known?.id === sid) return known
-  // A Session that did not come from `get` is new: express-session has just generated it.
-  if (known === undefined && request !== undefined && session.id === sid) {
-    const link = newLink(sid)
-    registry.links.set(session, link)
-    return link
-  }
-  return { ...newLink(sid), base: undefined }
-}
-
-function newLink(id: string): Link {
-  return {
-    id,
-    base: null,
-    seen: undefined,
-    data: {},
-    cookie: undefined,
-    cookieless: false,
-    tail: undefined,
-  }
-}
-
-/** The request of a Session; undefined for a plain object. */
-function requestOf(session: object): object | undefined {
-  const request = Object.getOwnPropertyDescriptor(session, 'req')
-  return request !== undefined && !request.enumerable ? request.value : undefined
-}
-
 function addressOf(request: object | undefined): string | undefined {
   const { ip, socket } = (request ?? {}) as { ip?: string; socket?: { remoteAddress?: string } }
   return ip || socket?.remoteAddress || undefined
-}
-
-function countedOf(request: object | undefined): Set<string> {
-  const counted = (request && registry.counted.get(request)) ?? new Set<string>()
-  if (request !== undefined) registry.counted.set(request, counted)
-  return counted
-}
-
-/** The data to be stored: the link's own, brought up to date, so that what only it holds stays. */
-function upToDate(link: Link, session: Stored, cookie: StoredCookie | undefined): Stored {
-  const isPlain = requestOf(session) === undefined
-  const data: Stored = isPlain ? { ...session } : link.data
-  if (!isPlain) {
-    for (const key of Object.keys(data)) {
-      // What a Session shadows (`id`, `req`, `save`, `constructor`) it could neither show nor change.
-      if (!(key in session)) delete data[key]
-    }
-    for (const key of Object.keys(session)) data[key] = session[key]
-  }
-  if (link.cookieless && sameAttributes(cookie, link.cookie)) delete data.cookie
-  else data.cookie = cookie ?? null
-  return data
 }

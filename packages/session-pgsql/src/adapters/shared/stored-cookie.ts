@@ -73,24 +73,38 @@ function isExact(age: unknown): age is number {
   return typeof age === 'number' && age < EXACT_BELOW
 }
 
+/** Of a record, what tells when its session expires. */
+interface Dates {
+  readonly modified: Date | null
+  readonly expires: Date | null
+  readonly clockAhead: number
+}
+
+/** Milliseconds within which two clocks are taken to go alike: a round trip, and the row's whole seconds. */
+const ALIKE = 3000
+
 /**
  * The cookie for a session that was read; undefined if the session has expired.
  *
  * @param stored what lies in the data under `cookie`
- * @param rowExpires the row's expiry
+ * @param dates of its row, by the database's clock
  */
-export function restoredCookie(stored: StoredCookie, rowExpires: Date | null): RestoredCookie | undefined {
+export function restoredCookie(stored: StoredCookie, dates: Dates): RestoredCookie | undefined {
   const { originalMaxAge = null, expires, ...others } = stored
   const cookie = { ...others, originalMaxAge }
   if (typeof originalMaxAge !== 'number') return { ...cookie, expires: null }
-  const exact = isExact(originalMaxAge) && expires !== undefined ? new Date(expires).getTime() : Number.NaN
-  if (exact <= Date.now()) return undefined
-  // The row may be good for longer: its expiry is moved only once in a while.
-  const latest = Date.now() + originalMaxAge
-  return {
-    ...cookie,
-    expires: new Date(Number.isNaN(exact) ? Math.min(rowExpires?.getTime() ?? latest, latest) : exact),
+  const ahead = Math.abs(dates.clockAhead) < ALIKE ? 0 : dates.clockAhead
+  if (isExact(originalMaxAge) && expires !== undefined) {
+    const exact = new Date(expires).getTime()
+    // By the clock of whoever wrote it. Unless that is the database's time, only the row can be trusted.
+    const wasAlike = Math.abs(exact - originalMaxAge - (dates.modified?.getTime() ?? Number.NaN)) < ALIKE
+    if (wasAlike)
+      return exact <= Date.now() + ahead ? undefined : { ...cookie, expires: new Date(exact - ahead) }
   }
+  // The row is good for longer, as its expiry is moved only once in a while.
+  const latest = Date.now() + originalMaxAge
+  const rowExpires = dates.expires === null ? latest : dates.expires.getTime() - ahead
+  return { ...cookie, expires: new Date(Math.min(rowExpires, latest)) }
 }
 
 export function sameCookie(one: StoredCookie | undefined, other: StoredCookie | undefined): boolean {

@@ -18,7 +18,7 @@ Examples
   session-pgsql destroy 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
   session-pgsql destroy --field 4711
   session-pgsql list --address 203.0.113.7 --full-ids --json |
-    jq -r '.sessions[].id' | xargs session-pgsql destroy
+    jq -r '.sessions[].id' | xargs session-pgsql destroy --
 
 JSON: { "destroyed": number }`,
   flags: { field: { type: 'string', value: 'VALUE', about: 'all sessions with this custom field' } },

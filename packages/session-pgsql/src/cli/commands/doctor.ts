@@ -9,11 +9,11 @@ export const doctor: Command = {
   usage: '',
   summary: 'look for what is wrong or slow, and say how to mend it',
   details: `
-Looks at every server of db and at its session table, and changes nothing:
-whether it can be written, the user's rights, columns and indexes, integer dates,
-encoding, durability, fill factor, autovacuum, the share of updates made in
-place (HOT), dead rows, sessions that nobody sweeps, and the database's clock
-against this machine's. Run it as the database user of the application.
+Looks at every server of db and at its session table, and changes nothing: can
+it be written, the user's rights, columns and indexes, integer dates, encoding,
+durability, fill factor, autovacuum, the share of updates made in place (HOT),
+dead rows, sessions that nobody sweeps, and the database's clock against this
+machine's. Run it as the database user of the application.
 
 Each finding is ok, a warning (it works, but worse than it could), or a problem
 (something does not work), with the SQL or the command that mends it. SQL on the
@@ -24,7 +24,8 @@ Examples
   session-pgsql doctor --json | jq -r '.servers[].findings[].remedy[]'
 
 JSON: { "problems", "warnings", "servers": [{ "server", "findings": [{ "check",
-        "level": "ok", "warning" or "problem", "message", "remedy": [ … ] }] }] }`,
+        "level": "ok", "warning" or "problem", "message",
+        "remedy": [ … ] }] }] }`,
   flags: {},
   positionals: [0, 0],
 
@@ -62,7 +63,8 @@ async function examine(server: Server, context: Context): Promise<{ server: stri
 
 const COLORS: Record<Level, Color> = { ok: 'green', warning: 'yellow', problem: 'red' }
 
-const INDENT = 27
+/** Where messages begin. */
+const INDENT = 28
 
 function print({ check, level, message, remedy }: Finding, output: Output): void {
   const label = `  ${output.paint(COLORS[level], level.padEnd(7))}  ${check.padEnd(INDENT - 11)}`

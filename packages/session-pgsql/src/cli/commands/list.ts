@@ -16,7 +16,7 @@ are given must fit; they compare whole values.
 
 Every page but the last says where the next one begins (--after). Sorting goes
 through all sessions that the filters leave; on millions, --sort id is the one
-order that an index serves.
+order that an index serves. The cursor of a page holds its last id.
 
 Examples
   session-pgsql list --field 4711            a user's sessions, if the field is

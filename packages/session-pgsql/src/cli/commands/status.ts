@@ -11,10 +11,10 @@ export const status: Command = {
   usage: '',
   summary: 'settings in force; how each server is, and how many sessions it has',
   details: `
-Shows the settings as this command line, the php.ini and the environment make
-them, never with a password, and asks every server of db for its role and its
-number of sessions. Expired ones are those that GC has not come to yet (or, with
-keepExpired, keeps). It counts row by row: not for every second.
+Shows the settings that an application has with the same flags, php.ini and
+environment, never with a password; and asks every server of db for its role and
+its number of sessions. Expired ones are those that GC has not come to yet (or,
+with keepExpired, keeps). It counts row by row: not for every second.
 
 Exit code 1 if a server or its table cannot be used.
 
@@ -29,9 +29,9 @@ JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
   positionals: [0, 0],
 
   async run(context) {
-    const { output, settings } = context
+    const { output, configured } = context
     const servers = await Promise.all(context.servers.map((server) => look(server, context)))
-    const described = describeSettings(settings)
+    const described = describeSettings(configured)
     if (output.isJson) {
       output.json({ settings: described, servers })
     } else {

@@ -1,0 +1,127 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus, release, type as systemType, totalmem } from 'node:os'
+import { startPostgres } from '../packages/session-pgsql/test/support/postgres.ts'
+import { createTable } from './contestants/connect-pg-simple.ts'
+import { fillRedis } from './contestants/connect-redis.ts'
+import { HELP, type Parameters, readParameters } from './parameters.ts'
+import { findProgram, startRedis } from './programs.ts'
+import { markdown } from './report/markdown.ts'
+import { svg } from './report/svg.ts'
+import { machineText, scenarioText, workloadText } from './report/text.ts'
+import { brokenPromises, type Results } from './results.ts'
+import { LONG, SCENARIOS } from './scenarios/all.ts'
+import type { Scenario, Setting } from './setting.ts'
+import { BenchDatabase } from './tables.ts'
+import { RACES } from './workloads.ts'
+
+/**
+ * Durable, as PostgreSQL comes. Given room, as anybody would who has the load of this bench; checkpoints are
+ * apart, so that none falls upon one contestant and not upon the other.
+ */
+const POSTGRES_SETTINGS = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '512MB',
+  max_wal_size: '8GB',
+  checkpoint_timeout: '15min',
+  max_connections: '400',
+}
+
+async function main(): Promise<void> {
+  const parameters = readParameters(process.argv.slice(2))
+  const log = (line: string): void => {
+    // The tables go to stdout, and may be piped; what is going on does not.
+    console.error(line)
+  }
+  if (parameters.help) return console.log(HELP)
+  if (parameters.list) {
+    for (const { name, about } of [...RACES, ...SCENARIOS]) console.log(`${name.padEnd(18)}${about}`)
+    return
+  }
+  const results =
+    parameters.from === undefined
+      ? await measure(parameters, log)
+      : (JSON.parse(readFileSync(parameters.from, 'utf8')) as Results)
+  if (parameters.json) writeFileSync(parameters.json, `${JSON.stringify(results, null, 2)}\n`)
+  if (parameters.svg) writeFileSync(parameters.svg, svg(results))
+  if (parameters.markdown) console.log(markdown(results))
+
+  const broken = brokenPromises(results)
+  for (const promise of broken) log(`BROKEN: ${promise}`)
+  if (broken.length > 0) process.exitCode = 1
+}
+
+async function measure(parameters: Parameters, log: (line: string) => void): Promise<Results> {
+  const races = RACES.filter(({ name }) => wanted(name, parameters))
+  const scenarios = SCENARIOS.filter((scenario) => wanted(scenario.name, parameters, scenario))
+  const unknown = parameters.only?.filter(
+    (name) => ![...RACES, ...SCENARIOS].some((one) => one.name === name),
+  )
+  if (unknown?.length) throw new Error(`--only: no ${unknown.join(', ')}; --list names what there is`)
+
+  const postgres = await startPostgres({ version: parameters.postgres, settings: POSTGRES_SETTINGS })
+  const closers: (() => Promise<void>)[] = [() => postgres.remove()]
+  try {
+    const redis = await startRedis()
+    if (redis !== undefined) closers.unshift(() => redis.stop())
+    const database = await BenchDatabase.create(postgres)
+    closers.unshift(() => database.drop())
+    const { sessions, bytes } = parameters
+    const [version] = await postgres.query<{ server_version: string }>('SHOW server_version')
+    const results: Results = {
+      date: new Date().toISOString(),
+      machine: {
+        cpus: `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'unknown processor'}`,
+        memory: `${Math.round(totalmem() / 1024 ** 3)} GiB`,
+        system: `${systemType()} ${release()}`,
+        node: process.versions.node,
+        postgres: version?.server_version ?? 'unknown',
+        settings: POSTGRES_SETTINGS,
+        redis: redis && versionOf('redis-server'),
+        pgbench: versionOf('pgbench'),
+      },
+      parameters: { ...parameters },
+      short: parameters.short,
+      workloads: [],
+      scenarios: [],
+    }
+    log(machineText(results))
+
+    await createTable(database.where)
+    await database.fillSessions({ sessions, bytes })
+    await database.fillConnectPgSimple(sessions, bytes)
+    if (redis !== undefined) await fillRedis(redis.port, sessions, bytes)
+    const contestant = { where: database.where, redisPort: redis?.port, sessions, bytes }
+    const setting: Setting = { parameters, postgres, database, redis, contestant, log }
+
+    for (const { run } of races) {
+      const result = await run(setting)
+      results.workloads.push(result)
+      log(workloadText(result, parameters.short))
+    }
+    for (const { name, about, run } of scenarios) {
+      const result = { name, about, figures: await run(setting) }
+      results.scenarios.push(result)
+      log(scenarioText(result, parameters.short))
+    }
+    return results
+  } finally {
+    // Each is tried, whatever became of the one before it.
+    for (const close of closers) await close().catch((error) => log(String(error)))
+  }
+}
+
+function wanted(name: string, { only, big, soak, tune }: Parameters, scenario?: Scenario): boolean {
+  if (only !== undefined) return only.includes(name)
+  if (scenario === undefined || !LONG.includes(scenario)) return true
+  return { 'big-table': big, soak: soak !== undefined, tune }[name] === true
+}
+
+function versionOf(name: string): string | undefined {
+  const program = findProgram(name)
+  return program && execFileSync(program, ['--version'], { encoding: 'utf8' }).trim()
+}
+
+await main()

@@ -1,0 +1,114 @@
+import pg from 'pg'
+import { SaveHandler } from 'session-pgsql'
+import type { PostgresServer } from '../packages/session-pgsql/test/support/postgres.ts'
+import type { Where } from './contestants/contestant.ts'
+import { sqlData } from './sessions.ts'
+
+export interface FillOptions {
+  readonly sessions: number
+  readonly bytes: number
+  readonly table?: string
+  /** How many of them, the last ones, have expired. @default 0 */
+  readonly expired?: number
+  /** Storage parameters in place of those that the table was created with. */
+  readonly storage?: string
+}
+
+/** A database of its own, so that the counters of PostgreSQL speak of one measurement only. */
+export class BenchDatabase {
+  readonly where: Where
+  readonly #server: PostgresServer
+  readonly #client: pg.Client
+
+  private constructor(server: PostgresServer, where: Where, client: pg.Client) {
+    this.#server = server
+    this.where = where
+    this.#client = client
+  }
+
+  static async create(server: PostgresServer): Promise<BenchDatabase> {
+    const database = `bench_${Math.random().toString(36).slice(2, 10)}`
+    await server.createDatabase(database)
+    const where: Where = { host: server.host, port: server.port, user: 'postgres', database }
+    const client = new pg.Client(where)
+    client.on('error', () => {})
+    await client.connect()
+    return new BenchDatabase(server, where, client)
+  }
+
+  async query<R extends pg.QueryResultRow>(sql: string, parameters: unknown[] = []): Promise<R[]> {
+    return (await this.#client.query<R>(sql, parameters)).rows
+  }
+
+  /** One value. */
+  async value(sql: string, parameters: unknown[] = []): Promise<number> {
+    const [row] = await this.query<Record<string, unknown>>(sql, parameters)
+    return Number(Object.values(row ?? {})[0])
+  }
+
+  /** The session table as the store itself creates it, filled by SQL with sessions 0 to `sessions`. */
+  async fillSessions(options: FillOptions): Promise<void> {
+    const { sessions, bytes, table = 'php_session', expired = 0, storage } = options
+    const handler = new SaveHandler({ db: this.where, table, gcInterval: 0 })
+    await handler.open()
+    await handler.close()
+    if (storage) await this.query(`ALTER TABLE ${table} SET (${storage})`)
+    const { expression, parameter } = sqlData(bytes)
+    await this.#withoutIndexes(table, async () => {
+      await this.query(
+        `INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_created, sess_modified, sess_expire, sess_counter,
+           sess_error, sess_warning, sess_notice, sess_sweep, sess_generation)
+         SELECT md5(n::text), 'connect.sid', ${expression}, now, now, expiry, 1, 0, 0, 0,
+           ceil(expiry / 3600.0) * 3600, now * 1000000
+         FROM generate_series(0, $2::int - 1) n,
+           LATERAL (SELECT extract(epoch FROM now())::bigint AS now) c,
+           -- A lifetime of a day, and what short circuit adds, in all stages of being used up. Those of the past are
+           -- spread over a day as well, all of them beyond any grace.
+           LATERAL (SELECT c.now + CASE WHEN n < $2::int - $3::int THEN 86400 + n % 8640 ELSE -3600 - n % 86400 END AS expiry) e`,
+        [parameter, sessions, expired],
+      )
+    })
+    await this.query(`VACUUM (ANALYZE) ${table}`)
+  }
+
+  /** The table of connect-pg-simple, as its own table.sql creates it (the store does that at its first use). */
+  async fillConnectPgSimple(sessions: number, bytes: number): Promise<void> {
+    const { expression, parameter } = sqlData(bytes)
+    await this.query(
+      `INSERT INTO session (sid, sess, expire)
+       SELECT md5(n::text), (${expression})::json, now() + interval '1 day' FROM generate_series(0, $2::int - 1) n`,
+      [parameter, sessions],
+    )
+    await this.query('VACUUM (ANALYZE) session')
+  }
+
+  /** Sessions in the table with their indexes in bytes. */
+  size(table = 'php_session'): Promise<number> {
+    return this.value('SELECT pg_total_relation_size($1::regclass)', [table])
+  }
+
+  /** Millions of random ids fill an index a page here and a page there; built afterwards it takes minutes less. */
+  async #withoutIndexes(table: string, fill: () => Promise<void>): Promise<void> {
+    const indexes = await this.query<{ name: string; definition: string; constraint: string | null }>(
+      `SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS definition, c.conname AS constraint
+       FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid WHERE i.indrelid = $1::regclass`,
+      [table],
+    )
+    for (const { name, constraint } of indexes) {
+      await this.query(
+        constraint ? `ALTER TABLE ${table} DROP CONSTRAINT ${constraint}` : `DROP INDEX ${name}`,
+      )
+    }
+    await fill()
+    for (const { definition, constraint } of indexes) {
+      await this.query(
+        constraint ? `ALTER TABLE ${table} ADD CONSTRAINT ${constraint} PRIMARY KEY (sess_id)` : definition,
+      )
+    }
+  }
+
+  async drop(): Promise<void> {
+    await this.#client.end()
+    await this.#server.query(`DROP DATABASE ${this.where.database} WITH (FORCE)`)
+  }
+}

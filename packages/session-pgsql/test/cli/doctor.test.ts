@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test, vi } from 'vitest'
+import type { Finding } from '../../src/table/diagnose.ts'
+import { queryOnce } from '../support/connect.ts'
+import { type Ran, runHere } from './command-line.ts'
+import { describeWithCommand, json } from './place.ts'
+
+/** As the C extension makes it. */
+const SEED_TABLE = `
+  CREATE TABLE php_session (
+    sess_id text PRIMARY KEY, sess_name text, sess_data text, sess_created integer, sess_modified integer,
+    sess_expire integer, sess_addr_created text, sess_addr_modified text, sess_counter integer,
+    sess_error integer, sess_warning integer, sess_notice integer, sess_err_message text, sess_custom text)`
+
+/** The findings by their checks. */
+function findings(ran: Ran): Record<string, Finding> {
+  return Object.fromEntries(json(ran).servers[0].findings.map((finding: Finding) => [finding.check, finding]))
+}
+
+function levels(ran: Ran): Record<string, string> {
+  return Object.fromEntries(Object.entries(findings(ran)).map(([check, { level }]) => [check, level]))
+}
+
+describeWithCommand('doctor', (place) => {
+  test('finds a fresh table well, and a superuser too mighty', async () => {
+    const { run } = await place()
+    const ran = await run(['doctor', '--json'])
+    expect(ran.code).toBe(0)
+    // The test servers do without fsync.
+    expect(Object.entries(levels(ran)).filter(([, level]) => level !== 'ok')).toEqual([
+      ['superuser', 'warning'],
+      ['durability', 'warning'],
+    ])
+    const shown = await run(['doctor'], { terminal: 80, environment: { NO_COLOR: '1' } })
+    expect(shown.stdout).toMatch(/ {2}warning {2}superuser .* is a superuser/)
+    expect(shown.stdout).toMatch(/\n0 problems, 2 warnings, \d+ ok\.\n$/)
+  })
+
+  test('a missing table is a problem', async () => {
+    const { run } = await place({ table: false })
+    const ran = await run(['doctor', '--json'])
+    expect(ran.code).toBe(1)
+    expect(findings(ran).table).toMatchObject({
+      level: 'problem',
+      remedy: ['session-pgsql init', expect.any(String)],
+    })
+  })
+
+  test("tells what the C extension's table lacks, and its SQL mends it all", async () => {
+    const { database, run } = await place({ table: false })
+    await database.query(SEED_TABLE)
+    await database.query('CREATE INDEX by_expiry ON php_session (sess_expire)')
+    await database.query("INSERT INTO php_session (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)")
+    const ran = await run(['doctor', '--json'])
+    expect(ran.code).toBe(0)
+    const warned = {
+      'own-columns': 'warning',
+      'integer-dates': 'warning',
+      'sweep-index': 'warning',
+      'field-index': 'warning',
+      'touched-indexes': 'warning',
+      fillfactor: 'warning',
+      sweeping: 'warning',
+    }
+    expect(levels(ran)).toMatchObject(warned)
+    for (const check of Object.keys(warned)) {
+      for (const remedy of findings(ran)[check]?.remedy ?? []) {
+        if (remedy.endsWith(';')) await database.query(remedy)
+      }
+    }
+    expect((await run(['gc'])).stdout).toMatch(/^1 expired/)
+    const mended = await run(['doctor', '--json'])
+    for (const check of Object.keys(warned)) expect([check, levels(mended)[check]]).toEqual([check, 'ok'])
+  })
+
+  test('a user without privileges: the problem names the GRANT, and it is enough', async () => {
+    const { database, db, run } = await place()
+    const role = `web_${randomBytes(4).toString('hex')}`
+    await database.query(`CREATE ROLE ${role} LOGIN`)
+    try {
+      const url = new URL(db)
+      url.username = role
+      const asRole = (...argv: string[]) => runHere(['doctor', '--db', url.href, '--json', ...argv])
+      const before = await asRole()
+      expect(before.code).toBe(1)
+      const { privileges, superuser, table } = findings(before)
+      expect(privileges).toMatchObject({ level: 'problem' })
+      expect(privileges?.message).toContain('lacks SELECT, INSERT, UPDATE, DELETE')
+      expect(superuser?.level).toBe('ok')
+      expect(table?.message).toContain('belongs to another user')
+      for (const remedy of privileges?.remedy ?? []) await database.query(remedy)
+      const after = await asRole()
+      expect(after.code).toBe(0)
+      expect(findings(after).privileges?.level).toBe('ok')
+      expect((await run(['doctor'])).code).toBe(0)
+    } finally {
+      await queryOnce(db, `DROP OWNED BY ${role}`)
+      await queryOnce(db, `DROP ROLE ${role}`)
+    }
+  })
+
+  test('broken structure is a problem each, with the SQL that mends it', async () => {
+    const { database, run } = await place()
+    await database.query('ALTER TABLE php_session DROP COLUMN sess_warning')
+    const lacking = await run(['doctor', '--json'])
+    expect(lacking.code).toBe(1)
+    expect(findings(lacking).columns?.message).toContain('lacks sess_warning')
+    for (const remedy of findings(lacking).columns?.remedy ?? []) await database.query(remedy)
+
+    await database.query('ALTER TABLE php_session DROP CONSTRAINT php_session_pkey')
+    const doubled = await run(['doctor', '--json'])
+    expect(findings(doubled).columns).toMatchObject({ level: 'problem' })
+    for (const remedy of findings(doubled).columns?.remedy ?? []) await database.query(remedy)
+    expect((await run(['doctor'])).code).toBe(0)
+
+    await database.query('ALTER TABLE php_session ALTER COLUMN sess_counter TYPE text')
+    const unfit = await run(['doctor', '--json'])
+    expect(unfit.code).toBe(1)
+    expect(findings(unfit).columns?.message).toContain('sess_counter')
+  })
+
+  test('slow storage: UNLOGGED, autovacuum off, few HOT updates', async () => {
+    const { database, run } = await place()
+    await database.query(
+      "INSERT INTO php_session (sess_id, sess_data, sess_sweep) SELECT 'id' || n, repeat('d', 300), n FROM generate_series(1, 2000) n",
+    )
+    // Every update moves the indexed column, so none is made in place.
+    await database.query('UPDATE php_session SET sess_sweep = sess_sweep + 1')
+    await database.query('ALTER TABLE php_session SET (autovacuum_enabled = off)')
+    await database.query('ALTER TABLE php_session SET UNLOGGED')
+    // PostgreSQL's statistics arrive a little later.
+    await expect
+      .poll(async () => levels(await run(['doctor', '--json'])), { timeout: 15_000, interval: 500 })
+      .toMatchObject({ unlogged: 'warning', autovacuum: 'warning', 'hot-updates': 'warning' })
+  }, 60_000)
+
+  test('an index left unfinished, and how to be rid of it', async () => {
+    const { database, run } = await place()
+    await database.query("INSERT INTO php_session (sess_id, sess_name) VALUES ('a', 'same'), ('b', 'same')")
+    await expect(
+      database.query('CREATE UNIQUE INDEX CONCURRENTLY "Odd" ON php_session (sess_name)'),
+    ).rejects.toThrow()
+    const found = findings(await run(['doctor', '--json']))['broken-indexes']
+    expect(found).toMatchObject({ level: 'warning', remedy: ['DROP INDEX CONCURRENTLY public."Odd";'] })
+    for (const remedy of found?.remedy ?? []) await database.query(remedy)
+    expect(levels(await run(['doctor', '--json']))).not.toHaveProperty('broken-indexes')
+  })
+
+  test('a machine whose clock is wrong: a problem past the hour, where nothing is swept', async () => {
+    const { run } = await place()
+    const rightTime = Date.now
+    const clock = vi.spyOn(Date, 'now')
+    try {
+      clock.mockImplementation(() => rightTime() - 60_000)
+      const slightly = await run(['doctor', '--json'])
+      expect(slightly.code).toBe(0)
+      expect(findings(slightly).clock).toMatchObject({ level: 'warning' })
+      expect(findings(slightly).clock?.message).toMatch(/is (5\d|6\d) s ahead of this machine's/)
+      clock.mockImplementation(() => rightTime() + 7_200_000)
+      const badly = await run(['doctor', '--json'])
+      expect(badly.code).toBe(1)
+      expect(findings(badly).clock).toMatchObject({ level: 'problem' })
+      const swept = await run(['gc'])
+      expect(swept.code).toBe(1)
+      expect(swept.stderr).toContain('CLOCK_IMPLAUSIBLE')
+    } finally {
+      clock.mockRestore()
+    }
+  })
+
+  test('a server that cannot be reached or be written is a problem', async () => {
+    const { run } = await place()
+    const down = await runHere(['doctor', '--json', '--db', 'host=127.0.0.1 port=1 user=u password=s3cret'])
+    expect(down.code).toBe(1)
+    expect(findings(down).connection?.level).toBe('problem')
+    expect(down.stdout + down.stderr).not.toContain('s3cret')
+    const both = await run(['doctor', '--json', '--db', 'host=127.0.0.1 port=1 user=u'])
+    expect(both.code).toBe(1)
+    expect(json(both).servers).toHaveLength(2)
+  })
+})

@@ -1,0 +1,167 @@
+import pg from 'pg'
+import { afterEach, expect, test } from 'vitest'
+import { sleep, until, within } from '../support/wait.ts'
+import { describeHandler, errorOf, id as newId } from './kit.ts'
+
+/** What somebody's transaction does to the sessions of others. PGlite has one connection: nobody can hold a lock. */
+describeHandler(
+  'A row that somebody’s transaction has locked',
+  (kit) => {
+    let holder: pg.Client | undefined
+    afterEach(async () => {
+      await holder?.end()
+      holder = undefined
+    })
+
+    async function hold(
+      sql: string,
+      parameters: unknown[] = [],
+    ): Promise<{ release(how?: string): Promise<void> }> {
+      const client = new pg.Client(kit.database().db as string)
+      holder = client
+      await client.connect()
+      await client.query('BEGIN')
+      await client.query(sql, parameters)
+      return { release: async (how = 'COMMIT') => void (await client.query(how)) }
+    }
+
+    test('holds up only its own session', async () => {
+      const sessions = kit.open()
+      const ids = Array.from({ length: 64 }, newId)
+      const locked = newId()
+      const records = await Promise.all(
+        [...ids, locked].map(async (id) => (await sessions.write(id, { n: 0 })).session),
+      )
+      const lock = await hold('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [locked])
+
+      const settled: string[] = []
+      const note = <T>(name: string, promise: Promise<T>): Promise<T> =>
+        promise.finally(() => settled.push(name))
+      const write = note('write', sessions.write(locked, { n: 1 }, { base: records[64] }))
+      const read = note('read', kit.open().read(locked))
+      const others = ids.map(async (id, n) => {
+        await sessions.write(id, { n: 1 }, { base: records[n] })
+        await sessions.touch(id)
+        await sessions.write(id, { n: 2 })
+        expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+        await sessions.write(`${id}-new`, {})
+        return sessions.destroy(id)
+      })
+      expect(await within(Promise.all(others), 10_000, 'the others, while the row is locked')).toEqual(
+        Array(64).fill(true),
+      )
+      // Who only reads waits for nobody.
+      expect((await read)?.data).toEqual({ n: 0 })
+      expect(settled).toEqual(['read'])
+      const [touch, destroy] = [sessions.touch(locked), sessions.destroy(locked)]
+      await lock.release()
+      expect((await write).outcome).toBe('updated')
+      expect([await touch, await destroy]).toEqual([true, true])
+    })
+
+    test.each(['write', 'create', 'touch', 'destroy'] as const)('lets a %s end in time', async (what) => {
+      const sessions = kit.open({ operationTimeout: 1 })
+      const id = newId()
+      const base = (await sessions.write(id, { n: 0 })).session
+      const lock = await hold('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [id])
+      const error = await errorOf(
+        {
+          write: () => sessions.write(id, { n: 1 }, { base }),
+          create: () => sessions.write(id, { n: 1 }),
+          touch: () => sessions.touch(id),
+          destroy: () => sessions.destroy(id),
+        }[what](),
+      )
+      expect(error).toMatchObject({ code: 'TIMEOUT' })
+      await lock.release()
+      await sleep(100)
+      expect((await kit.open().read(id))?.data).toEqual({ n: 0 })
+      expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
+    })
+
+    test('is written when the other is done, merged with what it has done', async () => {
+      const sessions = kit.open()
+      const id = newId()
+      const base = (await sessions.write(id, { a: 0 })).session
+      const lock = await hold(`UPDATE php_session SET sess_data = '{"a":0,"theirs":1}' WHERE sess_id = $1`, [
+        id,
+      ])
+      const write = sessions.write(id, { a: 1 }, { base })
+      await sleep(50)
+      await lock.release()
+      expect(await write).toMatchObject({ outcome: 'merged', session: { data: { a: 1, theirs: 1 } } })
+      const gone = await hold('DELETE FROM php_session WHERE sess_id = $1', [id])
+      const late = sessions.write(id, { a: 2 }, { base })
+      await sleep(50)
+      await gone.release()
+      expect((await late).outcome).toBe('gone')
+    })
+
+    test('by a conflict function that takes its time holds up only its own session', async () => {
+      let answer: (data: object) => void = () => {}
+      let rounds = 0
+      const other = kit.open()
+      const id = newId()
+      const sessions = kit.open({
+        // Loses every optimistic round: at last it decides holding the lock.
+        conflict: (async (mine: object) => {
+          if (++rounds <= 2) await other.write(id, { round: rounds })
+          else
+            await new Promise((resolve) => {
+              answer = () => resolve(undefined)
+            })
+          return mine
+        }) as never,
+      })
+      const base = (await sessions.write(id, { n: 0 })).session
+      await other.write(id, { n: 1 })
+      const write = sessions.write(id, { n: 2 }, { base })
+      await until(() => rounds === 3, 'the third round')
+      const writes = await Promise.all(Array.from({ length: 20 }, () => other.write(newId(), {})))
+      expect(writes).toHaveLength(20)
+      answer({})
+      expect(await write).toMatchObject({ outcome: 'merged', session: { data: { n: 2 } } })
+      expect((await other.read(id))?.data).toEqual({ n: 2 })
+    })
+
+    test('of the sweepers leaves the sweep to the one who has it', async () => {
+      const sessions = kit.open({ table: 'swept' })
+      const id = newId()
+      await sessions.write(id, {})
+      await kit.query('UPDATE swept SET sess_expire = 1000, sess_sweep = 0')
+      const lock = await hold(
+        `SELECT pg_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext('"public"."swept"'))`,
+      )
+      expect(await sessions.gc()).toBe(0)
+      await lock.release()
+      expect(await sessions.gc()).toBe(1)
+    })
+
+    test('because it is being inserted holds up only its own session', async () => {
+      const sessions = kit.open({ operationTimeout: 3 })
+      const id = newId()
+      await sessions.open()
+      const lock = await hold(`INSERT INTO php_session (sess_id, sess_data) VALUES ($1, '{"theirs":1}')`, [
+        id,
+      ])
+      const held = sessions.write(id, { mine: 1 }, { base: null })
+      const others = Array.from({ length: 64 }, () => sessions.write(newId(), {}))
+      await within(Promise.all(others), 10_000, 'the others, while the row is being inserted')
+      await lock.release()
+      expect(await held).toMatchObject({ outcome: 'merged', session: { data: { mine: 1, theirs: 1 } } })
+    })
+
+    test('because it is being inserted, and is not after all: what was given up stays undone', async () => {
+      const sessions = kit.open({ operationTimeout: 1 })
+      const id = newId()
+      await sessions.open()
+      const lock = await hold('INSERT INTO php_session (sess_id) VALUES ($1)', [id])
+      expect(await errorOf(sessions.write(id, { user: 1 }))).toMatchObject({ code: 'TIMEOUT' })
+      expect(await kit.open().destroy(id)).toBe(false)
+      await lock.release('ROLLBACK')
+      await sleep(300)
+      expect(await kit.open().read(id)).toBeUndefined()
+    })
+  },
+  'postgres only',
+)

@@ -1,0 +1,334 @@
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
+import { usePostgres } from '../support/servers.ts'
+import { sleep, until, within } from '../support/wait.ts'
+import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
+
+// Processes, stalls and megabytes, on machines that are busy.
+vi.setConfig({ testTimeout: 60_000 })
+
+describe('Behind a network that fails', () => {
+  const server = usePostgres({ version: '18', settings: { fsync: 'off' } })
+  const handlers: Handler[] = []
+  let proxy: FaultyProxy
+  /** Not behind the proxy. */
+  let witness: Handler
+
+  function open(options: SaveHandlerOptions<Data> = {}, port = proxy.port): Handler {
+    const handler = new SaveHandler<Data>({
+      db: `postgresql://postgres@127.0.0.1:${port}/postgres`,
+      gcInterval: 0,
+      logger: false,
+      ...options,
+    })
+    handlers.push(handler)
+    return handler
+  }
+
+  beforeEach(async () => {
+    proxy = await startProxy(server())
+    witness = open({ operationTimeout: 20 }, server().port)
+    await witness.open()
+  })
+  afterEach(async () => {
+    server().resume()
+    await proxy.resume()
+    await Promise.all(handlers.splice(0).map((handler) => handler.close()))
+    await proxy.stop()
+  })
+
+  /** Waits until the witness, and so everybody, can see it. */
+  const stored = (id: string, text: string): Promise<unknown> =>
+    until(async () => JSON.stringify((await witness.read(id))?.data) === text, `${text} to be stored`, 10_000)
+
+  test('an answer that was lost after a compare-and-swap: what was sent is found, and it is done once', async () => {
+    const sessions = open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    proxy.holdServerReplies()
+    const writing = sessions.write(id, { a: 2 }, { base })
+    await stored(id, '{"a":2}')
+    proxy.drop()
+    await proxy.resume()
+    expect(await writing).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
+    expect((await witness.info(id))?.accesses).toBe(2)
+  })
+
+  test('a creation whose answer was lost is done once', async () => {
+    const sessions = open()
+    await sessions.open()
+    const id = newId()
+    proxy.holdServerReplies()
+    const writing = sessions.write(id, { a: 1 }, { base: null })
+    await stored(id, '{"a":1}')
+    proxy.drop()
+    await proxy.resume()
+    expect(await writing).toMatchObject({ outcome: 'created', session: { data: { a: 1 }, accesses: 1 } })
+  })
+
+  test('a write without a base whose answer was lost is found, and not sent again', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    proxy.holdServerReplies()
+    const writing = sessions.write(id, { a: 2 })
+    await stored(id, '{"a":2}')
+    proxy.drop()
+    await proxy.resume()
+    expect(await writing).toMatchObject({ session: { data: { a: 2 }, accesses: 2 } })
+
+    proxy.holdServerReplies()
+    const destroyed = sessions.write(id, { a: 3 })
+    await stored(id, '{"a":3}')
+    await witness.destroy(id)
+    proxy.drop()
+    await proxy.resume()
+    expect(await errorOf(destroyed)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    expect(await witness.read(id)).toBeUndefined()
+  })
+
+  test('a compare-and-swap that never arrived is sent again', async () => {
+    const sessions = open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    proxy.silence()
+    const before = calls(sessions)
+    const writing = sessions.write(id, { a: 2 }, { base })
+    await until(() => calls(sessions) > before, 'the statement to be sent')
+    await sleep(100)
+    expect((await witness.read(id))?.data).toEqual({ a: 1 })
+    proxy.drop()
+    await proxy.resume()
+    expect(await writing).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
+  })
+
+  test('a lost answer after which somebody else has written is ambiguous', async () => {
+    const sessions = open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    proxy.holdServerReplies()
+    const writing = sessions.write(id, { a: 2 }, { base })
+    await stored(id, '{"a":2}')
+    await witness.write(id, { b: 1 })
+    proxy.drop()
+    await proxy.resume()
+    expect(await errorOf(writing)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    expect((await witness.read(id))?.data).toEqual({ b: 1 })
+  })
+
+  test('a lost answer with nobody left to ask is ambiguous', async () => {
+    const sessions = open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    for (const options of [{ base }, {}]) {
+      await sessions.read(id)
+      proxy.holdServerReplies()
+      const writing = sessions.write(id, { a: 2, options: Object.keys(options) }, options)
+      await until(
+        async () => (await witness.read(id))?.data.options?.length === Object.keys(options).length,
+        'to be stored',
+      )
+      await proxy.refuse()
+      proxy.drop()
+      expect(await errorOf(writing)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+      await proxy.resume()
+    }
+  })
+
+  test.each([
+    ['a network that delivers late', false],
+    ['a server that was stopped for a while', true],
+  ])('%s: what was given up does not undo a later destroy', async (_, hang) => {
+    const sessions = open({ operationTimeout: 1 })
+    const [created, replaced, based, touched] = Array.from({ length: 4 }, newId) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    await Promise.all([replaced, based, touched].map((id) => sessions.write(id, { user: 1 })))
+    const base = await sessions.read(based)
+    // A connection for each, so that each is in flight.
+    await Promise.all(Array.from({ length: 10 }, () => sessions.count()))
+    const destroy = async (): Promise<void> => {
+      await Promise.all([created, replaced, based, touched].map((id) => witness.destroy(id)))
+    }
+
+    if (hang) server().pause()
+    else proxy.silence()
+    const writes = await Promise.all([
+      errorOf(sessions.write(created, { user: 2 })),
+      errorOf(sessions.write(replaced, { user: 2 })),
+      errorOf(sessions.write(based, { user: 2 }, { base })),
+      errorOf(sessions.touch(touched)),
+    ])
+    expect(writes.map(({ code, outcomeUnknown }) => [code, outcomeUnknown])).toEqual(
+      Array(4).fill(['TIMEOUT', true]),
+    )
+    if (hang) {
+      server().resume()
+      await destroy()
+    } else {
+      await destroy()
+      await proxy.resume()
+    }
+    // Statements that were late have been carried out when nobody is at it any more.
+    await until(
+      async () => {
+        const [row] = await server().query<{ n: number }>(
+          "SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()",
+        )
+        return row?.n === 0
+      },
+      'the server to be idle',
+      10_000,
+    )
+    await sleep(300)
+    for (const id of [created, replaced, based, touched]) expect(await witness.read(id)).toBeUndefined()
+    expect(
+      await server().query('SELECT 1 FROM php_session WHERE sess_id = ANY($1)', [
+        [created, replaced, based, touched],
+      ]),
+    ).toEqual([])
+  })
+
+  test('every way of asking ends in time when nobody answers', async () => {
+    const sessions = open({ operationTimeout: 1 })
+    const fresh = open({ operationTimeout: 1 })
+    const base = (await sessions.write(newId(), {})).session
+    proxy.silence()
+    const start = performance.now()
+    const errors = await Promise.all(
+      [sessions, fresh].flatMap((handler) => [
+        errorOf(
+          handler
+            .open()
+            .then(() =>
+              handler === sessions ? Promise.reject(Object.assign(new Error(), { code: 'TIMEOUT' })) : 0,
+            ),
+        ),
+        errorOf(handler.read('a')),
+        errorOf(handler.read('a')),
+        errorOf(handler.info('b')),
+        errorOf(handler.write('a', {})),
+        errorOf(handler.write('c', {}, { base: null })),
+        errorOf(handler.write(base?.id ?? '', { a: 1 }, { base })),
+        errorOf(handler.touch('d')),
+        errorOf(handler.destroy('e')),
+        errorOf(handler.list()),
+        errorOf(handler.count()),
+        errorOf(handler.gc()),
+        errorOf(handler.findByField('f')),
+        errorOf(handler.destroyByField('f')),
+        errorOf(handler.validateId('g')),
+        errorOf(handler.addError('h')),
+        errorOf(handler.getField('i')),
+      ]),
+    )
+    expect(performance.now() - start).toBeLessThan(3000)
+    for (const error of errors) expect(['TIMEOUT', 'SERVER_DOWN']).toContain(error.code)
+    proxy.drop()
+    await proxy.resume()
+    await until(
+      async () => await sessions.validateId(base?.id ?? '').catch(() => false),
+      'to be healthy again',
+      10_000,
+    )
+    expect((await fresh.read(base?.id ?? ''))?.data).toEqual({})
+  })
+
+  test('10,000 callers on a database that stalls get errors, and then it is healthy again', async () => {
+    const sessions = open({ operationTimeout: 2 })
+    const base = (await sessions.write(newId(), { a: 1 })).session
+    proxy.silence()
+    const start = performance.now()
+    const asked = Array.from({ length: 20_000 }, (_, n) =>
+      n % 2 ? sessions.read(`id${n % 5000}`) : sessions.write(`id${n % 5000}`, { n }),
+    )
+    const codes = new Map<string, number>()
+    for (const { status, ...rest } of await Promise.allSettled(asked)) {
+      const code = status === 'fulfilled' ? status : (rest as { reason: { code: string } }).reason.code
+      codes.set(code, (codes.get(code) ?? 0) + 1)
+    }
+    expect([...codes.keys()].sort()).toEqual(['OVERLOADED', 'TIMEOUT'])
+    expect(codes.get('TIMEOUT')).toBe(16_384)
+    expect(performance.now() - start).toBeLessThan(8000)
+    expect(sessions.status().pending).toBe(0)
+    proxy.drop()
+    await proxy.resume()
+    await until(
+      async () => await sessions.validateId(base?.id ?? '').catch(() => false),
+      'to be healthy again',
+      10_000,
+    )
+    expect(
+      await Promise.all(Array.from({ length: 1000 }, (_, n) => sessions.write(`after${n}`, { n }))),
+    ).toHaveLength(1000)
+  })
+
+  test('a pool of the caller, however small, is used and not ended', async () => {
+    for (const max of [1, 2]) {
+      const pool = new pg.Pool({
+        connectionString: `postgresql://postgres@127.0.0.1:${proxy.port}/postgres`,
+        max,
+      })
+      const sessions = open({ db: pool, operationTimeout: 20 })
+      const id = newId()
+      await sessions.write(id, {})
+      const base = await sessions.read(id)
+      await within(
+        Promise.all(
+          Array.from({ length: 100 }, async (_, n) => {
+            await sessions.write(id, { [n]: 1 }, { base })
+            await sessions.write(`${id}-${n}`, { n }, { custom: 'pool' })
+            await Promise.all([sessions.touch(`${id}-${n}`), sessions.read(id), sessions.list({ limit: 1 })])
+          }),
+        ),
+        20_000,
+        'a small pool to serve',
+      )
+      expect(Object.keys((await sessions.read(id))?.data ?? {})).toHaveLength(100)
+      expect(await sessions.destroyByField('pool')).toBe(100)
+      expect(pool.totalCount).toBeLessThanOrEqual(max)
+      await sessions.close()
+      expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+      expect(pool.waitingCount).toBe(0)
+      await pool.end()
+    }
+  })
+
+  test('close waits for what is under way, and refuses what comes after', async () => {
+    const sessions = open()
+    await sessions.open()
+    proxy.delay(100)
+    const ids = Array.from({ length: 50 }, newId)
+    const working = [
+      ...ids.map((id) => sessions.write(id, { id })),
+      sessions.list(),
+      sessions.count(),
+      sessions.gc(),
+      sessions.findByField('x'),
+    ]
+    const closing = sessions.close()
+    expect(sessions.close()).toBe(closing)
+    for (const late of [
+      sessions.read('x'),
+      sessions.write('x', {}),
+      sessions.gc(),
+      sessions.list(),
+      sessions.open(),
+      sessions.reset(),
+    ]) {
+      expect(await errorOf(late)).toMatchObject({ code: 'CLOSED' })
+    }
+    const done = await Promise.allSettled(working)
+    expect(done.filter(({ status }) => status === 'rejected')).toEqual([])
+    await closing
+    await until(() => proxy.connections === 0, 'the connections to end')
+    await sleep(200)
+    expect(proxy.connections).toBe(0)
+    expect(await witness.validateId(ids[49] ?? '')).toBe(true)
+  })
+})

@@ -1,0 +1,162 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { startWorkers, type Worker } from '../support/processes.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
+import { usePostgres } from '../support/servers.ts'
+import { sleep, until } from '../support/wait.ts'
+import type { Phase, TrafficInput, TrafficResult } from './traffic-worker.ts'
+
+// Processes, stalls and megabytes, on machines that are busy.
+vi.setConfig({ testTimeout: 60_000 })
+
+const OPERATION_TIMEOUT = 2
+
+describe('Under traffic', () => {
+  const server = usePostgres({ version: '18', settings: { max_connections: '100' } })
+  let worker: Worker<TrafficResult> | undefined
+  let proxy: FaultyProxy | undefined
+
+  afterEach(async () => {
+    server().resume()
+    if (!server().running) await server().start()
+    await worker?.kill()
+    await proxy?.stop()
+  })
+
+  async function begin(url: string): Promise<Worker<TrafficResult>> {
+    const input: TrafficInput = { url, clients: 30, operationTimeout: OPERATION_TIMEOUT }
+    const started = await startWorkers<TrafficResult>(new URL('./traffic-worker.ts', import.meta.url), [
+      input,
+    ])
+    worker = started[0] as Worker<TrafficResult>
+    await busy(100)
+    return worker
+  }
+
+  /** What has happened since the last question. */
+  async function phase(): Promise<Phase> {
+    worker?.send('phase')
+    return (await worker?.receive()) as Phase
+  }
+
+  /** Waits until so many operations have gone well, and returns what happened meanwhile. */
+  async function busy(operations: number, everybody = false): Promise<Phase> {
+    const sum: Phase = { done: 0, clients: 0, errors: {}, slowest: 0 }
+    await until(
+      async () => {
+        const { done, clients, errors, slowest } = await phase()
+        sum.done += done
+        sum.clients = Math.max(sum.clients, clients)
+        sum.slowest = Math.max(sum.slowest, slowest)
+        for (const [code, count] of Object.entries(errors)) sum.errors[code] = (sum.errors[code] ?? 0) + count
+        return sum.done >= operations && (!everybody || sum.clients === 30)
+      },
+      `${operations} operations to go well`,
+      20_000,
+    )
+    return sum
+  }
+
+  const failures = ({ errors }: Phase): number => Object.values(errors).reduce((sum, count) => sum + count, 0)
+
+  /** Waits until there were errors, and checks them. */
+  async function away(): Promise<void> {
+    const errors: Record<string, number> = {}
+    let slowest = 0
+    await until(
+      async () => {
+        const now = await phase()
+        Object.assign(errors, now.errors)
+        slowest = Math.max(slowest, now.slowest)
+        return failures(now) > 0
+      },
+      'operations to fail',
+      20_000,
+    )
+    for (const code of Object.keys(errors)) {
+      expect(['SERVER_DOWN', 'TIMEOUT', 'AMBIGUOUS'], `error while away`).toContain(code)
+    }
+    // Twice what is allowed, for a machine that is busy.
+    expect(slowest).toBeLessThan(OPERATION_TIMEOUT * 2000)
+  }
+
+  /** Back, and nothing is left of it. */
+  async function recovered(): Promise<void> {
+    await busy(60, true)
+    // Whoever was under way when it came back has ended by now.
+    await sleep(OPERATION_TIMEOUT * 1000)
+    await busy(60, true)
+    const after = await busy(500, true)
+    expect(after.errors).toEqual({})
+    worker?.send('stop')
+    const result = await worker?.result
+    expect(result).toMatchObject({ violations: [], unhandled: [] })
+    expect(result?.rounds).toBeGreaterThan(100)
+  }
+
+  test.each(['fast', 'immediate'] as const)('the database is stopped (%s) and started', async (mode) => {
+    await begin(server().url())
+    await server().stop(mode)
+    await away()
+    await server().start()
+    await recovered()
+  })
+
+  test('the database is killed with -9 and started', async () => {
+    await begin(server().url())
+    await server().kill9()
+    await away()
+    await server().start()
+    await recovered()
+  })
+
+  test('the database hangs and goes on', async () => {
+    await begin(server().url())
+    server().pause()
+    await away()
+    server().resume()
+    await recovered()
+  })
+
+  test('the network swallows everything, and delivers it late', async () => {
+    proxy = await startProxy(server())
+    await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
+    proxy.silence()
+    await away()
+    await proxy.resume()
+    await recovered()
+  })
+
+  test('the network swallows everything, for good: half-open connections do no harm for long', async () => {
+    proxy = await startProxy(server())
+    await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
+    proxy.silence()
+    await away()
+    proxy.drop()
+    await proxy.resume()
+    await recovered()
+  })
+
+  test('connections are dropped again and again', async () => {
+    proxy = await startProxy(server())
+    await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
+    for (let drops = 0; drops < 10; drops++) {
+      proxy.drop()
+      const { errors } = await busy(40)
+      expect(Object.keys(errors).filter((code) => !['SERVER_DOWN', 'AMBIGUOUS'].includes(code))).toEqual([])
+    }
+    await recovered()
+  })
+
+  test('a backend that is terminated costs no read and no compare-and-swap', async () => {
+    await begin(server().url())
+    for (let round = 0; round < 10; round++) {
+      await server().query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+      )
+      const { errors } = await busy(100)
+      // A write that must create, and a destroy, may be unknown; nothing else may fail.
+      expect(errors).toEqual({})
+    }
+    await recovered()
+  })
+})

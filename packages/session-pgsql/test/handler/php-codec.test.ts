@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { SaveHandler } from '../../src/index.ts'
+import { describeOnEveryServer } from '../support/servers.ts'
+
+/** Sessions in PHP's own format, changed from two sides. */
+describeOnEveryServer('the save handler with the codec of PHP', (server) => {
+  async function withSession(stored: string, use: (handler: SaveHandler, id: string) => Promise<void>) {
+    const database = await server.freshDatabase()
+    const handler = new SaveHandler({ db: database.db, codec: 'php', gcInterval: 0 })
+    try {
+      await handler.open()
+      const id = handler.createId()
+      await database.query(
+        'INSERT INTO php_session (sess_id, sess_data, sess_expire) VALUES ($1, $2, extract(epoch FROM now())::bigint + 600)',
+        [id, stored],
+      )
+      await use(handler, id)
+    } finally {
+      await handler.close()
+      await database.drop()
+    }
+  }
+
+  test('what PHP wrote is read, changed from two sides, and both changes are there', () =>
+    withSession('user|s:3:"ada";n|i:1;price|d:2;', async (handler, id) => {
+      const one = await handler.read(id)
+      const other = await handler.read(id)
+      await handler.write(id, { ...one?.data, n: 2 }, { base: one })
+      const { outcome } = await handler.write(id, { ...other?.data, city: 'Paris' }, { base: other })
+      expect(outcome).toBe('merged')
+      const [row] = (await handler.list({ text: true })) as { text?: string }[]
+      expect(row?.text).toBe('user|s:3:"ada";n|i:2;price|d:2;city|s:5:"Paris";')
+    }))
+
+  test('keys that a reference ties are taken together, and a circle ends', () =>
+    withSession('a|a:1:{i:0;i:1;}b|R:1;ring|a:1:{s:4:"self";R:3;}free|i:1;', async (handler, id) => {
+      const one = await handler.read(id)
+      const other = await handler.read(id)
+      await handler.write(id, { ...one?.data, free: 2 }, { base: one })
+      const changed = other?.data as { a: unknown[] }
+      changed.a.push(5)
+      const { outcome, session } = await handler.write(id, changed, { base: other })
+      expect(outcome).toBe('merged')
+      expect(session?.data).toMatchObject({ free: 2 })
+      const data = session?.data as { a: unknown; b: unknown }
+      expect(data.a).toBe(data.b)
+      expect(data.a).toEqual([1, 5])
+    }))
+})

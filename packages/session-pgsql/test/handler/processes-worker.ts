@@ -1,0 +1,93 @@
+import { SaveHandler } from '../../src/index.ts'
+import type { WorkerChannel } from '../support/processes.ts'
+import type { Data } from './kit.ts'
+
+export type Task =
+  /** Creates the table with others. */
+  | { task: 'open'; url: string; tables: string[] }
+  /** Sets keys of its own in one session. */
+  | { task: 'keys'; url: string; id: string; keys: string[] }
+  /** Reads, writes, and ends without an exit. */
+  | { task: 'exit'; url: string; id: string }
+  /** Collects garbage with a clock that is wrong by so many seconds. */
+  | { task: 'clock'; url: string; seconds: number }
+  /** Reads what is there, and writes beside it. */
+  | { task: 'read'; url: string; id: string }
+
+export default async function work(input: Task, channel: WorkerChannel): Promise<unknown> {
+  const open = (options = {}): SaveHandler<Data> =>
+    new SaveHandler<Data>({
+      db: input.url,
+      operationTimeout: 20,
+      logger: false,
+      ...options,
+    })
+
+  switch (input.task) {
+    case 'open': {
+      const handlers = input.tables.map((table) => open({ table }))
+      await Promise.all(handlers.map((handler) => handler.open()))
+      for (const handler of handlers)
+        await handler.write(`from ${process.pid}`.replace(' ', '-'), { pid: process.pid })
+      await Promise.all(handlers.map((handler) => handler.close()))
+      return 'opened'
+    }
+    case 'keys': {
+      const sessions = open()
+      await sessions.open()
+      channel.send('ready')
+      await channel.receive()
+      const base = await sessions.read(input.id)
+      const written = await Promise.all(
+        input.keys.map((key) => sessions.write(input.id, { ...base?.data, [key]: process.pid }, { base })),
+      )
+      await sessions.close()
+      return written.map(({ outcome }) => outcome)
+    }
+    case 'exit': {
+      const sessions = open({ gcInterval: 1000 })
+      await sessions.write(input.id, { a: 1 })
+      await Promise.all([sessions.read(input.id), sessions.touch(input.id), sessions.count()])
+      await sessions.close()
+      // Nothing but the channel to the parent may be left.
+      process.removeAllListeners('disconnect')
+      channel.send('closed')
+      process.disconnect()
+      return new Promise(() => {})
+    }
+    case 'clock': {
+      const { now } = Date
+      Date.now = () => now() + input.seconds * 1000
+      const sessions = open()
+      const background: (string | undefined)[] = []
+      sessions.on('error', (error) => background.push((error as { code?: string }).code))
+      const result = await sessions.gc().catch((error) => error.code)
+      await sessions.close()
+      const eager = open({ gcInterval: -1 })
+      const told = new Promise((resolve) =>
+        eager.on('error', (error) => resolve((error as { code?: string }).code)),
+      )
+      await eager.read('x')
+      const heard = Math.abs(input.seconds) > 3600 ? await told : undefined
+      await eager.close()
+      return { result, heard, background }
+    }
+    case 'read': {
+      const sessions = open()
+      const session = await sessions.read(input.id)
+      const { outcome } = await sessions.write(
+        input.id,
+        { ...session?.data, zone: process.env['TZ'] },
+        { base: session },
+      )
+      await sessions.close()
+      return {
+        data: session?.data,
+        outcome,
+        expires: session?.expires,
+        created: session?.created,
+        zone: new Date().getTimezoneOffset(),
+      }
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { expect } from 'vitest'
+import type { SaveHandlerOptions } from '../../src/index.ts'
+import { type Handler, type Kit, id as newId } from './kit.ts'
+
+/** The README's, to the letter. */
+export const SEED_TABLE: string = `CREATE TABLE php_session (
+  sess_id            text	PRIMARY KEY,
+  sess_name          text,
+  sess_data          text,
+  sess_created       integer,
+  sess_modified      integer,
+  sess_expire        integer,
+  sess_addr_created  text,
+  sess_addr_modified text,
+  sess_counter       integer,
+  sess_error         integer,
+  sess_warning       integer,
+  sess_notice        integer,
+  sess_err_message   text,
+  sess_custom        text
+)`
+
+/** A session's whole life, as a look at whether a table serves. */
+export async function lives(sessions: Handler): Promise<void> {
+  const id = newId()
+  expect((await sessions.write(id, { a: 1 }, { custom: 'c' })).outcome).toBe('created')
+  const base = await sessions.read(id)
+  expect((await sessions.write(id, { a: 2 }, { base, errors: { errors: 1 } })).outcome).toBe('updated')
+  expect((await sessions.write(id, { a: 1, b: 1 }, { base })).session?.data).toEqual({ a: 2, b: 1 })
+  expect(await sessions.touch(id, { lifetime: 5000 })).toBe(true)
+  expect(await sessions.info(id)).toMatchObject({ custom: 'c', errors: 1, accesses: 4 })
+  expect((await sessions.list({ field: 'c' })).map((session) => session.id)).toContain(id)
+  await sessions.gc()
+  expect(await sessions.destroy(id)).toBe(true)
+  expect((await sessions.write(id, {}, { base })).outcome).toBe('gone')
+}
+
+/** `db` as a user who owns nothing. */
+export async function userOf(kit: Kit, table: string | undefined): Promise<SaveHandlerOptions['db']> {
+  await kit.query(
+    `DO $$ BEGIN CREATE ROLE app_user LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; WHEN unique_violation THEN NULL; END $$`,
+  )
+  if (table !== undefined) await kit.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO app_user`)
+  const { db } = kit.database()
+  if (typeof db !== 'string') return db
+  const url = new URL(db)
+  url.username = 'app_user'
+  return url.href
+}

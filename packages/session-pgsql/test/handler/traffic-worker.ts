@@ -1,0 +1,116 @@
+import { SaveHandler, type SessionRecord } from '../../src/index.ts'
+import type { WorkerChannel } from '../support/processes.ts'
+import type { Data } from './kit.ts'
+
+export interface TrafficInput {
+  url: string
+  clients: number
+  operationTimeout: number
+}
+
+/** What has happened since the last question. */
+export interface Phase {
+  done: number
+  /** Clients that have had a success. */
+  clients: number
+  errors: Record<string, number>
+  /** Milliseconds that the slowest operation took. */
+  slowest: number
+}
+
+export interface TrafficResult {
+  /** What must never be: absent sessions, lost writes, sessions that came back. */
+  violations: string[]
+  unhandled: string[]
+  rounds: number
+}
+
+/**
+ * Clients that read, write, touch, destroy and begin again, each with sessions of its own, and who know what
+ * must be there. Ends when told to. The parent asks how it goes by any other message.
+ */
+export default async function traffic(input: TrafficInput, channel: WorkerChannel): Promise<TrafficResult> {
+  const unhandled: string[] = []
+  process.on('unhandledRejection', (error) => unhandled.push(String(error)))
+  process.on('uncaughtException', (error) => unhandled.push(String(error)))
+  const sessions = new SaveHandler<Data>({
+    db: input.url,
+    operationTimeout: input.operationTimeout,
+    gcInterval: -1,
+    logger: false,
+  })
+  await sessions.open()
+
+  const violations: string[] = []
+  const destroyed: string[] = []
+  let phase = { done: 0, clients: new Set<number>(), errors: {} as Record<string, number>, slowest: 0 }
+  let rounds = 0
+  let going = true
+
+  /** The result, or what went wrong. */
+  async function attempt<T>(
+    client: number,
+    work: () => Promise<T>,
+  ): Promise<{ value: T } | { error: Error & { code?: string } }> {
+    const start = performance.now()
+    try {
+      const value = await work()
+      phase.done++
+      phase.clients.add(client)
+      return { value }
+    } catch (error) {
+      const { code = String(error) } = error as { code?: string }
+      phase.errors[code] = (phase.errors[code] ?? 0) + 1
+      // Nobody hammers a server that is away.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      return { error: error as Error }
+    } finally {
+      phase.slowest = Math.max(phase.slowest, performance.now() - start)
+    }
+  }
+
+  async function run(client: number): Promise<void> {
+    for (let life = 0; going; life++) {
+      const id = `traffic-${process.pid}-${client}-${life}`
+      const first = await attempt(client, () => sessions.write(id, { n: 0 }, { base: null }))
+      // Whether it is there is unknown: nobody's to judge.
+      if ('error' in first) continue
+      let possible = [0]
+      for (let step = 0; going && step < 20; step++) {
+        rounds++
+        const read = await attempt(client, () => sessions.read(id))
+        if ('error' in read) continue
+        const base: SessionRecord<Data> | undefined = read.value
+        if (base === undefined) {
+          violations.push(`${id} reads as absent`)
+          break
+        }
+        const n = base.data['n'] as number
+        if (!possible.includes(n)) violations.push(`${id} holds ${n} instead of ${possible}`)
+        possible = [n]
+        const written = await attempt(client, () => sessions.write(id, { n: n + 1 }, { base }))
+        if ('error' in written) possible = [n, n + 1]
+        else if (written.value.outcome !== 'updated') violations.push(`${id}: ${written.value.outcome}`)
+        else possible = [n + 1]
+        const touched = await attempt(client, () => sessions.touch(id))
+        if ('value' in touched && !touched.value) violations.push(`${id} cannot be touched`)
+      }
+      const end = await attempt(client, () => sessions.destroy(id))
+      if ('value' in end) destroyed.push(id)
+    }
+  }
+
+  const clients = Array.from({ length: input.clients }, (_, client) => run(client))
+  for (;;) {
+    if ((await channel.receive()) === 'stop') break
+    channel.send({ ...phase, clients: phase.clients.size } satisfies Phase)
+    phase = { done: 0, clients: new Set(), errors: {}, slowest: 0 }
+  }
+  going = false
+  await Promise.all(clients)
+  for (const id of destroyed.slice(-500)) {
+    if ((await sessions.read(id)) !== undefined) violations.push(`${id} is back`)
+  }
+  await sessions.close()
+  return { violations: violations.slice(0, 20), unhandled, rounds }
+}

@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+/**
+ * Projects that use the package as npm would install it: packed, unpacked into a node_modules, its dependencies
+ * beside it, and nothing of this repository above it.
+ */
+
+const packageFolder = fileURLToPath(new URL('../..', import.meta.url))
+const require = createRequire(import.meta.url)
+
+interface PackageJson {
+  name: string
+  exports: Record<string, unknown>
+  dependencies?: Record<string, string>
+  peerDependencies?: Record<string, string>
+  devDependencies?: Record<string, string>
+}
+
+const description: PackageJson = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'))
+
+/** What a user may import: `session-pgsql`, `session-pgsql/express`, … */
+export const entryPoints: readonly string[] = Object.keys(description.exports)
+  .filter((path) => !path.endsWith('.json'))
+  .map((path) => description.name + path.slice(1))
+
+export interface Project {
+  readonly folder: string
+  write(name: string, text: string): Promise<string>
+  /** Runs a program of node's in the project, and returns what it says; that is also in the error if it fails. */
+  node(args: string[], env?: Record<string, string>): Promise<string>
+  remove(): Promise<void>
+}
+
+/** Packs the package and returns the tarball, as it would be published. */
+export async function pack(): Promise<{ tarball: string; remove(): Promise<void> }> {
+  if (!existsSync(join(packageFolder, 'dist')))
+    throw new Error('There is nothing to pack: npm run build first')
+  const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pack-'))
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+  const { stdout } = await promisify(execFile)(npm, args, { cwd: packageFolder })
+  const [packed] = Object.values(JSON.parse(stdout) as Record<string, { filename: string }>)
+  if (packed === undefined) throw new Error(`npm pack said nothing: ${stdout}`)
+  return {
+    tarball: join(folder, packed.filename),
+    remove: () => rm(folder, { recursive: true, force: true }),
+  }
+}
+
+/** A project in a folder of its own, with the package and what it depends on installed. */
+export async function makeProject(tarball: string, packageJson: object = {}): Promise<Project> {
+  const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-user-'))
+  const installed = join(folder, 'node_modules', description.name)
+  await mkdir(installed, { recursive: true })
+  await promisify(execFile)('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
+  const needed = { ...description.dependencies, ...description.peerDependencies }
+  const types = Object.keys(description.devDependencies ?? {}).filter((name) => name.startsWith('@types/'))
+  for (const name of [...Object.keys(needed), ...types, '@types/node']) {
+    const target = join(folder, 'node_modules', name)
+    await mkdir(dirname(target), { recursive: true })
+    await symlink(locate(name), target, 'junction')
+  }
+  const project: Project = {
+    folder,
+    async write(name, text) {
+      await writeFile(join(folder, name), text)
+      return join(folder, name)
+    },
+    async node(args, env = {}) {
+      const options = { cwd: folder, env: { ...process.env, ...env }, timeout: 110_000 }
+      try {
+        const { stdout, stderr } = await promisify(execFile)(process.execPath, args, options)
+        return stdout + stderr
+      } catch (error) {
+        const { stdout, stderr } = error as { stdout: string; stderr: string }
+        throw new Error(`node ${args.join(' ')} failed:\n${stdout}\n${stderr}`)
+      }
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  }
+  await project.write('package.json', JSON.stringify({ name: 'user', private: true, ...packageJson }))
+  return project
+}
+
+/** The folder of a package, found without asking its `exports`. */
+export function locate(name: string): string {
+  for (const folder of require.resolve.paths(name) ?? []) {
+    if (existsSync(join(folder, name, 'package.json'))) return join(folder, name)
+  }
+  throw new Error(`${name} is not installed`)
+}

@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SaveHandler } from '../../src/index.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { promote, startStandby } from '../support/standby.ts'
+import { eventually } from '../support/wait.ts'
+
+/** One entry of `db` with several hosts: real servers, real replication. */
+describe('a replicated group behind one entry', () => {
+  let first: PostgresServer
+  let second: PostgresServer
+  const open: SaveHandler[] = []
+
+  beforeAll(async () => {
+    first = await startPostgres({ version: '18' })
+    second = await startStandby(first)
+  })
+  afterAll(async () => {
+    await Promise.all(open.map((handler) => handler.close()))
+    await first?.remove()
+    await second?.remove()
+  })
+
+  function handlerOf(attributes: string, order = [first, second]): SaveHandler {
+    const handler = new SaveHandler({
+      db: `host=${order.map(({ host }) => host)} port=${order.map(({ port }) => port)} dbname=postgres user=postgres ${attributes}`,
+      gcInterval: 0,
+    })
+    open.push(handler)
+    return handler
+  }
+
+  test('writes find the primary wherever it stands in the list; reads may be asked of the standby', async () => {
+    const writer = handlerOf('target_session_attrs=read-write', [second, first])
+    await writer.write('id', { a: 1 }, { base: null })
+    expect((await writer.read('id'))?.data).toEqual({ a: 1 })
+    expect(await first.query('SELECT count(*)::int FROM php_session')).toEqual([{ count: 1 }])
+    expect(writer.status().servers[0]).toMatchObject({
+      address: `${first.host}:${first.port}`,
+      role: 'primary',
+    })
+
+    const reader = handlerOf('target_session_attrs=standby')
+    await eventually(async () => expect((await reader.read('id'))?.data).toEqual({ a: 1 }))
+    await expect(reader.write('id', { a: 2 })).rejects.toMatchObject({ code: expect.any(String) })
+  })
+
+  test('several entries are refused, for sessions are not spread over them yet', () => {
+    expect(() => new SaveHandler({ db: [first.conninfo(), second.conninfo()] })).toThrow('not served yet')
+  })
+
+  test('nobody fits: the error says of each host why', async () => {
+    const handler = handlerOf('target_session_attrs=read-write', [second])
+    await expect(handler.read('id')).rejects.toMatchObject({
+      code: 'SERVER_DOWN',
+      message: expect.stringContaining('it is a standby'),
+    })
+  })
+
+  test('a promotion without fencing: what is written then is written to the new primary only', async () => {
+    const handler = handlerOf('target_session_attrs=read-write')
+    const session = (await handler.write('walker', { step: 0 }, { base: null })).session
+    await eventually(async () =>
+      expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'walker'")).toHaveLength(1),
+    )
+    await promote(second)
+    // The old one still answers, and still takes writes; the handler looks for such a thing every second.
+    await eventually(async () => {
+      await handler.write('probe', { at: Date.now() })
+      expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'probe'")).toHaveLength(1)
+    }, 15_000)
+    const { outcome } = await handler.write('walker', { step: 1 }, { base: session })
+    expect(outcome).toBe('updated')
+    const [here] = await second.query("SELECT sess_data FROM php_session WHERE sess_id = 'walker'")
+    expect(here).toEqual({ sess_data: '{"step":1}' })
+    const [there] = await first.query("SELECT sess_data FROM php_session WHERE sess_id = 'walker'")
+    expect(there).toEqual({ sess_data: '{"step":0}' })
+  })
+
+  test('the old primary is refused even when the new one is away, and the new one is found when it is back', async () => {
+    const handler = handlerOf('target_session_attrs=read-write')
+    await eventually(async () => {
+      await handler.write('walker', { step: 2 })
+      expect(await second.query("SELECT sess_data FROM php_session WHERE sess_id = 'walker'")).toEqual([
+        { sess_data: '{"step":2}' },
+      ])
+    }, 15_000)
+    await second.kill9()
+    await eventually(async () =>
+      expect(handler.read('walker')).rejects.toMatchObject({
+        code: 'SERVER_DOWN',
+        message: expect.stringContaining('timeline'),
+      }),
+    )
+    await second.start()
+    await eventually(async () => expect((await handler.read('walker'))?.data).toEqual({ step: 2 }), 15_000)
+  })
+})
