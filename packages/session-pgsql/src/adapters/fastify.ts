@@ -256,7 +256,8 @@ function secondsOf(cookie: StoredCookie | undefined, otherwise: number): number 
     return lifetimeOf(cookie, otherwise)
   }
   const left = (new Date(cookie.expires).getTime() - Date.now()) / 1000
-  return Math.min(Math.max(0, left), LONGEST_LIFETIME)
+  // The date itself is judged at the read. In hours, so that the row is not moved at every request.
+  return Math.min(Math.max(1, Math.ceil(left / 3600)) * 3600, LONGEST_LIFETIME)
 }
 
 function addressOf(request: object | undefined): string | undefined {

@@ -185,7 +185,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await late.send('GET', '/read')).text).toBe('{"user":null}')
   })
 
-  test('a cookie with a fixed date keeps it, and the row lives as long', async () => {
+  test('a cookie with a fixed date keeps it, and the row lives at least as long', async () => {
     const expires = new Date(Date.now() + 1_000_000)
     const browser = await start(
       { cookie: { secure: false, expires } },
@@ -199,7 +199,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     await browser.send('GET', '/create')
     const { left, version } = await theRow()
     expect(left).toBeGreaterThan(900)
-    expect(left).toBeLessThan(1_200)
+    expect(left).toBeLessThan(2 * 3_600)
     expect((await browser.send('GET', '/read')).text).toBe(JSON.stringify({ user: 'ada', expires }))
     expect((await theRow()).version).toBe(version)
   })
