@@ -142,62 +142,68 @@ describeHandler(
   'once',
 )
 
-describeHandler('The custom field', (kit) => {
-  test('finds the sessions of one user, the last written first', async () => {
-    const sessions = kit.open()
-    const user = newId()
-    const ids = [newId(), newId(), newId()]
-    for (const [n, id] of ids.entries()) {
-      await sessions.write(id, { n }, { custom: user })
-      await kit.query('UPDATE php_session SET sess_modified = $2 WHERE sess_id = $1', [id, 1000 + n])
-    }
-    await sessions.write(newId(), {}, { custom: `${user}x` })
-    await sessions
-      .write(newId(), { old: 1 }, { custom: user })
-      .then(({ session }) => expireAgo(kit, session?.id ?? '', 5))
-    const found = await sessions.findByField(user)
-    expect(found.map(({ data }) => data)).toEqual([{ n: 2 }, { n: 1 }, { n: 0 }])
-    // Fit to be a base.
-    expect((await sessions.write(ids[2] as string, { n: 3 }, { base: found[0] })).outcome).toBe('updated')
-    expect(await sessions.findByField('nobody')).toEqual([])
-    for (const value of ['a\0', '\udc00', 5, null, undefined]) {
-      expect(await errorOf(sessions.findByField(value as string))).toMatchObject({ code: 'INVALID_ARGUMENT' })
-      expect(await errorOf(sessions.destroyByField(value as string))).toMatchObject({
-        code: 'INVALID_ARGUMENT',
-      })
-      if (value !== null)
-        expect(await errorOf(sessions.setField(ids[0] as string, value as string))).toMatchObject({
+describeHandler(
+  'The custom field',
+  (kit) => {
+    test('finds the sessions of one user, the last written first', async () => {
+      const sessions = kit.open()
+      const user = newId()
+      const ids = [newId(), newId(), newId()]
+      for (const [n, id] of ids.entries()) {
+        await sessions.write(id, { n }, { custom: user })
+        await kit.query('UPDATE php_session SET sess_modified = $2 WHERE sess_id = $1', [id, 1000 + n])
+      }
+      await sessions.write(newId(), {}, { custom: `${user}x` })
+      await sessions
+        .write(newId(), { old: 1 }, { custom: user })
+        .then(({ session }) => expireAgo(kit, session?.id ?? '', 5))
+      const found = await sessions.findByField(user)
+      expect(found.map(({ data }) => data)).toEqual([{ n: 2 }, { n: 1 }, { n: 0 }])
+      // Fit to be a base.
+      expect((await sessions.write(ids[2] as string, { n: 3 }, { base: found[0] })).outcome).toBe('updated')
+      expect(await sessions.findByField('nobody')).toEqual([])
+      for (const value of ['a\0', '\udc00', 5, null, undefined]) {
+        expect(await errorOf(sessions.findByField(value as string))).toMatchObject({
           code: 'INVALID_ARGUMENT',
         })
-    }
-  })
+        expect(await errorOf(sessions.destroyByField(value as string))).toMatchObject({
+          code: 'INVALID_ARGUMENT',
+        })
+        if (value !== null)
+          expect(await errorOf(sessions.setField(ids[0] as string, value as string))).toMatchObject({
+            code: 'INVALID_ARGUMENT',
+          })
+      }
+    })
 
-  test('logs a user out everywhere: thousands of sessions, also under ids that this handler would not take', async () => {
-    const sessions = kit.open({ idPattern: 'php' })
-    const user = newId()
-    const mine = newId().replaceAll('.', '')
-    const base = (await sessions.write(mine, {}, { custom: user })).session
-    await sessions.write(`${mine}-other`, {}, { custom: 'somebody else' })
-    await kit.query(
-      `INSERT INTO php_session (sess_id, sess_data, sess_custom) SELECT $1 || CASE WHEN n % 100 = 0 THEN ' : é ' ELSE '-' END || n, '{}', $1 FROM generate_series(1, 1200) n`,
-      [user],
-    )
-    expect(await sessions.count({ field: user })).toBe(1201)
-    expect(await sessions.destroyByField(user)).toBe(1201)
-    expect(await sessions.destroyByField(user)).toBe(0)
-    expect((await sessions.write(mine, { back: 1 }, { base })).outcome).toBe('gone')
-    expect(await sessions.validateId(`${mine}-other`)).toBe(true)
-  })
+    test('logs a user out everywhere: thousands of sessions, also under ids that this handler would not take', async () => {
+      const sessions = kit.open({ idPattern: 'php', operationTimeout: 50 })
+      const user = newId()
+      const mine = newId().replaceAll('.', '')
+      const base = (await sessions.write(mine, {}, { custom: user })).session
+      await sessions.write(`${mine}-other`, {}, { custom: 'somebody else' })
+      await kit.query(
+        `INSERT INTO php_session (sess_id, sess_data, sess_custom) SELECT $1 || CASE WHEN n % 100 = 0 THEN ' : é ' ELSE '-' END || n, '{}', $1 FROM generate_series(1, 1200) n`,
+        [user],
+      )
+      expect(await sessions.count({ field: user })).toBe(1201)
+      expect(await sessions.destroyByField(user)).toBe(1201)
+      expect(await sessions.destroyByField(user)).toBe(0)
+      expect((await sessions.write(mine, { back: 1 }, { base })).outcome).toBe('gone')
+      expect(await sessions.validateId(`${mine}-other`)).toBe(true)
+    })
 
-  test('may be longer than an index on it would take', async () => {
-    const sessions = kit.open()
-    const id = newId()
-    const field = Array.from({ length: 20_000 }, () => Math.random().toString(36).slice(2)).join('')
-    await sessions.write(id, {}, { custom: field })
-    expect((await sessions.findByField(field)).map((session) => session.id)).toEqual([id])
-    expect(await sessions.destroyByField(field)).toBe(1)
-  })
-})
+    test('may be longer than an index on it would take', async () => {
+      const sessions = kit.open()
+      const id = newId()
+      const field = Array.from({ length: 20_000 }, () => Math.random().toString(36).slice(2)).join('')
+      await sessions.write(id, {}, { custom: field })
+      expect((await sessions.findByField(field)).map((session) => session.id)).toEqual([id])
+      expect(await sessions.destroyByField(field)).toBe(1)
+    })
+  },
+  'once',
+)
 
 describeHandler('Status', (kit) => {
   test('says what is in force and how the server is', async () => {

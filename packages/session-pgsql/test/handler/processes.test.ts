@@ -57,7 +57,7 @@ describeHandler(
       expect(worker?.output).toBe('')
     })
 
-    test.each([7200, -7200, 0, 1800])('a clock %s seconds wrong', async (seconds) => {
+    test.each([7200, -7200, 1800])('a clock %s seconds wrong', async (seconds) => {
       const sessions = kit.open()
       const id = newId()
       await sessions.open()
@@ -78,7 +78,7 @@ describeHandler(
       const sessions = kit.open()
       const id = newId()
       const { session } = await sessions.write(id, { text: 'Zürich – 東京 😀' })
-      const zones = ['Asia/Tokyo', 'America/St_Johns', 'Pacific/Kiritimati']
+      const zones = ['America/St_Johns', 'Pacific/Kiritimati']
       for (const TZ of zones) {
         const [read] = await runWorkers(WORKER, [{ task: 'read', url: url(), id } satisfies Task], {
           env: { TZ },
@@ -90,7 +90,7 @@ describeHandler(
         })
         expect((read as { zone: number }).zone).not.toBe(0)
       }
-      expect((await sessions.read(id))?.data).toEqual({ text: 'Zürich – 東京 😀', zone: zones[2] })
+      expect((await sessions.read(id))?.data).toEqual({ text: 'Zürich – 東京 😀', zone: zones[1] })
       await kit.query(`ALTER DATABASE "${new URL(url()).pathname.slice(1)}" SET timezone = 'Asia/Tokyo'`)
       const [later] = await runWorkers(WORKER, [{ task: 'read', url: url(), id } satisfies Task], {
         env: { TZ: 'America/Lima' },

@@ -108,9 +108,13 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
   }
   going = false
   await Promise.all(clients)
-  for (const id of destroyed.slice(-500)) {
-    if ((await sessions.read(id)) !== undefined) violations.push(`${id} is back`)
-  }
   await sessions.close()
+  const checker = new SaveHandler<Data>({ db: input.url, operationTimeout: 20, gcInterval: 0 })
+  await Promise.all(
+    destroyed.slice(-500).map(async (id) => {
+      if ((await checker.read(id)) !== undefined) violations.push(`${id} is back`)
+    }),
+  )
+  await checker.close()
   return { violations: violations.slice(0, 20), unhandled, rounds }
 }
