@@ -361,6 +361,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     if (!this.#isId(id)) return undefined
     this.#begin(0)
     try {
+      const { starting } = this.#servers
+      if (starting !== undefined) await starting
       const deadline = this.#deadline()
       return await this.#lines.read(id, () =>
         again(() => this.#servers.homeOf(id).table.read(storedId(id), deadline)),
@@ -428,8 +430,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     work: (line: Line, deadline: number) => Promise<T>,
   ): Promise<T> {
     this.#begin(weight)
-    const deadline = this.#deadline()
     try {
+      const { starting } = this.#servers
+      if (starting !== undefined) await starting
+      const deadline = this.#deadline()
       return await this.#lines.run(id, (line) => work(line, deadline))
     } finally {
       this.#end(weight)
@@ -481,9 +485,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** Asks every server; rejects if one of them cannot be reached. */
-  #everywhere<T>(ask: (server: Server) => Promise<T>): Promise<T[]> {
+  async #everywhere<T>(ask: (server: Server) => Promise<T>): Promise<T[]> {
     this.#checkOpen()
-    return this.#underWay(Promise.all(this.#servers.all.map(ask)))
+    const all = async (): Promise<T[]> => {
+      await this.#servers.starting
+      return Promise.all(this.#servers.all.map(ask))
+    }
+    return this.#underWay(all())
   }
 
   #isId(id: unknown): id is string {

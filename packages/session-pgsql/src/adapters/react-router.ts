@@ -12,7 +12,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import type { SessionRecord } from '../session/record.ts'
 import type { SaveHandlerOptions } from '../settings.ts'
-import { openHandler } from './own-handler.ts'
+import { ownOrShared } from './shared/own-handler.ts'
 
 /**
  * Sessions of React Router 7 and 8, in the place of its `createSessionStorage`:
@@ -82,7 +82,7 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
 ): PgsqlSessionStorage<Data, FlashData> {
   const { cookie: given, handler: shared, ...rest } = options
   const cookie = isCookie(given) ? given : createCookie(given?.name ?? '__session', given)
-  const { handler, close } = openHandler<Data>(shared, rest, DEFAULTS)
+  const { handler, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
   const sessions = handler as unknown as SaveHandler<Stored>
   const fallback =
     shared === undefined ? (handler.status().settings.gcMaxlifetime as number) : DEFAULTS.gcMaxlifetime

@@ -1,6 +1,6 @@
 import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings.ts'
-import { openHandler } from './own-handler.ts'
+import { ownOrShared } from './shared/own-handler.ts'
 
 /**
  * A driver of unstorage, for h3, Nitro and Nuxt:
@@ -90,7 +90,7 @@ export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriv
   const { base = '', ttl: defaultTtl, handler: shared, ...rest } = options
   let { name = NAME } = rest
   if (shared !== undefined) delete rest.name
-  const { handler, close } = openHandler<string>(shared, rest, {
+  const { handler, close } = ownOrShared<string>(shared, rest, {
     name: NAME,
     idPattern: ANY_KEY,
     gcMaxlifetime: FOR_GOOD,

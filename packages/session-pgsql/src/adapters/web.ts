@@ -1,6 +1,6 @@
 import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings.ts'
-import { invalidOption, openHandler } from './own-handler.ts'
+import { invalidOption, ownOrShared } from './shared/own-handler.ts'
 import { type CookieOptions, type RequestLike, SignedCookie } from './web/signed-cookie.ts'
 import { openSession, type Stored, type WebSession } from './web/web-session.ts'
 
@@ -108,7 +108,7 @@ export function createSessions<Data extends object = Record<string, unknown>>(
     delete rest.name
     delete rest.gcMaxlifetime
   }
-  const { handler, close } = openHandler<Data>(shared, rest as SaveHandlerOptions<Data>, DEFAULTS)
+  const { handler, close } = ownOrShared<Data>(shared, rest as SaveHandlerOptions<Data>, DEFAULTS)
   if (shared === undefined) settings = handler.status().settings as typeof settings
   const { name, gcMaxlifetime: lifetime } = settings
   if (typeof lifetime !== 'number' || !(lifetime > 0)) {

@@ -47,6 +47,15 @@ async function openPglite(folder: string | undefined): Promise<PgliteLike> {
       { cause },
     )
   }
-  const instance = await module.PGlite.create(folder === undefined ? {} : { dataDir: folder })
-  return instance as unknown as PgliteLike
+  try {
+    return (await module.PGlite.create(
+      folder === undefined ? {} : { dataDir: folder },
+    )) as unknown as PgliteLike
+  } catch (cause) {
+    throw new SessionPgsqlError(
+      'SERVER_DOWN',
+      'The embedded database does not start. Is its folder in use by another process, or not its own?',
+      { cause },
+    )
+  }
 }

@@ -40,10 +40,12 @@ export class Server {
   readonly table: SessionTable
   readonly #connection: Connection
   readonly #inMemory: boolean
+  readonly #embedded: boolean
 
   constructor(entry: DatabaseEntry, settings: ServerSettings) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
     this.name = entry.name
+    this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
     this.#connection = new Connection(() => connect(entry, settings))
     this.table = new SessionTable(this.#connection, {
@@ -53,6 +55,14 @@ export class Server {
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: poolSize,
     })
+  }
+
+  /**
+   * Resolves when an embedded database has started, which takes seconds and counts against nobody's
+   * `operationTimeout`; undefined for any other, and once it has.
+   */
+  get starting(): Promise<unknown> | undefined {
+    return this.#embedded && !this.#connection.connected ? this.#connection.connect() : undefined
   }
 
   status(): ServerStatus {
@@ -112,7 +122,7 @@ class Connection implements Database {
   async #observe<T>(call: (database: Database) => Promise<T>): Promise<T> {
     this.calls++
     try {
-      this.#open = await this.#get()
+      this.#open = await this.connect()
       const result = await call(this.#open)
       this.#is('up')
       return result
@@ -131,7 +141,11 @@ class Connection implements Database {
     this.since = new Date()
   }
 
-  #get(): Promise<Database> {
+  get connected(): boolean {
+    return this.#open !== undefined
+  }
+
+  connect(): Promise<Database> {
     this.#database ??= this.#connect().catch((error) => {
       this.#database = undefined
       throw error

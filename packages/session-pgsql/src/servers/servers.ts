@@ -22,6 +22,12 @@ export class Servers {
     return this.all[0] as Server
   }
 
+  /** What has to be waited for before the clock of an operation begins to run; nothing, as a rule. */
+  get starting(): Promise<unknown> | undefined {
+    const starting = this.all.map((server) => server.starting).filter((one) => one !== undefined)
+    return starting.length === 0 ? undefined : Promise.all(starting)
+  }
+
   async reset(): Promise<void> {
     await Promise.all(this.all.map((server) => server.reset()))
   }

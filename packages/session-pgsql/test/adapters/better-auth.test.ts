@@ -5,7 +5,7 @@ import {
   pgsqlSecondaryStorage,
   type SecondaryStorageOptions,
 } from '../../src/adapters/better-auth.ts'
-import { dbOf, describeHandler, errorOf } from '../handler/kit.ts'
+import { describeHandler, errorOf } from '../handler/kit.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 
@@ -18,7 +18,7 @@ describeHandler(
     })
     /** As in a process of its own: with connections and lines of its own. */
     const openStorage = (options: SecondaryStorageOptions = {}) => {
-      const db = dbOf(kit.database().db)
+      const db = kit.database().db
       const storage = pgsqlSecondaryStorage({
         db,
         gcInterval: 0,
@@ -146,7 +146,7 @@ describeOnEveryServer('The better-auth example', (server) => {
     )
     const users = emptyUsers()
     const start = () =>
-      createSite({ db: dbOf(database.db), gcInterval: 0, operationTimeout: 15 }, undefined, 0, users)
+      createSite({ db: database.db, gcInterval: 0, operationTimeout: 15 }, undefined, 0, users)
     let site = await start()
     let cookie = ''
     const send = async (path: string, body?: object, as = cookie) => {

@@ -1,6 +1,6 @@
-import { SessionPgsqlError } from '../../errors.ts'
-import { SaveHandler } from '../../save-handler.ts'
+import type { SaveHandler } from '../../save-handler.ts'
 import type { SaveHandlerOptions } from '../../settings.ts'
+import { invalidOption, ownOrShared } from './own-handler.ts'
 
 /** The save handler behind an adapter: its own, or one that is shared. */
 
@@ -36,44 +36,18 @@ export interface AdapterHandler<Data> {
 }
 
 /** @throws INVALID_OPTION */
-export function openHandler<Data>(options: AdapterOptions<Data>, name: string): AdapterHandler<Data> {
-  const defaults = { name, gcMaxlifetime: 86_400, shortCircuit: true }
-  if (options.handler !== undefined) {
-    checkShared(options)
-    return {
-      handler: options.handler,
-      name: options.name ?? defaults.name,
-      lifetime: options.gcMaxlifetime ?? defaults.gcMaxlifetime,
-      close: async () => {},
-    }
+export function openHandler<Data>(options: AdapterOptions<Data>, cookieName: string): AdapterHandler<Data> {
+  const defaults = { name: cookieName, gcMaxlifetime: 86_400, shortCircuit: true }
+  if (options.handler === undefined) {
+    const { handler: _, ...own } = options
+    const opened = ownOrShared<Data>(undefined, own, defaults)
+    const { name, gcMaxlifetime } = opened.handler.status().settings
+    return { ...opened, name: name as string, lifetime: gcMaxlifetime as number }
   }
-  const { handler: _, ...own } = options
-  const handler = new SaveHandler<Data>(own, { defaults })
-  const { settings } = handler.status()
-  return {
-    handler,
-    name: settings.name as string,
-    lifetime: settings.gcMaxlifetime as number,
-    close: () => handler.close(),
-  }
-}
-
-function checkShared(options: SharedHandlerOptions): void {
-  const { handler, name, gcMaxlifetime, ...others } = options
-  const refuse = (problem: string): never => {
-    throw new SessionPgsqlError('INVALID_OPTION', problem)
-  }
-  if (typeof handler?.read !== 'function') {
-    refuse('option handler: expected a SaveHandler')
-  }
-  const [other] = Object.keys(others)
-  if (other !== undefined) {
-    refuse(`option ${other}: it belongs to the save handler that is shared here; set it there`)
-  }
-  if (name !== undefined && (typeof name !== 'string' || name === '')) {
-    refuse('option name: expected the name of the cookie')
-  }
-  if (gcMaxlifetime !== undefined && !(gcMaxlifetime > 0)) {
-    refuse('option gcMaxlifetime: expected seconds, more than 0')
-  }
+  const { handler, name = defaults.name, gcMaxlifetime = defaults.gcMaxlifetime, ...others } = options
+  const opened = ownOrShared<Data>(handler, others, defaults)
+  if (typeof name !== 'string' || name === '')
+    throw invalidOption('option name: expected the name of the cookie')
+  if (!(gcMaxlifetime > 0)) throw invalidOption('option gcMaxlifetime: expected seconds, more than 0')
+  return { ...opened, name, lifetime: gcMaxlifetime }
 }

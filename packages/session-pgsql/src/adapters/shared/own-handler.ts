@@ -1,6 +1,6 @@
-import { SessionPgsqlError } from '../errors.ts'
-import { SaveHandler } from '../save-handler.ts'
-import type { SaveHandlerOptions, Settings } from '../settings.ts'
+import { SessionPgsqlError } from '../../errors.ts'
+import { SaveHandler } from '../../save-handler.ts'
+import type { SaveHandlerOptions, Settings } from '../../settings.ts'
 
 /** Every adapter takes either a save handler to share or the options of one of its own. */
 export interface Opened<Data> {
@@ -15,7 +15,7 @@ export interface Opened<Data> {
  * @param defaults the adapter's, for one's own
  * @throws INVALID_OPTION
  */
-export function openHandler<Data>(
+export function ownOrShared<Data>(
   // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
   handler: SaveHandler<any> | undefined,
   options: SaveHandlerOptions<Data>,
