@@ -1,6 +1,16 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const source = (path: string) => fileURLToPath(new URL(`packages/session-pgsql/src/${path}`, import.meta.url))
+
 export default defineConfig({
+  // The examples are tested on the sources, not on what was built last.
+  resolve: {
+    alias: [
+      { find: /^session-pgsql$/, replacement: source('index.ts') },
+      { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
+    ],
+  },
   test: {
     include: ['packages/*/test/**/*.test.ts'],
     globalSetup: ['packages/session-pgsql/test/support/global-setup.ts'],

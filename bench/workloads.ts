@@ -177,6 +177,7 @@ const HTTP: Omit<Workload, 'field'> = {
 }
 
 export async function runHttp(setting: Setting): Promise<WorkloadResult> {
+  await setting.database.spreadExpiries()
   const racers = await appRacers(setting, { ours: OURS, simple: SIMPLE[0], memory: MEMORY })
   try {
     const entries = racers.map((racer): Entry => ({ racer, operation: 'read' }))

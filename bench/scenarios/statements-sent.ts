@@ -8,6 +8,7 @@ export const statementsSent: Scenario = {
   async run({ database, parameters }) {
     const { short, sessions } = parameters
     const [requests, callers] = short ? [200, 20] : [1000, 100]
+    await database.spreadExpiries()
     const handler = new SaveHandler({ db: database.where, gcInterval: 0, shortCircuit: true })
     await handler.open()
     const sent = (): number => handler.status().servers.reduce((sum, { calls }) => sum + calls, 0)

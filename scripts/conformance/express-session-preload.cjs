@@ -2,14 +2,18 @@
  * Loaded by mocha inside a checkout of express-session: puts a class of ours where its MemoryStore is
  * loaded from, so that the tests' stores and the one that it makes by default are both ours.
  */
+const { createRequire } = require('node:module')
 const { join } = require('node:path')
 const { PgsqlStore } = require('session-pgsql/express')
+
+/** The drivers are those of the package. */
+const driver = createRequire(require.resolve('session-pgsql/package.json'))
 
 const url = process.env.SESSION_PGSQL_CONFORMANCE_DB
 const db =
   url === 'pglite'
-    ? new (require('@electric-sql/pglite').PGlite)()
-    : new (require('pg').Pool)({ connectionString: url })
+    ? new (driver('@electric-sql/pglite').PGlite)()
+    : new (driver('pg').Pool)({ connectionString: url })
 let tables = 0
 let calls = () => 0
 

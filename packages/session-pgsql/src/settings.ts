@@ -18,7 +18,7 @@ import type { TableName } from './settings/table-name.ts'
  * before the defaults. settings/options.ts documents each option, settings/rules.ts says how it is checked.
  */
 
-export type { DatabaseEntry, DatabaseOption, OneDatabase } from './settings/database-entries.ts'
+export type { DatabaseEntry, DatabaseOption } from './settings/database-entries.ts'
 export type {
   CodecName,
   ConflictFunction,

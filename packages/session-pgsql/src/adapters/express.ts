@@ -12,4 +12,4 @@ export {
   type SharedHandlerOptions,
   type StoredData,
 } from './express/store.ts'
-export type { StoredCookie } from './express/stored-cookie.ts'
+export type { StoredCookie } from './shared/stored-cookie.ts'

@@ -4,6 +4,8 @@ import type { SessionInfo } from './record.ts'
 export interface SessionFilter {
   /** The cookie's name. */
   readonly name?: string | undefined
+  /** What the ids begin with. Served by the index where `sess_id` has the collation "C", as in a table created here. */
+  readonly idPrefix?: string | undefined
   /** The custom field. */
   readonly field?: string | undefined
   /** The client's address, at the first or at the last write. */

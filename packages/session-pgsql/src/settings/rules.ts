@@ -1,3 +1,4 @@
+import { DEFAULT_ID_PATTERN, PHP_ID_PATTERN } from '../session/id.ts'
 import {
   type Check,
   isBoolean,
@@ -45,11 +46,8 @@ function number<F extends number | undefined>(
 }
 
 /** session_pgsql asked for 32 characters; PHP today makes 22 to 256. */
-const PHP_ID: RegExp = /^[A-Za-z0-9,_-]{1,256}$/
-const ANY_ID: RegExp = /^[\x21-\x7e]{1,256}$/
-
 function idPattern(where: string, value: unknown): RegExp {
-  if (value === 'php') return PHP_ID
+  if (value === 'php') return PHP_ID_PATTERN
   if (!(value instanceof RegExp)) throw refuse(where, "a RegExp, or 'php'", value)
   // Flags that make one test depend on the one before, or on lines, have no place here.
   return new RegExp(`^(?:${value.source})$`, value.flags.replaceAll(/[gmyd]/g, ''))
@@ -150,7 +148,7 @@ export const RULES: Rules = {
   batch: flag(true),
   operationTimeout: number(5, isNumber('seconds', { min: 0, above: true, max: LONGEST_TIMER })),
   poolSize: number(10, isNumber('connections', { min: 1, max: 10_000, whole: true })),
-  idPattern: { check: idPattern, fromText: idPatternText, fallback: ANY_ID },
+  idPattern: { check: idPattern, fromText: idPatternText, fallback: DEFAULT_ID_PATTERN },
   whenHomeIsDown: { check: isOneOf(['absent', 'error']), fromText: (text) => text, fallback: 'absent' },
   logger: { check: logger, fromText: booleanText, fallback: STDERR },
 }

@@ -35,8 +35,9 @@ const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
 export class Lane<Order, Answer> {
   readonly #options: LaneOptions<Order, Answer>
   #waiting: Entry<Order, Answer>[] = []
-  /** Batches in flight that are not stale. */
-  #holding = 0
+  /** Batches in flight that hold back the next: those that are not stale. */
+  readonly #flights = new Set<Flight>()
+  #watching = false
   #scheduled = false
   readonly #limit: Limit
 
@@ -65,7 +66,8 @@ export class Lane<Order, Answer> {
 
   #enqueue(entry: Entry<Order, Answer>): void {
     this.#waiting.push(entry)
-    if (this.#holding === 0) this.#schedule()
+    if (this.#flights.size === 0) this.#schedule()
+    else this.#watch()
   }
 
   /** At the end of the tick: after every callback and promise that is due now has had its say. */
@@ -78,7 +80,7 @@ export class Lane<Order, Answer> {
   readonly #dispatch = (): void => {
     this.#scheduled = false
     const single = this.#options.maxRows === 1
-    while (this.#waiting.length > 0 && (single || this.#holding === 0)) {
+    while (this.#waiting.length > 0 && (single || this.#flights.size === 0)) {
       if (!this.#limit.take(this.#dispatch)) return
       const batch = this.#take()
       if (batch.length === 0) this.#limit.give()
@@ -105,20 +107,32 @@ export class Lane<Order, Answer> {
   }
 
   #fly(batch: Entry<Order, Answer>[]): void {
-    this.#holding++
-    let holds = true
-    const release = (): void => {
-      if (!holds) return
-      holds = false
-      this.#holding--
-      if (this.#waiting.length > 0) this.#schedule()
-    }
-    const stale = setTimeout(release, STALE)
+    const flight = { since: performance.now() }
+    this.#flights.add(flight)
     void this.#send(batch).finally(() => {
-      clearTimeout(stale)
       this.#limit.give()
-      release()
+      this.#release(flight)
     })
+  }
+
+  #release(flight: Flight): void {
+    if (this.#flights.delete(flight) && this.#waiting.length > 0) this.#schedule()
+  }
+
+  /** One timer for the flights that others wait for, and none where nobody waits. */
+  #watch(): void {
+    const [oldest] = this.#flights
+    if (this.#watching || oldest === undefined) return
+    this.#watching = true
+    setTimeout(
+      () => {
+        this.#watching = false
+        const stale = performance.now() - STALE
+        for (const flight of this.#flights) if (flight.since <= stale) this.#release(flight)
+        if (this.#waiting.length > 0) this.#watch()
+      },
+      Math.ceil(oldest.since + STALE - performance.now()),
+    )
   }
 
   /** Never rejects: each entry is told for itself. */
@@ -185,6 +199,11 @@ export class Lane<Order, Answer> {
 
 function delayOf(entry: { tries: number }): number {
   return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+}
+
+interface Flight {
+  /** In milliseconds of `performance.now()`. */
+  readonly since: number
 }
 
 interface Entry<Order, Answer> extends Timed {

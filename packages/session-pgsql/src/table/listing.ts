@@ -103,12 +103,18 @@ export async function countSessions(
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, field, address, active = true } = filter
+  const { name, idPrefix, field, address, active = true } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
   if (address !== undefined) checkText('address', address)
   if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
+  if (idPrefix) {
+    checkText('idPrefix', idPrefix)
+    conditions.push(`t.sess_id COLLATE "C" >= ${bind(parameters, idPrefix)}`)
+    const end = endOf(idPrefix)
+    if (end !== undefined) conditions.push(`t.sess_id COLLATE "C" < ${bind(parameters, end)}`)
+  }
   if (field !== undefined) conditions.push(`t.sess_custom = ${bind(parameters, field)}`)
   if (address !== undefined) {
     const parameter = bind(parameters, address)
@@ -117,6 +123,17 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   if (active === true) conditions.push(`(t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK})`)
   if (active === false) conditions.push(`t.sess_expire < ${CLOCK}`)
   return conditions.length === 0 ? ['true'] : conditions
+}
+
+/** The least text that is greater than all that begin so, in the order of code points; undefined if there is none. */
+function endOf(prefix: string): string | undefined {
+  const points = [...prefix]
+  for (;;) {
+    const last = points.pop()?.codePointAt(0)
+    if (last === undefined) return undefined
+    // Half a surrogate pair is no character, and after the last one nothing comes.
+    if (last < 0x10ffff) return points.join('') + String.fromCodePoint(last === 0xd7ff ? 0xe000 : last + 1)
+  }
 }
 
 function bind(parameters: Parameter[], value: Parameter): string {

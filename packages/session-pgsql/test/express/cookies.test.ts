@@ -1,7 +1,7 @@
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
-import { optionsFor, type Site, startSite } from './site.ts'
+import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 const HOUR = 3_600_000
 const DAY = 86_400_000
@@ -194,6 +194,30 @@ describeOnEveryServer('cookies', (server) => {
       expectAbout(shown.maxAge, 60_000)
     }
   })
+
+  // PGlite goes by this process's clock: there are no two.
+  if (server.kind === 'postgres') {
+    test('a session of 60 seconds bears a machine whose clock is wrong by hours, at the write and at the read', async () => {
+      site = await start({ cookie: { maxAge: 60_000 } })
+      const show = async (browser: Browser) => JSON.parse(await browser.text('/show'))
+      try {
+        for (const hours of [-2, 2]) {
+          const browser = site.browser()
+          await browser.text('/set')
+          vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + hours * HOUR })
+          const away = await show(browser)
+          expect(away.user).toBe('u')
+          expectAbout(away.maxAge, 60_000)
+          const other = site.browser()
+          await other.text('/set')
+          vi.useRealTimers()
+          for (const one of [browser, other]) expect((await show(one)).user).toBe('u')
+        }
+      } finally {
+        vi.useRealTimers()
+      }
+    })
+  }
 
   test('rows of connect-pg-simple are read, and their stale date does not count', async () => {
     site = await start({ cookie: { maxAge: HOUR } })

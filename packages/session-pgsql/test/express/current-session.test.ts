@@ -139,6 +139,37 @@ describeOnEveryServer('the current session', (server) => {
     expect(await site.store.handler.getErrors(browser.id())).toMatchObject({ errors: 1 })
   })
 
+  test('what a save that failed should have recorded is recorded by the next', async () => {
+    const codec = {
+      name: 'picky',
+      encode(data: object) {
+        if ('bad' in data) throw new Error('bad data')
+        return JSON.stringify(data)
+      },
+      decode: (text: string) => JSON.parse(text || '{}'),
+    }
+    site = await startSite({ ...optionsFor(database), codec }, (app) => {
+      app.get('/', (req, res) => {
+        pgsqlSession(req).setField('kept')
+        pgsqlSession(req).addError('notice')
+        req.session.bad = true
+        req.session.save((error) => {
+          delete req.session.bad
+          req.session.n = 1
+          pgsqlSession(req).addError('notice', 'second')
+          res.send(String(error))
+        })
+      })
+    })
+    const browser = site.browser()
+    expect(await browser.text('/')).toMatch(/Error/)
+    expect(await site.store.handler.info(browser.id())).toMatchObject({
+      custom: 'kept',
+      notices: 2,
+      errorMessage: 'second',
+    })
+  })
+
   test('what cannot be a field is refused at once', async () => {
     site = await start()
     const request = {}

@@ -241,7 +241,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
       expect(typeof database.db).toBe('object')
       return
     }
-    const module = new URL('./throwing-callback.worker.ts', import.meta.url)
+    const module = new URL('./workers/throwing-callback.ts', import.meta.url)
     const [seen] = await runWorkers(module, [{ db: database.db }])
     expect(seen).toEqual({
       exceptions: ['get', 'set', 'touch', 'destroy', 'all', 'ids', 'length', 'clear', 'get of nothing'],

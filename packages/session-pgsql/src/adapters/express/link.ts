@@ -1,5 +1,5 @@
+import { type StoredCookie, sameAttributes } from '../shared/stored-cookie.ts'
 import { type Link, registry, type Stored } from './registry.ts'
-import { type StoredCookie, sameAttributes } from './stored-cookie.ts'
 
 /** What binds the objects of express-session to rows; see `Link`. */
 
@@ -55,15 +55,4 @@ export function upToDate(link: Link, session: Stored, cookie: StoredCookie | und
   if (link.cookieless && sameAttributes(cookie, link.cookie)) delete data.cookie
   else data.cookie = cookie ?? null
   return data
-}
-
-/** One after the other for each Session; at once, synchronously, if nothing is under way. */
-export function inTurn(link: Link, work: () => Promise<void>): Promise<void> {
-  const result = link.tail === undefined ? work() : link.tail.then(work)
-  const done = (): void => {
-    if (link.tail === tail) link.tail = undefined
-  }
-  const tail: Promise<void> = result.then(done, done)
-  link.tail = tail
-  return result
 }

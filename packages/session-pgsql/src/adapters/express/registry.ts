@@ -1,6 +1,6 @@
 import type { WriteResult } from '../../operations.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import type { StoredCookie } from './stored-cookie.ts'
+import type { StoredCookie } from '../shared/stored-cookie.ts'
 
 /** The data of a session as it is stored: what the application keeps, and the cookie's attributes. */
 export type StoredData<Data = Record<string, unknown>> = Partial<Omit<Data, 'cookie'>> & {

@@ -1,11 +1,15 @@
 import { type SessionData, Store } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
-import { SaveHandler } from '../../save-handler.ts'
-import type { SaveHandlerOptions } from '../../settings.ts'
-import { countedOf, inTurn, linkOf, newLink, requestOf, upToDate } from './link.ts'
-import { giveBack, takeMarks } from './marks.ts'
-import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
+import type { SaveHandler } from '../../save-handler.ts'
+import { type Callback, settle } from '../shared/callbacks.ts'
+import { inTurn } from '../shared/in-turn.ts'
+import {
+  type AdapterHandler,
+  type AdapterOptions,
+  openHandler,
+  type SharedHandlerOptions,
+} from '../shared/open-handler.ts'
 import {
   lifetimeOf,
   PLAIN_COOKIE,
@@ -14,33 +18,19 @@ import {
   sameAttributes,
   sameCookie,
   storedCookie,
-} from './stored-cookie.ts'
+} from '../shared/stored-cookie.ts'
+import { countedOf, linkOf, newLink, requestOf, upToDate } from './link.ts'
+import { giveBack, takeMarks } from './marks.ts'
+import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
 
-export type { StoredData }
-
-/** For a store over a save handler that others use too. */
-export interface SharedHandlerOptions {
-  /**
-   * The save handler. The store does not close it. An adapter wants `shortCircuit: true`, which a save handler
-   * has not by itself.
-   */
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
-  handler: SaveHandler<any>
-  /** The name stored with new sessions; `all`, `length`, `ids` and `clear` stay within it. @default 'connect.sid' */
-  name?: string | undefined
-  /** Seconds that a session lives whose cookie has no maxAge. @default 86400 */
-  gcMaxlifetime?: number | undefined
-}
+export type { SharedHandlerOptions, StoredData }
 
 /**
  * All options of a save handler, with other defaults for three of them: `shortCircuit` true, `name`
- * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400; or a `handler` to share.
+ * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400; or a `handler` to share. `all`, `length`,
+ * `ids` and `clear` stay within the name.
  */
-export type PgsqlStoreOptions<Data = SessionData> =
-  | (SaveHandlerOptions<StoredData<Data>> & { handler?: undefined })
-  | SharedHandlerOptions
-
-const DEFAULTS = { name: 'connect.sid', gcMaxlifetime: 86_400, shortCircuit: true } as const
+export type PgsqlStoreOptions<Data = SessionData> = AdapterOptions<StoredData<Data>>
 
 /** How many sessions are asked for at a time. */
 const PAGE = 1000
@@ -59,33 +49,25 @@ export class PgsqlStore<Data = SessionData> extends Store {
   readonly handler: SaveHandler<StoredData<Data>>
   /** The same, of data that is nobody's in particular. */
   readonly #sessions: SaveHandler<Stored>
+  readonly #opened: AdapterHandler<StoredData<Data>>
   readonly #name: string
-  readonly #ownsHandler: boolean
   /** Seconds; for cookies without an age. */
   readonly #lifetime: number
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
     super()
-    if (options.handler === undefined) {
-      const { handler: _, ...own } = options
-      this.handler = new SaveHandler(own, { defaults: DEFAULTS })
-      const { name, gcMaxlifetime } = this.handler.status().settings
-      this.#name = name as string
-      this.#lifetime = gcMaxlifetime as number
-    } else {
-      checkShared(options)
-      this.handler = options.handler
-      this.#name = options.name ?? DEFAULTS.name
-      this.#lifetime = options.gcMaxlifetime ?? DEFAULTS.gcMaxlifetime
-    }
-    this.#ownsHandler = options.handler === undefined
-    this.#sessions = this.handler as unknown as SaveHandler<Stored>
+    this.#opened = openHandler(options, 'connect.sid')
+    const { handler, name, lifetime } = this.#opened
+    this.handler = handler
+    this.#sessions = handler as unknown as SaveHandler<Stored>
+    this.#name = name
+    this.#lifetime = lifetime
   }
 
   /** Waits for what is under way and closes the connections; a shared handler stays open. */
-  async close(): Promise<void> {
-    if (this.#ownsHandler) await this.handler.close()
+  close(): Promise<void> {
+    return this.#opened.close()
   }
 
   /** What is stored under this id; undefined if there is nothing. */
@@ -310,43 +292,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
   }
 }
 
-function checkShared(options: SharedHandlerOptions): void {
-  const { handler, name, gcMaxlifetime, ...others } = options
-  const refuse = (problem: string): never => {
-    throw new SessionPgsqlError('INVALID_OPTION', problem)
-  }
-  if (typeof handler?.read !== 'function') {
-    refuse('option handler: expected a SaveHandler')
-  }
-  const [other] = Object.keys(others)
-  if (other !== undefined) {
-    refuse(`option ${other}: it belongs to the save handler that is shared here; set it there`)
-  }
-  if (name !== undefined && (typeof name !== 'string' || name === '')) {
-    refuse('option name: expected the name of the cookie')
-  }
-  if (gcMaxlifetime !== undefined && !(gcMaxlifetime > 0)) {
-    refuse('option gcMaxlifetime: expected seconds, more than 0')
-  }
-}
-
 function addressOf(request: object | undefined): string | undefined {
   const { ip, socket } = (request ?? {}) as { ip?: string; socket?: { remoteAddress?: string } }
   return ip || socket?.remoteAddress || undefined
-}
-
-type Callback<T> = (error: unknown, value?: T) => void
-
-/** Calls back exactly once, outside of the promise: what the callback throws is the process's to know. */
-function settle<T>(work: Promise<T>, callback: Callback<T> | undefined): void {
-  work.then(
-    (value) => callback && process.nextTick(callback, null, value),
-    (error) => callback && process.nextTick(callback, notMissing(error)),
-  )
-}
-
-/** express-session takes any error with this code for "no session", and the visitor would be logged out. */
-function notMissing(error: unknown): unknown {
-  if ((error as { code?: unknown } | null)?.code !== 'ENOENT') return error
-  return new SessionPgsqlError('DATABASE', 'A file that the session needs is missing.', { cause: error })
 }

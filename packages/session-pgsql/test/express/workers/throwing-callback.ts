@@ -1,6 +1,6 @@
 import type { SessionData } from 'express-session'
-import { PgsqlStore } from '../../src/adapters/express.ts'
-import { until } from '../support/wait.ts'
+import { PgsqlStore } from '../../../src/adapters/express.ts'
+import { until } from '../../support/wait.ts'
 
 /** Gives every method a callback that throws, and tells what the process saw of it. */
 export default async function work({

@@ -133,4 +133,4 @@ export function lifetimeOf(cookie: StoredCookie | undefined, otherwise: number):
 }
 
 /** About 300 years, in seconds: the most that a save handler takes. */
-const LONGEST_LIFETIME = 1e10
+export const LONGEST_LIFETIME: number = 1e10

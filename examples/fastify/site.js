@@ -1,0 +1,59 @@
+import fastifyCookie from '@fastify/cookie'
+import Fastify from 'fastify'
+import { PgsqlStore, pgsqlSession } from 'session-pgsql/fastify'
+
+/**
+ * A small site on @fastify/session.
+ *
+ * @param options for the store: `{ db }`
+ * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ */
+export async function createSite(options, pause = sleep, port = 0) {
+  const store = new PgsqlStore(options)
+  const app = Fastify({ forceCloseConnections: true })
+  app.register(fastifyCookie)
+  // In the place of @fastify/session, with its options.
+  app.register(pgsqlSession, {
+    store,
+    // Of an example on your own machine; a real site has a secret of its own.
+    secret: 'an example, on your own machine only',
+    cookie: { secure: 'auto', maxAge: 60 * 60 * 1000, sameSite: 'lax' },
+    saveUninitialized: false,
+  })
+
+  app.get('/read', async ({ session }) => {
+    const { cookie, ...data } = session
+    return data
+  })
+  app.post('/set', async ({ session, query }) => {
+    await pause(query.wait)
+    session.set(query.key, query.value)
+    return 'done\n'
+  })
+  app.post('/delete', async ({ session, query }) => {
+    await pause(query.wait)
+    delete session[query.key]
+    return 'done\n'
+  })
+  app.post('/sign-in', async (request) => {
+    // A new id at the sign-in: whoever knew the old one does not get in.
+    await request.session.regenerate()
+    request.session.user = request.query.user
+    return 'done\n'
+  })
+  app.post('/sign-out', async ({ session }) => {
+    await session.destroy()
+    return 'done\n'
+  })
+
+  return {
+    url: await app.listen({ port, host: '127.0.0.1' }),
+    handler: store.handler,
+    // Closes the store, too.
+    stop: () => app.close(),
+  }
+}
+
+function sleep(milliseconds = 0) {
+  return new Promise((done) => setTimeout(done, Number(milliseconds)))
+}

@@ -1,0 +1,64 @@
+import { serve } from '@hono/node-server'
+import { useSession } from '@hono/session'
+import { Hono } from 'hono'
+import { pgsqlSessions, regenerateSession } from 'session-pgsql/hono'
+
+/**
+ * A small site on @hono/session.
+ *
+ * @param options for the sessions: `{ db }`
+ * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ */
+export async function createSite(options, pause = sleep, port = 0) {
+  const sessions = pgsqlSessions(options)
+  const app = new Hono()
+  // Of an example on your own machine; a real site has a secret of its own.
+  app.use(sessions, useSession({ secret: 'an example, on your own machine only' }))
+
+  app.get('/read', async (c) => c.json((await c.var.session.get()) ?? {}))
+  app.post('/set', async (c) => {
+    const { key, value, wait } = c.req.query()
+    const data = await c.var.session.get()
+    await pause(wait)
+    await c.var.session.update({ ...data, [key]: value })
+    return c.text('done\n')
+  })
+  app.post('/delete', async (c) => {
+    const { key, wait } = c.req.query()
+    const { [key]: _, ...others } = (await c.var.session.get()) ?? {}
+    await pause(wait)
+    await c.var.session.update(others)
+    return c.text('done\n')
+  })
+  app.post('/sign-in', async (c) => {
+    const data = await c.var.session.get()
+    // A new id at the sign-in: whoever knew the old one does not get in.
+    await regenerateSession(c)
+    await c.var.session.update({ ...data, user: c.req.query('user') })
+    return c.text('done\n')
+  })
+  app.post('/sign-out', async (c) => {
+    // Without it @hono/session removes the cookie only.
+    await c.var.session.get()
+    c.var.session.delete()
+    return c.text('done\n')
+  })
+  app.onError((error, c) => c.text(`${error.code ?? error.name}\n`, 500))
+
+  const server = await new Promise((listening) => {
+    const started = serve({ fetch: app.fetch, port, hostname: '127.0.0.1' }, () => listening(started))
+  })
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    handler: sessions.handler,
+    async stop() {
+      server.closeAllConnections()
+      await new Promise((closed) => server.close(closed))
+      await sessions.close()
+    },
+  }
+}
+
+function sleep(milliseconds = 0) {
+  return new Promise((done) => setTimeout(done, Number(milliseconds)))
+}

@@ -1,0 +1,63 @@
+import Koa from 'koa'
+import session from 'koa-session'
+import { PgsqlStore } from 'session-pgsql/koa'
+
+/**
+ * A small site on koa-session.
+ *
+ * @param options for the store: `{ db }`
+ * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ */
+export async function createSite(options, pause = sleep, port = 0) {
+  const store = new PgsqlStore(options)
+  const app = new Koa()
+  // Of an example on your own machine; a real site has keys of its own.
+  app.keys = ['example']
+  app.silent = true
+  app.use(session({ store, maxAge: 60 * 60 * 1000, renew: true, sameSite: 'lax' }, app))
+  app.use(async (ctx) => {
+    const { key, value, user, wait } = ctx.query
+    switch (`${ctx.method} ${ctx.path}`) {
+      case 'GET /':
+      case 'GET /read':
+        ctx.body = ctx.session.toJSON()
+        return
+      case 'POST /set':
+        await pause(wait)
+        ctx.session[key] = value
+        break
+      case 'POST /delete':
+        await pause(wait)
+        delete ctx.session[key]
+        break
+      case 'POST /sign-in':
+        // A new id at the sign-in: whoever knew the old one does not get in.
+        await ctx.session.regenerate()
+        ctx.session.user = user
+        break
+      case 'POST /sign-out':
+        ctx.session = null
+        break
+      default:
+        ctx.throw(404)
+    }
+    ctx.body = 'done\n'
+  })
+
+  const server = await new Promise((listening) => {
+    const started = app.listen(port, '127.0.0.1', () => listening(started))
+  })
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    handler: store.handler,
+    async stop() {
+      server.closeAllConnections()
+      await new Promise((closed) => server.close(closed))
+      await store.close()
+    },
+  }
+}
+
+function sleep(milliseconds = 0) {
+  return new Promise((done) => setTimeout(done, Number(milliseconds)))
+}

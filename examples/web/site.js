@@ -1,0 +1,78 @@
+import { createServer } from 'node:http'
+import { Readable } from 'node:stream'
+import { createSessions } from 'session-pgsql/web'
+
+/**
+ * A site of Request and Response. `handle` is what Bun, Deno, a service or SvelteKit's hook would be given; the
+ * server below is Node's own with ten lines in between.
+ *
+ * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
+ * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
+ */
+export async function createSite(options, pause = async () => {}, port = 0) {
+  const sessions = createSessions({
+    ...options,
+    // An example on your own machine; a real site has a secret of its own.
+    secret: 'an example has no secrets',
+    grace: 0,
+  })
+
+  async function handle(request) {
+    const session = await sessions.session(request)
+    const { pathname, searchParams: query } = new URL(request.url)
+    let body = ''
+    switch (`${request.method} ${pathname}`) {
+      case 'GET /':
+        session.set('visits', (session.get('visits') ?? 0) + 1)
+        body = `Visit ${session.get('visits')}.\n`
+        break
+      case 'GET /read':
+        body = JSON.stringify(session.data)
+        break
+      case 'POST /set':
+        await pause(query.get('wait') ?? undefined)
+        session.set(query.get('key'), query.get('value'))
+        break
+      case 'POST /delete':
+        await pause(query.get('wait') ?? undefined)
+        session.delete(query.get('key'))
+        break
+      case 'POST /sign-in':
+        session.regenerate()
+        session.set('user', query.get('user'))
+        session.field = query.get('user')
+        break
+      case 'POST /sign-out':
+        session.destroy()
+        break
+      default:
+        return new Response('Not here.\n', { status: 404 })
+    }
+    const cookie = await session.commit()
+    return new Response(body, { headers: cookie === undefined ? {} : { 'set-cookie': cookie } })
+  }
+
+  const server = createServer(async (incoming, outgoing) => {
+    try {
+      const url = `http://${incoming.headers.host}${incoming.url}`
+      const { method } = incoming
+      const body = method === 'GET' || method === 'HEAD' ? null : Readable.toWeb(incoming)
+      const headers = new Headers(incoming.headers)
+      const response = await handle(new Request(url, { method, headers, body, duplex: 'half' }))
+      outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
+    } catch (error) {
+      outgoing.writeHead(500).end(`${error.code}: the session cannot be had at the moment.\n`)
+    }
+  })
+  await new Promise((listening) => server.listen(port, '127.0.0.1', listening))
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    handler: sessions.handler,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      await closed
+      await sessions.close()
+    },
+  }
+}

@@ -1,0 +1,48 @@
+export interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+/** Keeps cookies as a browser does: by name, and drops those that a site expires. */
+export class Browser {
+  readonly url: string
+  readonly #cookies: Map<string, string>
+
+  constructor(url: string, cookies: ReadonlyMap<string, string> = new Map()) {
+    this.url = url
+    this.#cookies = new Map(cookies)
+  }
+
+  get cookies(): ReadonlyMap<string, string> {
+    return this.#cookies
+  }
+
+  async send(method: 'GET' | 'POST', path: string): Promise<Answer> {
+    const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+    const headers: Record<string, string> = cookie === '' ? {} : { cookie }
+    // Of the site itself, for frameworks that look for forged requests.
+    if (method === 'POST') headers.origin = this.url
+    const response = await fetch(this.url + path, { method, headers, redirect: 'manual' })
+    const text = await response.text()
+    for (const line of response.headers.getSetCookie()) this.#keep(line)
+    return { status: response.status, text }
+  }
+
+  /** Another one with the cookies of this moment, at this site or where it runs now. */
+  clone(url: string = this.url): Browser {
+    return new Browser(url, this.#cookies)
+  }
+
+  #keep(line: string): void {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line) ?? []
+    if (name === undefined || value === undefined) return
+    const [, maxAge] = /;\s*max-age=(-?\d+)/i.exec(line) ?? []
+    const [, expires] = /;\s*expires=([^;]+)/i.exec(line) ?? []
+    const isOver =
+      maxAge !== undefined
+        ? Number(maxAge) <= 0
+        : expires !== undefined && new Date(expires).getTime() <= Date.now()
+    if (isOver) this.#cookies.delete(name)
+    else this.#cookies.set(name, value)
+  }
+}

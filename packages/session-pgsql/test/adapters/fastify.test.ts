@@ -1,0 +1,236 @@
+import fastifyCookie from '@fastify/cookie'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { type PgsqlSessionOptions, PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
+import { optionsFor } from '../express/site.ts'
+import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { until } from '../support/wait.ts'
+import { Browser } from './browser.ts'
+import { describeGuarantees, startExample } from './guarantees.ts'
+
+describeGuarantees({
+  name: '@fastify/session',
+  start: (options, pause) => startExample('fastify', options, pause),
+})
+
+describeOnEveryServer('The store of @fastify/session', (server) => {
+  let database: FreshDatabase
+  let store: PgsqlStore
+  let stop: () => Promise<void>
+  beforeAll(async () => {
+    database = await server.freshDatabase()
+  })
+  beforeEach(async () => {
+    if ((await database.query("SELECT to_regclass('php_session') AS there"))[0]?.there === null) return
+    await database.query('DELETE FROM php_session')
+  })
+  afterEach(() => stop())
+
+  type Session = FastifyRequest['session'] & Record<string, unknown>
+  type Handler = (session: Session, request: FastifyRequest, reply: FastifyReply) => unknown
+
+  async function start(
+    options: Partial<PgsqlSessionOptions>,
+    routes: Record<string, Handler>,
+  ): Promise<Browser> {
+    store = new PgsqlStore(optionsFor(database))
+    const app = Fastify({ forceCloseConnections: true })
+    app.register(fastifyCookie)
+    app.register(pgsqlSession, { store, secret: 'x'.repeat(32), ...options })
+    for (const [path, handler] of Object.entries(routes)) {
+      app.get(
+        path,
+        async (request, reply) => (await handler(request.session as Session, request, reply)) ?? 'done',
+      )
+    }
+    stop = () => app.close()
+    return new Browser(await app.listen({ port: 0, host: '127.0.0.1' }))
+  }
+
+  async function theRow(): Promise<{
+    id: string
+    data: Record<string, unknown>
+    left: number
+    version: string
+  }> {
+    const rows = await database.query<{ id: string; data: string; left: number; version: string }>(
+      `SELECT sess_id AS id, sess_data AS data, xmin::text AS version,
+        (sess_expire - extract(epoch FROM clock_timestamp()))::float AS left FROM php_session`,
+    )
+    expect(rows).toHaveLength(1)
+    const [row] = rows as [(typeof rows)[number]]
+    return { ...row, data: JSON.parse(row.data) }
+  }
+
+  const HOUR = { cookie: { secure: false, maxAge: 3_600_000 } } as const
+
+  test('throttled although every request saves; moved on when its expiry is old enough', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+      '/read': (session) => ({ user: session.user }),
+    })
+    await browser.send('GET', '/create')
+    const { version, data } = await theRow()
+    expect(data.cookie).not.toHaveProperty('expires')
+    expect(data.cookie).not.toHaveProperty('originalExpires')
+    await browser.send('GET', '/read')
+    await browser.send('GET', '/read')
+    expect((await theRow()).version).toBe(version)
+    await database.query('UPDATE php_session SET sess_expire = sess_expire - 1800')
+    expect((await browser.send('GET', '/read')).text).toBe('{"user":"ada"}')
+    const moved = await theRow()
+    expect(moved.left).toBeGreaterThan(3_600)
+    expect(moved.data).toEqual(data)
+  })
+
+  test('cookie.expires follows the row', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+    })
+    await browser.send('GET', '/create')
+    const { id } = await theRow()
+    await database.query(
+      'UPDATE php_session SET sess_expire = floor(extract(epoch FROM clock_timestamp()))::bigint + 1000',
+    )
+    const session = await new Promise<{ cookie: { expires: Date } }>((resolve, reject) =>
+      store.get(id, (error, found) => (error ? reject(error) : resolve(found))),
+    )
+    const left = (session.cookie.expires.getTime() - Date.now()) / 1000
+    expect(left).toBeGreaterThan(900)
+    expect(left).toBeLessThan(1_100)
+  })
+
+  test('a request that saves twice does not delete what another one wrote in between', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+      '/twice': async (session) => {
+        session.first = 1
+        await new Browser(other.url, other.cookies).send('GET', '/other')
+        await session.save()
+        session.second = 2
+      },
+      '/other': (session) => {
+        session.other = true
+      },
+    })
+    await browser.send('GET', '/create')
+    const other = browser.clone()
+    await browser.send('GET', '/twice')
+    expect((await theRow()).data).toMatchObject({ user: 'ada', first: 1, second: 2, other: true })
+  })
+
+  test('a session that was reloaded is tied to what it was reloaded from', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+        session.flash = 'welcome'
+      },
+      '/reload': async (session, request) => {
+        await new Browser(other.url, other.cookies).send('GET', '/other')
+        await session.reload()
+        delete (request.session as Session).flash
+        return { other: (request.session as Session).other }
+      },
+      '/other': (session) => {
+        session.other = true
+      },
+    })
+    await browser.send('GET', '/create')
+    const other = browser.clone()
+    expect((await browser.send('GET', '/reload')).text).toBe('{"other":true}')
+    const { cookie: _, ...data } = (await theRow()).data
+    expect(data).toEqual({ user: 'ada', other: true })
+  })
+
+  test('regenerate takes the named fields along and leaves no other row', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+        session.basket = 'apple'
+      },
+      '/regenerate': async (session, request) => {
+        await session.regenerate(['basket'])
+        ;(request.session as Session).user = 'grace'
+      },
+    })
+    await browser.send('GET', '/create')
+    const { id } = await theRow()
+    await browser.send('GET', '/regenerate')
+    const { id: newId, data } = await theRow()
+    expect(newId).not.toBe(id)
+    expect(data).toMatchObject({ basket: 'apple', user: 'grace' })
+  })
+
+  test('a session of seconds ends on time', async () => {
+    const browser = await start(
+      { cookie: { secure: false, maxAge: 1_500 }, saveUninitialized: false },
+      {
+        '/create': (session) => {
+          session.user = 'ada'
+        },
+        '/read': (session) => ({ user: session.user ?? null }),
+      },
+    )
+    await browser.send('GET', '/create')
+    const { expires } = (await theRow()).data.cookie as { expires: string }
+    // The browser forgets by itself; this one does not.
+    await until(() => Date.now() > new Date(expires).getTime(), 'the end of the session', 10_000)
+    const late = new Browser(browser.url, browser.cookies)
+    expect((await late.send('GET', '/read')).text).toBe('{"user":null}')
+  })
+
+  test('a cookie with a fixed date keeps it, and the row lives at least as long', async () => {
+    const expires = new Date(Date.now() + 1_000_000)
+    const browser = await start(
+      { cookie: { secure: false, expires } },
+      {
+        '/create': (session) => {
+          session.user = 'ada'
+        },
+        '/read': (session) => ({ user: session.user, expires: session.cookie.expires }),
+      },
+    )
+    await browser.send('GET', '/create')
+    const { left, version } = await theRow()
+    expect(left).toBeGreaterThan(900)
+    expect(left).toBeLessThan(2 * 3_600)
+    expect((await browser.send('GET', '/read')).text).toBe(JSON.stringify({ user: 'ada', expires }))
+    expect((await theRow()).version).toBe(version)
+  })
+
+  test('what a Session does not show is kept, and a row without a cookie is not given one', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+      '/change': (session) => {
+        session.user = 'grace'
+      },
+      '/read': (session) => ({ user: session.user, save: typeof session.save }),
+    })
+    await browser.send('GET', '/create')
+    await database.query(`UPDATE php_session SET sess_data = '{"user":"ada","save":1,"sessionId":"x"}'`)
+    const { version } = await theRow()
+    expect((await browser.send('GET', '/read')).text).toBe('{"user":"ada","save":"function"}')
+    expect((await theRow()).version).toBe(version)
+    expect((await browser.send('GET', '/change')).status).toBe(200)
+    expect((await theRow()).data).toEqual({ user: 'grace', save: 1, sessionId: 'x' })
+  })
+
+  test('data of another kind is an error, not a new session', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+    })
+    await browser.send('GET', '/create')
+    await database.query(`UPDATE php_session SET sess_data = '[1]'`)
+    expect((await browser.send('GET', '/create')).status).toBe(500)
+  })
+})

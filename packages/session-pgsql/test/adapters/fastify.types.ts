@@ -1,0 +1,38 @@
+import fastifyCookie from '@fastify/cookie'
+import fastifySession from '@fastify/session'
+import Fastify from 'fastify'
+import { PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
+import { SaveHandler } from '../../src/index.ts'
+
+/** Checked by the compiler, never run: plugin and store fit Fastify, and the data's type flows through. */
+
+interface Data {
+  user: string
+}
+
+declare module 'fastify' {
+  interface Session extends Partial<Data> {}
+}
+
+const store = new PgsqlStore<Data>({ db: 'pglite:' })
+const app = Fastify()
+app.register(fastifyCookie)
+app.register(pgsqlSession, { store, secret: 'x'.repeat(32), cookie: { maxAge: 1 } })
+// Without the plugin it fits, too.
+app.register(fastifySession, { store, secret: 'x'.repeat(32) })
+// @ts-expect-error the secret is missing
+app.register(pgsqlSession, { store })
+
+app.get('/', async ({ session }) => session.user?.toUpperCase())
+
+export async function users(): Promise<(string | undefined)[]> {
+  const sessions = await store.handler.findByField('1')
+  // @ts-expect-error there is no such key
+  sessions[0]?.data.name
+  return sessions.map(({ data }) => data.user)
+}
+
+export const shared: PgsqlStore<Data> = new PgsqlStore<Data>({ handler: new SaveHandler<Data>() })
+
+// @ts-expect-error no such option
+export const misspelt: PgsqlStore = new PgsqlStore({ gcIntervall: 1 })

@@ -1,0 +1,157 @@
+import { serve } from '@hono/node-server'
+import { type SessionData, type SessionEnv, useSession } from '@hono/session'
+import { type Context, Hono } from 'hono'
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { type PgsqlSessions, pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import { optionsFor } from '../express/site.ts'
+import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { Browser } from './browser.ts'
+import { describeGuarantees, startExample } from './guarantees.ts'
+
+describeGuarantees({
+  name: '@hono/session',
+  start: (options, pause) => startExample('hono', options, pause),
+})
+
+describeOnEveryServer('The sessions of @hono/session', (server) => {
+  let database: FreshDatabase
+  let sessions: PgsqlSessions<SessionData>
+  let stop: () => Promise<void>
+  beforeAll(async () => {
+    database = await server.freshDatabase()
+  })
+  beforeEach(async () => {
+    if ((await database.query("SELECT to_regclass('php_session') AS there"))[0]?.there === null) return
+    await database.query('DELETE FROM php_session')
+  })
+  afterEach(async () => {
+    await stop()
+    await sessions.close()
+  })
+
+  type Session = Context<SessionEnv>['var']['session']
+
+  async function start(
+    routes: Record<string, (session: Session, context: Context<SessionEnv>) => unknown>,
+  ): Promise<Browser> {
+    sessions = pgsqlSessions<SessionData>(optionsFor(database))
+    const app = new Hono<SessionEnv>()
+    app.use(sessions, useSession({ secret: 'x'.repeat(32) }))
+    for (const [path, handler] of Object.entries(routes)) {
+      app.get(path, async (context) => context.json((await handler(context.var.session, context)) ?? {}))
+    }
+    app.onError((error, context) => context.text(error.message, 500))
+    const url = await new Promise<string>((resolve) => {
+      const listening = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) =>
+        resolve(`http://127.0.0.1:${port}`),
+      )
+      stop = () => new Promise((closed) => listening.close(() => closed()))
+    })
+    return new Browser(url)
+  }
+
+  async function theRow(): Promise<{ data: unknown; left: number; version: string; address: string }> {
+    const rows = await database.query<{ data: string; left: number; version: string; address: string }>(
+      `SELECT sess_data AS data, xmin::text AS version, sess_addr_created AS address,
+        (sess_expire - extract(epoch FROM clock_timestamp()))::float AS left FROM php_session`,
+    )
+    expect(rows).toHaveLength(1)
+    const [row] = rows as [(typeof rows)[number]]
+    return { ...row, data: JSON.parse(row.data) }
+  }
+
+  const create = (session: Session) => session.update({ user: 'ada' })
+
+  test('reading keeps a session alive, without a write as long as it is young', async () => {
+    const browser = await start({ '/create': create, '/read': (session) => session.get() })
+    await browser.send('GET', '/create')
+    const { version, left, address } = await theRow()
+    expect(left).toBeGreaterThan(86_400 - 60)
+    expect(address).toBe('127.0.0.1')
+    await browser.send('GET', '/read')
+    expect((await theRow()).version).toBe(version)
+    await database.query('UPDATE php_session SET sess_expire = sess_expire - 80000')
+    expect((await browser.send('GET', '/read')).text).toBe('{"user":"ada"}')
+    expect((await theRow()).left).toBeGreaterThan(86_400 - 60)
+  })
+
+  test('what is changed in place and then updated is a change', async () => {
+    const browser = await start({
+      '/create': create,
+      '/change': async (session) => {
+        const data = (await session.get()) as SessionData
+        data.color = 'blue'
+        delete data.user
+        expect(await session.get()).toEqual({ user: 'ada' })
+        await session.update(data)
+      },
+    })
+    await browser.send('GET', '/create')
+    expect((await browser.send('GET', '/change')).status).toBe(200)
+    expect((await theRow()).data).toEqual({ color: 'blue' })
+  })
+
+  test('a write that fails is the answer, and no unhandled rejection', async () => {
+    const unhandled: unknown[] = []
+    const listener = (reason: unknown): void => void unhandled.push(reason)
+    process.on('unhandledRejection', listener)
+    try {
+      const browser = await start({
+        '/create': create,
+        '/bad': (session) => session.update({ user: 1n }),
+        '/thrown': async (session) => {
+          await session.update({ user: 1n })
+          throw new Error('thrown by the handler')
+        },
+        '/delete': async (session, context) => {
+          await session.get()
+          await database.query('ALTER TABLE php_session RENAME COLUMN sess_id TO sess_away')
+          session.delete()
+          return context.req.path
+        },
+      })
+      await browser.send('GET', '/create')
+      expect((await browser.clone().send('GET', '/bad')).status).toBe(500)
+      expect((await browser.clone().send('GET', '/thrown')).status).toBe(500)
+      try {
+        expect((await browser.clone().send('GET', '/delete')).status).toBe(500)
+      } finally {
+        await database.query('ALTER TABLE php_session RENAME COLUMN sess_away TO sess_id')
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(unhandled).toEqual([])
+      expect((await theRow()).data).toEqual({ user: 'ada' })
+    } finally {
+      process.off('unhandledRejection', listener)
+    }
+  })
+
+  test('a handler that throws has its update stored all the same, as @hono/session means it', async () => {
+    const browser = await start({
+      '/throw': async (session) => {
+        await session.update({ user: 'ada' })
+        throw new Error('thrown by the handler')
+      },
+    })
+    expect(await browser.send('GET', '/throw')).toEqual({ status: 500, text: 'thrown by the handler' })
+    expect((await theRow()).data).toEqual({ user: 'ada' })
+  })
+
+  test('a new id takes along what is passed to the update', async () => {
+    const browser = await start({
+      '/create': create,
+      '/regenerate': async (session, context) => {
+        const data = await session.get()
+        await regenerateSession(context)
+        await session.update({ ...data, signedIn: true })
+      },
+    })
+    await browser.send('GET', '/create')
+    const [before] = await sessions.handler.list()
+    await browser.send('GET', '/regenerate')
+    const [after, ...others] = await sessions.handler.list()
+    expect(others).toEqual([])
+    expect(after?.id).not.toBe(before?.id)
+    expect((await theRow()).data).toEqual({ user: 'ada', signedIn: true })
+  })
+})

@@ -1,0 +1,31 @@
+import { type SessionEnv, useSession } from '@hono/session'
+import { Hono } from 'hono'
+import { pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import { SaveHandler } from '../../src/index.ts'
+
+/** Checked by the compiler, never run: the middleware fits Hono, and the data's type flows through. */
+
+// Not an interface: @hono/session wants an index signature.
+type Data = { user: string }
+
+const sessions = pgsqlSessions<Data>({ db: 'pglite:' })
+export const app: Hono<SessionEnv<Data>> = new Hono<SessionEnv<Data>>()
+app.use(sessions, useSession<Data>())
+app.use('/admin/*', sessions)
+app.get('/', async (c) => {
+  await regenerateSession(c)
+  const data = await c.var.session.get()
+  return c.text(data?.user.toUpperCase() ?? '')
+})
+
+export async function users(): Promise<string[]> {
+  const found = await sessions.handler.findByField('1')
+  // @ts-expect-error there is no such key
+  found[0]?.data.name
+  return found.map(({ data }) => data.user)
+}
+
+pgsqlSessions<Data>({ handler: new SaveHandler<Data>() })
+
+// @ts-expect-error no such option
+pgsqlSessions({ gcIntervall: 1 })

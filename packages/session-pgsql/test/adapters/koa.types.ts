@@ -1,0 +1,25 @@
+import Koa from 'koa'
+import session from 'koa-session'
+import { PgsqlStore } from '../../src/adapters/koa.ts'
+import { SaveHandler } from '../../src/index.ts'
+
+/** Checked by the compiler, never run: the store fits koa-session, and the data's type flows through. */
+
+interface Data {
+  user: string
+}
+
+const store = new PgsqlStore<Data>({ db: 'pglite:' })
+session({ store, maxAge: 'session' }, new Koa())
+
+export async function users(): Promise<(string | undefined)[]> {
+  const sessions = await store.handler.findByField('1')
+  // @ts-expect-error there is no such key
+  sessions[0]?.data.name
+  return sessions.map(({ data }) => data.user)
+}
+
+export const shared: PgsqlStore<Data> = new PgsqlStore<Data>({ handler: new SaveHandler<Data>() })
+
+// @ts-expect-error no such option
+export const misspelt: PgsqlStore = new PgsqlStore({ gcIntervall: 1 })

@@ -1,0 +1,17 @@
+import type { SessionStorage } from 'react-router'
+import type { SessionStorage as SessionStorage7 } from 'react-router-7'
+import { expectTypeOf, test } from 'vitest'
+import type { PgsqlSessionStorage } from '../../src/adapters/react-router.ts'
+import { describeReactRouter } from './react-router.ts'
+
+describeReactRouter('React Router 8')
+
+test('it is a SessionStorage of React Router', () => {
+  interface Visitor {
+    user: string
+  }
+  expectTypeOf<PgsqlSessionStorage<Visitor, { error: string }>>().toExtend<
+    SessionStorage<Visitor, { error: string }>
+  >()
+  expectTypeOf<PgsqlSessionStorage<Visitor>>().toExtend<SessionStorage7<Visitor>>()
+})
