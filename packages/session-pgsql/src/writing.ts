@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { TyingCodec } from './codec/codecs.ts'
 import { SessionPgsqlError } from './errors.ts'
 import type { Line } from './lines.ts'
@@ -6,6 +7,12 @@ import type { Change, StoredSession } from './session/stored.ts'
 import type { ConflictFunction, ConflictRule } from './settings.ts'
 import type { Answer } from './table/answers.ts'
 import type { SessionTable } from './table/table.ts'
+
+/** How often a statement is sent whose connection was lost: the pool may have as many dead ones as it has connections. */
+const RESENDS = 5
+
+/** Milliseconds before that, more each time, in which the pool can hear of the others that are dead. */
+const RESEND_DELAY = 5
 
 /** A write, with everything that its caller said made fast at the time of the call. */
 export interface Writing<Data> {
@@ -129,7 +136,7 @@ async function lookUp<Data>(
   error: unknown,
 ): Promise<Answer> {
   if (!isUnknown(error)) throw error
-  const stored = await table.read(writing.id, writing.deadline).catch(() => undefined)
+  const stored = await again(() => table.read(writing.id, writing.deadline)).catch(() => undefined)
   if (stored?.text !== text) throw ambiguous(error)
   return { outcome: 'updated', stored }
 }
@@ -148,7 +155,8 @@ async function certain(
   } catch (error) {
     if (!isUnknown(error)) throw error
     // Whatever it fails with: of the first it still cannot be told.
-    const answer = await send().catch(() => {
+    await setTimeout(RESEND_DELAY)
+    const answer = await again(send).catch(() => {
       throw ambiguous(error)
     })
     if (answer.outcome !== 'conflict') return answer
@@ -211,7 +219,7 @@ async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<
 /** A conflict function of the user's may hold the row lock while it thinks, but not for ever. */
 function within<T>(deadline: number, decide: () => T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
+    const timer = globalThis.setTimeout(
       () =>
         reject(
           new SessionPgsqlError(
@@ -262,7 +270,8 @@ export async function again<T>(send: () => Promise<T>): Promise<T> {
     try {
       return await send()
     } catch (error) {
-      if (tries === 3 || !isUnknown(error)) throw error
+      if (tries === RESENDS || !isUnknown(error)) throw error
     }
+    await setTimeout(RESEND_DELAY * tries)
   }
 }

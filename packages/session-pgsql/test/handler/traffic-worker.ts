@@ -39,7 +39,13 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
     gcInterval: -1,
     logger: false,
   })
-  await sessions.open()
+  // On a busy machine this may take longer than an operation of the test may.
+  while (
+    !(await sessions.open().then(
+      () => true,
+      () => false,
+    ))
+  );
 
   const violations: string[] = []
   const destroyed: string[] = []
