@@ -87,11 +87,6 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
   }
 }
 
-/** What a user would give as `db`. */
-export function dbOf(db: FreshDatabase['db']): SaveHandlerOptions['db'] {
-  return db
-}
-
 let ids = 0
 
 export function id(): string {
