@@ -60,6 +60,7 @@ async function runSlice(order: LoadOrder, cookies: Map<number, string>): Promise
       }
       socket.on('connect', next)
       socket.on('error', reject)
+      socket.on('close', () => reject(new Error(`The application hung up, after: ${answer.slice(0, 300)}`)))
       socket.on('data', (chunk) => {
         answer += chunk.toString('latin1')
         const end = answer.indexOf('\r\n\r\n')
