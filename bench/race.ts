@@ -1,4 +1,5 @@
 import { startWorkers, type Worker } from '../packages/session-pgsql/test/support/processes.ts'
+import { within } from '../packages/session-pgsql/test/support/wait.ts'
 import type { ContestantOptions, Operation } from './contestants/contestant.ts'
 import type { RacerInput, Slice, SliceOrder } from './racer.ts'
 import { type Spread, spreadOf } from './statistics.ts'
@@ -44,6 +45,9 @@ export interface Standing {
   readonly rounds: readonly number[]
 }
 
+/** Milliseconds beyond a slice's length, for preparing it and for its last calls: past them it hangs. */
+const PATIENCE = 120_000
+
 export async function race(options: RaceOptions): Promise<Standing[]> {
   const { entries, rounds, warmUp } = options
   const slices = entries.map((): Slice[] => [])
@@ -52,13 +56,14 @@ export async function race(options: RaceOptions): Promise<Standing[]> {
       // Another one begins in each round, so that nobody always comes after the same neighbour's clean-up.
       const place = (turn + round) % entries.length
       const { racer, operation } = entries[place] as Entry
-      const slice = await racer.run({
+      const order: SliceOrder = {
         operation,
         callers: options.callers,
         milliseconds: options.seconds * 1000,
         window: options.window,
         seed: 1 + round * 7919,
-      })
+      }
+      const slice = await within(racer.run(order), order.milliseconds + PATIENCE, `a slice of ${racer.name}`)
       if (slice.failures > 0) {
         throw new Error(
           `${racer.name}: ${slice.failures} calls failed, the first with: ${slice.firstFailure}`,
