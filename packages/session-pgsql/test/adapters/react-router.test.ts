@@ -1,5 +1,5 @@
 import type { SessionStorage } from 'react-router'
-import type { SessionStorage as SessionStorage7 } from 'react-router-7'
+import type { SessionStorage as SessionStorage8 } from 'react-router-8'
 import { expectTypeOf, test } from 'vitest'
 import type { PgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import { describeReactRouter } from './react-router.ts'
@@ -13,5 +13,5 @@ test('it is a SessionStorage of React Router', () => {
   expectTypeOf<PgsqlSessionStorage<Visitor, { error: string }>>().toExtend<
     SessionStorage<Visitor, { error: string }>
   >()
-  expectTypeOf<PgsqlSessionStorage<Visitor>>().toExtend<SessionStorage7<Visitor>>()
+  expectTypeOf<PgsqlSessionStorage<Visitor>>().toExtend<SessionStorage8<Visitor>>()
 })
