@@ -11,7 +11,7 @@ test('eight workers run in eight processes and go at once', async () => {
   expect(results.map((result) => result.input)).toEqual(inputs)
   expect(new Set([process.pid, ...results.map((result) => result.pid)]).size).toBe(9)
   const started = results.map((result) => result.started)
-  expect(Math.max(...started) - Math.min(...started)).toBeLessThan(1000)
+  expect(Math.max(...started) - Math.min(...started)).toBeLessThan(3000)
   expect(results.filter(({ pid }) => isRunning(pid))).toEqual([])
 })
 

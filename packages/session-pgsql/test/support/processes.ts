@@ -38,7 +38,7 @@ export interface Worker<Result = unknown> {
 }
 
 export interface WorkerOptions {
-  /** Default 60 s; then the process is killed and `result` rejects. */
+  /** Counted from the word to go, default 60 s; then the process is killed and `result` rejects. */
   timeoutMs?: number
   /** Added to the environment of this process. */
   env?: Record<string, string>
@@ -90,6 +90,9 @@ export async function runWorkers<Result = unknown>(
   }
 }
 
+/** Milliseconds; loading TypeScript takes long on a machine that is busy. */
+const LOADING_LIMIT = 60_000
+
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const MAIN = fileURLToPath(new URL('./worker-main.ts', import.meta.url))
 
@@ -108,11 +111,15 @@ class ChildWorker<Result> implements Worker<Result> {
   readonly result: Promise<Result>
   readonly #child: ChildProcess
   readonly #input: unknown
+  readonly #timeoutMs: number
+  readonly #limit: (ms: number) => void
+  #timer: NodeJS.Timeout | undefined
   readonly #messages = new Queue<unknown>()
   #output = ''
 
   constructor(module: URL, input: unknown, options: WorkerOptions) {
     this.#input = input
+    this.#timeoutMs = options.timeoutMs ?? 60_000
     this.#child = fork(MAIN, [module.href], {
       execArgv: ['--import', TSX, ...(options.execArgv ?? [])],
       env: { ...process.env, ...options.env },
@@ -124,7 +131,6 @@ class ChildWorker<Result> implements Worker<Result> {
       })
     }
 
-    const limit = options.timeoutMs ?? 60_000
     let settled = false
     const loaded = deferred<void>()
     const result = deferred<Result>()
@@ -134,10 +140,14 @@ class ChildWorker<Result> implements Worker<Result> {
       result.reject(error)
       this.#messages.fail(error)
     }
-    const timer = setTimeout(() => {
-      fail(new Error(`Worker ${this.pid} has not ended within ${limit} ms\n${this.#output}`))
-      this.#child.kill('SIGKILL')
-    }, limit)
+    this.#limit = (ms) => {
+      clearTimeout(this.#timer)
+      this.#timer = setTimeout(() => {
+        fail(new Error(`Worker ${this.pid} has not ended within ${ms} ms\n${this.#output}`))
+        this.#child.kill('SIGKILL')
+      }, ms)
+    }
+    this.#limit(LOADING_LIMIT)
     this.#child.on('message', (report: WorkerReport) => {
       if (report.type === 'loaded') loaded.resolve()
       if (report.type === 'message') this.#messages.push(report.message)
@@ -149,7 +159,7 @@ class ChildWorker<Result> implements Worker<Result> {
     })
     this.#child.on('error', fail)
     this.#child.on('close', (code, signal) => {
-      clearTimeout(timer)
+      clearTimeout(this.#timer)
       if (!settled) fail(new Error(`Worker ${this.pid} ended with ${signal ?? code}\n${this.#output}`))
     })
     // A worker may fail before anybody waits for it.
@@ -167,6 +177,7 @@ class ChildWorker<Result> implements Worker<Result> {
   }
 
   go(): void {
+    this.#limit(this.#timeoutMs)
     this.#order({ type: 'go', input: this.#input })
   }
 

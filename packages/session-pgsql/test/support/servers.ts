@@ -23,6 +23,14 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
+interface DroppableDatabase extends FreshDatabase {
+  /**
+   * For the end of a test file. Connections that a test has left open are not cut off there: they would end
+   * the process with an error of their own, which hides the first.
+   */
+  dropIfUnused(): Promise<void>
+}
+
 /**
  * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment.
  *
@@ -36,11 +44,11 @@ export function describeOnEveryServer(
   for (const shared of inject('sharedServers')) {
     if (!kinds.includes(shared.kind)) continue
     describe(`${name} (${shared.name})`, () => {
-      const databases = new Set<FreshDatabase>()
+      const databases = new Set<DroppableDatabase>()
       // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close
       // what uses the databases.
       afterAll(async () => {
-        for (const database of databases) await database.drop()
+        for (const database of databases) await database.dropIfUnused()
       })
       suite({
         name: shared.name,
@@ -50,7 +58,8 @@ export function describeOnEveryServer(
             shared.kind === 'pglite' ? await freshPglite() : await freshPostgres(shared.url, options)
           databases.add(database)
           return {
-            ...database,
+            db: database.db,
+            query: database.query,
             async drop() {
               if (databases.delete(database)) await database.drop()
             },
@@ -61,10 +70,12 @@ export function describeOnEveryServer(
   }
 }
 
+const OBJECT_IN_USE = '55006'
+
 async function freshPostgres(
   server: string,
   options: { encoding?: string; locale?: string },
-): Promise<FreshDatabase> {
+): Promise<DroppableDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
   const { encoding = 'UTF8', locale } = options
   await queryOnce(
@@ -79,17 +90,25 @@ async function freshPostgres(
     drop: async () => {
       await queryOnce(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
     },
+    dropIfUnused: async () => {
+      await queryOnce(server, `DROP DATABASE IF EXISTS ${name}`).catch((error) => {
+        if (error.code !== OBJECT_IN_USE) throw error
+        console.error(`${name} stays: a test has left a connection open`)
+      })
+    },
   }
 }
 
-async function freshPglite(): Promise<FreshDatabase> {
+async function freshPglite(): Promise<DroppableDatabase> {
   const db = await startPglite()
+  const drop = async () => {
+    if (!db.closed) await db.close()
+  }
   return {
     db,
     query: async (sql, parameters) => (await db.query(sql, parameters)).rows as never,
-    drop: async () => {
-      if (!db.closed) await db.close()
-    },
+    drop,
+    dropIfUnused: drop,
   }
 }
 
