@@ -6,13 +6,8 @@ const db = process.env.DATABASE_URL ?? (await PGlite.create('.sessions'))
 const site = await createSite({ db }, undefined, Number(process.env.PORT ?? 3000))
 console.log(`Listening on ${site.url}; Ctrl+C ends it, and the sessions stay.`)
 
-let ending
 async function end() {
   await site.stop()
   if (typeof db !== 'string') await db.close()
 }
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.on(signal, () => {
-    ending ??= end()
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)

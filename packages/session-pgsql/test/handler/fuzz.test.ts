@@ -129,7 +129,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
   test('data that JSON cannot say', async () => {
     const sessions = kit.open()
     const cycle: Data = {}
-    cycle['self'] = cycle
+    cycle.self = cycle
     const throwing = {
       toJSON() {
         throw new Error('secret')
@@ -232,7 +232,7 @@ describeHandler(
       await Promise.all(ids.map((id, n) => sessions.write(id, { text: text(n) })))
       for (const [n, id] of ids.entries()) {
         const base = await sessions.read(id)
-        expect(base?.data['text'] === text(n)).toBe(true)
+        expect(base?.data.text === text(n)).toBe(true)
         expect((await sessions.write(id, { small: 1 }, { base })).outcome).toBe('updated')
       }
     })
@@ -297,6 +297,6 @@ function deep(levels: number): Data {
 
 function depthOf(data: Data | undefined): number {
   let levels = 0
-  for (let at = data; at !== undefined; at = at['d']) levels++
+  for (let at = data; at !== undefined; at = at.d) levels++
   return levels
 }

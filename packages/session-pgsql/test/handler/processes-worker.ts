@@ -77,7 +77,7 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
       const session = await sessions.read(input.id)
       const { outcome } = await sessions.write(
         input.id,
-        { ...session?.data, zone: process.env['TZ'] },
+        { ...session?.data, zone: process.env.TZ },
         { base: session },
       )
       await sessions.close()

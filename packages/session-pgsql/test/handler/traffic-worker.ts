@@ -91,7 +91,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
           violations.push(`${id} reads as absent`)
           break
         }
-        const n = base.data['n'] as number
+        const n = base.data.n as number
         if (!possible.includes(n)) violations.push(`${id} holds ${n} instead of ${possible}`)
         possible = [n]
         const written = await attempt(client, () => sessions.write(id, { n: n + 1 }, { base }))

@@ -97,7 +97,7 @@ describeHandler('A write', (kit) => {
       JSON.parse('{"constructor":{"a":1,"t":1,"prototype":{"m":1}},"__proto__":{"polluted":1},"toString":1}'),
     )
     expect(text).toContain('"__proto__":{"polluted":1}')
-    expect(({} as Data)['polluted']).toBeUndefined()
+    expect(({} as Data).polluted).toBeUndefined()
   })
 
   test('of unchanged data after somebody else’s change keeps that change', async () => {
@@ -147,7 +147,7 @@ describeHandler('A conflict', (kit) => {
     })
 
     test('a function decides', async () => {
-      const decide = vi.fn((mine: Data, theirs: Data) => ({ sum: mine['a'] + theirs['a'] }))
+      const decide = vi.fn((mine: Data, theirs: Data) => ({ sum: mine.a + theirs.a }))
       const { write, stored } = await collide(decide, inLine)
       expect(await write).toMatchObject({ outcome: 'merged', session: { data: { sum: 3 } } })
       expect(await stored()).toEqual({ sum: 3 })
