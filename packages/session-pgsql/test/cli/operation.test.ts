@@ -32,7 +32,7 @@ describeWithCommand('operation by the command line', (place) => {
       const report = json(await run(['doctor', '--json', '--table', table]))
       expect(report.problems).toBe(0)
       const levels = Object.fromEntries(
-        report.servers[0].findings.map((one: never) => [one.check, one.level]),
+        report.servers[0].findings.map((one: never) => [one['check'], one['level']]),
       )
       expect(levels).toMatchObject({
         table: 'ok',
