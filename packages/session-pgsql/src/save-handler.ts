@@ -165,10 +165,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         codec: this.#codec,
         conflict: this.#settings.conflict,
         deadline,
-        onConflict: () => this.emit('conflict', { id }),
+        onConflict: () => this.#tell('conflict', id),
       }),
     )
-    if (written.outcome === 'gone') this.emit('gone', { id })
+    if (written.outcome === 'gone') this.#tell('gone', id)
     return this.#result(written.outcome, written.stored, text)
   }
 
@@ -390,7 +390,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     }
     const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
     if (answer.outcome !== 'touched') {
-      this.emit('gone', { id })
+      this.#tell('gone', id)
       return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
@@ -553,6 +553,15 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
     return new Result(outcome, stored, sent, this.#codec)
+  }
+
+  /** A listener that throws must not fail the write of which it is told. */
+  #tell(event: 'gone' | 'conflict', id: string): void {
+    try {
+      this.emit(event, { id })
+    } catch (error) {
+      this.#report(error as Error)
+    }
   }
 
   /** For what fails while nobody waits for it. */

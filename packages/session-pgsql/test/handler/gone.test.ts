@@ -22,6 +22,20 @@ describeHandler('A session that is gone', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
+  test('a listener that throws does not fail the write', async () => {
+    const sessions = kit.open()
+    const failed = vi.fn()
+    sessions.on('gone', () => {
+      throw new Error('in the listener')
+    })
+    sessions.on('error', failed)
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    await sessions.destroy(id)
+    expect((await sessions.write(id, { a: 2 }, { base })).outcome).toBe('gone')
+    expect(failed).toHaveBeenCalledOnce()
+  })
+
   test('does not come back when its id is used again within the same second', async () => {
     const sessions = kit.open()
     const id = newId()
