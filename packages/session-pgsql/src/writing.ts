@@ -51,26 +51,39 @@ export async function write<Data>(table: SessionTable, line: Line, writing: Writ
 }
 
 async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<Data>): Promise<Written> {
-  const { base, deadline } = writing
+  const { base } = writing
   const predecessor = line.latest
 
   if (base === undefined || base === 'existing') return replace(table, writing)
-  if (base === null) {
-    // Whoever stood before me in line has made it: no need to ask.
-    if (predecessor !== undefined) return swap(table, writing, predecessor, true)
-    const answer = await certain(
-      writing.text,
-      () => table.put({ change: writing.change(writing.text), mustBeAbsent: true }, deadline),
-      'created',
-    )
-    if (answer.outcome !== 'conflict') return done(answer, false)
-    return swap(table, writing, answer.stored as StoredSession, true)
-  }
+  if (base === null) return create(table, writing, predecessor)
   // What this process has seen of the session since the base was read: it is known to be a conflict.
   const moved = predecessor !== undefined && predecessor.readAt >= base.readAt && sameLife(predecessor, base)
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
+}
+
+/** A write that must find nothing; what it finds all the same it merges into. */
+async function create<Data>(
+  table: SessionTable,
+  writing: Writing<Data>,
+  predecessor: StoredSession | undefined,
+): Promise<Written> {
+  // Whoever stood before me in line has made it: no need to ask.
+  let theirs = predecessor
+  for (;;) {
+    if (theirs === undefined) {
+      const change = writing.change(writing.text)
+      const put = (): Promise<Answer> => table.put({ change, mustBeAbsent: true }, writing.deadline)
+      const answer = await certain(writing.text, put, 'created')
+      if (answer.outcome !== 'conflict') return done(answer, false)
+      theirs = answer.stored as StoredSession
+    }
+    const written = await swap(table, writing, theirs, true)
+    if (written.outcome !== 'gone') return written
+    // Destroyed in between: it is absent, as was asked for.
+    theirs = undefined
+  }
 }
 
 /** Compare-and-swap against `theirs`, over and over. `conflicting`: it is known not to be the base. */

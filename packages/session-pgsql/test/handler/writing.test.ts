@@ -27,6 +27,19 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ c: 1, d: 1 })
   })
 
+  test('with null as base creates what is destroyed while it is being merged', async () => {
+    const id = kit.id()
+    const sessions = kit.open({
+      conflict: async (mine) => {
+        await kit.query('DELETE FROM php_session WHERE sess_id = $1', [id])
+        return mine
+      },
+    })
+    await sessions.write(id, { a: 1 })
+    expect((await sessions.write(id, { b: 1 }, { base: null })).outcome).toBe('created')
+    expect((await sessions.read(id))?.data).toEqual({ b: 1 })
+  })
+
   test("with 'existing' as base updates only", async () => {
     const sessions = kit.open()
     const id = newId()
