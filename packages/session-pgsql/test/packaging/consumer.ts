@@ -54,14 +54,8 @@ export async function pack(): Promise<{ tarball: string; remove(): Promise<void>
   }
 }
 
-/**
- * A project in a folder of its own, with the package and what it depends on installed. A project of CommonJS has
- * the older major version of what has become ES modules only, if one is supported (devDependency `name-7`).
- */
-export async function makeProject(
-  tarball: string,
-  packageJson: { type?: 'module'; [key: string]: unknown } = {},
-): Promise<Project> {
+/** A project in a folder of its own, with the package and what it depends on installed. */
+export async function makeProject(tarball: string, packageJson: object = {}): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-user-'))
   const installed = join(folder, 'node_modules', description.name)
   await mkdir(installed, { recursive: true })
@@ -71,7 +65,7 @@ export async function makeProject(
   for (const name of [...Object.keys(needed), ...types, '@types/node']) {
     const target = join(folder, 'node_modules', name)
     await mkdir(dirname(target), { recursive: true })
-    await symlink(locate(packageJson.type === 'module' ? name : olderMajor(name)), target, 'junction')
+    await symlink(locate(name), target, 'junction')
   }
   const project: Project = {
     folder,
@@ -93,11 +87,6 @@ export async function makeProject(
   }
   await project.write('package.json', JSON.stringify({ name: 'user', private: true, ...packageJson }))
   return project
-}
-
-function olderMajor(name: string): string {
-  const aliases = Object.keys(description.devDependencies ?? {})
-  return aliases.find((alias) => alias.startsWith(`${name}-`) && /-\d+$/.test(alias)) ?? name
 }
 
 /** The folder of a package, found without asking its `exports`. */

@@ -9,7 +9,7 @@ import { entryPoints, locate, makeProject, type Project, pack } from './consumer
 let packed: Awaited<ReturnType<typeof pack>>
 const projects: Project[] = []
 
-async function project(packageJson?: Parameters<typeof makeProject>[1]): Promise<Project> {
+async function project(packageJson?: object): Promise<Project> {
   const made = await makeProject(packed.tarball, packageJson)
   projects.push(made)
   return made
