@@ -102,8 +102,9 @@ describe('At start', () => {
 
     await server().stop()
     const early = new SaveHandler<Data>({ db: server().url(name), gcInterval: 0, operationTimeout: 5 })
-    for (const promise of [early.open(), early.read('a'), early.write('a', {}), early.gc()]) {
-      expect(await errorOf(promise)).toMatchObject({ code: 'SERVER_DOWN' })
+    const all = [early.open(), early.read('a'), early.write('a', {}), early.gc()]
+    for (const error of await Promise.all(all.map((promise) => errorOf(promise)))) {
+      expect(error).toMatchObject({ code: 'SERVER_DOWN' })
     }
     expect(early.status().servers[0]).toMatchObject({ health: 'down' })
     await server().start()

@@ -1,5 +1,9 @@
 /** Waits until `check` returns without throwing, and returns what it returned; its last error comes out. */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 5000, everyMs = 20): Promise<T> {
+export async function eventually<T>(
+  check: () => T | Promise<T>,
+  timeoutMs = 30_000,
+  everyMs = 20,
+): Promise<T> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     try {
@@ -15,7 +19,7 @@ export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 500
 export function until<T>(
   condition: () => T | Promise<T>,
   what: string,
-  timeoutMs = 5000,
+  timeoutMs = 30_000,
 ): Promise<NonNullable<T>> {
   return eventually(async () => {
     const value = await condition()
