@@ -126,8 +126,10 @@ describeHandler(
       await storage.set(key, 'kept')
       await kit.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
       try {
-        for (const attempt of [storage.get(key), storage.getAndDelete(key), storage.increment(key, 1)]) {
-          expect(await errorOf(attempt)).toHaveProperty('name', 'SessionPgsqlError')
+        for (const error of await Promise.all(
+          [storage.get(key), storage.getAndDelete(key), storage.increment(key, 1)].map((one) => errorOf(one)),
+        )) {
+          expect(error).toHaveProperty('name', 'SessionPgsqlError')
         }
       } finally {
         await kit.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')

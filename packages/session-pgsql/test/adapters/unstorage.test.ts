@@ -115,8 +115,10 @@ describeHandler(
       await storage.setItem('x', 'kept')
       await kit.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
       try {
-        for (const attempt of [storage.getItem('x'), storage.hasItem('x'), storage.setItem('x', 'y')]) {
-          expect(await errorOf(attempt)).toHaveProperty('name', 'SessionPgsqlError')
+        for (const error of await Promise.all(
+          [storage.getItem('x'), storage.hasItem('x'), storage.setItem('x', 'y')].map((one) => errorOf(one)),
+        )) {
+          expect(error).toHaveProperty('name', 'SessionPgsqlError')
         }
       } finally {
         await kit.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')

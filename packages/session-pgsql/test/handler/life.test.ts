@@ -255,8 +255,8 @@ describeHandler('A session', (kit) => {
     const id = newId()
     const { session } = await sessions.write(id, { secret: 1 })
     await kit.query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [id, 'secret|s:1:"x";'])
-    for (const promise of [sessions.read(id), sessions.write(id, { a: 1 }, { base: session })]) {
-      const error = await errorOf(promise)
+    const all = [sessions.read(id), sessions.write(id, { a: 1 }, { base: session })]
+    for (const error of await Promise.all(all.map((promise) => errorOf(promise)))) {
       expect(error).toBeInstanceOf(SessionPgsqlError)
       expect(error.code).toBe('UNDECODABLE')
       expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain('secret')
