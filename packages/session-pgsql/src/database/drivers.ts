@@ -35,7 +35,9 @@ export interface PoolLike {
   query(query: PoolQuery): Promise<PoolResult>
   end(): Promise<void>
   on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'connect', listener: (client: PoolClientLike) => void): unknown
   removeListener(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'connect', listener: (client: PoolClientLike) => void): unknown
 }
 
 /**

@@ -29,6 +29,8 @@ export class NodePostgres implements Database {
     // An idle connection that dies is an 'error' of the pool; without a listener it would end the process.
     // There is nothing to do about it: the pool has dropped that connection.
     pool.on('error', this.#onPoolError)
+    // From its first moment: the server may end it in the very packet in which it lets us in.
+    pool.on('connect', signsOf)
   }
 
   async query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
@@ -95,7 +97,10 @@ export class NodePostgres implements Database {
     if (this.#owned) await this.#pool.end()
     // Only now: connections that die while the pool ends are still reported. On a pool of our own the
     // listener stays, for its sockets may outlive `end`.
-    else this.#pool.removeListener('error', this.#onPoolError)
+    else {
+      this.#pool.removeListener('error', this.#onPoolError)
+      this.#pool.removeListener('connect', signsOf)
+    }
   }
 
   async #connect(deadline: number): Promise<PoolClientLike> {
