@@ -6,7 +6,7 @@ export interface Line {
   latest: StoredSession | undefined
   length: number
   /** Resolves when the last in line is done. Never rejects. */
-  tail: Promise<void>
+  tail: Promise<void> | undefined
   /** A read that has not begun: whoever comes right behind it shares it. */
   read: Promise<unknown> | undefined
 }
@@ -26,14 +26,15 @@ export class Lines {
     let line = this.#lines.get(id)
     let result: Promise<T>
     if (line === undefined) {
-      line = { latest: undefined, length: 1, tail: Promise.resolve(), read: undefined }
+      line = { latest: undefined, length: 1, tail: undefined, read: undefined }
       this.#lines.set(id, line)
       result = work(line)
     } else {
       const joined = line
       joined.length++
       joined.read = undefined
-      result = joined.tail.then(() => work(joined))
+      const next = (): Promise<T> => work(joined)
+      result = joined.tail === undefined ? next() : joined.tail.then(next)
     }
     const here = line
     const done = (): void => {

@@ -278,13 +278,10 @@ function ambiguous(cause: SessionPgsqlError): SessionPgsqlError {
  * Repeats what can safely be done twice when the connection is lost in between: after a restart of the
  * database every connection in the pool is dead, and only the use of it tells.
  */
-export async function again<T>(send: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await send()
-    } catch (error) {
-      if (tries === RESENDS || !isUnknown(error)) throw error
-    }
+export function again<T>(send: () => Promise<T>, tries = 1): Promise<T> {
+  return send().catch(async (error) => {
+    if (tries === RESENDS || !isUnknown(error)) throw error
     await setTimeout(RESEND_DELAY * tries)
-  }
+    return again(send, tries + 1)
+  })
 }

@@ -48,9 +48,13 @@ export function clockOf(row: Row): number {
  * @param texts what each order has sent as data: of what was stored, the row does not repeat it
  * @param otherwise the answer for an order of which no row speaks
  */
-export function answersOf(rows: readonly Row[], texts: readonly string[], otherwise: Answer): Answer[] {
+export function answersOf<Otherwise extends Answer | undefined>(
+  rows: readonly Row[],
+  texts: readonly string[],
+  otherwise: Otherwise,
+): (Answer | Otherwise)[] {
   const readAt = performance.now()
-  const answers = new Array<Answer>(texts.length).fill(otherwise)
+  const answers = new Array<Answer | Otherwise>(texts.length).fill(otherwise)
   for (const row of rows) {
     const place = Number(row[0]) - 1
     const outcome = outcomeOf(row)

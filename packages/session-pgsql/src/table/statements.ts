@@ -7,7 +7,7 @@ import { type SeedColumn, type Shape, sqlName } from './definition.ts'
  * twice. They are of one build:
  *
  * - `input` is what was asked, a row for each, numbered by `n`;
- * - `found` locks the rows in the order of their ids and skips what others hold: so that no batch waits for
+ * - `found` is what of it is there: it locks the rows and skips what others hold, so that no batch waits for
  *   a row, and none for a batch that waits. It returns the newest version of each; a second look at the
  *   table within the statement would see the old snapshot;
  * - `judged` says what is to become of each row: its outcome;
@@ -15,8 +15,8 @@ import { type SeedColumn, type Shape, sqlName } from './definition.ts'
  *   record, from `touch` and `destroy`. What is there but was not
  *   found is locked by somebody: `busy`. What has no answer is not there.
  *
- * Every look at the table names the ids, as `= ANY(...)` or by the few rows of `judged`: a plan made while the
- * table was empty would otherwise scan it for good. Not both at once: measured, that takes twice as long.
+ * Every look at the table goes from a FEW rows to the index of the ids: a plan made while the table was empty
+ * would otherwise scan it, and be kept.
  */
 export interface Statements {
   /** What has not expired. $1 ids. One row more, `clock`, comes even if nothing is found. */
@@ -29,13 +29,21 @@ export interface Statements {
   readonly touch: Statement
   /** Deletes. */
   readonly destroy: Statement
+  /**
+   * `save` and `touch` at two thirds of the cost, for rows that nobody holds, as is the rule: a plain UPDATE.
+   * It answers for what it has changed and says nothing of the rest; that is for the others to find out. It
+   * waits for a lock for a moment (LOCK_PATIENCE), then it fails, and nothing of the batch is done.
+   */
+  readonly quickSave: Statement
+  readonly quickTouch: Statement
 }
 
 /**
- * The ids of a batch. Behind a SELECT the planner cannot see how many they are: seeing it, it would plan
- * anew for every small batch, which takes longer than the statement itself.
+ * Behind what a look at the table starts from. Where the planner cannot see a limit it expects a tenth of the
+ * rows, which here is one; and one row it looks up in the index, whatever it takes the size of the table for.
+ * Expecting ten, it chose to scan an empty table, and kept to it for each batch until the next ANALYZE.
  */
-const IDS = 'ANY((SELECT $1::text[])::text[])'
+const FEW = 'LIMIT (SELECT 1000000)'
 
 /** The database's clock in seconds. Never `now()`: it stands still while a statement waits. */
 export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
@@ -54,6 +62,8 @@ export function statements(shape: Shape, keepExpired: boolean): Statements {
     put: prepared(putText(sql, keepExpired)),
     touch: prepared(touchText(sql)),
     destroy: prepared(destroyText(sql)),
+    quickSave: prepared(quickSaveText(sql)),
+    quickTouch: prepared(quickTouchText(sql)),
   }
 }
 
@@ -96,7 +106,7 @@ function fragments(shape: Shape) {
   // As bigint: an integer column that is full would overflow before it is capped.
   const count = (column: SeedColumn, value: string) =>
     cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
-  const mark = (name: string) => `coalesce((j.marks->>'${name}')::bigint, 0)`
+  const mark = (name: string) => `coalesce((j.marks::jsonb->>'${name}')::bigint, 0)`
   const ownColumns = (['sess_sweep', 'sess_generation'] as const).filter((column) => shape.ours.has(column))
 
   return {
@@ -109,21 +119,27 @@ function fragments(shape: Shape) {
     record: (row: string) => recordColumns(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
-    found: (columns: string, strength: 'UPDATE' | 'NO KEY UPDATE') => `found AS MATERIALIZED (
-      SELECT ${columns} FROM ${table} t WHERE t.sess_id = ${IDS} ORDER BY t.sess_id FOR ${strength} SKIP LOCKED
+    /** @param order columns of `input` that are wanted besides `n` */
+    found: (columns: string, order: string, strength: 'UPDATE' | 'NO KEY UPDATE') => `found AS MATERIALIZED (
+      SELECT i.n, ${order}, c.now, ${columns}
+      FROM (SELECT * FROM input ORDER BY id COLLATE "C" ${FEW}) i
+        JOIN ${table} t ON t.sess_id = i.id CROSS JOIN clock c
+      FOR ${strength} OF t SKIP LOCKED
     )`,
     foundColumns: `t.sess_id, t.sess_name, t.sess_data, t.sess_created, t.sess_modified, t.sess_expire,
         t.sess_addr_created, t.sess_addr_modified, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice,
         t.sess_err_message, t.sess_custom${hasGeneration ? ', t.sess_generation' : ''}`,
-    /** Ids that were not found: empty, and so free, as a rule. */
-    missing: 'ARRAY(SELECT i.id FROM input i EXCEPT SELECT f.sess_id FROM found f)',
+    /** What was not found: nothing, as a rule. */
+    missing: 'i.n NOT IN (SELECT f.n FROM found f)',
 
-    alive: (row: string, grace = 0) =>
-      `(${row}.sess_expire IS NULL OR ${row}.sess_expire >= c.now${grace ? ` - ${grace}` : ''})`,
-    sameLife: `(f.sess_created IS NOT DISTINCT FROM i.created AND coalesce(f.sess_counter, 0) >= i.accesses${
-      hasGeneration ? ' AND f.sess_generation IS NOT DISTINCT FROM i.generation' : ''
-    })`,
-    sameData: `${digest('f.sess_data')} IS NOT DISTINCT FROM i.digest::bigint`,
+    alive: (row: string, now: string, grace = 0) =>
+      `(${row}.sess_expire IS NULL OR ${row}.sess_expire >= ${now}${grace ? ` - ${grace}` : ''})`,
+    sameLife: (row: string, order: string) =>
+      `(${row}.sess_created IS NOT DISTINCT FROM ${order}.created AND coalesce(${row}.sess_counter, 0) >= ${order}.accesses${
+        hasGeneration ? ` AND ${row}.sess_generation IS NOT DISTINCT FROM ${order}.generation` : ''
+      })`,
+    sameData: (row: string, order: string) =>
+      `${digest(`${row}.sess_data`)} IS NOT DISTINCT FROM ${order}.digest::bigint`,
 
     /** ", sess_sweep = ..." for an expiry, where the table has that column. */
     setSweep: (expiry: string) => (shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : ''),
@@ -131,8 +147,8 @@ function fragments(shape: Shape) {
         sess_error = ${count('sess_error', mark('errors'))},
         sess_warning = ${count('sess_warning', mark('warnings'))},
         sess_notice = ${count('sess_notice', mark('notices'))},
-        sess_err_message = coalesce(j.marks->>'message', t.sess_err_message),
-        sess_custom = CASE WHEN j.marks ? 'custom' THEN j.marks->>'custom' ELSE t.sess_custom END`,
+        sess_err_message = coalesce(j.marks::jsonb->>'message', t.sess_err_message),
+        sess_custom = CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END`,
   }
 }
 
@@ -148,8 +164,9 @@ function readText(sql: Fragments): string {
   return `
     WITH ${sql.clock}
     SELECT NULL::bigint, 'read', t.sess_data, c.now, ${sql.record('t')}
-    FROM ${sql.table} t CROSS JOIN clock c
-    WHERE t.sess_id = ${IDS} AND ${sql.alive('t')}
+    FROM (SELECT * FROM unnest($1::text[]) AS i(id) ${FEW}) i
+      JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c
+    WHERE ${sql.alive('t', 'c.now')}
     UNION ALL
     SELECT NULL, 'clock', pg_is_in_recovery()::text, c.now${', NULL'.repeat(RECORD_LENGTH)} FROM clock c`
 }
@@ -161,38 +178,41 @@ const RECORD_NAMES = Array.from({ length: RECORD_LENGTH }, (_, index) => `r${ind
 
 const EXPIRY = 'j.now + j.lifetime'
 
+/** Of an order to save, what is written. */
+const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.marks, i.until'
+
+const SAVES = `unnest($1::text[], $2::text[], $3::float8[], $4::boolean[], $5::text[], $6::text[],
+        $7::text[], $8::float8[], $9::boolean[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
+        WITH ORDINALITY AS i(id, data, lifetime, access, address, name, marks, until,
+          based, digest, created, accesses, generation, n)`
+
+const TOUCHES = `unnest($1::text[], $2::float8[], $3::boolean[], $4::text[], $5::float8[],
+        $6::boolean[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[])
+        WITH ORDINALITY AS i(id, lifetime, access, marks, until, based, digest, created, accesses, generation, n)`
+
 function saveText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (
-      SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::boolean[], $5::text[], $6::text[],
-        $7::text[], $8::float8[], $9::boolean[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
-        WITH ORDINALITY AS i(id, data, lifetime, access, address, name, marks, until,
-          based, digest, created, accesses, generation, n)
+      SELECT * FROM ${SAVES}
     ),
-    ${sql.found(sql.foundColumns, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT f.*, i.n, i.data, i.lifetime, i.access, i.address, i.name, i.marks::jsonb AS marks, c.now,
+      SELECT f.*,
         CASE
-          WHEN c.now > i.until THEN 'late'
-          WHEN NOT i.based AND NOT ${sql.alive('f')} THEN 'gone'
-          WHEN NOT i.based THEN 'updated'
-          WHEN NOT ${sql.sameLife} OR NOT ${sql.alive('f', GRACE)} THEN 'gone'
-          WHEN ${sql.sameData} THEN 'updated'
+          WHEN f.now > f.until THEN 'late'
+          WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
+          WHEN NOT f.based THEN 'updated'
+          WHEN NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
+          WHEN ${sql.sameData('f', 'f')} THEN 'updated'
           ELSE 'conflict'
         END AS outcome
-      FROM input i JOIN found f ON f.sess_id = i.id CROSS JOIN clock c
+      FROM found f
     ),
     updated AS (
-      UPDATE ${sql.table} t SET
-        sess_data = j.data,
-        sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
-        sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
-        sess_counter = ${sql.count('sess_counter', 'j.access::int')},
-        sess_name = coalesce(t.sess_name, j.name),${sql.setMarks}
-      FROM judged j
-      WHERE t.sess_id = j.sess_id AND j.outcome = 'updated'
+      UPDATE ${sql.table} t SET ${setSaved(sql)}
+      FROM (SELECT * FROM judged WHERE outcome = 'updated' ${FEW}) j
+      WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
     )
     SELECT * FROM updated
@@ -203,11 +223,80 @@ function saveText(sql: Fragments): string {
     ${busyRows(sql, RECORD_LENGTH)}`
 }
 
-/** Rows that are there and were not found. As a rule nothing is missing, and this costs nothing. */
+function setSaved(sql: Fragments): string {
+  return `
+        sess_data = j.data,
+        sess_modified = ${sql.time('sess_modified', 'j.now')},
+        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
+        sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
+        sess_counter = ${sql.count('sess_counter', 'j.access::int')},
+        sess_name = coalesce(t.sess_name, j.name),${sql.setMarks}`
+}
+
+/**
+ * Seconds that a quick statement waits for a row: two batches of different processes that meet on a row are
+ * through in less, and what is held for longer is not waited for.
+ */
+const LOCK_PATIENCE = 0.005
+
+/**
+ * What a quick statement is asked, with the ids in order: two of them that have several rows in common meet on
+ * the first, so that neither can wait for the other in a circle.
+ */
+function quickInput(orders: string): string {
+  return `
+    WITH clock AS MATERIALIZED (
+      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${LOCK_PATIENCE * 1000}', true)
+    ),
+    input AS MATERIALIZED (
+      SELECT i.*, c.now FROM ${orders} CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
+    )`
+}
+
+/** The conditions of `judged`, and the deadline row by row: the statement may have waited. */
+function quickConditions(sql: Fragments, saving: boolean): string {
+  return `t.sess_id = j.id AND clock_timestamp() <= to_timestamp(j.until)
+      AND CASE WHEN j.based
+        THEN ${sql.sameLife('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
+          saving ? ` AND ${sql.sameData('t', 'j')}` : ''
+        }
+        ELSE ${sql.alive('t', 'j.now')} END`
+}
+
+function quickSaveText(sql: Fragments): string {
+  return `${quickInput(SAVES)}
+    UPDATE ${sql.table} t SET ${setSaved(sql)}
+    FROM input j
+    WHERE ${quickConditions(sql, true)}
+    RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}`
+}
+
+function quickTouchText(sql: Fragments): string {
+  const expiry = sql.time('sess_expire', EXPIRY)
+  // Where the base turns out to be old the expiry is the later one: then GC looks too early, which does no harm,
+  // and the digest is not made twice.
+  const setSweep = sql.ownColumns.includes('sess_sweep')
+    ? `, sess_sweep = CASE WHEN j.lifetime IS NULL THEN t.sess_sweep
+          WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
+    : ''
+  return `${quickInput(TOUCHES)}
+    UPDATE ${sql.table} t SET
+        sess_expire = CASE
+          WHEN j.lifetime IS NULL THEN t.sess_expire
+          WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}
+          ELSE greatest(t.sess_expire, ${expiry})
+        END${setSweep},
+        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
+    FROM input j
+    WHERE ${quickConditions(sql, false)}
+    RETURNING j.n, 'touched', t.sess_expire::text, j.now`
+}
+
+/** Rows that are there and were not found: somebody has them locked. */
 function busyRows(sql: Fragments, record: number): string {
   return `SELECT i.n, 'busy', NULL, c.now${', NULL'.repeat(record)}
-    FROM ${sql.table} t JOIN input i ON i.id = t.sess_id CROSS JOIN clock c
-    WHERE t.sess_id = ANY(${sql.missing})`
+    FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
+      JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c`
 }
 
 /**
@@ -236,18 +325,23 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         $7::text[], $8::float8[], $9::boolean[])
         WITH ORDINALITY AS i(id, data, lifetime, access, address, name, marks, until, absent, n)
     ),
-    ${sql.found(sql.foundColumns, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}, i.absent`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT f.*, i.id, i.n, i.data, i.lifetime, i.access, i.address, i.name, i.marks::jsonb AS marks, c.now,
+      SELECT f.*,
         CASE
-          WHEN c.now > i.until THEN 'late'
-          WHEN f.sess_id IS NULL AND c.now > i.until - ${INSERT_WAIT} THEN 'late'
-          WHEN f.sess_id IS NULL THEN 'absent'
-          WHEN NOT ${sql.alive('f')} THEN 'created'
-          WHEN i.absent THEN 'conflict'
+          WHEN f.now > f.until THEN 'late'
+          WHEN NOT ${sql.alive('f', 'f.now')} THEN 'created'
+          WHEN f.absent THEN 'conflict'
           ELSE 'updated'
         END AS outcome
-      FROM input i LEFT JOIN found f ON f.sess_id = i.id CROSS JOIN clock c
+      FROM found f
+    ),
+    missing AS MATERIALIZED (
+      SELECT i.*, c.now, c.now > i.until - ${INSERT_WAIT} AS late
+      FROM input i CROSS JOIN clock c WHERE ${sql.missing}
+    ),
+    there AS MATERIALIZED (
+      SELECT m.n FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON t.sess_id = m.id
     ),
     updated AS (
       UPDATE ${sql.table} t SET
@@ -262,10 +356,10 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_error = ${start('sess_error', sql.mark('errors'), sql.count('sess_error', sql.mark('errors')))},
         sess_warning = ${start('sess_warning', sql.mark('warnings'), sql.count('sess_warning', sql.mark('warnings')))},
         sess_notice = ${start('sess_notice', sql.mark('notices'), sql.count('sess_notice', sql.mark('notices')))},
-        sess_err_message = ${start('sess_id', "j.marks->>'message'", "coalesce(j.marks->>'message', t.sess_err_message)")},
-        sess_custom = ${start('sess_id', "j.marks->>'custom'", "CASE WHEN j.marks ? 'custom' THEN j.marks->>'custom' ELSE t.sess_custom END")}
-      FROM judged j
-      WHERE t.sess_id = j.sess_id AND j.outcome IN ('updated', 'created')
+        sess_err_message = ${start('sess_id', "j.marks::jsonb->>'message'", "coalesce(j.marks::jsonb->>'message', t.sess_err_message)")},
+        sess_custom = ${start('sess_id', "j.marks::jsonb->>'custom'", "CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END")}
+      FROM (SELECT * FROM judged WHERE outcome IN ('updated', 'created') ${FEW}) j
+      WHERE t.sess_id = j.sess_id
       RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
     ),
     inserted (${RECORD_NAMES}) AS (
@@ -275,58 +369,56 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.mark('errors'))}, ${sql.cap('sess_warning', sql.mark('warnings'))},
-        ${sql.cap('sess_notice', sql.mark('notices'))}, j.marks->>'message', j.marks->>'custom'${sql.ownColumns
+        ${sql.cap('sess_notice', sql.mark('notices'))}, j.marks::jsonb->>'message', j.marks::jsonb->>'custom'${sql.ownColumns
           .map((column) => `, ${ownValues[column]}`)
           .join('')}
-      FROM judged j
-      WHERE j.outcome = 'absent'
-        AND NOT j.id = ANY(ARRAY(SELECT t.sess_id FROM ${sql.table} t WHERE t.sess_id = ANY(${sql.missing})))
+      FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM there)
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
       RETURNING ${sql.record('t')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, 'created', NULL, j.now, r.* FROM inserted r JOIN judged j ON j.id = r.r1
+    SELECT m.n, 'created', NULL, m.now, r.* FROM inserted r JOIN missing m ON m.id = r.r1
+    UNION ALL
+    SELECT m.n, 'late', NULL, m.now${', NULL'.repeat(RECORD_LENGTH)} FROM missing m WHERE m.late
     UNION ALL
     SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
     FROM judged j WHERE j.outcome IN ('late', 'conflict')`
 }
 
 function touchText(sql: Fragments): string {
-  const expiry = sql.time('sess_expire', 'c.now + i.lifetime')
+  const expiry = sql.time('sess_expire', 'f.now + f.lifetime')
   const setSweep = sql.ownColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
   return `
     WITH ${sql.clock},
     input AS (
-      SELECT * FROM unnest($1::text[], $2::float8[], $3::boolean[], $4::text[], $5::float8[],
-        $6::boolean[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[])
-        WITH ORDINALITY AS i(id, lifetime, access, marks, until, based, digest, created, accesses, generation, n)
+      SELECT * FROM ${TOUCHES}
     ),
-    ${sql.found(sql.foundColumns, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.marks, i.until, i.based, i.digest, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT i.n, i.access, i.marks::jsonb AS marks, c.now, f.sess_id,
+      SELECT f.n, f.access, f.marks, f.now, f.sess_id,
         CASE
-          WHEN i.lifetime IS NULL THEN f.sess_expire
-          WHEN i.based AND ${sql.sameData} THEN ${expiry}
+          WHEN f.lifetime IS NULL THEN f.sess_expire
+          WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${expiry}
           ELSE greatest(f.sess_expire, ${expiry})
         END AS expiry,
         CASE
-          WHEN c.now > i.until THEN 'late'
-          WHEN NOT i.based AND NOT ${sql.alive('f')} THEN 'gone'
-          WHEN i.based AND (NOT ${sql.sameLife} OR NOT ${sql.alive('f', GRACE)}) THEN 'gone'
+          WHEN f.now > f.until THEN 'late'
+          WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
+          WHEN f.based AND (NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
           ELSE 'touched'
         END AS outcome
-      FROM input i JOIN found f ON f.sess_id = i.id CROSS JOIN clock c
+      FROM found f
     ),
     updated AS (
       UPDATE ${sql.table} t SET
         sess_expire = j.expiry${setSweep},
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
-      FROM judged j
-      WHERE t.sess_id = j.sess_id AND j.outcome = 'touched'
+      FROM (SELECT * FROM judged WHERE outcome = 'touched' ${FEW}) j
+      WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'touched', t.sess_expire::text, j.now
     )
     SELECT * FROM updated
@@ -340,15 +432,15 @@ function destroyText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (SELECT * FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS i(id, until, n)),
-    ${sql.found('t.sess_id, t.sess_expire', 'UPDATE')},
+    ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
-      SELECT i.n, c.now, f.sess_id,
-        CASE WHEN c.now > i.until THEN 'late' WHEN ${sql.alive('f')} THEN 'destroyed' ELSE 'gone' END AS outcome
-      FROM input i JOIN found f ON f.sess_id = i.id CROSS JOIN clock c
+      SELECT f.*,
+        CASE WHEN f.now > f.until THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
+      FROM found f
     ),
     deleted AS (
-      DELETE FROM ${sql.table} t USING judged j
-      WHERE t.sess_id = j.sess_id AND j.outcome <> 'late'
+      DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE outcome <> 'late' ${FEW}) j
+      WHERE t.sess_id = j.sess_id
     )
     SELECT j.n, j.outcome, NULL::text, j.now FROM judged j
     UNION ALL

@@ -1,5 +1,5 @@
 import { type Column, type Database, plain, type Row } from '../database/database.ts'
-import { statementFault, timeoutFault } from '../database/faults.ts'
+import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
@@ -56,6 +56,9 @@ export class SessionTable {
   readonly #options: TableOptions
   readonly #limit: Limit
   readonly #read: Lane<string, StoredSession | undefined>
+  /** Where changes go first; what has no answer from there goes on to the lane of its kind. */
+  readonly #quickSave: Lane<Save, Answer | undefined>
+  readonly #quickTouch: Lane<Touch, Answer | undefined>
   readonly #save: Lane<Save, Answer>
   readonly #put: Lane<Put, Answer>
   readonly #touch: Lane<Touch, Answer>
@@ -64,20 +67,33 @@ export class SessionTable {
   #opening: Promise<Opened> | undefined
   /** The database's clock is at least this much ahead of `performance.now()`, in seconds. */
   #clockOffset = 0
+  /** Until then, in milliseconds of `performance.now()`, rows are held by others and nothing is tried the quick way. */
+  #contendedUntil = 0
 
   constructor(database: Database, options: TableOptions) {
     this.#database = database
     this.#options = options
     this.#limit = new Limit(options.concurrency)
-    const isBusy = ({ outcome }: Answer): boolean => outcome === 'busy' || outcome === 'late'
+    const isBusy = ({ outcome }: Answer): boolean => {
+      if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENDED
+      return outcome === 'busy' || outcome === 'late'
+    }
     const { maxRows } = options
+    const never = (): boolean => false
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    this.#read = new Lane({ send: this.#sendRead, weigh: light, isBusy: () => false, maxRows }, this.#limit)
-    this.#save = new Lane({ send: this.#sendSave, weigh: heavy, isBusy, maxRows }, this.#limit)
-    this.#put = new Lane({ send: this.#sendPut, weigh: heavy, isBusy, maxRows }, this.#limit)
-    this.#touch = new Lane({ send: this.#sendTouch, weigh: light, isBusy, maxRows }, this.#limit)
-    this.#destroy = new Lane({ send: this.#sendDestroy, weigh: light, isBusy, maxRows }, this.#limit)
+    this.#read = new Lane(
+      { send: this.#sendRead, weigh: light, isBusy: never, maxRows, flights: 1 },
+      this.#limit,
+    )
+    const quick = { isBusy: never, maxRows, flights: 2 } as const
+    this.#quickSave = new Lane({ send: this.#sendQuickSave, weigh: heavy, ...quick }, this.#limit)
+    this.#quickTouch = new Lane({ send: this.#sendQuickTouch, weigh: light, ...quick }, this.#limit)
+    const thorough = { isBusy, maxRows, flights: 2 } as const
+    this.#save = new Lane({ send: this.#sendSave, weigh: heavy, ...thorough }, this.#limit)
+    this.#put = new Lane({ send: this.#sendPut, weigh: heavy, ...thorough }, this.#limit)
+    this.#touch = new Lane({ send: this.#sendTouch, weigh: light, ...thorough }, this.#limit)
+    this.#destroy = new Lane({ send: this.#sendDestroy, weigh: light, ...thorough }, this.#limit)
   }
 
   /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
@@ -92,17 +108,24 @@ export class SessionTable {
 
   /** @returns `updated`, `conflict` or `gone` */
   save(order: Save, deadline: number): Promise<Answer> {
-    return this.#save.submit(order, deadline)
+    return this.#quickly(this.#quickSave, order, this.#save, order, deadline)
   }
 
   /** @returns `created`, `updated`, or `conflict` if it had to be absent */
   put(order: Put, deadline: number): Promise<Answer> {
-    return this.#put.submit(order, deadline)
+    if (order.mustBeAbsent) return this.#put.submit(order, deadline)
+    return this.#quickly(
+      this.#quickSave,
+      { change: order.change, base: undefined },
+      this.#put,
+      order,
+      deadline,
+    )
   }
 
   /** @returns `touched` with the expiry as it is now, or `gone` */
   touch(order: Touch, deadline: number): Promise<Answer> {
-    return this.#touch.submit(order, deadline)
+    return this.#quickly(this.#quickTouch, order, this.#touch, order, deadline)
   }
 
   /** @returns `destroyed`, or `gone` if there was none that had not expired */
@@ -241,6 +264,44 @@ export class SessionTable {
     return ids.map((id) => found.get(id))
   }
 
+  /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
+  #quickly<Quick, Order>(
+    quick: Lane<Quick, Answer | undefined>,
+    first: Quick,
+    thorough: Lane<Order, Answer>,
+    order: Order,
+    deadline: number,
+  ): Promise<Answer> {
+    if (performance.now() < this.#contendedUntil) return thorough.submit(order, deadline)
+    return quick.submit(first, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
+  }
+
+  readonly #sendQuickSave = (orders: readonly Save[], deadlines: readonly number[]) =>
+    this.#sendQuick('quickSave', () => this.#saveParameters(orders, deadlines), orders.map(textOf), deadlines)
+
+  readonly #sendQuickTouch = (orders: readonly Touch[], deadlines: readonly number[]) =>
+    this.#sendQuick(
+      'quickTouch',
+      () => this.#touchParameters(orders, deadlines),
+      orders.map(noText),
+      deadlines,
+    )
+
+  async #sendQuick(
+    kind: 'quickSave' | 'quickTouch',
+    parameters: () => Column[],
+    texts: readonly string[],
+    deadlines: readonly number[],
+  ): Promise<(Answer | undefined)[]> {
+    try {
+      return answersOf(await this.#send(kind, parameters, deadlines), texts, undefined)
+    } catch (error) {
+      if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
+      this.#contendedUntil = performance.now() + CONTENDED
+      return texts.map(() => undefined)
+    }
+  }
+
   readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> => {
     const rows = await this.#send('save', () => this.#saveParameters(orders, deadlines), deadlines)
     return answersOf(rows, orders.map(textOf), GONE)
@@ -256,10 +317,7 @@ export class SessionTable {
   }
 
   readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = (): Column[] => [
-      ...touchColumns(orders, this.#untils(deadlines)),
-      ...baseColumns(orders),
-    ]
+    const parameters = (): Column[] => this.#touchParameters(orders, deadlines)
     return answersOf(await this.#send('touch', parameters, deadlines), orders.map(noText), GONE)
   }
 
@@ -273,6 +331,10 @@ export class SessionTable {
 
   #saveParameters(orders: readonly Save[], deadlines: readonly number[]): Column[] {
     return [...changeColumns(orders.map(changeOf), this.#untils(deadlines)), ...baseColumns(orders)]
+  }
+
+  #touchParameters(orders: readonly Touch[], deadlines: readonly number[]): Column[] {
+    return [...touchColumns(orders, this.#untils(deadlines)), ...baseColumns(orders)]
   }
 
   /** @param parameters asked for when the table is open: before that the database's clock is not known */
@@ -322,6 +384,9 @@ interface Opened {
   /** Reads one session and keeps its row locked until the transaction ends. */
   readonly lock: string
 }
+
+/** Milliseconds for which the quick way is left alone after a row was found locked. */
+const CONTENDED = 1000
 
 /** Not privileged, and: no such table, column, schema or unique index. The table is not what it was. */
 const LOOK_AGAIN = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
