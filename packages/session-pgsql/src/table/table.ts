@@ -108,24 +108,17 @@ export class SessionTable {
 
   /** @returns `updated`, `conflict` or `gone` */
   save(order: Save, deadline: number): Promise<Answer> {
-    return this.#quickly(this.#quickSave, order, this.#save, order, deadline)
+    return this.#quickly(this.#quickSave, this.#save, order, deadline)
   }
 
   /** @returns `created`, `updated`, or `conflict` if it had to be absent */
   put(order: Put, deadline: number): Promise<Answer> {
-    if (order.mustBeAbsent) return this.#put.submit(order, deadline)
-    return this.#quickly(
-      this.#quickSave,
-      { change: order.change, base: undefined },
-      this.#put,
-      order,
-      deadline,
-    )
+    return this.#put.submit(order, deadline)
   }
 
   /** @returns `touched` with the expiry as it is now, or `gone` */
   touch(order: Touch, deadline: number): Promise<Answer> {
-    return this.#quickly(this.#quickTouch, order, this.#touch, order, deadline)
+    return this.#quickly(this.#quickTouch, this.#touch, order, deadline)
   }
 
   /** @returns `destroyed`, or `gone` if there was none that had not expired */
@@ -265,15 +258,14 @@ export class SessionTable {
   }
 
   /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
-  #quickly<Quick, Order>(
-    quick: Lane<Quick, Answer | undefined>,
-    first: Quick,
+  #quickly<Order>(
+    quick: Lane<Order, Answer | undefined>,
     thorough: Lane<Order, Answer>,
     order: Order,
     deadline: number,
   ): Promise<Answer> {
     if (performance.now() < this.#contendedUntil) return thorough.submit(order, deadline)
-    return quick.submit(first, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
+    return quick.submit(order, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
   }
 
   readonly #sendQuickSave = (orders: readonly Save[], deadlines: readonly number[]) =>
