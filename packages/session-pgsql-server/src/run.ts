@@ -1,25 +1,20 @@
 import { createRequire } from 'node:module'
+import { SessionPgsqlError } from 'session-pgsql'
+import { gatewayMode } from './gateway/mode.ts'
+import { type Mode, type Surroundings, UsageError } from './mode.ts'
 
-/** Where a command runs: what `process` has of it, to be put in its place in tests. */
-export interface Surroundings {
-  readonly environment: Record<string, string | undefined>
-  readonly stdout: { write(text: string): unknown }
-  readonly stderr: { write(text: string): unknown }
-  /** Aborted when the process is asked to end; a service then finishes what is under way. */
-  readonly signal: AbortSignal
-}
+const MODES: readonly Mode[] = [gatewayMode]
 
-/** One thing that the server can be, such as the gateway. */
-export interface Mode {
-  readonly name: string
-  readonly summary: string
-  /** Serves until `signal` is aborted. @returns the exit code */
-  run(argv: readonly string[], surroundings: Surroundings): Promise<number>
-}
+const HELP = `usage: session-pgsql-server <mode> [flags]
 
-const MODES: readonly Mode[] = []
+${MODES.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}\n`).join('')}
+session-pgsql-server <mode> --help tells the flags.
+`
 
-/** Runs one command line. @returns the exit code: 0, or 2 for a command line that says nothing of use */
+const FAILURE = 1
+const USAGE = 2
+
+/** Runs one command line. Never rejects. @returns the exit code: 0; 1 for what failed; 2 for a command line that cannot be served */
 export async function run(argv: readonly string[], surroundings: Surroundings): Promise<number> {
   const { stdout, stderr } = surroundings
   const [name, ...rest] = argv
@@ -27,13 +22,23 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     stdout.write(`${createRequire(import.meta.url)('session-pgsql-server/package.json').version}\n`)
     return 0
   }
-  const mode = MODES.find((one) => one.name === name)
-  if (mode !== undefined) return await mode.run(rest, surroundings)
-  const help = `usage: session-pgsql-server <mode> [flags]\n\n${MODES.map((one) => `  ${one.name.padEnd(10)}${one.summary}\n`).join('')}`
   if (name === 'help' || name === '--help' || name === '-h') {
-    stdout.write(help)
+    stdout.write(HELP)
     return 0
   }
-  stderr.write(help)
-  return 2
+  const mode = MODES.find((one) => one.name === name)
+  if (mode === undefined) {
+    stderr.write(HELP)
+    return USAGE
+  }
+  try {
+    return await mode.run(rest, surroundings)
+  } catch (error) {
+    stderr.write(
+      `session-pgsql-server ${mode.name}: ${error instanceof Error ? error.message : String(error)}\n`,
+    )
+    const usage =
+      error instanceof UsageError || (error instanceof SessionPgsqlError && error.code === 'INVALID_OPTION')
+    return usage ? USAGE : FAILURE
+  }
 }

@@ -1,4 +1,5 @@
 export type { Codec } from './codec/codec.ts'
+export { decodePhpSession, encodePhpSession, type PhpSessionFormat } from './codec/php-session.ts'
 export {
   PhpArray,
   PhpCustom,
@@ -18,6 +19,7 @@ export type {
   WriteOutcome,
   WriteResult,
 } from './operations.ts'
+export { readPhpIni } from './php-ini.ts'
 export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {

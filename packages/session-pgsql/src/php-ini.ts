@@ -15,7 +15,11 @@ export interface PhpIniSources {
   path?: string | undefined
 }
 
-/** The directives of a php.ini in the file system. @throws INVALID_OPTION if it cannot be read */
+/**
+ * The directives of a php.ini in the file system, read as PHP reads them: quotes, comments, `${ENV}`, On and Off.
+ *
+ * @throws INVALID_OPTION if it cannot be read
+ */
 export function readPhpIni(path: string): Map<string, string> {
   let text: string
   try {

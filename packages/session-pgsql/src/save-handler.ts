@@ -29,6 +29,7 @@ import {
 } from './settings.ts'
 import type { Answer } from './table/answers.ts'
 import { countSessions, listSessions } from './table/listing.ts'
+import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { sweep } from './table/sweep.ts'
 import { again, write } from './writing.ts'
 
@@ -222,7 +223,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
     const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
     const swept = await this.#underWay(
-      Promise.allSettled(this.#servers.all.map((server) => sweep(server.table, options))),
+      Promise.allSettled(
+        this.#servers.all.map(async ({ table }) => {
+          const result = await sweep(table, options)
+          await sweepLocks(table, this.#deadline())
+          return result
+        }),
+      ),
     )
     const failed = swept.filter((result) => result.status === 'rejected')
     // A server that is away does not stop the others' sweep.
@@ -291,6 +298,35 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     if (stored === undefined) return undefined
     const { errors, warnings, notices, errorMessage } = stored
     return { errors, warnings, notices, message: errorMessage }
+  }
+
+  /**
+   * Takes the lock of a session: for who wants one request at a time, as PHP's handlers do. Reads and writes of
+   * this package never wait for it. It is a lease in a table of its own (`php_session_lock`, created at the
+   * first lock), across processes and machines; whoever has it takes it again before its time is over, to keep
+   * it.
+   *
+   * @param owner a secret of the holder's, such as a random text
+   * @param seconds after which it ends by itself
+   * @returns false while another owner has it; never waits for it
+   */
+  async tryLock(id: string, owner: string, seconds: number): Promise<boolean> {
+    this.#demandId(id)
+    checkText('lock owner', owner)
+    checkLifetime(seconds)
+    return this.#atHome(id, (table, deadline) => takeLock(table, storedId(id), owner, seconds, deadline))
+  }
+
+  /** Gives a lock back. @returns whether this owner had it */
+  async unlock(id: string, owner: string): Promise<boolean> {
+    this.#demandId(id)
+    return this.#atHome(id, (table, deadline) => releaseLock(table, storedId(id), owner, deadline))
+  }
+
+  /** Who has the lock of a session; undefined if nobody does. */
+  async lockOwner(id: string): Promise<string | undefined> {
+    this.#demandId(id)
+    return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
   }
 
   /** A page of sessions, without their data. See `ListOptions`. */
@@ -421,6 +457,16 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     if (!this.#isId(id)) return false
     const { outcome } = await this.#touch(id, { lifetime: null, access: false, marks, base: undefined })
     return outcome === 'touched'
+  }
+
+  /** What concerns an id and not its session, and so stands in no line. */
+  #atHome<T>(id: string, ask: (table: Server['table'], deadline: number) => Promise<T>): Promise<T> {
+    this.#checkOpen()
+    const asked = async (): Promise<T> => {
+      await this.#servers.starting
+      return ask(this.#servers.homeOf(id).table, this.#deadline())
+    }
+    return this.#underWay(asked())
   }
 
   /** Does one thing for one id, after what was asked for it before. */

@@ -77,6 +77,19 @@ export function createStatements(name: TableName): string[] {
   ]
 }
 
+/** The table of the sessions' locks, which lies beside theirs. */
+export function lockTableName({ schema, table }: TableName): TableName {
+  return { schema, table: `${table}_lock` }
+}
+
+export function createLockStatement(name: TableName): string {
+  return `CREATE TABLE IF NOT EXISTS ${sqlName(lockTableName(name))} (
+  sess_id     text COLLATE "C" PRIMARY KEY,
+  lock_owner  text NOT NULL,
+  lock_until  double precision NOT NULL
+) WITH (fillfactor = 50)`
+}
+
 /** @param how `CONCURRENTLY`: without holding up writers, and outside a transaction */
 export function sweepIndexStatement(name: TableName, how: '' | ' CONCURRENTLY' = ''): string {
   return `CREATE INDEX${how} ON ${sqlName(name)} (sess_sweep)`

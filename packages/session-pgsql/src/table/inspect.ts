@@ -1,4 +1,4 @@
-import { plain, type Query } from '../database/database.ts'
+import { plain, type Query, type Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import {
   addColumnsStatement,
@@ -113,9 +113,14 @@ function isTrue(text: string | null | undefined): boolean {
   return text === 't' || text === 'true'
 }
 
+/** One creator at a time. $1 the table's name. */
+export const lockOutCreators: Statement = plain(
+  "SELECT pg_advisory_xact_lock(hashtext('session_pgsql'), hashtext($1))",
+)
+
 /** Creates what is missing, under a lock that lets one process at a time do so; then looks again. */
 export async function createTable(query: Query, wanted: WantedTable): Promise<Inspection> {
-  await query(plain("SELECT pg_advisory_xact_lock(hashtext('session_pgsql'), hashtext($1))"), [wanted.table])
+  await query(lockOutCreators, [wanted.table])
   const before = await inspect(query, wanted)
   if (before.found === undefined) {
     for (const text of createStatements(before.place)) await query(plain(text), [])

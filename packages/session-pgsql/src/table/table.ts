@@ -4,13 +4,14 @@ import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
 import { Lane, Limit } from './batch.ts'
-import { type Shape, sqlName } from './definition.ts'
+import { createLockStatement, type Shape, sqlName } from './definition.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 import {
   createTable,
   creationFault,
   type Inspection,
   inspect,
+  lockOutCreators,
   missingPrivilege,
   shapeOf,
   tableFault,
@@ -167,6 +168,22 @@ export class SessionTable {
         this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
       ),
     )
+  }
+
+  /** Creates the table of locks, which `query` has not found. */
+  async createLocks(deadline: number): Promise<void> {
+    const { shape } = await this.#open(deadline)
+    const statement = createLockStatement(shape.name)
+    if (!this.#options.createTable) {
+      throw new SessionPgsqlError(
+        'TABLE_MISSING',
+        `The table of session locks is not there, and createTable is off. Create it with: ${statement}`,
+      )
+    }
+    await this.#database.transaction(async (query) => {
+      await query(lockOutCreators, [shape.name.table])
+      await query(plain(statement), [])
+    }, deadline)
   }
 
   /** A fresh look at the server and the table. Creates nothing. */

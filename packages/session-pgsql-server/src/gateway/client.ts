@@ -1,0 +1,217 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import {
+  decodePhpSession,
+  encodePhpSession,
+  type PhpSessionFormat,
+  type SaveHandler,
+  SessionPgsqlError,
+} from 'session-pgsql'
+import { COMMANDS, CommandError } from './commands.ts'
+import type { Key } from './key.ts'
+import type { Held, Locks } from './locks.ts'
+import { type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
+import { failure, type Reply } from './replies.ts'
+import { type Command, ProtocolError, RequestParser } from './request-parser.ts'
+
+/** What all connections of a gateway share. */
+export interface Shared {
+  readonly sessions: SaveHandler<PhpData>
+  readonly format: PhpSessionFormat
+  readonly password: string | undefined
+  /** Most bytes of one session. */
+  readonly maxValue: number
+  readonly left: LeftReads
+  readonly locks: Locks
+  /** The client's address of a session, told by `SESSION.ADDRESS`, until its next write. */
+  readonly addresses: Map<string, string>
+  /** Asks the database something; rejects if it does not answer. */
+  ping(): Promise<void>
+}
+
+/** Most bytes of sessions that one connection remembers. */
+const REMEMBERED = 8 * 1024 * 1024
+
+/** What a client may send before it has given the password. */
+const STRANGER = { argument: 1024, arguments: 8 }
+
+/** Passwords that a connection may try. */
+const TRIES = 5
+
+/** Seconds for giving the password, for a command that has begun to be whole, and for taking an answer. */
+const PATIENCE = { password: 10, command: 30, answer: 30 }
+
+/** One connection: reads commands, answers them one after the other. */
+export class Client {
+  readonly shared: Shared
+  readonly reads: Reads = new Reads(REMEMBERED)
+  readonly held: Set<Held> = new Set()
+  readonly #socket: Socket
+  readonly #parser: RequestParser
+  #welcome: boolean
+  #tries = 0
+  /** Since when it has been waited for what PATIENCE names; undefined: for nothing. */
+  #waiting: { readonly what: keyof typeof PATIENCE; readonly since: number } | undefined
+  #lastCommand = performance.now()
+  #busy = false
+  #leaving = false
+
+  constructor(socket: Socket, shared: Shared) {
+    this.#socket = socket
+    this.shared = shared
+    this.#welcome = shared.password === undefined
+    this.#parser = new RequestParser(this.#welcome ? this.#limits : STRANGER)
+    if (!this.#welcome) this.#waitFor('password')
+  }
+
+  /** Resolves when the connection has ended. Never rejects. */
+  async serve(): Promise<void> {
+    try {
+      for await (const chunk of this.#socket) {
+        await this.#feed(chunk as Buffer)
+        if (this.#leaving) break
+      }
+    } catch {
+      // The connection was lost: nobody is left to be told.
+    } finally {
+      this.#socket.destroy()
+      this.shared.left.leave(this.reads)
+      await this.shared.locks.abandon(this.held)
+    }
+  }
+
+  /** Ends when what is under way has been answered. */
+  leave(): void {
+    this.#leaving = true
+    if (!this.#busy) this.#socket.end(() => this.#socket.destroy())
+  }
+
+  /** Ends at once. */
+  end(): void {
+    this.#socket.destroy()
+  }
+
+  /** Ends a client that is too slow, or silent for longer than `idle` seconds. */
+  check(now: number, idle: number): void {
+    const waiting = this.#waiting
+    const slow = waiting !== undefined && now - waiting.since > PATIENCE[waiting.what] * 1000
+    if (slow || (!this.#busy && now - this.#lastCommand > idle * 1000)) this.#socket.destroy()
+  }
+
+  /** Says whether this was the password; after it the client is welcome. */
+  authenticate(password: Buffer): boolean {
+    const expected = this.shared.password
+    if (expected === undefined) {
+      throw new CommandError('ERR AUTH was sent, but this gateway has no password')
+    }
+    const digest = (value: string | Buffer): Buffer => createHash('sha256').update(value).digest()
+    if (!timingSafeEqual(digest(password), digest(expected))) {
+      if (++this.#tries >= TRIES) this.#leaving = true
+      return false
+    }
+    this.#welcome = true
+    this.#waiting = undefined
+    this.#parser.limits = this.#limits
+    return true
+  }
+
+  /** Whether it has given the password, or none is wanted. */
+  get welcome(): boolean {
+    return this.#welcome
+  }
+
+  quit(): void {
+    this.#leaving = true
+  }
+
+  decode(bytes: Buffer): PhpData {
+    return decodePhpSession(bytes, this.shared.format)
+  }
+
+  encode(data: PhpData): Uint8Array {
+    return encodePhpSession(data, this.shared.format)
+  }
+
+  /** What the next write of this key is a change of; undefined if nobody knows. */
+  known(key: Key): KnownSession | undefined {
+    const own = this.reads.get(key.text)
+    if (own !== undefined) return own
+    const left = this.shared.left.take(key.text)
+    if (left !== undefined) this.reads.set(key.text, left)
+    return left
+  }
+
+  get #limits(): RequestParser['limits'] {
+    return { argument: this.shared.maxValue, arguments: 1024 }
+  }
+
+  async #feed(chunk: Buffer): Promise<void> {
+    this.#busy = true
+    try {
+      for (const command of this.#parser.feed(chunk)) {
+        this.#lastCommand = performance.now()
+        if (this.#welcome) this.#waiting = undefined
+        await this.#write(await this.#answer(command))
+        if (this.#leaving) break
+      }
+      if (this.#welcome && this.#parser.midway) this.#waitFor('command')
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      await this.#write(failure(`ERR Protocol error: ${error.message}`))
+      this.#leaving = true
+    } finally {
+      this.#busy = false
+    }
+    if (this.#leaving) {
+      this.#socket.end()
+      await once(this.#socket, 'close', { signal: AbortSignal.timeout(1000) }).catch(() => {})
+    }
+  }
+
+  #waitFor(what: keyof typeof PATIENCE): void {
+    if (this.#waiting?.what !== what) this.#waiting = { what, since: performance.now() }
+  }
+
+  /** Never rejects: what went wrong is the answer. */
+  async #answer([first, ...given]: Command): Promise<Reply> {
+    const name = first?.toString('latin1').toUpperCase() ?? ''
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    try {
+      if (!this.#welcome && command?.forStrangers !== true) {
+        return failure('NOAUTH Authentication required.')
+      }
+      if (command === undefined) return failure(`ERR unknown command '${printable(name)}'`)
+      const [least, most] = command.count
+      if (given.length < least || given.length > most) {
+        return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
+      }
+      return await command.run(this, given)
+    } catch (error) {
+      if (error instanceof CommandError) return failure(error.message)
+      // Messages of the library hold neither data nor ids nor passwords.
+      if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
+      return failure('ERR internal error')
+    }
+  }
+
+  async #write(reply: Reply): Promise<void> {
+    if (this.#socket.write(reply)) return
+    this.#waitFor('answer')
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done)
+        this.#socket.off('close', done)
+        resolve()
+      }
+      this.#socket.on('drain', done)
+      this.#socket.on('close', done)
+      if (this.#socket.destroyed) done()
+    })
+    this.#waiting = undefined
+  }
+}
+
+function printable(text: string): string {
+  return text.slice(0, 32).replaceAll(/[^\x20-\x7e]/g, '?')
+}

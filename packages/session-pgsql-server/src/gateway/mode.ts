@@ -1,0 +1,193 @@
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { parseArgs } from 'node:util'
+import { type PhpSessionFormat, readPhpIni, SaveHandler } from 'session-pgsql'
+import { type Mode, type Surroundings, UsageError } from '../mode.ts'
+import { Gateway, type GatewayOptions } from './gateway.ts'
+import type { PhpData } from './reads.ts'
+
+const FORMATS: readonly string[] = ['php', 'php_serialize', 'php_binary']
+
+const HELP = `usage: session-pgsql-server gateway [flags]
+
+Serves sessions to PHP over the protocol of phpredis. In php.ini:
+
+  session.save_handler = redis
+  session.save_path = "tcp://127.0.0.1:6380?prefix=PHPSESSID:"
+
+  --ini FILE             settings from a php.ini: session_pgsql.*, session.gc_maxlifetime,
+                         session.serialize_handler
+  --db CONNINFO          the database, as the library's option db
+  --table NAME           the session table (php_session)
+  --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
+  --host ADDRESS         where to listen (127.0.0.1); another address than loopback wants a password
+  --port PORT            (6380)
+  --password-file FILE   its first line is the password that clients must give (AUTH);
+                         or SESSION_PGSQL_SERVER_PASSWORD in the environment
+  --password PASSWORD    the same, seen by everybody who lists the processes
+  --tls-cert FILE        speak TLS, with this certificate
+  --tls-key FILE         and this key, both PEM
+  --max-connections N    (1000)
+  --max-value BYTES      largest session (8388608)
+  --idle-timeout SECONDS end connections that say nothing for so long; 0: never (0)
+  --health-port PORT     answer GET /health over HTTP: 200, or 503 while the database is away
+  --help
+
+What is left out comes from the environment, as in the library: SESSION_PGSQL_DB, DATABASE_URL, PG*, …
+`
+
+const FLAGS = {
+  ini: { type: 'string' },
+  db: { type: 'string' },
+  table: { type: 'string' },
+  codec: { type: 'string' },
+  host: { type: 'string', default: '127.0.0.1' },
+  port: { type: 'string', default: '6380' },
+  password: { type: 'string' },
+  'password-file': { type: 'string' },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+  'max-connections': { type: 'string', default: '1000' },
+  'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
+  'idle-timeout': { type: 'string', default: '0' },
+  'health-port': { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+
+export const gatewayMode: Mode = {
+  name: 'gateway',
+  summary: 'sessions for PHP, whose session.save_handler = redis speaks to it',
+
+  async run(argv, surroundings): Promise<number> {
+    const { stdout, signal } = surroundings
+    const flags = parse(argv)
+    if (flags.help) {
+      stdout.write(HELP)
+      return 0
+    }
+    const options = optionsOf(flags, surroundings)
+    const { sessions, host } = options
+    const gateway = new Gateway(options)
+    try {
+      const { port, healthPort } = await gateway.listen()
+      const at = isIP(host) === 6 ? `[${host}]` : host
+      stdout.write(
+        `session-pgsql-server gateway: listening on ${options.tls ? 'tls' : 'tcp'}://${at}:${port}, codec ${options.format}\n`,
+      )
+      if (healthPort !== undefined) stdout.write(`health: http://${at}:${healthPort}/health\n`)
+      // The database may come later than the gateway; PHP sees failures until it does.
+      await sessions
+        .open()
+        .then(() => stdout.write('the database answers\n'))
+        .catch((error) => surroundings.stderr.write(`the database does not answer yet: ${error.message}\n`))
+      await ended(signal)
+      stdout.write('stopping: no new connections, what is under way is answered\n')
+    } finally {
+      await gateway.close()
+      await sessions.close()
+    }
+    return 0
+  },
+}
+
+type Flags = ReturnType<typeof parse>
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function optionsOf(flags: Flags, { environment }: Surroundings): GatewayOptions {
+  const ini = flags.ini === undefined ? new Map<string, string>() : readPhpIni(flags.ini)
+  const format =
+    flags.codec ??
+    ini.get('session_pgsql.codec') ??
+    environment.SESSION_PGSQL_CODEC ??
+    ini.get('session.serialize_handler') ??
+    'php'
+  if (!FORMATS.includes(format)) {
+    throw new UsageError(
+      `codec: expected one of ${FORMATS.join(', ')}, got "${format}"; set session.serialize_handler in PHP and --codec here to one of them`,
+    )
+  }
+  const password = passwordOf(flags, environment)
+  const { host } = flags
+  if (password === undefined && !isLoopback(host)) {
+    throw new UsageError(
+      `--host ${host} can be reached from other machines: set a password (--password-file), or listen on 127.0.0.1`,
+    )
+  }
+  const tls = tlsOf(flags)
+  const sessions = new SaveHandler<PhpData>(
+    {
+      db: flags.db,
+      table: flags.table,
+      codec: format as PhpSessionFormat,
+      idPattern: 'php',
+    },
+    { ini, environment },
+  )
+  return {
+    sessions,
+    format: format as PhpSessionFormat,
+    host,
+    port: numberOf(flags, 'port', 0, 65_535),
+    password,
+    tls,
+    maxConnections: numberOf(flags, 'max-connections', 1, 1_000_000),
+    maxValue: numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024),
+    idleTimeout: numberOf(flags, 'idle-timeout', 0, 1_000_000),
+    healthPort: flags['health-port'] === undefined ? undefined : numberOf(flags, 'health-port', 0, 65_535),
+  }
+}
+
+function passwordOf(flags: Flags, environment: Surroundings['environment']): string | undefined {
+  const file = flags['password-file']
+  const password =
+    flags.password ??
+    (file === undefined ? undefined : read('--password-file', file).split(/\r?\n/, 1)[0]) ??
+    environment.SESSION_PGSQL_SERVER_PASSWORD
+  if (password === '') throw new UsageError('the password is empty')
+  return password
+}
+
+function tlsOf(flags: Flags): GatewayOptions['tls'] {
+  const { 'tls-cert': cert, 'tls-key': key } = flags
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key come together')
+  return { cert: read('--tls-cert', cert), key: read('--tls-key', key) }
+}
+
+function read(flag: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    throw new UsageError(`${flag}: ${file} cannot be read`)
+  }
+}
+
+function numberOf(
+  flags: Flags,
+  flag: 'port' | 'max-connections' | 'max-value' | 'idle-timeout' | 'health-port',
+  least: number,
+  most: number,
+): number {
+  const text = flags[flag] ?? ''
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value
+  throw new UsageError(`--${flag}: expected a whole number from ${least} to ${most}, got "${text}"`)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+function ended(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

@@ -1,0 +1,96 @@
+import type { SessionRecord } from 'session-pgsql'
+
+export type PhpData = Record<string, unknown>
+
+/** What a client has read under one key, and so what its next write is a change of. */
+export interface KnownSession {
+  /** null: there was nothing. */
+  readonly base: SessionRecord<PhpData> | null
+  /** What the client holds itself, where that is not the base's data: after a write that merged. */
+  readonly seen: PhpData | undefined
+  /** Whether the request that is under way has been counted as an access. */
+  readonly counted: boolean
+  /** How many bytes it holds, about. */
+  readonly weight: number
+}
+
+/** What one connection has read. Bounded: the oldest goes first, and a write without it is best effort. */
+export class Reads {
+  readonly #known = new Map<string, KnownSession>()
+  readonly #most: number
+  #weight = 0
+
+  /** @param most bytes */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  get(key: string): KnownSession | undefined {
+    return this.#known.get(key)
+  }
+
+  set(key: string, session: KnownSession): void {
+    this.delete(key)
+    this.#known.set(key, session)
+    this.#weight += session.weight
+    for (const oldest of this.#known.keys()) {
+      if (this.#weight <= this.#most || oldest === key) return
+      this.delete(oldest)
+    }
+  }
+
+  delete(key: string): void {
+    const session = this.#known.get(key)
+    if (session === undefined) return
+    this.#known.delete(key)
+    this.#weight -= session.weight
+  }
+
+  *[Symbol.iterator](): Iterator<[string, KnownSession]> {
+    yield* this.#known
+  }
+}
+
+/** Seconds for which it is remembered what a connection had read that has ended: its client may come back on another. */
+const REMEMBERED = 60
+
+/**
+ * What connections had read when they ended. Of two that had read the same key the older read is kept: against
+ * it a merge takes nothing for a deletion that was none.
+ */
+export class LeftReads {
+  readonly #left = new Map<string, { session: KnownSession; until: number }>()
+  readonly #most: number
+  #weight = 0
+
+  /** @param most bytes */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  leave(reads: Reads): void {
+    const now = performance.now()
+    for (const [key, { until }] of this.#left) {
+      if (until > now) break
+      this.take(key)
+    }
+    for (const [key, session] of reads) {
+      if (this.#left.has(key)) continue
+      this.#left.set(key, { session, until: now + REMEMBERED * 1000 })
+      this.#weight += session.weight
+    }
+    for (const key of this.#left.keys()) {
+      if (this.#weight <= this.#most) return
+      this.take(key)
+    }
+  }
+
+  /** Once: whoever takes it has it from then on. */
+  take(key: string): KnownSession | undefined {
+    const left = this.#left.get(key)
+    if (left === undefined) return undefined
+    this.#left.delete(key)
+    this.#weight -= left.session.weight
+    return left.until > performance.now() ? left.session : undefined
+  }
+}
