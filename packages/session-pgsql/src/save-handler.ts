@@ -13,7 +13,7 @@ import type {
   WriteResult,
 } from './operations.ts'
 import { readPhpIni } from './php-ini.ts'
-import { Server, type ServerStatus } from './servers/server.ts'
+import type { Server, ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
 import type { ListedSession, ListOptions, SessionFilter, SessionPage } from './session/filter.ts'
@@ -28,10 +28,10 @@ import {
   type SettingsSources,
 } from './settings.ts'
 import type { Answer } from './table/answers.ts'
-import { countSessions, listSessions } from './table/listing.ts'
+import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { sweep } from './table/sweep.ts'
-import { again, write } from './writing.ts'
+import { again, mergeData, write } from './writing.ts'
 
 /** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
 export interface SaveHandlerEvents {
@@ -39,6 +39,16 @@ export interface SaveHandlerEvents {
   gone: [event: { id: string }]
   /** Somebody else had changed a session; it is settled as `conflict` says. */
   conflict: [event: { id: string }]
+  /** With several servers: this one cannot be reached, and is not asked any more until a probe finds it alive. */
+  serverDown: [event: { server: string; error: Error }]
+  serverUp: [event: { server: string }]
+  /** A request was served by another server than its session's home, which is down. */
+  failover: [event: { from: string; to: string }]
+  /**
+   * What another server kept of a session has come to its home: as it was; merged with what had changed at home;
+   * or dropped, for it was destroyed there.
+   */
+  broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
   /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
   error: [error: Error]
 }
@@ -89,7 +99,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const settings = resolveSettings(options, sources)
     this.#settings = settings
     this.#codec = codecNamed<Data>(settings.codec)
-    this.#servers = new Servers(settings.db.map((entry) => new Server(entry, settings)))
+    this.#servers = new Servers(settings.db, settings, {
+      onDown: (server, error) => this.#tell('serverDown', { server, error }),
+      onUp: (server) => this.#tell('serverUp', { server }),
+      onFailover: (event) => this.#tell('failover', event),
+      onArrival: (event) => this.#tell('broughtHome', event),
+      onError: (error) => this.#report(error),
+      merge: (mine, theirs, seen) => this.#mergeTexts(mine, theirs, seen),
+    })
     this.#collector = new Collector(settings.gcInterval, () =>
       this.gc().catch((error) => this.#report(error)),
     )
@@ -147,7 +164,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       return this.#result(outcome, stored, text)
     }
     const written = await this.#operate(id, text.length, (line, deadline) =>
-      write(this.#servers.homeOf(id).table, line, {
+      write(this.#servers.sessions, line, {
         id: storedId(id),
         text,
         seen,
@@ -166,10 +183,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         codec: this.#codec,
         conflict: this.#settings.conflict,
         deadline,
-        onConflict: () => this.#tell('conflict', id),
+        onConflict: () => this.#tell('conflict', { id }),
       }),
     )
-    if (written.outcome === 'gone') this.#tell('gone', id)
+    if (written.outcome === 'gone') this.#tell('gone', { id })
     return this.#result(written.outcome, written.stored, text)
   }
 
@@ -258,29 +275,35 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   /** Every session with this custom field that has not expired, the last written first: "my devices". At most 10,000. */
   async findByField(value: string): Promise<SessionRecord<Data>[]> {
     checkText('custom field', value)
-    const pages = await this.#everywhere((server) =>
-      listSessions(
-        server.table,
-        { field: value, order: '-modified', limit: 10_000, text: true },
-        this.#deadline(),
-      ),
-    )
-    return pages.flatMap(({ sessions }) => sessions.map((stored) => new SessionRecord(stored, this.#codec)))
+    const options = { field: value, order: '-modified', limit: 10_000, text: true } as const
+    const pages = await this.#everywhere((server) => listSessions(server.table, options, this.#deadline()))
+    return mergePages(pages, options).sessions.map((stored) => new SessionRecord(stored, this.#codec))
   }
 
-  /** Destroys every session with this custom field: "log out everywhere". @returns how many there were */
+  /**
+   * Destroys every session with this custom field: "log out everywhere".
+   *
+   * @returns how many there were
+   * @throws SERVER_DOWN with the names of the servers that could not be reached, after those on the others were destroyed
+   */
   async destroyByField(value: string): Promise<number> {
     checkText('custom field', value)
     let destroyed = 0
     for (;;) {
-      const pages = await this.#everywhere((server) =>
+      const { answers, missing } = await this.#askAll((server) =>
         listSessions(server.table, { field: value, limit: 1000 }, this.#deadline()),
       )
-      const ids = pages.flatMap(({ sessions }) => sessions.map(({ id }) => id))
-      if (ids.length === 0) return destroyed
+      const ids = new Set(answers.flatMap(({ sessions }) => sessions.map(({ id }) => id)))
       // Also those that another idPattern has let in.
-      const there = await Promise.all(ids.map((id) => this.#destroy(id)))
-      destroyed += there.filter(Boolean).length
+      const there = await Promise.all([...ids].map((id) => this.#destroy(id)))
+      const count = there.filter(Boolean).length
+      destroyed += count
+      if (count > 0) continue
+      if (missing.length === 0) return destroyed
+      throw new SessionPgsqlError(
+        'SERVER_DOWN',
+        `${destroyed} sessions were destroyed, but these servers could not be asked: ${missing.join(', ')}. Repeat it when they are back.`,
+      )
     }
   }
 
@@ -332,12 +355,13 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   /** A page of sessions, without their data. See `ListOptions`. */
   async list(options: ListOptions = {}): Promise<SessionPage> {
     this.#checkOpen()
-    const [page] = await this.#everywhere((server) => listSessions(server.table, options, this.#deadline()))
-    const sessions = (page?.sessions ?? []).map((stored): ListedSession => {
+    const pages = await this.#everywhere((server) => listSessions(server.table, options, this.#deadline()))
+    const page = mergePages(pages, options)
+    const sessions = page.sessions.map((stored): ListedSession => {
       const info = infoOf(stored)
       return options.text ? { ...info, text: stored.text } : info
     })
-    return Object.assign(sessions, { next: page?.next })
+    return Object.assign(sessions, { next: page.next })
   }
 
   /** How many sessions the filter leaves. It counts them one by one: not for every request. */
@@ -362,7 +386,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return {
       settings: describeSettings(this.#settings),
       pending: this.#pending,
-      servers: this.#servers.all.map((server) => server.status()),
+      servers: this.#servers.status(),
     }
   }
 
@@ -401,7 +425,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       if (starting !== undefined) await starting
       const deadline = this.#deadline()
       return await this.#lines.read(id, () =>
-        again(() => this.#servers.homeOf(id).table.read(storedId(id), deadline)),
+        again(() => this.#servers.sessions.read(storedId(id), deadline)),
       )
     } finally {
       this.#end(0)
@@ -426,7 +450,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     }
     const answer = await this.#touch(id, { lifetime: stretched, access, marks, base })
     if (answer.outcome !== 'touched') {
-      this.#tell('gone', id)
+      this.#tell('gone', { id })
       return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
@@ -439,7 +463,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   async #destroy(id: string): Promise<boolean> {
     const { outcome } = await this.#operate(id, 0, (line, deadline) => {
       line.latest = undefined
-      return again(() => this.#servers.homeOf(id).table.destroy(storedId(id), deadline))
+      return again(() => this.#servers.sessions.destroy(storedId(id), deadline))
     })
     return outcome === 'destroyed'
   }
@@ -447,7 +471,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   #touch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
     return this.#operate(id, 0, (_line, deadline) => {
       const send = (): Promise<Answer> =>
-        this.#servers.homeOf(id).table.touch({ id: storedId(id), ...touch }, deadline)
+        this.#servers.sessions.touch({ id: storedId(id), ...touch }, deadline)
       // Sent twice, what counts errors might count them twice.
       return touch.marks === undefined ? again(send) : send()
     })
@@ -464,7 +488,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#checkOpen()
     const asked = async (): Promise<T> => {
       await this.#servers.starting
-      return ask(this.#servers.homeOf(id).table, this.#deadline())
+      const deadline = this.#deadline()
+      return this.#servers.ask(storedId(id), deadline, ({ table }) => ask(table, deadline))
     }
     return this.#underWay(asked())
   }
@@ -530,14 +555,23 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return performance.now() + this.#settings.operationTimeout * 1000
   }
 
-  /** Asks every server; rejects if one of them cannot be reached. */
+  /** Asks every server that can be reached; rejects if none can. */
   async #everywhere<T>(ask: (server: Server) => Promise<T>): Promise<T[]> {
+    return (await this.#askAll(ask)).answers
+  }
+
+  async #askAll<T>(ask: (server: Server) => Promise<T>): Promise<{ answers: T[]; missing: string[] }> {
     this.#checkOpen()
-    const all = async (): Promise<T[]> => {
+    const all = async (): Promise<{ answers: T[]; missing: string[] }> => {
       await this.#servers.starting
-      return Promise.all(this.#servers.all.map(ask))
+      return this.#servers.everywhere(ask)
     }
     return this.#underWay(all())
+  }
+
+  #mergeTexts(mine: string, theirs: string, seen: string): string {
+    const [m, t, s] = [mine, theirs, seen].map((text) => this.#codec.decode(text)) as [Data, Data, Data]
+    return this.#codec.encode(mergeData(this.#codec, m, t, s))
   }
 
   #isId(id: unknown): id is string {
@@ -602,9 +636,14 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** A listener that throws must not fail the write of which it is told. */
-  #tell(event: 'gone' | 'conflict', id: string): void {
+  #tell<E extends Exclude<keyof SaveHandlerEvents, 'error'>>(
+    event: E,
+    ...[about]: SaveHandlerEvents[E]
+  ): void {
     try {
-      this.emit(event, { id })
+      // The compiler does not see that an event and what is told of it belong together.
+      const emitter: EventEmitter = this as unknown as EventEmitter
+      emitter.emit(event, about)
     } catch (error) {
       this.#report(error as Error)
     }

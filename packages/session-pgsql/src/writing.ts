@@ -6,7 +6,7 @@ import { merge } from './session/merge.ts'
 import type { Change, StoredSession } from './session/stored.ts'
 import type { ConflictFunction, ConflictRule } from './settings.ts'
 import type { Answer } from './table/answers.ts'
-import type { SessionTable } from './table/table.ts'
+import type { Sessions } from './table/sessions.ts'
 
 /** How often a statement is sent whose connection was lost: the pool may have as many dead ones as it has connections. */
 const RESENDS = 5
@@ -44,13 +44,13 @@ const GONE: Written = { outcome: 'gone', stored: undefined }
 const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session, whatever it takes: rounds of compare-and-swap, then under the lock, until the deadline. */
-export async function write<Data>(table: SessionTable, line: Line, writing: Writing<Data>): Promise<Written> {
+export async function write<Data>(table: Sessions, line: Line, writing: Writing<Data>): Promise<Written> {
   const written = await attempt(table, line, writing)
   line.latest = written.stored
   return written
 }
 
-async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<Data>): Promise<Written> {
+async function attempt<Data>(table: Sessions, line: Line, writing: Writing<Data>): Promise<Written> {
   const { base } = writing
   const predecessor = line.latest
 
@@ -65,7 +65,7 @@ async function attempt<Data>(table: SessionTable, line: Line, writing: Writing<D
 
 /** A write that must find nothing; what it finds all the same it merges into. */
 async function create<Data>(
-  table: SessionTable,
+  table: Sessions,
   writing: Writing<Data>,
   predecessor: StoredSession | undefined,
 ): Promise<Written> {
@@ -88,7 +88,7 @@ async function create<Data>(
 
 /** Compare-and-swap against `theirs`, over and over. `conflicting`: it is known not to be the base. */
 async function swap<Data>(
-  table: SessionTable,
+  table: Sessions,
   writing: Writing<Data>,
   theirs: StoredSession,
   conflicting: boolean,
@@ -123,7 +123,7 @@ async function swap<Data>(
 }
 
 /** A write without a base: replaces whatever is there. */
-async function replace<Data>(table: SessionTable, writing: Writing<Data>): Promise<Written> {
+async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<Written> {
   const { deadline, text } = writing
   const change = writing.change(text)
   try {
@@ -143,7 +143,7 @@ async function replace<Data>(table: SessionTable, writing: Writing<Data>): Promi
  * that could bring back what somebody has destroyed in between.
  */
 async function lookUp<Data>(
-  table: SessionTable,
+  table: Sessions,
   writing: Writing<Data>,
   text: string,
   error: unknown,
@@ -219,10 +219,19 @@ async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<
   if (typeof conflict === 'function') {
     return encode(await within(deadline, () => conflict(mine, theirs, seen)))
   }
-  const { tied, same, carry } = codec
+  return encode(mergeData(codec, mine, theirs, seen))
+}
+
+/** The three-way merge, with what the codec knows of its values. */
+export function mergeData<Data>(
+  { tied, same, carry }: Pick<TyingCodec<Data>, 'tied' | 'same' | 'carry'>,
+  mine: Data,
+  theirs: Data,
+  seen: Data,
+): Data {
   const groups = tied && [mine, theirs].flatMap((data) => tied(data))
   try {
-    return encode(merge(mine, theirs, seen, { tied: groups, same, carry }) as Data)
+    return merge(mine, theirs, seen, { tied: groups, same, carry }) as Data
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')

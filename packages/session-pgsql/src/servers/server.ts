@@ -32,6 +32,18 @@ export interface ServerStatus {
   /** Those that failed. */
   readonly errors: number
   readonly lastError: string | undefined
+  /** The part of the ids whose home it is, from 0 to 1. */
+  readonly share: number
+  /** With several servers: what it keeps for others, and what this process has brought from here to where it belongs. */
+  readonly homecoming?: {
+    /** Rows that belong elsewhere, at the last look; no more than are brought at a time are counted. */
+    readonly waiting: number
+    readonly brought: number
+    /** Both sides had moved on: the changes of both were brought together. */
+    readonly merged: number
+    /** Destroyed at home in the meantime, or of a life that is over. */
+    readonly dropped: number
+  }
 }
 
 /** One entry of `db`: a server, or a replicated group of them, and the session table on it. */
@@ -65,7 +77,7 @@ export class Server {
     return this.#embedded && !this.#connection.connected ? this.#connection.connect() : undefined
   }
 
-  status(): ServerStatus {
+  status(): Omit<ServerStatus, 'share' | 'homecoming'> {
     const { address, health, since, calls, errors, lastError } = this.#connection
     return { name: this.name, address, role: this.table.role, health, since, calls, errors, lastError }
   }

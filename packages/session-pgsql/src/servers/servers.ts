@@ -1,25 +1,111 @@
-import { SessionPgsqlError } from '../errors.ts'
-import type { Server } from './server.ts'
+import type { DatabaseEntry } from '../settings.ts'
+import type { Sessions } from '../table/sessions.ts'
+import { Health, isUnreachable } from './health.ts'
+import { type Arrival, Homecoming, type MergeTexts } from './homecoming.ts'
+import type { Member } from './member.ts'
+import { Server, type ServerSettings, type ServerStatus } from './server.ts'
+import { Spread } from './spread.ts'
+
+export interface ServersSettings extends ServerSettings {
+  readonly failoverMode: boolean
+  readonly whenHomeIsDown: 'absent' | 'error'
+}
+
+/** What is told about the servers. */
+export interface ServersListener {
+  onDown(server: string, error: Error): void
+  onUp(server: string): void
+  /** A request was served by another server than its session's home. */
+  onFailover(event: { from: string; to: string }): void
+  onArrival(event: { id: string; from: string; to: string; outcome: Arrival }): void
+  onError(error: Error): void
+  merge: MergeTexts
+}
 
 /** Every server of `db`, and which of them a session lies on. */
 export class Servers {
   readonly all: readonly Server[]
+  /** What a session's life goes through: the one table there is, or all of them. */
+  readonly sessions: Sessions
+  readonly #failoverMode: boolean
+  readonly #several:
+    | { readonly members: readonly Member[]; readonly spread: Spread; readonly homecoming: Homecoming }
+    | undefined
 
-  /** @param all at least one */
-  constructor(all: readonly Server[]) {
-    // Sessions are not spread yet; to leave the others unused would be worse than to say so.
-    if (all.length > 1) {
-      throw new SessionPgsqlError(
-        'INVALID_OPTION',
-        `option db: expected one entry, got ${all.length}. Spreading sessions over several servers is not served yet; the hosts of one replicated group go into one entry: host=a,b,c target_session_attrs=read-write`,
-      )
+  /** @param entries at least one */
+  constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
+    this.all = entries.map((entry) => new Server(entry, settings))
+    this.#failoverMode = settings.failoverMode
+    const [first] = this.all
+    if (this.all.length === 1) {
+      this.sessions = (first as Server).table
+      return
     }
-    this.all = all
+    const members = entries.map((entry, index): Member => {
+      const server = this.all[index] as Server
+      const { name } = server
+      return {
+        name,
+        weight: entry.kind === 'conninfo' ? entry.conninfo.weight : 1,
+        server,
+        health: new Health((deadline) => server.table.readClock(deadline), {
+          onDown: (error) => listener.onDown(name, error),
+          onUp: () => {
+            listener.onUp(name)
+            void homecoming.look()
+          },
+        }),
+        waiting: 0,
+        arrivals: { brought: 0, merged: 0, dropped: 0 },
+      }
+    })
+    const { failoverMode, whenHomeIsDown, operationTimeout } = settings
+    const spread: Spread = new Spread({
+      members,
+      failoverMode,
+      whenHomeIsDown,
+      homecoming: () => homecoming,
+      onFailover: listener.onFailover,
+    })
+    const homecoming: Homecoming = new Homecoming({
+      members,
+      homeOf: (id) => spread.ranked(id)[0] as Member,
+      merge: listener.merge,
+      operationTimeout,
+      onArrival: listener.onArrival,
+      onError: listener.onError,
+    })
+    this.sessions = spread
+    this.#several = { members, spread, homecoming }
   }
 
-  /** The server on which a session of this id lies. */
-  homeOf(_id: string): Server {
-    return this.all[0] as Server
+  /** Asks the server on which a session of this id lies, or who stands in for it. */
+  ask<T>(id: string, deadline: number, work: (server: Server) => Promise<T>): Promise<T> {
+    if (this.#several === undefined) return work(this.all[0] as Server)
+    return this.#several.spread.ask(id, deadline, ({ server }) => work(server))
+  }
+
+  /**
+   * Asks every server that is up.
+   *
+   * @returns the answers, and the names of the servers that gave none
+   * @throws what the first failed with, if none answered
+   */
+  async everywhere<T>(work: (server: Server) => Promise<T>): Promise<{ answers: T[]; missing: string[] }> {
+    if (this.#several === undefined) return { answers: [await work(this.all[0] as Server)], missing: [] }
+    const { members } = this.#several
+    const asked = await Promise.allSettled(
+      members.map(({ health, server }) => health.run(() => work(server))),
+    )
+    const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    const failed = asked.find((one) => one.status === 'rejected')
+    const unanswered = (error: unknown): boolean => isUnreachable(error)
+    for (const one of asked) if (one.status === 'rejected' && !unanswered(one.reason)) throw one.reason
+    if (answers.length === 0) throw failed?.reason
+    return {
+      answers,
+      missing: members.filter((_, index) => asked[index]?.status === 'rejected').map(({ name }) => name),
+    }
   }
 
   /** What has to be waited for before the clock of an operation begins to run; nothing, as a rule. */
@@ -29,11 +115,28 @@ export class Servers {
     return starting ? Promise.all(this.all.map((server) => server.starting)) : undefined
   }
 
+  status(): ServerStatus[] {
+    if (this.#several === undefined) return this.all.map((server) => ({ ...server.status(), share: 1 }))
+    const { members } = this.#several
+    const sum = members.reduce((total, { weight }) => total + weight, 0)
+    return members.map(({ server, health, weight, waiting, arrivals }, index) => ({
+      ...server.status(),
+      ...(health.isDown ? { health: 'down' as const } : {}),
+      share: this.#failoverMode ? Number(index === 0) : weight / sum,
+      homecoming: { waiting, ...arrivals },
+    }))
+  }
+
   async reset(): Promise<void> {
     await Promise.all(this.all.map((server) => server.reset()))
+    await Promise.all(this.#several?.members.map(({ health }) => health.confirm()) ?? [])
   }
 
   async close(): Promise<void> {
+    if (this.#several !== undefined) {
+      for (const { health } of this.#several.members) health.close()
+      await this.#several.homecoming.close()
+    }
     await Promise.all(this.all.map((server) => server.close()))
   }
 }

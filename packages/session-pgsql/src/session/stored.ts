@@ -26,6 +26,8 @@ export interface StoredSession {
    * column `sess_generation`, where the second of creation and the counter must do.
    */
   readonly generation: number | null
+  /** Of several servers, the one that it was read from. */
+  readonly server?: string
   /** The database's clock when this was read, in seconds with a fraction ... */
   readonly clock: number
   /** ... and this process's then, in milliseconds of `performance.now()`. */

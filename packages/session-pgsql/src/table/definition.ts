@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+
 /**
  * The session table: its columns, how it is created, what is granted on it, and how one is looked at that
  * is already there. The DDL is code, not a file beside it: bundlers lose files.
@@ -77,9 +79,15 @@ export function createStatements(name: TableName): string[] {
   ]
 }
 
+/** Bytes of a name in PostgreSQL. */
+const LONGEST_NAME = 63
+
 /** The table of the sessions' locks, which lies beside theirs. */
 export function lockTableName({ schema, table }: TableName): TableName {
-  return { schema, table: `${table}_lock` }
+  const name = `${table}_lock`
+  if (Buffer.byteLength(name) <= LONGEST_NAME) return { schema, table: name }
+  // PostgreSQL would cut it off, and it would be the name of the session table.
+  return { schema, table: `session_lock_${createHash('sha256').update(table).digest('hex').slice(0, 32)}` }
 }
 
 export function createLockStatement(name: TableName): string {

@@ -1,8 +1,8 @@
-import type { Row } from '../database/database.ts'
 import { checkText, invalid } from '../session/checks.ts'
 import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { storedOf } from './answers.ts'
+import type { Shape } from './definition.ts'
 import { CLOCK, recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -21,6 +21,8 @@ const COLUMNS: Record<ListColumn, string> = {
 
 export interface Page {
   readonly sessions: readonly StoredSession[]
+  /** What each is sorted by. */
+  readonly keys: readonly string[]
   readonly next: string | undefined
 }
 
@@ -58,7 +60,7 @@ export async function listSessions(
   const rows = await table.query(
     (shape, sql) => `
       SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
-      FROM ${sql} t WHERE ${conditions.join(' AND ')}
+      FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
     deadline,
@@ -68,7 +70,34 @@ export async function listSessions(
   const last = page.at(-1)
   return {
     sessions: page.map((row) => storedOf(row, readAt)),
-    next: rows.length > limit && last !== undefined ? encodeCursor(last) : undefined,
+    keys: page.map((row) => row[0] as string),
+    next: rows.length > limit && last !== undefined ? encodeCursor(last[0], last[4]) : undefined,
+  }
+}
+
+/** One page out of those of several servers, each begun after the same cursor. */
+export function mergePages(pages: readonly Page[], { order = 'id', limit = 100 }: ListOptions): Page {
+  if (pages.length === 1) return pages[0] as Page
+  const sign = String(order).startsWith('-') ? -1 : 1
+  const byId = String(order).endsWith('id')
+  const entries = pages.flatMap(({ sessions, keys }) =>
+    sessions.map((session, index) => ({ session, key: keys[index] as string })),
+  )
+  const compare = (one: string | bigint, other: string | bigint): number =>
+    one < other ? -1 : +(one > other)
+  entries.sort(
+    (a, b) =>
+      sign * ((byId ? 0 : compare(BigInt(a.key), BigInt(b.key))) || compare(a.session.id, b.session.id)),
+  )
+  // One that is on its way home lies in two places.
+  const once = entries.filter(({ session }, index) => session.id !== entries[index - 1]?.session.id)
+  const page = once.slice(0, limit)
+  const last = page.at(-1)
+  const more = once.length > limit || pages.some(({ next }) => next !== undefined)
+  return {
+    sessions: page.map(({ session }) => session),
+    keys: page.map(({ key }) => key),
+    next: more && last !== undefined ? encodeCursor(last.key, last.session.id) : undefined,
   }
 }
 
@@ -95,11 +124,16 @@ export async function countSessions(
   const parameters: Parameter[] = []
   const conditions = conditionsOf(filter, parameters)
   const [row] = await table.query(
-    (_shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}`,
+    (shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
     parameters,
     deadline,
   )
   return Number(row?.[0])
+}
+
+/** Of several servers: that there was a session once is nothing to list. */
+function noTombstones({ ours }: Shape): string {
+  return ours.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
@@ -141,8 +175,8 @@ function bind(parameters: Parameter[], value: Parameter): string {
 }
 
 /** Where a page ends: the sorted value and the id. Opaque to the caller. */
-function encodeCursor(row: Row): string {
-  return Buffer.from(JSON.stringify([row[0], row[4]])).toString('base64url')
+function encodeCursor(key: string | null | undefined, id: string | null | undefined): string {
+  return Buffer.from(JSON.stringify([key, id])).toString('base64url')
 }
 
 function cursorOf(after: string, column: string): [string, string] {

@@ -116,6 +116,7 @@ function fragments(shape: Shape) {
     count,
     mark,
     ownColumns,
+    has: (column: string) => shape.ours.has(column as never),
     record: (row: string) => recordColumns(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
@@ -314,6 +315,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
   const newLife = sql.ownColumns.includes('sess_generation')
     ? `, sess_generation = CASE WHEN ${fresh} THEN ${generation} ELSE t.sess_generation END`
     : ''
+  // What was a tombstone, or belonged elsewhere, is a session of this server now.
+  const cleared = ['sess_home', 'sess_base', 'sess_destroyed']
+    .filter((column) => sql.has(column))
+    .map((column) => `, ${column} = CASE WHEN ${fresh} THEN NULL ELSE t.${column} END`)
+    .join('')
   const ownValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation }
 
   return `
@@ -349,7 +355,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_name = ${start('sess_id', 'j.name', 'coalesce(t.sess_name, j.name)')},
         sess_created = ${start('sess_created', 'ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newLife},
+        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newLife}${cleared},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},

@@ -1,4 +1,4 @@
-import { type Column, type Database, plain, type Row } from '../database/database.ts'
+import { type Column, type Database, plain, type Query, type Row } from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
@@ -19,6 +19,7 @@ import {
   wantsCreation,
 } from './inspect.ts'
 import { baseColumns, changeColumns, touchColumns } from './parameters.ts'
+import type { Sessions } from './sessions.ts'
 import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
 
 export interface TableOptions {
@@ -52,7 +53,7 @@ export interface Put {
  * database's clock and are tested there, so that the late bytes of a write that was given up do not undo
  * what was acknowledged after it.
  */
-export class SessionTable {
+export class SessionTable implements Sessions {
   readonly #database: Database
   readonly #options: TableOptions
   readonly #limit: Limit
@@ -166,6 +167,20 @@ export class SessionTable {
     return this.#guard(
       this.#limit.run(() =>
         this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
+      ),
+    )
+  }
+
+  /** Runs `work` in a transaction of its own; for rows as a whole, see whole-rows.ts. */
+  async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
+    const { shape } = await this.#open(deadline)
+    return this.#guard(
+      this.#limit.run(() =>
+        this.#database.transaction(async (query) => {
+          const patience = Math.max(1, Math.floor(deadline - performance.now()))
+          await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
+          return work(query, shape)
+        }, deadline),
       ),
     )
   }

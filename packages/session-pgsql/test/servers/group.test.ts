@@ -44,10 +44,6 @@ describe('a replicated group behind one entry', () => {
     await expect(reader.write('id', { a: 2 })).rejects.toMatchObject({ code: expect.any(String) })
   })
 
-  test('several entries are refused, for sessions are not spread over them yet', () => {
-    expect(() => new SaveHandler({ db: [first.conninfo(), second.conninfo()] })).toThrow('not served yet')
-  })
-
   test('nobody fits: the error says of each host why', async () => {
     const handler = handlerOf('target_session_attrs=read-write', [second])
     await expect(handler.read('id')).rejects.toMatchObject({

@@ -1,0 +1,236 @@
+import type { Query } from '../database/database.ts'
+import type { StoredSession } from '../session/stored.ts'
+import type { Shape } from '../table/definition.ts'
+import {
+  type BaseMark,
+  baseOf,
+  canStandIn,
+  deleteWhole,
+  lockWhole,
+  markedText,
+  type WholeRow,
+  writeWhole,
+} from '../table/whole-rows.ts'
+import type { Member } from './member.ts'
+
+/** Lays what `mine` changed of `seen` over `theirs`; all three and the result are encoded. */
+export type MergeTexts = (mine: string, theirs: string, seen: string) => string
+
+/** What became of a row that was brought to another server. */
+export type Arrival =
+  /** It lies there now, as it was. */
+  | 'brought'
+  /** There it had moved on as well: both changes are in it. */
+  | 'merged'
+  /** It was destroyed there, or belonged to a life that is over. */
+  | 'dropped'
+
+/** Seconds between two looks for rows that are not at home. */
+const INTERVAL = 2
+
+const BATCH = 200
+const AT_ONCE = 4
+
+export interface HomecomingOptions {
+  readonly members: readonly Member[]
+  /** Where a session lies, as far as it is up. */
+  readonly homeOf: (id: string) => Member
+  readonly merge: MergeTexts
+  /** Seconds for each row. */
+  readonly operationTimeout: number
+  readonly onArrival: (arrival: { id: string; from: string; to: string; outcome: Arrival }) => void
+  readonly onError: (error: Error) => void
+}
+
+/**
+ * Brings home what others have kept while a server was away, for as long as there is any: other processes may
+ * still see the home as down. Every process may do it, at once and over and over; one that dies in the middle
+ * leaves nothing that another cannot finish. It never goes by time, for clocks differ.
+ */
+export class Homecoming {
+  readonly #options: HomecomingOptions
+  readonly #timer: NodeJS.Timeout
+  #looking: Promise<void> | undefined
+  #closed = false
+
+  constructor(options: HomecomingOptions) {
+    this.#options = options
+    this.#timer = setInterval(() => this.look(), INTERVAL * 1000)
+    this.#timer.unref()
+  }
+
+  /** Looks on every server for rows that belong elsewhere. */
+  look(): Promise<void> {
+    this.#looking ??= this.#lookEverywhere().finally(() => {
+      this.#looking = undefined
+    })
+    return this.#looking
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#looking
+  }
+
+  async #lookEverywhere(): Promise<void> {
+    for (const from of this.#options.members) {
+      if (this.#closed || from.health.isDown) continue
+      await this.#empty(from).catch((error) => this.#options.onError(error))
+    }
+  }
+
+  async #empty(from: Member): Promise<void> {
+    const { table } = from.server
+    if (!canStandIn(await table.open(this.#deadline()))) return
+    const rows = await table.query((_shape, sql) => markedText(sql, BATCH), [], this.#deadline())
+    from.waiting = rows.length
+    const ids = rows.map(([id]) => id as string)
+    const work = async (): Promise<void> => {
+      for (let id = ids.pop(); id !== undefined && !this.#closed; id = ids.pop()) {
+        const home = this.#options.homeOf(id)
+        if (!home.health.isDown) await this.bring(id, from, home)
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+  }
+
+  /**
+   * Brings one row from where it lies to where it belongs. Both rows are locked meanwhile, so that whoever does
+   * the same finds it done.
+   *
+   * @returns undefined if there was none
+   */
+  async bring(id: string, from: Member, to: Member): Promise<Arrival | undefined> {
+    const deadline = this.#deadline()
+    const arrival = await from.server.table.transaction(async (query, shape) => {
+      const { row } = await lockWhole(query, shape, id)
+      if (row === undefined) return undefined
+      if (from === to) {
+        // The servers were set up otherwise when it was marked: it is at home.
+        await writeWhole(query, shape, { ...row, home: null, base: null })
+        return undefined
+      }
+      const outcome = await to.server.table.transaction(
+        (there, thereShape) => this.#arrive(row, there, thereShape),
+        deadline,
+      )
+      await deleteWhole(query, shape, id)
+      return outcome
+    }, deadline)
+    if (arrival !== undefined) {
+      from.arrivals[arrival]++
+      this.#options.onArrival({ id, from: from.name, to: to.name, outcome: arrival })
+    }
+    return arrival
+  }
+
+  async #arrive(row: WholeRow, query: Query, shape: Shape): Promise<Arrival> {
+    const { row: there, clock } = await lockWhole(query, shape, row.session.id)
+    const { next, outcome } = settle(row, there, clock, this.#options.merge)
+    if (next !== undefined) await writeWhole(query, shape, { ...next, home: null, base: null })
+    return outcome
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#options.operationTimeout * 1000
+  }
+}
+
+/** What is to lie at home, given what comes and what is there; without `next` it stays as it is. */
+export function settle(
+  row: WholeRow,
+  there: WholeRow | undefined,
+  clock: number,
+  merge: MergeTexts,
+): { next?: WholeRow; outcome: Arrival } {
+  const { session } = row
+  const mark = row.base === null ? undefined : baseOf(row.base)
+  if (row.destroyed !== null) {
+    const beaten = there === undefined || (there.destroyed === null && beats(row, there.session, mark))
+    return beaten ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  }
+  const over = session.expires !== null && session.expires < clock
+  if (over) return { outcome: 'dropped' }
+  if (there === undefined) {
+    // There was one when it was read: it has been destroyed since.
+    const known = mark !== undefined && mark.destroyed === undefined
+    return known ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+  }
+  if (there.destroyed !== null) {
+    return beats(there, session, undefined) ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+  }
+  const other = there.session
+  if (other.generation === session.generation && other.text === session.text) {
+    return { next: { ...row, session: later(session, other) }, outcome: 'brought' }
+  }
+  if (mark === undefined) {
+    // Of one that merely lies in a wrong place, the one that was used more is the one that was used last.
+    if (row.home === null) {
+      const newer = other.generation === session.generation && session.accesses > other.accesses
+      return newer ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+    }
+    if (isOver(other, clock)) return { next: row, outcome: 'brought' }
+    return { next: merged(row, other, undefined, merge), outcome: 'merged' }
+  }
+  if (mark.destroyed !== undefined) {
+    const { generation, destroyed } = mark
+    const old = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
+    return old || isOver(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  }
+  if (other.generation !== mark.generation) return { outcome: 'dropped' }
+  if (other.digest === mark.digest) {
+    return { next: { ...row, session: counted(session, other, mark) }, outcome: 'brought' }
+  }
+  return { next: merged(row, other, mark, merge), outcome: 'merged' }
+}
+
+/** A tombstone beats the life that it ended; where that was not known, every row created before it. */
+export function beats(stone: WholeRow, session: StoredSession, mark: BaseMark | undefined): boolean {
+  const generation = stone.session.generation ?? mark?.generation ?? null
+  if (generation !== null) return session.generation === generation
+  return (session.created ?? 0) <= (stone.destroyed ?? 0)
+}
+
+function isOver({ expires }: StoredSession, clock: number): boolean {
+  return expires !== null && expires < clock
+}
+
+function merged(
+  row: WholeRow,
+  other: StoredSession,
+  mark: BaseMark | undefined,
+  merge: MergeTexts,
+): WholeRow {
+  const text = merge(row.session.text, other.text, mark?.text ?? '')
+  const { generation, created, addressCreated } = other
+  const session = counted(row.session, other, mark)
+  return { ...row, session: { ...session, text, generation, created, addressCreated } }
+}
+
+/** What either side has counted since the base. */
+function counted(session: StoredSession, other: StoredSession, mark: BaseMark | undefined): StoredSession {
+  const sum = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
+    session[name] + Math.max(0, other[name] - (mark?.[name] ?? 0))
+  return {
+    ...session,
+    accesses: sum('accesses'),
+    errors: sum('errors'),
+    warnings: sum('warnings'),
+    notices: sum('notices'),
+  }
+}
+
+function later(session: StoredSession, other: StoredSession): StoredSession {
+  const most = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
+    Math.max(session[name], other[name])
+  const never = session.expires === null || other.expires === null
+  return {
+    ...session,
+    accesses: most('accesses'),
+    errors: most('errors'),
+    warnings: most('warnings'),
+    notices: most('notices'),
+    expires: never ? null : Math.max(session.expires as number, other.expires as number),
+  }
+}

@@ -1,0 +1,188 @@
+import type { Query } from '../database/database.ts'
+import { plain } from '../database/database.ts'
+import type { StoredSession } from '../session/stored.ts'
+import { clockOf, storedOf } from './answers.ts'
+import { type Shape, sqlName } from './definition.ts'
+import { CLOCK, recordColumns, sweepTime } from './statements.ts'
+
+/**
+ * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
+ * life of a session, but for the time in which its home is away, and for the way back.
+ */
+export interface WholeRow {
+  readonly session: StoredSession
+  /** The server where it belongs; null: here. */
+  readonly home: string | null
+  /** What it replaces there; see `BaseMark`. null: nothing was there. */
+  readonly base: string | null
+  /** A tombstone: when it was destroyed, in seconds since 1970 by the clock of this server. */
+  readonly destroyed: number | null
+}
+
+/** Whether the table can hold such rows. */
+export function canStandIn({ ours }: Shape): boolean {
+  return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
+    ours.has(column as never),
+  )
+}
+
+/** The row of this id, expired or not, locked until the transaction ends; and the server's clock. */
+export async function lockWhole(
+  query: Query,
+  shape: Shape,
+  id: string,
+): Promise<{ row: WholeRow | undefined; clock: number }> {
+  const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
+  const [row] = await query(
+    plain(
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
+       WHERE t.sess_id = $1 FOR UPDATE`,
+    ),
+    [id],
+  )
+  return {
+    row: row && wholeOf(row),
+    clock: clockOf(row ?? (clock as readonly (string | null)[])),
+  }
+}
+
+/** Ids of rows that belong elsewhere, or whatever lies after an id. */
+export function markedText(sql: string, most: number): string {
+  return `SELECT t.sess_id FROM ${sql} t WHERE t.sess_home IS NOT NULL ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
+}
+
+const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
+
+/** Where those columns come in a row: after `n, outcome, text, now` and the record. */
+const OWN_AT = 19
+
+function wholeOf(row: readonly (string | null)[]): WholeRow {
+  const destroyed = row[OWN_AT + 2]
+  return {
+    session: storedOf(row, performance.now()),
+    home: row[OWN_AT] ?? null,
+    base: row[OWN_AT + 1] ?? null,
+    destroyed: destroyed == null ? null : Number(destroyed),
+  }
+}
+
+/** Writes a row whole, over whatever is there. */
+export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): Promise<void> {
+  const { session, home, base, destroyed } = whole
+  const cap = (column: string, value: number | null): number | null =>
+    value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
+  const values: Record<string, string | number | null> = {
+    sess_id: session.id,
+    sess_name: session.name,
+    sess_data: session.text,
+    sess_created: cap('sess_created', session.created),
+    sess_modified: cap('sess_modified', session.modified),
+    sess_expire: cap('sess_expire', session.expires),
+    sess_addr_created: session.addressCreated,
+    sess_addr_modified: session.addressModified,
+    sess_counter: cap('sess_counter', session.accesses),
+    sess_error: cap('sess_error', session.errors),
+    sess_warning: cap('sess_warning', session.warnings),
+    sess_notice: cap('sess_notice', session.notices),
+    sess_err_message: session.errorMessage,
+    sess_custom: session.custom,
+    sess_generation: session.generation,
+    sess_home: home,
+    sess_base: base,
+    sess_destroyed: destroyed,
+  }
+  const columns = Object.keys(values)
+  const sweep =
+    destroyed === null
+      ? session.expires === null
+        ? 'NULL'
+        : sweepTime(String(session.expires))
+      : String(Math.ceil(destroyed + TOMBSTONE))
+  await query(
+    plain(
+      `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
+       VALUES (${columns.map((_, index) => `$${index + 1}`).join(', ')}, ${sweep})
+       ON CONFLICT (sess_id) DO UPDATE SET ${[...columns.slice(1), 'sess_sweep']
+         .map((column) => `${column} = excluded.${column}`)
+         .join(', ')}`,
+    ),
+    Object.values(values),
+  )
+}
+
+export async function deleteWhole(query: Query, shape: Shape, id: string): Promise<void> {
+  await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
+}
+
+/**
+ * Seconds for which a tombstone stays: as long as any session may live that was read before, and so be written
+ * somewhere by a process that does not know that it was destroyed.
+ */
+const TOMBSTONE = 30 * 86_400
+
+/** A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life. */
+export function tombstone(
+  id: string,
+  row: WholeRow | undefined,
+  home: string | null,
+  clock: number,
+): WholeRow {
+  const { session } = row ?? {}
+  return {
+    session: {
+      id,
+      name: null,
+      text: '',
+      digest: null,
+      created: session?.created ?? null,
+      modified: null,
+      expires: 0,
+      addressCreated: null,
+      addressModified: null,
+      accesses: 0,
+      errors: 0,
+      warnings: 0,
+      notices: 0,
+      errorMessage: null,
+      custom: null,
+      generation: session?.generation ?? null,
+      clock,
+      readAt: performance.now(),
+    },
+    home,
+    base: row?.base ?? null,
+    // In whole seconds, and rounded up, as sess_created is.
+    destroyed: Math.ceil(clock),
+  }
+}
+
+/**
+ * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and the text and the
+ * counters to tell what was changed since, where home has moved on as well.
+ */
+export interface BaseMark {
+  readonly digest: string | null
+  readonly generation: number | null
+  readonly created: number | null
+  readonly accesses: number
+  readonly errors: number
+  readonly warnings: number
+  readonly notices: number
+  readonly text: string
+  /** When it was destroyed, by the clock of the stand-in: what is marked so is another life of the id. */
+  readonly destroyed?: number
+}
+
+/** @param destroyed of a tombstone, whose place another life takes */
+export function markOf(base: StoredSession, destroyed?: number): string {
+  const { digest, generation, created, accesses, errors, warnings, notices, text } = base
+  const mark: BaseMark = {
+    ...{ digest, generation, created, accesses, errors, warnings, notices, text },
+    ...(destroyed === undefined ? {} : { destroyed }),
+  }
+  return JSON.stringify(mark)
+}
+
+export function baseOf(mark: string): BaseMark {
+  return JSON.parse(mark)
+}

@@ -1,0 +1,333 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { rank } from '../../src/servers/placement.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { type FaultyProxy, startProxy } from '../support/proxy.ts'
+import { eventually, within } from '../support/wait.ts'
+
+type Data = Record<string, unknown>
+
+/** Several entries of `db`: independent servers, real ones, and real faults. */
+describe('sessions on three servers', () => {
+  const names = ['a', 'b', 'c', 'd']
+  const servers: PostgresServer[] = []
+  const open: SaveHandler<Data>[] = []
+  const proxies: FaultyProxy[] = []
+
+  beforeAll(async () => {
+    // Killed they are, but the machine is not.
+    const settings = { fsync: 'off' }
+    servers.push(...(await Promise.all(names.map(() => startPostgres({ version: '18', settings })))))
+  })
+  afterEach(async () => {
+    for (const server of servers) if (!server.running) await server.start()
+    await Promise.all(open.splice(0).map((handler) => handler.close()))
+    await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()))
+  })
+  afterAll(async () => {
+    await Promise.all(servers.map((server) => server.remove()))
+  })
+
+  /** @param ports where to reach each, if not directly */
+  function handlerOf(options: SaveHandlerOptions<Data> = {}, ports: (number | undefined)[] = [], count = 3) {
+    const db = servers.slice(0, count).map((server, index) => {
+      const port = ports[index] ?? server.port
+      return `host=${server.host} port=${port} dbname=postgres user=postgres name=${names[index]}`
+    })
+    const handler = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
+    handler.on('error', () => {})
+    open.push(handler)
+    return handler
+  }
+
+  let count = 0
+  /** Ids whose home is this server, and that no other test uses. */
+  function idsOf(name: string, howMany: number, among = 3): string[] {
+    const placed = names.slice(0, among).map((one) => ({ name: one, weight: 1 }))
+    const ids: string[] = []
+    while (ids.length < howMany) {
+      const id = `id-${count++}`
+      if (rank(id, placed)[0]?.name === name) ids.push(id)
+    }
+    return ids
+  }
+  const idOf = (name: string): string => idsOf(name, 1)[0] as string
+  const server = (name: string): PostgresServer => servers[names.indexOf(name)] as PostgresServer
+
+  /** Where a row lies, whatever it is. */
+  async function places(id: string): Promise<string[]> {
+    const found: string[] = []
+    for (const [index, one] of servers.entries()) {
+      const rows = await one
+        .query('SELECT sess_destroyed FROM php_session WHERE sess_id = $1', [id])
+        .catch(() => [])
+      if (rows.length > 0)
+        found.push(`${names[index]}${rows[0]?.sess_destroyed == null ? '' : ' (tombstone)'}`)
+    }
+    return found
+  }
+
+  async function marked(): Promise<number> {
+    let sum = 0
+    for (const one of servers) {
+      if (!one.running) continue
+      const [row] = await one
+        .query<{ n: number }>('SELECT count(*)::int AS n FROM php_session WHERE sess_home IS NOT NULL')
+        .catch(() => [])
+      sum += row?.n ?? 0
+    }
+    return sum
+  }
+
+  const isDown = (handler: SaveHandler<Data>, name: string): boolean =>
+    handler.status().servers.find((one) => one.name === name)?.health === 'down'
+
+  test('each lies at its home, and all that a handler can do goes there', async () => {
+    const sessions = handlerOf()
+    await sessions.open()
+    const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 5))
+    const records = await Promise.all(
+      ids.map(async (id, n) => (await sessions.write(id, { n }, { base: null, custom: 'spread' })).session),
+    )
+    for (const [index, id] of ids.entries()) {
+      expect(await places(id)).toEqual([['a', 'b', 'c'][Math.floor(index / 5)]])
+    }
+    expect((await sessions.write(ids[0] as string, { n: 'new' }, { base: records[0] })).outcome).toBe(
+      'updated',
+    )
+    expect((await sessions.read(ids[0] as string))?.data).toEqual({ n: 'new' })
+    expect(await sessions.count({ field: 'spread' })).toBe(15)
+    const seen: string[] = []
+    for (let after: string | undefined, page = 0; page === 0 || after !== undefined; page++) {
+      const listed = await sessions.list({ field: 'spread', limit: 4, order: 'id', after })
+      expect(listed.length).toBeLessThanOrEqual(4)
+      seen.push(...listed.map(({ id }) => id))
+      after = listed.next
+    }
+    expect(seen).toEqual([...ids].sort())
+    expect(await sessions.destroy(ids[1] as string)).toBe(true)
+    expect(await sessions.read(ids[1] as string)).toBeUndefined()
+    expect(await sessions.validateId(ids[1] as string)).toBe(false)
+    expect((await sessions.findByField('spread')).length).toBe(14)
+    expect(await sessions.destroyByField('spread')).toBe(14)
+    expect(await sessions.count({ field: 'spread' })).toBe(0)
+    expect(sessions.status().servers.map(({ share }) => share)).toEqual([1 / 3, 1 / 3, 1 / 3])
+  })
+
+  test('one dies: the next stands in within the same request, and brings home what it kept', async () => {
+    const sessions = handlerOf()
+    const down: string[] = []
+    sessions.on('serverDown', ({ server }) => down.push(server))
+    const ids = idsOf('a', 20)
+    const [touched, written, destroyed, ...others] = ids as [string, string, string, ...string[]]
+    const records = new Map(
+      await Promise.all(
+        ids.map(async (id) => [id, (await sessions.write(id, { old: 1 }, { base: null })).session] as const),
+      ),
+    )
+    await server('a').kill9()
+
+    // All at once, and none fails.
+    const results = await Promise.all(
+      others.map((id, n) =>
+        sessions.write(id, { old: 1, n }, { base: records.get(id), errors: { errors: 1 } }),
+      ),
+    )
+    expect(results.map(({ outcome }) => outcome)).toEqual(others.map(() => 'updated'))
+    expect(down).toEqual(['a'])
+    expect(isDown(sessions, 'a')).toBe(true)
+    const again = await sessions.write(
+      written,
+      { old: 1, twice: 1 },
+      { base: (await sessions.write(written, { old: 1, once: 1 }, { base: records.get(written) })).session },
+    )
+    expect(again.outcome).toBe('updated')
+    expect(await sessions.touch(touched, { base: records.get(touched), custom: 'me' })).toBe(true)
+    expect((await sessions.read(touched))?.custom).toBe('me')
+    await sessions.destroy(destroyed)
+    expect(await sessions.read(destroyed)).toBeUndefined()
+    const fresh = idOf('a')
+    expect((await sessions.write(fresh, { fresh: true }, { base: null })).outcome).toBe('created')
+    expect((await sessions.read(fresh))?.data).toEqual({ fresh: true })
+    // What nobody has told the stand-in of: absent, as in session_pgsql.
+    expect(await sessions.read(idOf('a'))).toBeUndefined()
+
+    await server('a').start()
+    await eventually(async () => {
+      expect(isDown(sessions, 'a')).toBe(false)
+      expect(await marked()).toBe(0)
+    })
+    for (const [n, id] of others.entries()) {
+      expect(await sessions.read(id)).toMatchObject({ data: { old: 1, n }, accesses: 2, errors: 1 })
+      expect(await places(id)).toEqual(['a'])
+    }
+    expect((await sessions.read(written))?.data).toEqual({ old: 1, twice: 1 })
+    expect(await sessions.read(touched)).toMatchObject({ data: { old: 1 }, custom: 'me', accesses: 2 })
+    expect((await sessions.read(fresh))?.data).toEqual({ fresh: true })
+    expect(await places(fresh)).toEqual(['a'])
+    expect(await sessions.read(destroyed)).toBeUndefined()
+    expect((await sessions.write(destroyed, { back: 1 }, { base: records.get(destroyed) })).outcome).toBe(
+      'gone',
+    )
+    expect(
+      sessions.status().servers.reduce((sum, { homecoming }) => sum + (homecoming?.brought ?? 0), 0),
+    ).toBeGreaterThan(18)
+  })
+
+  test('whenHomeIsDown: "error": a session that nobody else knows is not taken for absent', async () => {
+    const sessions = handlerOf({ whenHomeIsDown: 'error' })
+    const id = idOf('b')
+    const record = (await sessions.write(id, { a: 1 }, { base: null })).session
+    await server('b').stop('fast')
+    await expect(sessions.read(id)).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    await sessions.write(id, { a: 2 }, { base: record })
+    expect((await sessions.read(id))?.data).toEqual({ a: 2 })
+    await server('b').start()
+    await eventually(async () => expect(await places(id)).toEqual(['b']))
+    expect((await sessions.read(id))?.data).toEqual({ a: 2 })
+  })
+
+  test('all are down: a typed error at once; healed at the first that answers', async () => {
+    const sessions = handlerOf()
+    const id = idOf('a')
+    await sessions.write(id, {}, { base: null })
+    await Promise.all(['a', 'b', 'c'].map((name) => server(name).kill9()))
+    await expect(sessions.read(id)).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    const start = performance.now()
+    await expect(sessions.read(id)).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    expect(performance.now() - start).toBeLessThan(1000)
+    await server('c').start()
+    await eventually(async () =>
+      expect(await sessions.write(idOf('a'), {}, { base: null })).toMatchObject({ outcome: 'created' }),
+    )
+  })
+
+  test('one hangs: nobody waits longer than operationTimeout, and soon nobody waits at all', async () => {
+    const sessions = handlerOf({ operationTimeout: 5 })
+    const ids = idsOf('b', 10)
+    const records = await Promise.all(
+      ids.map(async (id) => (await sessions.write(id, { n: 0 }, { base: null })).session),
+    )
+    server('b').pause()
+    try {
+      const start = performance.now()
+      const results = await Promise.all(ids.map((id, n) => sessions.write(id, { n }, { base: records[n] })))
+      expect(results.every(({ outcome }) => outcome === 'updated')).toBe(true)
+      expect(performance.now() - start).toBeLessThan(5000)
+      expect(isDown(sessions, 'b')).toBe(true)
+      // Now it is not asked any more.
+      const calls = sessions.status().servers[1]?.calls
+      await Promise.all(ids.map((id) => sessions.read(id)))
+      expect(sessions.status().servers[1]?.calls).toBeLessThanOrEqual((calls ?? 0) + 1)
+    } finally {
+      server('b').resume()
+    }
+    await eventually(async () => expect(await marked()).toBe(0))
+    for (const [n, id] of ids.entries()) expect((await sessions.read(id))?.data).toEqual({ n })
+  })
+
+  test('one process sees the home as down, another does not: both changes come together', async () => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const cut = handlerOf({}, [proxy.port])
+    const whole = handlerOf()
+    const conflicts: string[] = []
+    for (const one of [cut, whole]) one.on('broughtHome', ({ outcome }) => conflicts.push(outcome))
+    const [both, left, gone] = idsOf('a', 3) as [string, string, string]
+    for (const id of [both, left, gone]) await whole.write(id, { keep: 1, drop: 1 }, { base: null })
+    const seen = new Map(
+      await Promise.all([both, left, gone].map(async (id) => [id, await cut.read(id)] as const)),
+    )
+    await proxy.refuse()
+    proxy.drop()
+
+    await cut.write(both, { keep: 1, mine: 1 }, { base: seen.get(both) })
+    expect(isDown(cut, 'a')).toBe(true)
+    await whole.write(both, { keep: 1, drop: 1, theirs: 1 }, { base: await whole.read(both) })
+    await cut.write(left, { keep: 2, drop: 1 }, { base: seen.get(left) })
+    await cut.write(gone, { keep: 3 }, { base: seen.get(gone) })
+    await whole.destroy(gone)
+
+    // The other process brings home what it sees on the stand-in, while this one still writes there.
+    await eventually(async () => expect(await marked()).toBe(0))
+    await cut.write(left, { keep: 2, drop: 1, late: 1 }, { base: seen.get(left), seen: { keep: 2, drop: 1 } })
+    await proxy.resume()
+    await eventually(async () => {
+      expect(isDown(cut, 'a')).toBe(false)
+      expect(await marked()).toBe(0)
+    })
+    expect((await whole.read(both))?.data).toEqual({ keep: 1, mine: 1, theirs: 1 })
+    expect((await whole.read(left))?.data).toMatchObject({ keep: 2, late: 1 })
+    expect(await cut.read(gone)).toBeUndefined()
+    expect(await whole.read(gone)).toBeUndefined()
+    expect(conflicts).toContain('merged')
+    expect(conflicts).toContain('dropped')
+  })
+
+  test('an id that was destroyed and begun anew while its home was away does not get the old data back', async () => {
+    const sessions = handlerOf()
+    const id = idOf('c')
+    await sessions.write(id, { secret: 'old' }, { base: null })
+    await server('c').kill9()
+    await sessions.destroy(id)
+    expect((await sessions.write(id, { fresh: 1 }, { base: null })).outcome).toBe('created')
+    await server('c').start()
+    await eventually(async () => expect(await marked()).toBe(0))
+    expect((await sessions.read(id))?.data).toEqual({ fresh: 1 })
+    expect(await places(id)).toEqual(['c'])
+  })
+
+  test('"log out everywhere" says which servers it could not reach', async () => {
+    const sessions = handlerOf()
+    const ids = ['a', 'b', 'c'].map(idOf)
+    for (const id of ids) await sessions.write(id, {}, { base: null, custom: 'someone' })
+    await server('b').kill9()
+    await expect(sessions.destroyByField('someone')).rejects.toMatchObject({
+      code: 'SERVER_DOWN',
+      message: expect.stringMatching(/2 sessions were destroyed.*: b\./),
+    })
+    expect(await sessions.gc()).toBeGreaterThanOrEqual(0)
+    await server('b').start()
+    await eventually(async () => expect(await sessions.destroyByField('someone')).toBe(1))
+  })
+
+  test('a fourth joins: what has moved is found at its old place, and brought', async () => {
+    const three = handlerOf()
+    const ids = idsOf('d', 10, 4)
+    for (const [n, id] of ids.entries()) await three.write(id, { n }, { base: null })
+    const four = handlerOf({}, [], 4)
+    for (const [n, id] of ids.slice(0, 9).entries()) {
+      expect(await four.read(id)).toMatchObject({ data: { n }, accesses: 1 })
+      expect(await places(id)).toEqual(['d'])
+    }
+    const last = ids[9] as string
+    expect(await four.touch(last)).toBe(true)
+    expect(await four.destroy(last)).toBe(true)
+    expect(await four.read(last)).toBeUndefined()
+  })
+
+  test('failoverMode: everything at the first that is up', async () => {
+    const sessions = handlerOf({ failoverMode: true })
+    const ids = ['a', 'b', 'c'].map(idOf)
+    for (const id of ids) await sessions.write(id, { v: 1 }, { base: null })
+    for (const id of ids) expect(await places(id)).toEqual(['a'])
+    await server('a').kill9()
+    for (const id of ids) await sessions.write(id, { v: 2 })
+    for (const id of ids) expect(await places(id)).toEqual(['b'])
+    await server('a').start()
+    await eventually(async () => {
+      for (const id of ids) expect(await places(id)).toEqual(['a'])
+    })
+    for (const id of ids) expect((await sessions.read(id))?.data).toEqual({ v: 2 })
+  })
+
+  test('close ends what is under way, with a server down and a probe waiting', async () => {
+    const sessions = handlerOf()
+    const id = idOf('a')
+    await sessions.write(id, {}, { base: null })
+    await server('a').kill9()
+    const under = sessions.write(id, { v: 2 })
+    await within(sessions.close(), 10_000, 'close')
+    expect((await under).outcome).toBe('created')
+  })
+})
