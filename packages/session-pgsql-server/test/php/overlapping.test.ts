@@ -41,8 +41,21 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       const keys = Array.from({ length: MANY }, (_, index) => `key${index}`)
       const answers = keys.map((key) => gate.visit(visitor, { do: 'set', key }))
       await gate.open(MANY)
-      await Promise.all(answers)
+      for (const { text } of await Promise.all(answers)) expect(text).toMatch(/^\{.*\}$/)
       expect(Object.keys(await shown(visitor)).sort()).toEqual(keys.sort())
+    })
+
+    test(`${MANY} requests set one and the same new key: all are written, one of them counts`, async () => {
+      const visitor = await signedIn(php)
+      const gate = await Gate.make(php)
+      const answers = Array.from({ length: MANY }, (_, value) =>
+        gate.visit(visitor, { do: 'set', key: 'same', value }),
+      )
+      await gate.open(MANY)
+      for (const { text } of await Promise.all(answers)) expect(text).toMatch(/^\{.*\}$/)
+      const { same, ...rest } = await shown(visitor)
+      expect(rest).toEqual({ user: 'ada' })
+      expect(Number(same)).toBeLessThan(MANY)
     })
 
     test('a key that one request removes stays removed', async () => {
