@@ -1,13 +1,18 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-const source = (path: string) => fileURLToPath(new URL(`packages/session-pgsql/src/${path}`, import.meta.url))
+const source = (path: string, name = 'session-pgsql') =>
+  fileURLToPath(new URL(`packages/${name}/src/${path}`, import.meta.url))
 
 export default defineConfig({
   // The examples are tested on the sources, not on what was built last.
   resolve: {
     alias: [
       { find: /^session-pgsql$/, replacement: source('index.ts') },
+      {
+        find: /^session-pgsql-server\/gateway$/,
+        replacement: source('gateway/start.ts', 'session-pgsql-server'),
+      },
       { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
     ],
   },

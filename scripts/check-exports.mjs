@@ -25,8 +25,12 @@ for (const name of readdirSync(join(root, 'packages'))) {
   console.log(`${name}: publint found ${messages.length || 'nothing'}`)
 
   if (description.exports === undefined) continue
+  // What is for ES modules only is not asked how CommonJS finds it.
+  const profile = JSON.stringify(description.exports).includes('"require"') ? 'strict' : 'esm-only'
   try {
-    execFileSync(process.execPath, [attw, '--pack', folder, '--no-emoji'], { stdio: 'inherit' })
+    execFileSync(process.execPath, [attw, '--pack', folder, '--no-emoji', '--profile', profile], {
+      stdio: 'inherit',
+    })
   } catch {
     process.exitCode = 1
   }

@@ -11,6 +11,7 @@ import {
 import { COMMANDS, CommandError } from './commands.ts'
 import type { Key } from './key.ts'
 import type { Held, Locks } from './locks.ts'
+import type { Notes } from './notes.ts'
 import { type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
 import { failure, type Reply } from './replies.ts'
 import { type Command, ProtocolError, RequestParser } from './request-parser.ts'
@@ -24,8 +25,7 @@ export interface Shared {
   readonly maxValue: number
   readonly left: LeftReads
   readonly locks: Locks
-  /** The client's address of a session, told by `SESSION.ADDRESS`, until its next write. */
-  readonly addresses: Map<string, string>
+  readonly notes: Notes
   /** Asks the database something; rejects if it does not answer. */
   ping(): Promise<void>
 }

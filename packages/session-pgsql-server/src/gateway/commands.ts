@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { ErrorLevel } from 'session-pgsql'
 import type { Client } from './client.ts'
 import { type Key, keyOf } from './key.ts'
 import { array, bulk, failure, integer, NIL, OK, type Reply, simple } from './replies.ts'
@@ -13,9 +12,9 @@ import { array, bulk, failure, integer, NIL, OK, type Reply, simple } from './re
  * | `SESSION.STATUS` | settings and servers, as JSON |
  * | `SESSION.INFO key` | the session without its data, as JSON; nil if there is none |
  * | `SESSION.FIELD key` | the custom field; nil if it is empty or there is no session |
- * | `SESSION.FIELD key value` | 1, or 0 if there is no session; an empty value empties the field |
+ * | `SESSION.FIELD key value` | 1, or 0 if the session is not stored yet: then it is with its next write. An empty value empties the field |
  * | `SESSION.ERROR key` | the error counters and the last message, as JSON; nil if there is no session |
- * | `SESSION.ERROR key level [message]` | adds one to `error`, `warning` or `notice`: 1, or 0 if there is no session |
+ * | `SESSION.ERROR key level [message]` | adds one to `error`, `warning` or `notice`: 1, or 0 as above |
  * | `SESSION.ADDRESS key address` | OK; the address is kept with the session's next write |
  * | `SESSION.RESET` | OK, when the connections to the database were made anew |
  */
@@ -35,8 +34,8 @@ const SYNTAX = 'ERR syntax error'
 /** phpredis' script for giving back a lock: deletes the key if its value is the owner's secret. */
 const UNLOCK_SCRIPT = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
-/** Addresses that are remembered for sessions that are about to be written. */
-const MAX_ADDRESSES = 10_000
+/** The ids that can be stored: the seed's rule, as the setting `idPattern: 'php'` has it. */
+const PHP_ID = /^[A-Za-z0-9,_-]{1,256}$/
 
 export const COMMANDS: Readonly<Record<string, Served>> = {
   AUTH: {
@@ -148,12 +147,8 @@ export const COMMANDS: Readonly<Record<string, Served>> = {
   'SESSION.ERROR': { count: [1, 3], run: errors },
   'SESSION.ADDRESS': {
     count: [2, 2],
-    run({ shared: { addresses } }, [key, address]) {
-      const { text } = keyIn(key)
-      addresses.delete(text)
-      addresses.set(text, String(address))
-      const [oldest] = addresses.keys()
-      if (addresses.size > MAX_ADDRESSES && oldest !== undefined) addresses.delete(oldest)
+    run({ shared: { notes } }, [key, address]) {
+      notes.set(keyIn(key).text, { address: String(address) })
       return OK
     },
   },
@@ -171,6 +166,8 @@ async function get(client: Client, key: Key): Promise<Reply> {
     const owner = await client.shared.locks.owner(key.id)
     return owner === undefined ? NIL : bulk(owner)
   }
+  // As the handler `files` has it: what could never be written is no empty session either.
+  if (!PHP_ID.test(key.id)) return failure('ERR INVALID_ID This cannot be the id of a session')
   const base = await client.shared.sessions.read(key.id)
   if (base === undefined) {
     client.reads.set(key.text, { base: null, seen: undefined, counted: false, weight: key.text.length })
@@ -192,18 +189,21 @@ async function getAndTouch(client: Client, [name, how, amount]: readonly Buffer[
 
 async function write(client: Client, key: Key, lifetime: number | undefined, bytes: Buffer): Promise<Reply> {
   if (key.isLock) return failure('ERR a lock is taken by SET with NX')
-  const { sessions, addresses } = client.shared
+  const { sessions, notes } = client.shared
   const known = client.known(key)
-  const address = addresses.get(key.text)
+  const note = notes.get(key.text)
   const { session, sent } = await sessions.write(key.id, client.decode(bytes), {
     base: known?.base,
     seen: known?.seen,
     lifetime,
     name: key.name,
-    address,
+    address: note?.address,
+    custom: note?.custom,
+    errors: note?.errors,
     access: known?.counted !== true,
   })
-  addresses.delete(key.text)
+  // What was noted while this was written belongs to the next.
+  if (notes.get(key.text) === note) notes.delete(key.text)
   // Gone: it stays what it was, so that what this client writes next is discarded too. It is not an error.
   if (session !== undefined) {
     client.reads.set(key.text, { base: session, seen: sent, counted: true, weight: 500 + bytes.length * 6 })
@@ -263,8 +263,11 @@ async function exists({ shared: { sessions } }: Client, key: Key): Promise<boole
   return key.isLock ? (await sessions.lockOwner(key.id)) !== undefined : sessions.validateId(key.id)
 }
 
-async function remove({ shared: { sessions, locks } }: Client, key: Key): Promise<boolean> {
-  if (!key.isLock) return sessions.destroy(key.id)
+async function remove({ shared: { sessions, locks, notes } }: Client, key: Key): Promise<boolean> {
+  if (!key.isLock) {
+    notes.delete(key.text)
+    return sessions.destroy(key.id)
+  }
   const owner = await sessions.lockOwner(key.id)
   return owner !== undefined && (await locks.release(key.id, owner))
 }
@@ -280,24 +283,35 @@ async function countOf(keys: readonly Buffer[], test: (key: Key) => Promise<bool
   return integer(count)
 }
 
-async function field({ shared: { sessions } }: Client, [name, value]: readonly Buffer[]): Promise<Reply> {
-  const { id } = keyIn(name)
+async function field({ shared }: Client, [name, value]: readonly Buffer[]): Promise<Reply> {
+  const { sessions, notes } = shared
+  const { id, text: key } = keyIn(name)
   if (value === undefined) {
-    const custom = await sessions.getField(id)
+    const custom = notes.get(key)?.custom ?? (await sessions.getField(id))
     return custom == null ? NIL : bulk(custom)
   }
-  const text = String(value)
-  return integer((await sessions.setField(id, text === '' ? null : text)) ? 1 : 0)
+  const custom = value.length === 0 ? null : String(value)
+  if (await sessions.setField(id, custom)) return integer(1)
+  // PHP stores a new session at the end of the request that makes it.
+  notes.set(key, { custom })
+  return integer(0)
 }
 
-async function errors(
-  { shared: { sessions } }: Client,
-  [name, level, message]: readonly Buffer[],
-): Promise<Reply> {
-  const { id } = keyIn(name)
-  if (level === undefined) return jsonOrNil(await sessions.getErrors(id))
-  const added = await sessions.addError(id, String(level) as ErrorLevel, message && String(message))
-  return integer(added ? 1 : 0)
+async function errors({ shared }: Client, [name, level, message]: readonly Buffer[]): Promise<Reply> {
+  const { sessions, notes } = shared
+  const { id, text: key } = keyIn(name)
+  if (level === undefined) {
+    const stored = await sessions.getErrors(id)
+    const noted = notes.get(key)?.errors
+    return jsonOrNil(stored ?? (noted && { errors: 0, warnings: 0, notices: 0, message: null, ...noted }))
+  }
+  const [kind, text] = [String(level), message && String(message)]
+  if (kind !== 'error' && kind !== 'warning' && kind !== 'notice') {
+    return failure('ERR expected the level error, warning or notice')
+  }
+  if (await sessions.addError(id, kind, text)) return integer(1)
+  notes.addError(key, kind, text)
+  return integer(0)
 }
 
 function hello(client: Client, [version, ...rest]: readonly Buffer[]): Reply {

@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
 import { Client, type Shared } from './client.ts'
 import { Locks } from './locks.ts'
+import { Notes } from './notes.ts'
 import { LeftReads, type PhpData } from './reads.ts'
 import { failure } from './replies.ts'
 
@@ -55,7 +56,7 @@ export class Gateway {
       maxValue,
       left: new LeftReads(LEFT),
       locks: new Locks(sessions),
-      addresses: new Map(),
+      notes: new Notes(),
       ping: () => this.#ping(),
     }
     this.#server =

@@ -27,7 +27,8 @@ export interface MergeRules {
  * @param seen what both sides started from
  */
 export function merge(mine: unknown, theirs: unknown, seen: unknown, rules: MergeRules = {}): unknown {
-  const { tied = [], same = isDeepStrictEqual, carry } = rules
+  const { tied = [], carry } = rules
+  const same = orAbsent(rules.same ?? isDeepStrictEqual)
   if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine
 
   const before = isPlainObject(seen) ? seen : {}
@@ -103,6 +104,11 @@ function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject, sa
 
 /** A key that was not there is told apart from one that held undefined. */
 const ABSENT: unique symbol = Symbol('absent')
+
+/** A codec's own comparison is asked about values only. */
+function orAbsent(same: Same): Same {
+  return (one, other) => (one === ABSENT || other === ABSENT ? one === other : same(one, other))
+}
 
 function valueAt(object: PlainObject, key: string): unknown {
   return Object.hasOwn(object, key) ? object[key] : ABSENT

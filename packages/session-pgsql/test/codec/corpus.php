@@ -5,6 +5,10 @@
  *   php corpus.php generate HANDLER SEED COUNT   sessions as PHP encodes them, one a line, base64
  *   php corpus.php decode HANDLER                reads such lines; gives for each what PHP encodes again and
  *                                                what it sees (var_export), or "failed"
+ *   php corpus.php store HANDLER SEED COUNT IDS  sessions as above, each stored under IDS and its number by the
+ *                                                save handler that the settings name
+ *   php corpus.php load HANDLER                  reads ids, one a line; gives for each the bytes that the save
+ *                                                handler of the settings gave, or "failed"
  */
 namespace App\Model {
     class Base
@@ -81,6 +85,16 @@ namespace {
         public function write($id, $data): bool { return true; }
         public function destroy($id): bool { return true; }
         public function gc($lifetime): int { return 0; }
+    }
+
+    /**
+     * The save handler that the settings name; it keeps the bytes that it gave. PHP is not shown them: some that it
+     * wrote it cannot decode, and then it destroys the session.
+     */
+    final class Keeper extends SessionHandler
+    {
+        public string|false $bytes = false;
+        public function read(string $id): string|false { return ($this->bytes = parent::read($id)) === false ? false : ''; }
     }
 
     final class Generator_
@@ -236,12 +250,17 @@ namespace {
         return $text;
     }
 
-    function start(string $handler): void
+    function without_cookies(string $handler): void
     {
         ini_set('session.use_cookies', '0');
         ini_set('session.use_strict_mode', '0');
         ini_set('session.cache_limiter', '');
         ini_set('session.serialize_handler', $handler);
+    }
+
+    function start(string $handler): void
+    {
+        without_cookies($handler);
         session_set_save_handler(new NoStore, false);
         session_id('corpus');
         session_start();
@@ -249,9 +268,35 @@ namespace {
 
     [, $mode, $handler] = $argv;
     ob_start();
-    start($handler);
+    $mode === 'store' || $mode === 'load' ? without_cookies($handler) : start($handler);
     ob_end_clean();
-    if ($mode === 'generate') {
+    if ($mode === 'store') {
+        mt_srand((int) $argv[3]);
+        $generator = new Generator_;
+        for ($made = 0; $made < (int) $argv[4]; ) {
+            ini_set('serialize_precision', $made % 4 === 0 ? '17' : '-1');
+            session_id($argv[5] . $made);
+            if (!session_start()) exit("failed\n");
+            $generator->session();
+            $text = session_encode();
+            if ($text === false) {
+                session_abort();
+                continue;
+            }
+            if (!session_write_close()) exit("failed\n");
+            $made++;
+            fwrite(STDOUT, base64_encode($text) . "\n");
+        }
+    } elseif ($mode === 'load') {
+        $keeper = new Keeper;
+        session_set_save_handler($keeper, false);
+        while (($line = fgets(STDIN)) !== false) {
+            session_id(trim($line));
+            $started = session_start();
+            fwrite(STDOUT, ($started ? base64_encode($keeper->bytes) : 'failed') . "\n");
+            session_abort();
+        }
+    } elseif ($mode === 'generate') {
         mt_srand((int) $argv[3]);
         $generator = new Generator_;
         for ($made = 0; $made < (int) $argv[4]; ) {

@@ -32,6 +32,18 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
       expect(row?.text).toBe('user|s:3:"ada";n|i:2;price|d:2;city|s:5:"Paris";')
     }))
 
+  test('two sides add the same key: the later write counts', () =>
+    withSession('n|i:1;', async (handler, id) => {
+      const one = await handler.read(id)
+      const other = await handler.read(id)
+      await handler.write(id, { ...one?.data, user: 'ada', tie: [1] }, { base: one })
+      const mine = { ...other?.data, user: 'eve', tie: [2] }
+      expect(await handler.write(id, mine, { base: other })).toMatchObject({
+        outcome: 'merged',
+        session: { data: { n: 1, user: 'eve', tie: [2] } },
+      })
+    }))
+
   test('keys that a reference ties are taken together, and a circle ends', () =>
     withSession('a|a:1:{i:0;i:1;}b|R:1;ring|a:1:{s:4:"self";R:3;}free|i:1;', async (handler, id) => {
       const one = await handler.read(id)

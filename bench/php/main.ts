@@ -1,0 +1,175 @@
+import { execFileSync } from 'node:child_process'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { freePort } from '../../packages/session-pgsql/test/support/connect.ts'
+import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
+import { twoLines } from '../../packages/session-pgsql-server/test/php/kit/peers.ts'
+import { type Ini, Php } from '../../packages/session-pgsql-server/test/php/kit/php.ts'
+import {
+  listening,
+  phpMissing,
+  startProgram,
+} from '../../packages/session-pgsql-server/test/php/kit/program.ts'
+import { startRedis } from '../programs.ts'
+import { type Racer, race, ratioOf } from '../race.ts'
+import { workloadText } from '../report/text.ts'
+import { randomNumbers } from '../sessions.ts'
+import { quantile } from '../statistics.ts'
+
+/**
+ * The same PHP script with its sessions in files, in a Redis that stores nothing on disk, and through the gateway
+ * in a durable PostgreSQL: in turns, a slice each, so that whatever else the machine does hits all alike.
+ */
+
+const HELP = `npm run bench:php -- [options]
+
+  --workers N   processes of PHP, for each place (8)
+  --callers N   requests at once (16)
+  --sessions N  sessions in play (2000)
+  --seconds S   length of a slice (1)
+  --rounds N    slices of each place (15)`
+
+const MARK = 0.8
+const SITE = fileURLToPath(new URL('./site', import.meta.url))
+const SERVER = fileURLToPath(new URL('../../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      workers: { type: 'string', default: '8' },
+      callers: { type: 'string', default: '16' },
+      sessions: { type: 'string', default: '2000' },
+      seconds: { type: 'string', default: '1' },
+      rounds: { type: 'string', default: '15' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) return console.log(HELP)
+  const missing = phpMissing()
+  if (missing !== undefined) throw new Error(missing)
+  const [workers, callers, sessions] = [values.workers, values.callers, values.sessions].map(Number) as [
+    number,
+    number,
+    number,
+  ]
+  const ends: (() => Promise<unknown>)[] = []
+  try {
+    const postgres = await startPostgres({
+      version: '18',
+      settings: { max_wal_size: '8GB', checkpoint_timeout: '15min' },
+    })
+    ends.push(() => postgres.remove())
+    const redis = await startRedis()
+    if (redis === undefined) throw new Error('redis-server is not installed')
+    ends.push(() => redis.stop())
+    const port = await freePort()
+    const gateway = await startProgram(process.execPath, [
+      SERVER,
+      'gateway',
+      ...['--db', postgres.url('postgres'), '--port', String(port)],
+    ])
+    ends.push(() => gateway.stop())
+    await listening(port, gateway)
+
+    const version = execFileSync('php', ['-r', 'echo PHP_VERSION, ", phpredis ", phpversion("redis");'])
+    console.log(`${cpus().length} x ${cpus()[0]?.model}; Node.js ${process.versions.node}; PHP ${version}`)
+    console.log(`${workers} processes of PHP, ${callers} requests at once, ${sessions} sessions`)
+    for (const persistent of [true, false]) {
+      const path = `prefix=PHPSESSID:${persistent ? '&persistent=1' : ''}`
+      const inis: readonly (readonly [string, Ini])[] = [
+        ['gateway', twoLines(port, path)],
+        ['redis', twoLines(redis.port, path)],
+        ['files', { 'session.save_handler': 'files' }],
+      ]
+      const phps = await Promise.all(
+        inis.map(async ([name, ini]) => {
+          const php = await Php.start({ ini: { ...ini, 'opcache.enable': 1 }, workers, root: SITE })
+          ends.push(() => php.stop())
+          return [name, php] as const
+        }),
+      )
+      for (const write of [false, true]) {
+        const entries = phps.map(([name, php]) => ({
+          racer: requests(name, php, sessions, write),
+          operation: write ? ('write' as const) : ('read' as const),
+        }))
+        const standings = await race({
+          entries,
+          callers,
+          seconds: Number(values.seconds),
+          rounds: Number(values.rounds),
+          warmUp: 2,
+          window: sessions,
+        })
+        const [ours, theirs, files] = standings as [
+          (typeof standings)[0],
+          (typeof standings)[0],
+          (typeof standings)[0],
+        ]
+        console.log(
+          workloadText(
+            {
+              name: `${write ? 'each request changes its session' : 'each request reads its session'}, ${persistent ? 'persistent connections' : 'a connection for each request'}`,
+              about: 'PHP requests a second',
+              standings,
+              ratios: [
+                {
+                  what: 'requests',
+                  one: 'gateway',
+                  other: 'redis',
+                  ratio: ratioOf(ours, theirs),
+                  atLeast: MARK,
+                },
+                { what: 'requests', one: 'gateway', other: 'files', ratio: ratioOf(ours, files), atLeast: 0 },
+              ],
+            },
+            false,
+          ),
+        )
+      }
+    }
+  } finally {
+    for (const end of ends.reverse()) await end().catch((error) => console.error(String(error)))
+  }
+}
+
+function requests(name: string, php: Php, sessions: number, write: boolean): Racer {
+  return {
+    name,
+    async run({ callers, milliseconds, seed }) {
+      const random = randomNumbers(seed)
+      const latencies: number[] = []
+      const start = performance.now()
+      let failures = 0
+      let firstFailure: string | undefined
+      const call = async (): Promise<void> => {
+        for (;;) {
+          const sent = performance.now()
+          if (sent - start >= milliseconds) return
+          const cookie = `PHPSESSID=${String(random(sessions)).padStart(32, '0')}`
+          const { text } = await php.request('session.php', { cookie, query: write ? { write: 1 } : {} })
+          if (text === 'user ada') {
+            latencies.push(performance.now() - sent)
+          } else {
+            failures++
+            firstFailure ??= text
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: callers }, call))
+      const sorted = Float64Array.from(latencies).sort()
+      return {
+        calls: latencies.length,
+        failures,
+        firstFailure,
+        milliseconds: performance.now() - start,
+        p50: quantile(sorted, 0.5),
+        p99: quantile(sorted, 0.99),
+      }
+    },
+    async close() {},
+  }
+}
+
+await main()

@@ -1,0 +1,52 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { until } from '../../../../session-pgsql/test/support/wait.ts'
+import type { Php, PhpAnswer, Visitor } from './php.ts'
+
+/** A visitor whose session holds a user. */
+export async function signedIn(php: Php): Promise<Visitor> {
+  const visitor = php.visitor()
+  await visitor.visit('overlap.php', { query: { do: 'set', key: 'user', value: 'ada' } })
+  return visitor
+}
+
+/** What the visitor's session holds. Throws the text where PHP shows a warning instead. */
+export async function shown(visitor: Visitor): Promise<Record<string, unknown>> {
+  const { text } = await visitor.visit('overlap.php', { query: { do: 'show' } })
+  if (!text.startsWith('{')) throw new Error(text)
+  return JSON.parse(text)
+}
+
+let gates = 0
+
+/** Where requests to site/overlap.php wait for each other, after they have read their session. */
+export class Gate {
+  readonly #folder: string
+
+  private constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  static async make(php: Php): Promise<Gate> {
+    const folder = join(php.folder, `gate${gates++}`)
+    await mkdir(folder)
+    return new Gate(folder)
+  }
+
+  visit(visitor: Visitor, query: Readonly<Record<string, string | number>>): Promise<PhpAnswer> {
+    return visitor.visit('overlap.php', { query: { ...query, gate: this.#folder } })
+  }
+
+  /** Resolves when so many are waiting. @returns the ids of their processes */
+  async arrived(count: number): Promise<number[]> {
+    return until(async () => {
+      const names = await readdir(this.#folder)
+      return names.length === count ? names.map((name) => Number(name.split('-')[1])) : undefined
+    }, `${count} requests to arrive`)
+  }
+
+  async open(count: number): Promise<void> {
+    await this.arrived(count)
+    await writeFile(join(this.#folder, 'go'), '')
+  }
+}

@@ -1,0 +1,36 @@
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../../../../session-pgsql/test/support/connect.ts'
+import { twoLines } from './peers.ts'
+import type { Ini } from './php.ts'
+import { listening, type Program, startProgram } from './program.ts'
+
+const REPOSITORY = fileURLToPath(new URL('../../../../..', import.meta.url))
+
+export interface GatewayOptions {
+  /** Where the sessions lie. */
+  readonly db: string
+  readonly argv?: readonly string[]
+  readonly env?: Record<string, string>
+  /** Default: a free one. */
+  readonly port?: number
+}
+
+/** The gateway, as a process of its own. */
+export interface Gateway extends Program {
+  readonly port: number
+  /** The lines of php.ini that send PHP's sessions here. */
+  ini(path?: string): Ini
+}
+
+export async function startGateway({ db, argv = [], env = {}, port }: GatewayOptions): Promise<Gateway> {
+  const at = port ?? (await freePort())
+  // From the sources, as tsconfig.json maps them.
+  const argvOfNode = ['--import', 'tsx', 'packages/session-pgsql-server/src/main.ts', 'gateway']
+  const program = await startProgram(
+    process.execPath,
+    [...argvOfNode, '--db', db, '--port', String(at), ...argv],
+    { env, cwd: REPOSITORY },
+  )
+  await listening(at, program)
+  return { ...program, port: at, ini: (path) => twoLines(at, path) }
+}

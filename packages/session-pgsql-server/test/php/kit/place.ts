@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, describe, inject, test } from 'vitest'
+import { queryOnce } from '../../../../session-pgsql/test/support/connect.ts'
+import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
+import { Php, type PhpOptions } from './php.ts'
+import { phpMissing } from './program.ts'
+
+/** Starts what the tests of one suite need, and ends it after them. */
+export interface Place {
+  php(options: PhpOptions): Promise<Php>
+  gateway(options: GatewayOptions): Promise<Gateway>
+  /** The URL of a new, empty database on a server that all tests share. */
+  database(): Promise<string>
+  /** Something to be done after the tests, before what was asked for earlier. */
+  after(end: () => Promise<unknown>): void
+}
+
+/** A suite that needs real PHP with phpredis; without them it is skipped, and says why. */
+export function describeWithPhp(name: string, suite: (place: Place) => void): void {
+  const missing = phpMissing() ?? serverMissing()
+  describe(name, () => {
+    if (missing !== undefined) {
+      test(`needs PHP: ${missing}`, (ctx) => ctx.skip(missing))
+      return
+    }
+    const ends: (() => Promise<unknown>)[] = []
+    afterAll(async () => {
+      for (const end of ends.reverse()) await end()
+    })
+    const keep = async <T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
+      const started = await starting
+      ends.push(() => started.stop())
+      return started
+    }
+    suite({
+      php: (options) => keep(Php.start(options)),
+      gateway: (options) => keep(startGateway(options)),
+      after: (end) => ends.push(end),
+      async database() {
+        const server = sharedUrl() as string
+        const database = `php_${randomBytes(6).toString('hex')}`
+        await queryOnce(server, `CREATE DATABASE ${database} TEMPLATE template0 ENCODING 'UTF8'`)
+        ends.push(() => queryOnce(server, `DROP DATABASE IF EXISTS ${database} WITH (FORCE)`))
+        const url = new URL(server)
+        url.pathname = `/${database}`
+        return url.href
+      },
+    })
+  })
+}
+
+function sharedUrl(): string | undefined {
+  for (const shared of inject('sharedServers')) {
+    if (shared.kind === 'postgres') return shared.url
+  }
+  return undefined
+}
+
+function serverMissing(): string | undefined {
+  return sharedUrl() === undefined ? 'SESSION_PGSQL_TEST_SERVERS names no PostgreSQL server' : undefined
+}
