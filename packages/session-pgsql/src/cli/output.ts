@@ -74,6 +74,12 @@ export class Output {
     this.#stderr.write(`\r${text}\u001b[K`)
   }
 
+  /** On a terminal: from the top again, over what was shown; else a line between the two. */
+  redraw(): void {
+    if (this.isJson) return
+    this.#stdout.write(this.#stdout.isTTY === true ? '\u001b[H\u001b[2J' : '\n')
+  }
+
   /** Whether anybody watches `progress`. */
   get isWatched(): boolean {
     return this.#stderr.isTTY === true && !this.isJson

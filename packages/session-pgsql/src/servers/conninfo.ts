@@ -285,7 +285,9 @@ function positive(value: number | undefined): number | undefined {
 
 function weightOf(text: string | undefined): number {
   if (text === undefined || text === '') return 1
-  const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : 0
-  if (!(weight > 0 && weight <= 1e6)) throw invalid('weight: expected a number greater than 0, such as 2')
+  const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : -1
+  if (!(weight >= 0 && weight <= 1e6)) {
+    throw invalid('weight: expected a number such as 2, or 0 for a server that is to be emptied')
+  }
   return weight
 }

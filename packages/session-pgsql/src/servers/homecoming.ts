@@ -1,6 +1,4 @@
-import type { Query } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
-import type { Shape } from '../table/definition.ts'
 import {
   type BaseMark,
   baseOf,
@@ -12,6 +10,7 @@ import {
   writeWhole,
 } from '../table/whole-rows.ts'
 import type { Member } from './member.ts'
+import type { Server } from './server.ts'
 
 /** Lays what `mine` changed of `seen` over `theirs`; all three and the result are encoded. */
 export type MergeTexts = (mine: string, theirs: string, seen: string) => string
@@ -102,22 +101,7 @@ export class Homecoming {
    * @returns undefined if there was none
    */
   async bring(id: string, from: Member, to: Member): Promise<Arrival | undefined> {
-    const deadline = this.#deadline()
-    const arrival = await from.server.table.transaction(async (query, shape) => {
-      const { row } = await lockWhole(query, shape, id)
-      if (row === undefined) return undefined
-      if (from === to) {
-        // The servers were set up otherwise when it was marked: it is at home.
-        await writeWhole(query, shape, { ...row, home: null, base: null })
-        return undefined
-      }
-      const outcome = await to.server.table.transaction(
-        (there, thereShape) => this.#arrive(row, there, thereShape),
-        deadline,
-      )
-      await deleteWhole(query, shape, id)
-      return outcome
-    }, deadline)
+    const arrival = await carry(id, from.server, to.server, this.#options.merge, this.#deadline())
     if (arrival !== undefined) {
       from.arrivals[arrival]++
       this.#options.onArrival({ id, from: from.name, to: to.name, outcome: arrival })
@@ -125,16 +109,36 @@ export class Homecoming {
     return arrival
   }
 
-  async #arrive(row: WholeRow, query: Query, shape: Shape): Promise<Arrival> {
-    const { row: there, clock } = await lockWhole(query, shape, row.session.id)
-    const { next, outcome } = settle(row, there, clock, this.#options.merge)
-    if (next !== undefined) await writeWhole(query, shape, { ...next, home: null, base: null })
-    return outcome
-  }
-
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+/** Carries one row from server to server; see `Homecoming.bring`. */
+export function carry(
+  id: string,
+  from: Server,
+  to: Server,
+  merge: MergeTexts,
+  deadline: number,
+): Promise<Arrival | undefined> {
+  return from.table.transaction(async (query, shape) => {
+    const { row } = await lockWhole(query, shape, id)
+    if (row === undefined) return undefined
+    if (from === to) {
+      // The servers were set up otherwise when it was marked: it is at home.
+      await writeWhole(query, shape, { ...row, home: null, base: null })
+      return undefined
+    }
+    const outcome = await to.table.transaction(async (there, thereShape) => {
+      const { row: found, clock } = await lockWhole(there, thereShape, id)
+      const { next, outcome } = settle(row, found, clock, merge)
+      if (next !== undefined) await writeWhole(there, thereShape, { ...next, home: null, base: null })
+      return outcome
+    }, deadline)
+    await deleteWhole(query, shape, id)
+    return outcome
+  }, deadline)
 }
 
 /** What is to lie at home, given what comes and what is there; without `next` it stays as it is. */

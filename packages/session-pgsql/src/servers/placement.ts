@@ -1,6 +1,7 @@
 /** What a server is placed by: its stable name, never its address. */
 export interface Placed {
   readonly name: string
+  /** 0: home to no session; what still lies there is asked for last. */
   readonly weight: number
 }
 
@@ -20,6 +21,7 @@ export function rank<S extends Placed>(id: string, servers: readonly S[]): S[] {
 
 /** The weighted form: of two servers, one of twice the weight has twice the chance of the higher score. */
 function scoreOf(id: string, { name, weight }: Placed): number {
+  if (weight === 0) return 0
   return -weight / Math.log(fraction(`${name}\0${id}`))
 }
 

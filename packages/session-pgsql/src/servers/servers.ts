@@ -1,3 +1,4 @@
+import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings.ts'
 import type { Sessions } from '../table/sessions.ts'
 import { Health, isUnreachable } from './health.ts'
@@ -22,12 +23,33 @@ export interface ServersListener {
   merge: MergeTexts
 }
 
+/** The part of the ids whose home each server is, from 0 to 1. */
+export function sharesOf({
+  db,
+  failoverMode,
+}: {
+  readonly db: readonly DatabaseEntry[]
+  readonly failoverMode: boolean
+}): Map<string, number> {
+  const sum = db.reduce((total, entry) => total + weightOf(entry), 0)
+  return new Map(
+    db.map((entry, index) => [
+      entry.name,
+      failoverMode || db.length === 1 ? Number(index === 0) : weightOf(entry) / sum,
+    ]),
+  )
+}
+
+export function weightOf(entry: DatabaseEntry): number {
+  return entry.kind === 'conninfo' ? entry.conninfo.weight : 1
+}
+
 /** Every server of `db`, and which of them a session lies on. */
 export class Servers {
   readonly all: readonly Server[]
   /** What a session's life goes through: the one table there is, or all of them. */
   readonly sessions: Sessions
-  readonly #failoverMode: boolean
+  readonly #shares: ReadonlyMap<string, number>
   readonly #several:
     | { readonly members: readonly Member[]; readonly spread: Spread; readonly homecoming: Homecoming }
     | undefined
@@ -35,18 +57,24 @@ export class Servers {
   /** @param entries at least one */
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
     this.all = entries.map((entry) => new Server(entry, settings))
-    this.#failoverMode = settings.failoverMode
+    this.#shares = sharesOf({ db: entries, ...settings })
     const [first] = this.all
     if (this.all.length === 1) {
       this.sessions = (first as Server).table
       return
+    }
+    if (entries.every((entry) => weightOf(entry) === 0)) {
+      throw new SessionPgsqlError(
+        'INVALID_OPTION',
+        'option db: every entry has weight=0; one of them must take the sessions',
+      )
     }
     const members = entries.map((entry, index): Member => {
       const server = this.all[index] as Server
       const { name } = server
       return {
         name,
-        weight: entry.kind === 'conninfo' ? entry.conninfo.weight : 1,
+        weight: weightOf(entry),
         server,
         health: new Health((deadline) => server.table.readClock(deadline), {
           onDown: (error) => listener.onDown(name, error),
@@ -117,12 +145,10 @@ export class Servers {
 
   status(): ServerStatus[] {
     if (this.#several === undefined) return this.all.map((server) => ({ ...server.status(), share: 1 }))
-    const { members } = this.#several
-    const sum = members.reduce((total, { weight }) => total + weight, 0)
-    return members.map(({ server, health, weight, waiting, arrivals }, index) => ({
+    return this.#several.members.map(({ server, health, waiting, arrivals }) => ({
       ...server.status(),
       ...(health.isDown ? { health: 'down' as const } : {}),
-      share: this.#failoverMode ? Number(index === 0) : weight / sum,
+      share: this.#shares.get(server.name) ?? 0,
       homecoming: { waiting, ...arrivals },
     }))
   }

@@ -203,14 +203,17 @@ export class Spread implements Sessions {
    * @returns whether something was there and has been brought
    */
   async #fetch(id: string, home: Member, deadline: number): Promise<boolean> {
-    const next = this.ranked(id).find((member) => member !== home && !member.health.isDown)
-    if (next === undefined) return false
-    const lies = await next.health
-      .run(() => next.server.table.read(id, deadline))
-      // That it cannot be asked makes nothing of what home says wrong.
-      .catch(() => undefined)
-    if (lies === undefined) return false
-    return (await this.#options.homecoming().bring(id, next, home)) !== undefined
+    const [next, ...others] = this.ranked(id).filter((member) => member !== home && !member.health.isDown)
+    // And those that are to be emptied, wherever they stand.
+    for (const member of [next, ...others.filter(({ weight }) => weight === 0)]) {
+      const lies = await member?.health
+        .run(() => member.server.table.read(id, deadline))
+        // That it cannot be asked makes nothing of what home says wrong.
+        .catch(() => undefined)
+      if (member === undefined || lies === undefined) continue
+      return (await this.#options.homecoming().bring(id, member, home)) !== undefined
+    }
+    return false
   }
 
   /** The session at home, after what another server had of it was brought there. `unknown`: that one is down. */

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
+import { runHere } from '../cli/command-line.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { eventually, within } from '../support/wait.ts'
@@ -304,6 +305,40 @@ describe('sessions on three servers', () => {
     expect(await four.touch(last)).toBe(true)
     expect(await four.destroy(last)).toBe(true)
     expect(await four.read(last)).toBeUndefined()
+  })
+
+  test('one that is to go is emptied while it is in use: weight=0, drain, and nobody is logged out', async () => {
+    const before = handlerOf()
+    const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 4))
+    await Promise.all(ids.map((id, n) => before.write(id, { n }, { base: null })))
+    const db = servers.slice(0, 3).map((one, index) => {
+      const weight = index === 2 ? 0 : 1
+      return `host=${one.host} port=${one.port} dbname=postgres user=postgres name=${names[index]} weight=${weight}`
+    })
+    const leaving = handlerOf({ db })
+    expect(leaving.status().servers.map(({ share }) => share)).toEqual([0.5, 0.5, 0])
+    for (const [n, id] of ids.entries()) {
+      if (n % 2 === 0) expect((await leaving.read(id))?.data).toEqual({ n })
+    }
+    const flags = db.flatMap((one) => ['--db', one])
+    const ran = await runHere(['drain', 'c', '--json', ...flags])
+    expect(ran).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(ran.stdout)).toMatchObject({ server: 'c', left: 0 })
+    const without = handlerOf({ db: db.slice(0, 2) })
+    for (const [n, id] of ids.entries()) expect((await without.read(id))?.data).toEqual({ n })
+    const wrong = await runHere(['drain', 'nobody', ...flags])
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('there are a, b, c') })
+
+    const status = await runHere(['status', '--json', ...flags])
+    expect(JSON.parse(status.stdout).servers).toMatchObject([
+      { name: 'a', share: 0.5, away: 0 },
+      { name: 'b', share: 0.5 },
+      { name: 'c', share: 0, active: 0 },
+    ])
+  })
+
+  test('every entry with weight=0 is refused', () => {
+    expect(() => handlerOf({ db: ['host=h name=x weight=0', 'host=h name=y weight=0'] })).toThrow('weight=0')
   })
 
   test('failoverMode: everything at the first that is up', async () => {

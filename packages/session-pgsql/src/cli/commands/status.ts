@@ -1,4 +1,6 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Server } from '../../servers/server.ts'
+import { sharesOf } from '../../servers/servers.ts'
 import { describeSettings } from '../../settings.ts'
 import { sqlName } from '../../table/definition.ts'
 import { countSessions } from '../../table/listing.ts'
@@ -8,12 +10,13 @@ import { number } from '../output.ts'
 
 export const status: Command = {
   name: 'status',
-  usage: '',
+  usage: '[--watch]',
   summary: 'settings in force; how each server is, and how many sessions it has',
   details: `
 Shows the settings that an application has with the same flags, php.ini and
 environment, never with a password; and asks every server of db for its role and
-its number of sessions. Expired ones are those that GC has not come to yet (or,
+its number of sessions. With several servers, SHARE is the part of the ids whose
+home it is, and AWAY how many rows it keeps for others. Expired ones are those that GC has not come to yet (or,
 with keepExpired, keeps). It counts row by row: not for every second.
 
 Exit code 1 if a server or its table cannot be used.
@@ -21,52 +24,76 @@ Exit code 1 if a server or its table cannot be used.
 Examples
   session-pgsql status
   session-pgsql status --ini /etc/php/8.4/fpm/php.ini
+  session-pgsql status --watch
   session-pgsql status --json | jq '.servers[] | {name, health, active}'
 
 JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
-        "active", "expired", "error": { "code", "message" } or null }] }`,
-  flags: {},
+        "active", "expired", "share", "away", "error": { "code", "message" } or null }] }`,
+  flags: { watch: { type: 'boolean', about: 'show it again every two seconds, until interrupted' } },
   positionals: [0, 0],
 
   async run(context) {
-    const { output, configured } = context
-    const servers = await Promise.all(context.servers.map((server) => look(server, context)))
-    const described = describeSettings(configured)
-    if (output.isJson) {
-      output.json({ settings: described, servers })
-    } else {
-      output.table(
-        [
-          { header: 'SERVER', shrinks: true },
-          { header: 'ROLE' },
-          { header: 'HEALTH' },
-          { header: 'TABLE', shrinks: true },
-          { header: 'ACTIVE', right: true },
-          { header: 'EXPIRED', right: true },
-        ],
-        servers.map(({ name, role, health, table, active, expired }) => [
-          name,
-          role,
-          health,
-          table ?? '-',
-          active === null ? '-' : number(active),
-          expired === null ? '-' : number(expired),
-        ]),
-      )
-      output.line()
-      const { db: _, ...others } = described
-      output.facts(Object.entries(others).map(([name, value]) => [name, String(value)]))
-      for (const { name, error } of servers) {
-        if (error !== null) output.error(`${name}: ${error.message}`, error.code)
-      }
+    const { arguments: given, output, signal } = context
+    for (;;) {
+      const code = await show(context)
+      if (!given.has('watch')) return code
+      await setTimeout(INTERVAL, undefined, { signal }).catch(() => {})
+      if (signal.aborted) return code
+      output.redraw()
     }
-    return servers.some(({ error }) => error !== null) ? 1 : 0
   },
 }
 
+/** Milliseconds between two looks of `--watch`. */
+const INTERVAL = 2000
+
+async function show(context: Context): Promise<number> {
+  const { output, configured } = context
+  const servers = await Promise.all(context.servers.map((server) => look(server, context)))
+  const several = servers.length > 1
+  const described = describeSettings(configured)
+  if (output.isJson) {
+    output.json({ settings: described, servers })
+  } else {
+    output.table(
+      [
+        { header: 'SERVER', shrinks: true },
+        { header: 'ROLE' },
+        { header: 'HEALTH' },
+        { header: 'TABLE', shrinks: true },
+        { header: 'ACTIVE', right: true },
+        { header: 'EXPIRED', right: true },
+        ...(several
+          ? [
+              { header: 'SHARE', right: true },
+              { header: 'AWAY', right: true },
+            ]
+          : []),
+      ],
+      servers.map(({ name, role, health, table, active, expired, share, away }) => [
+        name,
+        role,
+        health,
+        table ?? '-',
+        active === null ? '-' : number(active),
+        expired === null ? '-' : number(expired),
+        ...(several ? [`${Math.round(share * 100)} %`, away === null ? '-' : number(away)] : []),
+      ]),
+    )
+    output.line()
+    const { db: _, ...others } = described
+    output.facts(Object.entries(others).map(([name, value]) => [name, String(value)]))
+    for (const { name, error } of servers) {
+      if (error !== null) output.error(`${name}: ${error.message}`, error.code)
+    }
+  }
+  return servers.some(({ error }) => error !== null) ? 1 : 0
+}
+
 async function look(server: Server, context: Context) {
-  let found: { table: string | null; active: number | null; expired: number | null } = {
+  let found: { table: string | null; active: number | null; expired: number | null; away: number | null } = {
     table: null,
+    away: null,
     active: null,
     expired: null,
   }
@@ -79,9 +106,17 @@ async function look(server: Server, context: Context) {
       countSessions(server.table, { active: false }, context.deadline()),
     ])
     found = { ...found, active, expired }
+    const [row] = await server.table.query(
+      ({ ours }, sql) =>
+        `SELECT count(*) FROM ${sql} WHERE ${ours.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
+      [],
+      context.deadline(),
+    )
+    found = { ...found, away: Number(row?.[0]) }
   } catch (reason) {
     error = failureOf(reason)
   }
   const { name, role, health } = server.status()
-  return { name, role, health, ...found, error }
+  const share = sharesOf(context.settings).get(name) ?? 0
+  return { name, role, health, ...found, share, error }
 }
