@@ -89,7 +89,12 @@ export class Spread implements Sessions {
           answer.outcome === 'gone' && member === home && (await this.#fetch(id, home, deadline))
         return answered(member, fetched ? await table.save(order, deadline) : answer)
       }
-      if (base.server === member.name) return answered(member, await table.save(order, deadline))
+      if (base.server === member.name) {
+        const answer = await table.save(order, deadline)
+        if (answer.outcome !== 'gone' || member === home) return answered(member, answer)
+        // Destroyed, it would have left a tombstone: as a rule somebody has just brought it home.
+        if (!home.health.isDown) return this.save(order, deadline)
+      }
       if (member !== home) return answered(member, await this.#plant(member, home, change, base, deadline))
       const current = await this.#atHome(base, home, deadline)
       if (current === 'unknown') {
@@ -142,7 +147,11 @@ export class Spread implements Sessions {
           answer.outcome === 'gone' && member === home && (await this.#fetch(id, home, deadline))
         return fetched ? table.touch(order, deadline) : answer
       }
-      if (base.server === member.name) return table.touch(order, deadline)
+      if (base.server === member.name) {
+        const answer = await table.touch(order, deadline)
+        if (answer.outcome !== 'gone' || member === home) return answer
+        if (!home.health.isDown) return this.touch(order, deadline)
+      }
       if (member === home) {
         const current = await this.#atHome(base, home, deadline)
         if (current !== 'unknown') {

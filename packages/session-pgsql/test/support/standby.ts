@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { appendFile, cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import pg from 'pg'
 import { identity } from './cache.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
 
@@ -18,6 +19,33 @@ export async function startStandby(primary: PostgresServer): Promise<PostgresSer
   return standby
 }
 
+/**
+ * A server that was a primary, as a standby of another one: with a copy of that one's data, taken while it runs.
+ * `old` must be stopped.
+ */
+export async function rejoin(old: PostgresServer, primary: PostgresServer): Promise<void> {
+  const client = new pg.Client(primary.url())
+  await client.connect()
+  try {
+    await client.query("SELECT pg_backup_start('rejoin', true)")
+    await rm(old.dataDir, { recursive: true, force: true })
+    try {
+      execFileSync('cp', ['-a', primary.dataDir, old.dataDir], { stdio: 'ignore' })
+    } catch {
+      // Files that vanish meanwhile: the log that is replayed knows of them.
+    }
+    const { rows } = await client.query('SELECT labelfile FROM pg_backup_stop(true)')
+    for (const file of ['postmaster.pid', 'postmaster.opts', 'standby.signal']) {
+      await rm(join(old.dataDir, file), { force: true })
+    }
+    await writeFile(join(old.dataDir, 'backup_label'), rows[0].labelfile)
+  } finally {
+    await client.end()
+  }
+  await follow(old, primary)
+  await old.start()
+}
+
 export async function promote(standby: PostgresServer): Promise<void> {
   await standby.query('SELECT pg_promote(true)')
 }
@@ -25,6 +53,10 @@ export async function promote(standby: PostgresServer): Promise<void> {
 async function copyData(from: PostgresServer, to: PostgresServer): Promise<void> {
   await rm(to.dataDir, { recursive: true, force: true })
   await cp(from.dataDir, to.dataDir, { recursive: true, preserveTimestamps: true })
+  await follow(to, from)
+}
+
+async function follow(to: PostgresServer, from: PostgresServer): Promise<void> {
   await writeFile(join(to.dataDir, 'standby.signal'), '')
   await appendFile(
     join(to.dataDir, 'postgresql.conf'),

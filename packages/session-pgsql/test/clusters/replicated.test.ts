@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SaveHandler } from '../../src/index.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { promote, rejoin, startStandby } from '../support/standby.ts'
+import { eventually, sleep } from '../support/wait.ts'
+import { Traffic } from './traffic.ts'
+
+/** One entry: a primary and its synchronous standby, under traffic of 64 callers. */
+describe('a replicated group under traffic', () => {
+  let first: PostgresServer
+  let second: PostgresServer
+  let handler: SaveHandler<Record<string, number>>
+
+  beforeAll(async () => {
+    first = await startPostgres({ version: '18', settings: { fsync: 'off' } })
+    second = await startStandby(first)
+    await synchronous(first)
+    handler = new SaveHandler<Record<string, number>>({
+      db: `host=${first.host},${second.host} port=${first.port},${second.port} dbname=postgres user=postgres target_session_attrs=read-write`,
+      gcInterval: 0,
+    })
+    await handler.open()
+  })
+  afterAll(async () => {
+    await handler?.close()
+    await Promise.all([first?.remove(), second?.remove()])
+  })
+
+  async function synchronous(primary: PostgresServer): Promise<void> {
+    await primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await primary.query('SELECT pg_reload_conf()')
+    await eventually(async () => {
+      const rows = await primary.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+      expect(rows).toHaveLength(1)
+    })
+  }
+
+  test('kill -9 of the primary, then the promotion: every acknowledged write is there, and service is back within a second', async () => {
+    const traffic = new Traffic([handler], 64, 11)
+    await sleep(2000)
+    const before = traffic.acknowledged
+    expect(before).toBeGreaterThan(100)
+    await first.kill9()
+    await sleep(300)
+    await promote(second)
+    const promoted = performance.now()
+    const until = traffic.acknowledged
+    await eventually(async () => expect(traffic.acknowledged).toBeGreaterThan(until))
+    const without = performance.now() - promoted
+    await sleep(1500)
+    await traffic.stop()
+    await traffic.check(handler)
+    expect(traffic.broken).toEqual([])
+    const codes = new Set(traffic.errors.map(({ code }) => code))
+    for (const code of codes) expect(['SERVER_DOWN', 'AMBIGUOUS', 'TIMEOUT']).toContain(code)
+    expect(without).toBeLessThan(1000)
+    expect(handler.status().servers[0]).toMatchObject({
+      address: `${second.host}:${second.port}`,
+      role: 'primary',
+    })
+  })
+
+  test('the old primary comes back as a standby: nothing goes there, and nobody sees an error', async () => {
+    const traffic = new Traffic([handler], 64, 12)
+    await sleep(500)
+    await rejoin(first, second)
+    await eventually(async () =>
+      expect(await second.query('SELECT 1 FROM pg_stat_replication')).toHaveLength(1),
+    )
+    await sleep(1500)
+    await traffic.stop()
+    await traffic.check(handler)
+    expect(traffic.broken).toEqual([])
+    expect(traffic.errors).toEqual([])
+    expect(handler.status().servers[0]).toMatchObject({
+      address: `${second.host}:${second.port}`,
+      role: 'primary',
+    })
+  })
+})
