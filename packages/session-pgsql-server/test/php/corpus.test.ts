@@ -12,6 +12,9 @@ import { describeWithPhp } from './kit/place.ts'
 const SEED = 20_261_123
 const script = fileURLToPath(new URL('../../../session-pgsql/test/codec/corpus.php', import.meta.url))
 
+/** Processes of PHP. */
+const PROCESSES = ['a', 'b', 'c', 'd']
+
 /** Sessions for each of PHP's encodings. */
 const COUNTS = [
   ['php', 10_000],
@@ -32,17 +35,18 @@ describeWithPhp('values that PHP makes, through the gateway and through Node', (
     const corpus = (mode: string, argv: readonly (string | number)[], input = '') =>
       php(['-c', ini, script, mode, codec, ...argv.map(String)], input)
 
-    // Two at a time: where one waits for the database, the other calculates.
-    const halves = await Promise.all(
-      ['a', 'b'].map((name, index) => corpus('store', [SEED + index, count / 2, `${name}-`])),
+    // Several at a time: where one waits for the database, another calculates.
+    const share = count / PROCESSES.length
+    const parts = await Promise.all(
+      PROCESSES.map((name, index) => corpus('store', [SEED + index, share, `${name}-`])),
     )
     const made = new Map(
-      halves.flatMap((lines, half) => lines.map((line, n) => [`${'ab'[half]}-${n}`, line])),
+      parts.flatMap((lines, part) => lines.map((line, n) => [`${PROCESSES[part]}-${n}`, line])),
     )
     expect(made.size).toBe(count)
     const ids = [...made.keys()]
     const load = async () => {
-      const lists = [ids.slice(0, count / 2), ids.slice(count / 2)]
+      const lists = PROCESSES.map((_, index) => ids.slice(index * share, (index + 1) * share))
       const lines = await Promise.all(lists.map((list) => corpus('load', [], `${list.join('\n')}\n`)))
       return new Map(lines.flat().map((line, index) => [ids[index] as string, line]))
     }
