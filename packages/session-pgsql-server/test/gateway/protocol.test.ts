@@ -1,0 +1,348 @@
+import fc from 'fast-check'
+import { SaveHandler } from 'session-pgsql'
+import { afterEach, describe, expect, test } from 'vitest'
+import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
+import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { eventually } from '../../../session-pgsql/test/support/wait.ts'
+import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
+import type { PhpData } from '../../src/gateway/reads.ts'
+import { run } from '../../src/run.ts'
+import { command, Talk } from './talk.ts'
+
+const DATA = 'user|s:3:"ada";n|i:1;'
+const UNLOCK = 'b70c2384248f88e6b75b9f89241a180f856ad852'
+
+describeOnEveryServer(
+  'the gateway',
+  (server) => {
+    const closing: (() => Promise<unknown>)[] = []
+    let database: FreshDatabase | undefined
+    afterEach(async () => {
+      for (const close of closing.splice(0).reverse()) await close()
+    })
+
+    let count = 0
+    const key = (): string => `PHPSESSID:${(count++).toString().padStart(26, 'k')}`
+
+    async function start(options: Partial<GatewayOptions> = {}, db?: string) {
+      database ??= await server.freshDatabase()
+      const sessions = new SaveHandler<PhpData>({
+        db: db ?? (database.db as string),
+        codec: 'php',
+        idPattern: 'php',
+        gcInterval: 0,
+        operationTimeout: 3,
+      })
+      const gateway = new Gateway({
+        sessions,
+        format: 'php',
+        host: '127.0.0.1',
+        port: 0,
+        password: undefined,
+        tls: undefined,
+        maxConnections: 100,
+        maxValue: 100_000,
+        idleTimeout: 0,
+        healthPort: undefined,
+        ...options,
+      })
+      closing.push(
+        () => sessions.close(),
+        () => gateway.close(),
+      )
+      const { port, healthPort } = await gateway.listen()
+      const talk = (): Talk => {
+        const talk = new Talk(port)
+        closing.push(async () => talk.end())
+        return talk
+      }
+      return { sessions, gateway, port, healthPort, talk }
+    }
+
+    test('answers what phpredis asks', async () => {
+      const { talk, sessions } = await start()
+      const client = talk()
+      const one = key()
+      expect(await client.ask('EXISTS', one)).toBe(':0\r\n')
+      expect(await client.ask('GET', one)).toBe('$-1\r\n')
+      expect(await client.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
+      expect(await client.ask('EXISTS', one)).toBe(':1\r\n')
+      expect(await client.ask('GET', one)).toBe(`$${DATA.length}\r\n${DATA}\r\n`)
+      expect(await client.ask('EXPIRE', one, '100')).toBe(':1\r\n')
+      expect(Number((await client.ask('TTL', one)).slice(1))).toBeLessThanOrEqual(101)
+      expect(await client.ask('GETEX', one, 'EX', '2000')).toContain(DATA)
+      expect(Number((await client.ask('TTL', one)).slice(1))).toBeGreaterThan(1900)
+      expect(await client.ask('PERSIST', one)).toBe(':0\r\n')
+      expect(await sessions.read(one.split(':')[1] as string)).toMatchObject({
+        name: 'PHPSESSID',
+        data: { user: 'ada', n: 1 },
+      })
+      expect(await client.ask('DEL', one)).toBe(':1\r\n')
+      expect(await client.ask('DEL', one)).toBe(':0\r\n')
+      expect(await client.ask('TTL', one)).toBe(':-2\r\n')
+      expect(await client.ask('PING')).toBe('+PONG\r\n')
+      expect(await client.ask('ECHO', 'x')).toBe('$1\r\nx\r\n')
+      expect(await client.ask('SELECT', '0')).toBe('+OK\r\n')
+      expect(await client.ask('SELECT', '1')).toMatch(/^-ERR/)
+      expect(await client.ask('HELLO', '2')).toContain('session-pgsql-server')
+      expect(await client.ask('HELLO', '3')).toMatch(/^-NOPROTO/)
+      expect(await client.ask('CLIENT', 'SETNAME', 'x')).toBe('+OK\r\n')
+      expect(await client.ask('INFO')).toContain('redis_version')
+      expect(await client.ask('COMMAND')).toBe('*0\r\n')
+      client.send('PING\r\n')
+      expect(await client.answer()).toBe('+PONG\r\n')
+      expect(await client.ask('QUIT')).toBe('+OK\r\n')
+      expect(await client.rest()).toBe('')
+    })
+
+    test('what it does not know is an error, and the connection lives on', async () => {
+      const { talk } = await start()
+      const client = talk()
+      expect(await client.ask('FLUSHALL')).toBe("-ERR unknown command 'FLUSHALL'\r\n")
+      expect(await client.ask('__proto__', 'x')).toMatch(/^-ERR unknown/)
+      expect(await client.ask('GET')).toMatch(/^-ERR wrong number/)
+      expect(await client.ask('SETEX', key(), '0', DATA)).toMatch(/^-ERR invalid expire/)
+      expect(await client.ask('SETEX', key(), 'x', DATA)).toMatch(/^-ERR value is not an integer/)
+      expect(await client.ask('SETEX', key(), '10', 'no session at all')).toMatch(/^-ERR UNDECODABLE/)
+      expect(await client.ask('SETEX', 'PHPSESSID:../../x', '10', DATA)).toMatch(/^-ERR INVALID_ID/)
+      expect(await client.ask('EVAL', 'return 1', '1', 'x', 'y')).toMatch(/^-ERR/)
+      expect(await client.ask('PING')).toBe('+PONG\r\n')
+    })
+
+    test('commands may be split at any byte, and sent all at once', async () => {
+      const { talk } = await start()
+      const one = key()
+      const stream = Buffer.concat([
+        command('SETEX', one, '100', DATA),
+        command('GET', one),
+        command('NOPE'),
+        command('DEL', one),
+        command('GET', one),
+      ])
+      const answers = `+OK\r\n$${DATA.length}\r\n${DATA}\r\n-ERR unknown command 'NOPE'\r\n:1\r\n$-1\r\n`
+      for (const pieces of [1, 2, 7, stream.length]) {
+        const client = talk()
+        const size = Math.ceil(stream.length / pieces)
+        for (let at = 0; at < stream.length; at += size) {
+          client.send(stream.subarray(at, at + size))
+          if (pieces > 2) await new Promise((resolve) => setImmediate(resolve))
+        }
+        let all = ''
+        while (all.length < answers.length) all += await client.answer()
+        expect(all).toBe(answers)
+      }
+    })
+
+    test('bad bytes: an error or the end, never a crash; and it serves on', async () => {
+      const { talk, port } = await start()
+      const bad: [string, RegExp][] = [
+        ['*1\r\n$-5\r\n', /Protocol error: invalid bulk length/],
+        ['*1\r\n$99999999999\r\n', /Protocol error/],
+        ['*1\r\n$200000\r\n', /bulk length is more than 100000/],
+        ['*1000000000\r\n', /multibulk length is more than/],
+        ['*-7\r\n', /invalid multibulk/],
+        ['*1\r\n*1\r\n', /expected '\$', got '\*'/],
+        ['*1\r\n$4\r\nPINGxx', /expected CRLF/],
+        ['x'.repeat(5000), /a line is too long/],
+      ]
+      for (const [bytes, error] of bad) {
+        const client = talk()
+        client.send(bytes)
+        expect(await client.rest()).toMatch(error)
+      }
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.oneof(
+              fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+              fc
+                .constantFrom('*', '$', '\r\n', '*3\r\n', '$5\r\n', 'PING\r\n', '\0')
+                .map((text) => Buffer.from(text)),
+              fc
+                .array(fc.uint8Array({ maxLength: 40 }), { maxLength: 5 })
+                .map((words) => command('SETEX', ...words.map((word) => Buffer.from(word)))),
+            ),
+            { maxLength: 20 },
+          ),
+          async (pieces) => {
+            const client = new Talk(port)
+            for (const piece of pieces) client.send(piece)
+            client.send(command('QUIT'))
+            client.socket.end()
+            await client.rest()
+          },
+        ),
+        { numRuns: 60 },
+      )
+      expect(await talk().ask('PING')).toBe('+PONG\r\n')
+    })
+
+    test('two requests that overlap keep the changes of both; one under way at the end does not bring it back', async () => {
+      const { talk, sessions } = await start()
+      const [first, second] = [talk(), talk()]
+      const one = key()
+      const id = one.split(':')[1] as string
+      await first.ask('SETEX', one, '1440', DATA)
+      for (const client of [first, second]) await client.ask('GET', one)
+      expect(await first.ask('SETEX', one, '1440', `${DATA}a|i:1;`)).toBe('+OK\r\n')
+      expect(await second.ask('SETEX', one, '1440', `${DATA}b|i:2;`)).toBe('+OK\r\n')
+      expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, a: 1, b: 2 })
+      // The first has not seen b, and deletes nothing by not knowing it.
+      expect(await first.ask('SETEX', one, '1440', `${DATA}a|i:3;`)).toBe('+OK\r\n')
+      expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, a: 3, b: 2 })
+
+      await second.ask('GET', one)
+      await first.ask('DEL', one)
+      expect(await second.ask('EXPIRE', one, '1440')).toBe(':0\r\n')
+      expect(await second.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
+      expect(await sessions.read(id)).toBeUndefined()
+    })
+
+    test('a client that comes back on another connection goes on from what it had read', async () => {
+      const { talk, sessions } = await start()
+      const one = key()
+      const id = one.split(':')[1] as string
+      const before = talk()
+      await before.ask('SETEX', one, '1440', DATA)
+      await before.ask('GET', one)
+      before.end()
+      const other = talk()
+      await other.ask('GET', one)
+      await other.ask('SETEX', one, '1440', `${DATA}other|i:1;`)
+      const after = talk()
+      await eventually(async () => {
+        // The gateway has seen the first one leave.
+        expect(await after.ask('SETEX', one, '1440', `${DATA}mine|i:1;`)).toBe('+OK\r\n')
+        expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, other: 1, mine: 1 })
+      })
+    })
+
+    test('a lock is one for all gateways, and is gone with who holds it', async () => {
+      const [here, there] = [await start(), await start()]
+      const one = key()
+      const lock = `${one}_LOCK`
+      const [mine, theirs] = [here.talk(), there.talk()]
+      expect(await mine.ask('SET', lock, 'mine', 'NX', 'PX', '30000')).toBe('+OK\r\n')
+      expect(await theirs.ask('SET', lock, 'theirs', 'NX', 'PX', '30000')).toBe('$-1\r\n')
+      expect(await theirs.ask('GET', lock)).toBe('$4\r\nmine\r\n')
+      expect(await theirs.ask('EVALSHA', UNLOCK, '1', lock, 'theirs')).toBe(':0\r\n')
+      expect(await mine.ask('EVALSHA', UNLOCK, '1', lock, 'mine')).toBe(':1\r\n')
+      expect(await theirs.ask('SET', lock, 'theirs', 'NX')).toBe('+OK\r\n')
+      theirs.end()
+      await eventually(async () =>
+        expect(await mine.ask('SET', lock, 'mine', 'NX', 'PX', '400')).toBe('+OK\r\n'),
+      )
+      // Its time is over, although its holder lives.
+      await eventually(async () =>
+        expect(await there.talk().ask('SET', lock, 'late', 'NX', 'PX', '30000')).toBe('+OK\r\n'),
+      )
+      expect(await mine.ask('EVALSHA', 'f'.repeat(40), '1', lock, 'x')).toMatch(/^-NOSCRIPT/)
+    })
+
+    test('a password: nothing before it, few tries, and little that a stranger may send', async () => {
+      const { talk } = await start({ password: 'sesame' })
+      const client = talk()
+      expect(await client.ask('GET', key())).toMatch(/^-NOAUTH/)
+      expect(await client.ask('PING')).toMatch(/^-NOAUTH/)
+      expect(await client.ask('HELLO', '2')).toMatch(/^-NOAUTH/)
+      expect(await client.ask('AUTH', 'wrong')).toMatch(/^-WRONGPASS/)
+      expect(await client.ask('AUTH', 'default', 'sesame')).toBe('+OK\r\n')
+      expect(await client.ask('PING')).toBe('+PONG\r\n')
+      expect(await talk().ask('HELLO', '2', 'AUTH', 'default', 'sesame')).toContain('session-pgsql-server')
+      const guesser = talk()
+      for (let n = 0; n < 5; n++) expect(await guesser.ask('AUTH', `guess${n}`)).toMatch(/^-WRONGPASS/)
+      expect(await guesser.rest()).toBe('')
+      const stranger = talk()
+      stranger.send('*2\r\n$4\r\nAUTH\r\n$50000\r\n')
+      expect(await stranger.rest()).toMatch(/more than 1024/)
+    })
+
+    test('no more connections than it may have', async () => {
+      const { talk } = await start({ maxConnections: 2 })
+      const [one, two] = [talk(), talk()]
+      expect(await one.ask('PING')).toBe('+PONG\r\n')
+      expect(await two.ask('PING')).toBe('+PONG\r\n')
+      expect(await talk().rest()).toMatch(/^-ERR max number of clients/)
+      two.end()
+      await eventually(async () => expect(await talk().ask('PING')).toBe('+PONG\r\n'))
+    })
+
+    test('the database is away: PING, the health and every read say so, and it comes back', async () => {
+      database ??= await server.freshDatabase()
+      const url = new URL(database.db as string)
+      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+      closing.push(() => proxy.stop())
+      url.port = String(proxy.port)
+      const { talk, healthPort } = await start({ healthPort: 0 }, url.href)
+      const client = talk()
+      const one = key()
+      await client.ask('SETEX', one, '1440', DATA)
+      const health = (): Promise<Response> => fetch(`http://127.0.0.1:${healthPort}/health`)
+      expect((await health()).status).toBe(200)
+      await proxy.refuse()
+      proxy.drop()
+      expect(await client.ask('GET', one)).toMatch(/^-ERR SERVER_DOWN/)
+      expect(await client.ask('SETEX', one, '1440', DATA)).toMatch(/^-ERR/)
+      expect(await client.ask('PING')).toMatch(/^-ERR SERVER_DOWN/)
+      const down = await health()
+      expect(down.status).toBe(503)
+      expect(await down.json()).toMatchObject({ status: 'SERVER_DOWN' })
+      expect((await fetch(`http://127.0.0.1:${healthPort}/`)).status).toBe(404)
+      await proxy.resume()
+      await eventually(async () => expect(await client.ask('GET', one)).toContain(DATA))
+      expect((await health()).status).toBe(200)
+    })
+
+    test('close answers what is under way and ends the connections', async () => {
+      const { gateway, talk } = await start()
+      const [busy, idle] = [talk(), talk()]
+      expect(await idle.ask('PING')).toBe('+PONG\r\n')
+      const answer = busy.ask('SETEX', key(), '1440', DATA)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      await gateway.close()
+      expect(['+OK\r\n', '']).toContain(await answer)
+      expect(await idle.rest()).toBe('')
+      expect(await talk().rest()).toBe('')
+    })
+  },
+  ['postgres'],
+)
+
+describe('the command line of the gateway', () => {
+  async function runWith(...argv: string[]) {
+    const text = { stdout: '', stderr: '' }
+    const code = await run(argv, {
+      environment: {},
+      stdout: { write: (part) => (text.stdout += part) },
+      stderr: { write: (part) => (text.stderr += part) },
+      signal: AbortSignal.abort('SIGTERM'),
+    })
+    return { code, ...text }
+  }
+
+  test('says what is wrong', async () => {
+    expect(await runWith()).toMatchObject({ code: 2, stderr: expect.stringContaining('gateway') })
+    expect(await runWith('gateway', '--host', '0.0.0.0')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('set a password'),
+    })
+    expect(await runWith('gateway', '--port', 'x')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--port'),
+    })
+    expect(await runWith('gateway', '--codec', 'igbinary')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('php_serialize'),
+    })
+    expect(await runWith('gateway', '--tls-cert', '/nowhere')).toMatchObject({ code: 2 })
+    expect(await runWith('gateway', '--nonsense')).toMatchObject({ code: 2 })
+    expect((await runWith('gateway', '--db', 'password=secret', '--db', 'host=')).stderr).not.toContain(
+      'secret',
+    )
+    expect(await runWith('gateway', '--help')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('php.ini'),
+    })
+    expect(await runWith('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d/) })
+  })
+})
