@@ -3,7 +3,7 @@ import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.t
 import type { StoredSession } from '../session/stored.ts'
 import { storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
-import { CLOCK, recordColumns } from './statements.ts'
+import { CLOCK, recordColumn } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Lists and counts: for people and for "my devices", not for every request. */
@@ -59,20 +59,17 @@ export async function listSessions(
   }
   const rows = await table.query(
     (shape, sql) => `
-      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
+      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumn('t', shape)}
       FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
     deadline,
   )
   const readAt = performance.now()
-  const page = rows.slice(0, limit)
-  const last = page.at(-1)
-  return {
-    sessions: page.map((row) => storedOf(row, readAt)),
-    keys: page.map((row) => row[0] as string),
-    next: rows.length > limit && last !== undefined ? encodeCursor(last[0], last[4]) : undefined,
-  }
+  const sessions = rows.slice(0, limit).map((row) => storedOf(row, readAt))
+  const keys = rows.slice(0, limit).map((row) => row[0] as string)
+  const more = rows.length > limit
+  return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
 }
 
 /** One page out of those of several servers, each begun after the same cursor. */
@@ -109,7 +106,7 @@ export async function findRow(
 ): Promise<StoredSession | undefined> {
   const [row] = await table.query(
     (shape, sql) => `
-      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
+      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
     [id],
     deadline,
   )

@@ -20,7 +20,7 @@ import {
 } from './inspect.ts'
 import { baseColumns, changeColumns, touchColumns } from './parameters.ts'
 import type { Sessions } from './sessions.ts'
-import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+import { CLOCK, recordColumn, type Statements, statements } from './statements.ts'
 
 export interface TableOptions {
   readonly table: WantedTable
@@ -284,7 +284,9 @@ export class SessionTable implements Sessions {
     const readAt = performance.now()
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
-      if (outcomeOf(row) === 'read') found.set(row[4] as string, storedOf(row, readAt))
+      if (outcomeOf(row) !== 'read') continue
+      const stored = storedOf(row, readAt)
+      found.set(stored.id, stored)
     }
     return ids.map((id) => found.get(id))
   }
@@ -420,6 +422,6 @@ const changeOf = ({ change }: { change: Change }): Change => change
 const noText = (): string => ''
 
 function lockText(shape: Shape): string {
-  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
+  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sqlName(shape.name)} t
     WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
 }
