@@ -19,7 +19,7 @@ export interface PoolResult {
 
 /** `pg.PoolClient`: one connection, out of the pool. */
 export interface PoolClientLike {
-  query(query: PoolQuery): Promise<PoolResult>
+  query(query: PoolQuery, callback: (error: Error | null, result: PoolResult) => void): void
   /** Gives it back; with `true` or an error it is closed and not used again. */
   release(destroy?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown

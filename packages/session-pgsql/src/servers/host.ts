@@ -132,17 +132,20 @@ function roleOf(row: Row | undefined): Role {
 /** For pg-pool, which calls it with every new connection before anybody else gets it. */
 function verifier(refuse: (role: Role) => string | undefined) {
   return (client: PoolClientLike, done: (error?: Error) => void): void => {
-    client
-      .query({ text: ROLE.text, rowMode: 'array', types: { getTypeParser: () => (text) => text } })
-      .then(({ rows }) => {
-        const refusal = refuse(roleOf(rows[0] as unknown as Row))
-        done(
-          refusal === undefined
-            ? undefined
-            : new SessionPgsqlError('SERVER_DOWN', `This host will not do: ${refusal}.`),
-        )
-      })
-      .catch(done)
+    const query = {
+      text: ROLE.text,
+      rowMode: 'array',
+      types: { getTypeParser: () => (text: string) => text },
+    } as const
+    client.query(query, (error, result) => {
+      if (error) return done(error)
+      const refusal = refuse(roleOf(result.rows[0] as unknown as Row))
+      done(
+        refusal === undefined
+          ? undefined
+          : new SessionPgsqlError('SERVER_DOWN', `This host will not do: ${refusal}.`),
+      )
+    })
   }
 }
 

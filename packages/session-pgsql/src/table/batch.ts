@@ -68,6 +68,8 @@ export class Lane<Order, Answer> {
         tries: 0,
         sent: false,
         settled: false,
+        before: undefined,
+        after: undefined,
       }
       this.#limit.deadlines.add(entry)
       this.#enqueue(entry)
@@ -182,15 +184,11 @@ export class Lane<Order, Answer> {
 
   #settle(entry: Entry<Order, Answer>, answer: Answer): void {
     if (this.#options.isBusy(answer)) this.#again(entry)
-    else if (this.#limit.deadlines.delete(entry)) {
-      entry.settled = true
-      entry.resolve(answer)
-    }
+    else if (this.#limit.deadlines.settle(entry)) entry.resolve(answer)
   }
 
   #reject(entry: Entry<Order, Answer>, error: unknown): void {
-    if (!this.#limit.deadlines.delete(entry)) return
-    entry.settled = true
+    if (!this.#limit.deadlines.settle(entry)) return
     // One error for each caller: they may each add to it.
     entry.reject(error instanceof SessionPgsqlError ? error.copy() : error)
   }
@@ -238,6 +236,9 @@ interface Timed {
   /** Whether it is in a statement under way, and may be done although its caller is told otherwise. */
   sent: boolean
   settled: boolean
+  /** Its neighbours in `Deadlines` while it waits. */
+  before: Timed | undefined
+  after: Timed | undefined
 }
 
 /** How many statements are in flight on one server, over all lanes, and the deadlines of what waits. */
@@ -293,19 +294,37 @@ export class Limit {
  * fires. What waits is nearly always in the order of its deadlines.
  */
 class Deadlines {
-  readonly #entries = new Set<Timed>()
+  /**
+   * A list, linked through the entries, not a Set: each Set that V8 outgrows refers to the next one, and with
+   * hundreds of entries that come and go in a millisecond the old ones, dead but not collected, kept a quarter
+   * of all that was read alive into the old generation. Measured: a fifth of the time of a read.
+   */
+  #first: Timed | undefined
+  #last: Timed | undefined
   #timer: NodeJS.Timeout | undefined
   #armed = Number.POSITIVE_INFINITY
 
   add(entry: Timed): void {
-    this.#entries.add(entry)
+    entry.before = this.#last
+    if (this.#last === undefined) this.#first = entry
+    else this.#last.after = entry
+    this.#last = entry
     // What has stood in line comes here later than others with a later deadline.
     if (entry.deadline < this.#armed) this.#arm(entry.deadline)
   }
 
-  /** Whether it was still waiting. */
-  delete(entry: Timed): boolean {
-    return this.#entries.delete(entry)
+  /** @returns whether it was still waiting */
+  settle(entry: Timed): boolean {
+    if (entry.settled) return false
+    entry.settled = true
+    const { before, after } = entry
+    if (before === undefined) this.#first = after
+    else before.after = after
+    if (after === undefined) this.#last = before
+    else after.before = before
+    entry.before = undefined
+    entry.after = undefined
+    return true
   }
 
   #arm(deadline: number): void {
@@ -321,13 +340,11 @@ class Deadlines {
     this.#armed = Number.POSITIVE_INFINITY
     const now = performance.now()
     let next = Number.POSITIVE_INFINITY
-    for (const entry of this.#entries) {
-      if (entry.deadline <= now) {
-        this.#entries.delete(entry)
-        entry.settled = true
+    for (let entry = this.#first, after: Timed | undefined; entry !== undefined; entry = after) {
+      after = entry.after
+      if (entry.deadline > now) next = Math.min(next, entry.deadline)
+      else if (this.settle(entry)) {
         entry.reject(timeoutFault('waiting for its turn or its answer', entry.sent))
-      } else {
-        next = Math.min(next, entry.deadline)
       }
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next)
