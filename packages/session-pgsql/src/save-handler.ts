@@ -45,6 +45,11 @@ export interface SaveHandlerEvents {
   /** A request was served by another server than its session's home, which is down. */
   failover: [event: { from: string; to: string }]
   /**
+   * With several hosts in one entry: another one has become the group's primary, and is used from now on. Hosts are
+   * named as in `status()`; `timeline` is PostgreSQL's count of the promotions.
+   */
+  promoted: [event: { server: string; from: string; to: string; timeline: number }]
+  /**
    * What another server kept of a session has come to its home: as it was; merged with what had changed at home;
    * or dropped, for it was destroyed there.
    */
@@ -103,6 +108,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       onDown: (server, error) => this.#tell('serverDown', { server, error }),
       onUp: (server) => this.#tell('serverUp', { server }),
       onFailover: (event) => this.#tell('failover', event),
+      onPromotion: (event) => this.#tell('promoted', event),
       onArrival: (event) => this.#tell('broughtHome', event),
       onError: (error) => this.#report(error),
       merge: (mine, theirs, seen) => this.#mergeTexts(mine, theirs, seen),

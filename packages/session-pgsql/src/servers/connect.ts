@@ -4,12 +4,13 @@ import { NodePostgres } from '../database/node-postgres.ts'
 import { Pglite } from '../database/pglite.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings.ts'
-import { Group } from './group.ts'
+import { Group, type Promotion } from './group.ts'
 
 /** Makes what an entry of `db` names. The drivers are loaded here, when they are first needed. */
 export async function connect(
   entry: DatabaseEntry,
   settings: { readonly poolSize: number; readonly operationTimeout: number },
+  onPromotion: (promotion: Promotion) => void,
 ): Promise<Database> {
   switch (entry.kind) {
     case 'pool':
@@ -21,7 +22,7 @@ export async function connect(
     case 'poolConfig':
       return new NodePostgres(await newPool(entry.config, settings), true)
     case 'conninfo':
-      return new Group(entry.conninfo, settings)
+      return new Group(entry.conninfo, settings, onPromotion)
   }
 }
 

@@ -9,6 +9,15 @@ const OTHERS = 250
 /** Milliseconds between two looks for a primary that has overtaken ours. */
 const WATCH = 1000
 
+/** Another host has become the primary of a group. */
+export interface Promotion {
+  /** The hosts, as `status()` names them. */
+  readonly from: string
+  readonly to: string
+  /** PostgreSQL's count of the promotions in this group's history. */
+  readonly timeline: number
+}
+
 /** What fits a target; libpq's rules. The last rank that anybody reaches counts; undefined does not fit. */
 const FITS: Record<TargetSessionAttrs, (role: Role) => boolean> = {
   any: () => true,
@@ -34,13 +43,21 @@ export class Group implements Database {
   /** One host, whatever it is: there is nothing to find. */
   readonly #simple: boolean
   readonly #probeTimeout: number
+  readonly #onPromotion: (promotion: Promotion) => void
   #current: HostDatabase | undefined
+  /** The last primary that was in use, and still is unless it was lost. */
+  #primary: HostDatabase | undefined
   #searching: Promise<HostDatabase> | undefined
   /** The highest that was seen. */
   #timeline = 0
   #watch: NodeJS.Timeout | undefined
 
-  constructor(conninfo: Conninfo, limits: { readonly poolSize: number; readonly operationTimeout: number }) {
+  constructor(
+    conninfo: Conninfo,
+    limits: { readonly poolSize: number; readonly operationTimeout: number },
+    onPromotion: (promotion: Promotion) => void,
+  ) {
+    this.#onPromotion = onPromotion
     this.#target = conninfo.targetSessionAttrs
     this.#simple = conninfo.hosts.length === 1 && this.#target === 'any'
     this.#hosts = conninfo.hosts.map(
@@ -117,7 +134,13 @@ export class Group implements Database {
 
   #take({ host, role }: Candidate): void {
     this.#current = host
-    this.#timeline = Math.max(this.#timeline, role.timeline)
+    const { timeline } = role
+    const before = this.#primary
+    if (!role.standby) this.#primary = host
+    if (before !== undefined && before !== host && timeline > this.#timeline) {
+      this.#onPromotion({ from: before.label, to: host.label, timeline })
+    }
+    this.#timeline = Math.max(this.#timeline, timeline)
     if (this.#watch === undefined && this.#hosts.length > 1 && this.#wantsPrimary()) {
       this.#watch = setInterval(() => void this.#lookForHigher(), WATCH)
       this.#watch.unref()

@@ -1,11 +1,14 @@
 import type { StoredSession } from '../session/stored.ts'
 import {
+  type Arrived,
   type BaseMark,
   baseOf,
   canStandIn,
   deleteWhole,
+  forgetArrived,
   lockWhole,
   markedText,
+  markOf,
   type WholeRow,
   writeWhole,
 } from '../table/whole-rows.ts'
@@ -29,6 +32,9 @@ const INTERVAL = 2
 
 const BATCH = 200
 const AT_ONCE = 4
+
+/** Where a row belongs, and its id. */
+type Marked = readonly [home: string, id: string]
 
 export interface HomecomingOptions {
   readonly members: readonly Member[]
@@ -82,16 +88,40 @@ export class Homecoming {
   async #empty(from: Member): Promise<void> {
     const { table } = from.server
     if (!canStandIn(await table.open(this.#deadline()))) return
-    const rows = await table.query((_shape, sql) => markedText(sql, BATCH), [], this.#deadline())
-    from.waiting = rows.length
-    const ids = rows.map(([id]) => id as string)
+    from.waiting = (await this.#marked(from, ['', ''], [])).length
+    // Those of a home that is still away must not keep the others waiting, however many they are.
+    const away = this.#options.members.filter(({ health }) => health.isDown).map(({ name }) => name)
+    let last: Marked | undefined = from.waiting === 0 ? undefined : ['', '']
+    while (last !== undefined && !this.#closed) {
+      const rows: Marked[] = await this.#marked(from, last, away)
+      last = rows.length < BATCH ? undefined : rows.at(-1)
+      await this.#bringAll(rows, from)
+    }
+  }
+
+  async #marked(from: Member, [home, id]: Marked, away: readonly string[]): Promise<Marked[]> {
+    const parameters = [home, id, JSON.stringify(away)]
+    const rows = await from.server.table.query(
+      (_shape, sql) => markedText(sql, BATCH),
+      parameters,
+      this.#deadline(),
+    )
+    return rows as unknown as Marked[]
+  }
+
+  async #bringAll(rows: readonly Marked[], from: Member): Promise<void> {
+    const ids = rows.map(([, id]) => id)
+    const errors: Error[] = []
     const work = async (): Promise<void> => {
-      for (let id = ids.pop(); id !== undefined && !this.#closed; id = ids.pop()) {
+      for (let id = ids.shift(); id !== undefined && !this.#closed; id = ids.shift()) {
         const home = this.#options.homeOf(id)
-        if (!home.health.isDown) await this.bring(id, from, home)
+        if (home.health.isDown || from.health.isDown) continue
+        // One that cannot be brought must not keep the others waiting.
+        await this.bring(id, from, home).catch((error) => errors.push(error))
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))
+    if (errors[0] !== undefined) this.#options.onError(errors[0])
   }
 
   /**
@@ -115,30 +145,49 @@ export class Homecoming {
 }
 
 /** Carries one row from server to server; see `Homecoming.bring`. */
-export function carry(
+export async function carry(
   id: string,
   from: Server,
   to: Server,
   merge: MergeTexts,
   deadline: number,
 ): Promise<Arrival | undefined> {
-  return from.table.transaction(async (query, shape) => {
+  let note: string | undefined
+  const arrival = await from.table.transaction(async (query, shape) => {
     const { row } = await lockWhole(query, shape, id)
     if (row === undefined) return undefined
     if (from === to) {
       // The servers were set up otherwise when it was marked: it is at home.
-      await writeWhole(query, shape, { ...row, home: null, base: null })
+      await writeWhole(query, shape, { ...row, home: null, base: null, arrived: null })
       return undefined
     }
     const outcome = await to.table.transaction(async (there, thereShape) => {
       const { row: found, clock } = await lockWhole(there, thereShape, id)
-      const { next, outcome } = settle(row, found, clock, merge)
-      if (next !== undefined) await writeWhole(there, thereShape, { ...next, home: null, base: null })
+      const { next, outcome } = settle(row, found, clock, merge, from.name)
+      if (next !== undefined) {
+        note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
+        await writeWhole(there, thereShape, { ...next, home: null, base: null, arrived: note ?? null })
+      }
       return outcome
     }, deadline)
     await deleteWhole(query, shape, id)
     return outcome
   }, deadline)
+  if (note !== undefined) {
+    const known = note
+    await to.table
+      .transaction((query, shape) => forgetArrived(query, shape, id, known), deadline)
+      // It may stay: all that it costs is room.
+      .catch(() => {})
+  }
+  return arrival
+}
+
+/** What home is to know of a row that came, should it come again. */
+function noteOf(row: WholeRow, next: WholeRow, from: string): string {
+  const { generation } = next.session
+  const note: Arrived = { from, base: row.base, row: baseOf(markOf({ ...row.session, generation })) }
+  return JSON.stringify(note)
 }
 
 /** What is to lie at home, given what comes and what is there; without `next` it stays as it is. */
@@ -147,9 +196,12 @@ export function settle(
   there: WholeRow | undefined,
   clock: number,
   merge: MergeTexts,
+  from: string,
 ): { next?: WholeRow; outcome: Arrival } {
   const { session } = row
-  const mark = row.base === null ? undefined : baseOf(row.base)
+  const before = broughtBefore(row, there, from)
+  if (before !== undefined && row.destroyed === null && isAs(session, before)) return { outcome: 'brought' }
+  const mark = before ?? (row.base === null ? undefined : baseOf(row.base))
   if (row.destroyed !== null) {
     const beaten = there === undefined || (there.destroyed === null && beats(row, there.session, mark))
     return beaten ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
@@ -189,6 +241,18 @@ export function settle(
   return { next: merged(row, other, mark, merge), outcome: 'merged' }
 }
 
+/** As it was when it came here before, if it did: whoever brought it came no further than that. */
+function broughtBefore(row: WholeRow, there: WholeRow | undefined, from: string): BaseMark | undefined {
+  if (there?.arrived == null) return undefined
+  const arrived: Arrived = JSON.parse(there.arrived)
+  return arrived.from === from && arrived.base === row.base ? arrived.row : undefined
+}
+
+function isAs(session: StoredSession, mark: BaseMark): boolean {
+  const names = ['text', 'accesses', 'errors', 'warnings', 'notices', 'errorMessage', 'custom'] as const
+  return names.every((name) => session[name] === mark[name])
+}
+
 /** A tombstone beats the life that it ended; where that was not known, every row created before it. */
 export function beats(stone: WholeRow, session: StoredSession, mark: BaseMark | undefined): boolean {
   const generation = stone.session.generation ?? mark?.generation ?? null
@@ -212,29 +276,38 @@ function merged(
   return { ...row, session: { ...session, text, generation, created, addressCreated } }
 }
 
-/** What either side has counted since the base. */
+/** What either side has counted, set and prolonged since the base. */
 function counted(session: StoredSession, other: StoredSession, mark: BaseMark | undefined): StoredSession {
   const sum = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
     session[name] + Math.max(0, other[name] - (mark?.[name] ?? 0))
+  const latest = (name: 'custom' | 'errorMessage'): string | null =>
+    session[name] === (mark?.[name] ?? null) ? other[name] : session[name]
   return {
     ...session,
     accesses: sum('accesses'),
     errors: sum('errors'),
     warnings: sum('warnings'),
     notices: sum('notices'),
+    errorMessage: latest('errorMessage'),
+    custom: latest('custom'),
+    expires: laterOf(session, other),
   }
+}
+
+/** The later expiry; null: never. */
+function laterOf({ expires: one }: StoredSession, { expires: other }: StoredSession): number | null {
+  return one === null || other === null ? null : Math.max(one, other)
 }
 
 function later(session: StoredSession, other: StoredSession): StoredSession {
   const most = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
     Math.max(session[name], other[name])
-  const never = session.expires === null || other.expires === null
   return {
     ...session,
     accesses: most('accesses'),
     errors: most('errors'),
     warnings: most('warnings'),
     notices: most('notices'),
-    expires: never ? null : Math.max(session.expires as number, other.expires as number),
+    expires: laterOf(session, other),
   }
 }

@@ -35,9 +35,11 @@ export async function poolConfigOf(
     connectionTimeoutMillis: 1000 * Math.min(connectTimeoutSeconds, conninfo.connectTimeout ?? Infinity),
     keepAlive: conninfo.keepalives,
     application_name: conninfo.applicationName ?? 'session_pgsql',
-    // A blank: the empty string would make node-postgres take PGOPTIONS, which the conninfo has already answered.
-    options: conninfo.options ?? ' ',
   }
+  // PgBouncer refuses whoever sends any, be it a blank. That is for the one case in which node-postgres would take
+  // PGOPTIONS although the conninfo says that there are none.
+  const options = conninfo.options ?? (process.env.PGOPTIONS ? ' ' : undefined)
+  if (options !== undefined) config.options = options
   if (config.ssl !== false && conninfo.tls.negotiation === 'direct') config.sslnegotiation = 'direct'
   if (conninfo.keepalivesIdle !== undefined)
     config.keepAliveInitialDelayMillis = conninfo.keepalivesIdle * 1000

@@ -3,6 +3,7 @@ import type { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry, TableName } from '../settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
+import type { Promotion } from './group.ts'
 
 /** Most sessions in one statement. */
 const MAX_ROWS = 512
@@ -54,12 +55,17 @@ export class Server {
   readonly #inMemory: boolean
   readonly #embedded: boolean
 
-  constructor(entry: DatabaseEntry, settings: ServerSettings) {
+  /** @param onPromotion told when another host of a group has become its primary */
+  constructor(
+    entry: DatabaseEntry,
+    settings: ServerSettings,
+    onPromotion: (promotion: Promotion) => void = () => {},
+  ) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
-    this.#connection = new Connection(() => connect(entry, settings))
+    this.#connection = new Connection(() => connect(entry, settings, onPromotion))
     this.table = new SessionTable(this.#connection, {
       table: { schema: table.schema, table: table.name },
       createTable,

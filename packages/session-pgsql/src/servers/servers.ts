@@ -1,6 +1,7 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings.ts'
 import type { Sessions } from '../table/sessions.ts'
+import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
 import { type Arrival, Homecoming, type MergeTexts } from './homecoming.ts'
 import type { Member } from './member.ts'
@@ -18,6 +19,8 @@ export interface ServersListener {
   onUp(server: string): void
   /** A request was served by another server than its session's home. */
   onFailover(event: { from: string; to: string }): void
+  /** Another host has become the primary of a group. */
+  onPromotion(event: { server: string } & Promotion): void
   onArrival(event: { id: string; from: string; to: string; outcome: Arrival }): void
   onError(error: Error): void
   merge: MergeTexts
@@ -56,7 +59,12 @@ export class Servers {
 
   /** @param entries at least one */
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
-    this.all = entries.map((entry) => new Server(entry, settings))
+    this.all = entries.map(
+      (entry) =>
+        new Server(entry, settings, (promotion) =>
+          listener.onPromotion({ server: entry.name, ...promotion }),
+        ),
+    )
     this.#shares = sharesOf({ db: entries, ...settings })
     const [first] = this.all
     if (this.all.length === 1) {

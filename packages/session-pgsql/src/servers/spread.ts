@@ -129,7 +129,7 @@ export class Spread implements Sessions {
         const session = changed(fresh, change, clock, change.lifetime)
         // After a destroy it is another life, and must not be laid over the old one.
         const base = row?.destroyed == null ? null : markOf(row.session, row.destroyed)
-        await writeWhole(query, shape, { session, home: home.name, base, destroyed: null })
+        await writeWhole(query, shape, { session, home: home.name, base, arrived: null, destroyed: null })
         const { row: written } = await lockWhole(query, shape, change.id)
         return { outcome: 'created', stored: (written as WholeRow).session } as const
       }, deadline)
@@ -268,7 +268,8 @@ export class Spread implements Sessions {
       const known = row !== undefined && row.destroyed === null
       const away = member === home ? null : home.name
       const mark = member === home ? null : known ? row.base : markOf(base)
-      await writeWhole(query, shape, { session, home: away, base: mark, destroyed: null })
+      const arrived = (member === home && known && row.arrived) || null
+      await writeWhole(query, shape, { session, home: away, base: mark, arrived, destroyed: null })
       const { row: written } = await lockWhole(query, shape, base.id)
       return { outcome: 'updated', stored: (written as WholeRow).session }
     }, deadline)

@@ -4,6 +4,7 @@ import {
   addColumnsStatement,
   customIndexStatement,
   grantStatements,
+  homeIndexStatement,
   type OurColumn,
   quoteIdentifier,
   type Shape,
@@ -217,6 +218,13 @@ function* aboutIndexes(found: FoundTable, table: TableFacts): Generator<Finding>
     : warning('field-index', 'No index on sess_custom: looking by field goes through the whole table.', [
         statement(customIndexStatement(found.name, ' CONCURRENTLY')),
       ])
+  if (!found.homeIndex && found.columns.has('sess_home')) {
+    yield warning(
+      'home-index',
+      'No index on sess_home: with several servers, the whole table is gone through every other second.',
+      [statement(homeIndexStatement(found.name, ' CONCURRENTLY'))],
+    )
+  }
   const broken = table.indexes.filter(({ valid }) => !valid)
   if (broken.length > 0) {
     yield warning(

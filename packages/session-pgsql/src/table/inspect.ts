@@ -4,6 +4,7 @@ import {
   addColumnsStatement,
   createStatements,
   grantStatements,
+  homeIndexStatement,
   OUR_COLUMN_NAMES,
   type OurColumn,
   quoteIdentifier,
@@ -44,6 +45,7 @@ export interface FoundTable {
   readonly uniqueId: boolean
   readonly sweepIndex: boolean
   readonly customIndex: boolean
+  readonly homeIndex: boolean
   readonly missingPrivileges: readonly string[]
 }
 
@@ -100,6 +102,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       uniqueId: indexes.some(([column, unique]) => column === 'sess_id' && isTrue(unique)),
       sweepIndex: indexes.some(([column, , method]) => column === 'sess_sweep' && method === 'btree'),
       customIndex: indexes.some(([column]) => column === 'sess_custom'),
+      homeIndex: indexes.some(([column]) => column === 'sess_home'),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
         ...privileges.filter((_, index) => !isTrue(row[7 + index])),
@@ -128,16 +131,22 @@ export async function createTable(query: Query, wanted: WantedTable): Promise<In
     await query(plain("SELECT set_config('lock_timeout', '2000', true)"), [])
     const missing = missingColumns(before.found)
     if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
-    // On a big table this would hold up every writer; there `doctor` names the command.
-    if (!before.found.sweepIndex && before.found.rows < 100_000) {
-      await query(plain(sweepIndexStatement(before.found.name)), [])
-    }
+    for (const text of missingIndexes(before.found)) await query(plain(text), [])
   }
   return inspect(query, wanted)
 }
 
 export function missingColumns(found: FoundTable): OurColumn[] {
   return OUR_COLUMN_NAMES.filter((column) => !found.columns.has(column))
+}
+
+/** On a big table it would hold up every writer to create them; there `doctor` names the command. */
+function missingIndexes({ name, rows, sweepIndex, homeIndex }: FoundTable): string[] {
+  if (rows >= 100_000) return []
+  return [
+    ...(sweepIndex ? [] : [sweepIndexStatement(name)]),
+    ...(homeIndex ? [] : [homeIndexStatement(name)]),
+  ]
 }
 
 export function missingSeedColumns(found: FoundTable): SeedColumn[] {
@@ -149,7 +158,7 @@ export function wantsCreation(inspection: Inspection): boolean {
   const { found } = inspection
   if (inspection.standby) return false
   if (found === undefined) return true
-  return found.owned && (missingColumns(found).length > 0 || (!found.sweepIndex && found.rows < 100_000))
+  return found.owned && (missingColumns(found).length > 0 || missingIndexes(found).length > 0)
 }
 
 /** What the table offers; an error that says how to mend it if that is too little. */

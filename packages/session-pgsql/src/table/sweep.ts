@@ -80,9 +80,9 @@ export async function countDue(
   options: KeepOptions & Pick<SweepOptions, 'operationTimeout'>,
 ): Promise<number> {
   const [row] = await table.query(
-    (_shape, sql) => `
+    (shape, sql) => `
       WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
-      SELECT count(*) FROM ${sql} t WHERE ${isDue(options)}`,
+      SELECT count(*) FROM ${sql} t WHERE ${isDue(shape, options)}`,
     [],
     performance.now() + options.operationTimeout * 1000,
   )
@@ -122,7 +122,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
     WITH ${CLOCK_AND_LOCK(sql)},
     due AS MATERIALIZED (
       SELECT t.sess_id, t.sess_expire < (SELECT now FROM clock) - ${GRACE} AS expired,
-        ${finallyExpired(options)} AS outlived
+        ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
       WHERE (SELECT mine FROM sweeper) AND t.sess_sweep <= (SELECT now FROM clock)::bigint
       ORDER BY t.sess_sweep LIMIT ${BATCH} FOR UPDATE OF t SKIP LOCKED
@@ -139,7 +139,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
 
 /** A table without that index: through it once, in the order of ids. */
 function passText(shape: Shape, sql: string, options: SweepOptions): string {
-  const expired = isDue(options)
+  const expired = isDue(shape, options)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     page AS MATERIALIZED (
@@ -147,7 +147,7 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
       WHERE (SELECT mine FROM sweeper) AND t.sess_id > $1 ORDER BY t.sess_id LIMIT ${BATCH * 5}
     ),
     due AS MATERIALIZED (
-      SELECT t.sess_id, true AS expired, ${finallyExpired(options)} AS outlived FROM ${sql} t
+      SELECT t.sess_id, true AS expired, ${finallyExpired(shape, options)} AS outlived FROM ${sql} t
       WHERE t.sess_id = ANY(ARRAY(SELECT p.sess_id FROM page p WHERE p.expired)) AND ${expired}
       FOR UPDATE OF t SKIP LOCKED
     ),
@@ -157,15 +157,21 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
 }
 
 /** Expired, longer ago than the grace, and with something left to remove. */
-function isDue(options: KeepOptions): string {
-  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(options)})` : ''
-  return `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${kept}`
+function isDue(shape: Shape, options: KeepOptions): string {
+  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(shape, options)})` : ''
+  // A tombstone stays for its time, which sess_sweep tells.
+  const stone = shape.ours.has('sess_destroyed')
+    ? ' AND (t.sess_destroyed IS NULL OR t.sess_sweep <= (SELECT now FROM clock))'
+    : ''
+  return `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${stone}${kept}`
 }
 
-function finallyExpired({ keepExpired, keepExpiredFor }: KeepOptions): string {
+function finallyExpired({ ours }: Shape, { keepExpired, keepExpiredFor }: KeepOptions): string {
   if (!keepExpired) return 'true'
-  if (keepExpiredFor === Number.POSITIVE_INFINITY) return 'false'
-  return `t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)}`
+  // There is nothing to keep of a session that was destroyed.
+  const stone = ours.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
+  if (keepExpiredFor === Number.POSITIVE_INFINITY) return stone
+  return `(${stone} OR t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {

@@ -15,6 +15,8 @@ export interface WholeRow {
   readonly home: string | null
   /** What it replaces there; see `BaseMark`. null: nothing was there. */
   readonly base: string | null
+  /** At home: what was brought there last, until that is known to be gone from where it came; see `Arrived`. */
+  readonly arrived: string | null
   /** A tombstone: when it was destroyed, in seconds since 1970 by the clock of this server. */
   readonly destroyed: number | null
 }
@@ -46,9 +48,14 @@ export async function lockWhole(
   }
 }
 
-/** Ids of rows that belong elsewhere, or whatever lies after an id. */
+/**
+ * Homes and ids of rows that belong elsewhere, in their order. $1, $2: those after this one; $3: not those of these
+ * homes, as a JSON array.
+ */
 export function markedText(sql: string, most: number): string {
-  return `SELECT t.sess_id FROM ${sql} t WHERE t.sess_home IS NOT NULL ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
+  return `SELECT t.sess_home, t.sess_id FROM ${sql} t
+    WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
+    ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
 }
 
 const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
@@ -58,17 +65,20 @@ const OWN_AT = 5
 
 function wholeOf(row: readonly (string | null)[]): WholeRow {
   const destroyed = row[OWN_AT + 2]
+  const home = row[OWN_AT] ?? null
+  const mark = row[OWN_AT + 1] ?? null
   return {
     session: storedOf(row, performance.now()),
-    home: row[OWN_AT] ?? null,
-    base: row[OWN_AT + 1] ?? null,
+    home,
+    base: home === null ? null : mark,
+    arrived: home === null ? mark : null,
     destroyed: destroyed == null ? null : Number(destroyed),
   }
 }
 
 /** Writes a row whole, over whatever is there. */
 export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): Promise<void> {
-  const { session, home, base, destroyed } = whole
+  const { session, home, base, arrived, destroyed } = whole
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
   const values: Record<string, string | number | null> = {
@@ -88,7 +98,7 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
     sess_custom: session.custom,
     sess_generation: session.generation,
     sess_home: home,
-    sess_base: base,
+    sess_base: base ?? arrived,
     sess_destroyed: destroyed,
   }
   const columns = Object.keys(values)
@@ -112,6 +122,17 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
 
 export async function deleteWhole(query: Query, shape: Shape, id: string): Promise<void> {
   await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
+}
+
+/** What was brought is gone from where it came: home need not know of it any more. */
+export async function forgetArrived(query: Query, shape: Shape, id: string, arrived: string): Promise<void> {
+  await query(
+    plain(
+      `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
+       WHERE sess_id = $1 AND sess_base = $2 AND sess_home IS NULL`,
+    ),
+    [id, arrived],
+  )
 }
 
 /**
@@ -151,14 +172,15 @@ export function tombstone(
     },
     home,
     base: row?.base ?? null,
+    arrived: null,
     // In whole seconds, and rounded up, as sess_created is.
     destroyed: Math.ceil(clock),
   }
 }
 
 /**
- * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and the text and the
- * counters to tell what was changed since, where home has moved on as well.
+ * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and text, counters and
+ * custom field to tell what was changed since, where home has moved on as well.
  */
 export interface BaseMark {
   readonly digest: string | null
@@ -168,16 +190,31 @@ export interface BaseMark {
   readonly errors: number
   readonly warnings: number
   readonly notices: number
+  readonly errorMessage: string | null
+  readonly custom: string | null
   readonly text: string
   /** When it was destroyed, by the clock of the stand-in: what is marked so is another life of the id. */
   readonly destroyed?: number
 }
 
+/**
+ * What a home has taken in, for whoever finds it still lying where it came from: a process may die, or lose its
+ * connection, between the two commits, and home may have moved on since.
+ */
+export interface Arrived {
+  readonly from: string
+  /** The mark that it bore there. */
+  readonly base: string | null
+  /** As it was then. */
+  readonly row: BaseMark
+}
+
 /** @param destroyed of a tombstone, whose place another life takes */
 export function markOf(base: StoredSession, destroyed?: number): string {
-  const { digest, generation, created, accesses, errors, warnings, notices, text } = base
+  const { digest, generation, created, accesses, errors, warnings, notices, errorMessage, custom, text } =
+    base
   const mark: BaseMark = {
-    ...{ digest, generation, created, accesses, errors, warnings, notices, text },
+    ...{ digest, generation, created, accesses, errors, warnings, notices, errorMessage, custom, text },
     ...(destroyed === undefined ? {} : { destroyed }),
   }
   return JSON.stringify(mark)

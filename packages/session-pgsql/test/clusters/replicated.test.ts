@@ -10,6 +10,7 @@ describe('a replicated group under traffic', () => {
   let first: PostgresServer
   let second: PostgresServer
   let handler: SaveHandler<Record<string, number>>
+  const promotions: { from: string; to: string }[] = []
 
   beforeAll(async () => {
     first = await startPostgres({ version: '18', settings: { fsync: 'off' } })
@@ -19,6 +20,7 @@ describe('a replicated group under traffic', () => {
       db: `host=${first.host},${second.host} port=${first.port},${second.port} dbname=postgres user=postgres target_session_attrs=read-write`,
       gcInterval: 0,
     })
+    handler.on('promoted', (event) => promotions.push(event))
     await handler.open()
   })
   afterAll(async () => {
@@ -54,6 +56,9 @@ describe('a replicated group under traffic', () => {
     const codes = new Set(traffic.errors.map(({ code }) => code))
     for (const code of codes) expect(['SERVER_DOWN', 'AMBIGUOUS', 'TIMEOUT']).toContain(code)
     expect(without).toBeLessThan(1000)
+    expect(promotions).toMatchObject([
+      { from: `${first.host}:${first.port}`, to: `${second.host}:${second.port}` },
+    ])
     expect(handler.status().servers[0]).toMatchObject({
       address: `${second.host}:${second.port}`,
       role: 'primary',
@@ -72,6 +77,8 @@ describe('a replicated group under traffic', () => {
     await traffic.check(handler)
     expect(traffic.broken).toEqual([])
     expect(traffic.errors).toEqual([])
+    // That one has come back is no promotion.
+    expect(promotions).toHaveLength(1)
     expect(handler.status().servers[0]).toMatchObject({
       address: `${second.host}:${second.port}`,
       role: 'primary',

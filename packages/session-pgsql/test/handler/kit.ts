@@ -23,17 +23,18 @@ export interface Kit {
 }
 
 /**
- * Runs a suite on every server.
+ * Runs a suite on every server, and through PgBouncer.
  *
- * @param how `twice`: with and without batching; `postgres only`: for what PGlite, which has one connection
- *   and one user, has not
+ * @param how `twice`: with and without batching, but through PgBouncer only with it; `postgres only`: for what
+ *   PGlite, which has one connection and one user, has not
  */
 export function describeHandler(
   name: string,
   suite: (kit: Kit) => void,
   how: 'twice' | 'once' | 'postgres only' = 'twice',
 ): void {
-  describeOnEveryServer(name, (server) => {
+  const everyServer = ['postgres', 'pglite', 'pgbouncer'] as const
+  const contract = (server: TestServer): void => {
     if (how === 'postgres only' && server.kind === 'pglite') {
       test.skip('not on PGlite: it has one connection and one user', () => {})
       return
@@ -42,12 +43,13 @@ export function describeHandler(
     beforeAll(async () => {
       database = await server.freshDatabase()
     })
-    for (const batch of how === 'twice' ? [true, false] : [true]) {
+    for (const batch of how === 'twice' && server.kind !== 'pgbouncer' ? [true, false] : [true]) {
       describe(batch ? 'batched' : 'one statement per call', () =>
         suite(makeKit(server, () => database, batch)),
       )
     }
-  })
+  }
+  describeOnEveryServer(name, contract, everyServer)
 }
 
 export function makeKit(server: TestServer, database: () => FreshDatabase, batch: boolean): Kit {

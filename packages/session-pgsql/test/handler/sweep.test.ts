@@ -6,7 +6,7 @@ import { describeHandler } from './kit.ts'
 describeHandler(
   'A sweep',
   (kit) => {
-    if (kit.server.name === 'PostgreSQL 15') {
+    if (kit.server.name === 'PostgreSQL 15' || kit.server.kind === 'pgbouncer') {
       test.skip('too heavy to be run twice', () => {})
       return
     }

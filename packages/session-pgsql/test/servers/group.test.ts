@@ -54,6 +54,8 @@ describe('a replicated group behind one entry', () => {
 
   test('a promotion without fencing: what is written then is written to the new primary only', async () => {
     const handler = handlerOf('target_session_attrs=read-write')
+    const promotions: object[] = []
+    handler.on('promoted', (event) => promotions.push(event))
     const session = (await handler.write('walker', { step: 0 }, { base: null })).session
     await eventually(async () =>
       expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'walker'")).toHaveLength(1),
@@ -64,6 +66,10 @@ describe('a replicated group behind one entry', () => {
       await handler.write('probe', { at: Date.now() })
       expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'probe'")).toHaveLength(1)
     }, 15_000)
+    const [one, other] = [first, second].map(({ host, port }) => `${host}:${port}`)
+    expect(promotions).toEqual([
+      { server: handler.status().servers[0]?.name, from: one, to: other, timeline: 2 },
+    ])
     const { outcome } = await handler.write('walker', { step: 1 }, { base: session })
     expect(outcome).toBe('updated')
     const [here] = await second.query("SELECT sess_data FROM php_session WHERE sess_id = 'walker'")

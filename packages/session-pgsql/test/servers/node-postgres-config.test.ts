@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { SessionPgsqlError } from '../../src/errors.ts'
 import { parseConninfo } from '../../src/servers/conninfo.ts'
 import { isTlsRefused, poolConfigOf } from '../../src/servers/node-postgres-config.ts'
@@ -74,8 +74,13 @@ describe('poolConfigOf', () => {
       connectionTimeoutMillis: 5000,
       keepAlive: true,
       application_name: 'session_pgsql',
-      options: ' ',
     })
+    vi.stubEnv('PGOPTIONS', '-c statement_timeout=1')
+    try {
+      expect(await configOf("host=h options=''")).toMatchObject({ options: ' ' })
+    } finally {
+      vi.unstubAllEnvs()
+    }
     expect(
       await configOf(
         "host=h hostaddr=10.0.0.1 sslmode=disable connect_timeout=2 keepalives=0 keepalives_idle=30 application_name=a options='-c x=1'",

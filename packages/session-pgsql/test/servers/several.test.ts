@@ -278,6 +278,63 @@ describe('sessions on three servers', () => {
     expect(await places(id)).toEqual(['c'])
   })
 
+  test('whoever brings a row may die before it is gone from where it came: what home has written since stays', async () => {
+    const sessions = handlerOf()
+    const outcomes: string[] = []
+    sessions.on('broughtHome', ({ outcome }) => outcomes.push(outcome))
+    const [known, fresh, moved] = idsOf('a', 3) as [string, string, string]
+    const before = new Map(
+      await Promise.all(
+        [known, moved].map(
+          async (id) => [id, (await sessions.write(id, { n: 1 }, { base: null })).session] as const,
+        ),
+      ),
+    )
+    await server('a').kill9()
+    for (const id of [known, fresh, moved]) {
+      await sessions.write(id, { n: 2 }, { base: before.get(id) ?? null, custom: 'two' })
+    }
+    for (const one of [server('b'), server('c')]) {
+      await one.query(
+        `CREATE OR REPLACE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'`,
+      )
+      await one.query('CREATE TRIGGER no BEFORE DELETE ON php_session FOR EACH ROW EXECUTE FUNCTION no()')
+    }
+    await server('a').start()
+    await eventually(async () => {
+      expect(isDown(sessions, 'a')).toBe(false)
+      for (const id of [known, fresh, moved]) {
+        expect((await places(id)).length).toBe(2)
+        expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+      }
+    })
+    for (const id of [known, fresh]) {
+      const { outcome, session } = await sessions.write(
+        id,
+        { n: 3 },
+        { base: await sessions.read(id), custom: 'three' },
+      )
+      expect([outcome, session?.accesses]).toEqual(['updated', id === known ? 3 : 2])
+    }
+    await sessions.write(moved, { n: 2, home: 1 }, { base: await sessions.read(moved) })
+    expect(outcomes).toEqual([])
+    for (const one of [server('b'), server('c')]) {
+      // Somebody who still sees the home as down has gone on with this one.
+      await one.query(
+        `UPDATE php_session SET sess_data = '{"n":2,"away":1}' WHERE sess_id = $1 AND sess_home IS NOT NULL`,
+        [moved],
+      )
+      await one.query('DROP TRIGGER no ON php_session')
+    }
+    await eventually(async () => expect(await marked()).toBe(0))
+    expect(await sessions.read(known)).toMatchObject({ data: { n: 3 }, custom: 'three', accesses: 3 })
+    expect(await sessions.read(fresh)).toMatchObject({ data: { n: 3 }, custom: 'three', accesses: 2 })
+    expect((await sessions.read(moved))?.data).toEqual({ n: 2, home: 1, away: 1 })
+    expect(outcomes.sort()).toEqual(['brought', 'brought', 'merged'])
+    const noted = await server('a').query('SELECT 1 FROM php_session WHERE sess_base IS NOT NULL')
+    expect(noted.length).toBeLessThanOrEqual(2)
+  })
+
   test('"log out everywhere" says which servers it could not reach', async () => {
     const sessions = handlerOf()
     const ids = ['a', 'b', 'c'].map(idOf)

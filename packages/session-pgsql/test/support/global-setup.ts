@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node'
+import { type Pgbouncer, pgbouncerMissing, pgbouncerVersion, startPgbouncer } from './pgbouncer.ts'
 import { pgliteTemplate } from './pglite.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
 import { type SharedServer, wantedServers } from './shared-servers.ts'
@@ -15,12 +16,18 @@ declare module 'vitest' {
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const servers = new Map<string, PostgresServer>()
+  let pgbouncer: Pgbouncer | undefined
   const settings = { fsync: 'off', max_connections: '300' }
   const wanted = wantedServers()
   await Promise.all(
     wanted.map(async (name) => {
       if (name === 'pglite') await pgliteTemplate()
       if (name === '18' || name === '15') servers.set(name, await startPostgres({ version: name, settings }))
+      if (name === 'pgbouncer' && pgbouncerMissing === undefined) {
+        const behind = await startPostgres({ version: '15', settings })
+        servers.set(name, behind)
+        pgbouncer = await startPgbouncer(behind)
+      }
     }),
   )
   project.provide(
@@ -34,10 +41,17 @@ export default async function setup(project: TestProject): Promise<() => Promise
           url: process.env.SESSION_PGSQL_TEST_URL ?? '',
         }
       }
+      if (name === 'pgbouncer') {
+        if (pgbouncerMissing !== undefined)
+          return { name: 'PgBouncer', kind: name, missing: pgbouncerMissing }
+        const [url, behind] = [pgbouncer?.url('postgres') ?? '', servers.get(name)?.url() ?? '']
+        return { name: pgbouncerVersion(), kind: name, url, behind }
+      }
       return { name: `PostgreSQL ${name}`, kind: 'postgres', url: servers.get(name)?.url() ?? '' }
     }),
   )
   return async () => {
+    await pgbouncer?.stop()
     await Promise.all([...servers.values()].map((server) => server.remove()))
   }
 }

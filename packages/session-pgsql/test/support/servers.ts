@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import type { PGlite } from '@electric-sql/pglite'
-import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
+import type { SharedServer } from './shared-servers.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
   /** For people: `PostgreSQL 18`, `PGlite`. */
   readonly name: string
-  readonly kind: 'postgres' | 'pglite'
+  readonly kind: SharedServer['kind']
   /** A new, empty database. Whatever is not dropped by the test is dropped at the end of its file. */
   freshDatabase(options?: { encoding?: string; locale?: string }): Promise<FreshDatabase>
 }
@@ -32,7 +33,8 @@ interface DroppableDatabase extends FreshDatabase {
 }
 
 /**
- * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment.
+ * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment; and, if the
+ * suite asks for it, through PgBouncer.
  *
  * @param kinds for suites that some kinds of server cannot take part in
  */
@@ -41,9 +43,15 @@ export function describeOnEveryServer(
   suite: (server: TestServer) => void,
   kinds: readonly TestServer['kind'][] = ['postgres', 'pglite'],
 ): void {
-  for (const shared of inject('sharedServers')) {
-    if (!kinds.includes(shared.kind)) continue
+  const wanted = inject('sharedServers').filter(({ kind }) => kinds.includes(kind))
+  // A file without any test is an error.
+  if (wanted.length === 0) test.skip(`${name}: on none of the servers that SESSION_PGSQL_TEST_SERVERS names`)
+  for (const shared of wanted) {
     describe(`${name} (${shared.name})`, () => {
+      if ('missing' in shared) {
+        test(`needs ${shared.name}`, (context) => context.skip(shared.missing))
+        return
+      }
       const databases = new Set<DroppableDatabase>()
       // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close
       // what uses the databases.
@@ -55,7 +63,7 @@ export function describeOnEveryServer(
         kind: shared.kind,
         async freshDatabase(options = {}) {
           const database =
-            shared.kind === 'pglite' ? await freshPglite() : await freshPostgres(shared.url, options)
+            shared.kind === 'pglite' ? await freshPglite() : await freshPostgres(shared, options)
           databases.add(database)
           return {
             db: database.db,
@@ -73,24 +81,27 @@ export function describeOnEveryServer(
 const OBJECT_IN_USE = '55006'
 
 async function freshPostgres(
-  server: string,
+  shared: { url: string; behind?: string },
   options: { encoding?: string; locale?: string },
 ): Promise<DroppableDatabase> {
+  const server = shared.behind ?? shared.url
   const name = `test_${randomBytes(6).toString('hex')}`
   const { encoding = 'UTF8', locale } = options
   await queryOnce(
     server,
     `CREATE DATABASE ${name} TEMPLATE template0 ENCODING '${encoding}'${locale === undefined ? '' : ` LOCALE '${locale}'`}`,
   )
-  const url = new URL(server)
-  url.pathname = `/${name}`
+  const urlOn = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).href
+  const drop = async () => {
+    await queryOnce(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+  }
   return {
-    db: url.href,
-    query: (sql, parameters) => queryOnce(url.href, sql, parameters) as Promise<never>,
-    drop: async () => {
-      await queryOnce(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
-    },
+    db: urlOn(shared.url),
+    query: (sql, parameters) => queryOnce(urlOn(server), sql, parameters) as Promise<never>,
+    drop,
     dropIfUnused: async () => {
+      // The connections are PgBouncer's own, whoever has left.
+      if (shared.behind !== undefined) return drop()
       await queryOnce(server, `DROP DATABASE IF EXISTS ${name}`).catch((error) => {
         if (error.code !== OBJECT_IN_USE) throw error
         console.error(`${name} stays: a test has left a connection open`)

@@ -7,10 +7,24 @@ export type SharedServer =
       /** Of a database in which CREATE DATABASE is allowed. */
       url: string
     }
+  | {
+      name: string
+      kind: 'pgbouncer'
+      /** Through PgBouncer. */
+      url: string
+      /** The server behind it, to make databases and to look into them. */
+      behind: string
+    }
+  | {
+      name: string
+      kind: 'pgbouncer'
+      /** Why it cannot be had on this machine. */
+      missing: string
+    }
 
-export type ServerName = '18' | '15' | 'pglite' | 'external'
+export type ServerName = '18' | '15' | 'pglite' | 'pgbouncer' | 'external'
 
-const NAMES: readonly string[] = ['18', '15', 'pglite'] satisfies ServerName[]
+const NAMES: readonly string[] = ['18', '15', 'pglite', 'pgbouncer'] satisfies ServerName[]
 
 /**
  * Which servers the contract suites run on: all, unless SESSION_PGSQL_TEST_SERVERS names some ("18,pglite").
