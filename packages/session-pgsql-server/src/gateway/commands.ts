@@ -169,6 +169,7 @@ async function get(client: Client, key: Key): Promise<Reply> {
   // As the handler `files` has it: what could never be written is no empty session either.
   if (!PHP_ID.test(key.id)) return failure('ERR INVALID_ID This cannot be the id of a session')
   const base = await client.shared.sessions.read(key.id)
+  client.hasRead = performance.now()
   if (base === undefined) {
     client.reads.set(key.text, { base: null, seen: undefined, counted: false, weight: key.text.length })
     return NIL
@@ -190,6 +191,7 @@ async function getAndTouch(client: Client, [name, how, amount]: readonly Buffer[
 async function write(client: Client, key: Key, lifetime: number | undefined, bytes: Buffer): Promise<Reply> {
   if (key.isLock) return failure('ERR a lock is taken by SET with NX')
   const { sessions, notes } = client.shared
+  client.hasRead = undefined
   const known = client.known(key)
   const note = notes.get(key.text)
   const { session, sent } = await sessions.write(key.id, client.decode(bytes), {
@@ -225,10 +227,8 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
   }
   if (key.isLock) {
     if (when !== 'NX') return failure('ERR a lock is taken by SET with NX')
-    const held = await client.shared.locks.take(key.id, String(data), seconds ?? Number.POSITIVE_INFINITY)
-    if (held === undefined) return NIL
-    client.held.add(held)
-    return OK
+    const lifetime = seconds ?? Number.POSITIVE_INFINITY
+    return (await client.shared.locks.take(key.id, String(data), lifetime, client)) ? OK : NIL
   }
   if (when !== undefined && (await client.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
   return write(client, key, seconds, data as Buffer)
@@ -239,6 +239,7 @@ async function touch(client: Client, key: Key, amount: Buffer | undefined, unit:
   if (key.isLock) throw new CommandError('ERR a lock is prolonged by itself')
   const seconds = integerIn(amount) / unit
   if (seconds <= 0) return (await remove(client, key)) ? 1 : 0
+  client.hasRead = undefined
   const known = client.known(key)
   const touched = await client.shared.sessions.touch(key.id, {
     lifetime: seconds,
@@ -263,8 +264,10 @@ async function exists({ shared: { sessions } }: Client, key: Key): Promise<boole
   return key.isLock ? (await sessions.lockOwner(key.id)) !== undefined : sessions.validateId(key.id)
 }
 
-async function remove({ shared: { sessions, locks, notes } }: Client, key: Key): Promise<boolean> {
+async function remove(client: Client, key: Key): Promise<boolean> {
+  const { sessions, locks, notes } = client.shared
   if (!key.isLock) {
+    client.hasRead = undefined
     notes.delete(key.text)
     return sessions.destroy(key.id)
   }
