@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Client } from './client.ts'
 import { type Key, keyOf } from './key.ts'
+import { WrittenSession } from './reads.ts'
 import { array, bulk, failure, integer, NIL, OK, type Reply, simple } from './replies.ts'
 
 /**
@@ -194,7 +195,7 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
   client.hasRead = undefined
   const known = client.known(key)
   const note = notes.get(key.text)
-  const { session, sent } = await sessions.write(key.id, client.decode(bytes), {
+  const result = await sessions.write(key.id, client.decode(bytes), {
     base: known?.base,
     seen: known?.seen,
     lifetime,
@@ -207,8 +208,8 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
   // What was noted while this was written belongs to the next.
   if (notes.get(key.text) === note) notes.delete(key.text)
   // Gone: it stays what it was, so that what this client writes next is discarded too. It is not an error.
-  if (session !== undefined) {
-    client.reads.set(key.text, { base: session, seen: sent, counted: true, weight: 500 + bytes.length * 6 })
+  if (result.outcome !== 'gone') {
+    client.reads.set(key.text, new WrittenSession(result, 500 + bytes.length * 6))
   }
   return OK
 }
@@ -246,7 +247,7 @@ async function touch(client: Client, key: Key, amount: Buffer | undefined, unit:
     base: known?.base ?? undefined,
     access: known?.counted !== true,
   })
-  if (touched && known !== undefined) client.reads.set(key.text, { ...known, counted: true })
+  if (touched && known !== undefined) known.counted = true
   return touched ? 1 : 0
 }
 

@@ -1,4 +1,4 @@
-import type { SessionRecord } from 'session-pgsql'
+import type { SessionRecord, WriteResult } from 'session-pgsql'
 
 export type PhpData = Record<string, unknown>
 
@@ -9,9 +9,29 @@ export interface KnownSession {
   /** What the client holds itself, where that is not the base's data: after a write that merged. */
   readonly seen: PhpData | undefined
   /** Whether the request that is under way has been counted as an access. */
-  readonly counted: boolean
+  counted: boolean
   /** How many bytes it holds, about. */
   readonly weight: number
+}
+
+/** What a client knows after its write. Decoded when it is asked for: PHP's next request reads first, and nobody asks. */
+export class WrittenSession implements KnownSession {
+  counted = true
+  readonly weight: number
+  readonly #result: WriteResult<PhpData>
+
+  constructor(result: WriteResult<PhpData>, weight: number) {
+    this.#result = result
+    this.weight = weight
+  }
+
+  get base(): SessionRecord<PhpData> | null {
+    return this.#result.session ?? null
+  }
+
+  get seen(): PhpData {
+    return this.#result.sent
+  }
 }
 
 /** What one connection has read. Bounded: the oldest goes first, and a write without it is best effort. */
