@@ -5,7 +5,7 @@ import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
 import { Client, type Shared } from './client.ts'
 import { Locks } from './locks.ts'
 import { Notes } from './notes.ts'
-import { LeftReads, type PhpData } from './reads.ts'
+import { AllReads, LeftReads, type PhpData } from './reads.ts'
 import { failure } from './replies.ts'
 
 export interface GatewayOptions {
@@ -27,8 +27,16 @@ export interface GatewayOptions {
   readonly healthPort: number | undefined
 }
 
-/** Most bytes of what connections had read that have ended. */
-const LEFT = 64 * 1024 * 1024
+const MIB = 1024 * 1024
+
+/** Most bytes of what connections have read, of what those had that have ended, and of what is on its way. */
+const MEMORY = { reads: 256 * MIB, left: 64 * MIB, onItsWay: 256 * MIB }
+
+/** Connections that may be there beside those that are served: being refused, or shaking hands. */
+const AT_THE_DOOR = 64
+
+/** Seconds of silence after which it is asked whether the other side is still there: a lock is held until it is not. */
+const KEEP_ALIVE = 30
 
 /** An id that no session has: asking for it shows that the database answers. */
 const PROBE = 'session-pgsql-server-probe'
@@ -54,16 +62,22 @@ export class Gateway {
       format,
       password,
       maxValue,
-      left: new LeftReads(LEFT),
+      reads: new AllReads(MEMORY.reads),
+      left: new LeftReads(MEMORY.left),
+      // A few of the largest sessions find room in any case.
+      memory: { most: Math.max(MEMORY.onItsWay, 4 * maxValue), held: 0 },
       locks: new Locks(sessions),
       notes: new Notes(),
       ping: () => this.#ping(),
     }
+    const socket = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE * 1000 }
     this.#server =
       tls === undefined
-        ? createServer({ noDelay: true }, this.#welcome)
-        : createTlsServer({ ...tls, noDelay: true, handshakeTimeout: 10_000 }, this.#welcome)
+        ? createServer(socket, this.#welcome)
+        : createTlsServer({ ...tls, ...socket, handshakeTimeout: 10_000 }, this.#welcome)
+    this.#server.maxConnections = options.maxConnections + AT_THE_DOOR
     this.#health = healthPort === undefined ? undefined : createHttpServer(this.#answerHealth)
+    if (this.#health !== undefined) this.#health.maxConnections = AT_THE_DOOR
     this.#watch = setInterval(() => {
       const now = performance.now()
       const idle = options.idleTimeout || Number.POSITIVE_INFINITY
@@ -87,7 +101,6 @@ export class Gateway {
 
   /** Takes no more connections, answers what is under way, gives back the locks. The save handler stays open. */
   async close(): Promise<void> {
-    clearInterval(this.#watch)
     this.#server.close()
     this.#health?.close()
     this.#health?.closeAllConnections()
@@ -97,6 +110,7 @@ export class Gateway {
     }, FAREWELL)
     await Promise.all(this.#clients.values())
     clearTimeout(farewell)
+    clearInterval(this.#watch)
     this.#shared.locks.close()
   }
 
@@ -150,6 +164,8 @@ function listening(server: Server | HttpServer, port: number, host: string): Pro
     server.once('error', reject)
     server.listen(port, host, () => {
       server.off('error', reject)
+      // A connection that could not be accepted, for want of file descriptors say, is no end of the others.
+      server.on('error', () => {})
       resolve((server.address() as AddressInfo).port)
     })
   })
