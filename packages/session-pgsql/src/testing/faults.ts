@@ -19,13 +19,15 @@ export const faultCases: readonly Case[] = [
   },
   {
     id: 'silent',
-    sentence: 'The same while it accepts everything and answers nothing: no request hangs.',
+    sentence:
+      'While the database takes everything and answers nothing, requests fail instead of hanging, and all is well afterwards.',
     needs: ['faults.silent'],
     check: (visit) => outage(visit, visit.subject.faults?.silent, '/sign-out'),
   },
   {
     id: 'failing',
-    sentence: 'The same while it answers with errors.',
+    sentence:
+      'While the database answers with errors, requests fail, nobody is signed out, and all is well afterwards.',
     needs: ['faults.failing'],
     check: (visit) => outage(visit, visit.subject.faults?.failing, '/sign-in?user=other'),
   },

@@ -142,7 +142,7 @@ export const endCases: readonly Case[] = [
   },
   {
     id: 'sign-out-processes',
-    sentence: 'Nor one in another process.',
+    sentence: 'A request under way in another process at the sign-out does not bring the session back.',
     async check(visit) {
       const { browser } = await visit.signIn()
       const other = await visit.start()

@@ -16,7 +16,7 @@ export const overlapCases: readonly Case[] = [
   },
   {
     id: 'two-processes',
-    sentence: 'The same with the two requests in two processes.',
+    sentence: 'Two requests that overlap in two processes and set different keys: both keys are there.',
     async check(visit) {
       const { browser, user } = await visit.signIn()
       const other = await visit.start()
