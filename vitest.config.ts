@@ -13,6 +13,7 @@ export default defineConfig({
         find: /^session-pgsql-server\/gateway$/,
         replacement: source('gateway/start.ts', 'session-pgsql-server'),
       },
+      { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
       { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
     ],
   },

@@ -41,6 +41,8 @@ const FORBIDDEN: Record<string, string[]> = {
     '../lines.ts',
   ],
   'adapters/express/store.ts': ['../../table/table.ts', '../../session/merge.ts', '../../writing.ts'],
+  'testing.ts': ['./index.ts', './save-handler.ts', 'express-session'],
+  'testing/life.ts': ['../index.ts', '../session/record.ts', 'vitest'],
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
 }
@@ -55,6 +57,7 @@ const ALLOWED: Record<string, string[]> = {
   'gc.ts': ['./servers/servers.ts', './table/sweep.ts', './settings.ts'],
   'adapters/fastify.ts': ['../save-handler.ts', '../index.ts', './express/store.ts', 'fastify-plugin'],
   'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
+  'testing/life.ts': ['node:assert/strict', './visit.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
 }
