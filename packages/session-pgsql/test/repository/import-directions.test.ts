@@ -42,6 +42,7 @@ const FORBIDDEN: Record<string, string[]> = {
   ],
   'adapters/express/store.ts': ['../../table/table.ts', '../../session/merge.ts', '../../writing.ts'],
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
+  'cli/import/express-session.ts': ['../../adapters/express.ts', '../../adapters/shared/working-copy.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
 }
 
@@ -55,6 +56,7 @@ const ALLOWED: Record<string, string[]> = {
   'gc.ts': ['./servers/servers.ts', './table/sweep.ts', './settings.ts'],
   'adapters/fastify.ts': ['../save-handler.ts', '../index.ts', './express/store.ts', 'fastify-plugin'],
   'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
+  'cli/import/express-session.ts': ['../../adapters/shared/stored-cookie.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
 }
