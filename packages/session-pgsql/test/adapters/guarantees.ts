@@ -58,7 +58,7 @@ export async function startExample(
 }
 
 /** Holds requests in the middle until the test lets them go on. */
-class Gates {
+export class Gates {
   readonly #waiting = new Map<string, () => void>()
 
   readonly pause: Pause = async (wait) => {
