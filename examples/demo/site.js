@@ -9,8 +9,9 @@ import { errorPage, homePage } from './pages.js'
  * `pgsqlSession(req)` and the handler's own methods.
  *
  * @param {import('@electric-sql/pglite').PGlite} database
+ * @param {(key: string) => Promise<void>} pause between reading and writing a note, so that two overlap
  */
-export function createSite(database) {
+export function createSite(database, pause = sleep) {
   const handler = new SaveHandler({ db: database, shortCircuit: true })
   const app = express()
   app.disable('x-powered-by')
@@ -69,7 +70,7 @@ export function createSite(database) {
 
   /** Two of these at once overlap: each has read the session before the other has written. */
   app.post('/note/:key', async (req, res) => {
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await pause(req.params.key)
     req.session.notes = { ...req.session.notes, [req.params.key]: new Date().toISOString() }
     res.sendStatus(204)
   })
@@ -94,4 +95,8 @@ function saved(req) {
 async function rowOf(database, id) {
   const { rows } = await database.query('SELECT * FROM php_session WHERE sess_id = $1', [id])
   return rows[0]
+}
+
+function sleep() {
+  return new Promise((resolve) => setTimeout(resolve, 300))
 }

@@ -83,6 +83,11 @@ export class Server {
     return this.#embedded && !this.#connection.connected ? this.#connection.connect() : undefined
   }
 
+  /** Sends a statement that is not about the session table. */
+  query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#connection.query(statement, parameters, deadline)
+  }
+
   status(): Omit<ServerStatus, 'share' | 'homecoming'> {
     const { address, health, since, calls, errors, lastError } = this.#connection
     return { name: this.name, address, role: this.table.role, health, since, calls, errors, lastError }

@@ -20,13 +20,26 @@ export class Browser {
     return this.#cookies
   }
 
-  async send(method: 'GET' | 'POST', path: string): Promise<Answer> {
+  /** @param body a text, a form, or an object that is sent as JSON */
+  async send(
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    path: string,
+    body?: string | URLSearchParams | object,
+  ): Promise<Answer> {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
     const headers: Record<string, string> = cookie === '' ? {} : { cookie }
     // Of the site itself, for frameworks that look for forged requests.
     if (method === 'POST') headers.origin = this.url
     const signal = AbortSignal.timeout(PATIENCE)
-    const response = await fetch(this.url + path, { method, headers, redirect: 'manual', signal })
+    const isJson = typeof body === 'object' && !(body instanceof URLSearchParams)
+    if (isJson) headers['content-type'] = 'application/json'
+    const response = await fetch(this.url + path, {
+      method,
+      headers,
+      redirect: 'manual',
+      signal,
+      ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as string | URLSearchParams) }),
+    })
     const text = await response.text()
     for (const line of response.headers.getSetCookie()) this.#keep(line)
     return { status: response.status, text }

@@ -38,9 +38,14 @@ export interface Site extends ConformanceSite {
 }
 
 /** The site of an example, as a driver's `start`: what `createSite` in its site.js gives. */
-export async function startExample(name: string, options: SiteOptions, pause: Pause): Promise<Site> {
-  const file = fileURLToPath(new URL(`../../../../examples/${name}/site.js`, import.meta.url))
-  const { createSite } = await import(/* @vite-ignore */ file)
+export async function startExample(
+  name: string,
+  options: SiteOptions,
+  pause: Pause,
+  file = 'site.js',
+): Promise<Site> {
+  const path = fileURLToPath(new URL(`../../../../examples/${name}/${file}`, import.meta.url))
+  const { createSite } = await import(/* @vite-ignore */ path)
   return createSite(options, pause)
 }
 

@@ -44,6 +44,7 @@ const FORBIDDEN: Record<string, string[]> = {
   'testing.ts': ['./index.ts', './save-handler.ts', 'express-session'],
   'testing/life.ts': ['../index.ts', '../session/record.ts', 'vitest'],
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
+  'cli/import/express-session.ts': ['../../adapters/express.ts', '../../adapters/shared/working-copy.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
 }
 
@@ -58,6 +59,7 @@ const ALLOWED: Record<string, string[]> = {
   'adapters/fastify.ts': ['../save-handler.ts', '../index.ts', './express/store.ts', 'fastify-plugin'],
   'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
   'testing/life.ts': ['node:assert/strict', './visit.ts'],
+  'cli/import/express-session.ts': ['../../adapters/shared/stored-cookie.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
 }
