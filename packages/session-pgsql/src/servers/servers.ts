@@ -14,6 +14,8 @@ export interface ServersSettings extends ServerSettings {
 
 /** What is told about the servers. */
 export interface ServersListener {
+  /** Whose servers they are, for diagnostics. */
+  readonly handler: object
   onDown(server: string, error: Error): void
   onUp(server: string): void
   /** A request was served by another server than its session's home. */
@@ -56,7 +58,7 @@ export class Servers {
 
   /** @param entries at least one */
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
-    this.all = entries.map((entry) => new Server(entry, settings))
+    this.all = entries.map((entry) => new Server(entry, settings, listener.handler))
     this.#shares = sharesOf({ db: entries, ...settings })
     const [first] = this.all
     if (this.all.length === 1) {
