@@ -18,6 +18,8 @@ export interface DiagnosticsMessage {
  * object from the beginning of an operation to its end.
  */
 export interface OperationMessage<Outcome extends string> extends DiagnosticsMessage {
+  /** When it began, in milliseconds of `performance.now()`. */
+  readonly at: number
   /** Known at `asyncEnd`, if it did not fail. */
   outcome?: Outcome
   /** Known at `error`: what the operation rejects with. */
@@ -56,6 +58,8 @@ export interface BatchMessage extends DiagnosticsMessage {
 /** The message of `tracing:session-pgsql:gc:start` and the like: the garbage collection of one server. */
 export interface GcMessage extends DiagnosticsMessage {
   readonly server: string
+  /** When it began, in milliseconds of `performance.now()`. */
+  readonly at: number
   /** Known at `asyncEnd`: sessions removed or emptied. */
   removed?: number
   /** `busy`: another process is at it, and it was left to that one; `interrupted`: the handler was closed. */
@@ -112,10 +116,11 @@ const eventChannels = Object.fromEntries(
  */
 export async function traced<Message extends object, T>(
   to: TracingChannel<unknown, Message>,
-  message: Message,
+  about: Omit<Message, 'at'>,
   work: () => Promise<T>,
   told: (result: T) => Partial<Message>,
 ): Promise<T> {
+  const message = { ...about, at: performance.now() } as unknown as Message
   let result: T | undefined
   await to.tracePromise(async () => {
     result = await work()

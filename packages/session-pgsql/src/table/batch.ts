@@ -204,7 +204,6 @@ export class Lane<Order, Answer> {
       kind: this.#options.kind,
       size: batch.length,
       orders: batch.map((entry) => entry.queued),
-      at: performance.now(),
     }
     return traced(
       tracing.batch,
