@@ -226,6 +226,7 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
   if (key.isLock) {
     if (when !== 'NX') return failure('ERR a lock is taken by SET with NX')
     const held = await client.shared.locks.take(key.id, String(data), seconds ?? Number.POSITIVE_INFINITY)
+    client.shared.figures.lockRequest(held !== undefined)
     if (held === undefined) return NIL
     client.held.add(held)
     return OK

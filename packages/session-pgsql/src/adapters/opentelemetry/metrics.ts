@@ -126,7 +126,7 @@ export function recordMetrics(
   })
   const up = meter.createObservableGauge('session_pgsql.server.up', {
     description: 'Whether a server answers: 1 or 0; absent until it was first used',
-    unit: '1',
+    unit: '{server}',
   })
   const queue = meter.createObservableUpDownCounter('session_pgsql.queue.length', {
     description: 'What operations want of a server that is in no statement yet',
