@@ -4,6 +4,7 @@ import { MeterProvider, type MetricData, MetricReader } from '@opentelemetry/sdk
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { instrument, recordMetrics, recordTraces } from '../../src/adapters/opentelemetry.ts'
+import { tracing } from '../../src/diagnostics.ts'
 import { describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
 
 class Reader extends MetricReader {
@@ -121,15 +122,37 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.operation.duration')).toEqual({ 'read absent': 1 })
   })
 
-  test('without an SDK nothing is recorded, and everything works', async () => {
-    const sessions = kit.open()
+  test('without an SDK nobody listens', async () => {
     metrics.disable()
     trace.disable()
-    const stop = instrument(sessions)
-    const id = kit.id()
-    await sessions.write(id, { a: 1 })
-    expect((await sessions.read(id))?.data).toEqual({ a: 1 })
+    const stop = instrument(kit.open())
+    expect(Object.values(tracing).map((channel) => channel.hasSubscribers)).toEqual(Array(6).fill(false))
     stop()
+  })
+
+  test('with a registered SDK both are recorded, until it is ended', async () => {
+    const reader = new Reader()
+    metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
+    const exporter = new InMemorySpanExporter()
+    const spanProcessors = [new SimpleSpanProcessor(exporter)]
+    trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors }))
+    stops.push(
+      () => metrics.disable(),
+      () => trace.disable(),
+    )
+    const sessions = kit.open()
+    const stop = instrument(sessions)
+    await sessions.read(kit.id())
+    stop()
+    await sessions.read(kit.id())
+    expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual([
+      'session batch read',
+      'session read',
+    ])
+    const { resourceMetrics } = await reader.collect()
+    const [duration] = resourceMetrics.scopeMetrics[0]?.metrics ?? []
+    expect(duration?.dataPoints.map(({ value }) => (value as { count: number }).count)).toEqual([1])
+    expect(Object.values(tracing).map((channel) => channel.hasSubscribers)).toEqual(Array(6).fill(false))
   })
 })
 

@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import {
   type Attributes,
   type BatchObservableResult,
+  createNoopMeter,
   type MeterProvider,
   metrics,
   type Observable,
@@ -37,6 +38,8 @@ export function recordMetrics(
   meterProvider: MeterProvider = metrics.getMeterProvider(),
 ): () => void {
   const meter = meterProvider.getMeter('session-pgsql')
+  // Where nothing is recorded, nobody listens, and no message is made.
+  if (meter === createNoopMeter()) return () => {}
   const subscriptions = new Subscriptions(sessions)
   const seconds = (name: string, description: string, explicitBucketBoundaries: number[] = SECONDS) =>
     meter.createHistogram(name, { description, unit: 's', advice: { explicitBucketBoundaries } })

@@ -1,6 +1,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
-import { context, type Span, SpanKind, SpanStatusCode, type TracerProvider, trace } from '@opentelemetry/api'
+import {
+  context,
+  ProxyTracerProvider,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api'
 import {
   type BatchMessage,
   type GcMessage,
@@ -26,6 +34,10 @@ export function recordTraces(
   sessions: SaveHandler<any>,
   tracerProvider: TracerProvider = trace.getTracerProvider(),
 ): () => void {
+  // Where no provider is registered nobody listens: that each operation is followed to its place in a queue costs.
+  if (tracerProvider instanceof ProxyTracerProvider && !tracerProvider.getDelegateTracer('session-pgsql')) {
+    return () => {}
+  }
   const tracer = tracerProvider.getTracer('session-pgsql')
   const subscriptions = new Subscriptions(sessions)
   /** The operation that is under way here. */
