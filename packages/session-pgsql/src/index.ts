@@ -9,6 +9,17 @@ export {
   PhpObject,
   PhpProperties,
 } from './codec/php-values.ts'
+export type {
+  BatchMessage,
+  DestroyMessage,
+  DiagnosticsMessage,
+  GcMessage,
+  OperationMessage,
+  QueuedMessage,
+  ReadMessage,
+  TouchMessage,
+  WriteMessage,
+} from './diagnostics.ts'
 export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
   ErrorCounts,

@@ -7,12 +7,13 @@ import {
   type SaveHandler,
   SessionPgsqlError,
 } from 'session-pgsql'
-import { COMMANDS, CommandError } from './commands.ts'
+import { COMMANDS, CommandError, type Served } from './commands.ts'
+import type { Figures } from './figures.ts'
 import type { Key } from './key.ts'
 import type { Locks } from './locks.ts'
 import type { Notes } from './notes.ts'
 import { type AllReads, type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
-import { failure, type Reply } from './replies.ts'
+import { failure, isFailure, type Reply } from './replies.ts'
 import { type Command, ProtocolError, RequestParser } from './request-parser.ts'
 
 /** What all connections of a gateway share. */
@@ -29,6 +30,7 @@ export interface Shared {
   readonly notes: Notes
   /** Asks the database something; rejects if it does not answer. */
   ping(): Promise<void>
+  readonly figures: Figures
 }
 
 /** Bytes that are on their way between clients and the database: commands that are not done, answers not taken. */
@@ -42,6 +44,9 @@ const REMEMBERED = 8 * 1024 * 1024
 
 /** What a client may send before it has given the password. */
 const STRANGER = { argument: 1024, arguments: 8, command: 2048 }
+
+/** In the metrics: what was asked for is not served, or not to this client. */
+const REFUSED = 'REFUSED'
 
 /** Passwords that a connection may try. */
 const TRIES = 5
@@ -220,22 +225,35 @@ export class Client {
   async #answer([first, ...given]: Command): Promise<Reply> {
     const name = first?.toString('latin1').toUpperCase() ?? ''
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    const begun = performance.now()
+    let failed: string | undefined
     try {
-      if (!this.#welcome && command?.forStrangers !== true) {
-        return failure('NOAUTH Authentication required.')
-      }
-      if (command === undefined) return failure(`ERR unknown command '${printable(name)}'`)
-      const [least, most] = command.count
-      if (given.length < least || given.length > most) {
-        return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
-      }
-      return await command.run(this, given)
+      const reply = await this.#run(name, command, given)
+      if (isFailure(reply)) failed = REFUSED
+      return reply
     } catch (error) {
+      failed =
+        error instanceof SessionPgsqlError ? error.code : error instanceof CommandError ? REFUSED : '_OTHER'
       if (error instanceof CommandError) return failure(error.message)
       // Messages of the library hold neither data nor ids nor passwords.
       if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
       return failure('ERR internal error')
+    } finally {
+      const seconds = (performance.now() - begun) / 1000
+      this.shared.figures.command(command === undefined ? 'unknown' : name, seconds, failed)
     }
+  }
+
+  #run(name: string, command: Served | undefined, given: readonly Buffer[]): Promise<Reply> | Reply {
+    if (!this.#welcome && command?.forStrangers !== true) {
+      return failure('NOAUTH Authentication required.')
+    }
+    if (command === undefined) return failure(`ERR unknown command '${printable(name)}'`)
+    const [least, most] = command.count
+    if (given.length < least || given.length > most) {
+      return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
+    }
+    return command.run(this, given)
   }
 
   async #write(reply: Reply): Promise<void> {

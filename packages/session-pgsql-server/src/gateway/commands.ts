@@ -229,7 +229,9 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
   if (key.isLock) {
     if (when !== 'NX') return failure('ERR a lock is taken by SET with NX')
     const lifetime = seconds ?? Number.POSITIVE_INFINITY
-    return (await client.shared.locks.take(key.id, String(data), lifetime, client)) ? OK : NIL
+    const taken = await client.shared.locks.take(key.id, String(data), lifetime, client)
+    client.shared.figures.lockRequest(taken)
+    return taken ? OK : NIL
   }
   if (when !== undefined && (await client.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
   return write(client, key, seconds, data as Buffer)

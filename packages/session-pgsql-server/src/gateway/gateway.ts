@@ -1,8 +1,11 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import { metrics as registered } from '@opentelemetry/api'
 import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
+import type { Metrics } from '../metrics/metrics.ts'
 import { Client, type Shared } from './client.ts'
+import { Figures } from './figures.ts'
 import { Locks } from './locks.ts'
 import { Notes } from './notes.ts'
 import { AllReads, LeftReads, type PhpData } from './reads.ts'
@@ -23,8 +26,13 @@ export interface GatewayOptions {
   readonly maxValue: number
   /** Seconds after which a connection that says nothing is ended; 0: never. */
   readonly idleTimeout: number
-  /** Where `GET /health` is answered over HTTP; undefined: nowhere. */
+  /** Where `GET /health` and `GET /metrics` are answered over HTTP; undefined: nowhere. */
   readonly healthPort: number | undefined
+  /**
+   * What `GET /metrics` is answered with; it is not closed here. Left out: the gateway's figures go to the
+   * OpenTelemetry that the program has registered, if it has.
+   */
+  readonly metrics?: Metrics | undefined
 }
 
 const MIB = 1024 * 1024
@@ -69,6 +77,11 @@ export class Gateway {
       locks: new Locks(sessions),
       notes: new Notes(),
       ping: () => this.#ping(),
+      figures: new Figures(options.metrics?.meter ?? registered.getMeter('session-pgsql-server'), () => ({
+        connections: this.#clients.size,
+        maxConnections: options.maxConnections,
+        locks: this.#shared.locks.count,
+      })),
     }
     const socket = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE * 1000 }
     this.#server =
@@ -112,11 +125,13 @@ export class Gateway {
     clearTimeout(farewell)
     clearInterval(this.#watch)
     this.#shared.locks.close()
+    this.#shared.figures.close()
   }
 
   readonly #welcome = (socket: Socket): void => {
     socket.on('error', () => {})
     if (this.#clients.size >= this.#options.maxConnections) {
+      this.#shared.figures.connectionRefused()
       socket.end(failure('ERR max number of clients reached'), () => socket.destroy())
       return
     }
@@ -139,8 +154,11 @@ export class Gateway {
   }
 
   readonly #answerHealth: Parameters<typeof createHttpServer>[1] = async (request, response) => {
-    if (request.url !== '/health' || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health\n')
+    const { metrics } = this.#options
+    const asks = request.method === 'GET' || request.method === 'HEAD'
+    if (asks && request.url === '/metrics' && metrics !== undefined) return metrics.answer(request, response)
+    if (!asks || request.url !== '/health') {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health, GET /metrics\n')
       return
     }
     let status = 'ok'

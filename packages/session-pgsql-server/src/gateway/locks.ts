@@ -63,6 +63,11 @@ export class Locks {
     }
   }
 
+  /** How many are held. */
+  get count(): number {
+    return this.#held.size
+  }
+
   owner(id: string): Promise<string | undefined> {
     return this.#sessions.lockOwner(id)
   }

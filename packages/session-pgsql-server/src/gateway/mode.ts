@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
 import { type PhpSessionFormat, readPhpIni, SaveHandler } from 'session-pgsql'
+import type { Metrics } from '../metrics/metrics.ts'
 import { type Mode, type Surroundings, UsageError } from '../mode.ts'
 import { Gateway, type GatewayOptions } from './gateway.ts'
 import type { PhpData } from './reads.ts'
@@ -30,7 +31,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --max-connections N    (1000)
   --max-value BYTES      largest session (8388608)
   --idle-timeout SECONDS end connections that say nothing for so long; 0: never (0)
-  --health-port PORT     answer GET /health over HTTP: 200, or 503 while the database is away
+  --health-port PORT     answer GET /health over HTTP: 200, or 503 while the database is away; and
+                         GET /metrics, for Prometheus
   --help
 
 What is left out comes from the environment, as in the library: SESSION_PGSQL_DB, DATABASE_URL, PG*, …
@@ -67,14 +69,18 @@ export const gatewayMode: Mode = {
     }
     const options = optionsOf(flags, surroundings)
     const { sessions, host } = options
-    const gateway = new Gateway(options)
+    const metrics = options.healthPort === undefined ? undefined : await recorded(sessions)
+    const gateway = new Gateway({ ...options, metrics })
     try {
       const { port, healthPort } = await gateway.listen()
       const at = isIP(host) === 6 ? `[${host}]` : host
       stdout.write(
         `session-pgsql-server gateway: listening on ${options.tls ? 'tls' : 'tcp'}://${at}:${port}, codec ${options.format}\n`,
       )
-      if (healthPort !== undefined) stdout.write(`health: http://${at}:${healthPort}/health\n`)
+      if (healthPort !== undefined)
+        stdout.write(
+          `health: http://${at}:${healthPort}/health, metrics: http://${at}:${healthPort}/metrics\n`,
+        )
       // The database may come later than the gateway; PHP sees failures until it does.
       await sessions
         .open()
@@ -84,10 +90,17 @@ export const gatewayMode: Mode = {
       stdout.write('stopping: no new connections, what is under way is answered\n')
     } finally {
       await gateway.close()
+      await metrics?.close()
       await sessions.close()
     }
     return 0
   },
+}
+
+/** Loaded where it is wanted: OpenTelemetry's SDK takes a while, and memory. */
+async function recorded(sessions: SaveHandler<PhpData>): Promise<Metrics> {
+  const { Metrics } = await import('../metrics/metrics.ts')
+  return new Metrics(sessions)
 }
 
 type Flags = ReturnType<typeof parse>

@@ -52,7 +52,7 @@ export class Session implements Context {
   }
 
   get servers(): readonly Server[] {
-    this.#servers ??= this.settings.db.map((entry) => new Server(entry, this.settings))
+    this.#servers ??= this.settings.db.map((entry) => new Server(entry, this.settings, this))
     return this.#servers
   }
 

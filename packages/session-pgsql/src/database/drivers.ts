@@ -31,6 +31,9 @@ export interface PoolClientLike {
 /** `pg.Pool`. */
 export interface PoolLike {
   readonly totalCount: number
+  readonly idleCount: number
+  readonly waitingCount: number
+  readonly options: { readonly max: number }
   connect(): Promise<PoolClientLike>
   query(query: PoolQuery): Promise<PoolResult>
   end(): Promise<void>

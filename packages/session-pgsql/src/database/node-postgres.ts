@@ -1,6 +1,14 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { encodeArray } from './array.ts'
-import { type Database, type Parameter, plain, type Query, type Row, type Statement } from './database.ts'
+import {
+  type Database,
+  type Parameter,
+  type PoolUse,
+  plain,
+  type Query,
+  type Row,
+  type Statement,
+} from './database.ts'
 import type { PoolClientLike, PoolLike, PoolQuery } from './drivers.ts'
 import {
   breaksConnection,
@@ -91,6 +99,11 @@ export class NodePostgres implements Database {
     } finally {
       client.release(broken)
     }
+  }
+
+  get pool(): PoolUse {
+    const { totalCount: size, idleCount: idle, waitingCount: pending, options } = this.#pool
+    return { size, idle, pending, max: options.max }
   }
 
   async close(): Promise<void> {

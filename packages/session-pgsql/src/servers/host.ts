@@ -1,4 +1,4 @@
-import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
@@ -32,6 +32,8 @@ export class HostDatabase implements Database {
   #encrypted: boolean | undefined
   readonly #refuse: ((role: Role) => string | undefined) | undefined
   #database: Promise<NodePostgres> | undefined
+  /** The same, once it is there. */
+  #open: NodePostgres | undefined
   #probe: Promise<NodePostgres> | undefined
 
   /**
@@ -59,6 +61,11 @@ export class HostDatabase implements Database {
     return this.#use((database) => database.transaction(work, deadline))
   }
 
+  /** Without the connection by which it is asked for its role. */
+  get pool(): PoolUse | undefined {
+    return this.#open?.pool
+  }
+
   role(deadline: number): Promise<Role> {
     return this.#attempt(async () => {
       this.#probe ??= kept(this.#connect(1, undefined), () => {
@@ -73,6 +80,7 @@ export class HostDatabase implements Database {
   async close(): Promise<void> {
     const open = [this.#database, this.#probe]
     this.#database = undefined
+    this.#open = undefined
     this.#probe = undefined
     await Promise.allSettled(open.map(async (database) => (await database)?.close()))
   }
@@ -82,7 +90,8 @@ export class HostDatabase implements Database {
       this.#database ??= kept(this.#connect(this.#limits.poolSize, this.#refuse), () => {
         this.#database = undefined
       })
-      return await call(await this.#database)
+      this.#open = await this.#database
+      return await call(this.#open)
     })
   }
 

@@ -1,4 +1,4 @@
-import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import type { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry, TableName } from '../settings.ts'
 import { SessionTable } from '../table/table.ts'
@@ -33,6 +33,10 @@ export interface ServerStatus {
   /** Those that failed. */
   readonly errors: number
   readonly lastError: string | undefined
+  /** What operations want of it that is in no statement yet. */
+  readonly waiting: number
+  /** Its connections; undefined before the first use, and for PGlite, which has one. */
+  readonly pool: PoolUse | undefined
   /** The part of the ids whose home it is, from 0 to 1. */
   readonly share: number
   /** With several servers: what it keeps for others, and what this process has brought from here to where it belongs. */
@@ -55,10 +59,14 @@ export class Server {
   readonly #inMemory: boolean
   readonly #embedded: boolean
 
-  /** @param onPromotion told when another host of a group has become its primary */
+  /**
+   * @param handler whose server it is, for diagnostics
+   * @param onPromotion told when another host of a group has become its primary
+   */
   constructor(
     entry: DatabaseEntry,
     settings: ServerSettings,
+    handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
@@ -72,6 +80,7 @@ export class Server {
       keepExpired,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: poolSize,
+      source: { handler, server: entry.name },
     })
   }
 
@@ -89,8 +98,9 @@ export class Server {
   }
 
   status(): Omit<ServerStatus, 'share' | 'homecoming'> {
-    const { address, health, since, calls, errors, lastError } = this.#connection
-    return { name: this.name, address, role: this.table.role, health, since, calls, errors, lastError }
+    const { address, health, since, calls, errors, lastError, pool } = this.#connection
+    const { role, waiting } = this.table
+    return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 
   /** Drops every connection; the next use makes new ones and looks at the table anew. */
@@ -130,6 +140,10 @@ class Connection implements Database {
 
   get address(): string | undefined {
     return this.#open?.address
+  }
+
+  get pool(): PoolUse | undefined {
+    return this.#open?.pool
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,8 @@ export interface ServersSettings extends ServerSettings {
 
 /** What is told about the servers. */
 export interface ServersListener {
+  /** Whose servers they are, for diagnostics. */
+  readonly handler: object
   onDown(server: string, error: Error): void
   onUp(server: string): void
   /** A request was served by another server than its session's home. */
@@ -61,7 +63,7 @@ export class Servers {
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
     this.all = entries.map(
       (entry) =>
-        new Server(entry, settings, (promotion) =>
+        new Server(entry, settings, listener.handler, (promotion) =>
           listener.onPromotion({ server: entry.name, ...promotion }),
         ),
     )

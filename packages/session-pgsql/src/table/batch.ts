@@ -1,8 +1,11 @@
 import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
+import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 
 /** What one lane sends, and how much of it at once. */
 export interface LaneOptions<Order, Answer> {
+  /** What its orders are, for diagnostics. */
+  readonly kind: string
   /**
    * Sends one statement for all the orders, each with its deadline; resolves to an answer for each, in their
    * order. No two of them are for the same id: whoever submits sees to that.
@@ -50,11 +53,21 @@ export class Lane<Order, Answer> {
   #watching = false
   #scheduled = false
   readonly #limit: Limit
+  readonly #source: Source
 
-  /** @param limit how many statements may be in flight, shared by the lanes of a table */
-  constructor(options: LaneOptions<Order, Answer>, limit: Limit) {
+  /**
+   * @param limit how many statements may be in flight, shared by the lanes of a table
+   * @param source whose lane it is, for diagnostics
+   */
+  constructor(options: LaneOptions<Order, Answer>, limit: Limit, source: Source) {
     this.#options = options
     this.#limit = limit
+    this.#source = source
+  }
+
+  /** Orders that are not in a statement yet. */
+  get waiting(): number {
+    return this.#waiting.length
   }
 
   /** @param deadline in milliseconds of `performance.now()`; past it the promise rejects with TIMEOUT */
@@ -70,6 +83,7 @@ export class Lane<Order, Answer> {
         settled: false,
         before: undefined,
         after: undefined,
+        queued: queued(this.#source.handler, this.#source.server, this.#options.kind),
       }
       this.#limit.deadlines.add(entry)
       this.#enqueue(entry)
@@ -160,10 +174,7 @@ export class Lane<Order, Answer> {
   /** Never rejects: each entry is told for itself. */
   async #send(batch: Entry<Order, Answer>[]): Promise<void> {
     try {
-      const answers = await this.#options.send(
-        batch.map((entry) => entry.order),
-        batch.map((entry) => entry.deadline),
-      )
+      const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
@@ -180,6 +191,28 @@ export class Lane<Order, Answer> {
         for (const entry of batch) this.#reject(entry, error)
       }
     }
+  }
+
+  #ask(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+    return this.#options.send(
+      batch.map((entry) => entry.order),
+      batch.map((entry) => entry.deadline),
+    )
+  }
+
+  #askTraced(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+    const message = {
+      ...this.#source,
+      kind: this.#options.kind,
+      size: batch.length,
+      orders: batch.map((entry) => entry.queued),
+    }
+    return traced(
+      tracing.batch,
+      message,
+      () => this.#ask(batch),
+      () => ({}),
+    )
   }
 
   #settle(entry: Entry<Order, Answer>, answer: Answer): void {
@@ -219,6 +252,12 @@ function delayOf(entry: { tries: number }): number {
   return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
 }
 
+/** Whose doing something is, for diagnostics. */
+export interface Source {
+  readonly handler: object
+  readonly server: string
+}
+
 interface Flight {
   /** In milliseconds of `performance.now()`. */
   readonly since: number
@@ -227,6 +266,8 @@ interface Flight {
 interface Entry<Order, Answer> extends Timed {
   readonly order: Order
   readonly resolve: (answer: Answer) => void
+  /** What was told of its waiting, if anybody listened. */
+  readonly queued: QueuedMessage | undefined
   tries: number
 }
 

@@ -3,7 +3,7 @@ import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Lane, Limit } from './batch.ts'
+import { Lane, type LaneOptions, Limit, type Source } from './batch.ts'
 import { createLockStatement, type Shape, sqlName } from './definition.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 import {
@@ -30,6 +30,8 @@ export interface TableOptions {
   readonly maxRows: number
   /** Most statements in flight. */
   readonly concurrency: number
+  /** Whose table it is, for diagnostics. */
+  readonly source: Source
 }
 
 /** A write to a session that must be there: as compare-and-swap against a base, or whatever its data. */
@@ -80,22 +82,28 @@ export class SessionTable implements Sessions {
       if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENDED
       return outcome === 'busy' || outcome === 'late'
     }
-    const { maxRows } = options
+    const { maxRows, source } = options
+    const lane = <Order, Result>(options: LaneOptions<Order, Result>) =>
+      new Lane(options, this.#limit, source)
     const never = (): boolean => false
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    this.#read = new Lane(
-      { send: this.#sendRead, weigh: light, isBusy: never, maxRows, flights: 1 },
-      this.#limit,
-    )
     const quick = { isBusy: never, maxRows, flights: 2 } as const
-    this.#quickSave = new Lane({ send: this.#sendQuickSave, weigh: heavy, ...quick }, this.#limit)
-    this.#quickTouch = new Lane({ send: this.#sendQuickTouch, weigh: light, ...quick }, this.#limit)
     const thorough = { isBusy, maxRows, flights: 2 } as const
-    this.#save = new Lane({ send: this.#sendSave, weigh: heavy, ...thorough }, this.#limit)
-    this.#put = new Lane({ send: this.#sendPut, weigh: heavy, ...thorough }, this.#limit)
-    this.#touch = new Lane({ send: this.#sendTouch, weigh: light, ...thorough }, this.#limit)
-    this.#destroy = new Lane({ send: this.#sendDestroy, weigh: light, ...thorough }, this.#limit)
+    this.#read = lane({
+      kind: 'read',
+      send: this.#sendRead,
+      weigh: light,
+      isBusy: never,
+      maxRows,
+      flights: 1,
+    })
+    this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
+    this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
+    this.#save = lane({ kind: 'save', send: this.#sendSave, weigh: heavy, ...thorough })
+    this.#put = lane({ kind: 'put', send: this.#sendPut, weigh: heavy, ...thorough })
+    this.#touch = lane({ kind: 'touch', send: this.#sendTouch, weigh: light, ...thorough })
+    this.#destroy = lane({ kind: 'destroy', send: this.#sendDestroy, weigh: light, ...thorough })
   }
 
   /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
@@ -227,6 +235,13 @@ export class SessionTable implements Sessions {
   get role(): 'primary' | 'standby' | 'unknown' {
     if (this.#opened === undefined) return 'unknown'
     return this.#opened.standby ? 'standby' : 'primary'
+  }
+
+  /** Orders that are not in a statement yet. */
+  get waiting(): number {
+    const { waiting } = this.#read
+    const changes = [this.#quickSave, this.#quickTouch, this.#save, this.#put, this.#touch, this.#destroy]
+    return changes.reduce((sum, lane) => sum + lane.waiting, waiting)
   }
 
   /** Forgets what was found at the opening. */

@@ -14,6 +14,7 @@ const FORBIDDEN: Record<string, string[]> = {
   'session/merge.ts': ['../table/table.ts', '../settings.ts', '../save-handler.ts', 'pg', '../operations.ts'],
   'codec/json.ts': ['../database/database.ts', '../servers/server.ts', '../index.ts', '../php-ini.ts'],
   'errors.ts': ['./settings.ts', './table/table.ts', './index.ts'],
+  'diagnostics.ts': ['./save-handler.ts', './table/batch.ts', '@opentelemetry/api'],
   'nearest.ts': ['./settings.ts'],
   'database/pglite.ts': [
     '../table/table.ts',
@@ -52,6 +53,7 @@ const ALLOWED: Record<string, string[]> = {
   'session/record.ts': ['../codec/codec.ts', './stored.ts', 'node:crypto', '../errors.ts'],
   'codec/php.ts': ['../errors.ts', './php/reader.ts'],
   'database/node-postgres.ts': ['../errors.ts', './array.ts', 'pg'],
+  'table/batch.ts': ['../diagnostics.ts', '../errors.ts'],
   'table/listing.ts': ['../session/filter.ts', '../database/database.ts', '../codec/codec.ts'],
   'servers/connect.ts': ['../settings.ts', '../table/table.ts', '../database/pglite.ts'],
   'settings/database-entries.ts': ['../servers/conninfo.ts', '../database/drivers.ts', './checks.ts'],

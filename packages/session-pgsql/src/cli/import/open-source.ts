@@ -47,7 +47,7 @@ async function openPostgres(context: Context, store: PostgresStore): Promise<Sou
   if (text !== undefined) {
     const [entry, more] = databaseEntries('--source', text, context.environment)
     if (more !== undefined) throw new UsageError('--source: expected one database')
-    server = new Server(entry as DatabaseEntry, settings)
+    server = new Server(entry as DatabaseEntry, settings, context)
   } else if (servers.length > 1) {
     throw new UsageError('expected --source: db has several servers, and the old table lies on one')
   }
