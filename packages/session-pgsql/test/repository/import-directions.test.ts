@@ -43,6 +43,7 @@ const FORBIDDEN: Record<string, string[]> = {
   'adapters/express/store.ts': ['../../table/table.ts', '../../session/merge.ts', '../../writing.ts'],
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/run.ts', 'session-pgsql', 'node:crypto'],
 }
 
 const ALLOWED: Record<string, string[]> = {
@@ -57,6 +58,7 @@ const ALLOWED: Record<string, string[]> = {
   'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/console/api.ts', './state.ts', 'preact/hooks'],
 }
 
 interface Finding {

@@ -1,0 +1,338 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { SessionsPage as Page, SessionRow } from '../../../src/console/api.ts'
+import { getSessions } from '../client.ts'
+import { Ago, Count, None, Problem, SessionLink, Waiting } from '../components/small.tsx'
+import { askToEnd, askToEndField } from '../ending.tsx'
+import { plural, whole } from '../format.ts'
+import { useLoaded } from '../load.ts'
+import { go, route } from '../route.ts'
+import { mayAct } from '../state.ts'
+
+const LIMIT = 50
+
+const SEARCHES: readonly (readonly [string, string])[] = [
+  ['id', 'Id begins with'],
+  ['field', 'Custom field'],
+  ['address', 'Address'],
+]
+
+const ORDERS: Readonly<Record<string, string>> = {
+  id: 'id',
+  modified: 'last access',
+  created: 'begin',
+  expires: 'expiry',
+  accesses: 'accesses',
+  errors: 'errors',
+}
+
+/** Finds sessions, page by page, and ends those that are picked. */
+export function SessionsPage() {
+  const { query } = route.value
+  const by = query.get('by') ?? 'id'
+  const q = query.get('q') ?? ''
+  const name = query.get('name') ?? ''
+  const order = query.get('order') ?? ''
+  const key = JSON.stringify([by, q, name, order])
+  return (
+    <>
+      <h1 tabIndex={-1}>Sessions</h1>
+      <Found key={key} by={by} q={q} name={name} order={order} />
+    </>
+  )
+}
+
+interface Search {
+  readonly by: string
+  readonly q: string
+  readonly name: string
+  readonly order: string
+}
+
+function Found(search: Search) {
+  const { by, q, name, order } = search
+  /** Where each page so far begins; the last is the one shown. */
+  const [starts, setStarts] = useState<readonly (string | undefined)[]>([undefined])
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
+  const after = starts.at(-1)
+  const { value, failure } = useLoaded(after ?? '', () =>
+    getSessions({ by: q === '' ? undefined : by, q, name, order, after, limit: LIMIT }),
+  )
+  const turn = (to: readonly (string | undefined)[]) => {
+    setStarts(to)
+    setPicked(new Set())
+    scrollTo(0, 0)
+  }
+  const page = value?.sessions
+  return (
+    <>
+      <SearchForm search={search} orders={value?.orders ?? (order === '' ? [] : [order])} />
+      {failure !== undefined && <Problem text={failure.message} />}
+      {page === undefined && failure === undefined && <Waiting />}
+      {value !== undefined && page !== undefined && (
+        <>
+          <div class="above">
+            <p role="status">
+              <Summary page={value} first={(starts.length - 1) * LIMIT + 1} />
+            </p>
+            {mayAct() && page.length > 0 && (
+              <div class="buttons">
+                {by === 'field' && q !== '' && (
+                  <button type="button" onClick={() => void askToEndField(q, () => {})}>
+                    End all of this field
+                  </button>
+                )}
+                <button
+                  type="button"
+                  class="grave"
+                  disabled={picked.size === 0}
+                  onClick={() => askToEnd([...picked], () => setPicked(new Set()))}
+                >
+                  End selected ({whole(picked.size)})
+                </button>
+              </div>
+            )}
+          </div>
+          {page.length === 0 ? (
+            <p class="card empty">
+              {q === '' && name === '' ? 'There are no sessions.' : 'No session is like that.'}
+            </p>
+          ) : (
+            <Rows page={page} picked={picked} pick={setPicked} />
+          )}
+          <div class="buttons paging">
+            <button type="button" disabled={starts.length === 1} onClick={() => turn(starts.slice(0, -1))}>
+              Previous
+            </button>
+            <button
+              type="button"
+              disabled={value.next === undefined}
+              onClick={() => turn([...starts, value.next])}
+            >
+              Next
+            </button>
+          </div>
+        </>
+      )}
+    </>
+  )
+}
+
+function Summary({ page: { sessions, total }, first }: { page: Page; first: number }) {
+  if (sessions.length === 0) return <>Nothing found.</>
+  return (
+    <>
+      {sessions.length === 1 && first === 1
+        ? plural(1, 'session')
+        : `${whole(first)} to ${whole(first + sessions.length - 1)}`}
+      {total !== undefined && total.value > 1 && (
+        <>
+          {' of '}
+          <Count of={total} />
+        </>
+      )}
+    </>
+  )
+}
+
+function SearchForm({
+  search: { by, q, name, order },
+  orders,
+}: {
+  search: Search
+  orders: readonly string[]
+}) {
+  const form = useRef<HTMLFormElement>(null)
+  const submit = () => {
+    if (form.current === null) return
+    const data = new FormData(form.current)
+    const text = (field: string) => String(data.get(field) ?? '').trim()
+    const wanted = text('q')
+    go('sessions', {
+      by: wanted === '' ? undefined : text('by'),
+      q: wanted,
+      name: text('name'),
+      order: text('order'),
+    })
+  }
+  // What comes by a link is in the form too.
+  useEffect(() => {
+    const box = form.current?.elements.namedItem('q')
+    if (box instanceof HTMLInputElement) box.value = q
+  }, [q])
+  return (
+    <search>
+      <form
+        ref={form}
+        class="card search"
+        onSubmit={(event) => {
+          event.preventDefault()
+          submit()
+        }}
+      >
+        <div>
+          <label for="by">Search by</label>
+          <select id="by" name="by" value={by}>
+            {SEARCHES.map(([value, label]) => (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </div>
+        <div class="grow">
+          <label for="search">
+            For <kbd title="The key / brings you here">/</kbd>
+          </label>
+          <input
+            id="search"
+            name="q"
+            type="search"
+            defaultValue={q}
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+          />
+        </div>
+        <div>
+          <label for="name">Cookie name</label>
+          <input
+            id="name"
+            name="name"
+            defaultValue={name}
+            placeholder="any"
+            autocomplete="off"
+            spellcheck={false}
+          />
+        </div>
+        {orders.length > 0 && (
+          <div>
+            <label for="order">Sort by</label>
+            <select id="order" name="order" value={order === '' ? orders[0] : order} onChange={submit}>
+              {orders.map((one) => (
+                <option key={one} value={one}>
+                  {ORDERS[one] ?? one}
+                </option>
+              ))}
+            </select>
+          </div>
+        )}
+        <button type="submit" class="main">
+          Search
+        </button>
+      </form>
+    </search>
+  )
+}
+
+interface RowsProps {
+  readonly page: readonly SessionRow[]
+  readonly picked: ReadonlySet<string>
+  readonly pick: (ids: ReadonlySet<string>) => void
+}
+
+function Rows({ page, picked, pick }: RowsProps) {
+  const all = page.every(({ id }) => picked.has(id))
+  const some = page.some(({ id }) => picked.has(id))
+  return (
+    <div class="card scroll">
+      <table class="sessions">
+        <thead>
+          <tr>
+            {mayAct() && (
+              <th scope="col" class="pick">
+                <input
+                  type="checkbox"
+                  aria-label="Select all on this page"
+                  checked={all}
+                  ref={(box) => {
+                    if (box !== null) box.indeterminate = some && !all
+                  }}
+                  onChange={() => pick(new Set(all ? [] : page.map(({ id }) => id)))}
+                />
+              </th>
+            )}
+            <th scope="col">Session</th>
+            <th scope="col">Field</th>
+            <th scope="col">Last access</th>
+            <th scope="col" class="wide">
+              Begun
+            </th>
+            <th scope="col" class="wide">
+              Expires
+            </th>
+            <th scope="col" class="medium">
+              From
+            </th>
+            <th scope="col" class="number medium">
+              Accesses
+            </th>
+            <th scope="col" class="number">
+              Errors
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {page.map((row) => (
+            <Row key={row.id} row={row} picked={picked} pick={pick} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Row({ row, picked, pick }: Omit<RowsProps, 'page'> & { row: SessionRow }) {
+  const { id, name, field, modified, created, expires, addressModified, addressCreated, accesses } = row
+  const is = picked.has(id)
+  const toggle = () => {
+    const next = new Set(picked)
+    if (is) next.delete(id)
+    else next.add(id)
+    pick(next)
+  }
+  return (
+    <tr class={is ? 'picked' : ''}>
+      {mayAct() && (
+        <td class="pick">
+          <input type="checkbox" aria-label={`Select ${id.slice(0, 8)}`} checked={is} onChange={toggle} />
+        </td>
+      )}
+      <th scope="row">
+        <SessionLink id={id} />
+        {name !== null && <span class="muted under clip">{name}</span>}
+      </th>
+      <td>
+        <span class="clip" title={field ?? undefined}>
+          {field ?? <None />}
+        </span>
+      </td>
+      <td class="nowrap">
+        <Ago at={modified} />
+      </td>
+      <td class="nowrap wide">
+        <Ago at={created} />
+      </td>
+      <td class="nowrap wide">
+        <Ago at={expires} />
+      </td>
+      <td class="medium figures">
+        <span class="clip" title={addressModified ?? addressCreated ?? undefined}>
+          {addressModified ?? addressCreated ?? <None />}
+        </span>
+      </td>
+      <td class="number medium">{whole(accesses)}</td>
+      <td class="number">
+        <Errors of={row} />
+      </td>
+    </tr>
+  )
+}
+
+function Errors({ of: { errors, warnings, errorMessage } }: { of: SessionRow }) {
+  return (
+    <span title={errorMessage ?? undefined}>
+      <span class={errors > 0 ? 'bad-text' : 'muted'}>{whole(errors)}</span>
+      {warnings > 0 && <span class="warn-text under">{plural(warnings, 'warning')}</span>}
+    </span>
+  )
+}
