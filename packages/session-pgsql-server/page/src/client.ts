@@ -11,6 +11,7 @@ import type {
   SessionData,
   SessionDetail,
   SessionsPage,
+  SignIn,
 } from '../../src/console/api.ts'
 import { away, changes, me } from './state.ts'
 
@@ -47,7 +48,7 @@ export const end = (what: End) => change<Ended>('end', what)
 export const collect = () => change<Collected>('gc', {})
 
 export async function signIn(password: string): Promise<void> {
-  await post('sign-in', { password })
+  await post('sign-in', { password } satisfies SignIn)
   await getMe()
 }
 

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
@@ -66,18 +66,15 @@ export function describeInBrowser(name: string, suite: (surfing: Surfing) => voi
   })
 }
 
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
-
 interface Violation {
   readonly id: string
   readonly impact: string
-  readonly help: string
   readonly nodes: readonly { readonly target: readonly string[]; readonly failureSummary: string }[]
 }
 
 /** What axe finds that is worse than minor, one line for each. */
 export async function accessibilityProblems(page: Page): Promise<string[]> {
-  await page.evaluate(await source())
+  await page.evaluate(axe.source)
   const violations = (await page.evaluate(
     'axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => violations)',
   )) as Violation[]
@@ -86,10 +83,4 @@ export async function accessibilityProblems(page: Page): Promise<string[]> {
     .flatMap(({ id, impact, nodes }) =>
       nodes.map(({ target, failureSummary }) => `${impact} ${id} ${target.join(' ')}: ${failureSummary}`),
     )
-}
-
-let text: Promise<string> | undefined
-async function source(): Promise<string> {
-  text ??= import('node:fs/promises').then(({ readFile }) => readFile(AXE, 'utf8'))
-  return text
 }
