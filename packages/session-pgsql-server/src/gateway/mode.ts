@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
 import { type PhpSessionFormat, readPhpIni, SaveHandler } from 'session-pgsql'
+import { ended, isLoopback, numberOf, passwordIn, tlsOf } from '../flags.ts'
 import { type Mode, type Surroundings, UsageError } from '../mode.ts'
 import { Gateway, type GatewayOptions } from './gateway.ts'
 import type { PhpData } from './reads.ts'
@@ -145,49 +145,10 @@ function optionsOf(flags: Flags, { environment }: Surroundings): GatewayOptions 
 }
 
 function passwordOf(flags: Flags, environment: Surroundings['environment']): string | undefined {
-  const file = flags['password-file']
   const password =
     flags.password ??
-    (file === undefined ? undefined : read('--password-file', file).split(/\r?\n/, 1)[0]) ??
+    passwordIn('--password-file', flags['password-file']) ??
     environment.SESSION_PGSQL_SERVER_PASSWORD
   if (password === '') throw new UsageError('the password is empty')
   return password
-}
-
-function tlsOf(flags: Flags): GatewayOptions['tls'] {
-  const { 'tls-cert': cert, 'tls-key': key } = flags
-  if (cert === undefined && key === undefined) return undefined
-  if (cert === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key come together')
-  return { cert: read('--tls-cert', cert), key: read('--tls-key', key) }
-}
-
-function read(flag: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    throw new UsageError(`${flag}: ${file} cannot be read`)
-  }
-}
-
-function numberOf(
-  flags: Flags,
-  flag: 'port' | 'max-connections' | 'max-value' | 'idle-timeout' | 'health-port',
-  least: number,
-  most: number,
-): number {
-  const text = flags[flag] ?? ''
-  const value = Number(text)
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value
-  throw new UsageError(`--${flag}: expected a whole number from ${least} to ${most}, got "${text}"`)
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }
