@@ -83,13 +83,13 @@ export class SessionsDesk {
   }
 
   async one(id: string, role: Role): Promise<SessionDetail> {
-    const [found, another] = await this.#find(id)
+    const [found, another] = await this.#find(id, role)
     if (found === undefined) throw new Refusal(404, 'There is no such session, or it has ended.')
     if (another !== undefined) throw new Refusal(400, 'Several sessions begin so.')
     return rowOf(found, role)
   }
 
-  /** The name under which the audit log knows a session. */
+  /** For operators, who are given whole ids. */
   async data(id: string): Promise<SessionData> {
     const [found] = await inTime(
       this.#sessions.list({ id, text: true, limit: 1, timeLimit: TIME_LIMIT }),
@@ -119,8 +119,8 @@ export class SessionsDesk {
   }
 
   /** Whole ids by the index; what is shortened by its beginning. */
-  #find(id: string): Promise<SessionInfo[]> {
-    const filter = id.endsWith(CUT) ? { idPrefix: id.slice(0, -CUT.length) } : { id }
+  async #find(id: string, role: Role): Promise<SessionInfo[]> {
+    const filter = id.endsWith(CUT) ? beginsWith(id.slice(0, -CUT.length), role) : { id }
     if (filter.idPrefix === '') throw new Refusal(400, 'Expected an id.')
     return inTime(this.#sessions.list({ ...filter, limit: 2, timeLimit: TIME_LIMIT }), 'id')
   }
@@ -182,9 +182,12 @@ function filterOf(by: string | undefined, q: string, name: string | undefined, r
   if (q === '') return base
   if (by === 'field') return { ...base, field: q }
   if (by === 'address') return { ...base, address: q }
-  const prefix = q.endsWith(CUT) ? q.slice(0, -CUT.length) : q
-  // Letter by letter a reader would find out the rest.
-  return role === 'reader' && prefix.length > TOLD ? { ...base, id: prefix } : { ...base, idPrefix: prefix }
+  return { ...base, ...beginsWith(q.endsWith(CUT) ? q.slice(0, -CUT.length) : q, role) }
+}
+
+/** Letter by letter a reader would find out the rest: what is longer than he is shown must be all of it. */
+function beginsWith(prefix: string, role: Role): CountOptions {
+  return role === 'reader' && prefix.length > TOLD ? { id: prefix } : { idPrefix: prefix }
 }
 
 function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
