@@ -52,7 +52,8 @@ function serverOf({ name, table, error }: ServerStatistics, status: ServerStatus
     ...(homecoming === undefined ? {} : { away: homecoming.waiting }),
   } as const
   if (table === undefined) {
-    const down = error?.code === 'SERVER_DOWN' || error?.code === 'TIMEOUT'
+    // With a SQLSTATE it was PostgreSQL that gave up: it is there.
+    const down = error?.code === 'SERVER_DOWN' || (error?.code === 'TIMEOUT' && error.sqlState === undefined)
     return { ...common, health: down ? 'down' : 'up', lastError: error?.message ?? lastError ?? 'unknown' }
   }
   const { exact, sessions, tableBytes, indexBytes, deadRows, updated, hotUpdated, lastVacuum, standbys } =
