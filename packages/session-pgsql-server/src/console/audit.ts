@@ -1,5 +1,6 @@
 import { appendFile, mkdir, readFile, rename, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { Refusal } from './answers.ts'
 import type { AuditEntry } from './api.ts'
 
@@ -85,6 +86,17 @@ export class AuditLog {
       this.#log(`the audit log ${file} cannot be written: ${(error as Error).message}`)
     }
   }
+}
+
+/** systemd says where a service keeps its state; others keep it at home. */
+export function defaultAuditFile({
+  STATE_DIRECTORY,
+  XDG_STATE_HOME,
+}: Readonly<Record<string, string | undefined>>): string {
+  const folder =
+    STATE_DIRECTORY?.split(':', 1)[0] ||
+    join(XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'session-pgsql')
+  return join(folder, 'console-audit.jsonl')
 }
 
 /** The beginning of an id, and never all of it. */

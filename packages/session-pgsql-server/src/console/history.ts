@@ -34,7 +34,7 @@ export class Past {
       up.length === 0 ? null : moved.reduce((sum, one) => sum + of(one), 0)
     const point: HistoryPoint = {
       at: at.toISOString(),
-      seconds: this.#before === undefined ? 0 : (milliseconds - this.#before) / 1000,
+      seconds: this.#before === undefined ? 0 : Math.round(milliseconds - this.#before) / 1000,
       sessions: up.length === 0 ? null : up.reduce((sum, { table }) => sum + table.sessions, 0),
       begun: total(({ begun }) => begun),
       ended: total(({ ended }) => ended),

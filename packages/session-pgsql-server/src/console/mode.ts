@@ -1,11 +1,10 @@
 import { isIP } from 'node:net'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { readPhpIni, SaveHandler } from 'session-pgsql'
 import { ended, isLoopback, numberOf, passwordIn, tlsOf } from '../flags.ts'
 import { type Mode, type Surroundings, UsageError } from '../mode.ts'
 import type { Passwords } from './access.ts'
+import { defaultAuditFile } from './audit.ts'
 import { Console, type ConsoleOptions } from './console.ts'
 
 const HELP = `usage: session-pgsql-server console [flags]
@@ -153,12 +152,4 @@ function passwordsOf(flags: Flags, environment: Surroundings['environment']): Pa
   }
   if (operator === reader) throw new UsageError('readers and operators have the same password')
   return { operator, reader }
-}
-
-/** systemd says where a service keeps its state; others keep it at home. */
-function defaultAuditFile({ STATE_DIRECTORY, XDG_STATE_HOME }: Surroundings['environment']): string {
-  const folder =
-    STATE_DIRECTORY?.split(':', 1)[0] ??
-    join(XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'session-pgsql')
-  return join(folder, 'console-audit.jsonl')
 }
