@@ -3,6 +3,7 @@ import session from 'express-session'
 import { SaveHandler } from 'session-pgsql'
 import { PgsqlStore, pgsqlSession, recordErrors } from 'session-pgsql/express'
 import { errorPage, homePage } from './pages.js'
+import { Traffic } from './traffic.js'
 
 /**
  * The site: everything that it does with sessions is what an Express application does with any store, but for
@@ -13,6 +14,7 @@ import { errorPage, homePage } from './pages.js'
 export function createSite(database) {
   const handler = new SaveHandler({ db: database, shortCircuit: true })
   const app = express()
+  const traffic = new Traffic()
   app.disable('x-powered-by')
   app.use(express.urlencoded({ extended: false }))
   app.use(
@@ -35,6 +37,8 @@ export function createSite(database) {
       homePage({
         id: req.sessionID,
         user,
+        consoleUrl: app.locals.consoleUrl,
+        busy: traffic.busy,
         visits,
         notes,
         info: await handler.info(req.sessionID),
@@ -74,6 +78,12 @@ export function createSite(database) {
     res.sendStatus(204)
   })
 
+  /** Visitors that come to this very site, over HTTP like anybody: the console's charts move. */
+  app.post('/traffic', (req, res) => {
+    traffic.start(`http://127.0.0.1:${req.socket.localPort}`)
+    res.redirect('/')
+  })
+
   app.post('/fail', () => {
     throw new Error('The demo was asked to fail')
   })
@@ -82,7 +92,7 @@ export function createSite(database) {
   app.use((error, _req, res, _next) => {
     res.status(500).send(errorPage(error.message))
   })
-  return { app, handler }
+  return { app, handler, traffic }
 }
 
 function saved(req) {
