@@ -55,7 +55,7 @@ function Header() {
       <a class="brand" href={href('overview')}>
         <img src="./icon.svg" alt="" width="26" height="26" />
         <span>
-          session-pgsql <span class="muted">console</span>
+          session-pgsql <span class="muted broad">console</span>
         </span>
       </a>
       {who?.signedIn === true && <Navigation />}

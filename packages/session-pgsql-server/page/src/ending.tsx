@@ -13,10 +13,7 @@ export function askToEnd(ids: readonly string[], then: () => void): void {
     title: one ? 'End this session?' : `End ${plural(ids.length, 'session')}?`,
     body: (
       <>
-        <p>
-          {one ? 'Whoever uses it is' : 'Whoever uses them are'} signed out with the next request. That cannot
-          be undone.
-        </p>
+        <p>Whoever uses {one ? 'it' : 'them'} is signed out with the next request. That cannot be undone.</p>
         {one && <p class="id whole">{first}</p>}
       </>
     ),

@@ -22,6 +22,7 @@ export const live = signal(false)
 let stream: EventSource | undefined
 let again: ReturnType<typeof setTimeout> | undefined
 const RETRY = 2000
+const MOST_POINTS = 4000
 
 /** Loads what has been, then follows what comes. */
 export function follow(): void {
@@ -97,6 +98,8 @@ function add(point: HistoryPoint): void {
   const oldest = Date.parse(point.at) - period.value * 60_000
   const first = points.value.findIndex(({ at }) => Date.parse(at) >= oldest)
   points.value = [...points.value.slice(Math.max(first, 0)), point]
+  // The console keeps minutes of what is long ago: so do we.
+  if (points.value.length > MOST_POINTS) void loadHistory()
 }
 
 function addMark(mark: HistoryMark): void {

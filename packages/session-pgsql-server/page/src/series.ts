@@ -16,19 +16,25 @@ export interface Line {
 /** More than a chart of this page has pixels for; and what is drawn of two seconds each is only noise. */
 const MOST = 360
 
-/** Brings points into so many columns that each of them can be seen. */
+/** Brings points into so many columns, of the same time each, that each of them can be seen. */
 export function columns(
   points: readonly HistoryPoint[],
   lines: readonly Line[],
   most: number = MOST,
 ): Columns {
-  const size = Math.max(1, Math.ceil(points.length / most))
-  const groups: (readonly HistoryPoint[])[] = []
-  // From the end, so that what is new changes the last column alone.
-  for (let to = points.length; to > 0; to -= size) groups.unshift(points.slice(Math.max(0, to - size), to))
+  const times = points.map(({ at }) => Date.parse(at) / 1000)
+  const width = Math.max(1, Math.ceil(((times.at(-1) ?? 0) - (times[0] ?? 0)) / most))
+  const groups = new Map<number, HistoryPoint[]>()
+  for (const [index, point] of points.entries()) {
+    const column = Math.floor((times[index] ?? 0) / width)
+    const group = groups.get(column)
+    if (group === undefined) groups.set(column, [point])
+    else group.push(point)
+  }
+  const all = [...groups.values()]
   return {
-    x: groups.map((group) => Date.parse((group.at(-1) as HistoryPoint).at) / 1000),
-    lines: lines.map((line) => groups.map((group) => together(group, line))),
+    x: all.map((group) => Date.parse((group.at(-1) as HistoryPoint).at) / 1000),
+    lines: lines.map((line) => all.map((group) => together(group, line))),
   }
 }
 

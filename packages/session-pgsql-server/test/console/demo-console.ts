@@ -90,7 +90,7 @@ function api(url: URL, response: ServerResponse, rows: SessionDetail[], options:
         sessions: found.slice(from, from + limit),
         ...next,
         total: { value: found.length, exact: true },
-        orders: ['modified', 'created', 'errors'],
+        orders: ['id', '-modified', '-created', '-errors', 'expires'],
       })
     }
     case '/api/session': {

@@ -21,8 +21,10 @@ const exact = (value: number) => ({ value: Math.round(value), exact: true })
 function random(seed: number): () => number {
   let state = seed
   return () => {
-    state = (state * 1_664_525 + 1_013_904_223) % 4_294_967_296
-    return state / 4_294_967_296
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
 
@@ -38,7 +40,7 @@ export function demoPoint(now: number, before: number, seconds: number): History
     at: iso(at),
     seconds,
     sessions,
-    begun: Math.round(seconds * (1.1 * day + next() * 0.4)),
+    begun: Math.round(seconds * (1 * day + next() * 0.4) + next() - 0.5),
     ended: Math.round(seconds * (0.9 + next() * 0.4)),
     accesses: Math.round(seconds * (180 * day + next() * 30)),
     errors: next() > 0.8 ? Math.ceil(next() * (lost ? 5 : 2)) : 0,

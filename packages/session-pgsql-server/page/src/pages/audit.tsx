@@ -74,7 +74,7 @@ function Entry({ entry: { at, act, what, count, role, address } }: { entry: Audi
       <td class={act === 'sign-in-failed' ? 'bad-text' : ''}>{ACTS[act] ?? act}</td>
       <td class="text">{what === '' ? <None /> : what}</td>
       <td class="number">{count === undefined ? <None /> : whole(count)}</td>
-      <td>{role}</td>
+      <td>{act === 'sign-in-failed' ? <None why="nobody" /> : role}</td>
       <td class="figures">{address}</td>
     </tr>
   )

@@ -67,7 +67,7 @@ function AdviceList({ advice }: { advice: readonly Advice[] }) {
             <div>
               <span class="hidden">{LEVELS[level]}: </span>
               <b>{what}</b> {todo}
-              {server !== undefined && <span class="chip">{server}</span>}
+              {server !== undefined && !what.includes(server) && <span class="chip">{server}</span>}
             </div>
           </li>
         ))}

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { SessionsPage as Page, SessionRow } from '../../../src/console/api.ts'
-import { getSessions } from '../client.ts'
+import { Failure, getSessions } from '../client.ts'
 import { Ago, Count, None, Problem, SessionLink, Waiting } from '../components/small.tsx'
 import { askToEnd, askToEndField } from '../ending.tsx'
 import { plural, whole } from '../format.ts'
@@ -17,12 +17,40 @@ const SEARCHES: readonly (readonly [string, string])[] = [
 ]
 
 const ORDERS: Readonly<Record<string, string>> = {
+  '-modified': 'last access, newest first',
+  modified: 'last access, oldest first',
+  '-created': 'begin, newest first',
+  created: 'begin, oldest first',
+  expires: 'expiry, next first',
+  '-expires': 'expiry, last first',
+  '-errors': 'errors, most first',
+  errors: 'errors, fewest first',
+  '-accesses': 'accesses, most first',
+  accesses: 'accesses, fewest first',
   id: 'id',
-  modified: 'last access',
-  created: 'begin',
-  expires: 'expiry',
-  accesses: 'accesses',
-  errors: 'errors',
+  '-id': 'id, backwards',
+}
+
+/** What one wants to see first; but of very many sessions that takes too long to sort. */
+let usual = '-modified'
+
+async function find(search: Search, after: string | undefined): Promise<Found> {
+  const { by, q, name } = search
+  const order = search.order === '' ? usual : search.order
+  try {
+    const page = await getSessions({ by: q === '' ? undefined : by, q, name, order, after, limit: LIMIT })
+    return { ...page, order }
+  } catch (error) {
+    const refused = error instanceof Failure && error.status === 400
+    if (!refused || search.order !== '' || usual === 'id' || after !== undefined) throw error
+    usual = 'id'
+    return find(search, after)
+  }
+}
+
+interface Found extends Page {
+  /** By which it is. */
+  readonly order: string
 }
 
 /** Finds sessions, page by page, and ends those that are picked. */
@@ -36,7 +64,7 @@ export function SessionsPage() {
   return (
     <>
       <h1 tabIndex={-1}>Sessions</h1>
-      <Found key={key} by={by} q={q} name={name} order={order} />
+      <Results key={key} by={by} q={q} name={name} order={order} />
     </>
   )
 }
@@ -48,15 +76,13 @@ interface Search {
   readonly order: string
 }
 
-function Found(search: Search) {
+function Results(search: Search) {
   const { by, q, name, order } = search
   /** Where each page so far begins; the last is the one shown. */
   const [starts, setStarts] = useState<readonly (string | undefined)[]>([undefined])
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
   const after = starts.at(-1)
-  const { value, failure } = useLoaded(after ?? '', () =>
-    getSessions({ by: q === '' ? undefined : by, q, name, order, after, limit: LIMIT }),
-  )
+  const { value, failure } = useLoaded(after ?? '', () => find(search, after))
   const turn = (to: readonly (string | undefined)[]) => {
     setStarts(to)
     setPicked(new Set())
@@ -65,7 +91,10 @@ function Found(search: Search) {
   const page = value?.sessions
   return (
     <>
-      <SearchForm search={search} orders={value?.orders ?? (order === '' ? [] : [order])} />
+      <SearchForm
+        search={{ ...search, order: value?.order ?? order }}
+        orders={sorted(value?.orders ?? (order === '' ? [] : [order]))}
+      />
       {failure !== undefined && <Problem text={failure.message} />}
       {page === undefined && failure === undefined && <Waiting />}
       {value !== undefined && page !== undefined && (
@@ -132,6 +161,13 @@ function Summary({ page: { sessions, total }, first }: { page: Page; first: numb
       )}
     </>
   )
+}
+
+/** As they are listed above; what is not, last. */
+function sorted(orders: readonly string[]): readonly string[] {
+  const known = Object.keys(ORDERS)
+  const rank = (order: string) => (known.includes(order) ? known.indexOf(order) : known.length)
+  return orders.toSorted((one, other) => rank(one) - rank(other))
 }
 
 function SearchForm({
@@ -207,7 +243,7 @@ function SearchForm({
         {orders.length > 0 && (
           <div>
             <label for="order">Sort by</label>
-            <select id="order" name="order" value={order === '' ? orders[0] : order} onChange={submit}>
+            <select id="order" name="order" value={order} onChange={submit}>
               {orders.map((one) => (
                 <option key={one} value={one}>
                   {ORDERS[one] ?? one}
@@ -252,7 +288,9 @@ function Rows({ page, picked, pick }: RowsProps) {
               </th>
             )}
             <th scope="col">Session</th>
-            <th scope="col">Field</th>
+            <th scope="col" class="broad">
+              Field
+            </th>
             <th scope="col">Last access</th>
             <th scope="col" class="wide">
               Begun
@@ -299,9 +337,10 @@ function Row({ row, picked, pick }: Omit<RowsProps, 'page'> & { row: SessionRow 
       )}
       <th scope="row">
         <SessionLink id={id} />
+        <span class="under clip narrow">{field}</span>
         {name !== null && <span class="muted under clip">{name}</span>}
       </th>
-      <td>
+      <td class="broad">
         <span class="clip" title={field ?? undefined}>
           {field ?? <None />}
         </span>
