@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { columns } from '../../page/src/series.ts'
 import { accessibilityProblems, describeInBrowser } from './browser.ts'
 import { startDemoConsole } from './demo-console.ts'
@@ -82,7 +83,7 @@ describeInBrowser('the page', (surfing) => {
     await page.keyboard.press('/')
     const search = page.getByRole('searchbox')
     await search.waitFor()
-    await page.waitForFunction('document.activeElement.id === "search"')
+    await until(() => page.evaluate('document.activeElement.id === "search"'), 'the search has the focus')
     await page.getByLabel('Search by').selectOption('field')
     await search.focus()
     await page.keyboard.type('ada@example.org')
@@ -109,7 +110,10 @@ describeInBrowser('the page', (surfing) => {
     }
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
-    await page.waitForFunction('document.activeElement.textContent === "End all of this field"')
+    await until(
+      () => page.evaluate('document.activeElement.textContent === "End all of this field"'),
+      'the button has the focus again',
+    )
     await page.context().close()
   })
 

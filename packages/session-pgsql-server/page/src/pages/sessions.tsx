@@ -53,22 +53,6 @@ interface Found extends Page {
   readonly order: string
 }
 
-/** Finds sessions, page by page, and ends those that are picked. */
-export function SessionsPage() {
-  const { query } = route.value
-  const by = query.get('by') ?? 'id'
-  const q = query.get('q') ?? ''
-  const name = query.get('name') ?? ''
-  const order = query.get('order') ?? ''
-  const key = JSON.stringify([by, q, name, order])
-  return (
-    <>
-      <h1 tabIndex={-1}>Sessions</h1>
-      <Results key={key} by={by} q={q} name={name} order={order} />
-    </>
-  )
-}
-
 interface Search {
   readonly by: string
   readonly q: string
@@ -76,25 +60,44 @@ interface Search {
   readonly order: string
 }
 
-function Results(search: Search) {
-  const { by, q, name, order } = search
+/** How far one has come in what was found. */
+interface Place {
+  /** In what. */
+  readonly key: string
   /** Where each page so far begins; the last is the one shown. */
-  const [starts, setStarts] = useState<readonly (string | undefined)[]>([undefined])
-  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
-  const after = starts.at(-1)
-  const { value, failure } = useLoaded(after ?? '', () => find(search, after))
-  const turn = (to: readonly (string | undefined)[]) => {
-    setStarts(to)
-    setPicked(new Set())
+  readonly starts: readonly (string | undefined)[]
+  readonly picked: ReadonlySet<string>
+}
+
+/** Finds sessions, page by page, and ends those that are picked. */
+export function SessionsPage() {
+  const { query } = route.value
+  const asked = (field: string): string => query.get(field) ?? ''
+  const search: Search = {
+    by: asked('by') || 'id',
+    q: asked('q'),
+    name: asked('name'),
+    order: asked('order'),
+  }
+  const { by, q, name, order } = search
+  const key = JSON.stringify(search)
+  const [place, setPlace] = useState<Place>({ key, starts: [undefined], picked: new Set() })
+  const { starts, picked } = place.key === key ? place : { starts: [undefined], picked: new Set<string>() }
+  const pick = (ids: ReadonlySet<string>) => setPlace({ key, starts, picked: ids })
+  const turn = (to: Place['starts']) => {
+    setPlace({ key, starts: to, picked: new Set() })
     scrollTo(0, 0)
   }
+  const after = starts.at(-1)
+  const { value, failure } = useLoaded(`${key} ${after}`, () => find(search, after))
+  // While one search follows another, what the last could be sorted by.
+  const orders = useRef<readonly string[]>([])
+  if (value !== undefined) orders.current = sorted(value.orders)
   const page = value?.sessions
   return (
     <>
-      <SearchForm
-        search={{ ...search, order: value?.order ?? order }}
-        orders={sorted(value?.orders ?? (order === '' ? [] : [order]))}
-      />
+      <h1 tabIndex={-1}>Sessions</h1>
+      <SearchForm search={{ ...search, order: value?.order ?? order }} orders={orders.current} />
       {failure !== undefined && <Problem text={failure.message} />}
       {page === undefined && failure === undefined && <Waiting />}
       {value !== undefined && page !== undefined && (
@@ -114,7 +117,7 @@ function Results(search: Search) {
                   type="button"
                   class="grave"
                   disabled={picked.size === 0}
-                  onClick={() => askToEnd([...picked], () => setPicked(new Set()))}
+                  onClick={() => askToEnd([...picked], () => pick(new Set()))}
                 >
                   End selected ({whole(picked.size)})
                 </button>
@@ -126,7 +129,7 @@ function Results(search: Search) {
               {q === '' && name === '' ? 'There are no sessions.' : 'No session is like that.'}
             </p>
           ) : (
-            <Rows page={page} picked={picked} pick={setPicked} />
+            <Rows page={page} picked={picked} pick={pick} />
           )}
           <div class="buttons paging">
             <button type="button" disabled={starts.length === 1} onClick={() => turn(starts.slice(0, -1))}>
@@ -163,6 +166,13 @@ function Summary({ page: { sessions, total }, first }: { page: Page; first: numb
   )
 }
 
+function fill(form: HTMLFormElement | null, values: Readonly<Record<string, string>>): void {
+  for (const [field, value] of Object.entries(values)) {
+    const element = form?.elements.namedItem(field)
+    if (element instanceof HTMLInputElement || element instanceof HTMLSelectElement) element.value = value
+  }
+}
+
 /** As they are listed above; what is not, last. */
 function sorted(orders: readonly string[]): readonly string[] {
   const known = Object.keys(ORDERS)
@@ -190,11 +200,9 @@ function SearchForm({
       order: text('order'),
     })
   }
-  // What comes by a link is in the form too.
-  useEffect(() => {
-    const box = form.current?.elements.namedItem('q')
-    if (box instanceof HTMLInputElement) box.value = q
-  }, [q])
+  // What comes by a link, or by going back, is in the form too; but what is being typed stays.
+  useEffect(() => fill(form.current, { by, q, name }), [by, q, name])
+  useEffect(() => fill(form.current, { order }), [order, orders])
   return (
     <search>
       <form
@@ -207,7 +215,7 @@ function SearchForm({
       >
         <div>
           <label for="by">Search by</label>
-          <select id="by" name="by" value={by}>
+          <select id="by" name="by">
             {SEARCHES.map(([value, label]) => (
               <option key={value} value={value}>
                 {label}
@@ -223,7 +231,6 @@ function SearchForm({
             id="search"
             name="q"
             type="search"
-            defaultValue={q}
             autocomplete="off"
             autocapitalize="off"
             spellcheck={false}
@@ -231,19 +238,12 @@ function SearchForm({
         </div>
         <div>
           <label for="name">Cookie name</label>
-          <input
-            id="name"
-            name="name"
-            defaultValue={name}
-            placeholder="any"
-            autocomplete="off"
-            spellcheck={false}
-          />
+          <input id="name" name="name" placeholder="any" autocomplete="off" spellcheck={false} />
         </div>
         {orders.length > 0 && (
           <div>
             <label for="order">Sort by</label>
-            <select id="order" name="order" value={order} onChange={submit}>
+            <select id="order" name="order" onChange={submit}>
               {orders.map((one) => (
                 <option key={one} value={one}>
                   {ORDERS[one] ?? one}
