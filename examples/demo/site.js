@@ -3,6 +3,7 @@ import session from 'express-session'
 import { SaveHandler } from 'session-pgsql'
 import { PgsqlStore, pgsqlSession, recordErrors } from 'session-pgsql/express'
 import { errorPage, homePage } from './pages.js'
+import { Traffic } from './traffic.js'
 
 /**
  * The site: everything that it does with sessions is what an Express application does with any store, but for
@@ -14,6 +15,7 @@ import { errorPage, homePage } from './pages.js'
 export function createSite(database, pause = sleep) {
   const handler = new SaveHandler({ db: database, shortCircuit: true })
   const app = express()
+  const traffic = new Traffic()
   app.disable('x-powered-by')
   app.use(express.urlencoded({ extended: false }))
   app.use(
@@ -36,6 +38,8 @@ export function createSite(database, pause = sleep) {
       homePage({
         id: req.sessionID,
         user,
+        consoleUrl: app.locals.consoleUrl,
+        busy: traffic.busy,
         visits,
         notes,
         info: await handler.info(req.sessionID),
@@ -75,6 +79,12 @@ export function createSite(database, pause = sleep) {
     res.sendStatus(204)
   })
 
+  /** Visitors that come to this very site, over HTTP like anybody: the console's charts move. */
+  app.post('/traffic', (req, res) => {
+    traffic.start(`http://127.0.0.1:${req.socket.localPort}`)
+    res.redirect('/')
+  })
+
   app.post('/fail', () => {
     throw new Error('The demo was asked to fail')
   })
@@ -83,7 +93,7 @@ export function createSite(database, pause = sleep) {
   app.use((error, _req, res, _next) => {
     res.status(500).send(errorPage(error.message))
   })
-  return { app, handler }
+  return { app, handler, traffic }
 }
 
 function saved(req) {

@@ -6,5 +6,5 @@ import { database } from './vitest.mjs'
 const handler = new SaveHandler({ db: await database(), gcInterval: 0 })
 
 export const createMemorySessionStorage = ({ cookie } = {}) => createPgsqlSessionStorage({ handler, cookie })
-export const createFileSessionStorage = createMemorySessionStorage
+export const createFileSessionStorage = ({ cookie } = {}) => createMemorySessionStorage({ cookie })
 export const getFile = undefined

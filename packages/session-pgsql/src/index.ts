@@ -34,6 +34,7 @@ export { readPhpIni } from './php-ini.ts'
 export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
+  CountOptions,
   ListColumn,
   ListedSession,
   ListOptions,
@@ -42,6 +43,7 @@ export type {
   SessionPage,
 } from './session/filter.ts'
 export type { SessionInfo, SessionRecord } from './session/record.ts'
+export type { ServerStatistics, StandbyStatistics, TableStatistics } from './session/statistics.ts'
 export type {
   CodecName,
   ConflictFunction,

@@ -24,9 +24,10 @@ import { readPhpIni } from './php-ini.ts'
 import type { Server, ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
-import type { ListedSession, ListOptions, SessionFilter, SessionPage } from './session/filter.ts'
+import type { CountOptions, ListedSession, ListOptions, SessionPage } from './session/filter.ts'
 import { createId, storedId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
+import type { ServerStatistics } from './session/statistics.ts'
 import { type Marks, remaining, type StoredSession, type Touch } from './session/stored.ts'
 import {
   describeSettings,
@@ -38,6 +39,7 @@ import {
 import type { Answer } from './table/answers.ts'
 import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
+import { tableStatistics } from './table/statistics.ts'
 import { type SweepOptions, type Swept, sweep } from './table/sweep.ts'
 import { again, mergeData, write } from './writing.ts'
 
@@ -62,6 +64,8 @@ export interface SaveHandlerEvents {
    * or dropped, for it was destroyed there.
    */
   broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
+  /** A server was swept, by `gc()` or at `gcInterval`, in so many seconds. Not told where another process was at it. */
+  gc: [event: { server: string; removed: number; seconds: number }]
   /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
   error: [error: Error]
 }
@@ -291,7 +295,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   async #sweep({ name, table }: Server, options: SweepOptions): Promise<Swept> {
     const work = async (): Promise<Swept> => {
+      const begun = performance.now()
       const result = await sweep(table, options)
+      const seconds = (performance.now() - begun) / 1000
+      if (result.ended !== 'busy') this.#tell('gc', { server: name, removed: result.removed, seconds })
       await sweepLocks(table, this.#deadline())
       return result
     }
@@ -412,10 +419,24 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** How many sessions the filter leaves. It counts them one by one: not for every request. */
-  async count(filter: SessionFilter = {}): Promise<number> {
+  async count(options: CountOptions = {}): Promise<number> {
     this.#checkOpen()
-    const counts = await this.#everywhere((server) => countSessions(server.table, filter, this.#deadline()))
+    const counts = await this.#everywhere((server) => countSessions(server.table, options, this.#deadline()))
     return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  /**
+   * What each server says of its sessions in numbers: how many there are, when they expire, how large the table
+   * is, how its standbys do. Rejects for no server's sake: one that does not answer has an `error` instead. Small
+   * tables are counted, large ones estimated of a sample, so that it may be asked every few seconds.
+   */
+  async statistics(): Promise<ServerStatistics[]> {
+    this.#checkOpen()
+    const asked = async (): Promise<ServerStatistics[]> => {
+      await this.#servers.starting
+      return this.#servers.each((server) => tableStatistics(server.table, this.#deadline()))
+    }
+    return this.#underWay(asked())
   }
 
   /** PHP's contract: whether this is the id of a session that is there. What cannot be an id is not. */

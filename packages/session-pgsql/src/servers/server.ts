@@ -166,8 +166,9 @@ class Connection implements Database {
     } catch (error) {
       this.errors++
       this.lastError = error instanceof Error ? error.message : String(error)
-      const { code } = error as SessionPgsqlError
-      this.#is(code === 'SERVER_DOWN' || code === 'TIMEOUT' ? 'down' : 'up')
+      const { code, sqlState } = error as SessionPgsqlError
+      // With a SQLSTATE it was PostgreSQL that gave up: it is there.
+      this.#is(code === 'SERVER_DOWN' || (code === 'TIMEOUT' && sqlState === undefined) ? 'down' : 'up')
       throw error
     }
   }

@@ -1,5 +1,5 @@
 import { checkText, invalid } from '../session/checks.ts'
-import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
+import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
@@ -64,6 +64,7 @@ export async function listSessions(
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
     deadline,
+    timeLimitOf(options),
   )
   const readAt = performance.now()
   const sessions = rows.slice(0, limit).map((row) => storedOf(row, readAt))
@@ -115,17 +116,23 @@ export async function findRow(
 
 export async function countSessions(
   table: SessionTable,
-  filter: SessionFilter,
+  options: CountOptions,
   deadline: number,
 ): Promise<number> {
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(filter, parameters)
+  const conditions = conditionsOf(options, parameters)
   const [row] = await table.query(
     (shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
     parameters,
     deadline,
+    timeLimitOf(options),
   )
   return Number(row?.[0])
+}
+
+function timeLimitOf({ timeLimit }: CountOptions): number | undefined {
+  if (timeLimit === undefined || (timeLimit > 0 && timeLimit <= 86_400)) return timeLimit
+  throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
 }
 
 /** Of several servers: that there was a session once is nothing to list. */
@@ -134,12 +141,16 @@ function noTombstones({ ours }: Shape): string {
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, idPrefix, field, address, active = true } = filter
+  const { name, id, idPrefix, field, address, active = true } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
   if (address !== undefined) checkText('address', address)
   if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
+  if (id !== undefined) {
+    checkText('id', id)
+    conditions.push(`t.sess_id = ${bind(parameters, id)}`)
+  }
   if (idPrefix) {
     checkText('idPrefix', idPrefix)
     conditions.push(`t.sess_id COLLATE "C" >= ${bind(parameters, idPrefix)}`)

@@ -165,18 +165,28 @@ export class SessionTable implements Sessions {
     return this.#guard(this.#limit.run(transaction))
   }
 
-  /** Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL name. */
+  /**
+   * Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL
+   * name.
+   *
+   * @param timeLimit seconds after which PostgreSQL itself gives up on the statement: TIMEOUT
+   */
   async query(
     text: (shape: Shape, table: string) => string,
     parameters: readonly (string | number | boolean | null)[],
     deadline: number,
+    timeLimit?: number,
   ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
-    return this.#guard(
-      this.#limit.run(() =>
-        this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
-      ),
-    )
+    const statement = plain(text(shape, sqlName(shape.name)))
+    const send = (): Promise<Row[]> =>
+      timeLimit === undefined
+        ? this.#database.query(statement, parameters, deadline)
+        : this.#database.transaction(async (query) => {
+            await query(limitStatements, [String(Math.ceil(timeLimit * 1000))])
+            return query(statement, parameters)
+          }, deadline)
+    return this.#guard(this.#limit.run(send))
   }
 
   /** Runs `work` in a transaction of its own; for rows as a whole, see whole-rows.ts. */
@@ -425,6 +435,9 @@ interface Opened {
   /** Reads one session and keeps its row locked until the transaction ends. */
   readonly lock: string
 }
+
+/** For the transaction. $1 milliseconds. A deadline of ours ends the waiting; this ends the work. */
+const limitStatements = plain("SELECT set_config('statement_timeout', $1, true)")
 
 /** Milliseconds for which the quick way is left alone after a row was found locked. */
 const CONTENDED = 1000

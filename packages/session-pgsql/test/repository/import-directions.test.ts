@@ -47,6 +47,7 @@ const FORBIDDEN: Record<string, string[]> = {
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
   'cli/import/express-session.ts': ['../../adapters/express.ts', '../../adapters/shared/working-copy.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/run.ts', 'session-pgsql', 'node:crypto'],
 }
 
 const ALLOWED: Record<string, string[]> = {
@@ -64,6 +65,7 @@ const ALLOWED: Record<string, string[]> = {
   'cli/import/express-session.ts': ['../../adapters/shared/stored-cookie.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/console/api.ts', './state.ts', 'preact/hooks'],
 }
 
 interface Finding {
