@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
 import { type Access, isSameSecret, type Visitor } from './access.ts'
 import { answer, bodyOf, Refusal } from './answers.ts'
-import type { Audit, AuditEntry, Collected, Count, Ended, SessionData } from './api.ts'
+import type { Audit, AuditEntry, Collected, Count, Ended, SessionData, SignIn } from './api.ts'
 import { type AuditLog, shortened } from './audit.ts'
 import { LiveStreams } from './live.ts'
 import { addressOf, checkSameOrigin, type OriginOptions } from './origin.ts'
@@ -110,7 +110,7 @@ export class Api {
 
   async #signIn(request: IncomingMessage, response: ServerResponse, body: Asked['body']): Promise<void> {
     const address = addressOf(request, this.#parts.origin)
-    const { password } = body
+    const { password }: Partial<Record<keyof SignIn, unknown>> = body
     if (!isText(password)) throw new Refusal(400, 'Expected a password.')
     try {
       const { role, cookie } = await this.#parts.access.signIn(request, password, address)
