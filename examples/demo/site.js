@@ -91,6 +91,8 @@ export function createSite(database, pause = sleep) {
 
   app.use(recordErrors())
   app.use((error, _req, res, _next) => {
+    // Too late to say so: the answer had begun when its session could not be saved.
+    if (res.headersSent) return res.destroy()
     res.status(500).send(errorPage(error.message))
   })
   return { app, handler, traffic }

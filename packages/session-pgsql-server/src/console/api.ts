@@ -198,7 +198,8 @@ export interface Audit {
 
 export interface AuditEntry {
   readonly at: string
-  readonly role: Role
+  /** Missing: somebody who was not let in. */
+  readonly role?: Role
   readonly address: string
   readonly act: 'sign-in' | 'sign-in-failed' | 'sign-out' | 'look' | 'end' | 'end-field' | 'gc'
   /** What it was done to: ids are shortened to their first eight characters. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
 import { type Access, isSameSecret, type Visitor } from './access.ts'
 import { answer, bodyOf, Refusal } from './answers.ts'
-import type { Audit, AuditEntry, Collected, Count, Ended, SessionData } from './api.ts'
+import type { Audit, AuditEntry, Collected, Count, Ended, SessionData, SignIn } from './api.ts'
 import { type AuditLog, shortened } from './audit.ts'
 import { LiveStreams } from './live.ts'
 import { addressOf, checkSameOrigin, type OriginOptions } from './origin.ts'
@@ -34,6 +34,10 @@ type Route = (asked: Asked) => Promise<unknown>
 /** Most of a text that goes into the audit log. */
 const MOST_NOTED = 100
 
+/** Milliseconds that are waited for a garbage collection. */
+const PATIENCE = 10_000
+const STILL_AT_IT = 'There is much to collect. It goes on, and the overview will say how many were removed.'
+
 /** What /api answers; api.ts says what to whom. */
 export class Api {
   readonly #parts: ApiParts
@@ -41,6 +45,9 @@ export class Api {
   readonly #live: LiveStreams
   readonly #looks: Readonly<Record<string, Route>>
   readonly #acts: Readonly<Record<string, Route>>
+
+  /** However many ask for it, there is one at a time. */
+  #collecting: Promise<number> | undefined
 
   constructor(parts: ApiParts) {
     this.#parts = parts
@@ -103,7 +110,7 @@ export class Api {
 
   async #signIn(request: IncomingMessage, response: ServerResponse, body: Asked['body']): Promise<void> {
     const address = addressOf(request, this.#parts.origin)
-    const { password } = body
+    const { password }: Partial<Record<keyof SignIn, unknown>> = body
     if (!isText(password)) throw new Refusal(400, 'Expected a password.')
     try {
       const { role, cookie } = await this.#parts.access.signIn(request, password, address)
@@ -112,7 +119,7 @@ export class Api {
     } catch (error) {
       // What the limit refuses is not noted one by one, or a stranger could fill the log.
       if (error instanceof Refusal && error.status === 401) {
-        await this.#parts.audit.add({ role: 'reader', address, act: 'sign-in-failed', what: '' })
+        await this.#parts.audit.add({ address, act: 'sign-in-failed', what: '' })
       }
       throw error
     }
@@ -151,11 +158,26 @@ export class Api {
   }
 
   async #collect({ visitor, request }: Asked): Promise<Collected> {
-    const { sessions, watch } = this.#parts
     await this.#note(visitor, request, 'gc', '')
+    this.#collecting ??= this.#sweep().finally(() => {
+      this.#collecting = undefined
+    })
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Refusal(409, STILL_AT_IT)), PATIENCE)
+    })
+    try {
+      return { removed: await Promise.race([this.#collecting, patience]) }
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #sweep(): Promise<number> {
+    const { sessions, watch } = this.#parts
     const begun = performance.now()
     try {
-      return { removed: await sessions.gc() }
+      return await sessions.gc()
     } catch (error) {
       const failed = (error as { code?: string }).code ?? 'unknown'
       watch.failed({ seconds: (performance.now() - begun) / 1000, removed: 0, failed })

@@ -15,7 +15,7 @@ import { treeOf } from './tree.ts'
 import type { Watch } from './watch.ts'
 
 /** Seconds that a look may take, after which PostgreSQL ends it: no look is to be a burden. */
-const TIME_LIMIT = 0.25
+const TIME_LIMIT = 0.2
 
 /** Most rows of which all can be sorted within it. */
 const SORTABLE = 50_000
@@ -134,19 +134,19 @@ export class SessionsDesk {
     return up.length > 0 && Math.max(...up) <= SORTABLE ? BY_ANY : BY_ID
   }
 
-  /** How many there are in all, where that is known or quickly counted. */
+  /** How many there are in all: counted where that is quick, else as the last look has estimated it. */
   async #total(filter: CountOptions, by: string | undefined): Promise<Amount | undefined> {
-    if (by === undefined) {
-      const { servers } = await this.#watch.latest()
-      const tables = servers.flatMap(({ table }) => table ?? [])
-      if (filter.name === undefined) return sum(tables, ({ sessions }) => sessions)
-      return byName(tables).find(({ name }) => name === filter.name)?.sessions
+    const { servers } = await this.#watch.latest()
+    const tables = servers.flatMap(({ table }) => table ?? [])
+    if (by === 'field' || (by === undefined && tables.every(({ exact }) => exact))) {
+      return this.#sessions.count({ ...filter, timeLimit: TIME_LIMIT / 2 }).then(
+        (value) => ({ value, exact: true }),
+        () => undefined,
+      )
     }
-    if (by !== 'field' && by !== 'id') return undefined
-    return this.#sessions.count({ ...filter, timeLimit: TIME_LIMIT / 2 }).then(
-      (value) => ({ value, exact: true }),
-      () => undefined,
-    )
+    if (by !== undefined) return undefined
+    if (filter.name === undefined) return sum(tables, ({ sessions }) => sessions)
+    return byName(tables).find(({ name }) => name === filter.name)?.sessions
   }
 }
 
@@ -218,7 +218,8 @@ async function inTime<Answer>(asked: Promise<Answer>, by: string | undefined): P
       throw error
     const advice = {
       id: 'Give the whole id. (Its beginning is quick to find where sess_id has the collation "C".)',
-      field: 'Its index is missing: CREATE INDEX CONCURRENTLY ON the table USING hash (sess_custom).',
+      field:
+        'There are very many with this field, or its index is missing: `session-pgsql doctor` says which.',
       address:
         'No index serves addresses in so large a table. Search by field or id; or, if addresses are often looked for, CREATE INDEX CONCURRENTLY ON the table (sess_addr_created), and another one (sess_addr_modified): the latter makes every write slower.',
     }[by ?? '']

@@ -436,8 +436,13 @@ interface Opened {
   readonly lock: string
 }
 
-/** For the transaction. $1 milliseconds. A deadline of ours ends the waiting; this ends the work. */
-const limitStatements = plain("SELECT set_config('statement_timeout', $1, true)")
+/**
+ * For the transaction. $1 milliseconds. A deadline of ours ends the waiting; this ends the work. What is to be no
+ * burden takes no other cores either, and is over too soon for a compiler to pay.
+ */
+const limitStatements = plain(`
+  SELECT set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true),
+    set_config('jit', 'off', true)`)
 
 /** Milliseconds for which the quick way is left alone after a row was found locked. */
 const CONTENDED = 1000
