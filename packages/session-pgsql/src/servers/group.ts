@@ -2,6 +2,7 @@ import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../dat
 import { SessionPgsqlError } from '../errors.ts'
 import type { Conninfo, TargetSessionAttrs } from './conninfo.ts'
 import { HostDatabase, type Role } from './host.ts'
+import { Waiting } from './waiting.ts'
 
 /** Milliseconds that the other hosts have to answer once one is found that would do. */
 const OTHERS = 250
@@ -44,6 +45,7 @@ export class Group implements Database {
   readonly #simple: boolean
   readonly #probeTimeout: number
   readonly #onPromotion: (promotion: Promotion) => void
+  readonly #waiting = new Waiting()
   #current: HostDatabase | undefined
   /** The last primary that was in use, and still is unless it was lost. */
   #primary: HostDatabase | undefined
@@ -86,6 +88,10 @@ export class Group implements Database {
     return this.#use(deadline, (host) => host.transaction(work, deadline))
   }
 
+  async ping(deadline: number): Promise<void> {
+    await this.#use(deadline, (host) => host.role(deadline))
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#watch)
     this.#watch = undefined
@@ -97,7 +103,7 @@ export class Group implements Database {
     for (let tries = 1; ; tries++) {
       const host = this.#current ?? (await this.#search(deadline))
       try {
-        return await call(host)
+        return await this.#waiting.for(call(host))
       } catch (error) {
         if (!(error instanceof SessionPgsqlError)) throw error
         const readOnly = error.sqlState === '25006'
@@ -205,7 +211,19 @@ export class Group implements Database {
     if (chosen === undefined || chosen.role.timeline <= this.#timeline || this.#watch === undefined) return
     const old = this.#current
     this.#take(chosen)
-    if (old !== undefined && old !== chosen.host) await old.close()
+    if (old === chosen.host) return
+    // With synchronous replication its commits hang, for its standby has gone to the other one.
+    this.#waiting.letGo(
+      () =>
+        new SessionPgsqlError(
+          'SERVER_DOWN',
+          'Another host was promoted in the place of the one that was asked.',
+          {
+            outcomeUnknown: true,
+          },
+        ),
+    )
+    await old.close()
   }
 }
 

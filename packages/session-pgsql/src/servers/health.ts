@@ -1,4 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
+import { Waiting } from './waiting.ts'
 
 /** Milliseconds between two probes of a server that is down: at first, and at most. */
 const PROBE = { first: 100, most: 5000 }
@@ -8,6 +9,9 @@ const DOUBT = 400
 
 /** ... and that it has for the answer. */
 const PATIENCE = 400
+
+/** How often is looked whether that is over, in milliseconds. */
+const TICK = 20
 
 export interface HealthEvents {
   onDown(error: Error): void
@@ -22,18 +26,19 @@ export interface HealthEvents {
 export class Health {
   readonly #ping: (deadline: number) => Promise<unknown>
   readonly #events: HealthEvents
-  #down: Promise<never> | undefined
-  #sayDown: (error: Error) => void = () => {}
+  readonly #waiting = new Waiting()
   #isDown = false
   #checking: Promise<boolean> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  /** @param ping asks the server something simple; rejects when it does not answer until the deadline */
+  /**
+   * @param ping asks the server something simple, on a connection that nobody else keeps busy; rejects when it does
+   *   not answer until the deadline
+   */
   constructor(ping: (deadline: number) => Promise<unknown>, events: HealthEvents) {
     this.#ping = ping
     this.#events = events
-    this.#renew()
   }
 
   get isDown(): boolean {
@@ -46,7 +51,6 @@ export class Health {
    */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#isDown) throw isAway()
-    const working = work()
     let doubt: NodeJS.Timeout | undefined
     const doubted = (): void => {
       void this.confirm()
@@ -54,7 +58,7 @@ export class Health {
     }
     doubt = setTimeout(doubted, DOUBT)
     try {
-      return await Promise.race([working, this.#down as Promise<never>])
+      return await this.#waiting.for(work())
     } catch (error) {
       // A lost connection is not a lost server: whoever asked will ask again.
       if (isUnreachable(error) && !this.#isDown) await this.confirm()
@@ -66,7 +70,7 @@ export class Health {
 
   /** Asks whether it is alive. However many want to know, it is asked once. */
   confirm(): Promise<boolean> {
-    this.#checking ??= this.#ping(performance.now() + PATIENCE)
+    this.#checking ??= this.#answers()
       .then(
         () => {
           this.#up()
@@ -86,6 +90,27 @@ export class Health {
     return this.#checking
   }
 
+  /** A process that was busy or had no processor meanwhile has not listened: that time does not count. */
+  async #answers(): Promise<unknown> {
+    const asked = this.#ping(performance.now() + PATIENCE * 10)
+    let patience: NodeJS.Timeout | undefined
+    const silence = new Promise<never>((_, reject) => {
+      let left = PATIENCE
+      let last = performance.now()
+      patience = setInterval(() => {
+        const now = performance.now()
+        left -= Math.min(now - last, TICK * 2)
+        last = now
+        if (left <= 0) reject(new SessionPgsqlError('SERVER_DOWN', `It has not answered for ${PATIENCE} ms.`))
+      }, TICK)
+    })
+    try {
+      return await Promise.race([asked, silence])
+    } finally {
+      clearInterval(patience)
+    }
+  }
+
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
@@ -94,7 +119,7 @@ export class Health {
   #fall(error: Error): void {
     if (this.#isDown || this.#closed) return
     this.#isDown = true
-    this.#sayDown(isAway(error))
+    this.#waiting.letGo(() => isAway(error))
     this.#events.onDown(error)
     this.#probeIn(PROBE.first)
   }
@@ -103,16 +128,7 @@ export class Health {
     if (!this.#isDown) return
     clearTimeout(this.#timer)
     this.#isDown = false
-    this.#renew()
     this.#events.onUp()
-  }
-
-  #renew(): void {
-    this.#down = new Promise<never>((_, reject) => {
-      this.#sayDown = reject
-    })
-    // Nobody may be waiting for it.
-    this.#down.catch(() => {})
   }
 
   #probeIn(delay: number): void {

@@ -1,4 +1,12 @@
-import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
+import {
+  type Database,
+  type Parameter,
+  type PoolUse,
+  plain,
+  type Query,
+  type Row,
+  type Statement,
+} from '../database/database.ts'
 import type { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry, TableName } from '../settings.ts'
 import { SessionTable } from '../table/table.ts'
@@ -103,6 +111,11 @@ export class Server {
     return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 
+  /** Asks whether it is alive: it may be so busy that nothing else is answered. */
+  ping(deadline: number): Promise<unknown> {
+    return this.#connection.ping(deadline)
+  }
+
   /** Drops every connection; the next use makes new ones and looks at the table anew. */
   async reset(): Promise<void> {
     this.table.forget()
@@ -136,6 +149,12 @@ class Connection implements Database {
 
   transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
     return this.#observe((database) => database.transaction(work, deadline))
+  }
+
+  ping(deadline: number): Promise<unknown> {
+    return this.#observe((database) =>
+      database.ping === undefined ? database.query(plain('SELECT 1'), [], deadline) : database.ping(deadline),
+    )
   }
 
   get address(): string | undefined {

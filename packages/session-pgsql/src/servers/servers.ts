@@ -87,7 +87,7 @@ export class Servers {
         name,
         weight: weightOf(entry),
         server,
-        health: new Health((deadline) => server.table.readClock(deadline), {
+        health: new Health((deadline) => server.ping(deadline), {
           onDown: (error) => listener.onDown(name, error),
           onUp: () => {
             listener.onUp(name)

@@ -3,6 +3,7 @@ import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
 import { runHere } from '../cli/command-line.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { startWorker } from '../support/processes.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { eventually, within } from '../support/wait.ts'
 
@@ -411,6 +412,14 @@ describe('sessions on three servers', () => {
       for (const id of ids) expect(await places(id)).toEqual(['a'])
     })
     for (const id of ids) expect((await sessions.read(id))?.data).toEqual({ v: 2 })
+  })
+
+  test('nothing is kept of what was asked and answered', async () => {
+    const db = names.slice(0, 3).map((name) => `${server(name).conninfo()} name=${name}`)
+    const module = new URL('./workers/many-reads.ts', import.meta.url)
+    const worker = await startWorker<number>(module, { db }, { execArgv: ['--expose-gc'] })
+    // 10,000 records of 5 kB.
+    expect(await worker.result).toBeLessThan(15)
   })
 
   test('close ends what is under way, with a server down and a probe waiting', async () => {

@@ -1,6 +1,7 @@
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { appendFile, cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import pg from 'pg'
 import { identity } from './cache.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
@@ -30,7 +31,8 @@ export async function rejoin(old: PostgresServer, primary: PostgresServer): Prom
     await client.query("SELECT pg_backup_start('rejoin', true)")
     await rm(old.dataDir, { recursive: true, force: true })
     try {
-      execFileSync('cp', ['-a', primary.dataDir, old.dataDir], { stdio: 'ignore' })
+      // It takes seconds on a busy machine, and there is traffic in this process.
+      await promisify(execFile)('cp', ['-a', primary.dataDir, old.dataDir])
     } catch {
       // Files that vanish meanwhile: the log that is replayed knows of them.
     }
