@@ -5,6 +5,12 @@ import { database } from './vitest.mjs'
 
 const handler = new SaveHandler({ db: await database(), gcInterval: 0 })
 
-export const createMemorySessionStorage = ({ cookie } = {}) => createPgsqlSessionStorage({ handler, cookie })
-export const createFileSessionStorage = ({ cookie } = {}) => createMemorySessionStorage({ cookie })
+export function createMemorySessionStorage({ cookie } = {}) {
+  return createPgsqlSessionStorage({ handler, cookie })
+}
+
+export function createFileSessionStorage({ cookie } = {}) {
+  return createPgsqlSessionStorage({ handler, cookie })
+}
+
 export const getFile = undefined
