@@ -97,6 +97,7 @@ export const EVENTS = [
   'failover',
   'promoted',
   'broughtHome',
+  'gc',
   'error',
 ] as const
 
