@@ -167,7 +167,7 @@ describeHandler('diagnostics channels', (kit) => {
     await Promise.all([sessions.read(kit.id()), sessions.read(kit.id())])
     expect(places).toHaveLength(2)
     expect(new Set(places).size).toBe(2)
-    expect(places).toEqual([
+    expect(places).toMatchObject([
       { handler: sessions, outcome: 'absent' },
       { handler: sessions, outcome: 'absent' },
     ])
