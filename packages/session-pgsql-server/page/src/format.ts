@@ -63,11 +63,15 @@ const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ['minute', 60],
 ]
 
+/** Seconds; the clocks of the database and of the browser are hardly closer. */
+const JUST_NOW = 5
+
 /** "5 minutes ago", "in 2 days". */
 export function relative(iso: string, now: number): string {
   const seconds = (Date.parse(iso) - now) / 1000
+  if (Math.abs(seconds) < JUST_NOW) return 'just now'
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length * 1.5) ?? ['second', 1]
-  return RELATIVE.format(Math.round(seconds / size) || -0, unit)
+  return RELATIVE.format(Math.round(seconds / size), unit)
 }
 
 /** 0.4 s, 12 s, 3 min. */

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import type { Failure } from './client.ts'
-import { away, changes } from './state.ts'
+import { away, changes, now } from './state.ts'
 
 export interface Loaded<Value> {
   /** The last that was got, also while newer is asked for, and when that fails. */
@@ -30,7 +30,9 @@ export function useLoaded<Value>(key: string, load: () => Promise<Value>, every?
     try {
       const value = await latest.current()
       // An answer that another question has overtaken is not for anybody.
-      if (number === asked.current) setState({ key, value, loading: false })
+      if (number !== asked.current) return
+      now.value = Date.now()
+      setState({ key, value, loading: false })
     } catch (error) {
       if (number !== asked.current) return
       setState((was) => ({ ...was, failure: error as Failure, loading: false }))

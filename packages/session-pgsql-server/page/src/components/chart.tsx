@@ -120,7 +120,8 @@ function Canvas({
         {
           ...axis,
           size: 24,
-          values: (_, splits) => splits.map((at) => clock(new Date(at * 1000)).slice(0, 5)),
+          values: (_, splits, __, ___, step) =>
+            splits.map((at) => clock(new Date(at * 1000)).slice(0, step < 60 ? 8 : 5)),
         },
         { ...axis, size: 46, values: (_, splits) => splits.map(short) },
       ],

@@ -7,7 +7,7 @@ import { Garbage } from '../components/garbage.tsx'
 import { Names } from '../components/names.tsx'
 import { Servers } from '../components/servers.tsx'
 import { Count, None, Problem, Shape, type Tone, Waiting } from '../components/small.tsx'
-import { plural, rate, whole } from '../format.ts'
+import { rate, whole } from '../format.ts'
 import { live, PERIODS, period, points } from '../live.ts'
 import { useLoaded } from '../load.ts'
 import { sum } from '../series.ts'
@@ -105,7 +105,7 @@ function Figures({ of: { sessions, servers } }: { of: Overview }) {
       </Figure>
       <Figure
         name="Servers"
-        note={`of ${plural(servers.length, 'server')} up`}
+        note={`of ${whole(servers.length)} up`}
         tone={up < servers.length ? 'bad' : undefined}
       >
         {whole(up)}
