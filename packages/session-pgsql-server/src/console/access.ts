@@ -94,15 +94,7 @@ export class Access {
     if (this.#sessions === undefined || this.#isRight === undefined) {
       throw new Refusal(400, 'This console has no password: everybody is signed in.')
     }
-    const wait = this.#attempts.begin(address)
-    if (wait !== undefined) {
-      throw new Refusal(429, `Too many failures. Try again in ${wait} seconds.`, {
-        'retry-after': String(wait),
-      })
-    }
-    const role = this.#isRight(password)
-    if (role === undefined) throw new Refusal(401, 'This is not the password.')
-    this.#attempts.succeeded(address)
+    const role = this.#checked(this.#isRight, password, address)
     const session = await this.#sessions.session(asWeb(request), { address })
     // Whoever knew the id from before does not get in.
     session.destroy()
@@ -121,6 +113,35 @@ export class Access {
     const session = await this.#sessions.session(asWeb(request))
     session.destroy()
     return session.commit()
+  }
+
+  /**
+   * For a program that has no cookie: a password, the readers' as a rule, in `Authorization: Bearer`.
+   *
+   * @throws 401, 429 as `signIn`
+   */
+  demandToken(request: IncomingMessage, address: string): void {
+    if (this.#isRight === undefined) return
+    const [, token] = /^Bearer +(\S.*)$/i.exec(request.headers.authorization ?? '') ?? []
+    if (token === undefined) {
+      throw new Refusal(401, 'Expected Authorization: Bearer with a password of this console.', {
+        'www-authenticate': 'Bearer',
+      })
+    }
+    this.#checked(this.#isRight, token, address)
+  }
+
+  #checked(isRight: (password: string) => Role | undefined, password: string, address: string): Role {
+    const wait = this.#attempts.begin(address)
+    if (wait !== undefined) {
+      throw new Refusal(429, `Too many failures. Try again in ${wait} seconds.`, {
+        'retry-after': String(wait),
+      })
+    }
+    const role = isRight(password)
+    if (role === undefined) throw new Refusal(401, 'This is not the password.')
+    this.#attempts.succeeded(address)
+    return role
   }
 
   async #visitor(request: IncomingMessage): Promise<Visitor | undefined> {

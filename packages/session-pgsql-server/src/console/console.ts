@@ -3,10 +3,12 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import type { TlsFiles } from '../flags.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { Access, type Passwords } from './access.ts'
 import { answerFailure, guardAnswer, Refusal } from './answers.ts'
 import { AuditLog } from './audit.ts'
-import { checkHost, type OriginOptions } from './origin.ts'
+import type { Figures } from './figures.ts'
+import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
 import { Api } from './routes.ts'
 import { Watch } from './watch.ts'
@@ -24,6 +26,8 @@ export interface ConsoleOptions {
   /** Whether a proxy in front sets X-Forwarded-For and X-Forwarded-Proto. */
   readonly trustProxy: boolean
   readonly tls: TlsFiles | undefined
+  /** Whether GET /metrics is answered, for Prometheus. */
+  readonly metrics: boolean
   /** Where acts and looks are noted; undefined: in memory. */
   readonly auditFile: string | undefined
   /** Where the page lies. @default where the build puts it */
@@ -49,7 +53,10 @@ export class Console {
   readonly #page: Page
   readonly #watch: Watch
   readonly #audit: AuditLog
+  readonly #access: Access
   readonly #api: Api
+  /** While it listens, if they are wanted. */
+  #metrics: { readonly metrics: Metrics; readonly figures: Figures } | undefined
 
   constructor(options: ConsoleOptions) {
     const { sessions, passwords, trustProxy, names, tls, auditFile, log, pageFolder } = options
@@ -58,9 +65,10 @@ export class Console {
     this.#page = new Page(pageFolder)
     this.#watch = new Watch(sessions)
     this.#audit = new AuditLog(auditFile, log)
+    this.#access = new Access(sessions, passwords, trustProxy)
     this.#api = new Api({
       sessions,
-      access: new Access(sessions, passwords, trustProxy),
+      access: this.#access,
       audit: this.#audit,
       watch: this.#watch,
       origin: this.#origin,
@@ -84,7 +92,8 @@ export class Console {
 
   /** @returns the port */
   async listen(): Promise<number> {
-    const { host, port } = this.#options
+    const { host, port, metrics } = this.#options
+    if (metrics) this.#metrics = await record(this.#options, this.#watch)
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
       this.#server.listen(port, host, () => {
@@ -105,6 +114,8 @@ export class Console {
     const farewell = setTimeout(() => this.#server.closeAllConnections(), FAREWELL)
     await closed
     clearTimeout(farewell)
+    this.#metrics?.figures.close()
+    await this.#metrics?.metrics.close()
     await this.#audit.close()
   }
 
@@ -122,7 +133,10 @@ export class Console {
       throw new Refusal(400, 'This is no address of a page.')
     }
     const url = new URL(target, 'http://console')
-    if (url.pathname.startsWith('/api/')) await this.#api.serve(url, request, response)
+    if (url.pathname === '/metrics' && this.#metrics !== undefined) {
+      this.#access.demandToken(request, addressOf(request, this.#origin))
+      await this.#metrics.metrics.answer(request, response)
+    } else if (url.pathname.startsWith('/api/')) await this.#api.serve(url, request, response)
     // As it was sent: what a URL parser takes for "the folder above" is the name of no file.
     else this.#page.send(target.split('?', 1)[0] as string, request, response)
   }
@@ -130,4 +144,14 @@ export class Console {
   readonly #logFailure = (error: unknown): void => {
     this.#options.log(`a request has failed: ${error instanceof Error ? error.message : String(error)}`)
   }
+}
+
+/** Loaded here, for OpenTelemetry's SDK is large and not everybody's. */
+async function record({ sessions }: ConsoleOptions, watch: Watch) {
+  const [{ Metrics }, { Figures }] = await Promise.all([
+    import('../metrics/metrics.ts'),
+    import('./figures.ts'),
+  ])
+  const metrics = new Metrics(sessions)
+  return { metrics, figures: new Figures(metrics.meter, watch) }
 }

@@ -26,6 +26,8 @@ look at them, end them. By default it is for this machine alone, and without a p
   --trust-proxy          a proxy in front sets X-Forwarded-For and X-Forwarded-Proto
   --tls-cert FILE        speak TLS, with this certificate
   --tls-key FILE         and this key, both PEM
+  --metrics              answer GET /metrics, for Prometheus; where there is a password, to who sends one of
+                         them, the readers' say: Authorization: Bearer PASSWORD
   --audit-file FILE      where acts and looks at data are noted
                          ($STATE_DIRECTORY, $XDG_STATE_HOME/session-pgsql or ~/.local/state/session-pgsql,
                          and there console-audit.jsonl)
@@ -46,6 +48,7 @@ const FLAGS = {
   'trust-proxy': { type: 'boolean', default: false },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
+  metrics: { type: 'boolean', default: false },
   'audit-file': { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const
@@ -134,6 +137,7 @@ function optionsOf(flags: Flags, { environment, stderr }: Surroundings): Console
     names: isIP(host) === 0 && host !== 'localhost' ? [host.toLowerCase(), ...names] : names,
     trustProxy,
     tls: tlsOf(flags),
+    metrics: flags.metrics,
     auditFile: flags['audit-file'] ?? defaultAuditFile(environment),
     log: (message) => stderr.write(`session-pgsql-server console: ${message}\n`),
   }

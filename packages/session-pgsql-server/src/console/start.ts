@@ -7,6 +7,8 @@ export interface StartConsoleOptions {
   readonly sessions: SaveHandler<any>
   /** On this machine, 127.0.0.1. 0: any that is free. @default 8095 */
   readonly port?: number
+  /** Whether it answers `GET /metrics`, for Prometheus. @default false */
+  readonly metrics?: boolean
   /** Where acts and looks at data are noted, a line of JSON for each. @default in memory, until it is closed */
   readonly auditFile?: string
 }
@@ -27,6 +29,7 @@ export async function startConsole(
     names: [],
     trustProxy: false,
     tls: undefined,
+    metrics: options.metrics ?? false,
     auditFile: options.auditFile,
     log: (message) => process.stderr.write(`session-pgsql console: ${message}\n`),
   })

@@ -149,6 +149,7 @@ export function consoles(): (
       trustProxy: false,
       tls: undefined,
       auditFile,
+      metrics: false,
       log: (message) => log.push(message),
       ...(page === undefined ? {} : { pageFolder: folder }),
       ...options,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { Console } from '../../src/console/console.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { PhpData } from '../../src/gateway/reads.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
@@ -52,6 +53,8 @@ describeOnEveryServer(
           { histogram: '_count', counter: '_total', gauge: '' }[type as string],
       )
       const parts = /_(bucket|sum)$/
+      // Of a standby, and this server has none.
+      metrics.add('session_pgsql_standby_lag')
       expect(documented.sort()).toEqual([...metrics].filter((name) => !parts.test(name)).sort())
     })
   },
@@ -76,6 +79,20 @@ async function everything(db: string[]): Promise<string> {
     metrics,
   })
   const { port, healthPort } = await gateway.listen()
+  const console = new Console({
+    sessions,
+    host: '127.0.0.1',
+    port: 0,
+    passwords: undefined,
+    names: [],
+    trustProxy: false,
+    tls: undefined,
+    metrics: true,
+    auditFile: undefined,
+    log: () => {},
+  })
+  for (let n = 0; n < 8; n++) await sessions.write(`${n}`.repeat(26), {})
+  const consolePort = await console.listen()
   const client = new Talk(port)
   try {
     const key = `PHPSESSID:${'k'.repeat(26)}`
@@ -93,10 +110,14 @@ async function everything(db: string[]): Promise<string> {
       to: 'b',
       outcome: 'brought',
     })
-    return await (await fetch(`http://127.0.0.1:${healthPort}/metrics`)).text()
+    const outputs = [healthPort, consolePort].map(async (at) =>
+      (await fetch(`http://127.0.0.1:${at}/metrics`)).text(),
+    )
+    return (await Promise.all(outputs)).join('')
   } finally {
     client.end()
     await gateway.close()
+    await console.close()
     await metrics.close()
     await sessions.close()
   }
