@@ -43,7 +43,7 @@ describeWithCommand('operation by the command line', (place) => {
       })
 
       const { statements } = json(await run(['init', '--print', '--json']))
-      expect(statements).toHaveLength(5)
+      expect(statements).toHaveLength(6)
     })
   })
 
@@ -194,7 +194,7 @@ describeWithCommand('operation by the command line', (place) => {
     const general = await runHere(['--help'])
     expect(general.code).toBe(0)
     const names = [...general.stdout.matchAll(/^ {2}([a-z]+) {2,}[a-z]/gm)].map(([, name]) => name as string)
-    expect(names).toEqual(['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc', 'drain'])
+    expect(names).toEqual(['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc', 'drain', 'import'])
     for (const argv of [
       ['help'],
       ...names.map((name) => [name, '--help']),
