@@ -22,8 +22,8 @@ export interface Database {
    */
   transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T>
 
-  /** Asks whether it is alive, on a connection for nothing else; without it `query` has to do. */
-  ping?(deadline: number): Promise<unknown>
+  /** Asks, on a connection for nothing else, whether it takes writes; without it `query` has to do. */
+  ping?(deadline: number): Promise<boolean>
 
   /** Which of several hosts is in use, if there are several. */
   readonly address?: string | undefined

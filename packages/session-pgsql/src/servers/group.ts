@@ -88,8 +88,8 @@ export class Group implements Database {
     return this.#use(deadline, (host) => host.transaction(work, deadline))
   }
 
-  async ping(deadline: number): Promise<void> {
-    await this.#use(deadline, (host) => host.role(deadline))
+  async ping(deadline: number): Promise<boolean> {
+    return !(await this.#use(deadline, (host) => host.role(deadline))).readOnly
   }
 
   async close(): Promise<void> {

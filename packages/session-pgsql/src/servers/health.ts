@@ -28,6 +28,8 @@ export class Health {
   readonly #events: HealthEvents
   readonly #waiting = new Waiting()
   #isDown = false
+  /** It does not even refuse. */
+  #hangs = false
   #checking: Promise<boolean> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -60,12 +62,25 @@ export class Health {
     try {
       return await this.#waiting.for(work())
     } catch (error) {
-      // A lost connection is not a lost server: whoever asked will ask again.
-      if (isUnreachable(error) && !this.#isDown) await this.confirm()
+      // A lost connection is not a lost server: whoever asked will ask again. And one that has become read-only
+      // (SQLSTATE 25006) is of no more use than one that is away.
+      if ((isUnreachable(error) || isReadOnly(error)) && !this.#isDown) await this.confirm()
       throw error
     } finally {
       clearTimeout(doubt)
     }
+  }
+
+  /**
+   * Whether it is up again, asked anew: before something is believed that another server says in its place. Nobody
+   * waits for one that does not even refuse; it is asked all the same.
+   */
+  async isBack(): Promise<boolean> {
+    // The question that is under way may be too old.
+    if (this.#isDown && !this.#hangs) await this.#checking
+    if (!this.#isDown) return true
+    const asked = this.confirm()
+    return this.#hangs ? false : asked
   }
 
   /** Asks whether it is alive. However many want to know, it is asked once. */
@@ -78,7 +93,8 @@ export class Health {
         },
         (error) => {
           // It has answered, if only to refuse: it is there.
-          const away = isUnreachable(error) || error.code === 'TIMEOUT'
+          this.#hangs = error.code === 'TIMEOUT'
+          const away = isUnreachable(error) || this.#hangs
           if (away) this.#fall(error)
           else this.#up()
           return !away
@@ -101,7 +117,7 @@ export class Health {
         const now = performance.now()
         left -= Math.min(now - last, TICK * 2)
         last = now
-        if (left <= 0) reject(new SessionPgsqlError('SERVER_DOWN', `It has not answered for ${PATIENCE} ms.`))
+        if (left <= 0) reject(new SessionPgsqlError('TIMEOUT', `It has not answered for ${PATIENCE} ms.`))
       }, TICK)
     })
     try {
@@ -146,6 +162,10 @@ export class Health {
 
 export function isUnreachable(error: unknown): error is SessionPgsqlError {
   return error instanceof SessionPgsqlError && error.code === 'SERVER_DOWN'
+}
+
+function isReadOnly(error: unknown): boolean {
+  return error instanceof SessionPgsqlError && error.sqlState === '25006'
 }
 
 function isAway(cause?: Error): SessionPgsqlError {

@@ -80,7 +80,8 @@ export class Homecoming {
 
   async #lookEverywhere(): Promise<void> {
     for (const from of this.#options.members) {
-      if (this.#closed || from.health.isDown) continue
+      // Before anybody runs into it; and of one that only reads are asked of, nobody else would notice that it is read-only.
+      if (this.#closed || from.health.isDown || !(await from.health.confirm())) continue
       await this.#empty(from).catch((error) => this.#options.onError(error))
     }
   }

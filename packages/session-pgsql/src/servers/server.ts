@@ -7,7 +7,7 @@ import {
   type Row,
   type Statement,
 } from '../database/database.ts'
-import type { SessionPgsqlError } from '../errors.ts'
+import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry, TableName } from '../settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
@@ -111,9 +111,10 @@ export class Server {
     return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 
-  /** Asks whether it is alive: it may be so busy that nothing else is answered. */
-  ping(deadline: number): Promise<unknown> {
-    return this.#connection.ping(deadline)
+  /** @throws SERVER_DOWN if it does not answer, or takes no writes; it may be so busy that nothing else is answered */
+  async ping(deadline: number): Promise<void> {
+    if (await this.#connection.ping(deadline)) return
+    throw new SessionPgsqlError('SERVER_DOWN', 'The server is read-only.')
   }
 
   /** Drops every connection; the next use makes new ones and looks at the table anew. */
@@ -151,10 +152,12 @@ class Connection implements Database {
     return this.#observe((database) => database.transaction(work, deadline))
   }
 
-  ping(deadline: number): Promise<unknown> {
-    return this.#observe((database) =>
-      database.ping === undefined ? database.query(plain('SELECT 1'), [], deadline) : database.ping(deadline),
-    )
+  ping(deadline: number): Promise<boolean> {
+    return this.#observe(async (database) => {
+      if (database.ping !== undefined) return database.ping(deadline)
+      const [row] = await database.query(plain('SHOW transaction_read_only'), [], deadline)
+      return row?.[0] === 'off'
+    })
   }
 
   get address(): string | undefined {

@@ -69,13 +69,21 @@ export class Spread implements Sessions {
       }
       return { stored: found && readFrom(member, found), certain: member === home }
     })
-    if (stored === undefined && !certain && this.#options.whenHomeIsDown === 'error') {
+    if (stored !== undefined || certain) return stored
+    // Another process may have seen that home is back before we did, and have brought it there.
+    if (await this.#isHomeBack(id, deadline)) return this.read(id, deadline)
+    if (this.#options.whenHomeIsDown === 'error') {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
         'The database server of this session cannot be reached, and no other one knows the session (whenHomeIsDown: "error").',
       )
     }
-    return stored
+    return undefined
+  }
+
+  async #isHomeBack(id: string, deadline: number): Promise<boolean> {
+    const [home] = this.ranked(id)
+    return performance.now() < deadline && (home as Member).health.isBack()
   }
 
   save(order: Save, deadline: number): Promise<Answer> {
@@ -85,8 +93,9 @@ export class Spread implements Sessions {
       const { table } = member.server
       if (base === undefined) {
         const answer = await table.save(order, deadline)
-        const fetched =
-          answer.outcome === 'gone' && member === home && (await this.#fetch(id, home, deadline))
+        if (answer.outcome !== 'gone') return answered(member, answer)
+        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.save(order, deadline)
+        const fetched = member === home && (await this.#fetch(id, home, deadline))
         return answered(member, fetched ? await table.save(order, deadline) : answer)
       }
       if (base.server === member.name) {
@@ -143,8 +152,9 @@ export class Spread implements Sessions {
       const { table } = member.server
       if (base === undefined) {
         const answer = await table.touch(order, deadline)
-        const fetched =
-          answer.outcome === 'gone' && member === home && (await this.#fetch(id, home, deadline))
+        if (answer.outcome !== 'gone') return answer
+        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.touch(order, deadline)
+        const fetched = member === home && (await this.#fetch(id, home, deadline))
         return fetched ? table.touch(order, deadline) : answer
       }
       if (base.server === member.name) {

@@ -24,6 +24,8 @@ interface Shared {
   /** Somebody has set out to create it: that is done once, for an id that was destroyed may be created again. */
   begun: boolean
   destroyed: boolean
+  /** A destroy was sent and not answered: it may be either. */
+  doubtful: boolean
   accesses: number
 }
 
@@ -79,6 +81,7 @@ export class Traffic {
         if (record !== undefined) this.broken.push(`${session.id} was destroyed, and is back`)
         continue
       }
+      if (session.doubtful && record === undefined) continue
       for (const [caller, value] of session.acknowledged) {
         const found = record?.data[caller] ?? 0
         if (found < value)
@@ -97,6 +100,7 @@ export class Traffic {
       acknowledged: new Map(),
       begun: false,
       destroyed: false,
+      doubtful: false,
       accesses: 0,
     }
     this.#all.push(session)
@@ -123,6 +127,7 @@ export class Traffic {
     if (this.#sessions[place] !== session || session.acknowledged.size === 0) return
     // From now on nobody takes it up any more; what is under way is.
     this.#sessions[place] = this.#fresh()
+    session.doubtful = true
     await handler.destroy(session.id)
     session.destroyed = true
   }

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
@@ -5,7 +6,8 @@ import { runHere } from '../cli/command-line.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { startWorker } from '../support/processes.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
-import { eventually, within } from '../support/wait.ts'
+import { promote } from '../support/standby.ts'
+import { eventually, sleep, within } from '../support/wait.ts'
 
 type Data = Record<string, unknown>
 
@@ -397,6 +399,66 @@ describe('sessions on three servers', () => {
 
   test('every entry with weight=0 is refused', () => {
     expect(() => handlerOf({ db: ['host=h name=x weight=0', 'host=h name=y weight=0'] })).toThrow('weight=0')
+  })
+
+  test.each(['default_transaction_read_only', 'a standby'])(
+    'one is read-only (%s): it is passed over as if it were down',
+    async (how) => {
+      const sessions = handlerOf({ operationTimeout: 20 })
+      const [id, other] = idsOf('c', 2) as [string, string]
+      const record = (await sessions.write(id, { n: 1 }, { base: null })).session
+      await sessions.write(other, { n: 1 }, { base: null })
+      const c = server('c')
+      const standby = `${c.dataDir}/standby.signal`
+      if (how === 'a standby') {
+        await c.stop()
+        await writeFile(standby, '')
+        await c.start()
+      } else {
+        await c.query('ALTER SYSTEM SET default_transaction_read_only = on')
+        await c.query('SELECT pg_reload_conf()')
+      }
+      expect((await sessions.write(id, { n: 2 }, { base: record })).outcome).toBe('updated')
+      expect(isDown(sessions, 'c')).toBe(true)
+      expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+      expect(await places(id)).toHaveLength(2)
+      // Another process, that only reads.
+      const reader = handlerOf()
+      await eventually(async () => {
+        await reader.read(other)
+        expect(isDown(reader, 'c')).toBe(true)
+        expect((await reader.read(id))?.data).toEqual({ n: 2 })
+      })
+      if (how === 'a standby') {
+        await promote(c)
+      } else {
+        await c.query('ALTER SYSTEM RESET default_transaction_read_only')
+        await c.query('SELECT pg_reload_conf()')
+      }
+      await eventually(async () => expect(await places(id)).toEqual(['c']))
+      expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+    },
+  )
+
+  test('one process sees that home is back before another does: what it has brought is not absent for that one', async () => {
+    const proxy = await startProxy(server('b'))
+    proxies.push(proxy)
+    const [late, quick] = [handlerOf({}, [undefined, proxy.port]), handlerOf()]
+    const ids = idsOf('b', 3)
+    for (const id of ids) await late.write(id, { n: 1 }, { base: null })
+    await proxy.refuse()
+    proxy.drop()
+    for (const id of ids) await late.write(id, { n: 2 })
+    await quick.open()
+    await eventually(async () => {
+      for (const id of ids) expect(await places(id)).toEqual(['b'])
+    })
+    // Until it is asked but once in seconds.
+    await sleep(3000)
+    await proxy.resume()
+    expect(isDown(late, 'b')).toBe(true)
+    expect(await late.touch(ids[0] as string)).toBe(true)
+    for (const id of ids) expect((await late.read(id))?.data).toEqual({ n: 2 })
   })
 
   test('failoverMode: everything at the first that is up', async () => {
