@@ -64,5 +64,6 @@ export async function database() {
   const { PGlite } = await import(
     createRequire(join(repository, 'packages/session-pgsql/package.json')).resolve('@electric-sql/pglite')
   )
-  return new PGlite()
+  // It starts in seconds, and the first test should not pay for it.
+  return PGlite.create()
 }
