@@ -7,6 +7,7 @@ import { startRedis } from '../../../session-pgsql-server/test/php/kit/peers.ts'
 import { PgsqlStore } from '../../src/adapters/express.ts'
 import { connectRedis } from '../../src/cli/import/redis-client.ts'
 import { redisSource } from '../../src/cli/import/redis-source.ts'
+import { SaveHandler } from '../../src/index.ts'
 import { OLD_STORES, type OldStore } from './old-stores.ts'
 import { describeWithCommand, json, type Place } from './place.ts'
 import { type SignedInSite, startSignedInSite } from './signed-in-site.ts'
@@ -287,6 +288,35 @@ describeWithCommand('sessions of another store', (newPlace) => {
       expect((await run()).stdout).toBe('0 sessions moved.\n')
       expect(await place.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 1 }])
     })
+  })
+
+  test('among several servers each session comes to its home', async () => {
+    const [one, two] = await Promise.all([newPlace({ table: false }), newPlace({ table: false })])
+    await one.database.query(
+      'CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamptz NOT NULL)',
+    )
+    await one.database.query(
+      `INSERT INTO session SELECT 'id-' || n, '{"user":"ada"}', now() + interval '1 hour' FROM generate_series(1, 40) n`,
+    )
+    const run = (...flags: string[]) =>
+      one.run(['import', '--db', two.db, '--from', 'connect-pg-simple', ...flags])
+    expect((await run()).stderr).toContain('expected --source')
+    expect((await run('--source', one.db)).stdout).toBe('40 sessions moved.\n')
+    const counts = await Promise.all(
+      [one, two].map(({ database }) => database.query('SELECT count(*)::int AS n FROM php_session')),
+    )
+    const [first, second] = counts.map(([row]) => (row as { n: number }).n) as [number, number]
+    expect([first > 0, second > 0, first + second]).toEqual([true, true, 40])
+    const handler = new SaveHandler({ db: [one.db, two.db], gcInterval: 0 })
+    try {
+      const ids = Array.from({ length: 40 }, (_, n) => `id-${n + 1}`)
+      const found = await Promise.all(ids.map((id) => handler.read(id)))
+      expect(found.filter((record) => record?.data.user === 'ada')).toHaveLength(40)
+    } finally {
+      await handler.close()
+    }
+    await one.database.query("DELETE FROM session WHERE sid <> 'id-1'")
+    expect((await run('--source', one.db)).stdout).toMatch(/\n39 moved before and ended there since: removed/)
   })
 
   test('without a terminal a line now and then', async () => {
