@@ -16,7 +16,7 @@ import { type Racer, race, ratioOf, type Standing } from '../race.ts'
 import { workloadText } from '../report/text.ts'
 import { randomNumbers } from '../sessions.ts'
 import { quantile } from '../statistics.ts'
-import { COMMANDS, commands, fill } from './protocol.ts'
+import { COMMANDS, commands, DIGITS, fill } from './protocol.ts'
 
 /**
  * The same PHP script with its sessions in files, in a Redis that stores nothing on disk, and through the gateway
@@ -35,6 +35,8 @@ const HELP = `npm run bench:php -- [options]
   --connections N  to the gateway and to Redis alone (64)`
 
 const MARK = 0.8
+/** Digits of a session's id. */
+const ID = 32
 const SITE = fileURLToPath(new URL('./site', import.meta.url))
 const SERVER = fileURLToPath(new URL('../../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
@@ -68,20 +70,31 @@ async function main(): Promise<void> {
     const redis = await startRedis()
     if (redis === undefined) throw new Error('redis-server is not installed')
     ends.push(() => redis.stop())
-    const startGateway = async (env: Record<string, string>): Promise<number> => {
+    // A table for each: what one makes of an expiry decides what the other, with short circuit, may skip.
+    const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
       const port = await freePort()
-      const argv = [SERVER, 'gateway', '--db', postgres.url('postgres'), '--port', String(port)]
+      const argv = [
+        SERVER,
+        'gateway',
+        '--db',
+        postgres.url('postgres'),
+        '--table',
+        table,
+        '--port',
+        String(port),
+      ]
       const gateway = await startProgram(process.execPath, argv, { env })
       ends.push(() => gateway.stop())
       await listening(port, gateway)
       return port
     }
-    const port = await startGateway({})
-    const shortCircuit = await startGateway({ SESSION_PGSQL_SHORT_CIRCUIT: '1' })
+    const port = await startGateway('php_session', {})
+    const shortCircuit = await startGateway('php_session_short', { SESSION_PGSQL_SHORT_CIRCUIT: '1' })
 
     const version = execFileSync('php', ['-r', 'echo PHP_VERSION, ", phpredis ", phpversion("redis");'])
     console.log(`${cpus().length} x ${cpus()[0]?.model}; Node.js ${process.versions.node}; PHP ${version}`)
     console.log(`${workers} processes of PHP, ${callers} requests at once, ${sessions} sessions`)
+    await Promise.all([port, shortCircuit, redis.port].map((one) => fill(one, sessions, ID)))
     for (const persistent of [true, false]) {
       const path = `prefix=PHPSESSID:${persistent ? '&persistent=1' : ''}`
       const inis: readonly (readonly [string, Ini])[] = [
@@ -107,7 +120,8 @@ async function main(): Promise<void> {
           callers,
           seconds: Number(values.seconds),
           rounds: Number(values.rounds),
-          warmUp: 2,
+          // Until every process of PHP has its connection, and the gateways' code is compiled.
+          warmUp: 5,
           window: sessions,
         })
         console.log(
@@ -139,7 +153,7 @@ async function withoutPhp(
   values: { readonly connections: string; readonly seconds: string; readonly rounds: string },
 ): Promise<void> {
   if (findProgram('redis-benchmark') === undefined) return console.log('redis-benchmark is not installed')
-  await Promise.all(Object.values(ports).map((port) => fill(port, sessions)))
+  await Promise.all(Object.values(ports).map((port) => fill(port, sessions, DIGITS)))
   for (const [name, command] of Object.entries(COMMANDS)) {
     const entries = Object.entries(ports).map(([server, port]) => ({
       racer: commands(server, port, sessions, command),
@@ -178,7 +192,7 @@ function requests(name: string, php: Php, sessions: number, write: boolean): Rac
         for (;;) {
           const sent = performance.now()
           if (sent - start >= milliseconds) return
-          const cookie = `PHPSESSID=${String(random(sessions)).padStart(32, '0')}`
+          const cookie = `PHPSESSID=${String(random(sessions)).padStart(ID, '0')}`
           const { text } = await php.request('session.php', { cookie, query: write ? { write: 1 } : {} })
           if (text === 'user ada') {
             latencies.push(performance.now() - sent)

@@ -11,7 +11,8 @@ const DATA = `user|s:3:"ada";cart|a:10:{${Array.from(
   (_, index) => `i:${index};a:2:{s:3:"sku";s:6:"A-1000";s:5:"count";i:1;}`,
 ).join('')}}visits|i:0;`
 
-/** `redis-benchmark` puts a number of twelve digits there. */
+/** `redis-benchmark` puts a number of so many digits there. */
+export const DIGITS = 12
 const KEY = 'PHPSESSID:__rand_int__'
 
 export const COMMANDS: Readonly<Record<string, readonly string[]>> = {
@@ -20,11 +21,11 @@ export const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   EXPIRE: ['EXPIRE', KEY, '1440'],
 }
 
-/** Stores all sessions, so that none is asked for in vain. */
-export async function fill(port: number, sessions: number): Promise<void> {
+/** Stores all sessions, so that none is asked for in vain. @param digits of their ids */
+export async function fill(port: number, sessions: number, digits: number): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port })
   for (let index = 0; index < sessions; index++) {
-    const words = ['SETEX', `PHPSESSID:${String(index).padStart(12, '0')}`, '1440', DATA]
+    const words = ['SETEX', `PHPSESSID:${String(index).padStart(digits, '0')}`, '1440', DATA]
     socket.write(
       `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`,
     )
