@@ -4,7 +4,23 @@ import pgsqlDriver, { type PgsqlDriver, type PgsqlDriverOptions } from '../../sr
 import { SaveHandler } from '../../src/index.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { startExample } from './guarantees.ts'
+import { describeGuarantees, startExample } from './guarantees.ts'
+import { keyValueDriver } from './key-value.ts'
+
+describeGuarantees(
+  keyValueDriver('unstorage', (options) => {
+    const driver = pgsqlDriver(options)
+    const storage = createStorage<string>({ driver })
+    return {
+      handler: driver.getInstance(),
+      // unstorage parses what looks like JSON.
+      get: (key) => storage.getItem(key).then((item) => (item === null ? null : JSON.stringify(item))),
+      set: (key, value, ttl) => storage.setItem(key, value, { ttl }),
+      remove: (key) => storage.removeItem(key),
+      close: () => storage.dispose(),
+    }
+  }),
+)
 
 describeHandler(
   'unstorage',
