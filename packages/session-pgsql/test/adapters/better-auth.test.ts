@@ -11,6 +11,21 @@ import { describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
+import { describeGuarantees } from './guarantees.ts'
+import { keyValueDriver } from './key-value.ts'
+
+describeGuarantees(
+  keyValueDriver('better-auth', (options) => {
+    const storage = pgsqlSecondaryStorage(options as SecondaryStorageOptions)
+    return {
+      handler: storage.handler,
+      get: storage.get,
+      set: storage.set,
+      remove: storage.delete,
+      close: storage.close,
+    }
+  }),
+)
 
 describeHandler(
   'better-auth',

@@ -6,7 +6,23 @@ import { describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
-import { startExample } from './guarantees.ts'
+import { describeGuarantees, startExample } from './guarantees.ts'
+import { keyValueDriver } from './key-value.ts'
+
+describeGuarantees(
+  keyValueDriver('unstorage', (options) => {
+    const driver = pgsqlDriver(options)
+    const storage = createStorage<string>({ driver })
+    return {
+      handler: driver.getInstance(),
+      // unstorage parses what looks like JSON.
+      get: (key) => storage.getItem(key).then((item) => (item === null ? null : JSON.stringify(item))),
+      set: (key, value, ttl) => storage.setItem(key, value, { ttl }),
+      remove: (key) => storage.removeItem(key),
+      close: () => storage.dispose(),
+    }
+  }),
+)
 
 describeHandler(
   'unstorage',
