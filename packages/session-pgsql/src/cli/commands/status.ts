@@ -16,8 +16,9 @@ export const status: Command = {
 Shows the settings that an application has with the same flags, php.ini and
 environment, never with a password; and asks every server of db for its role and
 its number of sessions. With several servers, SHARE is the part of the ids whose
-home it is, and AWAY how many rows it keeps for others. Expired ones are those that GC has not come to yet (or,
-with keepExpired, keeps). It counts row by row: not for every second.
+home it is, and AWAY how many rows it keeps for others. Expired ones are those
+that GC has not come to yet (or, with keepExpired, keeps). It counts row by row:
+not for every second.
 
 Exit code 1 if a server or its table cannot be used.
 
