@@ -29,7 +29,8 @@ Examples
   session-pgsql status --json | jq '.servers[] | {name, health, active}'
 
 JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
-        "active", "expired", "share", "away", "error": { "code", "message" } or null }] }`,
+        "active", "expired", "share", "away",
+        "error": { "code", "message" } or null }] }`,
   flags: { watch: { type: 'boolean', about: 'show it again every two seconds, until interrupted' } },
   positionals: [0, 0],
 
