@@ -41,8 +41,8 @@ attributes. Nothing is written to the old store.
 It may be interrupted, and run as often as you like: what was used here since it
 came is left alone, what was destroyed here does not come back, what the old
 site has changed or ended since is changed or ended here. A table beside the
-session table, with _import at the end of its name, remembers what has come; drop
-it when you are done. Creates the session table where it is missing.
+session table, with _import at the end of its name, remembers what has come;
+drop it when you are done. Creates the session table where it is missing.
 
 connect-pg-simple writes dates without a time zone. They are taken for the
 server's; if the old site set another for its connections, say so by --zone.
