@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 /** How many visitors come, for how many milliseconds, and how long each rests at most between two requests. */
 const VISITORS = 30
 const DURATION = 60_000
@@ -71,16 +73,7 @@ function chosen() {
   return ['GET', '/']
 }
 
-function rest(signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, Math.random() * REST)
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer)
-        resolve()
-      },
-      { once: true },
-    )
-  })
+/** Until it is time for the next deed, or for the end. */
+async function rest(signal) {
+  await sleep(Math.random() * REST, undefined, { signal }).catch(() => {})
 }

@@ -1,8 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler } from '../../src/index.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { rank } from '../../src/servers/placement.ts'
+import { faketimeMissing, type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { startWorker, type Worker } from '../support/processes.ts'
 import { eventually, sleep } from '../support/wait.ts'
 import { randomOf, Traffic } from './traffic.ts'
+import type { ProcessInput, ProcessResult } from './workers/process.ts'
 
 /** How long the random walk goes on, in seconds, and by which seed: by hand, as long as one likes. */
 const WALK = Number(process.env.SESSION_PGSQL_WALK_SECONDS ?? 20)
@@ -15,6 +18,7 @@ describe('three independent servers under traffic', () => {
   const names = ['a', 'b', 'c']
   const servers: PostgresServer[] = []
   const open: SaveHandler<Record<string, number>>[] = []
+  const workers: Worker<ProcessResult>[] = []
 
   beforeAll(async () => {
     // Killed they are, but the machine is not.
@@ -23,7 +27,9 @@ describe('three independent servers under traffic', () => {
     )
   })
   afterEach(async () => {
+    await Promise.all(workers.splice(0).map((worker) => worker.kill()))
     await Promise.all(open.splice(0).map((handler) => handler.close()))
+    for (const server of servers) if (!server.running) await server.start()
     for (const server of servers) await server.query('DROP TABLE IF EXISTS php_session').catch(() => {})
   })
   afterAll(async () => {
@@ -57,18 +63,20 @@ describe('three independent servers under traffic', () => {
     })
   }
 
-  async function everyRowAtHome(traffic: Traffic): Promise<void> {
-    for (const id of traffic.ids) {
-      const found = await Promise.all(
-        servers.map((server) =>
-          server.query('SELECT 1 FROM php_session WHERE sess_id = $1 AND sess_destroyed IS NULL', [id]),
+  async function everyRowAtHome(traffic: Pick<Traffic, 'ids'>): Promise<void> {
+    const found = await Promise.all(
+      servers.map((server) =>
+        server.query<{ sess_id: string }>(
+          'SELECT sess_id FROM php_session WHERE sess_id = ANY($1) AND sess_destroyed IS NULL',
+          [traffic.ids],
         ),
-      )
-      expect(
-        found.reduce((sum, rows) => sum + rows.length, 0),
-        id,
-      ).toBeLessThanOrEqual(1)
-    }
+      ),
+    )
+    const placed = names.map((name) => ({ name, weight: 1 }))
+    const astray = found.flatMap((rows, n) =>
+      rows.filter(({ sess_id }) => rank(sess_id, placed)[0]?.name !== names[n]).map(({ sess_id }) => sess_id),
+    )
+    expect(astray).toEqual([])
   }
 
   const faults: Record<
@@ -105,6 +113,61 @@ describe('three independent servers under traffic', () => {
       await everyRowAtHome(traffic)
     })
   }
+
+  test.for([0, 5])(
+    'four processes, one started after the outage, two killed while they bring rows home; the clock of the one that returns is %i s fast',
+    async (fast, context) => {
+      context.skip(fast > 0 && faketimeMissing !== undefined, faketimeMissing)
+      const db = servers.map((server, n) => `${server.conninfo()} name=${names[n]}`)
+      const module = new URL('./workers/process.ts', import.meta.url)
+      const start = async (input: Omit<ProcessInput, 'db'>): Promise<Worker<ProcessResult>> => {
+        const worker = await startWorker<ProcessResult>(module, { db, ...input }, { timeoutMs: 100_000 })
+        workers.push(worker)
+        await worker.receive()
+        return worker
+      }
+      const b = servers[1] as PostgresServer
+      const here = handlerOf()
+      const serving = await Promise.all([
+        start({ callers: 12, seed: 100 + fast }),
+        start({ callers: 12, seed: 200 + fast }),
+      ])
+      const dying = await Promise.all([
+        start({ callers: 0, seed: 1, diesAfter: 3 }),
+        start({ callers: 0, seed: 2, diesAfter: 20 }),
+      ])
+      await b.kill9()
+      serving.push(await start({ callers: 12, seed: 300 + fast }))
+      // Enough to bring that nobody is done at once.
+      const ids = Array.from({ length: 900 }, (_, n) => `kept-${fast}-${n}`)
+      for (let n = 0; n < ids.length; n += 50) {
+        const some = ids.slice(n, n + 50)
+        await Promise.all(some.map((id, more) => here.write(id, { n: n + more }, { base: null })))
+      }
+      if (fast > 0) b.shiftClock(fast)
+      await b.start()
+      if (fast > 0) {
+        const [row] = await b.query<{ ahead: number }>(
+          'SELECT extract(epoch FROM clock_timestamp())::float8 AS ahead',
+        )
+        expect((row?.ahead ?? 0) - Date.now() / 1000).toBeGreaterThan(fast - 1)
+      }
+      for (const one of dying) await expect(one.result).rejects.toThrow('SIGKILL')
+      await sleep(1500)
+      for (const one of serving) one.send('stop')
+      for (const one of serving) expect(await one.receive()).toBe('stopped')
+      await settled([here])
+      for (const one of serving) one.send('check')
+      for (const result of await Promise.all(serving.map(({ result }) => result))) {
+        expect(result.broken).toEqual([])
+        expect(result.acknowledged).toBeGreaterThan(50)
+        expect(result.codes.filter((code) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
+        await everyRowAtHome(result)
+      }
+      for (const [n, id] of ids.entries()) expect((await here.read(id))?.data).toEqual({ n })
+      await everyRowAtHome({ ids })
+    },
+  )
 
   test(
     `a walk of faults, one after the other (${WALK} s, SESSION_PGSQL_WALK_SEED=${SEED})`,

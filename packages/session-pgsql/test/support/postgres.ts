@@ -31,6 +31,16 @@ export interface PostgresOptions {
   port?: number
 }
 
+const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu']
+  .map((folder) => join(folder, 'faketime/libfaketime.so.1'))
+  .find((path) => existsSync(path))
+
+/** Why no server's clock can be shifted on this machine; undefined if it can. */
+export const faketimeMissing: string | undefined =
+  FAKETIME === undefined
+    ? 'no faketime on this machine: nothing was tried with clocks that differ'
+    : undefined
+
 export type StopMode = 'smart' | 'fast' | 'immediate'
 
 const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const
@@ -89,6 +99,7 @@ export class PostgresServer {
   #child: ChildProcess | undefined
   #paused: number[] = []
   #kept = false
+  #clock: Record<string, string> = {}
 
   constructor(version: PostgresVersion, folder: string, bin: string, watchdog: Watchdog) {
     this.version = version
@@ -153,7 +164,7 @@ export class PostgresServer {
     const child = spawn(join(this.#bin, 'postgres'), ['-D', this.dataDir, '-p', String(port)], {
       ...identity,
       cwd: this.folder,
-      env: plainEnvironment(),
+      env: { ...plainEnvironment(), ...this.#clock },
       stdio: ['ignore', log, log],
       // A group of its own: Ctrl-C ends the tests first, and the tests end the server.
       detached: true,
@@ -167,6 +178,15 @@ export class PostgresServer {
     })
     await until(() => !this.running || this.#isReady(), 'PostgreSQL to start', 60_000)
     return this.running
+  }
+
+  /** From the next start on the server's clock is so many seconds fast. Needs faketime; see `faketimeMissing`. */
+  shiftClock(seconds: number): void {
+    this.#clock = {
+      LD_PRELOAD: FAKETIME as string,
+      FAKETIME: `${seconds < 0 ? '' : '+'}${seconds}s`,
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    }
   }
 
   /** The postmaster says so itself, in the last line of its pid file. */

@@ -1,0 +1,47 @@
+import { SaveHandler } from '../../../src/index.ts'
+import type { WorkerChannel } from '../../support/processes.ts'
+import { eventually } from '../../support/wait.ts'
+import { Traffic } from '../traffic.ts'
+
+export interface ProcessInput {
+  readonly db: string[]
+  readonly callers: number
+  readonly seed: number
+  /** Ends itself with -9 when it has brought so many rows home, and is at the next ones. */
+  readonly diesAfter?: number
+}
+
+export interface ProcessResult {
+  readonly broken: string[]
+  readonly codes: string[]
+  readonly ids: string[]
+  readonly acknowledged: number
+}
+
+/** A process with traffic: goes on until it is told to stop, and checks when it is told to go on. */
+export default async function process_(
+  { db, callers, seed, diesAfter = Number.POSITIVE_INFINITY }: ProcessInput,
+  channel: WorkerChannel,
+): Promise<ProcessResult> {
+  const handler = new SaveHandler<Record<string, number>>({ db, gcInterval: 0 })
+  handler.on('error', () => {})
+  let brought = 0
+  handler.on('broughtHome', () => {
+    brought++
+    if (brought === diesAfter) process.kill(process.pid, 'SIGKILL')
+  })
+  await handler.open()
+  const traffic = new Traffic([handler], callers, seed)
+  channel.send('running')
+  await channel.receive()
+  await traffic.stop()
+  channel.send('stopped')
+  await channel.receive()
+  await eventually(() => {
+    if (handler.status().servers.some(({ health }) => health === 'down')) throw new Error('A server is down')
+  })
+  await traffic.check(handler)
+  await handler.close()
+  const { broken, errors, ids, acknowledged } = traffic
+  return { broken, ids, acknowledged, codes: errors.map(({ code }) => code) }
+}
