@@ -31,7 +31,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     const [a, b] = (await servers(2)) as [PostgresServer, PostgresServer]
     const gateway = await place.gateway({
       db: `${entry(a, 'a')};${entry(b, 'b')}`,
-      env: { SESSION_PGSQL_OPERATION_TIMEOUT: '3' },
+      env: { SESSION_PGSQL_OPERATION_TIMEOUT: '20' },
     })
     const php = await place.php({ ini: gateway.ini('prefix=PHPSESSID:&persistent=1') })
     const homes: { a?: Visitor; b?: Visitor } = {}
@@ -65,7 +65,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     const [a, b] = (await servers(2)) as [PostgresServer, PostgresServer]
     const gateway = await place.gateway({
       db: `${entry(a, 'a')};${entry(b, 'b')}`,
-      env: { SESSION_PGSQL_WHEN_HOME_IS_DOWN: 'error', SESSION_PGSQL_OPERATION_TIMEOUT: '3' },
+      env: { SESSION_PGSQL_WHEN_HOME_IS_DOWN: 'error', SESSION_PGSQL_OPERATION_TIMEOUT: '20' },
     })
     const php = await place.php({ ini: gateway.ini() })
     let visitor = await signedIn(php)
