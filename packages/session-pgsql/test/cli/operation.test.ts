@@ -43,7 +43,7 @@ describeWithCommand('operation by the command line', (place) => {
       })
 
       const { statements } = json(await run(['init', '--print', '--json']))
-      expect(statements).toHaveLength(5)
+      expect(statements).toHaveLength(6)
     })
   })
 
