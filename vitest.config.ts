@@ -10,9 +10,10 @@ export default defineConfig({
     alias: [
       { find: /^session-pgsql$/, replacement: source('index.ts') },
       {
-        find: /^session-pgsql-server\/gateway$/,
-        replacement: source('gateway/start.ts', 'session-pgsql-server'),
+        find: /^session-pgsql-server\/(console|gateway)$/,
+        replacement: source('$1/start.ts', 'session-pgsql-server'),
       },
+      { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
       { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
     ],
   },

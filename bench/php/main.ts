@@ -11,15 +11,17 @@ import {
   phpMissing,
   startProgram,
 } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
-import { startRedis } from '../programs.ts'
-import { type Racer, race, ratioOf } from '../race.ts'
+import { findProgram, startRedis } from '../programs.ts'
+import { type Racer, race, ratioOf, type Standing } from '../race.ts'
 import { workloadText } from '../report/text.ts'
 import { randomNumbers } from '../sessions.ts'
 import { quantile } from '../statistics.ts'
+import { COMMANDS, commands, DIGITS, fill } from './protocol.ts'
 
 /**
  * The same PHP script with its sessions in files, in a Redis that stores nothing on disk, and through the gateway
- * in a durable PostgreSQL: in turns, a slice each, so that whatever else the machine does hits all alike.
+ * in a durable PostgreSQL: in turns, a slice each, so that whatever else the machine does hits all alike. Then the
+ * gateway and Redis alone, without PHP.
  */
 
 const HELP = `npm run bench:php -- [options]
@@ -28,9 +30,13 @@ const HELP = `npm run bench:php -- [options]
   --callers N   requests at once (16)
   --sessions N  sessions in play (2000)
   --seconds S   length of a slice (1)
-  --rounds N    slices of each place (15)`
+  --rounds N    slices of each place (15)
+
+  --connections N  to the gateway and to Redis alone (64)`
 
 const MARK = 0.8
+/** Digits of a session's id. */
+const ID = 32
 const SITE = fileURLToPath(new URL('./site', import.meta.url))
 const SERVER = fileURLToPath(new URL('../../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
@@ -42,6 +48,7 @@ async function main(): Promise<void> {
       sessions: { type: 'string', default: '2000' },
       seconds: { type: 'string', default: '1' },
       rounds: { type: 'string', default: '15' },
+      connections: { type: 'string', default: '64' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -63,22 +70,36 @@ async function main(): Promise<void> {
     const redis = await startRedis()
     if (redis === undefined) throw new Error('redis-server is not installed')
     ends.push(() => redis.stop())
-    const port = await freePort()
-    const gateway = await startProgram(process.execPath, [
-      SERVER,
-      'gateway',
-      ...['--db', postgres.url('postgres'), '--port', String(port)],
-    ])
-    ends.push(() => gateway.stop())
-    await listening(port, gateway)
+    // A table for each: what one makes of an expiry decides what the other, with short circuit, may skip.
+    const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
+      const port = await freePort()
+      const argv = [
+        SERVER,
+        'gateway',
+        '--db',
+        postgres.url('postgres'),
+        '--table',
+        table,
+        '--port',
+        String(port),
+      ]
+      const gateway = await startProgram(process.execPath, argv, { env })
+      ends.push(() => gateway.stop())
+      await listening(port, gateway)
+      return port
+    }
+    const port = await startGateway('php_session', {})
+    const shortCircuit = await startGateway('php_session_short', { SESSION_PGSQL_SHORT_CIRCUIT: '1' })
 
     const version = execFileSync('php', ['-r', 'echo PHP_VERSION, ", phpredis ", phpversion("redis");'])
     console.log(`${cpus().length} x ${cpus()[0]?.model}; Node.js ${process.versions.node}; PHP ${version}`)
     console.log(`${workers} processes of PHP, ${callers} requests at once, ${sessions} sessions`)
+    await Promise.all([port, shortCircuit, redis.port].map((one) => fill(one, sessions, ID)))
     for (const persistent of [true, false]) {
       const path = `prefix=PHPSESSID:${persistent ? '&persistent=1' : ''}`
       const inis: readonly (readonly [string, Ini])[] = [
         ['gateway', twoLines(port, path)],
+        ['short circuit', twoLines(shortCircuit, path)],
         ['redis', twoLines(redis.port, path)],
         ['files', { 'session.save_handler': 'files' }],
       ]
@@ -99,14 +120,10 @@ async function main(): Promise<void> {
           callers,
           seconds: Number(values.seconds),
           rounds: Number(values.rounds),
-          warmUp: 2,
+          // Until every process of PHP has its connection, and the gateways' code is compiled.
+          warmUp: 5,
           window: sessions,
         })
-        const [ours, theirs, files] = standings as [
-          (typeof standings)[0],
-          (typeof standings)[0],
-          (typeof standings)[0],
-        ]
         console.log(
           workloadText(
             {
@@ -114,14 +131,9 @@ async function main(): Promise<void> {
               about: 'PHP requests a second',
               standings,
               ratios: [
-                {
-                  what: 'requests',
-                  one: 'gateway',
-                  other: 'redis',
-                  ratio: ratioOf(ours, theirs),
-                  atLeast: MARK,
-                },
-                { what: 'requests', one: 'gateway', other: 'files', ratio: ratioOf(ours, files), atLeast: 0 },
+                ratio(standings, 'gateway', 'redis', MARK),
+                ratio(standings, 'short circuit', 'redis', MARK),
+                ratio(standings, 'gateway', 'files', 0),
               ],
             },
             false,
@@ -129,9 +141,42 @@ async function main(): Promise<void> {
         )
       }
     }
+    await withoutPhp({ gateway: port, redis: redis.port }, sessions, values)
   } finally {
     for (const end of ends.reverse()) await end().catch((error) => console.error(String(error)))
   }
+}
+
+async function withoutPhp(
+  ports: Readonly<Record<string, number>>,
+  sessions: number,
+  values: { readonly connections: string; readonly seconds: string; readonly rounds: string },
+): Promise<void> {
+  if (findProgram('redis-benchmark') === undefined) return console.log('redis-benchmark is not installed')
+  await Promise.all(Object.values(ports).map((port) => fill(port, sessions, DIGITS)))
+  for (const [name, command] of Object.entries(COMMANDS)) {
+    const entries = Object.entries(ports).map(([server, port]) => ({
+      racer: commands(server, port, sessions, command),
+      operation: 'read' as const,
+    }))
+    const standings = await race({
+      entries,
+      callers: Number(values.connections),
+      seconds: Number(values.seconds),
+      rounds: Number(values.rounds),
+      warmUp: 2,
+      window: sessions,
+    })
+    const about = `commands a second, ${values.connections} connections, without PHP`
+    console.log(
+      workloadText({ name, about, standings, ratios: [ratio(standings, 'gateway', 'redis', 0)] }, false),
+    )
+  }
+}
+
+function ratio(standings: readonly Standing[], one: string, other: string, atLeast: number) {
+  const named = (name: string): Standing => standings.find((standing) => standing.name === name) as Standing
+  return { what: 'requests', one, other, ratio: ratioOf(named(one), named(other)), atLeast }
 }
 
 function requests(name: string, php: Php, sessions: number, write: boolean): Racer {
@@ -147,7 +192,7 @@ function requests(name: string, php: Php, sessions: number, write: boolean): Rac
         for (;;) {
           const sent = performance.now()
           if (sent - start >= milliseconds) return
-          const cookie = `PHPSESSID=${String(random(sessions)).padStart(32, '0')}`
+          const cookie = `PHPSESSID=${String(random(sessions)).padStart(ID, '0')}`
           const { text } = await php.request('session.php', { cookie, query: write ? { write: 1 } : {} })
           if (text === 'user ada') {
             latencies.push(performance.now() - sent)

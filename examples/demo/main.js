@@ -1,25 +1,30 @@
 /**
  * The demo as a process: opens the embedded PostgreSQL in a folder, listens, and ends in order, so that the
- * sessions are still there at the next start.
+ * sessions are still there at the next start. Beside the site it starts the console, in the same process: the
+ * embedded database is for one.
  *
- * DEMO_FOLDER: where the database lies (default: .demo in the current folder). PORT: default 3000, or any
- * free one if that is taken.
+ * DEMO_FOLDER: where the database lies (default: .demo in the current folder). PORT, CONSOLE_PORT: default 3000
+ * and 8095, or any free one if that is taken.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
+import { startConsole } from 'session-pgsql-server/console'
 import { createSite } from './site.js'
 
 const folder = resolve(process.env.DEMO_FOLDER ?? '.demo')
 const lock = `${folder}.pid`
 lockFolder()
 const database = await PGlite.create(folder)
-const { app, handler } = createSite(database)
+const { app, handler, traffic } = createSite(database)
 await handler.open()
+const operators = await openConsole(Number(process.env.CONSOLE_PORT ?? 8095))
+app.locals.consoleUrl = `http://localhost:${operators.port}/`
 
 const server = await listen(Number(process.env.PORT ?? 3000))
 const kept = await handler.count()
 console.log(`\n  session-pgsql demo: http://localhost:${server.address().port}/\n`)
+console.log(`  The console beside it: ${app.locals.consoleUrl}\n`)
 console.log(`  The sessions lie in an embedded PostgreSQL in ${folder}`)
 console.log(
   `  ${kept === 0 ? 'None yet.' : `${kept} from before ${kept === 1 ? 'is' : 'are'} still there.`} Ctrl+C ends it; start it again, and you are still signed in.\n`,
@@ -34,6 +39,16 @@ function lockFolder() {
     process.exit(1)
   } catch {
     writeFileSync(lock, String(process.pid))
+  }
+}
+
+async function openConsole(port) {
+  const options = { sessions: handler, auditFile: `${folder}.audit.jsonl` }
+  try {
+    return await startConsole({ ...options, port })
+  } catch (error) {
+    if (error.code !== 'EADDRINUSE') throw error
+    return startConsole({ ...options, port: 0 })
   }
 }
 
@@ -52,8 +67,10 @@ let ending = false
 async function end() {
   if (ending) return
   ending = true
+  traffic.stop()
   server.close()
   server.closeAllConnections()
+  await operators.close()
   await handler.close()
   await database.close()
   rmSync(lock, { force: true })

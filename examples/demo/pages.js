@@ -5,7 +5,7 @@ const html = (value) =>
 
 const time = (date) => (date ? date.toISOString().replace('T', ' ').slice(0, 19) : '')
 
-export function homePage({ id, user, visits, notes, info, row, devices }) {
+export function homePage({ id, user, visits, notes, info, row, devices, consoleUrl, busy }) {
   const greeting = user === undefined ? 'Nobody is signed in' : `Signed in as ${html(user)}`
   return page(`
     <section>
@@ -13,6 +13,14 @@ export function homePage({ id, user, visits, notes, info, row, devices }) {
       <p><strong class="figure">${visits}</strong> ${visits === 1 ? 'visit' : 'visits'} of this page in this session.
         Restart the demo: they are still counted.</p>
       ${user === undefined ? signInForm() : '<form method="post" action="/sign-out"><button>Sign out</button></form>'}
+    </section>
+
+    <section>
+      <h2>What operators see</h2>
+      <p><a href="${html(consoleUrl)}" target="_blank" rel="noopener">The console</a> shows these sessions live. Look for
+        your own there and end it: you are thrown out here.</p>
+      <p>The button sends thirty visitors to this site for a minute.</p>
+      <form method="post" action="/traffic"><button${busy ? ' disabled' : ''}>${busy ? 'Visitors are here' : 'Make traffic'}</button></form>
     </section>
 
     <section>

@@ -3,16 +3,19 @@ import session from 'express-session'
 import { SaveHandler } from 'session-pgsql'
 import { PgsqlStore, pgsqlSession, recordErrors } from 'session-pgsql/express'
 import { errorPage, homePage } from './pages.js'
+import { Traffic } from './traffic.js'
 
 /**
  * The site: everything that it does with sessions is what an Express application does with any store, but for
  * `pgsqlSession(req)` and the handler's own methods.
  *
  * @param {import('@electric-sql/pglite').PGlite} database
+ * @param {(key: string) => Promise<void>} pause between reading and writing a note, so that two overlap
  */
-export function createSite(database) {
+export function createSite(database, pause = sleep) {
   const handler = new SaveHandler({ db: database, shortCircuit: true })
   const app = express()
+  const traffic = new Traffic()
   app.disable('x-powered-by')
   app.use(express.urlencoded({ extended: false }))
   app.use(
@@ -35,6 +38,8 @@ export function createSite(database) {
       homePage({
         id: req.sessionID,
         user,
+        consoleUrl: app.locals.consoleUrl,
+        busy: traffic.busy,
         visits,
         notes,
         info: await handler.info(req.sessionID),
@@ -69,9 +74,15 @@ export function createSite(database) {
 
   /** Two of these at once overlap: each has read the session before the other has written. */
   app.post('/note/:key', async (req, res) => {
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await pause(req.params.key)
     req.session.notes = { ...req.session.notes, [req.params.key]: new Date().toISOString() }
     res.sendStatus(204)
+  })
+
+  /** Visitors that come to this very site, over HTTP like anybody: the console's charts move. */
+  app.post('/traffic', (req, res) => {
+    traffic.start(`http://127.0.0.1:${req.socket.localPort}`)
+    res.redirect('/')
   })
 
   app.post('/fail', () => {
@@ -80,9 +91,11 @@ export function createSite(database) {
 
   app.use(recordErrors())
   app.use((error, _req, res, _next) => {
+    // Too late to say so: the answer had begun when its session could not be saved.
+    if (res.headersSent) return res.destroy()
     res.status(500).send(errorPage(error.message))
   })
-  return { app, handler }
+  return { app, handler, traffic }
 }
 
 function saved(req) {
@@ -94,4 +107,8 @@ function saved(req) {
 async function rowOf(database, id) {
   const { rows } = await database.query('SELECT * FROM php_session WHERE sess_id = $1', [id])
   return rows[0]
+}
+
+function sleep() {
+  return new Promise((resolve) => setTimeout(resolve, 300))
 }

@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module'
 import { SessionPgsqlError } from 'session-pgsql'
+import { consoleMode } from './console/mode.ts'
 import { gatewayMode } from './gateway/mode.ts'
 import { type Mode, type Surroundings, UsageError } from './mode.ts'
 
-const MODES: readonly Mode[] = [gatewayMode]
+const MODES: readonly Mode[] = [gatewayMode, consoleMode]
 
 const HELP = `usage: session-pgsql-server <mode> [flags]
 

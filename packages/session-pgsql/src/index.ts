@@ -9,6 +9,17 @@ export {
   PhpObject,
   PhpProperties,
 } from './codec/php-values.ts'
+export type {
+  BatchMessage,
+  DestroyMessage,
+  DiagnosticsMessage,
+  GcMessage,
+  OperationMessage,
+  QueuedMessage,
+  ReadMessage,
+  TouchMessage,
+  WriteMessage,
+} from './diagnostics.ts'
 export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
   ErrorCounts,
@@ -23,6 +34,7 @@ export { readPhpIni } from './php-ini.ts'
 export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
+  CountOptions,
   ListColumn,
   ListedSession,
   ListOptions,
@@ -31,6 +43,7 @@ export type {
   SessionPage,
 } from './session/filter.ts'
 export type { SessionInfo, SessionRecord } from './session/record.ts'
+export type { ServerStatistics, StandbyStatistics, TableStatistics } from './session/statistics.ts'
 export type {
   CodecName,
   ConflictFunction,

@@ -38,7 +38,11 @@ export class Lines {
     }
     const here = line
     const done = (): void => {
-      if (--here.length === 0) this.#lines.delete(id)
+      if (--here.length > 0) return
+      this.#lines.delete(id)
+      // A Map that V8 has outgrown still refers to what was in it, until the next full collection.
+      here.tail = undefined
+      here.latest = undefined
     }
     here.tail = result.then(done, done)
     return result

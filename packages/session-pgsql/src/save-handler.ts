@@ -1,6 +1,14 @@
 import { EventEmitter } from 'node:events'
 import type { Codec } from './codec/codec.ts'
 import { codecNamed, type TyingCodec } from './codec/codecs.ts'
+import {
+  announce,
+  type DestroyMessage,
+  type ReadMessage,
+  type TouchMessage,
+  traced,
+  tracing,
+} from './diagnostics.ts'
 import { SessionPgsqlError } from './errors.ts'
 import { Collector } from './gc.ts'
 import { type Line, Lines } from './lines.ts'
@@ -16,9 +24,10 @@ import { readPhpIni } from './php-ini.ts'
 import type { Server, ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
-import type { ListedSession, ListOptions, SessionFilter, SessionPage } from './session/filter.ts'
+import type { CountOptions, ListedSession, ListOptions, SessionPage } from './session/filter.ts'
 import { createId, storedId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
+import type { ServerStatistics } from './session/statistics.ts'
 import { type Marks, remaining, type StoredSession, type Touch } from './session/stored.ts'
 import {
   describeSettings,
@@ -30,7 +39,8 @@ import {
 import type { Answer } from './table/answers.ts'
 import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
-import { sweep } from './table/sweep.ts'
+import { tableStatistics } from './table/statistics.ts'
+import { type SweepOptions, type Swept, sweep } from './table/sweep.ts'
 import { again, mergeData, write } from './writing.ts'
 
 /** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
@@ -54,6 +64,8 @@ export interface SaveHandlerEvents {
    * or dropped, for it was destroyed there.
    */
   broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
+  /** A server was swept, by `gc()` or at `gcInterval`, in so many seconds. Not told where another process was at it. */
+  gc: [event: { server: string; removed: number; seconds: number }]
   /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
   error: [error: Error]
 }
@@ -66,6 +78,8 @@ export interface HandlerStatus {
   readonly pending: number
   readonly servers: readonly ServerStatus[]
 }
+
+type TouchOutcome = NonNullable<TouchMessage['outcome']>
 
 /** Most operations that may be under way or waiting; past them: OVERLOADED. */
 const MAX_PENDING = 16_384
@@ -105,6 +119,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#settings = settings
     this.#codec = codecNamed<Data>(settings.codec)
     this.#servers = new Servers(settings.db, settings, {
+      handler: this,
       onDown: (server, error) => this.#tell('serverDown', { server, error }),
       onUp: (server) => this.#tell('serverUp', { server }),
       onFailover: (event) => this.#tell('failover', event),
@@ -152,7 +167,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** Writes a session. See `WriteOptions` for what it does about what others have written. */
-  async write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data>> {
+  write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data>> {
+    if (!tracing.write.hasSubscribers) return this.#write(id, data, options)
+    return traced(
+      tracing.write,
+      { handler: this },
+      () => this.#write(id, data, options),
+      ({ outcome }) => ({ outcome }),
+    )
+  }
+
+  async #write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
     // Until the first await everything is made fast: what the caller changes afterwards is not meant.
     this.#demandId(id)
     const text = this.#encode(data)
@@ -213,16 +238,29 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @returns whether there was one
    */
   async touch(id: string, options: TouchOptions<Data> = {}): Promise<boolean> {
+    return this.#touched(() => this.#touchAsked(id, options))
+  }
+
+  async #touchAsked(id: string, options: TouchOptions<Data>): Promise<TouchOutcome> {
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const marks = marksOf(options)
     const base = this.#baseOf(id, options.base)
-    if (!this.#isId(id)) return false
+    if (!this.#isId(id)) return 'absent'
     if (base !== undefined && this.#settings.shortCircuit) {
-      return (await this.#refresh(id, base, { lifetime, access, marks })).outcome !== 'gone'
+      const { outcome } = await this.#refresh(id, base, { lifetime, access, marks })
+      return outcome === 'skipped' ? 'skipped' : outcome === 'gone' ? 'absent' : 'touched'
     }
     const { outcome } = await this.#touch(id, { lifetime: this.#stretched(lifetime), access, marks, base })
-    return outcome === 'touched'
+    return outcome === 'touched' ? 'touched' : 'absent'
+  }
+
+  /** @returns whether there was such a session */
+  async #touched(work: () => Promise<TouchOutcome>): Promise<boolean> {
+    const asked = tracing.touch.hasSubscribers
+      ? traced(tracing.touch, { handler: this }, work, (outcome) => ({ outcome }))
+      : work()
+    return (await asked) !== 'absent'
   }
 
   /**
@@ -246,19 +284,29 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
     const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
     const swept = await this.#underWay(
-      Promise.allSettled(
-        this.#servers.all.map(async ({ table }) => {
-          const result = await sweep(table, options)
-          await sweepLocks(table, this.#deadline())
-          return result
-        }),
-      ),
+      Promise.allSettled(this.#servers.all.map((server) => this.#sweep(server, options))),
     )
     const failed = swept.filter((result) => result.status === 'rejected')
     // A server that is away does not stop the others' sweep.
     if (failed.length === swept.length) throw failed[0]?.reason
     for (const { reason } of failed) this.#report(reason)
     return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
+  }
+
+  async #sweep({ name, table }: Server, options: SweepOptions): Promise<Swept> {
+    const work = async (): Promise<Swept> => {
+      const begun = performance.now()
+      const result = await sweep(table, options)
+      const seconds = (performance.now() - begun) / 1000
+      if (result.ended !== 'busy') this.#tell('gc', { server: name, removed: result.removed, seconds })
+      await sweepLocks(table, this.#deadline())
+      return result
+    }
+    if (!tracing.gc.hasSubscribers) return work()
+    return traced(tracing.gc, { handler: this, server: name }, work, ({ removed, ended }) => ({
+      removed,
+      outcome: ended,
+    }))
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
@@ -371,10 +419,24 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /** How many sessions the filter leaves. It counts them one by one: not for every request. */
-  async count(filter: SessionFilter = {}): Promise<number> {
+  async count(options: CountOptions = {}): Promise<number> {
     this.#checkOpen()
-    const counts = await this.#everywhere((server) => countSessions(server.table, filter, this.#deadline()))
+    const counts = await this.#everywhere((server) => countSessions(server.table, options, this.#deadline()))
     return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  /**
+   * What each server says of its sessions in numbers: how many there are, when they expire, how large the table
+   * is, how its standbys do. Rejects for no server's sake: one that does not answer has an `error` instead. Small
+   * tables are counted, large ones estimated of a sample, so that it may be asked every few seconds.
+   */
+  async statistics(): Promise<ServerStatistics[]> {
+    this.#checkOpen()
+    const asked = async (): Promise<ServerStatistics[]> => {
+      await this.#servers.starting
+      return this.#servers.each((server) => tableStatistics(server.table, this.#deadline()))
+    }
+    return this.#underWay(asked())
   }
 
   /** PHP's contract: whether this is the id of a session that is there. What cannot be an id is not. */
@@ -423,7 +485,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     await this.#servers.close()
   }
 
-  async #read(id: string): Promise<StoredSession | undefined> {
+  #read(id: string): Promise<StoredSession | undefined> {
+    if (!tracing.read.hasSubscribers) return this.#readNow(id)
+    return traced(
+      tracing.read,
+      { handler: this },
+      () => this.#readNow(id),
+      (stored): Partial<ReadMessage> => ({ outcome: stored === undefined ? 'absent' : 'found' }),
+    )
+  }
+
+  async #readNow(id: string): Promise<StoredSession | undefined> {
     if (!this.#isId(id)) return undefined
     this.#begin(0)
     try {
@@ -466,7 +538,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     }
   }
 
-  async #destroy(id: string): Promise<boolean> {
+  #destroy(id: string): Promise<boolean> {
+    if (!tracing.destroy.hasSubscribers) return this.#destroyNow(id)
+    return traced(
+      tracing.destroy,
+      { handler: this },
+      () => this.#destroyNow(id),
+      (there): Partial<DestroyMessage> => ({ outcome: there ? 'destroyed' : 'absent' }),
+    )
+  }
+
+  async #destroyNow(id: string): Promise<boolean> {
     const { outcome } = await this.#operate(id, 0, (line, deadline) => {
       line.latest = undefined
       return again(() => this.#servers.sessions.destroy(storedId(id), deadline))
@@ -485,8 +567,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   async #mark(id: string, marks: Marks | undefined): Promise<boolean> {
     if (!this.#isId(id)) return false
-    const { outcome } = await this.#touch(id, { lifetime: null, access: false, marks, base: undefined })
-    return outcome === 'touched'
+    return this.#touched(async () => {
+      const touch = { lifetime: null, access: false, marks, base: undefined }
+      return (await this.#touch(id, touch)).outcome === 'touched' ? 'touched' : 'absent'
+    })
   }
 
   /** What concerns an id and not its session, and so stands in no line. */
@@ -646,6 +730,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     event: E,
     ...[about]: SaveHandlerEvents[E]
   ): void {
+    announce(this, event, about)
     try {
       // The compiler does not see that an event and what is told of it belong together.
       const emitter: EventEmitter = this as unknown as EventEmitter
@@ -657,6 +742,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /** For what fails while nobody waits for it. */
   #report(error: Error): void {
+    announce(this, 'error', { error })
     if (this.listenerCount('error') > 0) {
       this.emit('error', error)
     } else if (!this.#errorLogged) {

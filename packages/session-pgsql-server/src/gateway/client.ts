@@ -1,5 +1,4 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import {
   decodePhpSession,
@@ -8,12 +7,13 @@ import {
   type SaveHandler,
   SessionPgsqlError,
 } from 'session-pgsql'
-import { COMMANDS, CommandError } from './commands.ts'
+import { COMMANDS, CommandError, type Served } from './commands.ts'
+import type { Figures } from './figures.ts'
 import type { Key } from './key.ts'
-import type { Held, Locks } from './locks.ts'
+import type { Locks } from './locks.ts'
 import type { Notes } from './notes.ts'
-import { type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
-import { failure, type Reply } from './replies.ts'
+import { type AllReads, type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
+import { failure, isFailure, type Reply } from './replies.ts'
 import { type Command, ProtocolError, RequestParser } from './request-parser.ts'
 
 /** What all connections of a gateway share. */
@@ -23,18 +23,30 @@ export interface Shared {
   readonly password: string | undefined
   /** Most bytes of one session. */
   readonly maxValue: number
+  readonly reads: AllReads
   readonly left: LeftReads
+  readonly memory: Memory
   readonly locks: Locks
   readonly notes: Notes
   /** Asks the database something; rejects if it does not answer. */
   ping(): Promise<void>
+  readonly figures: Figures
+}
+
+/** Bytes that are on their way between clients and the database: commands that are not done, answers not taken. */
+export interface Memory {
+  readonly most: number
+  held: number
 }
 
 /** Most bytes of sessions that one connection remembers. */
 const REMEMBERED = 8 * 1024 * 1024
 
 /** What a client may send before it has given the password. */
-const STRANGER = { argument: 1024, arguments: 8 }
+const STRANGER = { argument: 1024, arguments: 8, command: 2048 }
+
+/** In the metrics: what was asked for is not served, or not to this client. */
+const REFUSED = 'REFUSED'
 
 /** Passwords that a connection may try. */
 const TRIES = 5
@@ -42,11 +54,20 @@ const TRIES = 5
 /** Seconds for giving the password, for a command that has begun to be whole, and for taking an answer. */
 const PATIENCE = { password: 10, command: 30, answer: 30 }
 
+/** Seconds after a read for which a client that has not written is taken for a request under way. */
+const REQUEST = 5
+
+const TOO_MUCH = 'the gateway has too much on its way, try again later'
+
+/** Milliseconds that a client is given to hang up after its last answer. */
+const GOODBYE = 1000
+
 /** One connection: reads commands, answers them one after the other. */
 export class Client {
   readonly shared: Shared
-  readonly reads: Reads = new Reads(REMEMBERED)
-  readonly held: Set<Held> = new Set()
+  readonly reads: Reads
+  /** When it has read a session that it has not written since, by `performance.now()`. */
+  hasRead: number | undefined
   readonly #socket: Socket
   readonly #parser: RequestParser
   #welcome: boolean
@@ -55,11 +76,17 @@ export class Client {
   #waiting: { readonly what: keyof typeof PATIENCE; readonly since: number } | undefined
   #lastCommand = performance.now()
   #busy = false
+  /** It has been asked to leave. */
   #leaving = false
+  /** It is over: nothing more is answered. */
+  #over = false
+  /** Bytes of it in `shared.memory`. */
+  #holding = 0
 
   constructor(socket: Socket, shared: Shared) {
     this.#socket = socket
     this.shared = shared
+    this.reads = new Reads(REMEMBERED, shared.reads)
     this.#welcome = shared.password === undefined
     this.#parser = new RequestParser(this.#welcome ? this.#limits : STRANGER)
     if (!this.#welcome) this.#waitFor('password')
@@ -69,22 +96,23 @@ export class Client {
   async serve(): Promise<void> {
     try {
       for await (const chunk of this.#socket) {
-        await this.#feed(chunk as Buffer)
-        if (this.#leaving) break
+        // After the last answer what comes is thrown away: a reset would take that answer from the client.
+        if (!this.#over) await this.#feed(chunk as Buffer)
       }
     } catch {
       // The connection was lost: nobody is left to be told.
     } finally {
       this.#socket.destroy()
+      this.#hold(0)
       this.shared.left.leave(this.reads)
-      await this.shared.locks.abandon(this.held)
+      await this.shared.locks.abandon(this)
     }
   }
 
-  /** Ends when what is under way has been answered. */
+  /** Ends when what is under way has been answered; a request of PHP that has read its session may still write it. */
   leave(): void {
     this.#leaving = true
-    if (!this.#busy) this.#socket.end(() => this.#socket.destroy())
+    if (!this.#busy && !this.#inRequest) this.#socket.end(() => this.#socket.destroy())
   }
 
   /** Ends at once. */
@@ -97,6 +125,7 @@ export class Client {
     const waiting = this.#waiting
     const slow = waiting !== undefined && now - waiting.since > PATIENCE[waiting.what] * 1000
     if (slow || (!this.#busy && now - this.#lastCommand > idle * 1000)) this.#socket.destroy()
+    else if (this.#leaving) this.leave()
   }
 
   /** Says whether this was the password; after it the client is welcome. */
@@ -107,7 +136,7 @@ export class Client {
     }
     const digest = (value: string | Buffer): Buffer => createHash('sha256').update(value).digest()
     if (!timingSafeEqual(digest(password), digest(expected))) {
-      if (++this.#tries >= TRIES) this.#leaving = true
+      if (++this.#tries >= TRIES) this.#over = true
       return false
     }
     this.#welcome = true
@@ -121,8 +150,9 @@ export class Client {
     return this.#welcome
   }
 
+  /** The answer to this command is the last one. */
   quit(): void {
-    this.#leaving = true
+    this.#over = true
   }
 
   decode(bytes: Buffer): PhpData {
@@ -143,29 +173,47 @@ export class Client {
   }
 
   get #limits(): RequestParser['limits'] {
-    return { argument: this.shared.maxValue, arguments: 1024 }
+    // Beside a session there is its key, and what else stands in a command.
+    return { argument: this.shared.maxValue, arguments: 1024, command: this.shared.maxValue + 64 * 1024 }
+  }
+
+  get #inRequest(): boolean {
+    const hasRead = this.hasRead !== undefined && performance.now() - this.hasRead < REQUEST * 1000
+    return hasRead || this.shared.locks.has(this)
+  }
+
+  /** @returns whether there is room for so many bytes */
+  #hold(bytes: number): boolean {
+    const { memory } = this.shared
+    memory.held += bytes - this.#holding
+    this.#holding = bytes
+    return bytes === 0 || memory.held <= memory.most
   }
 
   async #feed(chunk: Buffer): Promise<void> {
     this.#busy = true
     try {
+      if (!this.#hold(this.#parser.held + chunk.length)) throw new ProtocolError(TOO_MUCH)
       for (const command of this.#parser.feed(chunk)) {
         this.#lastCommand = performance.now()
         if (this.#welcome) this.#waiting = undefined
         await this.#write(await this.#answer(command))
-        if (this.#leaving) break
+        if (this.#over) break
       }
+      this.#hold(this.#parser.held)
       if (this.#welcome && this.#parser.midway) this.#waitFor('command')
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
       await this.#write(failure(`ERR Protocol error: ${error.message}`))
-      this.#leaving = true
+      this.#over = true
     } finally {
       this.#busy = false
     }
-    if (this.#leaving) {
+    if (this.#leaving && !this.#inRequest) this.#over = true
+    if (this.#over) {
+      this.#hold(0)
       this.#socket.end()
-      await once(this.#socket, 'close', { signal: AbortSignal.timeout(1000) }).catch(() => {})
+      setTimeout(() => this.#socket.destroy(), GOODBYE).unref()
     }
   }
 
@@ -177,27 +225,42 @@ export class Client {
   async #answer([first, ...given]: Command): Promise<Reply> {
     const name = first?.toString('latin1').toUpperCase() ?? ''
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+    const begun = performance.now()
+    let failed: string | undefined
     try {
-      if (!this.#welcome && command?.forStrangers !== true) {
-        return failure('NOAUTH Authentication required.')
-      }
-      if (command === undefined) return failure(`ERR unknown command '${printable(name)}'`)
-      const [least, most] = command.count
-      if (given.length < least || given.length > most) {
-        return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
-      }
-      return await command.run(this, given)
+      const reply = await this.#run(name, command, given)
+      if (isFailure(reply)) failed = REFUSED
+      return reply
     } catch (error) {
+      failed =
+        error instanceof SessionPgsqlError ? error.code : error instanceof CommandError ? REFUSED : '_OTHER'
       if (error instanceof CommandError) return failure(error.message)
       // Messages of the library hold neither data nor ids nor passwords.
       if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
       return failure('ERR internal error')
+    } finally {
+      const seconds = (performance.now() - begun) / 1000
+      this.shared.figures.command(command === undefined ? 'unknown' : name, seconds, failed)
     }
+  }
+
+  #run(name: string, command: Served | undefined, given: readonly Buffer[]): Promise<Reply> | Reply {
+    if (!this.#welcome && command?.forStrangers !== true) {
+      return failure('NOAUTH Authentication required.')
+    }
+    if (command === undefined) return failure(`ERR unknown command '${printable(name)}'`)
+    const [least, most] = command.count
+    if (given.length < least || given.length > most) {
+      return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
+    }
+    return command.run(this, given)
   }
 
   async #write(reply: Reply): Promise<void> {
     if (this.#socket.write(reply)) return
     this.#waitFor('answer')
+    const isRoom = this.#hold(this.#holding + reply.length)
+    if (!isRoom) this.#socket.destroy()
     await new Promise<void>((resolve) => {
       const done = (): void => {
         this.#socket.off('drain', done)
@@ -209,6 +272,7 @@ export class Client {
       if (this.#socket.destroyed) done()
     })
     this.#waiting = undefined
+    this.#hold(this.#holding - reply.length)
   }
 }
 

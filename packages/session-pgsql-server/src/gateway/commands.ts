@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Client } from './client.ts'
 import { type Key, keyOf } from './key.ts'
+import { WrittenSession } from './reads.ts'
 import { array, bulk, failure, integer, NIL, OK, type Reply, simple } from './replies.ts'
 
 /**
@@ -169,6 +170,7 @@ async function get(client: Client, key: Key): Promise<Reply> {
   // As the handler `files` has it: what could never be written is no empty session either.
   if (!PHP_ID.test(key.id)) return failure('ERR INVALID_ID This cannot be the id of a session')
   const base = await client.shared.sessions.read(key.id)
+  client.hasRead = performance.now()
   if (base === undefined) {
     client.reads.set(key.text, { base: null, seen: undefined, counted: false, weight: key.text.length })
     return NIL
@@ -190,9 +192,10 @@ async function getAndTouch(client: Client, [name, how, amount]: readonly Buffer[
 async function write(client: Client, key: Key, lifetime: number | undefined, bytes: Buffer): Promise<Reply> {
   if (key.isLock) return failure('ERR a lock is taken by SET with NX')
   const { sessions, notes } = client.shared
+  client.hasRead = undefined
   const known = client.known(key)
   const note = notes.get(key.text)
-  const { session, sent } = await sessions.write(key.id, client.decode(bytes), {
+  const result = await sessions.write(key.id, client.decode(bytes), {
     base: known?.base,
     seen: known?.seen,
     lifetime,
@@ -205,8 +208,8 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
   // What was noted while this was written belongs to the next.
   if (notes.get(key.text) === note) notes.delete(key.text)
   // Gone: it stays what it was, so that what this client writes next is discarded too. It is not an error.
-  if (session !== undefined) {
-    client.reads.set(key.text, { base: session, seen: sent, counted: true, weight: 500 + bytes.length * 6 })
+  if (result.outcome !== 'gone') {
+    client.reads.set(key.text, new WrittenSession(result, 500 + bytes.length * 6))
   }
   return OK
 }
@@ -225,10 +228,10 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
   }
   if (key.isLock) {
     if (when !== 'NX') return failure('ERR a lock is taken by SET with NX')
-    const held = await client.shared.locks.take(key.id, String(data), seconds ?? Number.POSITIVE_INFINITY)
-    if (held === undefined) return NIL
-    client.held.add(held)
-    return OK
+    const lifetime = seconds ?? Number.POSITIVE_INFINITY
+    const taken = await client.shared.locks.take(key.id, String(data), lifetime, client)
+    client.shared.figures.lockRequest(taken)
+    return taken ? OK : NIL
   }
   if (when !== undefined && (await client.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
   return write(client, key, seconds, data as Buffer)
@@ -239,13 +242,14 @@ async function touch(client: Client, key: Key, amount: Buffer | undefined, unit:
   if (key.isLock) throw new CommandError('ERR a lock is prolonged by itself')
   const seconds = integerIn(amount) / unit
   if (seconds <= 0) return (await remove(client, key)) ? 1 : 0
+  client.hasRead = undefined
   const known = client.known(key)
   const touched = await client.shared.sessions.touch(key.id, {
     lifetime: seconds,
     base: known?.base ?? undefined,
     access: known?.counted !== true,
   })
-  if (touched && known !== undefined) client.reads.set(key.text, { ...known, counted: true })
+  if (touched && known !== undefined) known.counted = true
   return touched ? 1 : 0
 }
 
@@ -263,8 +267,10 @@ async function exists({ shared: { sessions } }: Client, key: Key): Promise<boole
   return key.isLock ? (await sessions.lockOwner(key.id)) !== undefined : sessions.validateId(key.id)
 }
 
-async function remove({ shared: { sessions, locks, notes } }: Client, key: Key): Promise<boolean> {
+async function remove(client: Client, key: Key): Promise<boolean> {
+  const { sessions, locks, notes } = client.shared
   if (!key.isLock) {
+    client.hasRead = undefined
     notes.delete(key.text)
     return sessions.destroy(key.id)
   }

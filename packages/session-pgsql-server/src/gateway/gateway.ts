@@ -1,11 +1,14 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import { metrics as registered } from '@opentelemetry/api'
 import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
+import type { Metrics } from '../metrics/metrics.ts'
 import { Client, type Shared } from './client.ts'
+import { Figures } from './figures.ts'
 import { Locks } from './locks.ts'
 import { Notes } from './notes.ts'
-import { LeftReads, type PhpData } from './reads.ts'
+import { AllReads, LeftReads, type PhpData } from './reads.ts'
 import { failure } from './replies.ts'
 
 export interface GatewayOptions {
@@ -23,12 +26,25 @@ export interface GatewayOptions {
   readonly maxValue: number
   /** Seconds after which a connection that says nothing is ended; 0: never. */
   readonly idleTimeout: number
-  /** Where `GET /health` is answered over HTTP; undefined: nowhere. */
+  /** Where `GET /health` and `GET /metrics` are answered over HTTP; undefined: nowhere. */
   readonly healthPort: number | undefined
+  /**
+   * What `GET /metrics` is answered with; it is not closed here. Left out: the gateway's figures go to the
+   * OpenTelemetry that the program has registered, if it has.
+   */
+  readonly metrics?: Metrics | undefined
 }
 
-/** Most bytes of what connections had read that have ended. */
-const LEFT = 64 * 1024 * 1024
+const MIB = 1024 * 1024
+
+/** Most bytes of what connections have read, of what those had that have ended, and of what is on its way. */
+const MEMORY = { reads: 256 * MIB, left: 64 * MIB, onItsWay: 256 * MIB }
+
+/** Connections that may be there beside those that are served: being refused, or shaking hands. */
+const AT_THE_DOOR = 64
+
+/** Seconds of silence after which it is asked whether the other side is still there: a lock is held until it is not. */
+const KEEP_ALIVE = 30
 
 /** An id that no session has: asking for it shows that the database answers. */
 const PROBE = 'session-pgsql-server-probe'
@@ -54,16 +70,27 @@ export class Gateway {
       format,
       password,
       maxValue,
-      left: new LeftReads(LEFT),
+      reads: new AllReads(MEMORY.reads),
+      left: new LeftReads(MEMORY.left),
+      // A few of the largest sessions find room in any case.
+      memory: { most: Math.max(MEMORY.onItsWay, 4 * maxValue), held: 0 },
       locks: new Locks(sessions),
       notes: new Notes(),
       ping: () => this.#ping(),
+      figures: new Figures(options.metrics?.meter ?? registered.getMeter('session-pgsql-server'), () => ({
+        connections: this.#clients.size,
+        maxConnections: options.maxConnections,
+        locks: this.#shared.locks.count,
+      })),
     }
+    const socket = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE * 1000 }
     this.#server =
       tls === undefined
-        ? createServer({ noDelay: true }, this.#welcome)
-        : createTlsServer({ ...tls, noDelay: true, handshakeTimeout: 10_000 }, this.#welcome)
+        ? createServer(socket, this.#welcome)
+        : createTlsServer({ ...tls, ...socket, handshakeTimeout: 10_000 }, this.#welcome)
+    this.#server.maxConnections = options.maxConnections + AT_THE_DOOR
     this.#health = healthPort === undefined ? undefined : createHttpServer(this.#answerHealth)
+    if (this.#health !== undefined) this.#health.maxConnections = AT_THE_DOOR
     this.#watch = setInterval(() => {
       const now = performance.now()
       const idle = options.idleTimeout || Number.POSITIVE_INFINITY
@@ -87,7 +114,6 @@ export class Gateway {
 
   /** Takes no more connections, answers what is under way, gives back the locks. The save handler stays open. */
   async close(): Promise<void> {
-    clearInterval(this.#watch)
     this.#server.close()
     this.#health?.close()
     this.#health?.closeAllConnections()
@@ -97,12 +123,15 @@ export class Gateway {
     }, FAREWELL)
     await Promise.all(this.#clients.values())
     clearTimeout(farewell)
+    clearInterval(this.#watch)
     this.#shared.locks.close()
+    this.#shared.figures.close()
   }
 
   readonly #welcome = (socket: Socket): void => {
     socket.on('error', () => {})
     if (this.#clients.size >= this.#options.maxConnections) {
+      this.#shared.figures.connectionRefused()
       socket.end(failure('ERR max number of clients reached'), () => socket.destroy())
       return
     }
@@ -125,8 +154,11 @@ export class Gateway {
   }
 
   readonly #answerHealth: Parameters<typeof createHttpServer>[1] = async (request, response) => {
-    if (request.url !== '/health' || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health\n')
+    const { metrics } = this.#options
+    const asks = request.method === 'GET' || request.method === 'HEAD'
+    if (asks && request.url === '/metrics' && metrics !== undefined) return metrics.answer(request, response)
+    if (!asks || request.url !== '/health') {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health, GET /metrics\n')
       return
     }
     let status = 'ok'
@@ -150,6 +182,8 @@ function listening(server: Server | HttpServer, port: number, host: string): Pro
     server.once('error', reject)
     server.listen(port, host, () => {
       server.off('error', reject)
+      // A connection that could not be accepted, for want of file descriptors say, is no end of the others.
+      server.on('error', () => {})
       resolve((server.address() as AddressInfo).port)
     })
   })

@@ -7,8 +7,12 @@ const LEASE = 10
 interface Held {
   readonly id: string
   readonly owner: string
+  /** The connection that took it. */
+  readonly holder: object
   /** When the client wants it to end, in milliseconds of `performance.now()`. */
   readonly ends: number
+  /** A renewal that is under way: one that came after the release would take the lock for nobody. */
+  renewal: Promise<void> | undefined
 }
 
 /**
@@ -25,25 +29,43 @@ export class Locks {
     this.#renewal = setInterval(() => this.#renew(), (LEASE * 1000) / 3).unref()
   }
 
-  /** @param seconds for which the client wants it; Infinity: until it gives it back */
-  async take(id: string, owner: string, seconds: number): Promise<Held | undefined> {
-    if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return undefined
-    const held = { id, owner, ends: performance.now() + seconds * 1000 }
-    this.#held.add(held)
-    return held
+  /**
+   * @param seconds for which the client wants it; Infinity: until it gives it back
+   * @returns false while another owner has it
+   */
+  async take(id: string, owner: string, seconds: number, holder: object): Promise<boolean> {
+    if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return false
+    const ends = performance.now() + seconds * 1000
+    this.#held.add({ id, owner, holder, ends, renewal: undefined })
+    return true
+  }
+
+  /** Whether this connection has one. */
+  has(holder: object): boolean {
+    for (const held of this.#held) if (held.holder === holder) return true
+    return false
   }
 
   async release(id: string, owner: string): Promise<boolean> {
-    for (const held of this.#held) if (held.id === id && held.owner === owner) this.#held.delete(held)
+    for (const held of this.#held) {
+      if (held.id !== id || held.owner !== owner) continue
+      this.#held.delete(held)
+      await held.renewal
+    }
     return this.#sessions.unlock(id, owner)
   }
 
-  /** What a connection held that has ended. */
-  async abandon(held: Iterable<Held>): Promise<void> {
-    for (const one of held) {
+  /** Gives back what a connection held that has ended. */
+  async abandon(holder: object): Promise<void> {
+    for (const held of this.#held) {
       // Where the database cannot be asked the lease ends by itself.
-      if (this.#held.has(one)) await this.release(one.id, one.owner).catch(() => {})
+      if (held.holder === holder) await this.release(held.id, held.owner).catch(() => {})
     }
+  }
+
+  /** How many are held. */
+  get count(): number {
+    return this.#held.size
   }
 
   owner(id: string): Promise<string | undefined> {
@@ -59,18 +81,17 @@ export class Locks {
     for (const held of this.#held) {
       const left = (held.ends - now) / 1000
       if (left <= 0) this.#held.delete(held)
-      else {
-        const renewed = this.#sessions.tryLock(held.id, held.owner, Math.min(LEASE, left))
-        renewed.then(
-          (ours) => {
-            if (!ours) this.#held.delete(held)
-          },
-          // Tried again in time, as long as the lease lasts.
-          () => {},
-        )
-      }
+      else held.renewal ??= this.#renewOne(held, left)
     }
   }
-}
 
-export type { Held }
+  async #renewOne(held: Held, left: number): Promise<void> {
+    try {
+      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(LEASE, left))
+      if (!isOurs) this.#held.delete(held)
+    } catch {
+      // Tried again in time, as long as the lease lasts.
+    }
+    held.renewal = undefined
+  }
+}

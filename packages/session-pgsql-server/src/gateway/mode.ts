@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
 import { type PhpSessionFormat, readPhpIni, SaveHandler } from 'session-pgsql'
+import { defaultAuditFile } from '../console/audit.ts'
+import { startConsole } from '../console/start.ts'
+import { ended, isLoopback, numberOf, passwordIn, tlsOf } from '../flags.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { type Mode, type Surroundings, UsageError } from '../mode.ts'
 import { Gateway, type GatewayOptions } from './gateway.ts'
 import type { PhpData } from './reads.ts'
@@ -30,7 +33,10 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --max-connections N    (1000)
   --max-value BYTES      largest session (8388608)
   --idle-timeout SECONDS end connections that say nothing for so long; 0: never (0)
-  --health-port PORT     answer GET /health over HTTP: 200, or 503 while the database is away
+  --health-port PORT     answer GET /health over HTTP: 200, or 503 while the database is away; and
+                         GET /metrics, for Prometheus
+  --console-port PORT    serve the console too, on 127.0.0.1 for this machine alone; for other machines
+                         run \`session-pgsql-server console\`
   --help
 
 What is left out comes from the environment, as in the library: SESSION_PGSQL_DB, DATABASE_URL, PG*, …
@@ -51,6 +57,7 @@ const FLAGS = {
   'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
   'idle-timeout': { type: 'string', default: '0' },
   'health-port': { type: 'string' },
+  'console-port': { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -65,16 +72,28 @@ export const gatewayMode: Mode = {
       stdout.write(HELP)
       return 0
     }
+    const consolePort =
+      flags['console-port'] === undefined ? undefined : numberOf(flags, 'console-port', 0, 65_535)
     const options = optionsOf(flags, surroundings)
     const { sessions, host } = options
-    const gateway = new Gateway(options)
+    const metrics = options.healthPort === undefined ? undefined : await recorded(sessions)
+    const gateway = new Gateway({ ...options, metrics })
+    let console: { readonly port: number; close(): Promise<void> } | undefined
     try {
       const { port, healthPort } = await gateway.listen()
       const at = isIP(host) === 6 ? `[${host}]` : host
       stdout.write(
         `session-pgsql-server gateway: listening on ${options.tls ? 'tls' : 'tcp'}://${at}:${port}, codec ${options.format}\n`,
       )
-      if (healthPort !== undefined) stdout.write(`health: http://${at}:${healthPort}/health\n`)
+      if (healthPort !== undefined)
+        stdout.write(
+          `health: http://${at}:${healthPort}/health, metrics: http://${at}:${healthPort}/metrics\n`,
+        )
+      if (consolePort !== undefined) {
+        const auditFile = defaultAuditFile(surroundings.environment)
+        console = await startConsole({ sessions, port: consolePort, auditFile })
+        stdout.write(`console: http://127.0.0.1:${console.port}/\n`)
+      }
       // The database may come later than the gateway; PHP sees failures until it does.
       await sessions
         .open()
@@ -83,11 +102,18 @@ export const gatewayMode: Mode = {
       await ended(signal)
       stdout.write('stopping: no new connections, what is under way is answered\n')
     } finally {
-      await gateway.close()
+      await Promise.all([gateway.close(), console?.close()])
+      await metrics?.close()
       await sessions.close()
     }
     return 0
   },
+}
+
+/** Loaded where it is wanted: OpenTelemetry's SDK takes a while, and memory. */
+async function recorded(sessions: SaveHandler<PhpData>): Promise<Metrics> {
+  const { Metrics } = await import('../metrics/metrics.ts')
+  return new Metrics(sessions)
 }
 
 type Flags = ReturnType<typeof parse>
@@ -145,49 +171,10 @@ function optionsOf(flags: Flags, { environment }: Surroundings): GatewayOptions 
 }
 
 function passwordOf(flags: Flags, environment: Surroundings['environment']): string | undefined {
-  const file = flags['password-file']
   const password =
     flags.password ??
-    (file === undefined ? undefined : read('--password-file', file).split(/\r?\n/, 1)[0]) ??
+    passwordIn('--password-file', flags['password-file']) ??
     environment.SESSION_PGSQL_SERVER_PASSWORD
   if (password === '') throw new UsageError('the password is empty')
   return password
-}
-
-function tlsOf(flags: Flags): GatewayOptions['tls'] {
-  const { 'tls-cert': cert, 'tls-key': key } = flags
-  if (cert === undefined && key === undefined) return undefined
-  if (cert === undefined || key === undefined) throw new UsageError('--tls-cert and --tls-key come together')
-  return { cert: read('--tls-cert', cert), key: read('--tls-key', key) }
-}
-
-function read(flag: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    throw new UsageError(`${flag}: ${file} cannot be read`)
-  }
-}
-
-function numberOf(
-  flags: Flags,
-  flag: 'port' | 'max-connections' | 'max-value' | 'idle-timeout' | 'health-port',
-  least: number,
-  most: number,
-): number {
-  const text = flags[flag] ?? ''
-  const value = Number(text)
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value
-  throw new UsageError(`--${flag}: expected a whole number from ${least} to ${most}, got "${text}"`)
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -1,4 +1,4 @@
-import type { SessionRecord } from 'session-pgsql'
+import type { SessionRecord, WriteResult } from 'session-pgsql'
 
 export type PhpData = Record<string, unknown>
 
@@ -9,20 +9,42 @@ export interface KnownSession {
   /** What the client holds itself, where that is not the base's data: after a write that merged. */
   readonly seen: PhpData | undefined
   /** Whether the request that is under way has been counted as an access. */
-  readonly counted: boolean
+  counted: boolean
   /** How many bytes it holds, about. */
   readonly weight: number
+}
+
+/** What a client knows after its write. Decoded when it is asked for: PHP's next request reads first, and nobody asks. */
+export class WrittenSession implements KnownSession {
+  counted = true
+  readonly weight: number
+  readonly #result: WriteResult<PhpData>
+
+  constructor(result: WriteResult<PhpData>, weight: number) {
+    this.#result = result
+    this.weight = weight
+  }
+
+  get base(): SessionRecord<PhpData> | null {
+    return this.#result.session ?? null
+  }
+
+  get seen(): PhpData {
+    return this.#result.sent
+  }
 }
 
 /** What one connection has read. Bounded: the oldest goes first, and a write without it is best effort. */
 export class Reads {
   readonly #known = new Map<string, KnownSession>()
   readonly #most: number
+  readonly #all: AllReads
   #weight = 0
 
   /** @param most bytes */
-  constructor(most: number) {
+  constructor(most: number, all: AllReads) {
     this.#most = most
+    this.#all = all
   }
 
   get(key: string): KnownSession | undefined {
@@ -33,6 +55,7 @@ export class Reads {
     this.delete(key)
     this.#known.set(key, session)
     this.#weight += session.weight
+    this.#all.add(session, () => this.delete(key))
     for (const oldest of this.#known.keys()) {
       if (this.#weight <= this.#most || oldest === key) return
       this.delete(oldest)
@@ -44,10 +67,41 @@ export class Reads {
     if (session === undefined) return
     this.#known.delete(key)
     this.#weight -= session.weight
+    this.#all.delete(session)
   }
 
-  *[Symbol.iterator](): Iterator<[string, KnownSession]> {
-    yield* this.#known
+  /** All of it, which is forgotten. */
+  *take(): Generator<[string, KnownSession]> {
+    for (const [key, session] of this.#known) {
+      this.delete(key)
+      yield [key, session]
+    }
+  }
+}
+
+/** What all connections that are there have read: bounded together, for there may be many that stay. */
+export class AllReads {
+  readonly #known = new Map<KnownSession, () => void>()
+  readonly #most: number
+  #weight = 0
+
+  /** @param most bytes */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** @param forget called when there is no room for it any more */
+  add(session: KnownSession, forget: () => void): void {
+    this.#known.set(session, forget)
+    this.#weight += session.weight
+    for (const [oldest, forgetOldest] of this.#known) {
+      if (this.#weight <= this.#most || oldest === session) return
+      forgetOldest()
+    }
+  }
+
+  delete(session: KnownSession): void {
+    if (this.#known.delete(session)) this.#weight -= session.weight
   }
 }
 
@@ -74,7 +128,7 @@ export class LeftReads {
       if (until > now) break
       this.take(key)
     }
-    for (const [key, session] of reads) {
+    for (const [key, session] of reads.take()) {
       if (this.#left.has(key)) continue
       this.#left.set(key, { session, until: now + REMEMBERED * 1000 })
       this.#weight += session.weight

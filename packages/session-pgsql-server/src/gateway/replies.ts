@@ -27,6 +27,10 @@ export function array(items: readonly Reply[]): Buffer {
   ])
 }
 
+export function isFailure(reply: Reply): boolean {
+  return typeof reply === 'string' && reply.startsWith('-')
+}
+
 /** @param text begins with a code in capitals, as Redis' errors do */
 export function failure(text: string): string {
   // An answer is one line, whatever an error says.

@@ -14,6 +14,8 @@ export interface ParserLimits {
   readonly argument: number
   /** Most arguments of one command, its name included. */
   readonly arguments: number
+  /** Most bytes of all arguments of one command. */
+  readonly command: number
 }
 
 /** The client does not speak the protocol, or wants too much: it is told so, and the connection ends. */
@@ -27,14 +29,17 @@ const DOLLAR = 0x24
 /** Longest line: a length, or a command typed by hand. */
 const MAX_LINE = 1024
 
+const EMPTY: Buffer = Buffer.alloc(0)
+
 export class RequestParser {
   limits: ParserLimits
-  /** What has come and is not read yet. Joined only when a line or an argument is complete. */
-  #chunks: Buffer[] = []
-  #length = 0
+  /** What has come and is not read yet. */
+  readonly #input = new Input()
   /** Arguments of the command that is being read, and how many are still to come. */
   #command: Buffer[] = []
   #missing = 0
+  /** Bytes of those that are there, or announced. */
+  #weight = 0
   /** Bytes of the argument that is being read; undefined: its length is next. */
   #size: number | undefined
 
@@ -44,7 +49,12 @@ export class RequestParser {
 
   /** Whether a command has begun and not ended. */
   get midway(): boolean {
-    return this.#length > 0 || this.#missing > 0
+    return this.#input.length > 0 || this.#missing > 0
+  }
+
+  /** Bytes that have come of commands that are not whole. */
+  get held(): number {
+    return this.#weight - (this.#size ?? 0) + this.#input.length
   }
 
   /**
@@ -53,12 +63,10 @@ export class RequestParser {
    * @throws ProtocolError after what was right before it was given
    */
   *feed(chunk: Buffer): Generator<Command> {
-    this.#chunks.push(chunk)
-    this.#length += chunk.length
+    this.#input.add(chunk)
     for (;;) {
       if (this.#size !== undefined) {
-        // Nothing is joined before it is whole: a slow client would have it copied again and again.
-        if (this.#length < this.#size + 2) return
+        if (this.#input.length < this.#size + 2) return
         this.#command.push(this.#takeArgument(this.#size))
         this.#size = undefined
         this.#missing--
@@ -68,6 +76,10 @@ export class RequestParser {
         if (this.#missing > 0) {
           if (line[0] !== DOLLAR) throw new ProtocolError(`expected '$', got '${shown(line)}'`)
           this.#size = this.#number(line, this.limits.argument, 'bulk length')
+          this.#weight += this.#size
+          if (this.#weight > this.limits.command) {
+            throw new ProtocolError(`a command is more than ${this.limits.command} bytes`)
+          }
           continue
         }
         if (line[0] !== STAR) {
@@ -81,6 +93,7 @@ export class RequestParser {
       if (this.#missing === 0 && this.#command.length > 0) {
         const command = this.#command
         this.#command = []
+        this.#weight = 0
         yield command
       }
     }
@@ -95,42 +108,71 @@ export class RequestParser {
   }
 
   #takeArgument(size: number): Buffer {
-    const bytes = this.#take(size + 2)
+    const bytes = this.#input.take(size + 2)
     if (bytes[size] !== CR || bytes[size + 1] !== LF)
       throw new ProtocolError('expected CRLF after an argument')
     return bytes.subarray(0, size)
   }
 
   #takeLine(): Buffer | undefined {
-    // A line is short: what is there of it lies in the first bytes.
-    const first = this.#peek(MAX_LINE)
-    const end = first.indexOf(LF)
+    const end = this.#input.indexOf(LF, MAX_LINE)
     if (end < 0) {
-      if (first.length >= MAX_LINE) throw new ProtocolError('a line is too long')
+      if (this.#input.length >= MAX_LINE) throw new ProtocolError('a line is too long')
       return undefined
     }
-    const line = this.#take(end + 1)
+    const line = this.#input.take(end + 1)
     return line.subarray(0, line[end - 1] === CR ? end - 1 : end)
   }
+}
 
-  #peek(most: number): Buffer {
-    const [first] = this.#chunks
-    if (first !== undefined && (this.#chunks.length === 1 || first.length >= most)) return first
-    const all = Buffer.concat(this.#chunks)
-    this.#chunks = [all]
-    return all
+/**
+ * Bytes that wait. A chunk that comes when nothing does is taken as it is. Otherwise it is copied behind what
+ * waits, into twice the room: however small the pieces are in which a client sends, each byte is copied a few
+ * times, and the room is at most twice what has come.
+ */
+class Input {
+  #bytes: Buffer = EMPTY
+  #start = 0
+  #end = 0
+  /** Whether the room behind the end is ours. */
+  #own = false
+
+  get length(): number {
+    return this.#end - this.#start
   }
 
-  #take(size: number): Buffer {
-    let [first] = this.#chunks
-    if (first === undefined || (first.length < size && this.#chunks.length > 1)) {
-      first = Buffer.concat(this.#chunks)
-      this.#chunks = [first]
+  add(chunk: Buffer): void {
+    if (this.length === 0) {
+      this.#bytes = chunk
+      this.#start = 0
+      this.#end = chunk.length
+      this.#own = false
+      return
     }
-    this.#length -= size
-    if (first.length === size) this.#chunks.shift()
-    else this.#chunks[0] = first.subarray(size)
-    return first.subarray(0, size)
+    if (!this.#own || this.#end + chunk.length > this.#bytes.length) {
+      // Never moved within the same room: arguments that were taken lie in it.
+      const bytes = Buffer.allocUnsafeSlow(2 * (this.length + chunk.length))
+      this.#bytes.copy(bytes, 0, this.#start, this.#end)
+      this.#end -= this.#start
+      this.#start = 0
+      this.#bytes = bytes
+      this.#own = true
+    }
+    chunk.copy(this.#bytes, this.#end)
+    this.#end += chunk.length
+  }
+
+  /** Where this byte is first, among so many; -1 if it is not. */
+  indexOf(byte: number, most: number): number {
+    return this.#bytes.subarray(this.#start, Math.min(this.#end, this.#start + most)).indexOf(byte)
+  }
+
+  take(size: number): Buffer {
+    const taken = this.#bytes.subarray(this.#start, this.#start + size)
+    this.#start += size
+    // The room is not held for nothing.
+    if (this.#start === this.#end) this.#bytes = EMPTY
+    return taken
   }
 }
 

@@ -1,63 +1,16 @@
 import fc from 'fast-check'
-import { SaveHandler } from 'session-pgsql'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
-import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
-import type { PhpData } from '../../src/gateway/reads.ts'
 import { run } from '../../src/run.ts'
+import { DATA, gateways, UNLOCK } from './kit.ts'
 import { command, Talk } from './talk.ts'
-
-const DATA = 'user|s:3:"ada";n|i:1;'
-const UNLOCK = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
 describeOnEveryServer(
   'the gateway',
   (server) => {
-    const closing: (() => Promise<unknown>)[] = []
-    let database: FreshDatabase | undefined
-    afterEach(async () => {
-      for (const close of closing.splice(0).reverse()) await close()
-    })
-
-    let count = 0
-    const key = (): string => `PHPSESSID:${(count++).toString().padStart(26, 'k')}`
-
-    async function start(options: Partial<GatewayOptions> = {}, db?: string) {
-      database ??= await server.freshDatabase()
-      const sessions = new SaveHandler<PhpData>({
-        db: db ?? (database.db as string),
-        codec: 'php',
-        idPattern: 'php',
-        gcInterval: 0,
-        operationTimeout: 3,
-      })
-      const gateway = new Gateway({
-        sessions,
-        format: 'php',
-        host: '127.0.0.1',
-        port: 0,
-        password: undefined,
-        tls: undefined,
-        maxConnections: 100,
-        maxValue: 100_000,
-        idleTimeout: 0,
-        healthPort: undefined,
-        ...options,
-      })
-      closing.push(
-        () => sessions.close(),
-        () => gateway.close(),
-      )
-      const { port, healthPort } = await gateway.listen()
-      const talk = (): Talk => {
-        const talk = new Talk(port)
-        closing.push(async () => talk.end())
-        return talk
-      }
-      return { sessions, gateway, port, healthPort, talk }
-    }
+    const { start, db, key, after } = gateways(server)
 
     test('answers what phpredis asks', async () => {
       const { talk, sessions } = await start()
@@ -268,10 +221,9 @@ describeOnEveryServer(
     })
 
     test('the database is away: PING, the health and every read say so, and it comes back', async () => {
-      database ??= await server.freshDatabase()
-      const url = new URL(database.db as string)
+      const url = new URL(await db())
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      closing.push(() => proxy.stop())
+      after(() => proxy.stop())
       url.port = String(proxy.port)
       const { talk, healthPort } = await start({ healthPort: 0 }, url.href)
       const client = talk()

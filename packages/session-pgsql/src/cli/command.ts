@@ -30,6 +30,7 @@ export interface Context {
   readonly output: Output
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal
+  readonly environment: Readonly<Record<string, string | undefined>>
   /** In force here: the table is not created, GC has no interval, statements may take longer. */
   readonly settings: Settings
   /** As an application would have them with the same php.ini and environment. */

@@ -6,6 +6,7 @@ import { destroy } from './commands/destroy.ts'
 import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
 import { gc } from './commands/gc.ts'
+import { importCommand } from './commands/import.ts'
 import { init } from './commands/init.ts'
 import { list } from './commands/list.ts'
 import { show } from './commands/show.ts'
@@ -34,7 +35,7 @@ export const SIGNALS: Record<string, number> = { SIGINT: 130, SIGTERM: 143 }
 /** Milliseconds for closing connections after a signal. */
 const CLOSING = 1000
 
-const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain]
+const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain, importCommand]
 
 /** Runs one command line. Never rejects. @returns the exit code */
 export async function run(argv: readonly string[], surroundings: Surroundings): Promise<number> {

@@ -20,7 +20,7 @@ export class Session implements Context {
   readonly arguments: Arguments
   readonly output: Output
   readonly signal: AbortSignal
-  readonly #environment: Record<string, string | undefined>
+  readonly environment: Record<string, string | undefined>
   readonly #createTable: boolean
   #sources: SettingsSources | undefined
   #settings: Settings | undefined
@@ -38,12 +38,12 @@ export class Session implements Context {
     this.arguments = given
     this.output = output
     this.signal = signal
-    this.#environment = environment
+    this.environment = environment
     this.#createTable = createTable
   }
 
   get configured(): Settings {
-    return resolveSettings(this.#given(), { ...this.#from(), environment: this.#environment })
+    return resolveSettings(this.#given(), { ...this.#from(), environment: this.environment })
   }
 
   get settings(): Settings {
@@ -52,7 +52,7 @@ export class Session implements Context {
   }
 
   get servers(): readonly Server[] {
-    this.#servers ??= this.settings.db.map((entry) => new Server(entry, this.settings))
+    this.#servers ??= this.settings.db.map((entry) => new Server(entry, this.settings, this))
     return this.#servers
   }
 
@@ -73,7 +73,7 @@ export class Session implements Context {
     const ini = this.arguments.text('ini')
     this.#sources ??= {
       ini: ini === undefined ? undefined : readPhpIni(ini),
-      environment: { SESSION_PGSQL_OPERATION_TIMEOUT: PATIENCE, ...this.#environment },
+      environment: { SESSION_PGSQL_OPERATION_TIMEOUT: PATIENCE, ...this.environment },
     }
     return this.#sources
   }

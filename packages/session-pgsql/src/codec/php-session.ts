@@ -11,11 +11,12 @@ const CODECS = { php: phpCodec, php_serialize: phpSerializeCodec, php_binary: ph
  * The variables in a session as PHP hands it to its save handlers: for who receives PHP's bytes from somewhere
  * else than the table. PHP's values become JavaScript's as docs/php-values.md says.
  *
+ * @param session PHP's bytes; or the text that is stored for them, as `list({ text: true })` gives it
  * @param format PHP's `session.serialize_handler`
  * @throws UNDECODABLE if it is not what PHP writes in this format; the message holds none of it
  */
-export function decodePhpSession(bytes: Uint8Array, format: PhpSessionFormat = 'php'): PhpSession {
-  return codecOf(format).decode(bytesToText(bytes))
+export function decodePhpSession(session: Uint8Array | string, format: PhpSessionFormat = 'php'): PhpSession {
+  return codecOf(format).decode(typeof session === 'string' ? session : bytesToText(session))
 }
 
 /**

@@ -28,8 +28,23 @@ export interface Database {
   /** Which of several hosts is in use, if there are several. */
   readonly address?: string | undefined
 
+  /** How its connections are used; undefined where there is no pool. */
+  readonly pool?: PoolUse | undefined
+
   /** Closes what was opened here; what the caller brought stays open. */
   close(): Promise<void>
+}
+
+/** How the connections of a pool are used at this moment. */
+export interface PoolUse {
+  /** Open connections. */
+  readonly size: number
+  /** Those of them that nobody uses. */
+  readonly idle: number
+  /** Requests that wait for one. */
+  readonly pending: number
+  /** Most connections that it opens. */
+  readonly max: number
 }
 
 export type Query = (statement: Statement, parameters: readonly Parameter[]) => Promise<Row[]>

@@ -19,7 +19,7 @@ export interface PoolResult {
 
 /** `pg.PoolClient`: one connection, out of the pool. */
 export interface PoolClientLike {
-  query(query: PoolQuery): Promise<PoolResult>
+  query(query: PoolQuery, callback: (error: Error | null, result: PoolResult) => void): void
   /** Gives it back; with `true` or an error it is closed and not used again. */
   release(destroy?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -31,6 +31,9 @@ export interface PoolClientLike {
 /** `pg.Pool`. */
 export interface PoolLike {
   readonly totalCount: number
+  readonly idleCount: number
+  readonly waitingCount: number
+  readonly options: { readonly max: number }
   connect(): Promise<PoolClientLike>
   query(query: PoolQuery): Promise<PoolResult>
   end(): Promise<void>

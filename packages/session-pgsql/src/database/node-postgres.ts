@@ -1,7 +1,15 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { encodeArray } from './array.ts'
-import { type Database, type Parameter, plain, type Query, type Row, type Statement } from './database.ts'
-import type { PoolClientLike, PoolLike } from './drivers.ts'
+import {
+  type Database,
+  type Parameter,
+  type PoolUse,
+  plain,
+  type Query,
+  type Row,
+  type Statement,
+} from './database.ts'
+import type { PoolClientLike, PoolLike, PoolQuery } from './drivers.ts'
 import {
   breaksConnection,
   codeOf,
@@ -93,6 +101,11 @@ export class NodePostgres implements Database {
     }
   }
 
+  get pool(): PoolUse {
+    const { totalCount: size, idleCount: idle, waitingCount: pending, options } = this.#pool
+    return { size, idle, pending, max: options.max }
+  }
+
   async close(): Promise<void> {
     if (this.#owned) await this.#pool.end()
     // Only now: connections that die while the pool ends are still reported. On a pool of our own the
@@ -130,24 +143,26 @@ export class NodePostgres implements Database {
     const signs = signsOf(client)
     signs.unreplicated = false
     const named = this.#named && statement.name !== undefined
+    const query: PoolQuery = {
+      text: statement.text,
+      values,
+      rowMode: 'array',
+      types: AS_TEXT,
+      ...(named ? { name: statement.name } : {}),
+    }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => reject(timeoutFault('waiting for its answer', true)),
         Math.max(1, deadline - performance.now()),
       )
-      client
-        .query({
-          text: statement.text,
-          values,
-          rowMode: 'array',
-          types: AS_TEXT,
-          ...(named ? { name: statement.name } : {}),
-        })
-        .then(({ rows }) => {
-          if (signs.unreplicated) reject(unreplicatedFault())
-          else resolve(rows as Row[])
-        }, reject)
-        .finally(() => clearTimeout(timer))
+      // Not the promise that it would give: each of those keeps the next one's rows alive until the next full
+      // collection. Measured: a fifth of the time of a read.
+      client.query(query, (error, result) => {
+        clearTimeout(timer)
+        if (error) reject(error)
+        else if (signs.unreplicated) reject(unreplicatedFault())
+        else resolve(result.rows as Row[])
+      })
     })
   }
 }

@@ -1,4 +1,4 @@
-import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Conninfo, TargetSessionAttrs } from './conninfo.ts'
 import { HostDatabase, type Role } from './host.ts'
@@ -73,6 +73,11 @@ export class Group implements Database {
   /** The host in use, for `status()`. */
   get address(): string | undefined {
     return this.#current?.label
+  }
+
+  /** That of the host in use. */
+  get pool(): PoolUse | undefined {
+    return this.#current?.pool
   }
 
   query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {

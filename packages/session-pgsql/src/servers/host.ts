@@ -1,4 +1,4 @@
-import type { Database, Parameter, Query, Row, Statement } from '../database/database.ts'
+import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
@@ -32,6 +32,8 @@ export class HostDatabase implements Database {
   #encrypted: boolean | undefined
   readonly #refuse: ((role: Role) => string | undefined) | undefined
   #database: Promise<NodePostgres> | undefined
+  /** The same, once it is there. */
+  #open: NodePostgres | undefined
   #probe: Promise<NodePostgres> | undefined
 
   /**
@@ -59,6 +61,11 @@ export class HostDatabase implements Database {
     return this.#use((database) => database.transaction(work, deadline))
   }
 
+  /** Without the connection by which it is asked for its role. */
+  get pool(): PoolUse | undefined {
+    return this.#open?.pool
+  }
+
   role(deadline: number): Promise<Role> {
     return this.#attempt(async () => {
       this.#probe ??= kept(this.#connect(1, undefined), () => {
@@ -73,6 +80,7 @@ export class HostDatabase implements Database {
   async close(): Promise<void> {
     const open = [this.#database, this.#probe]
     this.#database = undefined
+    this.#open = undefined
     this.#probe = undefined
     await Promise.allSettled(open.map(async (database) => (await database)?.close()))
   }
@@ -82,7 +90,8 @@ export class HostDatabase implements Database {
       this.#database ??= kept(this.#connect(this.#limits.poolSize, this.#refuse), () => {
         this.#database = undefined
       })
-      return await call(await this.#database)
+      this.#open = await this.#database
+      return await call(this.#open)
     })
   }
 
@@ -132,17 +141,20 @@ function roleOf(row: Row | undefined): Role {
 /** For pg-pool, which calls it with every new connection before anybody else gets it. */
 function verifier(refuse: (role: Role) => string | undefined) {
   return (client: PoolClientLike, done: (error?: Error) => void): void => {
-    client
-      .query({ text: ROLE.text, rowMode: 'array', types: { getTypeParser: () => (text) => text } })
-      .then(({ rows }) => {
-        const refusal = refuse(roleOf(rows[0] as unknown as Row))
-        done(
-          refusal === undefined
-            ? undefined
-            : new SessionPgsqlError('SERVER_DOWN', `This host will not do: ${refusal}.`),
-        )
-      })
-      .catch(done)
+    const query = {
+      text: ROLE.text,
+      rowMode: 'array',
+      types: { getTypeParser: () => (text: string) => text },
+    } as const
+    client.query(query, (error, result) => {
+      if (error) return done(error)
+      const refusal = refuse(roleOf(result.rows[0] as unknown as Row))
+      done(
+        refusal === undefined
+          ? undefined
+          : new SessionPgsqlError('SERVER_DOWN', `This host will not do: ${refusal}.`),
+      )
+    })
   }
 }
 

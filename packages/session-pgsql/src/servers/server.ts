@@ -1,6 +1,7 @@
 import {
   type Database,
   type Parameter,
+  type PoolUse,
   plain,
   type Query,
   type Row,
@@ -40,6 +41,10 @@ export interface ServerStatus {
   /** Those that failed. */
   readonly errors: number
   readonly lastError: string | undefined
+  /** What operations want of it that is in no statement yet. */
+  readonly waiting: number
+  /** Its connections; undefined before the first use, and for PGlite, which has one. */
+  readonly pool: PoolUse | undefined
   /** The part of the ids whose home it is, from 0 to 1. */
   readonly share: number
   /** With several servers: what it keeps for others, and what this process has brought from here to where it belongs. */
@@ -62,10 +67,14 @@ export class Server {
   readonly #inMemory: boolean
   readonly #embedded: boolean
 
-  /** @param onPromotion told when another host of a group has become its primary */
+  /**
+   * @param handler whose server it is, for diagnostics
+   * @param onPromotion told when another host of a group has become its primary
+   */
   constructor(
     entry: DatabaseEntry,
     settings: ServerSettings,
+    handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
     const { table, createTable, keepExpired, batch, poolSize } = settings
@@ -79,6 +88,7 @@ export class Server {
       keepExpired,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: poolSize,
+      source: { handler, server: entry.name },
     })
   }
 
@@ -90,9 +100,15 @@ export class Server {
     return this.#embedded && !this.#connection.connected ? this.#connection.connect() : undefined
   }
 
+  /** Sends a statement that is not about the session table. */
+  query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#connection.query(statement, parameters, deadline)
+  }
+
   status(): Omit<ServerStatus, 'share' | 'homecoming'> {
-    const { address, health, since, calls, errors, lastError } = this.#connection
-    return { name: this.name, address, role: this.table.role, health, since, calls, errors, lastError }
+    const { address, health, since, calls, errors, lastError, pool } = this.#connection
+    const { role, waiting } = this.table
+    return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 
   /** @throws SERVER_DOWN if it does not answer, or takes no writes; it may be so busy that nothing else is answered */
@@ -148,6 +164,10 @@ class Connection implements Database {
     return this.#open?.address
   }
 
+  get pool(): PoolUse | undefined {
+    return this.#open?.pool
+  }
+
   async close(): Promise<void> {
     const database = this.#database
     this.#database = undefined
@@ -168,8 +188,9 @@ class Connection implements Database {
     } catch (error) {
       this.errors++
       this.lastError = error instanceof Error ? error.message : String(error)
-      const { code } = error as SessionPgsqlError
-      this.#is(code === 'SERVER_DOWN' || code === 'TIMEOUT' ? 'down' : 'up')
+      const { code, sqlState } = error as SessionPgsqlError
+      // With a SQLSTATE it was PostgreSQL that gave up: it is there.
+      this.#is(code === 'SERVER_DOWN' || (code === 'TIMEOUT' && sqlState === undefined) ? 'down' : 'up')
       throw error
     }
   }

@@ -1,4 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
+import type { ServerStatistics, TableStatistics } from '../session/statistics.ts'
 import type { DatabaseEntry } from '../settings.ts'
 import type { Sessions } from '../table/sessions.ts'
 import type { Promotion } from './group.ts'
@@ -15,6 +16,8 @@ export interface ServersSettings extends ServerSettings {
 
 /** What is told about the servers. */
 export interface ServersListener {
+  /** Whose servers they are, for diagnostics. */
+  readonly handler: object
   onDown(server: string, error: Error): void
   onUp(server: string): void
   /** A request was served by another server than its session's home. */
@@ -61,7 +64,7 @@ export class Servers {
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
     this.all = entries.map(
       (entry) =>
-        new Server(entry, settings, (promotion) =>
+        new Server(entry, settings, listener.handler, (promotion) =>
           listener.onPromotion({ server: entry.name, ...promotion }),
         ),
     )
@@ -142,6 +145,22 @@ export class Servers {
       answers,
       missing: members.filter((_, index) => asked[index]?.status === 'rejected').map(({ name }) => name),
     }
+  }
+
+  /** Asks every server for its numbers; one that fails has the error instead. */
+  each(work: (server: Server) => Promise<TableStatistics>): Promise<ServerStatistics[]> {
+    return Promise.all(
+      this.all.map(async (server, index) => {
+        const health = this.#several?.members[index]?.health
+        try {
+          const table = await (health === undefined ? work(server) : health.run(() => work(server)))
+          return { name: server.name, table, error: undefined }
+        } catch (error) {
+          if (!(error instanceof SessionPgsqlError)) throw error
+          return { name: server.name, table: undefined, error }
+        }
+      }),
+    )
   }
 
   /** What has to be waited for before the clock of an operation begins to run; nothing, as a rule. */

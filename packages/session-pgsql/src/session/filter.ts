@@ -4,6 +4,8 @@ import type { SessionInfo } from './record.ts'
 export interface SessionFilter {
   /** The cookie's name. */
   readonly name?: string | undefined
+  /** This one id. */
+  readonly id?: string | undefined
   /** What the ids begin with. Served by the index where `sess_id` has the collation "C", as in a table created here. */
   readonly idPrefix?: string | undefined
   /** The custom field. */
@@ -19,7 +21,16 @@ export type SessionOrder = ListColumn | `-${ListColumn}`
 
 export type ListColumn = 'id' | 'created' | 'modified' | 'expires' | 'accesses' | 'errors'
 
-export interface ListOptions extends SessionFilter {
+export interface CountOptions extends SessionFilter {
+  /**
+   * Seconds after which PostgreSQL itself gives up on the statement, with the error TIMEOUT: for a look that must
+   * not become a burden, such as a search that no index serves. Not on PGlite, which cannot interrupt itself.
+   * Default: none; after `operationTimeout` nobody waits any more, but the statement goes on.
+   */
+  readonly timeLimit?: number | undefined
+}
+
+export interface ListOptions extends CountOptions {
   /** Default: `id`, the one order that an index serves; any other sorts all that the filter leaves. */
   readonly order?: SessionOrder | undefined
   /** Where the page begins: the `next` of the page before it. */

@@ -1,8 +1,9 @@
 import type { Row } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
+import { fieldsOf } from './composite.ts'
 
 /**
- * What the statements of statements.ts answer: `n, outcome, text, now`, then the record's columns.
+ * What the statements of statements.ts answer: `n, outcome, text, now, record`.
  *
  * - `updated`, `created`, `touched`, `destroyed`: done
  * - `conflict`: somebody else's data is there; it comes along
@@ -72,23 +73,24 @@ export function answersOf<Otherwise extends Answer | undefined>(
 
 /** @param text what the row does not say because the caller has sent it */
 export function storedOf(row: Row, readAt: number, text: string = row[2] ?? ''): StoredSession {
+  const record = fieldsOf(row[4] as string)
   return {
-    id: row[4] as string,
-    name: row[5] as string | null,
+    id: record[0] as string,
+    name: record[1] as string | null,
     text,
-    digest: row[6] as string | null,
-    created: numberOf(row[7]),
-    modified: numberOf(row[8]),
-    expires: numberOf(row[9]),
-    addressCreated: row[10] as string | null,
-    addressModified: row[11] as string | null,
-    accesses: Number(row[12] ?? 0),
-    errors: Number(row[13] ?? 0),
-    warnings: Number(row[14] ?? 0),
-    notices: Number(row[15] ?? 0),
-    errorMessage: row[16] as string | null,
-    custom: row[17] as string | null,
-    generation: numberOf(row[18]),
+    digest: record[2] as string | null,
+    created: numberOf(record[3]),
+    modified: numberOf(record[4]),
+    expires: numberOf(record[5]),
+    addressCreated: record[6] as string | null,
+    addressModified: record[7] as string | null,
+    accesses: Number(record[8] ?? 0),
+    errors: Number(record[9] ?? 0),
+    warnings: Number(record[10] ?? 0),
+    notices: Number(record[11] ?? 0),
+    errorMessage: record[12] as string | null,
+    custom: record[13] as string | null,
+    generation: numberOf(record[14]),
     clock: clockOf(row),
     readAt,
   }

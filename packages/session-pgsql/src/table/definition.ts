@@ -83,16 +83,16 @@ export function createStatements(name: TableName): string[] {
 /** Bytes of a name in PostgreSQL. */
 const LONGEST_NAME = 63
 
-/** The table of the sessions' locks, which lies beside theirs. */
-export function lockTableName({ schema, table }: TableName): TableName {
-  const name = `${table}_lock`
+/** A table that lies beside that of the sessions: of their locks, or of what was imported. */
+export function besideName({ schema, table }: TableName, what: 'lock' | 'import'): TableName {
+  const name = `${table}_${what}`
   if (Buffer.byteLength(name) <= LONGEST_NAME) return { schema, table: name }
   // PostgreSQL would cut it off, and it would be the name of the session table.
-  return { schema, table: `session_lock_${createHash('sha256').update(table).digest('hex').slice(0, 32)}` }
+  return { schema, table: `session_${what}_${createHash('sha256').update(table).digest('hex').slice(0, 32)}` }
 }
 
 export function createLockStatement(name: TableName): string {
-  return `CREATE TABLE IF NOT EXISTS ${sqlName(lockTableName(name))} (
+  return `CREATE TABLE IF NOT EXISTS ${sqlName(besideName(name, 'lock'))} (
   sess_id     text COLLATE "C" PRIMARY KEY,
   lock_owner  text NOT NULL,
   lock_until  double precision NOT NULL

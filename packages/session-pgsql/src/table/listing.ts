@@ -1,9 +1,9 @@
 import { checkText, invalid } from '../session/checks.ts'
-import type { ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
+import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
-import { CLOCK, recordColumns } from './statements.ts'
+import { CLOCK, recordColumn } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Lists and counts: for people and for "my devices", not for every request. */
@@ -59,20 +59,18 @@ export async function listSessions(
   }
   const rows = await table.query(
     (shape, sql) => `
-      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
+      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumn('t', shape)}
       FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
     deadline,
+    timeLimitOf(options),
   )
   const readAt = performance.now()
-  const page = rows.slice(0, limit)
-  const last = page.at(-1)
-  return {
-    sessions: page.map((row) => storedOf(row, readAt)),
-    keys: page.map((row) => row[0] as string),
-    next: rows.length > limit && last !== undefined ? encodeCursor(last[0], last[4]) : undefined,
-  }
+  const sessions = rows.slice(0, limit).map((row) => storedOf(row, readAt))
+  const keys = rows.slice(0, limit).map((row) => row[0] as string)
+  const more = rows.length > limit
+  return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
 }
 
 /** One page out of those of several servers, each begun after the same cursor. */
@@ -109,7 +107,7 @@ export async function findRow(
 ): Promise<StoredSession | undefined> {
   const [row] = await table.query(
     (shape, sql) => `
-      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
+      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
     [id],
     deadline,
   )
@@ -118,17 +116,23 @@ export async function findRow(
 
 export async function countSessions(
   table: SessionTable,
-  filter: SessionFilter,
+  options: CountOptions,
   deadline: number,
 ): Promise<number> {
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(filter, parameters)
+  const conditions = conditionsOf(options, parameters)
   const [row] = await table.query(
     (shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
     parameters,
     deadline,
+    timeLimitOf(options),
   )
   return Number(row?.[0])
+}
+
+function timeLimitOf({ timeLimit }: CountOptions): number | undefined {
+  if (timeLimit === undefined || (timeLimit > 0 && timeLimit <= 86_400)) return timeLimit
+  throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
 }
 
 /** Of several servers: that there was a session once is nothing to list. */
@@ -137,12 +141,16 @@ function noTombstones({ ours }: Shape): string {
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, idPrefix, field, address, active = true } = filter
+  const { name, id, idPrefix, field, address, active = true } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
   if (address !== undefined) checkText('address', address)
   if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
+  if (id !== undefined) {
+    checkText('id', id)
+    conditions.push(`t.sess_id = ${bind(parameters, id)}`)
+  }
   if (idPrefix) {
     checkText('idPrefix', idPrefix)
     conditions.push(`t.sess_id COLLATE "C" >= ${bind(parameters, idPrefix)}`)

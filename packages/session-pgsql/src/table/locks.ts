@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { lockTableName, type Shape, sqlName } from './definition.ts'
+import { besideName, type Shape, sqlName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -82,7 +82,7 @@ export async function sweepLocks(table: SessionTable, deadline: number): Promise
 }
 
 function lockTable(shape: Shape): string {
-  return sqlName(lockTableName(shape.name))
+  return sqlName(besideName(shape.name, 'lock'))
 }
 
 function quoted(shape: Shape): string {

@@ -67,8 +67,8 @@ export function statements(shape: Shape, keepExpired: boolean): Statements {
   }
 }
 
-/** The columns of every answer, in the order that answers.ts reads: `n, outcome, text, now`, and these. */
-export function recordColumns(row: string, shape: Shape): string {
+/** A session but for its data, as one column: the fields in the order that answers.ts reads. See composite.ts. */
+export function recordColumn(row: string, shape: Shape): string {
   const columns = [
     'sess_id',
     'sess_name',
@@ -86,13 +86,12 @@ export function recordColumns(row: string, shape: Shape): string {
     'sess_custom',
     'sess_generation',
   ]
-  return columns
-    .map((column) => {
-      if (column === 'digest') return digest(`${row}.sess_data`)
-      if (column === 'sess_generation' && !shape.ours.has(column)) return 'NULL::bigint'
-      return `${row}.${column}`
-    })
-    .join(', ')
+  const fields = columns.map((column) => {
+    if (column === 'digest') return digest(`${row}.sess_data`)
+    if (column === 'sess_generation' && !shape.ours.has(column)) return 'NULL::bigint'
+    return `${row}.${column}`
+  })
+  return `ROW(${fields.join(', ')})::text`
 }
 
 type Fragments = ReturnType<typeof fragments>
@@ -117,7 +116,7 @@ function fragments(shape: Shape) {
     mark,
     ownColumns,
     has: (column: string) => shape.ours.has(column as never),
-    record: (row: string) => recordColumns(row, shape),
+    record: (row: string) => recordColumn(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
     /** @param order columns of `input` that are wanted besides `n` */
@@ -169,13 +168,8 @@ function readText(sql: Fragments): string {
       JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c
     WHERE ${sql.alive('t', 'c.now')}
     UNION ALL
-    SELECT NULL, 'clock', pg_is_in_recovery()::text, c.now${', NULL'.repeat(RECORD_LENGTH)} FROM clock c`
+    SELECT NULL, 'clock', pg_is_in_recovery()::text, c.now, NULL FROM clock c`
 }
-
-const RECORD_LENGTH = 15
-
-/** The columns of a record, named by their place. */
-const RECORD_NAMES = Array.from({ length: RECORD_LENGTH }, (_, index) => `r${index + 1}`).join(', ')
 
 const EXPIRY = 'j.now + j.lifetime'
 
@@ -221,7 +215,7 @@ function saveText(sql: Fragments): string {
     SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
     FROM judged j WHERE j.outcome <> 'updated'
     UNION ALL
-    ${busyRows(sql, RECORD_LENGTH)}`
+    ${busyRows(sql, ', NULL')}`
 }
 
 function setSaved(sql: Fragments): string {
@@ -294,8 +288,8 @@ function quickTouchText(sql: Fragments): string {
 }
 
 /** Rows that are there and were not found: somebody has them locked. */
-function busyRows(sql: Fragments, record: number): string {
-  return `SELECT i.n, 'busy', NULL, c.now${', NULL'.repeat(record)}
+function busyRows(sql: Fragments, record: '' | ', NULL'): string {
+  return `SELECT i.n, 'busy', NULL, c.now${record}
     FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
       JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c`
 }
@@ -368,7 +362,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
     ),
-    inserted (${RECORD_NAMES}) AS (
+    inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
         sess_addr_created, sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice,
         sess_err_message, sess_custom${sql.ownColumns.map((column) => `, ${column}`).join('')})
@@ -381,13 +375,13 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM there)
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
-      RETURNING ${sql.record('t')}
+      RETURNING t.sess_id, ${sql.record('t')} AS record
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT m.n, 'created', NULL, m.now, r.* FROM inserted r JOIN missing m ON m.id = r.r1
+    SELECT m.n, 'created', NULL, m.now, r.record FROM inserted r JOIN missing m ON m.id = r.sess_id
     UNION ALL
-    SELECT m.n, 'late', NULL, m.now${', NULL'.repeat(RECORD_LENGTH)} FROM missing m WHERE m.late
+    SELECT m.n, 'late', NULL, m.now, NULL FROM missing m WHERE m.late
     UNION ALL
     SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
     FROM judged j WHERE j.outcome IN ('late', 'conflict')`
@@ -431,7 +425,7 @@ function touchText(sql: Fragments): string {
     UNION ALL
     SELECT j.n, j.outcome, NULL, j.now FROM judged j WHERE j.outcome <> 'touched'
     UNION ALL
-    ${busyRows(sql, 0)}`
+    ${busyRows(sql, '')}`
 }
 
 function destroyText(sql: Fragments): string {
@@ -450,5 +444,5 @@ function destroyText(sql: Fragments): string {
     )
     SELECT j.n, j.outcome, NULL::text, j.now FROM judged j
     UNION ALL
-    ${busyRows(sql, 0)}`
+    ${busyRows(sql, '')}`
 }

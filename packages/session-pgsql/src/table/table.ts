@@ -3,7 +3,7 @@ import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Lane, Limit } from './batch.ts'
+import { Lane, type LaneOptions, Limit, type Source } from './batch.ts'
 import { createLockStatement, type Shape, sqlName } from './definition.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 import {
@@ -20,7 +20,7 @@ import {
 } from './inspect.ts'
 import { baseColumns, changeColumns, touchColumns } from './parameters.ts'
 import type { Sessions } from './sessions.ts'
-import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+import { CLOCK, recordColumn, type Statements, statements } from './statements.ts'
 
 export interface TableOptions {
   readonly table: WantedTable
@@ -30,6 +30,8 @@ export interface TableOptions {
   readonly maxRows: number
   /** Most statements in flight. */
   readonly concurrency: number
+  /** Whose table it is, for diagnostics. */
+  readonly source: Source
 }
 
 /** A write to a session that must be there: as compare-and-swap against a base, or whatever its data. */
@@ -80,22 +82,28 @@ export class SessionTable implements Sessions {
       if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENDED
       return outcome === 'busy' || outcome === 'late'
     }
-    const { maxRows } = options
+    const { maxRows, source } = options
+    const lane = <Order, Result>(options: LaneOptions<Order, Result>) =>
+      new Lane(options, this.#limit, source)
     const never = (): boolean => false
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    this.#read = new Lane(
-      { send: this.#sendRead, weigh: light, isBusy: never, maxRows, flights: 1 },
-      this.#limit,
-    )
     const quick = { isBusy: never, maxRows, flights: 2 } as const
-    this.#quickSave = new Lane({ send: this.#sendQuickSave, weigh: heavy, ...quick }, this.#limit)
-    this.#quickTouch = new Lane({ send: this.#sendQuickTouch, weigh: light, ...quick }, this.#limit)
     const thorough = { isBusy, maxRows, flights: 2 } as const
-    this.#save = new Lane({ send: this.#sendSave, weigh: heavy, ...thorough }, this.#limit)
-    this.#put = new Lane({ send: this.#sendPut, weigh: heavy, ...thorough }, this.#limit)
-    this.#touch = new Lane({ send: this.#sendTouch, weigh: light, ...thorough }, this.#limit)
-    this.#destroy = new Lane({ send: this.#sendDestroy, weigh: light, ...thorough }, this.#limit)
+    this.#read = lane({
+      kind: 'read',
+      send: this.#sendRead,
+      weigh: light,
+      isBusy: never,
+      maxRows,
+      flights: 1,
+    })
+    this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
+    this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
+    this.#save = lane({ kind: 'save', send: this.#sendSave, weigh: heavy, ...thorough })
+    this.#put = lane({ kind: 'put', send: this.#sendPut, weigh: heavy, ...thorough })
+    this.#touch = lane({ kind: 'touch', send: this.#sendTouch, weigh: light, ...thorough })
+    this.#destroy = lane({ kind: 'destroy', send: this.#sendDestroy, weigh: light, ...thorough })
   }
 
   /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
@@ -157,18 +165,28 @@ export class SessionTable implements Sessions {
     return this.#guard(this.#limit.run(transaction))
   }
 
-  /** Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL name. */
+  /**
+   * Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL
+   * name.
+   *
+   * @param timeLimit seconds after which PostgreSQL itself gives up on the statement: TIMEOUT
+   */
   async query(
     text: (shape: Shape, table: string) => string,
     parameters: readonly (string | number | boolean | null)[],
     deadline: number,
+    timeLimit?: number,
   ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
-    return this.#guard(
-      this.#limit.run(() =>
-        this.#database.query(plain(text(shape, sqlName(shape.name))), parameters, deadline),
-      ),
-    )
+    const statement = plain(text(shape, sqlName(shape.name)))
+    const send = (): Promise<Row[]> =>
+      timeLimit === undefined
+        ? this.#database.query(statement, parameters, deadline)
+        : this.#database.transaction(async (query) => {
+            await query(limitStatements, [String(Math.ceil(timeLimit * 1000))])
+            return query(statement, parameters)
+          }, deadline)
+    return this.#guard(this.#limit.run(send))
   }
 
   /** Runs `work` in a transaction of its own; for rows as a whole, see whole-rows.ts. */
@@ -229,6 +247,13 @@ export class SessionTable implements Sessions {
     return this.#opened.standby ? 'standby' : 'primary'
   }
 
+  /** Orders that are not in a statement yet. */
+  get waiting(): number {
+    const { waiting } = this.#read
+    const changes = [this.#quickSave, this.#quickTouch, this.#save, this.#put, this.#touch, this.#destroy]
+    return changes.reduce((sum, lane) => sum + lane.waiting, waiting)
+  }
+
   /** Forgets what was found at the opening. */
   forget(): void {
     this.#opened = undefined
@@ -284,7 +309,9 @@ export class SessionTable implements Sessions {
     const readAt = performance.now()
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
-      if (outcomeOf(row) === 'read') found.set(row[4] as string, storedOf(row, readAt))
+      if (outcomeOf(row) !== 'read') continue
+      const stored = storedOf(row, readAt)
+      found.set(stored.id, stored)
     }
     return ids.map((id) => found.get(id))
   }
@@ -409,6 +436,14 @@ interface Opened {
   readonly lock: string
 }
 
+/**
+ * For the transaction. $1 milliseconds. A deadline of ours ends the waiting; this ends the work. What is to be no
+ * burden takes no other cores either, and is over too soon for a compiler to pay.
+ */
+const limitStatements = plain(`
+  SELECT set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true),
+    set_config('jit', 'off', true)`)
+
 /** Milliseconds for which the quick way is left alone after a row was found locked. */
 const CONTENDED = 1000
 
@@ -420,6 +455,6 @@ const changeOf = ({ change }: { change: Change }): Change => change
 const noText = (): string => ''
 
 function lockText(shape: Shape): string {
-  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
+  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sqlName(shape.name)} t
     WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
 }

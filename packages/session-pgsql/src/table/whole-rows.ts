@@ -3,7 +3,7 @@ import { plain } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { CLOCK, recordColumns, sweepTime } from './statements.ts'
+import { CLOCK, recordColumn, sweepTime } from './statements.ts'
 
 /**
  * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
@@ -37,7 +37,7 @@ export async function lockWhole(
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
        WHERE t.sess_id = $1 FOR UPDATE`,
     ),
     [id],
@@ -60,8 +60,8 @@ export function markedText(sql: string, most: number): string {
 
 const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Where those columns come in a row: after `n, outcome, text, now` and the record. */
-const OWN_AT = 19
+/** Where those columns come in a row: after `n, outcome, text, now, record`. */
+const OWN_AT = 5
 
 function wholeOf(row: readonly (string | null)[]): WholeRow {
   const destroyed = row[OWN_AT + 2]

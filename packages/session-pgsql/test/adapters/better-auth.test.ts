@@ -1,13 +1,31 @@
 import type { SecondaryStorage } from 'better-auth'
+import pg from 'pg'
 import { afterEach, expect, expectTypeOf, test } from 'vitest'
 import {
   type PgsqlSecondaryStorage,
   pgsqlSecondaryStorage,
   type SecondaryStorageOptions,
 } from '../../src/adapters/better-auth.ts'
+import { Browser } from '../../src/testing/browser.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
+import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { eventually } from '../support/wait.ts'
+import { eventually, until } from '../support/wait.ts'
+import { describeGuarantees } from './guarantees.ts'
+import { keyValueDriver } from './key-value.ts'
+
+describeGuarantees(
+  keyValueDriver('better-auth', (options) => {
+    const storage = pgsqlSecondaryStorage(options as SecondaryStorageOptions)
+    return {
+      handler: storage.handler,
+      get: storage.get,
+      set: storage.set,
+      remove: storage.delete,
+      close: storage.close,
+    }
+  }),
+)
 
 describeHandler(
   'better-auth',
@@ -179,6 +197,86 @@ describeOnEveryServer('The better-auth example', (server) => {
     expect((await send('sign-out', {})).status).toBe(200)
     expect(await mine()).toBeNull()
     await site.stop()
+  })
+
+  if (server.kind === 'pglite') return
+
+  test('requests that overlap, at the sign-out too, and a database that is away', async () => {
+    const database = await server.freshDatabase()
+    const direct = new URL(database.db as string)
+    const proxy = await startProxy({ host: direct.hostname, port: Number(direct.port) })
+    const { createSite } = await import(
+      new URL('../../../../examples/better-auth/site.js', import.meta.url).pathname
+    )
+    const url = new URL(direct)
+    url.host = `${proxy.host}:${proxy.port}`
+    const site = await createSite({
+      db: { connectionString: url.href },
+      gcInterval: 0,
+      operationTimeout: 15,
+    })
+    const browser = new Browser(site.url)
+    const user = async (one: Browser) => {
+      const { status, text } = await one.send('GET', '/api/auth/get-session')
+      return status === 200 ? (JSON.parse(text)?.user.email ?? null) : status
+    }
+    try {
+      await browser.send('POST', '/api/auth/sign-up/email', {
+        name: 'Ada',
+        email: 'ada@example.org',
+        password: 'a long password',
+      })
+      // better-auth lets three sign-ins through in ten seconds.
+      const devices = Array.from({ length: 3 }, () => new Browser(site.url))
+      const answers = await Promise.all(
+        devices.map((device) =>
+          device.send('POST', '/api/auth/sign-in/email', {
+            email: 'ada@example.org',
+            password: 'a long password',
+          }),
+        ),
+      )
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200])
+      const seen = await Promise.all([browser, ...devices].flatMap((one) => [user(one), user(one)]))
+      expect(new Set(seen)).toEqual(new Set(['ada@example.org']))
+
+      const [before, late] = [browser.clone(), browser.clone()]
+      const holder = new pg.Client({ connectionString: direct.href })
+      await holder.connect()
+      try {
+        await holder.query('BEGIN; LOCK TABLE php_session IN ACCESS EXCLUSIVE MODE')
+        const waiting = (count: number) =>
+          until(
+            async () =>
+              (
+                await database.query<{ n: number }>(
+                  `SELECT count(*)::int AS n FROM pg_stat_activity
+                   WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+                )
+              )[0]?.n === count,
+            `${count} waiting for the table`,
+          )
+        const slow = user(late)
+        await waiting(1)
+        const out = browser.send('POST', '/api/auth/sign-out', {})
+        const [, { status }] = await Promise.all([slow, out, holder.query('COMMIT')])
+        expect(status).toBe(200)
+      } finally {
+        await holder.end()
+      }
+      expect(await user(before)).toBeNull()
+      expect(await user(late)).toBeNull()
+      expect(await user(devices[0] as Browser)).toBe('ada@example.org')
+
+      await proxy.refuse()
+      proxy.drop()
+      expect(await user(devices[0] as Browser)).toBe(500)
+      await proxy.resume()
+      await eventually(async () => expect(await user(devices[0] as Browser)).toBe('ada@example.org'))
+    } finally {
+      await site.stop()
+      await proxy.stop()
+    }
   })
 })
 

@@ -2,14 +2,15 @@ import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type PgsqlSessionOptions, PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
+import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
-import { Browser } from './browser.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
 describeGuarantees({
   name: '@fastify/session',
+  lifetime: 3600,
   start: (options, pause) => startExample('fastify', options, pause),
 })
 

@@ -3,13 +3,14 @@ import { type SessionData, type SessionEnv, useSession } from '@hono/session'
 import { type Context, Hono } from 'hono'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type PgsqlSessions, pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
-import { Browser } from './browser.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
 describeGuarantees({
   name: '@hono/session',
+  lifetime: 86400,
   start: (options, pause) => startExample('hono', options, pause),
 })
 

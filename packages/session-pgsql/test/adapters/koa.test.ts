@@ -2,14 +2,15 @@ import Koa, { type Context } from 'koa'
 import session from 'koa-session'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { PgsqlStore } from '../../src/adapters/koa.ts'
+import { Browser } from '../../src/testing/browser.ts'
 import { listen, optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
-import { Browser } from './browser.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
 describeGuarantees({
   name: 'koa-session',
+  lifetime: 3600,
   start: (options, pause) => startExample('koa', options, pause),
 })
 

@@ -14,6 +14,8 @@ interface Visitor {
 export function describeReactRouter(version: string): void {
   describeGuarantees({
     name: version,
+    lifetime: 86400,
+    cannot: { activity: 'A loader that commits nothing moves no expiry' },
     start: (options, pause) => startExample('react-router', options, pause),
   })
 

@@ -3,8 +3,26 @@ import { expect, expectTypeOf, test } from 'vitest'
 import pgsqlDriver, { type PgsqlDriver, type PgsqlDriverOptions } from '../../src/adapters/unstorage.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
+import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { startExample } from './guarantees.ts'
+import { eventually } from '../support/wait.ts'
+import { describeGuarantees, startExample } from './guarantees.ts'
+import { keyValueDriver } from './key-value.ts'
+
+describeGuarantees(
+  keyValueDriver('unstorage', (options) => {
+    const driver = pgsqlDriver(options)
+    const storage = createStorage<string>({ driver })
+    return {
+      handler: driver.getInstance(),
+      // unstorage parses what looks like JSON.
+      get: (key) => storage.getItem(key).then((item) => (item === null ? null : JSON.stringify(item))),
+      set: (key, value, ttl) => storage.setItem(key, value, { ttl }),
+      remove: (key) => storage.removeItem(key),
+      close: () => storage.dispose(),
+    }
+  }),
+)
 
 describeHandler(
   'unstorage',
@@ -167,13 +185,15 @@ describeHandler(
 describeOnEveryServer('The unstorage example', (server) => {
   test('keeps its notes over HTTP, a restart and an outage', async () => {
     const database = await server.freshDatabase()
-    const start = () => startExample('unstorage', { db: database.db, gcInterval: 0 }, async () => {})
+    const options = { db: database.db, gcInterval: 0, operationTimeout: 60 }
+    const start = () => startExample('unstorage', options, async () => {})
     let site = await start()
     const send = async (method: string, path: string, body?: string) => {
       const response = await fetch(site.url + path, { method, ...(body && { body }) })
       return `${response.status} ${await response.text()}`
     }
-    await Promise.all(['one', 'two', 'three'].map((key) => send('PUT', `/${key}`, `note ${key}`)))
+    const puts = ['one', 'two', 'three'].map((key) => send('PUT', `/${key}`, `note ${key}`))
+    expect(await Promise.all(puts)).toEqual(['200 ', '200 ', '200 '])
     expect(await send('GET', '/two')).toBe('200 note two')
     await site.stop()
     site = await start()
@@ -185,6 +205,31 @@ describeOnEveryServer('The unstorage example', (server) => {
     expect(await send('DELETE', '/two')).toBe('200 ')
     expect(await send('GET', '/two')).toBe('404 ')
     await site.stop()
+  })
+
+  if (server.kind === 'pglite') return
+
+  test('an outage of the database is an error, and it heals', async () => {
+    const url = new URL((await server.freshDatabase()).db as string)
+    const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+    url.host = `${proxy.host}:${proxy.port}`
+    const db = { connectionString: url.href }
+    const site = await startExample('unstorage', { db, gcInterval: 0, operationTimeout: 15 }, async () => {})
+    const statusOf = async (method: string, path: string, body?: string) =>
+      (await fetch(site.url + path, { method, ...(body && { body }) })).status
+    try {
+      expect(await statusOf('PUT', '/one', 'note')).toBe(200)
+      await proxy.refuse()
+      proxy.drop()
+      expect(await statusOf('GET', '/one')).toBe(500)
+      expect(await statusOf('PUT', '/one', 'lost')).toBe(500)
+      await proxy.resume()
+      await eventually(async () => expect(await statusOf('GET', '/one')).toBe(200))
+      expect(await (await fetch(`${site.url}/one`)).text()).toBe('note')
+    } finally {
+      await site.stop()
+      await proxy.stop()
+    }
   })
 })
 

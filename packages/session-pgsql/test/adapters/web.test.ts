@@ -11,6 +11,8 @@ import { describeGuarantees, startExample } from './guarantees.ts'
 
 describeGuarantees({
   name: 'session-pgsql/web',
+  lifetime: 86400,
+  offers: ['users'],
   start: (options, pause) => startExample('web', options, pause),
 })
 

@@ -194,7 +194,7 @@ describeWithCommand('operation by the command line', (place) => {
     const general = await runHere(['--help'])
     expect(general.code).toBe(0)
     const names = [...general.stdout.matchAll(/^ {2}([a-z]+) {2,}[a-z]/gm)].map(([, name]) => name as string)
-    expect(names).toEqual(['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc'])
+    expect(names).toEqual(['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc', 'drain', 'import'])
     for (const argv of [
       ['help'],
       ...names.map((name) => [name, '--help']),

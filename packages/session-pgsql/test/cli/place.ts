@@ -4,7 +4,7 @@ import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts
 import { type Circumstances, type Ran, runHere } from './command-line.ts'
 
 /** A fresh database, and the command on it. */
-interface Place {
+export interface Place {
   readonly database: FreshDatabase
   /** As a URL, for `--db`. */
   readonly db: string

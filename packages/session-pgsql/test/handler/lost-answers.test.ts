@@ -254,7 +254,8 @@ describe('Behind a network that fails', () => {
     }
     expect([...codes.keys()].sort()).toEqual(['OVERLOADED', 'TIMEOUT'])
     expect(codes.get('TIMEOUT')).toBe(16_384)
-    expect(performance.now() - start).toBeLessThan(8000)
+    // Not one after the other: that would take hours.
+    expect(performance.now() - start).toBeLessThan(60_000)
     expect(sessions.status().pending).toBe(0)
     proxy.drop()
     await proxy.resume()

@@ -26,7 +26,7 @@ describeHandler(
       ).toEqual([{ tablename: 'Another one' }, { tablename: 'php_session' }])
       expect(
         await database.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1', ['public']),
-      ).toHaveLength(6)
+      ).toHaveLength(8)
       expect(await database.query('SELECT 1 FROM "Another one"')).toHaveLength(8)
       await database.drop()
     })

@@ -14,6 +14,7 @@ const FORBIDDEN: Record<string, string[]> = {
   'session/merge.ts': ['../table/table.ts', '../settings.ts', '../save-handler.ts', 'pg', '../operations.ts'],
   'codec/json.ts': ['../database/database.ts', '../servers/server.ts', '../index.ts', '../php-ini.ts'],
   'errors.ts': ['./settings.ts', './table/table.ts', './index.ts'],
+  'diagnostics.ts': ['./save-handler.ts', './table/batch.ts', '@opentelemetry/api'],
   'nearest.ts': ['./settings.ts'],
   'database/pglite.ts': [
     '../table/table.ts',
@@ -41,22 +42,30 @@ const FORBIDDEN: Record<string, string[]> = {
     '../lines.ts',
   ],
   'adapters/express/store.ts': ['../../table/table.ts', '../../session/merge.ts', '../../writing.ts'],
+  'testing.ts': ['./index.ts', './save-handler.ts', 'express-session'],
+  'testing/life.ts': ['../index.ts', '../session/record.ts', 'vitest'],
   'cli/commands/gc.ts': ['../../adapters/express.ts'],
+  'cli/import/express-session.ts': ['../../adapters/express.ts', '../../adapters/shared/working-copy.ts'],
   '../../session-pgsql-server/src/console/page.ts': ['../../../session-pgsql/src/index.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/run.ts', 'session-pgsql', 'node:crypto'],
 }
 
 const ALLOWED: Record<string, string[]> = {
   'session/record.ts': ['../codec/codec.ts', './stored.ts', 'node:crypto', '../errors.ts'],
   'codec/php.ts': ['../errors.ts', './php/reader.ts'],
   'database/node-postgres.ts': ['../errors.ts', './array.ts', 'pg'],
+  'table/batch.ts': ['../diagnostics.ts', '../errors.ts'],
   'table/listing.ts': ['../session/filter.ts', '../database/database.ts', '../codec/codec.ts'],
   'servers/connect.ts': ['../settings.ts', '../table/table.ts', '../database/pglite.ts'],
   'settings/database-entries.ts': ['../servers/conninfo.ts', '../database/drivers.ts', './checks.ts'],
   'gc.ts': ['./servers/servers.ts', './table/sweep.ts', './settings.ts'],
   'adapters/fastify.ts': ['../save-handler.ts', '../index.ts', './express/store.ts', 'fastify-plugin'],
   'adapters/express/marks.ts': ['../../errors.ts', '../../operations.ts', '../../save-handler.ts'],
+  'testing/life.ts': ['node:assert/strict', './visit.ts'],
+  'cli/import/express-session.ts': ['../../adapters/shared/stored-cookie.ts'],
   'cli/commands/doctor.ts': ['../../table/table.ts', '../../save-handler.ts'],
   '../../session-pgsql-server/src/gateway/server.ts': ['session-pgsql', './protocol.ts'],
+  '../../session-pgsql-server/page/src/client.ts': ['../../src/console/api.ts', './state.ts', 'preact/hooks'],
 }
 
 interface Finding {

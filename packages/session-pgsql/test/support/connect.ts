@@ -21,6 +21,13 @@ export async function queryOnce<R extends pg.QueryResultRow = Record<string, unk
   }
 }
 
+/** A pool of node-postgres, for what wants one. That a server dies is no news to a test. */
+export function connectPool(conninfo: string): pg.Pool {
+  const pool = new pg.Pool(clientConfig(conninfo))
+  pool.on('error', () => {})
+  return pool
+}
+
 function clientConfig(conninfo: string): pg.ClientConfig {
   if (/^postgres(ql)?:/.test(conninfo)) return { connectionString: conninfo }
   const words = new Map(conninfo.split(' ').map((word) => word.split('=', 2) as [string, string]))

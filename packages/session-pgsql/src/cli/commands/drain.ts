@@ -28,7 +28,7 @@ SERVER is its name, as status shows it. Three steps, without anybody logged out:
 It may be interrupted and begun again. Exit code 1 if something is left.
 
 Examples
-  session-pgsql drain db3 --db 'host=db1 name=db1' --db 'host=db3 name=db3 weight=0'
+  session-pgsql drain db3 --db 'host=db1 name=db1; host=db3 name=db3 weight=0'
 
 JSON: { "server", "brought", "merged", "dropped", "left" }`,
   flags: {},

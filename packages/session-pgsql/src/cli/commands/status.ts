@@ -16,8 +16,9 @@ export const status: Command = {
 Shows the settings that an application has with the same flags, php.ini and
 environment, never with a password; and asks every server of db for its role and
 its number of sessions. With several servers, SHARE is the part of the ids whose
-home it is, and AWAY how many rows it keeps for others. Expired ones are those that GC has not come to yet (or,
-with keepExpired, keeps). It counts row by row: not for every second.
+home it is, and AWAY how many rows it keeps for others. Expired ones are those
+that GC has not come to yet (or, with keepExpired, keeps). It counts row by row:
+on a table of millions that takes seconds each time.
 
 Exit code 1 if a server or its table cannot be used.
 
@@ -28,7 +29,8 @@ Examples
   session-pgsql status --json | jq '.servers[] | {name, health, active}'
 
 JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
-        "active", "expired", "share", "away", "error": { "code", "message" } or null }] }`,
+        "active", "expired", "share", "away",
+        "error": { "code", "message" } or null }] }`,
   flags: { watch: { type: 'boolean', about: 'show it again every two seconds, until interrupted' } },
   positionals: [0, 0],
 

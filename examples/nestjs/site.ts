@@ -1,0 +1,164 @@
+import 'reflect-metadata'
+import {
+  type CallHandler,
+  Controller,
+  type DynamicModule,
+  type ExecutionContext,
+  Get,
+  Inject,
+  Module,
+  type NestInterceptor,
+  type OnApplicationShutdown,
+  Post,
+  Query,
+  Req,
+  Session,
+  UseInterceptors,
+} from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
+import type { Request } from 'express'
+import session, { type SessionData } from 'express-session'
+import { concatMap, type Observable } from 'rxjs'
+import { PgsqlStore, type PgsqlStoreOptions, pgsqlSession } from 'session-pgsql/express'
+
+/** What this site keeps in a session. */
+declare module 'express-session' {
+  interface SessionData {
+    user: string
+    [key: string]: unknown
+  }
+}
+
+type Pause = (wait: string | undefined) => Promise<void>
+
+const PAUSE = Symbol('pause')
+
+/** The store as a provider: whoever needs the sessions asks for it, and it closes with the application. */
+class SessionStore extends PgsqlStore implements OnApplicationShutdown {
+  onApplicationShutdown(): Promise<void> {
+    return this.close()
+  }
+}
+
+/**
+ * Saves the session before the answer goes out. express-session does so after the answer has begun, where a
+ * failure can no longer be told.
+ */
+class SaveSession implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const request = context.switchToHttp().getRequest<Request>()
+    return next.handle().pipe(
+      concatMap(async (answer) => {
+        await done((callback) => request.session.save(callback))
+        return answer
+      }),
+    )
+  }
+}
+
+@Controller()
+class SiteController {
+  constructor(
+    @Inject(SessionStore) private store: SessionStore,
+    @Inject(PAUSE) private pause: Pause,
+  ) {}
+
+  @Get('read')
+  read(@Session() { cookie, ...data }: SessionData) {
+    return data
+  }
+
+  @Post('set')
+  @UseInterceptors(SaveSession)
+  async set(@Session() session: SessionData, @Query() { key, value, wait }: Record<string, string>) {
+    await this.pause(wait)
+    session[String(key)] = value
+    return 'done\n'
+  }
+
+  @Post('delete')
+  @UseInterceptors(SaveSession)
+  async delete(@Session() session: SessionData, @Query() { key, wait }: Record<string, string>) {
+    await this.pause(wait)
+    delete session[String(key)]
+    return 'done\n'
+  }
+
+  @Post('sign-in')
+  @UseInterceptors(SaveSession)
+  async signIn(@Req() request: Request, @Query('user') user: string) {
+    // A new id at the sign-in: whoever knew the old one does not get in.
+    await done((callback) => request.session.regenerate(callback))
+    request.session.user = user
+    pgsqlSession(request).setField(user)
+    return 'done\n'
+  }
+
+  /** Where else this user is signed in. */
+  @Get('devices')
+  async devices(@Session() { user }: SessionData) {
+    if (user === undefined) return []
+    const sessions = await this.store.handler.findByField(user)
+    return sessions.map(({ created, addressModified }) => ({ since: created, address: addressModified }))
+  }
+
+  @Post('sign-out')
+  async signOut(@Req() request: Request) {
+    await done((callback) => request.session.destroy(callback))
+    return 'done\n'
+  }
+}
+
+@Module({})
+class SiteModule {
+  static with(options: PgsqlStoreOptions, pause: Pause): DynamicModule {
+    return {
+      module: SiteModule,
+      controllers: [SiteController],
+      providers: [
+        { provide: SessionStore, useFactory: () => new SessionStore(options) },
+        { provide: PAUSE, useValue: pause },
+      ],
+    }
+  }
+}
+
+/**
+ * A small site on NestJS.
+ *
+ * @param options for the store: `{ db }`
+ * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ */
+export async function createSite(options: PgsqlStoreOptions, pause: Pause = sleep, port = 0) {
+  const app = await NestFactory.create(SiteModule.with(options, pause), {
+    logger: false,
+    forceCloseConnections: true,
+  })
+  const store = app.get(SessionStore)
+  app.use(
+    session({
+      store,
+      // Of an example on your own machine; a real site has a secret of its own.
+      secret: 'example',
+      resave: false,
+      saveUninitialized: false,
+      cookie: { maxAge: 60 * 60 * 1000, sameSite: 'lax' },
+    }),
+  )
+  await app.listen(port, '127.0.0.1')
+  return {
+    url: await app.getUrl(),
+    handler: store.handler,
+    // Closes the store, too.
+    stop: () => app.close(),
+  }
+}
+
+/** A method of express-session's that calls back, as a promise. */
+function done(work: (callback: (error?: unknown) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))
+}
+
+function sleep(milliseconds: string | undefined): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Number(milliseconds ?? 0)))
+}

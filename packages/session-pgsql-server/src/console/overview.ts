@@ -1,0 +1,76 @@
+import type { ServerStatistics, ServerStatus, TableStatistics } from 'session-pgsql'
+import { adviceOn } from './advice.ts'
+import { Refusal } from './answers.ts'
+import type { Amount, GcRun, Overview, ServerOverview } from './api.ts'
+import type { Sample } from './history.ts'
+
+/** How it is, as of the last look. @throws 503 if no server has answered then */
+export function overviewOf(sample: Sample, gc: readonly GcRun[], errorsLately: number): Overview {
+  const { at, servers, status } = sample
+  const tables = servers.flatMap(({ table }) => (table === undefined ? [] : [table]))
+  if (tables.length === 0) throw new Refusal(503, 'The database does not answer.')
+  return {
+    at: at.toISOString(),
+    sessions: sum(tables, ({ sessions }) => sessions),
+    byName: byName(tables),
+    expiring: Array.from({ length: 24 }, (_, hour) => ({
+      until: new Date(at.getTime() + (hour + 1) * 3_600_000).toISOString(),
+      sessions: sum(tables, ({ expiring }) => expiring[hour] ?? 0),
+    })),
+    servers: servers.map((server, index) => serverOf(server, status[index] as ServerStatus)),
+    advice: adviceOn(sample, errorsLately),
+    gc,
+  }
+}
+
+/** Of all servers that have answered. */
+export function sum(tables: readonly TableStatistics[], of: (table: TableStatistics) => number): Amount {
+  return {
+    value: tables.reduce((total, table) => total + of(table), 0),
+    exact: tables.every(({ exact }) => exact),
+  }
+}
+
+export function byName(tables: readonly TableStatistics[]): Overview['byName'] {
+  const names = new Set(tables.flatMap((table) => table.names.map(({ name }) => name)))
+  return [...names]
+    .map((name) => ({
+      name,
+      sessions: sum(tables, (table) => table.names.find((one) => one.name === name)?.sessions ?? 0),
+    }))
+    .sort((one, other) => other.sessions.value - one.sessions.value)
+}
+
+function serverOf({ name, table, error }: ServerStatistics, status: ServerStatus): ServerOverview {
+  const { address, role, since, share, lastError, homecoming } = status
+  const common = {
+    name,
+    ...(address === undefined ? {} : { address }),
+    role: table === undefined ? role : table.standby ? 'standby' : 'primary',
+    since: since.toISOString(),
+    share,
+    ...(homecoming === undefined ? {} : { away: homecoming.waiting }),
+  } as const
+  if (table === undefined) {
+    // With a SQLSTATE it was PostgreSQL that gave up: it is there.
+    const down = error?.code === 'SERVER_DOWN' || (error?.code === 'TIMEOUT' && error.sqlState === undefined)
+    return { ...common, health: down ? 'down' : 'up', lastError: error?.message ?? lastError ?? 'unknown' }
+  }
+  const { exact, sessions, tableBytes, indexBytes, deadRows, updated, hotUpdated, lastVacuum, standbys } =
+    table
+  return {
+    ...common,
+    health: 'up',
+    sessions: { value: sessions, exact },
+    tableBytes,
+    indexBytes,
+    deadRows,
+    hotShare: updated === 0 ? null : hotUpdated / updated,
+    lastVacuum: lastVacuum?.toISOString() ?? null,
+    standbys: standbys.map(({ state, ...standby }) => ({
+      ...standby,
+      state: state ?? 'not visible to this user',
+    })),
+    version: table.version,
+  }
+}

@@ -1,0 +1,240 @@
+import { readFile } from 'node:fs/promises'
+import { beforeAll, expect, test } from 'vitest'
+import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { Attempts } from '../../src/console/attempts.ts'
+import { ask, consoles, OPERATOR, READER } from './kit.ts'
+
+const passwords = { operator: OPERATOR, reader: READER }
+
+describeOnEveryServer(
+  'who may do what in the console',
+  (server) => {
+    const start = consoles()
+    let database: FreshDatabase
+    beforeAll(async () => {
+      database = await server.freshDatabase()
+    })
+
+    test('without a password everybody on this machine is an operator; a change wants the token', async () => {
+      const { browser, sessions } = await start(database)
+      const one = browser()
+      expect((await one.post('/api/gc', {})).status).toBe(403)
+      expect(await one.me()).toMatchObject({ signedIn: true, role: 'operator', passwordNeeded: false })
+      expect((await one.post('/api/gc', {})).status).toBe(200)
+      expect((await one.post('/api/sign-in', { password: 'x' })).status).toBe(400)
+      expect(await sessions.count()).toBe(0)
+    })
+
+    test('with one nothing is to be seen before the sign-in, and nothing after the sign-out', async () => {
+      const { browser } = await start(database, { passwords })
+      const one = browser()
+      expect(await one.me()).toEqual({ signedIn: false, passwordNeeded: true })
+      const paths = ['overview', 'history', 'live', 'sessions', 'session?id=x', 'count?field=x', 'audit']
+      const before = await Promise.all(paths.map((path) => one.get(`/api/${path}`)))
+      expect(before.map(({ status }) => status)).toEqual(paths.map(() => 401))
+      for (const path of ['session/data', 'end', 'gc', 'sign-out']) {
+        expect((await one.post(`/api/${path}`, {})).status).toBe(401)
+      }
+      const signedIn = await one.signIn(OPERATOR)
+      expect(signedIn.status).toBe(204)
+      expect(signedIn.headers['set-cookie']?.[0]).toMatch(
+        /^session-pgsql-console=[^;]+; Path=\/; HttpOnly; SameSite=Strict$/,
+      )
+      expect(await one.me()).toMatchObject({ signedIn: true, role: 'operator' })
+      expect((await one.get('/api/overview')).status).toBe(200)
+      const { cookie } = one
+      expect((await one.post('/api/sign-out', {})).status).toBe(204)
+      one.cookie = cookie
+      expect((await one.get('/api/overview')).status).toBe(401)
+    })
+
+    test('the id changes at each sign-in, and the one before is gone', async () => {
+      const { browser } = await start(database, { passwords })
+      const one = browser()
+      await one.signIn(OPERATOR)
+      const before = one.cookie
+      await one.signIn(OPERATOR)
+      expect(one.cookie).not.toBe(before)
+      one.cookie = before
+      expect((await one.get('/api/overview')).status).toBe(401)
+    })
+
+    test('a cookie is good for the console that gave it, and not after its password was changed', async () => {
+      const first = await start(database, { passwords })
+      const one = first.browser()
+      await one.signIn(OPERATOR)
+      const [again, other] = await Promise.all([
+        start(database, { passwords }),
+        start(database, { passwords: { ...passwords, operator: 'another' } }),
+      ])
+      const cookie = one.cookie as string
+      expect((await ask(again.port, '/api/overview', { headers: { cookie } })).status).toBe(200)
+      expect((await ask(other.port, '/api/overview', { headers: { cookie } })).status).toBe(401)
+      const forged = cookie.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))
+      expect((await ask(again.port, '/api/overview', { headers: { cookie: forged } })).status).toBe(401)
+    })
+
+    test('a reader looks, but sees no data, no whole id, and ends nothing', async () => {
+      const { browser, sessions } = await start(database, { passwords })
+      const id = 'abcdefghSECRETSECRETSECRET'
+      await sessions.write(id, { secret: 'of the session' }, { custom: 'ada' })
+      const reader = browser()
+      expect((await reader.signIn(READER)).status).toBe(204)
+      expect(await reader.me()).toMatchObject({ role: 'reader' })
+      const list = await reader.get('/api/sessions?by=field&q=ada')
+      expect(list.json.sessions).toMatchObject([{ id: 'abcdefgh…', field: 'ada' }])
+      const all = await reader.get('/api/sessions?limit=1')
+      expect(all.text + Buffer.from(all.json.next, 'base64url').toString()).not.toContain('SECRET')
+      expect((await reader.get(`/api/sessions?limit=1&after=${all.json.next}`)).status).toBe(200)
+      const detail = await reader.get(`/api/session?id=${encodeURIComponent('abcdefgh…')}`)
+      expect(detail.json).toMatchObject({ id: 'abcdefgh…', field: 'ada' })
+      // He cannot find out the rest letter by letter.
+      expect((await reader.get('/api/sessions?by=id&q=abcdefgh')).json.sessions).toHaveLength(1)
+      expect((await reader.get('/api/sessions?by=id&q=abcdefghS')).json.sessions).toHaveLength(0)
+      expect((await reader.get(`/api/session?id=${encodeURIComponent('abcdefghS…')}`)).status).not.toBe(200)
+      const refused = [
+        await reader.post('/api/session/data', { id }),
+        await reader.post('/api/end', { ids: [id] }),
+        await reader.post('/api/end', { field: 'ada', count: 1 }),
+        await reader.post('/api/gc', {}),
+      ]
+      expect(refused.map(({ status }) => status)).toEqual([403, 403, 403, 403])
+      expect(await sessions.read(id)).toBeDefined()
+    })
+
+    test('another site cannot change anything, whatever it sends along', async () => {
+      const { browser, port, sessions } = await start(database, { passwords })
+      const operator = browser()
+      await operator.signIn(OPERATOR)
+      const id = sessions.createId()
+      await sessions.write(id, {})
+      const end = { ids: [id] }
+      const attempts = [
+        await operator.post('/api/end', end, { 'x-csrf-token': '' }),
+        await operator.post('/api/end', end, { 'x-csrf-token': 'x'.repeat(32) }),
+        await operator.post('/api/end', end, { origin: 'https://evil.example' }),
+        await operator.post('/api/end', end, { origin: `http://127.0.0.1:${port + 1}` }),
+        await operator.post('/api/end', end, { origin: 'null' }),
+        await operator.post('/api/end', end, { 'sec-fetch-site': 'cross-site' }),
+        await operator.post('/api/end', end, { 'sec-fetch-site': 'same-site' }),
+        await operator.post('/api/end', JSON.stringify(end), { 'content-type': 'text/plain' }),
+        await operator.get(`/api/end?ids=${id}`),
+      ]
+      expect(attempts.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403, 403, 403, 415, 405])
+      expect(await sessions.read(id)).toBeDefined()
+      expect((await operator.post('/api/end', end)).json).toEqual({ ended: 1 })
+      const preflight = await ask(port, '/api/end', {
+        method: 'OPTIONS',
+        headers: { origin: 'https://evil.example' },
+      })
+      expect(preflight.status).toBe(405)
+      expect(Object.keys(preflight.headers).filter((name) => name.startsWith('access-control'))).toEqual([])
+      // Nor can it sign its own visitors in.
+      expect((await browser().signIn(OPERATOR, { origin: 'https://evil.example' })).status).toBe(403)
+    })
+
+    test('a name that somebody else has made to lead here is not answered', async () => {
+      const { port } = await start(database, { names: ['console.example.com'] })
+      const hosts: [string, number][] = [
+        ['evil.example', 421],
+        [`evil.example:${port}`, 421],
+        ['localhost.evil.example', 421],
+        ['127.0.0.1.evil.example', 421],
+        ['evil.example@localhost', 421],
+        ['localhost/x', 421],
+        ['localhost', 200],
+        [`LOCALHOST:${port}`, 200],
+        [`127.0.0.1:${port}`, 200],
+        ['[::1]:80', 200],
+        ['console.example.com', 200],
+      ]
+      for (const [host, status] of hosts) {
+        expect([host, (await ask(port, '/api/me', { headers: { host } })).status]).toEqual([host, status])
+      }
+      // A proxy that was put in front without a password would let everybody in.
+      const proxied = await ask(port, '/api/me', { headers: { 'x-forwarded-for': '203.0.113.7' } })
+      expect(proxied.status).toBe(403)
+    })
+
+    test('guessing ends after five failures, in parallel too; the right password does not help then', async () => {
+      const { browser, port } = await start(database, { passwords, trustProxy: true })
+      const from = (address: string) => ({ 'x-forwarded-for': `198.51.100.99, ${address}` })
+      const guesses = await Promise.all(
+        Array.from({ length: 20 }, (_, n) => browser().signIn(`guess ${n}`, from('203.0.113.1'))),
+      )
+      const statuses = guesses.map(({ status }) => status)
+      expect(statuses.filter((status) => status === 401)).toHaveLength(5)
+      const refused = guesses.filter(({ status }) => status === 429)
+      expect(refused).toHaveLength(15)
+      expect(Number(refused[0]?.headers['retry-after'])).toBeGreaterThan(200)
+      expect((await browser().signIn(OPERATOR, from('203.0.113.1'))).status).toBe(429)
+      const operator = browser()
+      expect((await operator.signIn(OPERATOR, from('203.0.113.2'))).status).toBe(204)
+      const noted = await operator.get('/api/audit?limit=1000')
+      const failed = noted.json.entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')
+      expect(failed.map(({ address }: { address: string }) => address)).toEqual(
+        new Array(5).fill('203.0.113.1'),
+      )
+      // Behind a proxy that speaks TLS the cookie is for TLS.
+      const reply = await browser().signIn(OPERATOR, { ...from('203.0.113.2'), 'x-forwarded-proto': 'https' })
+      expect(reply.headers['set-cookie']?.[0]).toMatch(/; Secure$/)
+      expect(port).toBeGreaterThan(0)
+    })
+
+    test('what was done is noted, survives a restart, and holds no whole id', async () => {
+      const first = await start(database, { passwords })
+      const one = first.browser()
+      await one.signIn('wrong')
+      await one.signIn(OPERATOR)
+      const id = 'longlonglonglongSECRET'
+      await first.sessions.write(id, { secret: 'xyzzy' }, { custom: 'bob' })
+      expect((await one.post('/api/session/data', { id })).json).toMatchObject({ data: { secret: 'xyzzy' } })
+      expect((await one.post('/api/end', { ids: [id] })).json).toEqual({ ended: 1 })
+      expect((await one.post('/api/end', { field: 'bob', count: 0 })).json).toEqual({ ended: 0 })
+      await one.post('/api/gc', {})
+      await one.post('/api/sign-out', {})
+      const text = await readFile(first.auditFile, 'utf8')
+      const second = await start(database, { auditFile: first.auditFile })
+      const { json } = await second.browser().get('/api/audit')
+      expect(json.entries.map(({ act, what }: Record<string, string>) => [act, what]).reverse()).toEqual([
+        ['sign-in-failed', ''],
+        ['sign-in', ''],
+        ['look', 'longlong…'],
+        ['end', 'longlong…'],
+        ['end-field', 'bob'],
+        ['gc', ''],
+        ['sign-out', ''],
+      ])
+      for (const secret of ['SECRET', 'xyzzy', OPERATOR, 'wrong']) expect(text).not.toContain(secret)
+    })
+
+    test('without a log that can be written nothing is looked at or ended', async () => {
+      const { browser, sessions, log } = await start(database, { auditFile: '/dev/null/audit.jsonl' })
+      const one = browser()
+      await one.me()
+      const id = sessions.createId()
+      await sessions.write(id, { secret: 1 })
+      const look = await one.post('/api/session/data', { id })
+      expect(look.status).toBe(500)
+      expect(look.text).not.toContain('secret')
+      expect((await one.post('/api/end', { ids: [id] })).status).toBe(500)
+      expect(await sessions.read(id)).toBeDefined()
+      expect(log.join()).toContain('/dev/null/audit.jsonl')
+    })
+  },
+  ['postgres'],
+)
+
+test('strangers in great number do not lock out who has signed in before', () => {
+  const attempts = new Attempts()
+  expect(attempts.begin('192.0.2.1', 0)).toBeUndefined()
+  attempts.succeeded('192.0.2.1')
+  for (let n = 0; n < 100; n++) expect(attempts.begin(`10.0.0.${n}`, 1)).toBeUndefined()
+  expect(attempts.begin('10.0.1.1', 2)).toBe(299)
+  expect(attempts.begin('192.0.2.1', 2)).toBeUndefined()
+  expect(attempts.begin('10.0.1.1', 301.5)).toBeUndefined()
+  // Whoever has one IPv6 address has all of its network.
+  for (let n = 0; n < 5; n++) expect(attempts.begin(`2001:db8::${n}`, 1000)).toBeUndefined()
+  expect(attempts.begin('2001:db8:0:0:ffff::1', 1000)).toBe(300)
+  expect(attempts.begin('2001:db8:0:1::1', 1000)).toBeUndefined()
+})

@@ -1,0 +1,301 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import type { Page } from 'playwright-core'
+import { SaveHandler } from 'session-pgsql'
+import { afterEach, expect, test } from 'vitest'
+import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
+import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
+import { accessibilityProblems, describeInBrowser } from './browser.ts'
+import { consoles, OPERATOR } from './kit.ts'
+
+/** The console as people use it: a real browser, the real page, PostgreSQL, and the demo's site beside it. */
+
+const SITE = fileURLToPath(new URL('../../../../examples/demo/site.js', import.meta.url))
+
+describeInBrowser('the console in a browser', (surfing) => {
+  const one = usePostgres({ version: '18', settings: { fsync: 'off' } })
+  const other = usePostgres({ version: '18', settings: { fsync: 'off' } })
+  const start = consoles()
+  const closing: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close()
+  })
+  // Browsers complain of every answer that is not 200, and of those that do not come: some tests are about that.
+  surfing.forgive(/Failed to load resource/)
+
+  async function startSite(url: string): Promise<string> {
+    const pool = connectPool(url)
+    const { createSite } = await import(SITE)
+    const { app, handler } = createSite(pool)
+    const server = createServer(app).listen(0, '127.0.0.1')
+    await new Promise((done) => server.once('listening', done))
+    closing.push(
+      () => pool.end(),
+      () => handler.close(),
+      async () => {
+        server.close()
+        server.closeAllConnections()
+      },
+    )
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  }
+
+  async function visitor(site: string, name: string): Promise<Page> {
+    const page = await surfing.page()
+    await page.goto(site)
+    await page.getByLabel('Name').fill(name)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByText(`Signed in as ${name}`).waitFor()
+    return page
+  }
+
+  async function operator(port: number, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> {
+    const page = await surfing.page({ colorScheme })
+    await page.goto(`http://127.0.0.1:${port}/`)
+    return page
+  }
+
+  async function expectSound(page: Page): Promise<void> {
+    expect(await accessibilityProblems(page)).toEqual([])
+    await page.getByRole('button', { name: 'Make it dark' }).click()
+    expect(await accessibilityProblems(page)).toEqual([])
+    await page.getByRole('button', { name: 'Make it light' }).click()
+  }
+
+  const howMany = (page: Page, selector: string, count: number) =>
+    until(async () => (await page.locator(selector).count()) === count, `${count} of ${selector}`, 60_000)
+
+  async function search(page: Page, by: string, text: string): Promise<void> {
+    await page.getByRole('link', { name: 'Sessions' }).first().click()
+    await page.getByLabel('Search by').selectOption(by)
+    await page.getByRole('searchbox').fill(text)
+    await page.getByRole('searchbox').press('Enter')
+  }
+
+  test('a session appears, is found, looked at and ended, and its user is out', async () => {
+    const site = await startSite(one().url())
+    const { port } = await start(
+      { db: one().url() },
+      { passwords: { operator: OPERATOR, reader: undefined } },
+    )
+    const ada = await visitor(site, 'ada')
+
+    const page = await operator(port)
+    await page.getByLabel('Password').fill('a guess')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByText('That is not the password.').waitFor()
+    await expectSound(page)
+    await page.getByLabel('Password').fill(OPERATOR)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('link', { name: 'connect.sid' }).waitFor()
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('canvas').first().waitFor()
+    await expectSound(page)
+
+    await search(page, 'field', 'ada')
+    await page.getByText('1 session', { exact: true }).waitFor()
+    await expectSound(page)
+    await page.locator('.sessions a.id').click()
+    const holds = page.getByText('"ada"')
+    await page.getByText('Each look is noted').waitFor()
+    expect(await holds.count()).toBe(0)
+    await page.getByRole('button', { name: 'Show the data' }).click()
+    await holds.waitFor()
+    await expectSound(page)
+
+    await page.getByRole('button', { name: 'End this session' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End it' }).click()
+    await page.getByText('1 session ended.').waitFor()
+    await page.getByText('There is no such session').waitFor()
+    await ada.reload()
+    await ada.getByText('Nobody is signed in').waitFor()
+
+    await page.getByRole('link', { name: 'Audit log' }).click()
+    for (const act of ['Ended sessions', 'Looked at data', 'Signed in', 'Sign-in failed']) {
+      await page.getByRole('cell', { name: act }).waitFor()
+    }
+    await expectSound(page)
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('Password').waitFor()
+  })
+
+  test('one user is logged out everywhere, and is told apart from the others', async () => {
+    const site = await startSite(one().url())
+    const { port } = await start({ db: one().url() })
+    const [phone, desk, other] = [
+      await visitor(site, 'grace'),
+      await visitor(site, 'grace'),
+      await visitor(site, 'linus'),
+    ]
+    const page = await operator(port)
+    await search(page, 'field', 'grace')
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    const dialog = page.getByRole('dialog', { name: 'End all 2 sessions of this field?' })
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    await phone.reload()
+    await phone.getByText('Signed in as grace').waitFor()
+
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await dialog.getByRole('button', { name: 'End 2 sessions' }).click()
+    await page.getByText('2 sessions ended.').waitFor()
+    await page.getByText('No session is like that.').waitFor()
+    for (const device of [phone, desk]) {
+      await device.reload()
+      await device.getByText('Nobody is signed in').waitFor()
+    }
+    await other.reload()
+    await other.getByText('Signed in as linus').waitFor()
+  })
+
+  test('those that are picked are ended, and GC is run', async () => {
+    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'picked' } })
+    const ids = Array.from({ length: 5 }, () => sessions.createId())
+    for (const id of ids) await sessions.write(id, { id })
+    await sessions.write(sessions.createId(), {}, { lifetime: 0 })
+    const page = await operator(port)
+    await page.goto(`http://127.0.0.1:${port}/#/sessions`)
+    for (const id of ids.slice(0, 3)) {
+      await page.getByRole('checkbox', { name: `Select ${id.slice(0, 8)}` }).check()
+    }
+    await page.getByRole('button', { name: 'End selected (3)' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End 3 sessions' }).click()
+    await page.getByText('3 sessions ended.').waitFor()
+    await howMany(page, '.sessions a.id', 2)
+    expect(await sessions.read(ids[3] as string)).toBeDefined()
+
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.getByRole('button', { name: 'Run GC' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Run GC' }).click()
+    await page.getByText(/^GC (removed|found)/).waitFor()
+  })
+
+  test('a server goes red, and green again', async () => {
+    const db = `${one().conninfo()};${other().conninfo()}`
+    const { port, sessions } = await start({ db }, { handler: { table: 'spread' } })
+    await sessions.open()
+    const page = await operator(port)
+    await howMany(page, '.server.up', 2)
+    expect(await page.locator('.server.down').count()).toBe(0)
+
+    await other().stop('immediate')
+    await page.locator('.server.down').getByText('down', { exact: true }).waitFor()
+    await page.locator('.advice .bad').waitFor()
+    await page.locator('.events').getByText(/./).first().waitFor()
+    expect(await page.locator('.server.up').count()).toBe(1)
+    await expectSound(page)
+
+    await other().start()
+    await howMany(page, '.server.up', 2)
+    await page.locator('.advice .bad').waitFor({ state: 'detached' })
+  })
+
+  test('with the database away it says so, on every page, and recovers by itself', async () => {
+    const { port, sessions } = await start({ db: other().url() })
+    await sessions.write('kept-while-it-is-away', {})
+    const overview = await operator(port)
+    await overview.locator('.server.up').waitFor()
+    const list = await operator(port)
+    await list.goto(`http://127.0.0.1:${port}/#/sessions`)
+    await list.locator('.sessions a.id').first().waitFor()
+
+    await other().stop('immediate')
+    for (const page of [overview, list]) {
+      await page.getByText('The database does not answer.').first().waitFor({ timeout: 60_000 })
+    }
+    await expectSound(overview)
+    // What was there is still to be read.
+    await list.getByText('kept-while-it-is-away').waitFor()
+
+    await other().start()
+    for (const page of [overview, list]) {
+      await page
+        .getByText('The database does not answer.')
+        .first()
+        .waitFor({ state: 'detached', timeout: 60_000 })
+    }
+    await overview.locator('.server.up').waitFor()
+  })
+
+  test('with the console away the page says so, and goes on when it is back', async () => {
+    const first = await start({ db: one().url() })
+    const page = await operator(first.port)
+    await page.getByText('live', { exact: true }).waitFor()
+    await first.close()
+    await page.getByText('The console does not answer.').waitFor()
+    await start({ db: one().url() }, { port: first.port })
+    await page.getByText('The console does not answer.').waitFor({ state: 'detached' })
+    await page.getByText('live', { exact: true }).waitFor()
+    // Its token is another one now; who acts does not notice.
+    await page.getByRole('button', { name: 'Run GC' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Run GC' }).click()
+    await page.getByText(/^GC (removed|found)/).waitFor()
+  })
+
+  test('whatever is stored is shown as text', async () => {
+    const mark = (what: string) =>
+      `"'><img src=x onerror=window.hacked="${what}"><script>window.hacked=1</script>`
+    const id = `<svg/onload=window.hacked=1>"'><img/src=x/onerror=window.hacked=2>`
+    const { port } = await start({ db: one().url() }, { handler: { table: 'attacked' } })
+    const writer = new SaveHandler({ db: one().url(), table: 'attacked', gcInterval: 0 })
+    closing.push(() => writer.close())
+    await writer.write(
+      id,
+      { [mark('key')]: mark('value'), list: [mark('item'), { constructor: mark('inner') }] },
+      { address: mark('address'), custom: mark('field') },
+    )
+    await writer.addError(id, 'error', mark('message'))
+    // No name of ours looks like that; somebody else's may.
+    await queryOnce(one().url(), 'UPDATE attacked SET sess_name = $1', [mark('name')])
+
+    const page = await operator(port)
+    const asked: string[] = []
+    page.on('dialog', (dialog) => {
+      asked.push(dialog.message())
+      void dialog.dismiss()
+    })
+    const expectText = async () => {
+      // The page's own picture is the only one, and its script too.
+      expect(
+        await page.locator('img:not(.brand img), #app script, iframe, object, svg[onload]').count(),
+      ).toBe(0)
+      expect(await page.evaluate('window.hacked')).toBeUndefined()
+    }
+    await page.getByText(mark('name')).waitFor()
+    await expectText()
+    for (const [by, text] of [
+      ['id', id.slice(0, 20)],
+      ['address', mark('address')],
+      ['field', mark('field')],
+    ] as const) {
+      await search(page, by, text)
+      await page.getByText('1 session', { exact: true }).waitFor()
+      await expectText()
+    }
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('dialog').getByText(mark('field')).waitFor()
+    await expectText()
+    await page.getByRole('button', { name: 'Cancel' }).click()
+
+    await page.locator('.sessions a.id').click()
+    await page.getByText(mark('message')).waitFor()
+    await page.getByText(mark('address')).first().waitFor()
+    await page.getByRole('button', { name: 'Show the data' }).click()
+    await page.getByText(mark('key')).waitFor()
+    await page.locator('.tree summary').last().click()
+    await page.getByText(JSON.stringify(mark('inner'))).waitFor()
+    await expectText()
+
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End 1 session' }).click()
+    await page.getByText('1 session ended.').waitFor()
+    await page.getByRole('link', { name: 'Audit log' }).click()
+    await page
+      .getByRole('cell', { name: /onerror/ })
+      .first()
+      .waitFor()
+    await expectText()
+    expect(asked).toEqual([])
+  })
+})

@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Me, SessionDetail } from '../../src/console/api.ts'
+import { DEMO_DATA, demoAudit, demoHistory, demoOverview, demoPoint, demoSession } from './demo-data.ts'
+
+/**
+ * The page with made-up data behind it: to work on the page, and for its screenshots. What the console really
+ * answers is tested with the real one.
+ *
+ * `npx tsx test/console/demo-console.ts` serves it at 8095.
+ */
+const PAGE = fileURLToPath(new URL('../../dist/console', import.meta.url))
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+}
+
+export interface DemoOptions {
+  readonly me?: Me
+  /** How many sessions there are to be found. */
+  readonly sessions?: number
+  readonly port?: number
+}
+
+interface DemoConsole {
+  readonly url: string
+  stop(): void
+}
+
+export async function startDemoConsole(options: DemoOptions = {}): Promise<DemoConsole> {
+  const now = Date.now()
+  const rows = Array.from({ length: options.sessions ?? 240 }, (_, index) => demoSession(index, now))
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '/', 'http://demo')
+    if (url.pathname.startsWith('/api/')) {
+      api(url, response, rows, options)
+      return
+    }
+    const name = url.pathname === '/' ? '/index.html' : url.pathname
+    try {
+      const file = readFileSync(join(PAGE, name))
+      response.writeHead(200, {
+        'Content-Type': TYPES[extname(name)] ?? 'application/octet-stream',
+        'Content-Security-Policy':
+          "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+      })
+      response.end(file)
+    } catch {
+      response.writeHead(404).end()
+    }
+  })
+  await new Promise<void>((done) => server.listen(options.port ?? 0, '127.0.0.1', done))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    stop() {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+function api(url: URL, response: ServerResponse, rows: SessionDetail[], options: DemoOptions): unknown {
+  const now = Date.now()
+  const asked = (key: string): string => url.searchParams.get(key) ?? ''
+  const answer = (value: unknown, status = 200) => {
+    response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value))
+  }
+  switch (url.pathname) {
+    case '/api/me':
+      return answer(
+        options.me ?? { signedIn: true, role: 'operator', csrfToken: 'demo', passwordNeeded: true },
+      )
+    case '/api/overview':
+      return answer(demoOverview(now))
+    case '/api/history':
+      return answer(demoHistory(now, Number(asked('minutes'))))
+    case '/api/live':
+      return live(response)
+    case '/api/sessions': {
+      const from = Number(asked('after') || 0)
+      const found = rows.filter((row) => matches(row, asked('by'), asked('q'), asked('name')))
+      const limit = Number(asked('limit'))
+      const next = from + limit < found.length ? { next: String(from + limit) } : {}
+      return answer({
+        sessions: found.slice(from, from + limit),
+        ...next,
+        total: { value: found.length, exact: true },
+        orders: ['id', '-modified', '-created', '-errors', 'expires'],
+      })
+    }
+    case '/api/session': {
+      const row = rows.find(({ id }) => id === asked('id'))
+      return row === undefined ? answer({ error: 'There is no such session.' }, 404) : answer(row)
+    }
+    case '/api/session/data':
+      return answer(DEMO_DATA)
+    case '/api/count':
+      return answer({ count: rows.filter(({ field }) => field === asked('field')).length })
+    case '/api/end':
+      return answer({ ended: 1 })
+    case '/api/gc':
+      return answer({ removed: 37 })
+    case '/api/audit':
+      return answer(demoAudit(now))
+    case '/api/sign-in':
+      return answer({ error: 'Wrong.' }, 401)
+    default:
+      return answer({ error: 'There is no such thing here.' }, 404)
+  }
+}
+
+function matches(row: SessionDetail, by: string, q: string, name: string): boolean {
+  if (name !== '' && row.name !== name) return false
+  if (q === '') return true
+  if (by === 'field') return row.field === q
+  return by === 'address' ? row.addressModified === q : row.id.startsWith(q)
+}
+
+function live(response: ServerResponse): void {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  response.write(': here\n\n')
+  const timer = setInterval(() => {
+    response.write(`event: point\ndata: ${JSON.stringify(demoPoint(Date.now(), 0, 2))}\n\n`)
+  }, 2000)
+  response.on('close', () => clearInterval(timer))
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await startDemoConsole({ port: 8095 })
+  console.log(url)
+}

@@ -1,0 +1,232 @@
+import type {
+  Audit,
+  HistoryMark,
+  HistoryPoint,
+  Overview,
+  SessionData,
+  SessionDetail,
+} from '../../src/console/api.ts'
+
+/** A site of three servers on a busy day, made up: for screenshots, and for looking at the page without one. */
+
+const SERVERS = ['db1', 'db2', 'db3']
+const SHARES = [0.41, 0.34, 0.25]
+const NOW = 12_731
+/** Seconds since the third server was there. */
+const DOWN_FOR = 240
+const iso = (at: number): string => new Date(at).toISOString()
+const exact = (value: number) => ({ value: Math.round(value), exact: true })
+
+/** The same numbers each time. */
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+/** What went on in the `seconds` before a moment `before` seconds before now. */
+export function demoPoint(now: number, before: number, seconds: number): HistoryPoint {
+  const at = now - before * 1000
+  const next = random(Math.floor(at / 1000))
+  const day = 1 - before / 30_000 + Math.sin(before / 700) * 0.015
+  const sessions = Math.round(NOW * day)
+  // What the third server had is not known since it is down.
+  const lost = before < DOWN_FOR
+  return {
+    at: iso(at),
+    seconds,
+    sessions,
+    begun: Math.round(seconds * (1 * day + next() * 0.4) + next() - 0.5),
+    ended: Math.round(seconds * (0.9 + next() * 0.4)),
+    accesses: Math.round(seconds * (180 * day + next() * 30)),
+    errors: next() > 0.8 ? Math.ceil(next() * (lost ? 5 : 2)) : 0,
+    warnings: next() > 0.7 ? Math.ceil(next() * 2) : 0,
+    perServer: SERVERS.map((name, index) => ({
+      name,
+      sessions: lost && index === 2 ? null : Math.round(sessions * (SHARES[index] ?? 0)),
+      up: !(lost && index === 2),
+    })),
+  }
+}
+
+export function demoHistory(now: number, minutes: number): { points: HistoryPoint[]; marks: HistoryMark[] } {
+  const step = Math.max(2, (minutes * 60) / 180)
+  const count = Math.floor((minutes * 60) / step)
+  const points = Array.from({ length: count }, (_, index) => demoPoint(now, (count - 1 - index) * step, step))
+  const marks: HistoryMark[] = [
+    { at: iso(now - 47 * 60_000), kind: 'gc', text: 'GC removed 812 sessions on db2' },
+    { at: iso(now - 31 * 60_000), kind: 'serverDown', text: 'db2 does not answer: ECONNREFUSED' },
+    {
+      at: iso(now - 30 * 60_000),
+      kind: 'promoted',
+      text: 'db2 is now served by 10.0.0.22, a standby before',
+    },
+    { at: iso(now - 29 * 60_000), kind: 'broughtHome', text: '143 sessions were brought home to db2' },
+    { at: iso(now - DOWN_FOR * 1000), kind: 'serverDown', text: 'db3 does not answer: connection timed out' },
+  ]
+  return { points, marks }
+}
+
+export function demoOverview(now: number): Overview {
+  return {
+    at: iso(now),
+    sessions: exact(NOW),
+    byName: [
+      { name: 'connect.sid', sessions: exact(8904) },
+      { name: 'PHPSESSID', sessions: exact(3310) },
+      { name: 'shop_admin', sessions: exact(412) },
+      { name: null, sessions: exact(105) },
+    ],
+    expiring: Array.from({ length: 24 }, (_, hour) => ({
+      until: iso(now + (hour + 1) * 3_600_000),
+      sessions: exact(900 * Math.exp(-hour / 9) + 120 * (1 + Math.sin(hour))),
+    })),
+    servers: [
+      {
+        name: 'db1',
+        address: '10.0.0.11:5432',
+        role: 'primary',
+        health: 'up',
+        since: iso(now - 9.2 * 86_400_000),
+        share: 0.334,
+        sessions: exact(5219),
+        tableBytes: 48_300_000,
+        indexBytes: 5_900_000,
+        deadRows: 812,
+        hotShare: 0.964,
+        lastVacuum: iso(now - 11 * 60_000),
+        version: '18.4',
+        standbys: [
+          { name: 'db1-standby-a', state: 'streaming', lagBytes: 0, sync: true },
+          { name: 'db1-standby-b', state: 'catchup', lagBytes: 9_400_000, sync: false },
+        ],
+      },
+      {
+        name: 'db2',
+        address: '10.0.0.22:5432',
+        role: 'primary',
+        health: 'up',
+        since: iso(now - 30 * 60_000),
+        share: 0.333,
+        away: 57,
+        sessions: exact(4329),
+        tableBytes: 41_800_000,
+        indexBytes: 5_100_000,
+        deadRows: 18_400,
+        hotShare: 0.41,
+        lastVacuum: null,
+        version: '15.18',
+      },
+      {
+        name: 'db3',
+        address: '10.0.0.13:5432',
+        role: 'unknown',
+        health: 'down',
+        since: iso(now - 4 * 60_000),
+        share: 0.333,
+        lastError: 'connect ETIMEDOUT 10.0.0.13:5432',
+      },
+    ],
+    advice: [
+      {
+        level: 'serious',
+        what: 'db3 has not answered for 4 minutes.',
+        todo: 'Its sessions are served by the next in rank. Look at its log, and at the network to it.',
+        server: 'db3',
+      },
+      {
+        level: 'warning',
+        what: 'Only 41 % of the updates are HOT.',
+        todo: 'Set fillfactor to 80 and rewrite the table once with VACUUM FULL at a quiet hour.',
+        server: 'db2',
+      },
+      {
+        level: 'info',
+        what: '57 rows wait to be brought home to db2.',
+        todo: 'Nothing is to be done: it goes on by itself.',
+        server: 'db2',
+      },
+    ],
+    gc: [
+      { at: iso(now - 47 * 60_000), seconds: 0.84, removed: 812, server: 'db2' },
+      { at: iso(now - 58 * 60_000), seconds: 1.21, removed: 1404, server: 'db1' },
+      { at: iso(now - 64 * 60_000), seconds: 0.02, removed: 0, server: 'db3' },
+    ],
+  }
+}
+
+const USERS = [
+  'ada@example.org',
+  'grace@example.org',
+  'linus@example.org',
+  'barbara@example.org',
+  'edsger@example.org',
+]
+
+export function demoSession(index: number, now: number): SessionDetail {
+  const next = random(index + 7)
+  const id = Array.from(
+    { length: 32 },
+    () => 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_'[Math.floor(next() * 64)],
+  ).join('')
+  const modified = now - index * 47_000 - next() * 40_000
+  const address = `203.0.113.${Math.floor(next() * 250) + 1}`
+  const errors = index % 6 === 2 ? Math.ceil(next() * 4) : 0
+  return {
+    id,
+    name: index % 4 === 3 ? 'PHPSESSID' : 'connect.sid',
+    created: iso(modified - next() * 40_000_000),
+    modified: iso(modified),
+    expires: iso(modified + 86_400_000),
+    addressCreated: address,
+    addressModified: index % 9 === 4 ? '2001:db8:85a3::8a2e:370:7334' : address,
+    accesses: Math.ceil(next() ** 3 * 2400),
+    errors,
+    warnings: index % 10 === 8 ? 2 : 0,
+    notices: 0,
+    errorMessage: errors > 0 ? "TypeError: Cannot read properties of undefined (reading 'total')" : null,
+    field: index % 3 === 1 ? null : (USERS[index % USERS.length] ?? null),
+    server: SERVERS[index % 3] as string,
+  }
+}
+
+export const DEMO_DATA: SessionData = {
+  bytes: 412,
+  data: {
+    cookie: { originalMaxAge: 86_400_000, httpOnly: true, path: '/', sameSite: 'lax' },
+    user: 'ada@example.org',
+    cart: [
+      { article: 'Notes on the Analytical Engine', price: 24.9, count: 1 },
+      { article: 'Punched cards, 500', price: 12, count: 3 },
+    ],
+    flash: [],
+    visits: 17,
+    newsletter: false,
+    lastSearch: null,
+  },
+}
+
+export function demoAudit(now: number): Audit {
+  const entry = (minutes: number, act: Audit['entries'][number]['act'], what: string, count?: number) => ({
+    at: iso(now - minutes * 60_000),
+    role: 'operator' as const,
+    address: '127.0.0.1',
+    act,
+    what,
+    ...(count === undefined ? {} : { count }),
+  })
+  return {
+    entries: [
+      entry(2, 'end-field', 'linus@example.org', 3),
+      entry(3, 'look', 'k3Jx0aPq'),
+      entry(16, 'end', 'f93KwZzu, 0PqmX2ab', 2),
+      entry(47, 'gc', '', 812),
+      entry(52, 'sign-in', ''),
+      { ...entry(53, 'sign-in-failed', ''), address: '198.51.100.23' },
+    ],
+  }
+}

@@ -1,0 +1,195 @@
+import { encodePhpSession, PhpArray, PhpFloat, PhpObject } from 'session-pgsql'
+import { beforeAll, expect, test } from 'vitest'
+import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
+import type { HistoryPoint, Overview } from '../../src/console/api.ts'
+import { consoles } from './kit.ts'
+
+const NASTY = '</script><img src=x onerror="alert(1)">\u2028<!--'
+
+describeOnEveryServer('what the console shows', (server) => {
+  const start = consoles()
+  let database: FreshDatabase
+  beforeAll(async () => {
+    database = await server.freshDatabase()
+  })
+
+  async function begin(table: string) {
+    const started = await start(database, { handler: { table } })
+    await started.sessions.open()
+    const browser = started.browser()
+    await browser.me()
+    return { ...started, one: browser }
+  }
+
+  test('sessions are found by id, field and address, sorted, and paged through', async () => {
+    const { one, sessions } = await begin('found')
+    for (let n = 0; n < 25; n++) {
+      const id = `${n % 2 ? 'odd' : 'even'}-${String(n).padStart(3, '0')}`
+      await sessions.write(
+        id,
+        { n },
+        { custom: `user${n % 5}`, address: `192.0.2.${n % 3}`, name: `site${n % 2}` },
+      )
+    }
+    const ids = async (query: string): Promise<string[]> => {
+      const { json } = await one.get(`/api/sessions?${query}`)
+      return json.sessions.map(({ id }: { id: string }) => id)
+    }
+    expect(await ids('by=id&q=odd')).toHaveLength(12)
+    expect(await ids('by=id&q=odd-003')).toEqual(['odd-003'])
+    expect(await ids('by=field&q=user1')).toHaveLength(5)
+    expect(await ids('by=address&q=192.0.2.2')).toHaveLength(8)
+    expect(await ids('name=site1')).toHaveLength(12)
+    expect((await ids('order=-created&limit=200')).length).toBe(25)
+    const all: string[] = []
+    let after = ''
+    do {
+      const { json } = await one.get(`/api/sessions?limit=10&after=${after}`)
+      all.push(...json.sessions.map(({ id }: { id: string }) => id))
+      expect(json.total).toEqual({ value: 25, exact: true })
+      after = json.next ?? ''
+    } while (after !== '')
+    expect(all).toEqual([...all].sort())
+    expect(all).toHaveLength(25)
+    for (const bad of ['by=name', 'order=data', 'limit=0', 'limit=1000', 'after=xyz', 'limit=1e1']) {
+      expect([bad, (await one.get(`/api/sessions?${bad}`)).status]).toEqual([bad, 400])
+    }
+    expect((await one.get('/api/session?id=odd-003')).json).toMatchObject({
+      id: 'odd-003',
+      field: 'user3',
+      addressCreated: '192.0.2.0',
+      accesses: 1,
+    })
+    expect((await one.get('/api/session?id=nobody')).status).toBe(404)
+    expect((await one.get('/api/session?id=')).status).toBe(400)
+  })
+
+  test('one is ended, all of a field are ended, and not more than was said', async () => {
+    const { one, sessions } = await begin('ended')
+    for (let n = 0; n < 6; n++) await sessions.write(`id${n}`, {}, { custom: 'ada' })
+    expect((await one.post('/api/end', { ids: ['id0', 'id0', 'nobody'] })).json).toEqual({ ended: 1 })
+    expect((await one.get('/api/count?field=ada')).json).toEqual({ count: 5 })
+    const late = await one.post('/api/end', { field: 'ada', count: 4 })
+    expect(late.status).toBe(400)
+    expect(await sessions.count()).toBe(5)
+    expect((await one.post('/api/end', { field: 'ada', count: 5 })).json).toEqual({ ended: 5 })
+    expect(await sessions.count()).toBe(0)
+  })
+
+  test('data is a tree, whoever wrote it and in which format', async () => {
+    const { one, sessions } = await begin('trees')
+    await sessions.write('json', { cart: [{ book: 1 }], ['__proto__' as string]: 1 })
+    const insert = (id: string, text: string) =>
+      database.query('INSERT INTO trees (sess_id, sess_data) VALUES ($1, $2)', [id, text])
+    const php = {
+      user: 'ada',
+      price: new PhpFloat(2),
+      list: new PhpArray([[3, 'x']]),
+      object: new PhpObject('Cart', [['\0Cart\0items', [1]]]),
+      bytes: new Uint8Array([255, 0]),
+    }
+    const formats = ['php', 'php_serialize', 'php_binary'] as const
+    const { sessions: other } = await start(database, { handler: { table: 'trees', codec: 'php' } })
+    await other.write('stored', php as never)
+    for (const format of formats) {
+      const { bytes: _, ...rest } = php
+      await insert(format, Buffer.from(encodePhpSession({ ...rest, object: 1 } as never, format)).toString())
+    }
+    await insert('broken', 'neither|of them')
+    await insert('empty', '')
+    const data = async (id: string) => (await one.post('/api/session/data', { id })).json
+    const json = await one.post('/api/session/data', { id: 'json' })
+    expect(json.text).toContain('{"cart":[{"book":1}],"__proto__":1}')
+    for (const format of formats) {
+      expect(await data(format)).toMatchObject({ data: { user: 'ada', price: 2, list: { 3: 'x' } } })
+    }
+    expect((await data('stored')).data).toEqual({
+      user: 'ada',
+      price: 2,
+      list: { 3: 'x' },
+      object: { '(Cart)': { items: [1] } },
+      bytes: '\u00ff\0',
+    })
+    expect(await data('broken')).toEqual({ text: 'neither|of them', bytes: 15 })
+    expect(await data('empty')).toEqual({ text: '', bytes: 0 })
+  })
+
+  test('whatever a visitor has put into a session comes as JSON and nothing else', async () => {
+    const { one, sessions } = await begin('nasty')
+    await database.query(
+      `INSERT INTO nasty (sess_id, sess_name, sess_data, sess_addr_created, sess_addr_modified, sess_err_message, sess_custom)
+       VALUES ($1, $1, $2, $1, $1, $1, $1)`,
+      [NASTY, JSON.stringify({ [NASTY]: NASTY })],
+    )
+    const query = encodeURIComponent(NASTY)
+    const replies = [
+      await one.get('/api/sessions'),
+      await one.get(`/api/sessions?by=field&q=${query}`),
+      await one.get(`/api/session?id=${query}`),
+      await one.get('/api/overview'),
+      await one.post('/api/session/data', { id: NASTY }),
+      await one.post('/api/end', { field: NASTY, count: 1 }),
+      await one.get('/api/audit'),
+      await one.get(`/api/${query}`),
+    ]
+    for (const { headers } of replies) {
+      expect(headers['content-type']).toBe('application/json; charset=utf-8')
+      expect(headers['x-content-type-options']).toBe('nosniff')
+    }
+    expect(replies[0]?.json.sessions[0]).toMatchObject({ id: NASTY, errorMessage: NASTY, field: NASTY })
+    expect(replies[4]?.json.data).toEqual({ [NASTY]: NASTY })
+    expect(replies[5]?.json).toEqual({ ended: 1 })
+    expect(await sessions.count()).toBe(0)
+  })
+
+  test('the overview counts, by name and by hour; what moves shows in the history and the stream', async () => {
+    const { one, sessions, port } = await begin('seen')
+    for (let n = 0; n < 4; n++) await sessions.write(`id${n}`, {}, { name: 'site', lifetime: 5400 })
+    await sessions.addError('id0', 'error', 'oh')
+    const stream = await fetch(`http://127.0.0.1:${port}/api/live`)
+    const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    const point = await until(async () => {
+      text += (await reader?.read())?.value
+      const points = [...text.matchAll(/^event: point\ndata: (.*)$/gm)].map(([, json]) =>
+        JSON.parse(json as string),
+      )
+      return points.find((one: HistoryPoint) => one.sessions === 4)
+    }, 'a point with four sessions')
+    await reader?.cancel()
+    expect(point.perServer).toMatchObject([{ sessions: 4, up: true }])
+    const overview = await until(async () => {
+      const { json } = await one.get('/api/overview')
+      return (json as Overview).sessions.value === 4 && json
+    }, 'an overview of four sessions')
+    expect(overview).toMatchObject({
+      sessions: { value: 4, exact: true },
+      byName: [{ name: 'site', sessions: { value: 4 } }],
+      servers: [{ health: 'up', role: 'primary', share: 1, sessions: { value: 4 } }],
+    })
+    expect(overview.expiring).toHaveLength(24)
+    expect(overview.expiring[1].sessions.value).toBe(4)
+    const total = (points: HistoryPoint[], of: 'begun' | 'ended' | 'errors') =>
+      points.reduce((sum, point) => sum + (point[of] ?? 0), 0)
+    await one.post('/api/end', { ids: ['id3'] })
+    const history = await until(async () => {
+      const { json } = await one.get('/api/history?minutes=60')
+      return total(json.points, 'ended') === 1 && json
+    }, 'the end of a session in the history')
+    // The first look may have come before, between or after the writes.
+    expect(total(history.points, 'begun')).toBeLessThanOrEqual(4)
+    expect(total(history.points, 'errors')).toBeLessThanOrEqual(1)
+    expect(history.marks[0]).toMatchObject({ kind: 'consoleStarted' })
+    expect((await one.get('/api/history?minutes=1440')).json.points.length).toBeGreaterThan(0)
+    expect((await one.get('/api/history?minutes=99999')).status).toBe(400)
+  })
+
+  test('garbage is collected when it is asked for, and the overview says so', async () => {
+    const { one } = await begin('garbage')
+    await database.query(`INSERT INTO garbage (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)`)
+    expect((await one.post('/api/gc', {})).json).toEqual({ removed: 1 })
+    expect((await one.get('/api/overview')).json.gc).toMatchObject([{ removed: 1 }])
+    expect((await one.get('/api/history')).json.marks.at(-1)).toMatchObject({ kind: 'gc' })
+  })
+})

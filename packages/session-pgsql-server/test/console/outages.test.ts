@@ -1,0 +1,127 @@
+import { expect, test } from 'vitest'
+import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
+import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
+import type { HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
+import { type Browser, consoles, OPERATOR } from './kit.ts'
+
+const start = consoles()
+const one = usePostgres({ version: '18', settings: { fsync: 'off' } })
+const other = usePostgres({ version: '18', settings: { fsync: 'off' } })
+
+const marksOf = async (browser: Browser): Promise<HistoryMark['kind'][]> => {
+  const { json } = await browser.get('/api/history')
+  return json.marks.map(({ kind }: HistoryMark) => kind)
+}
+
+test('with its database away the console says so, keeps who is signed in, and recovers', async () => {
+  const server = one()
+  const { browser, sessions } = await start(
+    { db: server.url() },
+    { passwords: { operator: OPERATOR, reader: undefined } },
+  )
+  await sessions.open()
+  const signedIn = browser()
+  await signedIn.signIn(OPERATOR)
+  expect((await signedIn.get('/api/overview')).status).toBe(200)
+
+  await server.stop('immediate')
+  await until(
+    async () => (await signedIn.get('/api/overview')).status === 503,
+    'an overview that says it is away',
+  )
+  // Every look says so in words; what is remembered is shown all the same.
+  const looks = await Promise.all(
+    ['overview', 'sessions', 'session?id=x', 'count?field=x'].map((path) => signedIn.get(`/api/${path}`)),
+  )
+  expect(looks.map(({ status }) => status)).toEqual([503, 503, 503, 503])
+  for (const { json } of looks) expect(json.error).toMatch(/database/)
+  expect((await signedIn.post('/api/gc', {})).status).toBe(503)
+  expect(await signedIn.me()).toMatchObject({ signedIn: true })
+  const history = (await signedIn.get('/api/history')).json
+  expect(history.points.at(-1) as HistoryPoint).toMatchObject({ sessions: null, begun: null })
+  expect(await marksOf(signedIn)).toContain('serverDown')
+  // A stranger gets in no easier.
+  expect((await browser().get('/api/overview')).status).toBe(401)
+  expect((await browser().signIn(OPERATOR)).status).toBe(503)
+
+  await server.start()
+  await until(
+    async () => (await signedIn.get('/api/overview')).status === 200,
+    'an overview after the outage',
+  )
+  expect(await marksOf(signedIn)).toContain('serverUp')
+  expect((await signedIn.get('/api/sessions')).status).toBe(200)
+})
+
+test('of several servers one goes red and green again; the others are shown all the while', async () => {
+  const db = `${one().conninfo()};${other().conninfo()}`
+  const { browser, sessions } = await start({ db }, { handler: { table: 'spread' } })
+  await sessions.open()
+  for (let n = 0; n < 40; n++) await sessions.write(sessions.createId(), { n })
+  const operator = browser()
+  await operator.me()
+  const overview = async (): Promise<Overview> => (await operator.get('/api/overview')).json
+  const health = async (): Promise<string> => (await overview()).servers.map((server) => server.health).join()
+  await until(async () => (await overview()).sessions.value === 40, 'all sessions of both')
+  expect(await health()).toBe('up,up')
+
+  await other().stop('immediate')
+  await until(async () => (await health()) === 'up,down', 'one of them red')
+  const { servers, sessions: left, advice } = await overview()
+  expect(left.value).toBe(servers[0]?.sessions?.value)
+  expect(left.value).toBeLessThan(40)
+  expect(servers[1]).toMatchObject({ lastError: expect.stringMatching(/./) })
+  expect(advice[0]).toMatchObject({ level: 'serious', server: servers[1]?.name })
+  expect((await operator.get('/api/sessions?limit=200')).json.sessions).toHaveLength(left.value)
+  const point = (await operator.get('/api/history')).json.points.at(-1) as HistoryPoint
+  expect(point.perServer.map(({ up }) => up)).toEqual([true, false])
+
+  await other().start()
+  await until(async () => (await health()) === 'up,up', 'both of them green')
+  await until(async () => (await overview()).sessions.value === 40, 'all sessions again')
+  const kinds = await marksOf(operator)
+  expect(kinds.filter((kind) => kind !== 'failover')).toEqual(['consoleStarted', 'serverDown', 'serverUp'])
+})
+
+test('a look that would take long is ended in the database itself, in words that help', async () => {
+  const server = one()
+  const { browser, sessions } = await start({ db: server.url() }, { handler: { table: 'slow' } })
+  await sessions.open()
+  await queryOnce(
+    server.conninfo(),
+    `INSERT INTO slow (sess_id, sess_data) SELECT md5(n::text), '{}' FROM generate_series(1, 60000) n`,
+  )
+  await queryOnce(server.conninfo(), 'ANALYZE slow')
+  const operator = browser()
+  const first = await until(async () => {
+    const { json } = await operator.get('/api/sessions')
+    return json.orders.length === 2 && json
+  }, 'a table too large for any order')
+  expect(first.orders).toEqual(['id', '-id'])
+  expect(first.sessions).toHaveLength(50)
+  const order = await operator.get('/api/sessions?order=-modified')
+  expect(order.status).toBe(400)
+  expect(order.json.error).toMatch(/no index/)
+
+  // Nobody gets at the table while this sleeps: it stands for a table that is too large.
+  const asleep = queryOnce(server.conninfo(), 'BEGIN; LOCK TABLE slow; SELECT pg_sleep(4)')
+  const waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%slow%' AND wait_event_type = 'Lock'"
+  await until(async () => {
+    const [held] = await queryOnce(
+      server.conninfo(),
+      "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'slow'::regclass",
+    )
+    return held !== undefined
+  }, 'the lock')
+  const [slow, byId] = await Promise.all([
+    operator.get('/api/sessions?by=address&q=nowhere'),
+    operator.get('/api/sessions?by=id&q=abc'),
+  ])
+  expect([slow.status, byId.status]).toEqual([400, 400])
+  expect(slow.json.error).toMatch(/ended after 200 ms.*CREATE INDEX CONCURRENTLY/)
+  expect(byId.json.error).toMatch(/Give the whole id/)
+  expect(await queryOnce(server.conninfo(), `${waiting} AND query LIKE '%ORDER BY%LIMIT 51%'`)).toEqual([])
+  await asleep
+  expect((await operator.get('/api/sessions?by=address&q=nowhere')).json.sessions).toEqual([])
+})

@@ -1,0 +1,193 @@
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
+import { columns } from '../../page/src/series.ts'
+import { accessibilityProblems, describeInBrowser } from './browser.ts'
+import { startDemoConsole } from './demo-console.ts'
+import { demoHistory } from './demo-data.ts'
+
+/** The page alone, with made-up data that has all there can be. With the real console: console.test.ts. */
+
+const LOOKS = [
+  { device: 'desktop', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
+  { device: 'phone', colorScheme: 'dark', viewport: { width: 360, height: 740 } },
+] as const
+
+describeInBrowser('the page', (surfing) => {
+  let demo: Awaited<ReturnType<typeof startDemoConsole>>
+  let locked: Awaited<ReturnType<typeof startDemoConsole>>
+  beforeAll(async () => {
+    demo = await startDemoConsole()
+    locked = await startDemoConsole({ me: { signedIn: false, passwordNeeded: true } })
+  })
+  afterAll(() => {
+    demo.stop()
+    locked.stop()
+  })
+
+  const looks: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
+    overview: async (page) => {
+      await page.goto(demo.url)
+      await page.locator('.server').first().waitFor()
+      await page.locator('canvas').nth(3).waitFor()
+      await page.locator('.chart summary').first().click()
+      await page.getByRole('heading', { name: 'What expires' }).waitFor()
+    },
+    sessions: async (page) => {
+      await page.goto(`${demo.url}#/sessions`)
+      await page.getByRole('checkbox', { name: 'Select all on this page' }).check()
+    },
+    'an empty search': async (page) => {
+      await page.goto(`${demo.url}#/sessions?by=field&q=nobody`)
+      await page.getByText('No session is like that.').waitFor()
+    },
+    session: async (page) => {
+      await page.goto(`${demo.url}#/sessions`)
+      await page.locator('a.id').nth(2).click()
+      await page.getByRole('button', { name: 'Show the data' }).click()
+      await page.locator('.tree').waitFor()
+    },
+    'the question before an act': async (page) => {
+      await page.goto(`${demo.url}#/sessions`)
+      await page.getByRole('checkbox', { name: 'Select all on this page' }).check()
+      await page.getByRole('button', { name: 'End selected (50)' }).click()
+      await page.getByRole('dialog').waitFor()
+    },
+    'audit log': async (page) => {
+      await page.goto(`${demo.url}#/audit`)
+      await page.getByText('Ended all of a field').waitFor()
+    },
+    'sign in': async (page) => {
+      await page.goto(locked.url)
+      await page.getByLabel('Password').waitFor()
+    },
+  }
+  for (const [name, go] of Object.entries(looks)) {
+    test.each(LOOKS)(
+      `${name}, $device, $colorScheme: axe finds nothing, and nothing sticks out`,
+      async (look) => {
+        const page = await surfing.page(look)
+        await go(page)
+        expect(await accessibilityProblems(page)).toEqual([])
+        const wider = await page.evaluate('document.documentElement.scrollWidth - innerWidth')
+        expect(wider).toBeLessThanOrEqual(0)
+        await page.context().close()
+      },
+    )
+  }
+
+  test('/ leads to the search, and the keyboard does the rest', async () => {
+    const page = await surfing.page()
+    await page.goto(demo.url)
+    await page.locator('.server').first().waitFor()
+    await page.keyboard.press('/')
+    const search = page.getByRole('searchbox')
+    await search.waitFor()
+    await until(() => page.evaluate('document.activeElement.id === "search"'), 'the search has the focus')
+    await page.getByLabel('Search by').selectOption('field')
+    await search.focus()
+    await page.keyboard.type('ada@example.org')
+    await page.keyboard.press('Enter')
+    await page.getByRole('button', { name: 'End all of this field' }).waitFor()
+    expect(page.url()).toContain('q=ada%40example.org')
+
+    // A slash that belongs to a text stays one.
+    await search.focus()
+    await page.keyboard.press('End')
+    await page.keyboard.type('/')
+    expect(await search.inputValue()).toBe('ada@example.org/')
+
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.waitFor()
+    for (let presses = 0; presses < 6; presses++) {
+      expect(
+        await page.evaluate(
+          'document.activeElement === document.body || !!document.activeElement.closest("dialog")',
+        ),
+      ).toBe(true)
+      await page.keyboard.press('Tab')
+    }
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'detached' })
+    await until(
+      () => page.evaluate('document.activeElement.textContent === "End all of this field"'),
+      'the button has the focus again',
+    )
+    await page.context().close()
+  })
+
+  test('the theme is chosen once, and kept', async () => {
+    const page = await surfing.page({ colorScheme: 'dark' })
+    await page.goto(demo.url)
+    const theme = () => page.evaluate('document.documentElement.dataset.theme')
+    expect(await theme()).toBe('dark')
+    await page.getByRole('button', { name: 'Make it light' }).click()
+    expect(await theme()).toBe('light')
+    await page.reload()
+    await page.getByRole('button', { name: 'Make it dark' }).waitFor()
+    expect(await theme()).toBe('light')
+    await page.context().close()
+  })
+
+  test('who may only read is offered nothing to do', async () => {
+    const reader = await startDemoConsole({ me: { signedIn: true, role: 'reader', passwordNeeded: true } })
+    try {
+      const page = await surfing.page()
+      await page.goto(`${reader.url}#/sessions`)
+      await page.locator('a.id').first().waitFor()
+      expect(await page.getByRole('checkbox').count()).toBe(0)
+      expect(await page.getByRole('button', { name: /End/ }).count()).toBe(0)
+      await page.locator('a.id').first().click()
+      await page.getByText('Who and when').waitFor()
+      expect(await page.getByRole('button', { name: /End/ }).count()).toBe(0)
+      await page.goto(reader.url)
+      await page.getByRole('heading', { name: 'Garbage collection' }).waitFor()
+      expect(await page.getByRole('button', { name: 'Run GC' }).count()).toBe(0)
+      await page.context().close()
+    } finally {
+      reader.stop()
+    }
+  })
+
+  test('page by page, there and back', async () => {
+    const page = await surfing.page()
+    await page.goto(`${demo.url}#/sessions`)
+    await page.getByText('1 to 50 of 240').waitFor()
+    const first = await page.locator('a.id').first().textContent()
+    await page.getByRole('button', { name: 'Next' }).click()
+    await page.getByText('51 to 100 of 240').waitFor()
+    expect(await page.locator('a.id').first().textContent()).not.toBe(first)
+    await page.getByRole('button', { name: 'Previous' }).click()
+    await page.getByText('1 to 50 of 240').waitFor()
+    expect(await page.locator('a.id').first().textContent()).toBe(first)
+    await page.context().close()
+  })
+})
+
+describe('the columns of a chart', () => {
+  const { points } = demoHistory(Date.UTC(2026, 0, 1), 60)
+  const begun = { of: (point: (typeof points)[number]) => point.begun, as: 'perMinute' } as const
+
+  test('no more than asked for, and nothing is lost on the way', () => {
+    const all = columns(points, [begun])
+    const few = columns(points, [begun], 20)
+    expect(all.x).toHaveLength(points.length)
+    expect(few.x.length).toBeLessThanOrEqual(21)
+    expect(few.x.at(-1)).toBe(all.x.at(-1))
+    // By the minute for all of their minutes: as many as there were.
+    const of = (line: readonly (number | null)[] | undefined) => line?.map((value) => value ?? 0) ?? []
+    const [highest, lowest] = [Math.max(...of(all.lines[0])), Math.min(...of(all.lines[0]))]
+    for (const value of of(few.lines[0])) {
+      expect(value).toBeGreaterThan(lowest)
+      expect(value).toBeLessThan(highest)
+    }
+  })
+
+  test('what is not known is a gap, not a zero', () => {
+    const cut = points.map((point, index) => (index >= 30 && index < 60 ? { ...point, begun: null } : point))
+    const { lines } = columns(cut, [begun], 30)
+    expect(lines[0]?.filter((value) => value === null).length).toBeGreaterThanOrEqual(4)
+    expect(lines[0]).not.toContain(0)
+  })
+})

@@ -1,0 +1,141 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Command, ProtocolError, RequestParser } from '../../src/gateway/request-parser.ts'
+import { command } from './talk.ts'
+
+const LIMITS = { argument: 100_000, arguments: 64, command: 200_000 }
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Feeds in pieces that end at these places. */
+function feed(parser: RequestParser, bytes: Buffer, ends: readonly number[]): Buffer[][] {
+  const commands: Buffer[][] = []
+  let from = 0
+  for (const end of [...ends, bytes.length]) {
+    if (end <= from) continue
+    // Copies: what was given out must not lie in what comes later.
+    for (const one of parser.feed(Buffer.from(bytes.subarray(from, end)))) commands.push([...one])
+    from = end
+  }
+  return commands
+}
+
+const anyCommands = fc.array(
+  fc.array(
+    fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+    { minLength: 1, maxLength: 6 },
+  ),
+  { minLength: 1, maxLength: 8 },
+)
+
+describe('the parser of commands', () => {
+  test('whatever is in them and wherever they are split: the commands that were sent', () => {
+    fc.assert(
+      fc.property(anyCommands, fc.array(fc.nat(3000), { maxLength: 40 }), (commands, places) => {
+        const bytes = Buffer.concat(commands.map((words) => command(...words)))
+        const ends = places.map((place) => place % bytes.length).sort((one, other) => one - other)
+        expect(feed(new RequestParser(LIMITS), bytes, ends)).toEqual(commands)
+      }),
+    )
+  })
+
+  test('byte by byte, too', () => {
+    fc.assert(
+      fc.property(anyCommands, (commands) => {
+        const bytes = Buffer.concat(commands.map((words) => command(...words)))
+        const parser = new RequestParser(LIMITS)
+        expect(
+          feed(
+            parser,
+            bytes,
+            Array.from(bytes, (_, index) => index),
+          ),
+        ).toEqual(commands)
+        expect(parser.midway).toBe(false)
+        expect(parser.held).toBe(0)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('any bytes: commands, or a ProtocolError; and no more is held than came', () => {
+    const pieces = fc.oneof(
+      fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
+      fc
+        .constantFrom(
+          '*',
+          '$',
+          '\r',
+          '\n',
+          '\r\n',
+          '*3\r\n',
+          '*0\r\n',
+          '$5\r\n',
+          '$0\r\n\r\n',
+          '-',
+          '9'.repeat(30),
+        )
+        .map((text) => Buffer.from(text)),
+      fc.nat().map((size) => Buffer.from(`*${size}\r\n$${size}\r\n`)),
+    )
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 40 }), (all) => {
+        const parser = new RequestParser(LIMITS)
+        let came = 0
+        try {
+          for (const piece of all) {
+            came += piece.length
+            for (const words of parser.feed(piece)) expect(words.length).toBeGreaterThan(0)
+            expect(parser.held).toBeLessThanOrEqual(came)
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(ProtocolError)
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test.each([
+    ['a bulk that is announced too large', '*2\r\n$100001\r\n', /bulk length is more than 100000/],
+    ['too many arguments', '*65\r\n', /multibulk length is more than 64/],
+    [
+      'arguments that are too large together',
+      `*3\r\n$100000\r\n${'x'.repeat(100_000)}\r\n$100000\r\n${'x'.repeat(100_000)}\r\n$1\r\n`,
+      /a command is more than 200000 bytes/,
+    ],
+    ['a length that is none', '*1\r\n$0x10\r\n', /invalid bulk length/],
+    ['a length of many digits', `*${'0'.repeat(400)}1\r\n`, /invalid multibulk/],
+    ['a negative length', '*1\r\n$-1\r\n', /invalid bulk length/],
+    ['a line without end', 'x'.repeat(1024), /a line is too long/],
+    ['no CRLF after an argument', '*1\r\n$4\r\nPINGPING', /expected CRLF/],
+  ])('refuses %s', (_name, text, error) => {
+    expect(() => [...new RequestParser(LIMITS).feed(Buffer.from(text))]).toThrow(error)
+  })
+
+  test('what was right before the fault is given out', () => {
+    const parser = new RequestParser(LIMITS)
+    const commands: Command[] = []
+    expect(() => {
+      for (const one of parser.feed(Buffer.from('PING\r\n*1\r\n$4\r\nECHO\r\n*x\r\n'))) commands.push(one)
+    }).toThrow(ProtocolError)
+    expect(commands.map(([name]) => String(name))).toEqual(['PING', 'ECHO'])
+  })
+
+  test('megabytes in single bytes take little more memory than the megabytes', () => {
+    const size = 2 * MIB
+    const parser = new RequestParser({ argument: size, arguments: 4, command: size + KIB })
+    const memory = (): number => {
+      const { heapUsed, arrayBuffers } = process.memoryUsage()
+      return heapUsed + arrayBuffers
+    }
+    const before = memory()
+    const parts: Command[] = [...parser.feed(Buffer.from(`*2\r\n$3\r\nSET\r\n$${size}\r\n`))]
+    // One buffer each, as a socket gives them.
+    for (let n = 0; n < size; n++) parts.push(...parser.feed(Buffer.allocUnsafeSlow(1)))
+    expect(parser.held).toBeGreaterThanOrEqual(size)
+    expect(memory() - before).toBeLessThan(64 * MIB)
+    parts.push(...parser.feed(Buffer.from('\r\n')))
+    expect(parts.map((words) => words.map(({ length }) => length))).toEqual([[3, size]])
+  })
+})

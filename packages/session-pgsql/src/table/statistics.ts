@@ -1,0 +1,165 @@
+import type { Row } from '../database/database.ts'
+import type { StandbyStatistics, TableStatistics } from '../session/statistics.ts'
+import type { Shape } from './definition.ts'
+import { CLOCK } from './statements.ts'
+import type { SessionTable } from './table.ts'
+
+/** Most pages of a table that are all read; of a larger one, about so many are. 16 and 8 MB. */
+const EXACT_PAGES = 2048
+const SAMPLE_PAGES = 1024
+
+/** Seconds that each statement may take. */
+const TIME_LIMIT = 1
+
+/** Seconds after its expiry at which garbage collection should have seen a session, at any sensible interval. */
+const LATE = 7200
+
+const HOURS = 24
+const MOST_NAMES = 30
+
+/** What an hour is called that is none. */
+const EXPIRED = -1
+const UNSWEPT = -2
+const TOMBSTONE = -3
+
+/** The table's and the server's numbers. None of the three statements reads more than some pages of the table. */
+export async function tableStatistics(table: SessionTable, deadline: number): Promise<TableStatistics> {
+  const shape = await table.open(deadline)
+  const ask = (text: (shape: Shape, sql: string) => string): Promise<Row[]> =>
+    table.query(text, [], deadline, TIME_LIMIT)
+  const [row = []] = await ask(factsText)
+  const [clock, version, standby, ...rest] = row
+  const [pages, rows, tableBytes, indexBytes, inserted, deleted, updated, hotUpdated, live, dead, vacuum] =
+    rest.map((text) => (text === null ? null : Number(text)))
+  const percent = (pages ?? 0) <= EXACT_PAGES ? 100 : (100 * SAMPLE_PAGES) / (pages as number)
+  const sample = sampleOf(await ask((its, sql) => sampleText(its, sql, percent)))
+  const scale = percent === 100 ? 1 : scaleOf(sample.rows, percent, [live ?? 0, rows ?? 0])
+  const scaled = (count: number): number => Math.round(count * scale)
+  return {
+    at: new Date(Number(clock) * 1000),
+    version: version ?? '',
+    standby: standby === 'true',
+    exact: percent === 100,
+    sessions: scaled(sample.sessions),
+    names: sample.names.map(({ name, sessions }) => ({ name, sessions: scaled(sessions) })),
+    expiring: sample.expiring.map(scaled),
+    unswept: scaled(sample.unswept),
+    errors: scaled(sample.errors),
+    warnings: scaled(sample.warnings),
+    notices: scaled(sample.notices),
+    inserted: inserted ?? 0,
+    deleted: deleted ?? 0,
+    updated: updated ?? 0,
+    hotUpdated: hotUpdated ?? 0,
+    liveRows: live ?? 0,
+    deadRows: dead ?? 0,
+    tableBytes: tableBytes ?? 0,
+    indexBytes: indexBytes ?? 0,
+    lastVacuum: vacuum == null ? null : new Date(vacuum * 1000),
+    standbys: standby === 'true' ? [] : (await ask(standbysText)).map(standbyOf),
+    integerDates: shape.narrow.has('sess_expire'),
+    sweepIndex: shape.sweepIndex,
+  }
+}
+
+/** A partitioned table has its pages and its statistics in its partitions. */
+function factsText(_shape: Shape, sql: string): string {
+  return `
+    WITH relations AS (
+      SELECT '${sql.replaceAll("'", "''")}'::regclass::oid AS oid
+      UNION SELECT relid::oid FROM pg_partition_tree('${sql.replaceAll("'", "''")}'::regclass)
+    )
+    SELECT ${CLOCK}::text, current_setting('server_version'), pg_is_in_recovery()::text,
+      (sum(pg_relation_size(c.oid)) / current_setting('block_size')::int)::float8,
+      sum(greatest(c.reltuples, 0))::float8, sum(pg_table_size(c.oid))::float8, sum(pg_indexes_size(c.oid))::float8,
+      sum(s.n_tup_ins)::float8, sum(s.n_tup_del)::float8, sum(s.n_tup_upd)::float8, sum(s.n_tup_hot_upd)::float8,
+      sum(s.n_live_tup)::float8, sum(s.n_dead_tup)::float8,
+      extract(epoch FROM max(greatest(s.last_vacuum, s.last_autovacuum)))::float8
+    FROM relations r JOIN pg_class c ON c.oid = r.oid AND c.relkind <> 'p'
+      LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid`
+}
+
+/**
+ * REPEATABLE: always the same pages, so that what is estimated of them moves because the sessions do, and not
+ * because others were drawn; and so that they stay in the cache.
+ */
+function sampleText({ ours }: Shape, sql: string, percent: number): string {
+  const now = '(SELECT now FROM clock)'
+  return `
+    WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
+    seen AS (
+      SELECT t.sess_name AS name, t.sess_error, t.sess_warning, t.sess_notice, CASE
+        ${ours.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
+        WHEN t.sess_expire IS NULL THEN ${HOURS}
+        WHEN t.sess_expire < ${now} - ${LATE} AND t.sess_data <> '' THEN ${UNSWEPT}
+        WHEN t.sess_expire < ${now} THEN ${EXPIRED}
+        ELSE least(${HOURS}, floor((t.sess_expire - ${now}) / 3600))::int END AS hour
+      FROM ${sql} t ${percent === 100 ? '' : `TABLESAMPLE SYSTEM (${percent}) REPEATABLE (0)`}
+    )
+    SELECT GROUPING(name)::text, name, hour::text, count(*)::text, count(*) FILTER (WHERE hour >= 0)::text,
+      sum(sess_error)::text, sum(sess_warning)::text, sum(sess_notice)::text
+    FROM seen GROUP BY GROUPING SETS ((name), (hour))
+    ORDER BY GROUPING(name) DESC, count(*) FILTER (WHERE hour >= 0) DESC, name
+    LIMIT ${HOURS + 4 + MOST_NAMES}`
+}
+
+function standbysText(): string {
+  return `
+    SELECT application_name::text, state::text,
+      pg_wal_lsn_diff(CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END, replay_lsn)::float8,
+      coalesce(sync_state IN ('sync', 'quorum'), false)::text
+    FROM pg_stat_replication ORDER BY application_name, pid LIMIT 100`
+}
+
+function standbyOf([name, state, lag, sync]: Row): StandbyStatistics {
+  return {
+    name: name ?? '',
+    state: state ?? null,
+    lagBytes: lag == null ? null : Math.max(0, Number(lag)),
+    sync: sync === 'true',
+  }
+}
+
+interface Sample {
+  rows: number
+  sessions: number
+  unswept: number
+  errors: number
+  warnings: number
+  notices: number
+  readonly expiring: number[]
+  readonly names: { name: string | null; sessions: number }[]
+}
+
+function sampleOf(rows: readonly Row[]): Sample {
+  const expiring = new Array<number>(HOURS).fill(0)
+  const sample: Sample = {
+    ...{ rows: 0, sessions: 0, unswept: 0, errors: 0, warnings: 0, notices: 0 },
+    ...{ expiring, names: [] },
+  }
+  for (const [byHour, name = null, hour, all, active, errors, warnings, notices] of rows) {
+    if (byHour === '0') {
+      if (active !== '0' && sample.names.length < MOST_NAMES)
+        sample.names.push({ name, sessions: Number(active) })
+      continue
+    }
+    sample.rows += Number(all)
+    sample.sessions += Number(active)
+    sample.errors += Number(errors)
+    sample.warnings += Number(warnings)
+    sample.notices += Number(notices)
+    if (Number(hour) === UNSWEPT) sample.unswept = Number(all)
+    if (expiring[Number(hour)] !== undefined) expiring[Number(hour)] = Number(all)
+  }
+  return sample
+}
+
+/**
+ * How many rows one of the sample stands for. PostgreSQL's own counts move with every insert and delete, but
+ * begin at nothing after a crash; taken is the first that the sample makes plausible.
+ */
+function scaleOf(rows: number, percent: number, counts: readonly number[]): number {
+  const share = 100 / percent
+  if (rows === 0) return share
+  return counts.map((count) => count / rows).find((one) => one > share / 2 && one < share * 2) ?? share
+}

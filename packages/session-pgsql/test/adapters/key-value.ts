@@ -1,0 +1,86 @@
+import { randomBytes } from 'node:crypto'
+import type { SaveHandler } from '../../src/index.ts'
+import { listen } from '../express/site.ts'
+import type { AdapterDriver, Pause, Site } from './guarantees.ts'
+
+/** What unstorage and better-auth have in common: items under keys, with a lifetime in seconds. */
+export interface KeyValueStore {
+  // biome-ignore lint/suspicious/noExplicitAny: data of whatever adapter
+  readonly handler: SaveHandler<any>
+  get(key: string): Promise<string | null>
+  set(key: string, value: string, ttl: number): Promise<void>
+  remove(key: string): Promise<void>
+  close(): Promise<void>
+}
+
+const LIFETIME = 3600
+
+const LAST_WINS = 'A set says neither what it started from nor whether it creates'
+
+/** Sessions as applications keep them in such a store: read whole, changed, written whole. */
+export function keyValueDriver(
+  name: string,
+  open: (options: Parameters<AdapterDriver['start']>[0]) => KeyValueStore,
+): AdapterDriver {
+  return {
+    name,
+    lifetime: LIFETIME,
+    cannot: {
+      ...Object.fromEntries(
+        [
+          ...['two-keys', 'two-processes', 'ten-keys', 'deleted-key', 'deletion-first'],
+          ...['sign-out', 'sign-out-processes', 'new-id-slow', 'expired-slow'],
+        ].map((id) => [id, LAST_WINS]),
+      ),
+      activity: 'An item lives as long as its set has said',
+    },
+    start: (options, pause) => startSite(open(options), pause),
+  }
+}
+
+async function startSite(store: KeyValueStore, pause: Pause): Promise<Site> {
+  const { url, close } = await listen(async (request, response) => {
+    try {
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost')
+      const [, id = ''] = /sid=([\w-]+)/.exec(request.headers.cookie ?? '') ?? []
+      const before = id === '' ? null : await store.get(id)
+      const parameters = Object.fromEntries(searchParams)
+      if (pathname !== '/sign-in') await pause(parameters.wait)
+      const after = changed(pathname, before, parameters)
+      let kept = before === null || pathname === '/sign-in' ? '' : id
+      if (after !== before) {
+        if (kept === '' && id !== '') await store.remove(id)
+        if (after === null) await store.remove(kept)
+        else {
+          kept ||= randomBytes(24).toString('base64url')
+          await store.set(kept, after, LIFETIME)
+          response.setHeader('set-cookie', `sid=${kept}; Path=/`)
+        }
+      }
+      response.end(after ?? '{}')
+    } catch {
+      response.statusCode = 500
+      response.end()
+    }
+  })
+  return {
+    url,
+    handler: store.handler,
+    async stop() {
+      await close()
+      await store.close()
+    },
+  }
+}
+
+/** The session's text after a request; null: there is none. */
+function changed(path: string, before: string | null, parameters: Record<string, string>): string | null {
+  const data = JSON.parse(before ?? '{}')
+  const { key = '', value, user } = parameters
+  if (path === '/sign-out') return null
+  if (path === '/sign-in') return JSON.stringify({ user })
+  if (path === '/set') return JSON.stringify({ ...data, [key]: value })
+  if (path !== '/delete') return before
+  delete data[key]
+  return JSON.stringify(data)
+}

@@ -1,0 +1,164 @@
+import { describe, expect, test } from 'vitest'
+import { SaveHandler } from '../../src/index.ts'
+import type { TableStatistics } from '../../src/session/statistics.ts'
+import { freePort } from '../support/connect.ts'
+import { eventually } from '../support/wait.ts'
+import { describeHandler, errorOf, type Handler } from './kit.ts'
+
+async function only(sessions: Handler): Promise<TableStatistics> {
+  const [server] = await sessions.statistics()
+  if (server?.table === undefined) throw server?.error
+  return server.table
+}
+
+describeHandler(
+  'Statistics',
+  (kit) => {
+    test('of a small table everything is counted', async () => {
+      const table = 'counted'
+      const sessions = kit.open({ table })
+      expect(await only(sessions)).toMatchObject({ exact: true, sessions: 0, names: [], unswept: 0 })
+      await kit.query(`
+        INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_expire, sess_error, sess_warning, sess_destroyed)
+        SELECT 'row' || n, CASE n % 3 WHEN 0 THEN NULL WHEN 1 THEN 'a' ELSE 'b' END, '{}',
+          extract(epoch FROM now())::bigint + CASE WHEN n < 10 THEN 1800 WHEN n < 12 THEN 3600 * 23.5 WHEN n < 15 THEN 3600 * 24.5
+            WHEN n < 19 THEN -1800 ELSE -8000 END, n % 2, 2, CASE WHEN n = 0 THEN 1 END
+        FROM generate_series(0, 29) n`)
+      await kit.query(`INSERT INTO ${table} (sess_id, sess_data) VALUES ('forever', '{}')`)
+      const found = await only(sessions)
+      expect(found).toMatchObject({
+        exact: true,
+        standby: false,
+        sessions: 15,
+        unswept: 11,
+        errors: 15,
+        warnings: 60,
+        notices: 0,
+        integerDates: false,
+        sweepIndex: true,
+      })
+      expect(found.names).toEqual([
+        { name: 'a', sessions: 5 },
+        { name: 'b', sessions: 5 },
+        { name: null, sessions: 5 },
+      ])
+      expect(found.expiring).toEqual([9, ...new Array(22).fill(0), 2])
+      expect(found.version).toMatch(/^\d+/)
+      expect(found.tableBytes).toBeGreaterThan(0)
+      expect(found.indexBytes).toBeGreaterThan(0)
+      expect(Math.abs(found.at.getTime() - Date.now())).toBeLessThan(60_000)
+    })
+
+    test('what is inserted, updated and deleted moves the counters', async () => {
+      const sessions = kit.open({ table: 'moving' })
+      const before = await only(sessions)
+      const id = kit.id()
+      await sessions.write(id, { n: 1 })
+      await sessions.touch(id)
+      await sessions.destroy(id)
+      await eventually(async () => {
+        const after = await only(sessions)
+        expect(after.inserted - before.inserted).toBe(1)
+        expect(after.updated - before.updated).toBe(1)
+        expect(after.deleted - before.deleted).toBe(1)
+      })
+    })
+
+    test('of a large table a sample is read, and comes near', async () => {
+      const table = 'large'
+      const sessions = kit.open({ table })
+      await sessions.open()
+      // A row to a page or nearly: large without being long in the making.
+      await kit.query(`ALTER TABLE ${table} ALTER COLUMN sess_data SET STORAGE PLAIN`)
+      await kit.query(`
+        INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_expire)
+        SELECT md5(n::text), CASE WHEN n % 4 = 0 THEN 'rare' ELSE 'often' END, repeat('x', 4000),
+          extract(epoch FROM now())::bigint + CASE WHEN n % 2 = 0 THEN 1000 ELSE -1000 END
+        FROM generate_series(1, 6000) n`)
+      const found = await only(sessions)
+      expect(found.exact).toBe(false)
+      expect(found.sessions).toBeGreaterThan(2400)
+      expect(found.sessions).toBeLessThan(3600)
+      expect(found.names.map(({ name }) => name).sort()).toEqual(['often', 'rare'])
+      expect((await only(sessions)).sessions / found.sessions).toBeCloseTo(1, 1)
+    })
+
+    test('garbage collection tells what it removed', async () => {
+      const table = 'swept'
+      const sessions = kit.open({ table })
+      await sessions.open()
+      await kit.query(`INSERT INTO ${table} (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)`)
+      const told: unknown[] = []
+      sessions.on('gc', (event) => told.push(event))
+      expect(await sessions.gc()).toBe(1)
+      expect(told).toMatchObject([{ removed: 1, server: sessions.status().servers[0]?.name }])
+    })
+
+    test('one session is found by its whole id', async () => {
+      const sessions = kit.open({ table: 'by_id' })
+      await sessions.write('one', { n: 1 })
+      await sessions.write('one-more', { n: 1 })
+      const found = await sessions.list({ id: 'one', text: true })
+      expect(found).toMatchObject([{ id: 'one', text: '{"n":1}' }])
+      expect(await sessions.count({ id: 'nobody' })).toBe(0)
+    })
+  },
+  'once',
+)
+
+describeHandler(
+  'A look with a time limit',
+  (kit) => {
+    test('is ended by PostgreSQL itself, and the connection is as good as before', async () => {
+      const table = 'limited'
+      const sessions = kit.open({ table })
+      await sessions.open()
+      await kit.query(
+        `INSERT INTO ${table} (sess_id, sess_data) SELECT n::text, '{}' FROM generate_series(1, 200000) n`,
+      )
+      const options = { active: 'any', order: 'modified', timeLimit: 0.001 } as const
+      expect(await errorOf(sessions.list(options))).toMatchObject({ code: 'TIMEOUT', sqlState: '57014' })
+      expect(await errorOf(sessions.count(options))).toMatchObject({ code: 'TIMEOUT', sqlState: '57014' })
+      const running = await kit.query(
+        "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%limited%' AND pid <> pg_backend_pid()",
+      )
+      expect(running).toEqual([])
+      expect(await sessions.count({ active: 'any', timeLimit: 30 })).toBe(200_000)
+      const limits = await Promise.all(
+        [0, -1, Number.NaN].map((timeLimit) => errorOf(sessions.count({ timeLimit }))),
+      )
+      expect(limits.map(({ code }) => code)).toEqual(new Array(3).fill('INVALID_ARGUMENT'))
+    })
+
+    test('statistics need no other privilege than sessions do', async () => {
+      const table = 'unprivileged'
+      await kit.open({ table }).open()
+      const user = `guest_${table}`
+      await kit.query(`CREATE ROLE ${user} LOGIN`)
+      try {
+        await kit.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO ${user}`)
+        const url = new URL(kit.database().db as string)
+        url.username = user
+        const sessions = kit.open({ table, db: url.href })
+        expect(await only(sessions)).toMatchObject({ sessions: 0, exact: true })
+      } finally {
+        await kit.query(`DROP OWNED BY ${user}`)
+        await kit.query(`DROP ROLE ${user}`)
+      }
+    })
+  },
+  'postgres only',
+)
+
+describe('Statistics of a server that is away', () => {
+  test('are its error', async () => {
+    const sessions = new SaveHandler({ db: `host=127.0.0.1 port=${await freePort()}`, gcInterval: 0 })
+    try {
+      expect(await sessions.statistics()).toMatchObject([
+        { table: undefined, error: { code: 'SERVER_DOWN' } },
+      ])
+    } finally {
+      await sessions.close()
+    }
+  })
+})
