@@ -4,7 +4,7 @@ import type { SaveHandler, SaveHandlerOptions } from '../../src/index.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { type ConformanceSite, type ConformanceSubject, conformanceCases } from '../../src/testing.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 
 /**
  * The conformance suite behind a framework: each adapter gives a driver, which starts a site with the routes that
@@ -50,7 +50,7 @@ export async function startExample(
 }
 
 export function describeGuarantees(driver: AdapterDriver): void {
-  describeOnEveryServer(`The guarantees behind ${driver.name}`, (server) => {
+  describeOnEveryKind(`The guarantees behind ${driver.name}`, (server) => {
     let database: FreshDatabase
     let proxy: FaultyProxy | undefined
     /** As the sites reach it. */

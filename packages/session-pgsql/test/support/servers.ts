@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
-import type { SharedServer } from './shared-servers.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
@@ -43,7 +42,30 @@ export function describeOnEveryServer(
   suite: (server: TestServer) => void,
   kinds: readonly TestServer['kind'][] = ['postgres', 'pglite'],
 ): void {
-  const wanted = inject('sharedServers').filter(({ kind }) => kinds.includes(kind))
+  describeOn(
+    inject('sharedServers').filter(({ kind }) => kinds.includes(kind)),
+    name,
+    suite,
+  )
+}
+
+/**
+ * The same on one server of each kind, PostgreSQL 18 and PGlite: for what stands on the save handler, whose own
+ * tests run on all of them.
+ */
+export function describeOnEveryKind(name: string, suite: (server: TestServer) => void): void {
+  const servers = inject('sharedServers')
+  const firsts = (['postgres', 'pglite'] as const).flatMap(
+    (kind) => servers.find((server) => server.kind === kind) ?? [],
+  )
+  describeOn(firsts, name, suite)
+}
+
+function describeOn(
+  wanted: readonly SharedServer[],
+  name: string,
+  suite: (server: TestServer) => void,
+): void {
   // A file without any test is an error.
   if (wanted.length === 0) test.skip(`${name}: on none of the servers that SESSION_PGSQL_TEST_SERVERS names`)
   for (const shared of wanted) {
