@@ -154,6 +154,7 @@ export async function carry(
   deadline: number,
 ): Promise<Arrival | undefined> {
   let note: string | undefined
+  let mustKnow = false
   const arrival = await from.table.transaction(async (query, shape) => {
     const { row } = await lockWhole(query, shape, id)
     if (row === undefined) return undefined
@@ -164,8 +165,9 @@ export async function carry(
     }
     const outcome = await to.table.transaction(async (there, thereShape) => {
       const { row: found, clock } = await lockWhole(there, thereShape, id)
-      const { next, outcome } = settle(row, found, clock, merge, from.name)
+      const { next, outcome } = settle(row, found, clock, merge, from.name, to.name)
       if (next !== undefined) {
+        mustKnow = next.session.generation !== row.session.generation || isOfAnother(row, to.name)
         note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
         await writeWhole(there, thereShape, { ...next, home: null, base: null, arrived: note ?? null })
       }
@@ -174,7 +176,7 @@ export async function carry(
     await deleteWhole(query, shape, id)
     return outcome
   }, deadline)
-  if (note !== undefined) {
+  if (note !== undefined && !mustKnow) {
     const known = note
     await to.table
       .transaction((query, shape) => forgetArrived(query, shape, id, known), deadline)
@@ -184,10 +186,20 @@ export async function carry(
   return arrival
 }
 
+/** Whether it was made from what yet another stand-in had, which is still to come. */
+function isOfAnother({ base }: WholeRow, to: string): boolean {
+  const server = base === null ? null : baseOf(base).server
+  return server !== null && server !== to
+}
+
 /** What home is to know of a row that came, should it come again. */
 function noteOf(row: WholeRow, next: WholeRow, from: string): string {
+  const { session, base } = row
   const { generation } = next.session
-  const note: Arrived = { from, base: row.base, row: baseOf(markOf({ ...row.session, generation })) }
+  const note: Arrived = {
+    ...{ from, base, generation: session.generation },
+    row: baseOf(markOf({ ...session, generation })),
+  }
   return JSON.stringify(note)
 }
 
@@ -198,6 +210,7 @@ export function settle(
   clock: number,
   merge: MergeTexts,
   from: string,
+  to: string,
 ): { next?: WholeRow; outcome: Arrival } {
   const { session } = row
   const before = broughtBefore(row, there, from)
@@ -210,9 +223,10 @@ export function settle(
   const over = session.expires !== null && session.expires < clock
   if (over) return { outcome: 'dropped' }
   if (there === undefined) {
-    // There was one when it was read: it has been destroyed since.
-    const known = mark !== undefined && mark.destroyed === undefined
-    return known ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+    // There was one when it was read, and it was not to be swept yet: it has been destroyed since.
+    const wasHere = mark !== undefined && mark.destroyed === undefined && mark.server === to
+    const swept = mark !== undefined && mark.expires !== null && mark.expires < clock
+    return wasHere && !swept ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
   if (there.destroyed !== null) {
     return beats(there, session, undefined) ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
@@ -235,18 +249,32 @@ export function settle(
     const old = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
     return old || isOver(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
-  if (other.generation !== mark.generation) return { outcome: 'dropped' }
+  if (other.generation !== mark.generation && !isMerged(there, mark)) return { outcome: 'dropped' }
   if (other.digest === mark.digest) {
-    return { next: { ...row, session: counted(session, other, mark) }, outcome: 'brought' }
+    const { generation } = other
+    return { next: { ...row, session: { ...counted(session, other, mark), generation } }, outcome: 'brought' }
   }
   return { next: merged(row, other, mark, merge), outcome: 'merged' }
+}
+
+/** Whether the life that is meant has become one with the one that is there. */
+export function isMerged(
+  { arrived }: WholeRow,
+  { generation }: { readonly generation: number | null },
+): boolean {
+  return arrived !== null && (JSON.parse(arrived) as Arrived).generation === generation
 }
 
 /** As it was when it came here before, if it did: whoever brought it came no further than that. */
 function broughtBefore(row: WholeRow, there: WholeRow | undefined, from: string): BaseMark | undefined {
   if (there?.arrived == null) return undefined
   const arrived: Arrived = JSON.parse(there.arrived)
-  return arrived.from === from && arrived.base === row.base ? arrived.row : undefined
+  const same =
+    arrived.from === from && arrived.base === row.base && arrived.generation === row.session.generation
+  if (same) return arrived.row
+  // What has come from another stand-in was made from what this one had.
+  const seen = arrived.base === null ? undefined : baseOf(arrived.base)
+  return seen?.server === from && seen.generation === row.session.generation ? seen : undefined
 }
 
 function isAs(session: StoredSession, mark: BaseMark): boolean {

@@ -4,7 +4,7 @@ import { type Answer, GONE } from '../table/answers.ts'
 import type { Sessions } from '../table/sessions.ts'
 import type { Put, Save } from '../table/table.ts'
 import { canStandIn, lockWhole, markOf, tombstone, type WholeRow, writeWhole } from '../table/whole-rows.ts'
-import { beats, type Homecoming } from './homecoming.ts'
+import { beats, type Homecoming, isMerged } from './homecoming.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
 
@@ -109,7 +109,7 @@ export class Spread implements Sessions {
       if (current === 'unknown') {
         return answered(member, await this.#plant(member, home, change, base, deadline))
       }
-      if (current === undefined || current.generation !== base.generation) return GONE
+      if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
       if (current.text !== base.text) return answered(member, { outcome: 'conflict', stored: current })
       return answered(member, await table.save({ change, base: current }, deadline))
     })
@@ -165,7 +165,7 @@ export class Spread implements Sessions {
       if (member === home) {
         const current = await this.#atHome(base, home, deadline)
         if (current !== 'unknown') {
-          if (current === undefined || current.generation !== base.generation) return GONE
+          if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
           return table.touch({ ...order, base: current.text === base.text ? current : undefined }, deadline)
         }
       }
@@ -246,6 +246,19 @@ export class Spread implements Sessions {
     if (reachable) await this.#options.homecoming().bring(base.id, from, home)
     const current = await home.server.table.read(base.id, deadline)
     return current ?? (reachable ? undefined : 'unknown')
+  }
+
+  async #isSameLife(
+    current: StoredSession,
+    base: StoredSession,
+    home: Member,
+    deadline: number,
+  ): Promise<boolean> {
+    if (current.generation === base.generation) return true
+    return home.server.table.transaction(async (query, shape) => {
+      const { row } = await lockWhole(query, shape, base.id)
+      return row !== undefined && isMerged(row, base)
+    }, deadline)
   }
 
   /**

@@ -186,6 +186,10 @@ export interface BaseMark {
   readonly digest: string | null
   readonly generation: number | null
   readonly created: number | null
+  /** Where it was read: only there does it mean anything that there is no row any more. */
+  readonly server: string | null
+  /** Past it the row may have been swept there. */
+  readonly expires: number | null
   readonly accesses: number
   readonly errors: number
   readonly warnings: number
@@ -199,22 +203,27 @@ export interface BaseMark {
 
 /**
  * What a home has taken in, for whoever finds it still lying where it came from: a process may die, or lose its
- * connection, between the two commits, and home may have moved on since.
+ * connection, between the two commits, and home may have moved on since. It stays if two lives of the id have become
+ * one: both were created while nobody knew of the other, or one was and its answer was lost; and if what came was
+ * made from what lies on yet another server.
  */
 export interface Arrived {
   readonly from: string
   /** The mark that it bore there. */
   readonly base: string | null
+  /** The life that it had there. Where home had begun another one, who knows the session by this one knows it still. */
+  readonly generation: number | null
   /** As it was then. */
   readonly row: BaseMark
 }
 
 /** @param destroyed of a tombstone, whose place another life takes */
 export function markOf(base: StoredSession, destroyed?: number): string {
-  const { digest, generation, created, accesses, errors, warnings, notices, errorMessage, custom, text } =
-    base
+  const { digest, generation, created, server = null, expires, text } = base
+  const { accesses, errors, warnings, notices, errorMessage, custom } = base
   const mark: BaseMark = {
-    ...{ digest, generation, created, accesses, errors, warnings, notices, errorMessage, custom, text },
+    ...{ digest, generation, created, server, expires, text },
+    ...{ accesses, errors, warnings, notices, errorMessage, custom },
     ...(destroyed === undefined ? {} : { destroyed }),
   }
   return JSON.stringify(mark)

@@ -461,6 +461,51 @@ describe('sessions on three servers', () => {
     for (const id of ids) expect((await late.read(id))?.data).toEqual({ n: 2 })
   })
 
+  test('a creation whose answer was lost, done again elsewhere, is one session when both come together', async () => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const sessions = handlerOf({}, [proxy.port])
+    const id = idOf('a')
+    await sessions.open()
+    await sessions.read(id)
+    proxy.holdServerReplies()
+    const created = await sessions.write(id, { n: 1 }, { base: null })
+    expect(created.outcome).toBe('created')
+    expect((await places(id)).length).toBe(2)
+    await proxy.resume()
+    await eventually(async () => {
+      expect(isDown(sessions, 'a')).toBe(false)
+      expect(await places(id)).toEqual(['a'])
+    })
+    expect(await sessions.touch(id, { base: created.session })).toBe(true)
+    const { outcome } = await sessions.write(id, { n: 2 }, { base: created.session })
+    expect(outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+    // Another life of the id is another one.
+    await sessions.destroy(id)
+    await sessions.write(id, { fresh: 1 }, { base: null })
+    expect((await sessions.write(id, { n: 3 }, { base: created.session })).outcome).toBe('gone')
+  })
+
+  test('home and its stand-in fall one after the other: what the third has kept comes home', async () => {
+    const sessions = handlerOf()
+    const id = idOf('a')
+    await server('a').kill9()
+    const { session } = await sessions.write(id, { n: 1 }, { base: null })
+    const standIn = (await places(id))[0] as string
+    await server(standIn).kill9()
+    expect((await sessions.write(id, { n: 2 }, { base: session })).outcome).toBe('updated')
+    await server('a').start()
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+    await server(standIn).start()
+    await eventually(async () => {
+      expect(isDown(sessions, standIn)).toBe(false)
+      expect(await marked()).toBe(0)
+    })
+    expect((await sessions.read(id))?.data).toEqual({ n: 2 })
+  })
+
   test('failoverMode: everything at the first that is up', async () => {
     const sessions = handlerOf({ failoverMode: true })
     const ids = ['a', 'b', 'c'].map(idOf)

@@ -30,7 +30,8 @@ export default async function process_(
     brought++
     if (brought === diesAfter) process.kill(process.pid, 'SIGKILL')
   })
-  await handler.open()
+  // On a busy machine all servers may seem to hang for a moment, while five processes start.
+  await eventually(() => handler.open())
   const traffic = new Traffic([handler], callers, seed)
   channel.send('running')
   await channel.receive()

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest'
+import { settle } from '../../src/servers/homecoming.ts'
+import type { StoredSession } from '../../src/session/stored.ts'
+import { markOf, type WholeRow } from '../../src/table/whole-rows.ts'
+
+const NOW = 10_000
+
+function stored(change: Partial<StoredSession> = {}): StoredSession {
+  return {
+    ...{ id: 'id', name: null, text: '{}', digest: 'digest of {}', created: 1000, modified: 1000 },
+    ...{ expires: NOW + 500, addressCreated: null, addressModified: null, accesses: 1 },
+    ...{ errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
+    ...{ generation: 1, clock: NOW, readAt: 0, server: 'home' },
+    ...change,
+  }
+}
+
+/** What a stand-in keeps of a session that was read as `base`. */
+function away(base: StoredSession, change: Partial<StoredSession> = {}): WholeRow {
+  const session = stored({ text: '{"n":1}', ...change })
+  return { session, home: 'home', base: markOf(base), arrived: null, destroyed: null }
+}
+
+const bring = (row: WholeRow, there: WholeRow | undefined) =>
+  settle(row, there, NOW, (mine) => mine, 'stand-in', 'home')
+
+test('a session whose row was deleted at home, without a tombstone, does not come back', () => {
+  expect(bring(away(stored()), undefined).outcome).toBe('dropped')
+})
+
+test('one that had expired at home, and was swept there, lives on as its stand-in has prolonged it', () => {
+  const base = stored({ expires: NOW - 100 })
+  expect(bring(away(base), undefined).outcome).toBe('brought')
+  expect(bring(away(base, { expires: NOW - 1 }), undefined).outcome).toBe('dropped')
+})
+
+test('one that was read from another stand-in need never have been at home', () => {
+  expect(bring(away(stored({ server: 'other' })), undefined).outcome).toBe('brought')
+})
+
+test('both have moved on: the field that one side has set stays, and the later expiry', () => {
+  const session = stored({
+    text: '{"m":1}',
+    digest: 'another',
+    custom: 'theirs',
+    accesses: 4,
+    expires: NOW + 900,
+  })
+  const there: WholeRow = { session, home: null, base: null, arrived: null, destroyed: null }
+  const { next, outcome } = bring(away(stored(), { accesses: 3 }), there)
+  expect(outcome).toBe('merged')
+  expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
+})
