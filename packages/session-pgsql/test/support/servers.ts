@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
+import type { SharedServer } from './shared-servers.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
