@@ -132,7 +132,7 @@ export interface HistoryMark {
 
 /**
  * GET /api/sessions?by=&q=&name=&order=&after=&limit=
- * by: `id` (what the id begins with), `field`, `address`, or nothing. A search that no index serves and that
+ * by: `id` (what the id begins with), `field`, `address`, `error` (what the last message contains), or nothing. A search that no index serves and that
  * the time limit cuts off is 400 with what to do instead, never a slow query.
  */
 export interface SessionsPage {

@@ -176,12 +176,13 @@ export function wholeNumber(text: string, least: number, most: number, name: str
 function filterOf(by: string | undefined, q: string, name: string | undefined, role: Role): CountOptions {
   const base = name === undefined ? {} : { name }
   if (by === undefined) return base
-  if (!['id', 'field', 'address'].includes(by)) {
-    throw new Refusal(400, 'Expected to search by id, field or address.')
+  if (!['id', 'field', 'address', 'error'].includes(by)) {
+    throw new Refusal(400, 'Expected to search by id, field, address or error.')
   }
   if (q === '') return base
   if (by === 'field') return { ...base, field: q }
   if (by === 'address') return { ...base, address: q }
+  if (by === 'error') return { ...base, errorMessage: q }
   return { ...base, ...beginsWith(q.endsWith(CUT) ? q.slice(0, -CUT.length) : q, role) }
 }
 
@@ -222,6 +223,7 @@ async function inTime<Answer>(asked: Promise<Answer>, by: string | undefined): P
         'There are very many with this field, or its index is missing: `session-pgsql doctor` says which.',
       address:
         'No index serves addresses in so large a table. Search by field or id; or, if addresses are often looked for, CREATE INDEX CONCURRENTLY ON the table (sess_addr_created), and another one (sess_addr_modified): the latter makes every write slower.',
+      error: 'No index serves error messages in so large a table. Search by field, address or id.',
     }[by ?? '']
     throw new Refusal(
       400,

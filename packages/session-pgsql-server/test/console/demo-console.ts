@@ -118,6 +118,7 @@ function matches(row: SessionDetail, by: string, q: string, name: string): boole
   if (name !== '' && row.name !== name) return false
   if (q === '') return true
   if (by === 'field') return row.field === q
+  if (by === 'error') return row.errorMessage?.includes(q) ?? false
   return by === 'address' ? row.addressModified === q : row.id.startsWith(q)
 }
 

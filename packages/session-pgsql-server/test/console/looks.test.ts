@@ -22,7 +22,7 @@ describeOnEveryServer('what the console shows', (server) => {
     return { ...started, one: browser }
   }
 
-  test('sessions are found by id, field and address, sorted, and paged through', async () => {
+  test('sessions are found by id, field, address and error, sorted, and paged through', async () => {
     const { one, sessions } = await begin('found')
     for (let n = 0; n < 25; n++) {
       const id = `${n % 2 ? 'odd' : 'even'}-${String(n).padStart(3, '0')}`
@@ -41,6 +41,9 @@ describeOnEveryServer('what the console shows', (server) => {
     expect(await ids('by=field&q=user1')).toHaveLength(5)
     expect(await ids('by=address&q=192.0.2.2')).toHaveLength(8)
     expect(await ids('name=site1')).toHaveLength(12)
+    await sessions.addError('odd-003', 'error', 'Division by 100 % of zero')
+    expect(await ids('by=error&q=by 100 %25 of ZERO'.replaceAll(' ', '+'))).toEqual(['odd-003'])
+    expect(await ids('by=error&q=by_100')).toEqual([])
     expect((await ids('order=-created&limit=200')).length).toBe(25)
     const all: string[] = []
     let after = ''

@@ -12,6 +12,8 @@ export interface SessionFilter {
   readonly field?: string | undefined
   /** The client's address, at the first or at the last write. */
   readonly address?: string | undefined
+  /** What the message of the last error contains, in capitals or not. No index serves it: give a `timeLimit`. */
+  readonly errorMessage?: string | undefined
   /** `true`: those that have not expired (the default); `false`: those that have, and are not swept yet; `'any'`: both. */
   readonly active?: boolean | 'any' | undefined
 }

@@ -141,7 +141,7 @@ function noTombstones({ ours }: Shape): string {
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, id, idPrefix, field, address, active = true } = filter
+  const { name, id, idPrefix, field, address, errorMessage, active = true } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
@@ -161,6 +161,10 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   if (address !== undefined) {
     const parameter = bind(parameters, address)
     conditions.push(`(t.sess_addr_created = ${parameter} OR t.sess_addr_modified = ${parameter})`)
+  }
+  if (errorMessage !== undefined) {
+    checkText('error message', errorMessage)
+    conditions.push(`strpos(lower(t.sess_err_message), lower(${bind(parameters, errorMessage)})) > 0`)
   }
   if (active === true) conditions.push(`(t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK})`)
   if (active === false) conditions.push(`t.sess_expire < ${CLOCK}`)

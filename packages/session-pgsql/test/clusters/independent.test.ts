@@ -8,7 +8,7 @@ import { randomOf, Traffic } from './traffic.ts'
 import type { ProcessInput, ProcessResult } from './workers/process.ts'
 
 /** How long the random walk goes on, in seconds, and by which seed: by hand, as long as one likes. */
-const WALK = Number(process.env.SESSION_PGSQL_WALK_SECONDS ?? 20)
+const WALK = Number(process.env.SESSION_PGSQL_WALK_SECONDS ?? 30)
 const SEED = Number(process.env.SESSION_PGSQL_WALK_SEED ?? Date.now() % 1_000_000)
 
 /** Seconds by which the clock of a server that returns is fast: where it can be shifted. */

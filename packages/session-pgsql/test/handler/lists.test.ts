@@ -85,6 +85,7 @@ describeHandler(
       await write('b', { name: 'two', custom: 'x', address: '10.0.0.2' })
       await write('c', { name: 'one', custom: 'y', address: '10.0.0.3' })
       await write('c', { name: 'one', address: '10.0.0.1' })
+      await write('b', { errors: { errors: 1, message: 'Division of zero' } })
       await write('d', { name: 'one', custom: 'x' })
       await kit.query("UPDATE filtered SET sess_expire = 1000 WHERE sess_id = 'd'")
       await kit.query("INSERT INTO filtered (sess_id) VALUES ('e')")
@@ -94,6 +95,8 @@ describeHandler(
         [{ field: 'x' }, 'a b'],
         [{ address: '10.0.0.1' }, 'a c'],
         [{ address: '10.0.0.3' }, 'c'],
+        [{ errorMessage: 'of ZERO' }, 'b'],
+        [{ errorMessage: 'of_zero' }, ''],
         [{ name: 'one', field: 'x' }, 'a'],
         [{ active: false }, 'd'],
         [{ active: 'any' }, 'a b c d e'],

@@ -14,6 +14,7 @@ const SEARCHES: readonly (readonly [string, string])[] = [
   ['id', 'Id begins with'],
   ['field', 'Custom field'],
   ['address', 'Address'],
+  ['error', 'Last error contains'],
 ]
 
 const ORDERS: Readonly<Record<string, string>> = {
