@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { SessionsPage as Page, SessionRow } from '../../../src/console/api.ts'
 import { Failure, getSessions } from '../client.ts'
 import { Ago, Count, None, Problem, SessionLink, Waiting } from '../components/small.tsx'
@@ -201,9 +201,10 @@ function SearchForm({
       order: text('order'),
     })
   }
-  // What comes by a link, or by going back, is in the form too; but what is being typed stays.
-  useEffect(() => fill(form.current, { by, q, name }), [by, q, name])
-  useEffect(() => fill(form.current, { order }), [order, orders])
+  // What comes by a link, or by going back, is in the form too; but what is being typed stays. Before anybody sees
+  // it, for whoever is quick would be undone.
+  useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name])
+  useLayoutEffect(() => fill(form.current, { order }), [order, orders])
   return (
     <search>
       <form
