@@ -32,7 +32,9 @@ test('what npm packs runs, and has what its README speaks of', async (ctx) => {
       '--strip-components=1',
     ])
   }
-  await symlink(join(REPOSITORY, 'node_modules/pg'), join(modules, 'pg'))
+  for (const name of ['pg', '@opentelemetry']) {
+    await symlink(join(REPOSITORY, 'node_modules', name), join(modules, name))
+  }
   const installed = join(modules, 'session-pgsql-server')
   expect((await readdir(installed)).sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json', 'php'])
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['move_sessions.php', 'session_pgsql.php'])
