@@ -34,11 +34,11 @@ export default async function straight(options: ContestantOptions): Promise<Cont
       let last: Sent | undefined
       const pool = new pg.Pool({ ...options.where, max: 1 })
       pool.on('connect', (connection) => {
-        const query = connection.query.bind(connection) as (sent: Sent) => unknown
+        const query = connection.query.bind(connection) as (sent: Sent, ...rest: unknown[]) => unknown
         Object.assign(connection, {
-          query: (sent: Sent) => {
+          query: (sent: Sent, ...rest: unknown[]) => {
             last = sent
-            return query(sent)
+            return query(sent, ...rest)
           },
         })
       })
