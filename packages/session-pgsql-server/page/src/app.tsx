@@ -19,6 +19,14 @@ const TITLES: Readonly<Record<PageName, string>> = {
   audit: 'Audit log',
 }
 
+/** The field that the key / leads to. */
+const SEARCH = 'search'
+
+/** What is to have the focus once the page with it is there; otherwise that is the page's heading. */
+let wanted: string | undefined
+
+const focus = (id: string): void => document.getElementById(id)?.focus()
+
 /** The frame around every page. */
 export function App() {
   const who = me.value
@@ -28,9 +36,9 @@ export function App() {
       const writing = target.closest('input, select, textarea, dialog') !== null
       if (event.key !== '/' || writing || event.ctrlKey || event.metaKey || event.altKey) return
       event.preventDefault()
-      if (route.value.page !== 'sessions') go('sessions')
-      // When the page with it is there.
-      setTimeout(() => document.getElementById('search')?.focus(), 50)
+      if (document.getElementById(SEARCH) !== null) return focus(SEARCH)
+      wanted = SEARCH
+      go('sessions')
     }
     document.addEventListener('keydown', slash)
     return () => document.removeEventListener('keydown', slash)
@@ -156,7 +164,9 @@ function Page() {
   useEffect(() => {
     document.title = `${TITLES[page]} · session-pgsql console`
     // Who cannot see that the page has changed is taken to where it begins.
-    if (!first.current) main.current?.querySelector('h1')?.focus()
+    if (wanted !== undefined) focus(wanted)
+    else if (!first.current) main.current?.querySelector('h1')?.focus()
+    wanted = undefined
     first.current = false
     scrollTo(0, 0)
   }, [page, id])
