@@ -1,9 +1,9 @@
 import type { Row } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
-import { fieldsOf } from './composite.ts'
 
 /**
- * What the statements of statements.ts answer: `n, outcome, text, now, record`.
+ * What the statements of statements.ts answer: `n, outcome, text, now`, then the record, a
+ * column for each of its fields.
  *
  * - `updated`, `created`, `touched`, `destroyed`: done
  * - `conflict`: somebody else's data is there; it comes along
@@ -61,37 +61,49 @@ export function answersOf<Otherwise extends Answer | undefined>(
     const outcome = outcomeOf(row)
     if (outcome === 'touched') {
       answers[place] = { outcome, expires: numberOf(row[2]), clock: clockOf(row) }
-    } else if (row[4] === null || row[4] === undefined) {
+    } else if (row[RECORD] === null || row[RECORD] === undefined) {
       answers[place] = { outcome }
     } else {
       const text = outcome === 'conflict' ? undefined : texts[place]
-      answers[place] = { outcome, stored: storedOf(row, readAt, text) }
+      answers[place] = { outcome, stored: storedOf(row, clockOf(row), readAt, text) }
     }
   }
   return answers
 }
 
-/** @param text what the row does not say because the caller has sent it */
-export function storedOf(row: Row, readAt: number, text: string = row[2] ?? ''): StoredSession {
-  const record = fieldsOf(row[4] as string)
+/** Where the record begins in a row, and how many columns it has. */
+const RECORD = 4
+export const RECORD_COLUMNS = 15
+
+/**
+ * @param clock the database's clock
+ * @param readAt and this process's
+ * @param text what the row does not say because the caller has sent it
+ */
+export function storedOf(
+  row: Row,
+  clock: number,
+  readAt: number,
+  text: string = row[2] ?? '',
+): StoredSession {
   return {
-    id: record[0] as string,
-    name: record[1] as string | null,
+    id: row[RECORD] as string,
+    name: row[RECORD + 1] as string | null,
     text,
-    digest: record[2] as string | null,
-    created: numberOf(record[3]),
-    modified: numberOf(record[4]),
-    expires: numberOf(record[5]),
-    addressCreated: record[6] as string | null,
-    addressModified: record[7] as string | null,
-    accesses: Number(record[8] ?? 0),
-    errors: Number(record[9] ?? 0),
-    warnings: Number(record[10] ?? 0),
-    notices: Number(record[11] ?? 0),
-    errorMessage: record[12] as string | null,
-    custom: record[13] as string | null,
-    generation: numberOf(record[14]),
-    clock: clockOf(row),
+    digest: row[RECORD + 2] as string | null,
+    created: numberOf(row[RECORD + 3]),
+    modified: numberOf(row[RECORD + 4]),
+    expires: numberOf(row[RECORD + 5]),
+    addressCreated: row[RECORD + 6] as string | null,
+    addressModified: row[RECORD + 7] as string | null,
+    accesses: Number(row[RECORD + 8] ?? 0),
+    errors: Number(row[RECORD + 9] ?? 0),
+    warnings: Number(row[RECORD + 10] ?? 0),
+    notices: Number(row[RECORD + 11] ?? 0),
+    errorMessage: row[RECORD + 12] as string | null,
+    custom: row[RECORD + 13] as string | null,
+    generation: numberOf(row[RECORD + 14]),
+    clock,
     readAt,
   }
 }

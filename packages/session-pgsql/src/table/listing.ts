@@ -1,9 +1,9 @@
 import { checkText, invalid } from '../session/checks.ts'
 import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
-import { storedOf } from './answers.ts'
+import { clockOf, storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
-import { CLOCK, recordColumn } from './statements.ts'
+import { CLOCK, recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Lists and counts: for people and for "my devices", not for every request. */
@@ -59,7 +59,7 @@ export async function listSessions(
   }
   const rows = await table.query(
     (shape, sql) => `
-      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumn('t', shape)}
+      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
       FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
@@ -67,7 +67,7 @@ export async function listSessions(
     timeLimitOf(options),
   )
   const readAt = performance.now()
-  const sessions = rows.slice(0, limit).map((row) => storedOf(row, readAt))
+  const sessions = rows.slice(0, limit).map((row) => storedOf(row, clockOf(row), readAt))
   const keys = rows.slice(0, limit).map((row) => row[0] as string)
   const more = rows.length > limit
   return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
@@ -107,11 +107,11 @@ export async function findRow(
 ): Promise<StoredSession | undefined> {
   const [row] = await table.query(
     (shape, sql) => `
-      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
+      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
     [id],
     deadline,
   )
-  return row && storedOf(row, performance.now())
+  return row && storedOf(row, clockOf(row), performance.now())
 }
 
 export async function countSessions(

@@ -1,6 +1,8 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { GRACE } from '../session/stored.ts'
+import { RECORD_COLUMNS } from './answers.ts'
 import { type SeedColumn, type Shape, sqlName } from './definition.ts'
+import { DESTROYS, PUTS, SAVES, TOUCHES } from './orders.ts'
 
 /**
  * The SQL of a session's life. Each statement takes arrays and serves a whole batch, in which no id comes
@@ -32,7 +34,8 @@ export interface Statements {
   /**
    * `save` and `touch` at two thirds of the cost, for rows that nobody holds, as is the rule: a plain UPDATE.
    * It answers for what it has changed and says nothing of the rest; that is for the others to find out. It
-   * waits for a lock for a moment (LOCK_PATIENCE), then it fails, and nothing of the batch is done.
+   * waits for a lock for a moment (LOCK_PATIENCE), then it fails, and nothing of the batch is done. Not for orders
+   * with marks, or for touches that leave the expiry as it is.
    */
   readonly quickSave: Statement
   readonly quickTouch: Statement
@@ -67,32 +70,27 @@ export function statements(shape: Shape, keepExpired: boolean): Statements {
   }
 }
 
-/** A session but for its data, as one column: the fields in the order that answers.ts reads. See composite.ts. */
-export function recordColumn(row: string, shape: Shape): string {
+/**
+ * A session but for its data: the columns in the order in which answers.ts reads them. What is nearly always 0
+ * travels as NULL, which costs nothing.
+ */
+export function recordColumns(row: string, shape: Shape): string {
+  const generation = shape.ours.has('sess_generation') ? `${row}.sess_generation` : 'NULL::bigint'
+  const unlessNone = (column: string) => `nullif(${row}.${column}, 0)`
   const columns = [
-    'sess_id',
-    'sess_name',
-    'digest',
-    'sess_created',
-    'sess_modified',
-    'sess_expire',
-    'sess_addr_created',
-    'sess_addr_modified',
-    'sess_counter',
-    'sess_error',
-    'sess_warning',
-    'sess_notice',
-    'sess_err_message',
-    'sess_custom',
-    'sess_generation',
+    ...['sess_id', 'sess_name'].map((column) => `${row}.${column}`),
+    digest(`${row}.sess_data`),
+    ...['sess_created', 'sess_modified', 'sess_expire'].map((column) => `${row}.${column}`),
+    ...['sess_addr_created', 'sess_addr_modified', 'sess_counter'].map((column) => `${row}.${column}`),
+    ...['sess_error', 'sess_warning', 'sess_notice'].map(unlessNone),
+    ...['sess_err_message', 'sess_custom'].map((column) => `${row}.${column}`),
+    generation,
   ]
-  const fields = columns.map((column) => {
-    if (column === 'digest') return digest(`${row}.sess_data`)
-    if (column === 'sess_generation' && !shape.ours.has(column)) return 'NULL::bigint'
-    return `${row}.${column}`
-  })
-  return `ROW(${fields.join(', ')})::text`
+  return columns.join(', ')
 }
+
+/** In place of a record. */
+const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
 
 type Fragments = ReturnType<typeof fragments>
 
@@ -116,7 +114,7 @@ function fragments(shape: Shape) {
     mark,
     ownColumns,
     has: (column: string) => shape.ours.has(column as never),
-    record: (row: string) => recordColumn(row, shape),
+    record: (row: string) => recordColumns(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
     /** @param order columns of `input` that are wanted besides `n` */
@@ -163,12 +161,11 @@ export function sweepTime(expiry: string): string {
 function readText(sql: Fragments): string {
   return `
     WITH ${sql.clock}
-    SELECT NULL::bigint, 'read', t.sess_data, c.now, ${sql.record('t')}
-    FROM (SELECT * FROM unnest($1::text[]) AS i(id) ${FEW}) i
-      JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c
-    WHERE ${sql.alive('t', 'c.now')}
+    SELECT NULL::bigint, 'read', t.sess_data, NULL::float8, ${sql.record('t')}
+    FROM (SELECT * FROM unnest($1::text[]) AS i(id) ${FEW}) i JOIN ${sql.table} t ON t.sess_id = i.id
+    WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
-    SELECT NULL, 'clock', pg_is_in_recovery()::text, c.now, NULL FROM clock c`
+    SELECT NULL, 'clock', pg_is_in_recovery()::text, now${NO_RECORD} FROM clock`
 }
 
 const EXPIRY = 'j.now + j.lifetime'
@@ -176,20 +173,11 @@ const EXPIRY = 'j.now + j.lifetime'
 /** Of an order to save, what is written. */
 const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.marks, i.until'
 
-const SAVES = `unnest($1::text[], $2::text[], $3::float8[], $4::boolean[], $5::text[], $6::text[],
-        $7::text[], $8::float8[], $9::boolean[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[])
-        WITH ORDINALITY AS i(id, data, lifetime, access, address, name, marks, until,
-          based, digest, created, accesses, generation, n)`
-
-const TOUCHES = `unnest($1::text[], $2::float8[], $3::boolean[], $4::text[], $5::float8[],
-        $6::boolean[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[])
-        WITH ORDINALITY AS i(id, lifetime, access, marks, until, based, digest, created, accesses, generation, n)`
-
 function saveText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (
-      SELECT * FROM ${SAVES}
+      SELECT * FROM ${SAVES.source} i
     ),
     ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -205,7 +193,7 @@ function saveText(sql: Fragments): string {
       FROM found f
     ),
     updated AS (
-      UPDATE ${sql.table} t SET ${setSaved(sql)}
+      UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMarks}
       FROM (SELECT * FROM judged WHERE outcome = 'updated' ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
@@ -215,7 +203,7 @@ function saveText(sql: Fragments): string {
     SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
     FROM judged j WHERE j.outcome <> 'updated'
     UNION ALL
-    ${busyRows(sql, ', NULL')}`
+    ${busyRows(sql, NO_RECORD)}`
 }
 
 function setSaved(sql: Fragments): string {
@@ -225,7 +213,7 @@ function setSaved(sql: Fragments): string {
         sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
         sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},
-        sess_name = coalesce(t.sess_name, j.name),${sql.setMarks}`
+        sess_name = coalesce(t.sess_name, j.name)`
 }
 
 /**
@@ -244,7 +232,7 @@ function quickInput(orders: string): string {
       SELECT ${CLOCK} AS now, set_config('lock_timeout', '${LOCK_PATIENCE * 1000}', true)
     ),
     input AS MATERIALIZED (
-      SELECT i.*, c.now FROM ${orders} CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
+      SELECT i.*, c.now FROM ${orders} i CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
     )`
 }
 
@@ -259,7 +247,7 @@ function quickConditions(sql: Fragments, saving: boolean): string {
 }
 
 function quickSaveText(sql: Fragments): string {
-  return `${quickInput(SAVES)}
+  return `${quickInput(SAVES.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${quickConditions(sql, true)}
@@ -271,24 +259,22 @@ function quickTouchText(sql: Fragments): string {
   // Where the base turns out to be old the expiry is the later one: then GC looks too early, which does no harm,
   // and the digest is not made twice.
   const setSweep = sql.ownColumns.includes('sess_sweep')
-    ? `, sess_sweep = CASE WHEN j.lifetime IS NULL THEN t.sess_sweep
-          WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
+    ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
     : ''
-  return `${quickInput(TOUCHES)}
+  return `${quickInput(TOUCHES.source)}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
-          WHEN j.lifetime IS NULL THEN t.sess_expire
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}
           ELSE greatest(t.sess_expire, ${expiry})
         END${setSweep},
-        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
+        sess_counter = ${sql.count('sess_counter', 'j.access::int')}
     FROM input j
     WHERE ${quickConditions(sql, false)}
     RETURNING j.n, 'touched', t.sess_expire::text, j.now`
 }
 
 /** Rows that are there and were not found: somebody has them locked. */
-function busyRows(sql: Fragments, record: '' | ', NULL'): string {
+function busyRows(sql: Fragments, record: string): string {
   return `SELECT i.n, 'busy', NULL, c.now${record}
     FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
       JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c`
@@ -321,9 +307,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       SELECT ${CLOCK} AS now, set_config('lock_timeout', '${INSERT_WAIT * 1000}', true)
     ),
     input AS (
-      SELECT * FROM unnest($1::text[], $2::text[], $3::float8[], $4::boolean[], $5::text[], $6::text[],
-        $7::text[], $8::float8[], $9::boolean[])
-        WITH ORDINALITY AS i(id, data, lifetime, access, address, name, marks, until, absent, n)
+      SELECT * FROM ${PUTS.source} i
     ),
     ${sql.found(sql.foundColumns, `${SAVED}, i.absent`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -375,13 +359,13 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM there)
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
-      RETURNING t.sess_id, ${sql.record('t')} AS record
+      RETURNING ${sql.record('t')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT m.n, 'created', NULL, m.now, r.record FROM inserted r JOIN missing m ON m.id = r.sess_id
+    SELECT m.n, 'created', NULL, m.now, r.* FROM inserted r JOIN missing m ON m.id = r.sess_id
     UNION ALL
-    SELECT m.n, 'late', NULL, m.now, NULL FROM missing m WHERE m.late
+    SELECT m.n, 'late', NULL, m.now${NO_RECORD} FROM missing m WHERE m.late
     UNION ALL
     SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
     FROM judged j WHERE j.outcome IN ('late', 'conflict')`
@@ -395,7 +379,7 @@ function touchText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (
-      SELECT * FROM ${TOUCHES}
+      SELECT * FROM ${TOUCHES.source} i
     ),
     ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.marks, i.until, i.based, i.digest, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -431,7 +415,7 @@ function touchText(sql: Fragments): string {
 function destroyText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
-    input AS (SELECT * FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS i(id, until, n)),
+    input AS (SELECT * FROM ${DESTROYS.source} i),
     ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,

@@ -1,4 +1,4 @@
-import { type Column, type Database, plain, type Query, type Row } from '../database/database.ts'
+import { type Database, type Parameter, plain, type Query, type Row } from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
@@ -18,9 +18,9 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
-import { baseColumns, changeColumns, touchColumns } from './parameters.ts'
+import { DESTROYS, type Orders, PUTS, type Put, SAVES, type Save, TOUCHES } from './orders.ts'
 import type { Sessions } from './sessions.ts'
-import { CLOCK, recordColumn, type Statements, statements } from './statements.ts'
+import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
 
 export interface TableOptions {
   readonly table: WantedTable
@@ -32,19 +32,6 @@ export interface TableOptions {
   readonly concurrency: number
   /** Whose table it is, for diagnostics. */
   readonly source: Source
-}
-
-/** A write to a session that must be there: as compare-and-swap against a base, or whatever its data. */
-export interface Save {
-  readonly change: Change
-  /** undefined: whatever its data. */
-  readonly base: StoredSession | undefined
-}
-
-/** A write of a session that may be absent, or must be. */
-export interface Put {
-  readonly change: Change
-  readonly mustBeAbsent: boolean
 }
 
 /**
@@ -96,7 +83,7 @@ export class SessionTable implements Sessions {
       weigh: light,
       isBusy: never,
       maxRows,
-      flights: 1,
+      flights: 2,
     })
     this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
     this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
@@ -118,17 +105,23 @@ export class SessionTable implements Sessions {
 
   /** @returns `updated`, `conflict` or `gone` */
   save(order: Save, deadline: number): Promise<Answer> {
-    return this.#quickly(this.#quickSave, this.#save, order, deadline)
+    if (order.change.marks !== undefined) return this.#save.submit(order, deadline)
+    return this.#quickly(this.#quickSave, order, this.#save, order, deadline)
   }
 
   /** @returns `created`, `updated`, or `conflict` if it had to be absent */
   put(order: Put, deadline: number): Promise<Answer> {
-    return this.#put.submit(order, deadline)
+    const { change, mustBeAbsent } = order
+    if (mustBeAbsent || change.marks !== undefined) return this.#put.submit(order, deadline)
+    // What is written is there already, as a rule.
+    return this.#quickly(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
   }
 
   /** @returns `touched` with the expiry as it is now, or `gone` */
   touch(order: Touch, deadline: number): Promise<Answer> {
-    return this.#quickly(this.#quickTouch, this.#touch, order, deadline)
+    const { lifetime, marks } = order
+    if (lifetime === null || marks !== undefined) return this.#touch.submit(order, deadline)
+    return this.#quickly(this.#quickTouch, order, this.#touch, order, deadline)
   }
 
   /** @returns `destroyed`, or `gone` if there was none that had not expired */
@@ -155,9 +148,9 @@ export class SessionTable implements Sessions {
         await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
         const [row] = await query(plain(lock), [id])
         if (row === undefined) return GONE
-        const order = await decide(storedOf(row, performance.now()))
+        const order = await decide(storedOf(row, clockOf(row), performance.now()))
         if (order === undefined) return GONE
-        const rows = await query(statements.save, this.#saveParameters([order], [deadline]))
+        const rows = await query(statements.save, SAVES.parameters([order], [this.#until(deadline)]))
         const [answer = GONE] = answersOf(rows, [order.change.text], GONE)
         if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
         return answer
@@ -307,45 +300,50 @@ export class SessionTable implements Sessions {
   ): Promise<(StoredSession | undefined)[]> => {
     const rows = await this.#send('read', () => [{ type: 'text', values: ids }], deadlines)
     const readAt = performance.now()
+    const clock = clockOf(rows.at(-1) as Row)
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
       if (outcomeOf(row) !== 'read') continue
-      const stored = storedOf(row, readAt)
+      const stored = storedOf(row, clock, readAt)
       found.set(stored.id, stored)
     }
     return ids.map((id) => found.get(id))
   }
 
   /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
-  #quickly<Order>(
-    quick: Lane<Order, Answer | undefined>,
+  #quickly<Quick, Order>(
+    quick: Lane<Quick, Answer | undefined>,
+    quickOrder: Quick,
     thorough: Lane<Order, Answer>,
     order: Order,
     deadline: number,
   ): Promise<Answer> {
     if (performance.now() < this.#contendedUntil) return thorough.submit(order, deadline)
-    return quick.submit(order, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
+    return quick.submit(quickOrder, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
   }
 
   readonly #sendQuickSave = (orders: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendQuick('quickSave', () => this.#saveParameters(orders, deadlines), orders.map(textOf), deadlines)
+    this.#sendQuick('quickSave', SAVES, orders, deadlines, orders.map(textOf))
 
   readonly #sendQuickTouch = (orders: readonly Touch[], deadlines: readonly number[]) =>
-    this.#sendQuick(
-      'quickTouch',
-      () => this.#touchParameters(orders, deadlines),
-      orders.map(noText),
-      deadlines,
-    )
+    this.#sendQuick('quickTouch', TOUCHES, orders, deadlines, orders.map(noText))
 
-  async #sendQuick(
+  async #sendQuick<Order>(
     kind: 'quickSave' | 'quickTouch',
-    parameters: () => Column[],
-    texts: readonly string[],
+    { parameters }: Orders<Order>,
+    orders: readonly Order[],
     deadlines: readonly number[],
+    texts: readonly string[],
   ): Promise<(Answer | undefined)[]> {
+    // One for all: who would have had longer is seen to thoroughly.
+    const first = deadlines.reduce((one, other) => Math.min(one, other))
+    const untils = (): number[] => new Array<number>(orders.length).fill(this.#until(first))
     try {
-      return answersOf(await this.#send(kind, parameters, deadlines), texts, undefined)
+      return answersOf(
+        await this.#send(kind, () => parameters(orders, untils()), deadlines),
+        texts,
+        undefined,
+      )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
       this.#contendedUntil = performance.now() + CONTENDED
@@ -353,45 +351,32 @@ export class SessionTable implements Sessions {
     }
   }
 
-  readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const rows = await this.#send('save', () => this.#saveParameters(orders, deadlines), deadlines)
-    return answersOf(rows, orders.map(textOf), GONE)
-  }
+  readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendOrders('save', SAVES, orders, deadlines), orders.map(textOf), GONE)
 
-  readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = (): Column[] => [
-      ...changeColumns(orders.map(changeOf), this.#untils(deadlines)),
-      { type: 'boolean' as const, values: orders.map(({ mustBeAbsent }) => mustBeAbsent) },
-    ]
-    // No answer: neither updated nor inserted, so somebody holds the row or is inserting it.
-    return answersOf(await this.#send('put', parameters, deadlines), orders.map(textOf), BUSY)
-  }
+  // No answer: neither updated nor inserted, so somebody holds the row or is inserting it.
+  readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendOrders('put', PUTS, orders, deadlines), orders.map(textOf), BUSY)
 
-  readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = (): Column[] => this.#touchParameters(orders, deadlines)
-    return answersOf(await this.#send('touch', parameters, deadlines), orders.map(noText), GONE)
-  }
+  readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendOrders('touch', TOUCHES, orders, deadlines), orders.map(noText), GONE)
 
-  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const parameters = (): Column[] => [
-      { type: 'text', values: ids },
-      { type: 'float8', values: this.#untils(deadlines) },
-    ]
-    return answersOf(await this.#send('destroy', parameters, deadlines), ids.map(noText), GONE)
-  }
+  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendOrders('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
 
-  #saveParameters(orders: readonly Save[], deadlines: readonly number[]): Column[] {
-    return [...changeColumns(orders.map(changeOf), this.#untils(deadlines)), ...baseColumns(orders)]
-  }
-
-  #touchParameters(orders: readonly Touch[], deadlines: readonly number[]): Column[] {
-    return [...touchColumns(orders, this.#untils(deadlines)), ...baseColumns(orders)]
+  #sendOrders<Order>(
+    kind: keyof Statements,
+    { parameters }: Orders<Order>,
+    orders: readonly Order[],
+    deadlines: readonly number[],
+  ): Promise<Row[]> {
+    return this.#send(kind, () => parameters(orders, deadlines.map(this.#until)), deadlines)
   }
 
   /** @param parameters asked for when the table is open: before that the database's clock is not known */
   async #send(
     kind: keyof Statements,
-    parameters: () => Column[],
+    parameters: () => Parameter[],
     deadlines: readonly number[],
   ): Promise<Row[]> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
@@ -402,10 +387,8 @@ export class SessionTable implements Sessions {
     return rows
   }
 
-  /** Deadlines by the database's clock, or a little before: its clock is known as of its last answer. */
-  #untils(deadlines: readonly number[]): number[] {
-    return deadlines.map((deadline) => this.#clockOffset + deadline / 1000)
-  }
+  /** A deadline by the database's clock, or a little before: its clock is known as of its last answer. */
+  readonly #until = (deadline: number): number => this.#clockOffset + deadline / 1000
 
   #sawClock(clock: number): void {
     this.#clockOffset = clock - performance.now() / 1000
@@ -451,10 +434,9 @@ const CONTENDED = 1000
 const LOOK_AGAIN = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
 
 const textOf = ({ change }: { change: Change }): string => change.text
-const changeOf = ({ change }: { change: Change }): Change => change
 const noText = (): string => ''
 
 function lockText(shape: Shape): string {
-  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)} FROM ${sqlName(shape.name)} t
+  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
     WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
 }

@@ -1,9 +1,9 @@
 import type { Query } from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
-import { clockOf, storedOf } from './answers.ts'
+import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { CLOCK, recordColumn, sweepTime } from './statements.ts'
+import { CLOCK, recordColumns, sweepTime } from './statements.ts'
 
 /**
  * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
@@ -37,7 +37,7 @@ export async function lockWhole(
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumn('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
        WHERE t.sess_id = $1 FOR UPDATE`,
     ),
     [id],
@@ -60,15 +60,15 @@ export function markedText(sql: string, most: number): string {
 
 const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Where those columns come in a row: after `n, outcome, text, now, record`. */
-const OWN_AT = 5
+/** Where those columns come in a row: after `n, outcome, text, now` and the record. */
+const OWN_AT = 4 + RECORD_COLUMNS
 
 function wholeOf(row: readonly (string | null)[]): WholeRow {
   const destroyed = row[OWN_AT + 2]
   const home = row[OWN_AT] ?? null
   const mark = row[OWN_AT + 1] ?? null
   return {
-    session: storedOf(row, performance.now()),
+    session: storedOf(row, clockOf(row), performance.now()),
     home,
     base: home === null ? null : mark,
     arrived: home === null ? mark : null,
