@@ -34,7 +34,8 @@ export interface RatioResult {
   readonly one: string
   readonly other: string
   readonly ratio: Spread
-  readonly atLeast: number
+  /** The mark; undefined: told, not judged. */
+  readonly atLeast: number | undefined
 }
 
 export interface ScenarioResult {
@@ -63,7 +64,7 @@ export function isMet({ value, mark }: Figure): boolean {
 }
 
 export function isRatioMet({ ratio, atLeast }: RatioResult): boolean {
-  return ratio.median >= atLeast
+  return atLeast === undefined || ratio.median >= atLeast
 }
 
 /** What must not be, wherever the bench runs: an error, a lost change, a deadlock. */

@@ -1,5 +1,5 @@
 import { isMet, isRatioMet, type Results } from '../results.ts'
-import { machineText, markText, number, spread, verdict } from './text.ts'
+import { machineText, markText, number, ratioMarkText, spread, verdict } from './text.ts'
 
 /** The tables of docs/performance.md. */
 export function markdown(results: Results): string {
@@ -15,8 +15,8 @@ export function markdown(results: Results): string {
           ratio.what,
           ratio.other,
           spread(ratio.ratio),
-          `>= ${ratio.atLeast}`,
-          verdict(isRatioMet(ratio)),
+          ratioMarkText(ratio).replace('mark ', ''),
+          ratio.atLeast === undefined ? '' : verdict(isRatioMet(ratio)),
         ]),
       ),
     )

@@ -15,7 +15,7 @@ const TOP = 56
 export function svg({ workloads, date, machine }: Results): string {
   const ratios = workloads.flatMap(({ ratios }) => ratios)
   const ends = ratios
-    .flatMap(({ ratio, atLeast }) => [ratio.lower, ratio.upper, atLeast])
+    .flatMap(({ ratio, atLeast }) => [ratio.lower, ratio.upper, atLeast ?? 1])
     .filter((x) => x > 0)
   const low = Math.min(0.5, ...ends)
   const high = Math.max(2, ...ends)
@@ -50,14 +50,16 @@ function bar(result: RatioResult, y: number, x: (value: number) => number): stri
   const { what, other, ratio, atLeast } = result
   const [from, to] = [x(1), x(ratio.median)].sort((one, other) => one - other) as [number, number]
   const middle = y + ROW / 2
-  const color = isRatioMet(result) ? '#2f6f9f' : '#c4682b'
+  const color = atLeast === undefined ? '#8b97a3' : isRatioMet(result) ? '#2f6f9f' : '#c4682b'
   return [
     text(LEFT - 10, middle + 4, `${what} / ${other}`, 'text-anchor="end"'),
     `<rect x="${from}" y="${y + 7}" width="${round(Math.max(1, to - from))}" height="${ROW - 14}" fill="${color}"/>`,
     `<line x1="${x(ratio.lower)}" x2="${x(ratio.upper)}" y1="${middle}" y2="${middle}" stroke="#1f2328" stroke-width="2"/>`,
-    `<line x1="${x(atLeast)}" x2="${x(atLeast)}" y1="${y + 3}" y2="${y + ROW - 3}" stroke="#1f2328" stroke-dasharray="3 2"/>`,
+    atLeast === undefined
+      ? ''
+      : `<line x1="${x(atLeast)}" x2="${x(atLeast)}" y1="${y + 3}" y2="${y + ROW - 3}" stroke="#1f2328" stroke-dasharray="3 2"/>`,
     text(
-      Math.max(x(ratio.upper), x(atLeast), x(1)) + 8,
+      Math.max(x(ratio.upper), x(atLeast ?? 1), x(1)) + 8,
       middle + 4,
       `${number(ratio.median)} x`,
       'font-weight="600"',

@@ -2,6 +2,7 @@ import {
   type Figure,
   isMet,
   isRatioMet,
+  type RatioResult,
   type Results,
   type ScenarioResult,
   type WorkloadResult,
@@ -21,8 +22,8 @@ export function workloadText({ name, about, standings, ratios }: WorkloadResult,
   const verdicts = ratios.map((ratio) => [
     `${ratio.what}: ${ratio.one} / ${ratio.other}`,
     `${spread(ratio.ratio)} x`,
-    `mark >= ${ratio.atLeast}`,
-    short ? '' : verdict(isRatioMet(ratio)),
+    ratioMarkText(ratio),
+    short || ratio.atLeast === undefined ? '' : verdict(isRatioMet(ratio)),
   ])
   return [`\n${name}: ${about}`, ...columns(rows), ...columns(verdicts)].join('\n')
 }
@@ -54,6 +55,10 @@ export function markText({ mark }: Pick<Figure, 'mark'>): string {
   if (mark?.atMost !== undefined) return `mark <= ${mark.atMost}`
   if (mark?.atLeast !== undefined) return `mark >= ${mark.atLeast}`
   return ''
+}
+
+export function ratioMarkText({ atLeast }: Pick<RatioResult, 'atLeast'>): string {
+  return atLeast === undefined ? '' : `mark >= ${atLeast}`
 }
 
 export function verdict(met: boolean): string {
