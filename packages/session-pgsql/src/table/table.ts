@@ -75,15 +75,14 @@ export class SessionTable implements Sessions {
     const never = (): boolean => false
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    const quick = { isBusy: never, maxRows, flights: 2 } as const
-    const thorough = { isBusy, maxRows, flights: 2 } as const
+    const quick = { isBusy: never, maxRows } as const
+    const thorough = { isBusy, maxRows } as const
     this.#read = lane({
       kind: 'read',
       send: this.#sendRead,
       weigh: light,
       isBusy: never,
       maxRows,
-      flights: 2,
     })
     this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
     this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
