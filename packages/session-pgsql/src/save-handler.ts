@@ -41,7 +41,7 @@ import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
 import { type SweepOptions, type Swept, sweep } from './table/sweep.ts'
-import { again, mergeData, write } from './writing.ts'
+import { again, destroy, mergeData, write } from './writing.ts'
 
 /** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
 export interface SaveHandlerEvents {
@@ -551,7 +551,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   async #destroyNow(id: string): Promise<boolean> {
     const { outcome } = await this.#operate(id, 0, (line, deadline) => {
       line.latest = undefined
-      return again(() => this.#servers.sessions.destroy(storedId(id), deadline))
+      return destroy(this.#servers.sessions, storedId(id), deadline)
     })
     return outcome === 'destroyed'
   }

@@ -140,7 +140,8 @@ async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<W
 
 /**
  * What became of a write whose answer was lost: done, if what was sent lies there. It is not sent again, for
- * that could bring back what somebody has destroyed in between.
+ * that could bring back what somebody has destroyed in between. It is looked at under the row lock: the commit
+ * that gives it back waits for a synchronous standby, which the write itself may not have reached.
  */
 async function lookUp<Data>(
   table: Sessions,
@@ -149,7 +150,15 @@ async function lookUp<Data>(
   error: unknown,
 ): Promise<Answer> {
   if (!isUnknown(error)) throw error
-  const stored = await again(() => table.read(writing.id, writing.deadline)).catch(() => undefined)
+  const look = async (): Promise<StoredSession | undefined> => {
+    let found: StoredSession | undefined
+    const keep = async (current: StoredSession): Promise<undefined> => {
+      found = current
+    }
+    await table.saveLocked(writing.id, keep, writing.deadline)
+    return found
+  }
+  const stored = await again(look).catch(() => undefined)
   if (stored?.text !== text) throw ambiguous(error)
   return { outcome: 'updated', stored }
 }
@@ -175,6 +184,29 @@ async function certain(
     if (answer.outcome !== 'conflict') return answer
     if (answer.stored?.text === text) return { outcome: success, stored: answer.stored }
     throw ambiguous(error)
+  }
+}
+
+/**
+ * Destroys a session, and once more if the answer is lost. That the second time nothing is there does not mean
+ * that it was destroyed for good: the first commit may not have reached the synchronous standby.
+ */
+export async function destroy(table: Sessions, id: string, deadline: number): Promise<Answer> {
+  try {
+    return await table.destroy(id, deadline)
+  } catch (error) {
+    if (!isUnknown(error)) throw error
+    await setTimeout(RESEND_DELAY)
+    const send = async (): Promise<Answer> => {
+      const answer = await table.destroy(id, deadline)
+      if (answer.outcome === 'destroyed') return answer
+      await table.replicated(id, deadline)
+      // Another host may have become the primary meanwhile, which has never heard of the first.
+      return table.destroy(id, deadline)
+    }
+    return again(send).catch(() => {
+      throw ambiguous(error)
+    })
   }
 }
 
@@ -278,7 +310,7 @@ function isUnknown(error: unknown): error is SessionPgsqlError {
 function ambiguous(cause: SessionPgsqlError): SessionPgsqlError {
   return new SessionPgsqlError(
     'AMBIGUOUS',
-    'The connection was lost while this session was being written, and it cannot be told whether it was. Read it again before writing.',
+    'The answer was lost while this session was being written or destroyed, and it cannot be told whether it was. Read it again before writing; repeat the destroy.',
     { cause, sqlState: cause.sqlState, outcomeUnknown: true },
   )
 }

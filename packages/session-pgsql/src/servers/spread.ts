@@ -216,6 +216,10 @@ export class Spread implements Sessions {
     )
   }
 
+  replicated(id: string, deadline: number): Promise<void> {
+    return this.ask(id, deadline, ({ server }) => server.table.replicated(id, deadline))
+  }
+
   /**
    * What home does not have may lie with the next in rank: it stood in, or was the home until a server was added.
    *

@@ -14,4 +14,6 @@ export interface Sessions {
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer>
+  /** Resolves when all that was committed before where this session lies has reached its synchronous standby, if there is one. */
+  replicated(id: string, deadline: number): Promise<void>
 }

@@ -157,6 +157,11 @@ export class SessionTable implements Sessions {
     return this.#guard(this.#limit.run(transaction))
   }
 
+  async replicated(_id: string, deadline: number): Promise<void> {
+    // Only a commit that has written something waits, and this writes nothing but a line of the log.
+    await this.query(() => "SELECT pg_logical_emit_message(true, 'session_pgsql', '')", [], deadline)
+  }
+
   /**
    * Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL
    * name.

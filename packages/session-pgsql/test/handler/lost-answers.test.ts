@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { SaveHandler, type SaveHandlerOptions, type SessionRecord } from '../../src/index.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
@@ -192,6 +192,73 @@ describe('Behind a network that fails', () => {
         [created, replaced, based, touched],
       ]),
     ).toEqual([])
+  })
+
+  describe('a commit that has not reached its synchronous standby', () => {
+    const waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+    /** From now on no commit is done before somebody gives up waiting for a standby that there is not. */
+    async function loseStandby(): Promise<void> {
+      await server().query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+      await server().query('SELECT pg_reload_conf()')
+      // It takes a moment until every commit waits.
+      await until(async () => {
+        const written = server().query("SELECT pg_logical_emit_message(true, 'test', '')")
+        const [row] = await Promise.race([sleep(200).then(() => []), written])
+        if (row !== undefined) return false
+        await giveUp()
+        return written
+      }, 'commits to wait')
+    }
+    async function findStandby(): Promise<void> {
+      await server().query('ALTER SYSTEM RESET synchronous_standby_names')
+      await server().query('SELECT pg_reload_conf()')
+    }
+    async function giveUp(): Promise<void> {
+      await until(
+        async () => (await server().query(`SELECT pg_cancel_backend(pid) ${waiting}`)).length > 0,
+        'a commit to wait for the standby',
+      )
+    }
+    afterEach(findStandby)
+
+    const asked = {
+      'a write without a base': (sessions, id) => sessions.write(id, { a: 2 }),
+      'a write of an existing one': (sessions, id) => sessions.write(id, { a: 2 }, { base: 'existing' }),
+      'a compare-and-swap': (sessions, id, base) => sessions.write(id, { a: 2 }, { base }),
+      'a destroy': (sessions, id) => sessions.destroy(id),
+    } satisfies Record<string, (sessions: Handler, id: string, base: SessionRecord<Data>) => Promise<unknown>>
+
+    test.each(Object.entries(asked))('%s is not done until another commit has', async (_, ask) => {
+      const sessions = open({ operationTimeout: 20 }, server().port)
+      const id = newId()
+      const base = (await sessions.write(id, { a: 1 })).session as SessionRecord<Data>
+      await loseStandby()
+      const asking = ask(sessions, id, base)
+      await giveUp()
+      expect(await Promise.race([asking, sleep(1000).then(() => 'waits')])).toBe('waits')
+      await findStandby()
+      await asking
+      expect((await witness.read(id))?.data).toEqual(ask === asked['a destroy'] ? undefined : { a: 2 })
+    })
+
+    test.each(Object.entries(asked))('%s is an error if none does', async (_, ask) => {
+      const sessions = open({ operationTimeout: 20 }, server().port)
+      const id = newId()
+      const base = (await sessions.write(id, { a: 1 })).session as SessionRecord<Data>
+      await loseStandby()
+      const failed = errorOf(ask(sessions, id, base) as Promise<unknown>)
+      let isOver = false
+      const over = (): void => {
+        isOver = true
+      }
+      failed.then(over, over)
+      await until(async () => {
+        await server().query(`SELECT pg_cancel_backend(pid) ${waiting}`)
+        return isOver
+      }, 'everybody to give up')
+      expect(await failed).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    })
   })
 
   test('every way of asking ends in time when nobody answers', async () => {
