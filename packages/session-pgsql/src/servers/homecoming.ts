@@ -1,4 +1,5 @@
 import type { StoredSession } from '../session/stored.ts'
+import type { Transact } from '../table/table.ts'
 import {
   type Arrived,
   type BaseMark,
@@ -153,29 +154,35 @@ export async function carry(
   merge: MergeTexts,
   deadline: number,
 ): Promise<Arrival | undefined> {
+  if (from === to) {
+    // The servers were set up otherwise when it was marked: it is at home.
+    await from.table.transaction(async (query, shape) => {
+      const { row } = await lockWhole(query, shape, id)
+      if (row === undefined) return
+      await writeWhole(query, shape, { ...row, home: null, base: null, arrived: null })
+    }, deadline)
+    return undefined
+  }
   let note: string | undefined
   let mustKnow = false
-  const arrival = await from.table.transaction(async (query, shape) => {
-    const { row } = await lockWhole(query, shape, id)
-    if (row === undefined) return undefined
-    if (from === to) {
-      // The servers were set up otherwise when it was marked: it is at home.
-      await writeWhole(query, shape, { ...row, home: null, base: null, arrived: null })
-      return undefined
-    }
-    const outcome = await to.table.transaction(async (there, thereShape) => {
-      const { row: found, clock } = await lockWhole(there, thereShape, id)
-      const { next, outcome } = settle(row, found, clock, merge, from.name, to.name)
-      if (next !== undefined) {
-        mustKnow = next.session.generation !== row.session.generation || isOfAnother(row, to.name)
-        note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
-        await writeWhole(there, thereShape, { ...next, home: null, base: null, arrived: note ?? null })
-      }
+  const arrival = await holdBoth(from, to, deadline, (here, there) =>
+    here(async (query, shape) => {
+      const { row } = await lockWhole(query, shape, id)
+      if (row === undefined) return undefined
+      const outcome = await there(async (query, shape) => {
+        const { row: found, clock } = await lockWhole(query, shape, id)
+        const { next, outcome } = settle(row, found, clock, merge, from.name, to.name)
+        if (next !== undefined) {
+          mustKnow = next.session.generation !== row.session.generation || isOfAnother(row, to.name)
+          note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
+          await writeWhole(query, shape, { ...next, home: null, base: null, arrived: note ?? null })
+        }
+        return outcome
+      })
+      await deleteWhole(query, shape, id)
       return outcome
-    }, deadline)
-    await deleteWhole(query, shape, id)
-    return outcome
-  }, deadline)
+    }),
+  )
   if (note !== undefined && !mustKnow) {
     const known = note
     await to.table
@@ -184,6 +191,21 @@ export async function carry(
       .catch(() => {})
   }
   return arrival
+}
+
+/**
+ * Holds a place on both servers. Always in the order of their names: of two that carry in opposite directions, each
+ * would otherwise wait for ever for the place that the other has.
+ */
+function holdBoth<T>(
+  from: Server,
+  to: Server,
+  deadline: number,
+  work: (here: Transact, there: Transact) => Promise<T>,
+): Promise<T> {
+  return from.name < to.name
+    ? from.table.hold((here) => to.table.hold((there) => work(here, there), deadline), deadline)
+    : to.table.hold((there) => from.table.hold((here) => work(here, there), deadline), deadline)
 }
 
 /** Whether it was made from what yet another stand-in had, which is still to come. */

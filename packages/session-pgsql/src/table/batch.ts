@@ -240,11 +240,13 @@ export class Lane<Order, Answer> {
     if (entry.settled) return
     entry.sent = false
     setTimeout(() => {
-      void this.#limit.run(async () => {
+      const send = async (): Promise<void> => {
         if (entry.settled) return
         entry.sent = true
         await this.#send([entry])
-      })
+      }
+      // Past its deadline it has been told so.
+      this.#limit.run(send, entry.deadline).catch(() => {})
     }, delayOf(entry))
   }
 }
@@ -305,12 +307,23 @@ export class Limit {
     return false
   }
 
-  /** Runs `work` when there is a place. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    await new Promise<void>((resolve) => {
-      const enter = (): void => {
-        if (this.take(enter)) resolve()
+  /** Runs `work` when there is a place; rejects with TIMEOUT if there is none until the deadline. */
+  async run<T>(work: () => Promise<T>, deadline: number): Promise<T> {
+    await new Promise<void>((resolve, reject) => {
+      const waiting: Timed = {
+        deadline,
+        reject,
+        sent: false,
+        settled: false,
+        before: undefined,
+        after: undefined,
       }
+      const enter = (): void => {
+        if (waiting.settled || !this.take(enter)) return
+        this.deadlines.settle(waiting)
+        resolve()
+      }
+      this.deadlines.add(waiting)
       enter()
     })
     try {

@@ -154,7 +154,7 @@ export class SessionTable implements Sessions {
         if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
         return answer
       }, deadline)
-    return this.#guard(this.#limit.run(transaction))
+    return this.#guard(this.#limit.run(transaction, deadline))
   }
 
   async replicated(_id: string, deadline: number): Promise<void> {
@@ -183,21 +183,28 @@ export class SessionTable implements Sessions {
             await query(limitStatements, [String(Math.ceil(timeLimit * 1000))])
             return query(statement, parameters)
           }, deadline)
-    return this.#guard(this.#limit.run(send))
+    return this.#guard(this.#limit.run(send, deadline))
   }
 
   /** Runs `work` in a transaction of its own; for rows as a whole, see whole-rows.ts. */
   async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
+    return this.hold((transaction) => transaction(work), deadline)
+  }
+
+  /**
+   * Holds a place among the statements in flight, for transactions of which each begins when the one before has
+   * ended. Who needs places on several servers at a time takes all of them before the first transaction, and
+   * always in the same order.
+   */
+  async hold<T>(work: (transaction: Transact) => Promise<T>, deadline: number): Promise<T> {
     const { shape } = await this.#open(deadline)
-    return this.#guard(
-      this.#limit.run(() =>
-        this.#database.transaction(async (query) => {
-          const patience = Math.max(1, Math.floor(deadline - performance.now()))
-          await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
-          return work(query, shape)
-        }, deadline),
-      ),
-    )
+    const transaction: Transact = (work) =>
+      this.#database.transaction(async (query) => {
+        const patience = Math.max(1, Math.floor(deadline - performance.now()))
+        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
+        return work(query, shape)
+      }, deadline)
+    return this.#guard(this.#limit.run(() => work(transaction), deadline))
   }
 
   /** Creates the table of locks, which `query` has not found. */
@@ -412,6 +419,9 @@ export class SessionTable implements Sessions {
     }
   }
 }
+
+/** Runs something in a transaction. */
+export type Transact = <T>(work: (query: Query, shape: Shape) => Promise<T>) => Promise<T>
 
 /** What the statements were made for. */
 interface Opened {

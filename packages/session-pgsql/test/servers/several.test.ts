@@ -367,6 +367,24 @@ describe('sessions on three servers', () => {
     expect(await four.read(last)).toBeUndefined()
   })
 
+  test('what is brought in both directions at once, over few connections, does not wait for itself', async () => {
+    const three = handlerOf()
+    // Of two servers each is home to what the other has.
+    const ids = ['a', 'b'].flatMap((name) => idsOf(name, 10, 2))
+    const there = ids.map((_, n) => names[Number(n < 10)] as string)
+    await three.open()
+    for (const [n, id] of ids.entries()) {
+      await server(there[n] as string).query(
+        `INSERT INTO php_session (sess_id, sess_data, sess_created, sess_expire, sess_counter)
+         SELECT $1, $2, floor(extract(epoch FROM now())), floor(extract(epoch FROM now())) + 1000, 1`,
+        [id, JSON.stringify({ n })],
+      )
+    }
+    const two = handlerOf({ poolSize: 1 }, [], 2)
+    const read = await within(Promise.all(ids.map((id) => two.read(id))), 20_000, 'all to be read')
+    expect(read.map((session) => session?.data)).toEqual(ids.map((_, n) => ({ n })))
+  })
+
   test('one that is to go is emptied while it is in use: weight=0, drain, and nobody is logged out', async () => {
     const before = handlerOf()
     const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 4))
