@@ -306,8 +306,9 @@ function isAs(session: StoredSession, mark: BaseMark): boolean {
 
 /** A tombstone beats the life that it ended; where that was not known, every row created before it. */
 export function beats(stone: WholeRow, session: StoredSession, mark: BaseMark | undefined): boolean {
-  const generation = stone.session.generation ?? mark?.generation ?? null
-  if (generation !== null) return session.generation === generation
+  const { generation } = stone.session
+  if (generation !== null) return session.generation === generation || isMerged(stone, session)
+  if (mark !== undefined && mark.generation !== null && session.generation === mark.generation) return true
   return (session.created ?? 0) <= (stone.destroyed ?? 0)
 }
 

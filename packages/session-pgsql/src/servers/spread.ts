@@ -3,7 +3,15 @@ import { type Change, GRACE, type Marks, type StoredSession, type Touch } from '
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/orders.ts'
 import type { Sessions } from '../table/sessions.ts'
-import { canStandIn, lockWhole, markOf, tombstone, type WholeRow, writeWhole } from '../table/whole-rows.ts'
+import {
+  baseOf,
+  canStandIn,
+  lockWhole,
+  markOf,
+  tombstone,
+  type WholeRow,
+  writeWhole,
+} from '../table/whole-rows.ts'
 import { beats, type Homecoming, isMerged } from './homecoming.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
@@ -285,7 +293,9 @@ export class Spread implements Sessions {
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
       const { row, clock } = await lockWhole(query, shape, base.id)
-      if (row?.destroyed != null && beats(row, base, undefined)) return GONE
+      if (row?.destroyed != null && beats(row, base, row.base === null ? undefined : baseOf(row.base))) {
+        return GONE
+      }
       if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {
         if (row.session.generation !== base.generation) return GONE
         if (row.session.text !== base.text) return { outcome: 'conflict', stored: row.session }

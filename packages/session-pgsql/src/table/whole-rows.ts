@@ -141,7 +141,10 @@ export async function forgetArrived(query: Query, shape: Shape, id: string, arri
  */
 const TOMBSTONE = 30 * 86_400
 
-/** A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life. */
+/**
+ * A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life.
+ * That it tells only if it is the life that home knows: otherwise whatever home has from before is meant as well.
+ */
 export function tombstone(
   id: string,
   row: WholeRow | undefined,
@@ -149,6 +152,7 @@ export function tombstone(
   clock: number,
 ): WholeRow {
   const { session } = row ?? {}
+  const isKnown = home === null || (row !== undefined && isOfHome(row, home))
   return {
     session: {
       id,
@@ -166,16 +170,23 @@ export function tombstone(
       notices: 0,
       errorMessage: null,
       custom: null,
-      generation: session?.generation ?? null,
+      generation: isKnown ? (session?.generation ?? null) : null,
       clock,
       readAt: performance.now(),
     },
     home,
     base: row?.base ?? null,
-    arrived: null,
+    arrived: home === null ? (row?.arrived ?? null) : null,
     // In whole seconds, and rounded up, as sess_created is.
     destroyed: Math.ceil(clock),
   }
+}
+
+/** Whether what a stand-in has was made of what lay at home. */
+function isOfHome({ session, base }: WholeRow, home: string): boolean {
+  if (base === null) return false
+  const { destroyed, generation, server } = baseOf(base)
+  return destroyed === undefined && server === home && generation === session.generation
 }
 
 /**

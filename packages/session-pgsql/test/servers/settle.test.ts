@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { settle } from '../../src/servers/homecoming.ts'
 import type { StoredSession } from '../../src/session/stored.ts'
-import { markOf, type WholeRow } from '../../src/table/whole-rows.ts'
+import { markOf, tombstone, type WholeRow } from '../../src/table/whole-rows.ts'
 
 const NOW = 10_000
 
@@ -50,4 +50,14 @@ test('both have moved on: the field that one side has set stays, and the later e
   const { next, outcome } = bring(away(stored(), { accesses: 3 }), there)
   expect(outcome).toBe('merged')
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
+})
+
+test('a session that was merged with what a stand-in still has, and then destroyed, does not come back from there', () => {
+  const kept = away(stored(), { generation: 2, created: 2000 })
+  const row: WholeRow = { ...kept, base: null }
+  const there: WholeRow = { session: stored(), home: null, base: null, arrived: null, destroyed: null }
+  const { next } = bring(row, there)
+  const arrived = JSON.stringify({ from: 'other', base: null, generation: 2, row: {} })
+  const stone = tombstone('id', { ...(next as WholeRow), home: null, arrived }, null, NOW)
+  expect(bring(row, stone).outcome).toBe('dropped')
 })

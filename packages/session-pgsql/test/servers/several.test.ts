@@ -281,6 +281,39 @@ describe('sessions on three servers', () => {
     expect(await places(id)).toEqual(['c'])
   })
 
+  const begun: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
+    'after a read that found nothing': (sessions, id) => sessions.write(id, { fresh: 1 }, { base: null }),
+    'by a write without a base': (sessions, id) => sessions.write(id, { fresh: 1 }),
+    'after it was destroyed once before': async (sessions, id) => {
+      await sessions.destroy(id)
+      await sessions.write(id, { fresh: 1 }, { base: null })
+    },
+    'and written twice': async (sessions, id) => {
+      const { session } = await sessions.write(id, { fresh: 1 })
+      await sessions.write(id, { fresh: 2 }, { base: session })
+      await sessions.write(id, { fresh: 3 })
+    },
+  }
+  test.each(Object.entries(begun))(
+    'an id that was begun anew while its home was away (%s) and then destroyed does not get the old data back',
+    async (_, begin) => {
+      const sessions = handlerOf()
+      const id = idOf('c')
+      const old = (await sessions.write(id, { user: 'ada' }, { base: null })).session
+      await server('c').kill9()
+      await begin(sessions, id)
+      expect(await sessions.destroy(id)).toBe(true)
+      await server('c').start()
+      await eventually(async () => {
+        expect(isDown(sessions, 'c')).toBe(false)
+        expect(await marked()).toBe(0)
+      })
+      expect(await sessions.read(id)).toBeUndefined()
+      expect(await places(id)).toEqual(['c (tombstone)'])
+      expect((await sessions.write(id, { back: 1 }, { base: old })).outcome).toBe('gone')
+    },
+  )
+
   test('whoever brings a row may die before it is gone from where it came: what home has written since stays', async () => {
     const sessions = handlerOf()
     const outcomes: string[] = []
