@@ -251,7 +251,9 @@ export function settle(
     return wasHere && !swept ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
   if (there.destroyed !== null) {
-    return beats(there, session, undefined) ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+    // What was left behind in a wrong place is of an older life, if not of the one that ended here.
+    const beaten = beats(there, session, undefined) || (row.home === null && isOlder(session, there.session))
+    return beaten ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
   const other = there.session
   if (other.generation === session.generation && other.text === session.text) {
@@ -310,6 +312,11 @@ export function beats(stone: WholeRow, session: StoredSession, mark: BaseMark | 
   if (generation !== null) return session.generation === generation || isMerged(stone, session)
   if (mark !== undefined && mark.generation !== null && session.generation === mark.generation) return true
   return (session.created ?? 0) <= (stone.destroyed ?? 0)
+}
+
+/** A generation is the time at which it began. */
+function isOlder({ generation: one }: StoredSession, { generation: other }: StoredSession): boolean {
+  return one !== null && other !== null && one < other
 }
 
 function isOver({ expires }: StoredSession, clock: number): boolean {

@@ -127,9 +127,16 @@ export class Spread implements Sessions {
     const { change, mustBeAbsent } = order
     return this.ask(change.id, deadline, async (member, home) => {
       const { table } = member.server
-      if (member === home || !canStandIn(await table.open(deadline))) {
-        return answered(member, await table.put(order, deadline))
+      if (member === home) {
+        const answer = await table.put(order, deadline)
+        // What it has replaced may lie with another, and must not be found there when this one is gone. Whatever
+        // comes of that, it is written.
+        if (answer.outcome === 'created' && !mustBeAbsent) {
+          await this.#fetch(change.id, home, deadline).catch(() => false)
+        }
+        return answered(member, answer)
       }
+      if (!canStandIn(await table.open(deadline))) return answered(member, await table.put(order, deadline))
       const planted = await table.transaction(async (query, shape) => {
         const { row, clock } = await lockWhole(query, shape, change.id)
         if (row !== undefined && isAlive(row, clock)) {

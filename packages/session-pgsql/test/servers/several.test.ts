@@ -400,6 +400,32 @@ describe('sessions on three servers', () => {
     expect(await four.read(last)).toBeUndefined()
   })
 
+  test.each(['destroyed', 'expired'])(
+    'a fourth joins: what was replaced there, and then %s, is not found at its old place again',
+    async (how) => {
+      const [replaced, begun] = idsOf('d', 2, 4) as [string, string]
+      const three = handlerOf()
+      for (const id of [replaced, begun]) await three.write(id, { v: 1 })
+      const four = handlerOf({}, [], 4)
+      await four.write(replaced, { v: 2 }, { lifetime: how === 'expired' ? 0.2 : 1000 })
+      // The old place cannot be asked.
+      const [old] = (await places(begun)) as [string]
+      if (how === 'destroyed') {
+        await server(old).kill9()
+        await four.write(begun, { v: 2 }, { base: null })
+        await server(old).start()
+        await eventually(() => expect(isDown(four, old)).toBe(false))
+        expect(await four.destroy(begun)).toBe(true)
+        expect(await four.read(begun)).toBeUndefined()
+        expect(await four.destroy(replaced)).toBe(true)
+      } else {
+        await sleep(1500)
+        await server('d').query('DELETE FROM php_session WHERE sess_id = $1', [replaced])
+      }
+      expect(await four.read(replaced)).toBeUndefined()
+    },
+  )
+
   test('what is brought in both directions at once, over few connections, does not wait for itself', async () => {
     const three = handlerOf()
     // Of two servers each is home to what the other has.
