@@ -268,6 +268,13 @@ export function settle(
     if (isOver(other, clock)) return { next: row, outcome: 'brought' }
     return { next: merged(row, other, undefined, merge), outcome: 'merged' }
   }
+  if (mark.replaced !== undefined) {
+    if (isOver(other, clock)) return { next: row, outcome: 'brought' }
+    // Who has read what it replaces may go on with it, as after any write that had no base.
+    return (other.created ?? 0) <= mark.replaced
+      ? { next: merged(row, other, mark, (mine) => mine), outcome: 'brought' }
+      : { next: merged(row, other, mark, merge), outcome: 'merged' }
+  }
   if (mark.destroyed !== undefined) {
     const { generation, destroyed } = mark
     const old = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation

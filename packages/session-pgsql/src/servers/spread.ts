@@ -139,25 +139,32 @@ export class Spread implements Sessions {
       if (!canStandIn(await table.open(deadline))) return answered(member, await table.put(order, deadline))
       const planted = await table.transaction(async (query, shape) => {
         const { row, clock } = await lockWhole(query, shape, change.id)
-        if (row !== undefined && isAlive(row, clock)) {
-          return mustBeAbsent ? ({ outcome: 'conflict', stored: row.session } as const) : undefined
+        const alive = row !== undefined && isAlive(row, clock) ? row : undefined
+        if (alive !== undefined && mustBeAbsent) {
+          return { outcome: 'conflict', stored: alive.session } as const
         }
         const now = Math.ceil(clock)
+        const nothing = tombstone(change.id, undefined, null, clock).session
         const fresh: StoredSession = {
-          ...tombstone(change.id, undefined, null, clock).session,
+          ...nothing,
           name: change.name,
           created: now,
           addressCreated: change.address,
           generation: Math.floor(clock * 1e6),
         }
-        const session = changed(fresh, change, clock, change.lifetime)
+        const session = changed(alive?.session ?? fresh, change, clock, change.lifetime)
+        const replaces = mustBeAbsent ? null : markOf(nothing, { replaced: now })
         // After a destroy it is another life, and must not be laid over the old one.
-        const base = row?.destroyed == null ? null : markOf(row.session, row.destroyed)
+        const base =
+          row?.destroyed == null
+            ? (alive?.base ?? replaces)
+            : markOf(row.session, { destroyed: row.destroyed })
         await writeWhole(query, shape, { session, home: home.name, base, arrived: null, destroyed: null })
         const { row: written } = await lockWhole(query, shape, change.id)
-        return { outcome: 'created', stored: (written as WholeRow).session } as const
+        const outcome = alive === undefined ? 'created' : 'updated'
+        return { outcome, stored: (written as WholeRow).session } as const
       }, deadline)
-      return answered(member, planted ?? (await table.put(order, deadline)))
+      return answered(member, planted)
     })
   }
 

@@ -210,6 +210,8 @@ export interface BaseMark {
   readonly text: string
   /** When it was destroyed, by the clock of the stand-in: what is marked so is another life of the id. */
   readonly destroyed?: number
+  /** When it was written without a base, by the clock of the stand-in: it replaces whatever home had then. */
+  readonly replaced?: number
 }
 
 /**
@@ -228,14 +230,14 @@ export interface Arrived {
   readonly row: BaseMark
 }
 
-/** @param destroyed of a tombstone, whose place another life takes */
-export function markOf(base: StoredSession, destroyed?: number): string {
+/** @param since of a tombstone, whose place another life takes, and of what replaces something unknown */
+export function markOf(base: StoredSession, since: Pick<BaseMark, 'destroyed' | 'replaced'> = {}): string {
   const { digest, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base
   const mark: BaseMark = {
     ...{ digest, generation, created, server, expires, text },
     ...{ accesses, errors, warnings, notices, errorMessage, custom },
-    ...(destroyed === undefined ? {} : { destroyed }),
+    ...since,
   }
   return JSON.stringify(mark)
 }

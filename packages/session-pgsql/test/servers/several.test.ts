@@ -281,6 +281,35 @@ describe('sessions on three servers', () => {
     expect(await places(id)).toEqual(['c'])
   })
 
+  test('what is written without a base while its home was away replaces what lay there', async () => {
+    const sessions = handlerOf()
+    const [once, twice, merged] = idsOf('c', 3) as [string, string, string]
+    const old = await Promise.all(
+      [once, twice, merged].map(async (id) => (await sessions.write(id, { user: 'ada', n: 1 })).session),
+    )
+    await server('c').kill9()
+    const written = await sessions.write(once, { n: 2 })
+    expect(written.outcome).toBe('created')
+    await sessions.write(twice, { n: 2, a: 1 }, { base: null })
+    expect((await sessions.write(twice, { n: 3 })).outcome).toBe('updated')
+    // It was taken for absent, and is not.
+    await sessions.write(merged, { n: 2 }, { base: null })
+    await server('c').start()
+    await eventually(async () => {
+      expect(isDown(sessions, 'c')).toBe(false)
+      expect(await marked()).toBe(0)
+    })
+    expect((await sessions.read(once))?.data).toEqual({ n: 2 })
+    expect((await sessions.read(twice))?.data).toEqual({ n: 3 })
+    expect((await sessions.read(merged))?.data).toEqual({ user: 'ada', n: 2 })
+    for (const id of [once, twice, merged]) expect(await places(id)).toEqual(['c'])
+    // As after any such write: what was under way is laid over it, whichever of the two it had read.
+    const before = await sessions.write(once, { user: 'ada', n: 1, x: 1 }, { base: old[0] })
+    expect(before.session?.data).toEqual({ n: 2, x: 1 })
+    const after = await sessions.write(once, { n: 2, y: 1 }, { base: written.session })
+    expect(after.session?.data).toEqual({ n: 2, x: 1, y: 1 })
+  })
+
   const begun: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
     'after a read that found nothing': (sessions, id) => sessions.write(id, { fresh: 1 }, { base: null }),
     'by a write without a base': (sessions, id) => sessions.write(id, { fresh: 1 }),
