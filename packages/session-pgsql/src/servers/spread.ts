@@ -79,19 +79,18 @@ export class Spread implements Sessions {
     })
     if (stored !== undefined || certain) return stored
     // Another process may have seen that home is back before we did, and have brought it there.
-    if (await this.#isHomeBack(id, deadline)) return this.read(id, deadline)
-    if (this.#options.whenHomeIsDown === 'error') {
-      throw new SessionPgsqlError(
-        'SERVER_DOWN',
-        'The database server of this session cannot be reached, and no other one knows the session (whenHomeIsDown: "error").',
-      )
-    }
-    return undefined
+    return (await this.#isHomeBack(id, deadline)) ? this.read(id, deadline) : undefined
   }
 
+  /** Before a stand-in is believed that there is no such session. @throws SERVER_DOWN if that is not to be believed */
   async #isHomeBack(id: string, deadline: number): Promise<boolean> {
     const [home] = this.ranked(id)
-    return performance.now() < deadline && (home as Member).health.isBack()
+    if (performance.now() < deadline && (await (home as Member).health.isBack())) return true
+    if (this.#options.whenHomeIsDown === 'absent') return false
+    throw new SessionPgsqlError(
+      'SERVER_DOWN',
+      'The database server of this session cannot be reached, and no other one knows the session (whenHomeIsDown: "error").',
+    )
   }
 
   save(order: Save, deadline: number): Promise<Answer> {

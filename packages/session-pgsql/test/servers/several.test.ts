@@ -183,8 +183,16 @@ describe('sessions on three servers', () => {
     const id = idOf('b')
     const record = (await sessions.write(id, { a: 1 }, { base: null })).session
     await server('b').stop('fast')
-    await expect(sessions.read(id)).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    const asked: (() => Promise<unknown>)[] = [
+      () => sessions.read(id),
+      () => sessions.touch(id),
+      () => sessions.setField(id, 'me'),
+      () => sessions.addError(id),
+      () => sessions.write(id, { a: 2 }, { base: 'existing' }),
+    ]
+    for (const ask of asked) await expect(ask()).rejects.toMatchObject({ code: 'SERVER_DOWN' })
     await sessions.write(id, { a: 2 }, { base: record })
+    for (const ask of asked.slice(0, 4)) expect(await ask()).toBeTruthy()
     expect((await sessions.read(id))?.data).toEqual({ a: 2 })
     await server('b').start()
     await eventually(async () => expect(await places(id)).toEqual(['b']))
