@@ -41,7 +41,7 @@ import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
 import { type SweepOptions, type Swept, sweep } from './table/sweep.ts'
-import { again, destroy, mergeData, write } from './writing.ts'
+import { again, destroy, settleApart, write } from './writing.ts'
 
 /** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
 export interface SaveHandlerEvents {
@@ -126,7 +126,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       onPromotion: (event) => this.#tell('promoted', event),
       onArrival: (event) => this.#tell('broughtHome', event),
       onError: (error) => this.#report(error),
-      merge: (mine, theirs, seen) => this.#mergeTexts(mine, theirs, seen),
+      merge: (mine, theirs, seen) => this.#settleApart(mine, theirs, seen),
     })
     this.#collector = new Collector(settings.gcInterval, () =>
       this.gc().catch((error) => this.#report(error)),
@@ -659,9 +659,18 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return this.#underWay(all())
   }
 
-  #mergeTexts(mine: string, theirs: string, seen: string): string {
-    const [m, t, s] = [mine, theirs, seen].map((text) => this.#codec.decode(text)) as [Data, Data, Data]
-    return this.#codec.encode(mergeData(this.#codec, m, t, s))
+  /** What two servers have of one session, as its home gets it when they see each other again. */
+  #settleApart(mine: string, theirs: string, seen: string): Promise<string> {
+    const difference = {
+      text: mine,
+      seen,
+      encode: (data: Data) => this.#encode(data),
+      decode: (text: string) => this.#codec.decode(text),
+      codec: this.#codec,
+      conflict: this.#settings.conflict,
+      deadline: this.#deadline(),
+    }
+    return settleApart(difference, theirs, (error) => this.#report(error))
   }
 
   #isId(id: unknown): id is string {

@@ -33,6 +33,12 @@ export interface Writing<Data> {
   readonly onConflict: () => void
 }
 
+/** What one side has changed, and how that is laid over what the other has. */
+export type Difference<Data> = Pick<
+  Writing<Data>,
+  'text' | 'seen' | 'encode' | 'decode' | 'codec' | 'conflict' | 'deadline'
+>
+
 export interface Written {
   readonly outcome: 'created' | 'updated' | 'merged' | 'gone'
   readonly stored: StoredSession | undefined
@@ -220,10 +226,7 @@ async function resolve<Data>(
   writing.onConflict()
   if (conflict === 'overwrite') return { text, merged: false }
   if (conflict === 'error') {
-    throw new SessionPgsqlError(
-      'CONFLICT',
-      'Somebody else has changed this session since it was read. Read it again and repeat the change, or set `conflict` to "merge".',
-    )
+    throw conflictFault('Read it again and repeat the change, or set `conflict` to "merge".')
   }
   return { text: await settle(writing, theirs.text), merged: true }
 }
@@ -243,7 +246,7 @@ async function rebase<Data>(
 }
 
 /** My difference, laid over theirs. */
-async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<string> {
+async function settle<Data>(writing: Difference<Data>, theirText: string): Promise<string> {
   const { codec, conflict, deadline, decode, encode } = writing
   const mine = decode(writing.text)
   const theirs = decode(theirText)
@@ -252,6 +255,32 @@ async function settle<Data>(writing: Writing<Data>, theirText: string): Promise<
     return encode(await within(deadline, () => conflict(mine, theirs, seen)))
   }
   return encode(mergeData(codec, mine, theirs, seen))
+}
+
+/**
+ * Settles what two servers have of one session after they could not see each other, as `conflict` says. There is
+ * nobody who could be given an error: where one is due the changes are merged, and it is reported.
+ */
+export async function settleApart<Data>(
+  difference: Difference<Data>,
+  theirText: string,
+  report: (error: Error) => void,
+): Promise<string> {
+  const { conflict, text } = difference
+  if (conflict === 'overwrite') return text
+  if (conflict === 'error') report(conflictFault('Both changes were merged when its server was back.'))
+  if (typeof conflict !== 'function') return settle(difference, theirText)
+  return settle(difference, theirText).catch((error) => {
+    report(error)
+    return settle({ ...difference, conflict: 'merge' }, theirText)
+  })
+}
+
+function conflictFault(advice: string): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'CONFLICT',
+    `Somebody else has changed this session since it was read. ${advice}`,
+  )
 }
 
 /** The three-way merge, with what the codec knows of its values. */

@@ -16,8 +16,8 @@ import {
 import type { Member } from './member.ts'
 import type { Server } from './server.ts'
 
-/** Lays what `mine` changed of `seen` over `theirs`; all three and the result are encoded. */
-export type MergeTexts = (mine: string, theirs: string, seen: string) => string
+/** Settles what both have changed: `mine` of `seen`, which became `theirs`; all three and the result are encoded. */
+export type MergeTexts = (mine: string, theirs: string, seen: string) => string | Promise<string>
 
 /** What became of a row that was brought to another server. */
 export type Arrival =
@@ -171,7 +171,7 @@ export async function carry(
       if (row === undefined) return undefined
       const outcome = await there(async (query, shape) => {
         const { row: found, clock } = await lockWhole(query, shape, id)
-        const { next, outcome } = settle(row, found, clock, merge, from.name, to.name)
+        const { next, outcome } = await settle(row, found, clock, merge, from.name, to.name)
         if (next !== undefined) {
           mustKnow = next.session.generation !== row.session.generation || isOfAnother(row, to.name)
           note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
@@ -226,14 +226,14 @@ function noteOf(row: WholeRow, next: WholeRow, from: string): string {
 }
 
 /** What is to lie at home, given what comes and what is there; without `next` it stays as it is. */
-export function settle(
+export async function settle(
   row: WholeRow,
   there: WholeRow | undefined,
   clock: number,
   merge: MergeTexts,
   from: string,
   to: string,
-): { next?: WholeRow; outcome: Arrival } {
+): Promise<{ next?: WholeRow; outcome: Arrival }> {
   const { session } = row
   const before = broughtBefore(row, there, from)
   if (before !== undefined && row.destroyed === null && isAs(session, before)) return { outcome: 'brought' }
@@ -266,14 +266,14 @@ export function settle(
       return newer ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
     }
     if (isOver(other, clock)) return { next: row, outcome: 'brought' }
-    return { next: merged(row, other, undefined, merge), outcome: 'merged' }
+    return { next: await merged(row, other, undefined, merge), outcome: 'merged' }
   }
   if (mark.replaced !== undefined) {
     if (isOver(other, clock)) return { next: row, outcome: 'brought' }
     // Who has read what it replaces may go on with it, as after any write that had no base.
     return (other.created ?? 0) <= mark.replaced
-      ? { next: merged(row, other, mark, (mine) => mine), outcome: 'brought' }
-      : { next: merged(row, other, mark, merge), outcome: 'merged' }
+      ? { next: await merged(row, other, mark, (mine) => mine), outcome: 'brought' }
+      : { next: await merged(row, other, mark, merge), outcome: 'merged' }
   }
   if (mark.destroyed !== undefined) {
     const { generation, destroyed } = mark
@@ -285,7 +285,7 @@ export function settle(
     const { generation } = other
     return { next: { ...row, session: { ...counted(session, other, mark), generation } }, outcome: 'brought' }
   }
-  return { next: merged(row, other, mark, merge), outcome: 'merged' }
+  return { next: await merged(row, other, mark, merge), outcome: 'merged' }
 }
 
 /** Whether the life that is meant has become one with the one that is there. */
@@ -330,13 +330,13 @@ function isOver({ expires }: StoredSession, clock: number): boolean {
   return expires !== null && expires < clock
 }
 
-function merged(
+async function merged(
   row: WholeRow,
   other: StoredSession,
   mark: BaseMark | undefined,
   merge: MergeTexts,
-): WholeRow {
-  const text = merge(row.session.text, other.text, mark?.text ?? '')
+): Promise<WholeRow> {
+  const text = await merge(row.session.text, other.text, mark?.text ?? '')
   const { generation, created, addressCreated } = other
   const session = counted(row.session, other, mark)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }

@@ -24,21 +24,21 @@ function away(base: StoredSession, change: Partial<StoredSession> = {}): WholeRo
 const bring = (row: WholeRow, there: WholeRow | undefined) =>
   settle(row, there, NOW, (mine) => mine, 'stand-in', 'home')
 
-test('a session whose row was deleted at home, without a tombstone, does not come back', () => {
-  expect(bring(away(stored()), undefined).outcome).toBe('dropped')
+test('a session whose row was deleted at home, without a tombstone, does not come back', async () => {
+  expect((await bring(away(stored()), undefined)).outcome).toBe('dropped')
 })
 
-test('one that had expired at home, and was swept there, lives on as its stand-in has prolonged it', () => {
+test('one that had expired at home, and was swept there, lives on as its stand-in has prolonged it', async () => {
   const base = stored({ expires: NOW - 100 })
-  expect(bring(away(base), undefined).outcome).toBe('brought')
-  expect(bring(away(base, { expires: NOW - 1 }), undefined).outcome).toBe('dropped')
+  expect((await bring(away(base), undefined)).outcome).toBe('brought')
+  expect((await bring(away(base, { expires: NOW - 1 }), undefined)).outcome).toBe('dropped')
 })
 
-test('one that was read from another stand-in need never have been at home', () => {
-  expect(bring(away(stored({ server: 'other' })), undefined).outcome).toBe('brought')
+test('one that was read from another stand-in need never have been at home', async () => {
+  expect((await bring(away(stored({ server: 'other' })), undefined)).outcome).toBe('brought')
 })
 
-test('both have moved on: the field that one side has set stays, and the later expiry', () => {
+test('both have moved on: the field that one side has set stays, and the later expiry', async () => {
   const session = stored({
     text: '{"m":1}',
     digest: 'another',
@@ -47,17 +47,17 @@ test('both have moved on: the field that one side has set stays, and the later e
     expires: NOW + 900,
   })
   const there: WholeRow = { session, home: null, base: null, arrived: null, destroyed: null }
-  const { next, outcome } = bring(away(stored(), { accesses: 3 }), there)
+  const { next, outcome } = await bring(away(stored(), { accesses: 3 }), there)
   expect(outcome).toBe('merged')
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
 })
 
-test('a session that was merged with what a stand-in still has, and then destroyed, does not come back from there', () => {
+test('a session that was merged with what a stand-in still has, and then destroyed, does not come back from there', async () => {
   const kept = away(stored(), { generation: 2, created: 2000 })
   const row: WholeRow = { ...kept, base: null }
   const there: WholeRow = { session: stored(), home: null, base: null, arrived: null, destroyed: null }
-  const { next } = bring(row, there)
+  const { next } = await bring(row, there)
   const arrived = JSON.stringify({ from: 'other', base: null, generation: 2, row: {} })
   const stone = tombstone('id', { ...(next as WholeRow), home: null, arrived }, null, NOW)
-  expect(bring(row, stone).outcome).toBe('dropped')
+  expect((await bring(row, stone)).outcome).toBe('dropped')
 })

@@ -276,6 +276,44 @@ describe('sessions on three servers', () => {
     expect(conflicts).toContain('dropped')
   })
 
+  test.each<[string, SaveHandlerOptions<Data>['conflict'], Data, string[]]>([
+    ['overwrite', 'overwrite', { n: 2, mine: 1 }, []],
+    ['error', 'error', { n: 2, mine: 1, theirs: 1 }, ['CONFLICT']],
+    [
+      'a function',
+      (mine, theirs, seen) => ({ sum: [mine, theirs, seen].map((data) => data?.n) }),
+      { sum: [2, 3, 1] },
+      [],
+    ],
+    [
+      'a function that fails',
+      () => {
+        throw new Error('no')
+      },
+      { n: 2, mine: 1, theirs: 1 },
+      ['CONFLICT'],
+    ],
+  ])('what comes home is settled as `conflict` says: %s', async (_, conflict, settled, codes) => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const sessions = handlerOf({ conflict }, [proxy.port])
+    const errors: string[] = []
+    sessions.on('error', (error) => errors.push((error as Error & { code: string }).code))
+    const id = idOf('a')
+    const { session } = await sessions.write(id, { n: 1 }, { base: null })
+    await proxy.refuse()
+    proxy.drop()
+    await sessions.write(id, { n: 2, mine: 1 }, { base: session })
+    // As somebody has left it who could see its home all the time.
+    await server('a').query(`UPDATE php_session SET sess_data = '{"n":3,"theirs":1}' WHERE sess_id = $1`, [
+      id,
+    ])
+    await proxy.resume()
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    expect((await sessions.read(id))?.data).toEqual(settled)
+    expect(errors.filter((code) => code === 'CONFLICT')).toEqual(codes)
+  })
+
   test('an id that was destroyed and begun anew while its home was away does not get the old data back', async () => {
     const sessions = handlerOf()
     const id = idOf('c')

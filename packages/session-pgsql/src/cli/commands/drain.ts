@@ -1,9 +1,9 @@
 import { codecNamed } from '../../codec/codecs.ts'
-import { carry } from '../../servers/homecoming.ts'
+import { carry, type MergeTexts } from '../../servers/homecoming.ts'
 import { rank } from '../../servers/placement.ts'
 import type { Server } from '../../servers/server.ts'
 import { weightOf } from '../../servers/servers.ts'
-import { mergeData } from '../../writing.ts'
+import { settleApart } from '../../writing.ts'
 import type { Command, Context } from '../command.ts'
 import { UsageError } from '../flags.ts'
 import { number, plural } from '../output.ts'
@@ -84,10 +84,17 @@ JSON: { "server", "brought", "merged", "dropped", "left" }`,
   },
 }
 
-function merging({ settings }: Context): (mine: string, theirs: string, seen: string) => string {
-  const codec = codecNamed(settings.codec)
-  return (mine, theirs, seen) =>
-    codec.encode(mergeData(codec, codec.decode(mine), codec.decode(theirs), codec.decode(seen)))
+/** What was merged is counted: nothing more is said of it. */
+function merging(context: Context): MergeTexts {
+  const { conflict, codec: name } = context.settings
+  const codec = codecNamed(name)
+  const { encode, decode } = codec
+  return (text, theirs, seen) =>
+    settleApart(
+      { text, seen, encode, decode, codec, conflict, deadline: context.deadline() },
+      theirs,
+      () => {},
+    )
 }
 
 async function page(server: Server, after: string, context: Context): Promise<string[]> {
