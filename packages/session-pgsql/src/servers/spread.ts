@@ -16,6 +16,9 @@ import { beats, type Homecoming, isMerged } from './homecoming.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
 
+/** How many are asked for what home does not have: as many servers as may be added at a time. */
+const NEXT = 3
+
 export interface SpreadOptions {
   readonly members: readonly Member[]
   /** Always the first of the list that is up, instead of spreading. */
@@ -242,22 +245,25 @@ export class Spread implements Sessions {
   }
 
   /**
-   * What home does not have may lie with the next in rank: it stood in, or was the home until a server was added.
+   * What home does not have may lie with those next in rank: they stood in, or were the home until a server was
+   * added.
    *
    * @returns whether something was there and has been brought
    */
   async #fetch(id: string, home: Member, deadline: number): Promise<boolean> {
-    const [next, ...others] = this.ranked(id).filter((member) => member !== home && !member.health.isDown)
-    // And those that are to be emptied, wherever they stand.
-    for (const member of [next, ...others.filter(({ weight }) => weight === 0)]) {
-      const lies = await member?.health
-        .run(() => member.server.table.read(id, deadline))
-        // That it cannot be asked makes nothing of what home says wrong.
-        .catch(() => undefined)
-      if (member === undefined || lies === undefined) continue
-      return (await this.#options.homecoming().bring(id, member, home)) !== undefined
-    }
-    return false
+    const others = this.ranked(id).filter((member) => member !== home && !member.health.isDown)
+    // And those that are to be emptied, wherever they stand. All at once: who waits for them waits for all.
+    const asked = others.filter(({ weight }, index) => index < NEXT || weight === 0)
+    const lie = await Promise.all(
+      asked.map(({ health, server }) =>
+        health
+          .run(() => server.table.read(id, deadline))
+          // That it cannot be asked makes nothing of what home says wrong.
+          .catch(() => undefined),
+      ),
+    )
+    const place = asked.find((_, index) => lie[index] !== undefined)
+    return place !== undefined && (await this.#options.homecoming().bring(id, place, home)) !== undefined
   }
 
   /** The session at home, after what another server had of it was brought there. `unknown`: that one is down. */

@@ -475,6 +475,19 @@ describe('sessions on three servers', () => {
     expect(await four.read(last)).toBeUndefined()
   })
 
+  test('three join at once: what lay on the one there was is found', async () => {
+    const placed = names.map((name) => ({ name, weight: 1 }))
+    const ids: string[] = []
+    while (ids.length < 5) {
+      const id = `id-${count++}`
+      if (rank(id, placed)[3]?.name === 'a') ids.push(id)
+    }
+    const one = handlerOf({}, [], 1)
+    for (const [n, id] of ids.entries()) await one.write(id, { n }, { base: null })
+    const four = handlerOf({}, [], 4)
+    for (const [n, id] of ids.entries()) expect((await four.read(id))?.data).toEqual({ n })
+  })
+
   test.each(['destroyed', 'expired'])(
     'a fourth joins: what was replaced there, and then %s, is not found at its old place again',
     async (how) => {
