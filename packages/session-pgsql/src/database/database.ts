@@ -25,6 +25,14 @@ export interface Database {
   /** Asks, on a connection for nothing else, whether it takes writes; without it `query` has to do. */
   ping?(deadline: number): Promise<boolean>
 
+  /**
+   * Told what a server says of itself that has answered: whether it is a standby. The same connection may lead to
+   * another server than at first, for a pooler may stand between.
+   *
+   * @returns whether that is of no use; then the connections there were are not used any more
+   */
+  distrusts?(standby: boolean): boolean
+
   /** Which of several hosts is in use, if there are several. */
   readonly address?: string | undefined
 

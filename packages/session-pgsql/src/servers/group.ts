@@ -70,6 +70,15 @@ export class Group implements Database {
     this.#probeTimeout = 1000 * Math.min(conninfo.connectTimeout ?? Infinity, limits.operationTimeout)
   }
 
+  distrusts(standby: boolean): boolean {
+    const wrong = standby ? this.#wantsPrimary() : this.#target === 'standby'
+    const host = this.#current
+    if (!wrong || host === undefined) return wrong
+    this.#current = undefined
+    void host.close()
+    return true
+  }
+
   /** The host in use, for `status()`. */
   get address(): string | undefined {
     return this.#current?.label

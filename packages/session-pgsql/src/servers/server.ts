@@ -160,6 +160,10 @@ class Connection implements Database {
     })
   }
 
+  distrusts(standby: boolean): boolean {
+    return this.#open?.distrusts?.(standby) ?? false
+  }
+
   get address(): string | undefined {
     return this.#open?.address
   }

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler } from '../../src/index.ts'
+import { pgbouncerMissing, startPgbouncer } from '../support/pgbouncer.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { promote, startStandby } from '../support/standby.ts'
-import { eventually } from '../support/wait.ts'
+import { eventually, until } from '../support/wait.ts'
 
 /** One entry of `db` with several hosts: real servers, real replication. */
 describe('a replicated group behind one entry', () => {
@@ -51,6 +52,40 @@ describe('a replicated group behind one entry', () => {
       message: expect.stringContaining('it is a standby'),
     })
   })
+
+  test.skipIf(pgbouncerMissing !== undefined)(
+    'a pooler leads to a standby behind the back of its clients: what that says is thrown away',
+    async () => {
+      const pooler = await startPgbouncer(first)
+      try {
+        const handler = new SaveHandler({
+          db: `host=${pooler.host} port=${pooler.port} dbname=postgres user=postgres target_session_attrs=read-write`,
+          gcInterval: 0,
+        })
+        open.push(handler)
+        await handler.write('pooled', { a: 1 }, { base: null })
+        await eventually(async () =>
+          expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'pooled'")).toHaveLength(1),
+        )
+        await second.query('SELECT pg_wal_replay_pause()')
+        await handler.write('pooled', { a: 2 })
+        await pooler.lead(second)
+        const said: unknown[] = []
+        await until(async () => {
+          const read = handler.read('pooled').then((session) => session?.data)
+          said.push(await read.catch(({ code }) => code))
+          return said.at(-1) === 'SERVER_DOWN'
+        }, 'the standby to be refused')
+        expect(said).not.toContainEqual({ a: 1 })
+        expect(await handler.read('pooled').catch(({ message }) => message)).toContain('it is a standby')
+        await pooler.lead(first)
+        await eventually(async () => expect((await handler.read('pooled'))?.data).toEqual({ a: 2 }))
+      } finally {
+        await second.query('SELECT pg_wal_replay_resume()')
+        await pooler.stop()
+      }
+    },
+  )
 
   test('a promotion without fencing: what is written then is written to the new primary only', async () => {
     const handler = handlerOf('target_session_attrs=read-write')

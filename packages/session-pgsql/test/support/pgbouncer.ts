@@ -4,7 +4,7 @@ import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { identity, temporaryDirectory } from './cache.ts'
-import { freePort } from './connect.ts'
+import { freePort, queryOnce } from './connect.ts'
 import { until } from './wait.ts'
 
 /** PgBouncer in front of a server: transaction mode, so that each transaction gets whichever connection is free. */
@@ -12,6 +12,8 @@ export interface Pgbouncer {
   readonly host: string
   readonly port: number
   url(database: string): string
+  /** Leads to another server from now on; its clients do not notice. */
+  lead(server: { host: string; port: number | string }): Promise<void>
   stop(): Promise<void>
 }
 
@@ -56,6 +58,7 @@ export async function startPgbouncer(
     auth_type: 'trust',
     auth_file: join(folder, 'users'),
     auth_user: 'postgres',
+    admin_users: 'postgres',
     ignore_startup_parameters: 'extra_float_digits',
     // A database can be dropped only when nobody is connected to it.
     server_idle_timeout: 1,
@@ -63,10 +66,9 @@ export async function startPgbouncer(
   }
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${value}\n`)
   await writeFile(join(folder, 'users'), '"postgres" ""\n')
-  await writeFile(
-    join(folder, 'ini'),
-    `[databases]\n* = host=${server.host} port=${server.port}\n[pgbouncer]\n${lines.join('')}`,
-  )
+  const point = ({ host: to, port: at }: { host: string; port: number | string }): Promise<void> =>
+    writeFile(join(folder, 'ini'), `[databases]\n* = host=${to} port=${at}\n[pgbouncer]\n${lines.join('')}`)
+  await point(server)
   await chmod(folder, 0o755)
   if (identity !== undefined) await chown(folder, identity.uid, identity.gid)
   const child = spawn('sh', ['-c', SCRIPT, 'pgbouncer', PROGRAM as string, folder], {
@@ -91,6 +93,10 @@ export async function startPgbouncer(
     host: '127.0.0.1',
     port,
     url: (database) => `postgresql://postgres@127.0.0.1:${port}/${encodeURIComponent(database)}`,
+    async lead(to) {
+      await point(to)
+      await queryOnce(`host=127.0.0.1 port=${port} dbname=pgbouncer user=postgres`, 'RELOAD')
+    },
     stop,
   }
 }
