@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
 import { Waiting } from './waiting.ts'
 
@@ -31,6 +32,10 @@ export class Health {
   /** It does not even refuse. */
   #hangs = false
   #checking: Promise<boolean> | undefined
+  /** When that was answered the last time, in milliseconds of `performance.now()`. */
+  #asked = 0
+  /** Until requests may ask again. */
+  #pause: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
@@ -73,14 +78,24 @@ export class Health {
 
   /**
    * Whether it is up again, asked anew: before something is believed that another server says in its place. Nobody
-   * waits for one that does not even refuse; it is asked all the same.
+   * waits for one that does not even refuse; it is asked all the same. However many requests want to know, they ask
+   * no more often than the first probe does, and wait for their turn.
    */
   async isBack(): Promise<boolean> {
-    // The question that is under way may be too old.
-    if (this.#isDown && !this.#hangs) await this.#checking
     if (!this.#isDown) return true
-    const asked = this.confirm()
+    const asked = this.#askAnew()
     return this.#hangs ? false : asked
+  }
+
+  async #askAnew(): Promise<boolean> {
+    this.#pause ??= sleep(Math.max(0, this.#asked + someOf(PROBE.first) - performance.now()))
+      // The question that is under way may be too old.
+      .then(() => this.#checking)
+      .then(() => {
+        this.#pause = undefined
+      })
+    await this.#pause
+    return !this.#isDown || this.confirm()
   }
 
   /** Asks whether it is alive. However many want to know, it is asked once. */
@@ -102,6 +117,7 @@ export class Health {
       )
       .finally(() => {
         this.#checking = undefined
+        this.#asked = performance.now()
       })
     return this.#checking
   }
@@ -149,15 +165,16 @@ export class Health {
 
   #probeIn(delay: number): void {
     if (this.#closed) return
-    // Half of it by chance: processes that saw it fall together must not come back together.
-    this.#timer = setTimeout(
-      async () => {
-        if (!(await this.confirm())) this.#probeIn(Math.min(delay * 2, PROBE.most))
-      },
-      delay * (0.5 + Math.random() / 2),
-    )
+    this.#timer = setTimeout(async () => {
+      if (!(await this.confirm())) this.#probeIn(Math.min(delay * 2, PROBE.most))
+    }, someOf(delay))
     this.#timer.unref()
   }
+}
+
+/** Half of it by chance: processes that saw a server fall together must not come back together. */
+function someOf(delay: number): number {
+  return delay * (0.5 + Math.random() / 2)
 }
 
 export function isUnreachable(error: unknown): error is SessionPgsqlError {

@@ -62,7 +62,7 @@ export class Spread implements Sessions {
         last = error
       }
     }
-    for (const { health } of ranked) void health.confirm()
+    for (const { health } of ranked) void health.isBack()
     throw (
       last ??
       new SessionPgsqlError(

@@ -199,6 +199,28 @@ describe('sessions on three servers', () => {
     expect((await sessions.read(id))?.data).toEqual({ a: 2 })
   })
 
+  test.each([
+    ['one', ['a']],
+    ['all', ['a', 'b', 'c']],
+  ])('requests do not ask one that is down over and over: %s down', async (_, down) => {
+    const sessions = handlerOf()
+    await sessions.open()
+    await Promise.all(down.map((name) => server(name).kill9()))
+    await sessions.read(idOf('a')).catch(() => {})
+    const calls = (): number => sessions.status().servers[0]?.calls as number
+    const before = calls()
+    const begun = performance.now()
+    const ask = async (): Promise<void> => {
+      while (performance.now() < begun + 1000) {
+        await sessions.read(idOf('a')).catch(() => {})
+        await sleep(1)
+      }
+    }
+    await Promise.all(Array.from({ length: 10 }, ask))
+    // Every 50 to 100 ms, and its own probes.
+    expect(calls() - before).toBeLessThan(30)
+  })
+
   test('all are down: a typed error at once; healed at the first that answers', async () => {
     const sessions = handlerOf()
     const id = idOf('a')
