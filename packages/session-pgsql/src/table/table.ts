@@ -56,6 +56,8 @@ export class SessionTable implements Sessions {
   readonly #destroy: Lane<string, Answer>
   #opened: Opened | undefined
   #opening: Promise<Opened> | undefined
+  /** Whether the server was one when it was asked the last time. */
+  #standby: boolean | undefined
   /** The database's clock is at least this much ahead of `performance.now()`, in seconds. */
   #clockOffset = 0
   /** Until then, in milliseconds of `performance.now()`, rows are held by others and nothing is tried the quick way. */
@@ -245,10 +247,10 @@ export class SessionTable implements Sessions {
     return Number(row?.[0])
   }
 
-  /** What the server was at the last look. */
+  /** What the server was when it was asked the last time. */
   get role(): 'primary' | 'standby' | 'unknown' {
-    if (this.#opened === undefined) return 'unknown'
-    return this.#opened.standby ? 'standby' : 'primary'
+    if (this.#standby === undefined) return 'unknown'
+    return this.#standby ? 'standby' : 'primary'
   }
 
   /** Orders that are not in a statement yet. */
@@ -261,6 +263,7 @@ export class SessionTable implements Sessions {
   /** Forgets what was found at the opening. */
   forget(): void {
     this.#opened = undefined
+    this.#standby = undefined
   }
 
   async #open(deadline: number): Promise<Opened> {
@@ -283,11 +286,11 @@ export class SessionTable implements Sessions {
       inspection = await this.#create(inspection, deadline)
     }
     this.#sawClock(inspection.clock)
+    this.#standby = inspection.standby
     const shape = shapeOf(inspection)
     this.#opened = {
       shape,
       user: inspection.user,
-      standby: inspection.standby,
       statements: statements(shape, this.#options.keepExpired),
       lock: lockText(shape),
     }
@@ -332,7 +335,8 @@ export class SessionTable implements Sessions {
 
   /** Whether what was read comes from a server of a role that is not wanted. */
   #isMisled(rows: readonly Row[]): boolean {
-    return this.#database.distrusts?.(rows.at(-1)?.[2] === 'true') ?? false
+    this.#standby = rows.at(-1)?.[2] === 'true'
+    return this.#database.distrusts?.(this.#standby) ?? false
   }
 
   /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
@@ -409,6 +413,8 @@ export class SessionTable implements Sessions {
     const rows = await this.#guard(this.#database.query(statements[kind], parameters(), latest))
     const last = rows.at(-1)
     if (last !== undefined) this.#sawClock(clockOf(last))
+    // A standby takes no changes.
+    if (kind !== 'read') this.#standby = false
     return rows
   }
 
@@ -441,7 +447,6 @@ export type Transact = <T>(work: (query: Query, shape: Shape) => Promise<T>) => 
 interface Opened {
   readonly shape: Shape
   readonly user: string
-  readonly standby: boolean
   readonly statements: Statements
   /** Reads one session and keeps its row locked until the transaction ends. */
   readonly lock: string

@@ -53,6 +53,20 @@ describe('a replicated group behind one entry', () => {
     })
   })
 
+  test('status() tells the role of the host that is in use now', async () => {
+    const handler = handlerOf('target_session_attrs=any')
+    await handler.write('role', { a: 1 }, { base: null })
+    const role = (): string | undefined => handler.status().servers[0]?.role
+    expect(role()).toBe('primary')
+    await first.stop()
+    try {
+      await eventually(async () => expect((await handler.read('role'))?.data).toEqual({ a: 1 }))
+      expect(role()).toBe('standby')
+    } finally {
+      await first.start()
+    }
+  })
+
   test.skipIf(pgbouncerMissing !== undefined)(
     'a pooler leads to a standby behind the back of its clients: what that says is thrown away',
     async () => {
