@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
 import { encodeArray } from './array.ts'
 import {
@@ -23,6 +24,8 @@ import {
 export class NodePostgres implements Database {
   readonly #pool: PoolLike
   readonly #owned: boolean
+  /** Connections that somebody here has at this moment. */
+  #used = 0
   /** False once a pooler has shown that it cannot carry prepared statements. */
   #named = true
   readonly #onPoolError: (error: unknown) => void = () => {}
@@ -65,7 +68,7 @@ export class NodePostgres implements Database {
       if (['26000', '42P05'].includes(codeOf(error) ?? '')) this.#named = false
       throw error
     } finally {
-      client.release(broken)
+      this.#release(client, broken)
     }
   }
 
@@ -97,7 +100,7 @@ export class NodePostgres implements Database {
         )
       throw error
     } finally {
-      client.release(broken)
+      this.#release(client, broken)
     }
   }
 
@@ -125,17 +128,29 @@ export class NodePostgres implements Database {
       timer = setTimeout(() => reject(timeoutFault('waiting for a connection', false)), left)
     })
     try {
-      return await Promise.race([connecting, timeout])
+      const client = await Promise.race([connecting, timeout])
+      this.#used++
+      return client
     } catch (error) {
       // One that comes too late goes back to the pool.
       connecting.then(
         (client) => client.release(),
         () => {},
       )
-      throw connectFault(error)
+      const fault = connectFault(error)
+      const none = this.#used === 0 && this.#pool.idleCount === 0
+      if (fault.sqlState !== NO_ROOM || none) throw fault
     } finally {
       clearTimeout(timer)
     }
+    // The server has no room for another one: those that there are will have to do.
+    await sleep(NO_ROOM_DELAY)
+    return this.#connect(deadline)
+  }
+
+  #release(client: PoolClientLike, broken: boolean): void {
+    this.#used--
+    client.release(broken)
   }
 
   /** Sends on this connection. Rejects with what node-postgres gave, or with TIMEOUT. */
@@ -166,6 +181,12 @@ export class NodePostgres implements Database {
     })
   }
 }
+
+/** SQLSTATE too_many_connections: of the server, the database or the role. */
+const NO_ROOM = '53300'
+
+/** Milliseconds in which one of those that there are may become free. */
+const NO_ROOM_DELAY = 20
 
 interface Signs {
   unreplicated: boolean

@@ -336,6 +336,20 @@ describe('Behind a network that fails', () => {
     ).toHaveLength(1000)
   })
 
+  test('a server that has no room for as many connections as the pool may have serves over those that there are', async () => {
+    await server().query('CREATE ROLE few LOGIN CONNECTION LIMIT 2')
+    await server().query('GRANT ALL ON php_session TO few')
+    const sessions = open({
+      db: `postgresql://few@127.0.0.1:${server().port}/postgres`,
+      batch: false,
+      operationTimeout: 20,
+    })
+    const ids = Array.from({ length: 50 }, newId)
+    await Promise.all(ids.map((id, n) => sessions.write(id, { n }, { base: null })))
+    const read = await Promise.all(ids.map((id) => sessions.read(id)))
+    expect(read.map((session) => session?.data)).toEqual(ids.map((_, n) => ({ n })))
+  })
+
   test('a pool of the caller, however small, is used and not ended', async () => {
     for (const max of [1, 2]) {
       const pool = new pg.Pool({
