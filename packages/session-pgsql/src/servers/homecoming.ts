@@ -1,4 +1,7 @@
+import type { Query } from '../database/database.ts'
+import { SessionPgsqlError } from '../errors.ts'
 import type { StoredSession } from '../session/stored.ts'
+import type { Shape } from '../table/definition.ts'
 import type { Transact } from '../table/table.ts'
 import {
   type Arrived,
@@ -133,7 +136,8 @@ export class Homecoming {
    * @returns undefined if there was none
    */
   async bring(id: string, from: Member, to: Member): Promise<Arrival | undefined> {
-    const arrival = await carry(id, from.server, to.server, this.#options.merge, this.#deadline())
+    const watched: Watched = (work) => to.health.run(work)
+    const arrival = await carry(id, from.server, to.server, this.#options.merge, this.#deadline(), watched)
     if (arrival !== undefined) {
       from.arrivals[arrival]++
       this.#options.onArrival({ id, from: from.name, to: to.name, outcome: arrival })
@@ -146,13 +150,21 @@ export class Homecoming {
   }
 }
 
-/** Carries one row from server to server; see `Homecoming.bring`. */
+/** Runs something, and rejects at once when it turns out that there will be no answer. */
+type Watched = <T>(work: () => Promise<T>) => Promise<T>
+
+/**
+ * Carries one row from server to server; see `Homecoming.bring`.
+ *
+ * @param watched what is asked of the one to which it is carried: the row is not kept locked for one that hangs
+ */
 export async function carry(
   id: string,
   from: Server,
   to: Server,
   merge: MergeTexts,
   deadline: number,
+  watched: Watched = (work) => work(),
 ): Promise<Arrival | undefined> {
   if (from === to) {
     // The servers were set up otherwise when it was marked: it is at home.
@@ -165,19 +177,30 @@ export async function carry(
   }
   let note: string | undefined
   let mustKnow = false
+  let isGivenUp = false
+  /** Once the row is not locked any more where it lies, nothing of what it was may be written. */
+  const demandLocked = (): void => {
+    if (isGivenUp) throw new SessionPgsqlError('SERVER_DOWN', 'The server has not answered in time.')
+  }
   const arrival = await holdBoth(from, to, deadline, (here, there) =>
     here(async (query, shape) => {
       const { row } = await lockWhole(query, shape, id)
       if (row === undefined) return undefined
-      const outcome = await there(async (query, shape) => {
+      const arrive = async (query: Query, shape: Shape): Promise<Arrival> => {
         const { row: found, clock } = await lockWhole(query, shape, id)
         const { next, outcome } = await settle(row, found, clock, merge, from.name, to.name)
+        demandLocked()
         if (next !== undefined) {
           mustKnow = next.session.generation !== row.session.generation || isOfAnother(row, to.name)
           note = next.destroyed === null ? noteOf(row, next, from.name) : undefined
           await writeWhole(query, shape, { ...next, home: null, base: null, arrived: note ?? null })
+          demandLocked()
         }
         return outcome
+      }
+      const outcome = await watched(() => there(arrive)).catch((error) => {
+        isGivenUp = true
+        throw error
       })
       await deleteWhole(query, shape, id)
       return outcome

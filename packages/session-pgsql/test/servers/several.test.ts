@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
@@ -7,7 +8,7 @@ import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { startWorker } from '../support/processes.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { promote } from '../support/standby.ts'
-import { eventually, sleep, within } from '../support/wait.ts'
+import { eventually, sleep, until, within } from '../support/wait.ts'
 
 type Data = Record<string, unknown>
 
@@ -466,6 +467,38 @@ describe('sessions on three servers', () => {
     expect(outcomes.sort()).toEqual(['brought', 'brought', 'merged'])
     const noted = await server('a').query('SELECT 1 FROM php_session WHERE sess_base IS NOT NULL')
     expect(noted.length).toBeLessThanOrEqual(2)
+  })
+
+  test('home hangs while a row is brought there: its stand-in goes on with it', async () => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const sessions = handlerOf({ operationTimeout: 30 }, [proxy.port])
+    const id = idOf('a')
+    const { session: base } = await sessions.write(id, { n: 1 }, { base: null })
+    await proxy.refuse()
+    proxy.drop()
+    const { session } = await sessions.write(id, { n: 2 }, { base })
+    const holder = new pg.Client(server('a').url())
+    await holder.connect()
+    try {
+      await holder.query('BEGIN')
+      await holder.query('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [id])
+      await proxy.resume()
+      await until(
+        async () =>
+          (await server('a').query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")).length >
+          0,
+        'the row to be brought',
+      )
+      server('a').pause()
+      const written = await within(sessions.write(id, { n: 3 }, { base: session }), 8000, 'the stand-in')
+      expect(written.outcome).toBe('updated')
+    } finally {
+      server('a').resume()
+      await holder.end()
+    }
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    expect(await sessions.read(id)).toMatchObject({ data: { n: 3 }, accesses: 3 })
   })
 
   test('"log out everywhere" says which servers it could not reach', async () => {
