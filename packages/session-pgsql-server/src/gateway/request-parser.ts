@@ -1,5 +1,8 @@
 /**
- * Reads commands as a client sends them: RESP arrays of bulk strings, or a line of words, as typed by a person.
+ * Reads commands as a client sends them: RESP arrays of bulk strings. Of the lines of words that Redis takes too, PING
+ * alone is one: any other is the beginning of another protocol. A page that somebody has open on this machine, or a
+ * service that fetches what it is told, can make HTTP out of what looks like commands, and nothing but the first line of
+ * it tells.
  *
  * Strict, and of our own, because it stands in front of strangers: the parsers that Redis' clients use
  * (redis-parser, that of node-redis) read a server's answers, which they trust. They make an array as long as
@@ -26,8 +29,10 @@ const LF = 10
 const STAR = 0x2a
 const DOLLAR = 0x24
 
-/** Longest line: a length, or a command typed by hand. */
+/** Longest line: a length, or PING. */
 const MAX_LINE = 1024
+
+const PING = /^ping$/i
 
 const EMPTY: Buffer = Buffer.alloc(0)
 
@@ -83,8 +88,11 @@ export class RequestParser {
           continue
         }
         if (line[0] !== STAR) {
-          const words = line.toString('latin1').trim().split(/\s+/).filter(Boolean)
-          if (words.length > 0) yield words.map((word) => Buffer.from(word, 'latin1'))
+          if (line.length === 0) continue
+          if (!PING.test(line.toString('latin1'))) {
+            throw new ProtocolError(`expected '*', got '${shown(line)}'`)
+          }
+          yield [line]
           continue
         }
         this.#missing = this.#number(line, this.limits.arguments, 'multibulk length')

@@ -130,6 +130,26 @@ describeOnEveryServer(
       expect(await talk().ask('PING')).toBe('+PONG\r\n')
     })
 
+    test('a page of another site, or a service that fetches what it is told, writes no session over HTTP', async () => {
+      const { talk, port, sessions } = await start()
+      const one = key()
+      const id = one.split(':')[1] as string
+      const bodies = [`SETEX ${one} 1440 ${DATA}\r\n`, command('SETEX', one, '1440', DATA).toString()]
+      for (const body of bodies) {
+        // As a browser sends it without asking, from a page that somebody has open on this machine.
+        const answer = fetch(`http://127.0.0.1:${port}/`, {
+          method: 'POST',
+          headers: { 'content-type': 'text/plain' },
+          body,
+        })
+        await expect(answer).rejects.toThrow()
+        const client = talk()
+        client.send(`POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+        expect(await client.rest()).toMatch(/^-ERR Protocol error: expected '\*', got 'P'\r\n$/)
+      }
+      expect(await sessions.read(id)).toBeUndefined()
+    })
+
     test('two requests that overlap keep the changes of both; one under way at the end does not bring it back', async () => {
       const { talk, sessions } = await start()
       const [first, second] = [talk(), talk()]

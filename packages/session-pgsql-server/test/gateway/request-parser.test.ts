@@ -109,6 +109,9 @@ describe('the parser of commands', () => {
     ['a negative length', '*1\r\n$-1\r\n', /invalid bulk length/],
     ['a line without end', 'x'.repeat(1024), /a line is too long/],
     ['no CRLF after an argument', '*1\r\n$4\r\nPINGPING', /expected CRLF/],
+    ['a request over HTTP', 'POST / HTTP/1.1\r\n', /expected '\*', got 'P'/],
+    ['a command as a line of words', 'GET PHPSESSID:x\r\n', /expected '\*', got 'G'/],
+    ['a line that begins like the one that may stand alone', 'PING / HTTP/1.1\r\n', /expected '\*'/],
   ])('refuses %s', (_name, text, error) => {
     expect(() => [...new RequestParser(LIMITS).feed(Buffer.from(text))]).toThrow(error)
   })
