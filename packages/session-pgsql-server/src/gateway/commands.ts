@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Client } from './client.ts'
 import { type Key, keyOf } from './key.ts'
-import { WrittenSession } from './reads.ts'
+import { MOST_LOCKS } from './locks.ts'
+import { nothingRead, sessionRead, WrittenSession } from './reads.ts'
 import { array, bulk, failure, integer, NIL, OK, type Reply, simple } from './replies.ts'
 
 /**
@@ -37,6 +38,11 @@ const UNLOCK_SCRIPT = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
 /** The ids that can be stored: the seed's rule, as the setting `idPattern: 'php'` has it. */
 const PHP_ID = /^[A-Za-z0-9,_-]{1,256}$/
+const NO_ID = 'ERR INVALID_ID This cannot be the id of a session'
+
+/** Most bytes of a key, and of the secret of a lock; most characters of an address: all of them are remembered. */
+const MOST_KEY = 1024
+const MOST_ADDRESS = 256
 
 export const COMMANDS: Readonly<Record<string, Served>> = {
   AUTH: {
@@ -149,7 +155,13 @@ export const COMMANDS: Readonly<Record<string, Served>> = {
   'SESSION.ADDRESS': {
     count: [2, 2],
     run({ shared: { notes } }, [key, address]) {
-      notes.set(keyIn(key).text, { address: String(address) })
+      const { text } = sessionKeyIn(key)
+      const told = String(address)
+      // What cannot be stored would make every write of this session fail.
+      if (told.length > MOST_ADDRESS || told.includes('\0')) {
+        return failure(`ERR expected an address of at most ${MOST_ADDRESS} characters`)
+      }
+      notes.set(text, { address: told })
       return OK
     },
   },
@@ -168,15 +180,15 @@ async function get(client: Client, key: Key): Promise<Reply> {
     return owner === undefined ? NIL : bulk(owner)
   }
   // As the handler `files` has it: what could never be written is no empty session either.
-  if (!PHP_ID.test(key.id)) return failure('ERR INVALID_ID This cannot be the id of a session')
+  if (!PHP_ID.test(key.id)) return failure(NO_ID)
   const base = await client.shared.sessions.read(key.id)
   client.hasRead = performance.now()
   if (base === undefined) {
-    client.reads.set(key.text, { base: null, seen: undefined, counted: false, weight: key.text.length })
+    client.reads.set(key.text, nothingRead(key.text))
     return NIL
   }
   const bytes = client.encode(base.data)
-  client.reads.set(key.text, { base, seen: undefined, counted: false, weight: 500 + bytes.length * 3 })
+  client.reads.set(key.text, sessionRead(base, bytes))
   return bulk(bytes)
 }
 
@@ -209,7 +221,9 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
   if (notes.get(key.text) === note) notes.delete(key.text)
   // Gone: it stays what it was, so that what this client writes next is discarded too. It is not an error.
   if (result.outcome !== 'gone') {
-    client.reads.set(key.text, new WrittenSession(result, 500 + bytes.length * 6))
+    const { session } = result
+    const stored = result.outcome === 'merged' && session !== undefined ? client.encode(session.data) : bytes
+    client.reads.set(key.text, new WrittenSession(result, bytes, stored))
   }
   return OK
 }
@@ -228,6 +242,10 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
   }
   if (key.isLock) {
     if (when !== 'NX') return failure('ERR a lock is taken by SET with NX')
+    if ((data as Buffer).length > MOST_KEY)
+      return failure(`ERR the secret of a lock has at most ${MOST_KEY} bytes`)
+    if (client.shared.locks.isFull(client))
+      return failure(`ERR a connection holds at most ${MOST_LOCKS} locks`)
     const lifetime = seconds ?? Number.POSITIVE_INFINITY
     const taken = await client.shared.locks.take(key.id, String(data), lifetime, client)
     client.shared.figures.lockRequest(taken)
@@ -291,7 +309,7 @@ async function countOf(keys: readonly Buffer[], test: (key: Key) => Promise<bool
 
 async function field({ shared }: Client, [name, value]: readonly Buffer[]): Promise<Reply> {
   const { sessions, notes } = shared
-  const { id, text: key } = keyIn(name)
+  const { id, text: key } = sessionKeyIn(name)
   if (value === undefined) {
     const custom = notes.get(key)?.custom ?? (await sessions.getField(id))
     return custom == null ? NIL : bulk(custom)
@@ -305,7 +323,7 @@ async function field({ shared }: Client, [name, value]: readonly Buffer[]): Prom
 
 async function errors({ shared }: Client, [name, level, message]: readonly Buffer[]): Promise<Reply> {
   const { sessions, notes } = shared
-  const { id, text: key } = keyIn(name)
+  const { id, text: key } = sessionKeyIn(name)
   if (level === undefined) {
     const stored = await sessions.getErrors(id)
     const noted = notes.get(key)?.errors
@@ -366,8 +384,18 @@ function jsonOrNil(value: unknown): Reply {
 }
 
 function keyIn(bytes: Buffer | undefined): Key {
+  if (bytes !== undefined && bytes.length > MOST_KEY) {
+    throw new CommandError(`ERR a key has at most ${MOST_KEY} bytes`)
+  }
   // An id is ASCII; what is not becomes something that no id matches.
   return keyOf(String(bytes))
+}
+
+/** The key of a session of which something is to be noted. */
+function sessionKeyIn(bytes: Buffer | undefined): Key {
+  const key = keyIn(bytes)
+  if (key.isLock || !PHP_ID.test(key.id)) throw new CommandError(NO_ID)
+  return key
 }
 
 function integerIn(bytes: Buffer | undefined): number {

@@ -37,8 +37,8 @@ export interface GatewayOptions {
 
 const MIB = 1024 * 1024
 
-/** Most bytes of what connections have read, of what those had that have ended, and of what is on its way. */
-const MEMORY = { reads: 256 * MIB, left: 64 * MIB, onItsWay: 256 * MIB }
+/** Most bytes of what connections have read, of what those had that have ended, of notes, and of what is on its way. */
+const MEMORY = { reads: 256 * MIB, left: 64 * MIB, notes: 16 * MIB, onItsWay: 256 * MIB }
 
 /** Connections that may be there beside those that are served: being refused, or shaking hands. */
 const AT_THE_DOOR = 64
@@ -75,7 +75,7 @@ export class Gateway {
       // A few of the largest sessions find room in any case.
       memory: { most: Math.max(MEMORY.onItsWay, 4 * maxValue), held: 0 },
       locks: new Locks(sessions),
-      notes: new Notes(),
+      notes: new Notes(MEMORY.notes),
       ping: () => this.#ping(),
       figures: new Figures(options.metrics?.meter ?? registered.getMeter('session-pgsql-server'), () => ({
         connections: this.#clients.size,

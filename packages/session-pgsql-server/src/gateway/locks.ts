@@ -4,13 +4,16 @@ import type { PhpData } from './reads.ts'
 /** Seconds of a lease. It is renewed three times as often, as long as its connection lives. */
 const LEASE = 10
 
+/** Most locks of one connection. PHP has one, and a second one while an id is made anew. */
+export const MOST_LOCKS = 64
+
 interface Held {
   readonly id: string
   readonly owner: string
   /** The connection that took it. */
   readonly holder: object
   /** When the client wants it to end, in milliseconds of `performance.now()`. */
-  readonly ends: number
+  ends: number
   /** A renewal that is under way: one that came after the release would take the lock for nobody. */
   renewal: Promise<void> | undefined
 }
@@ -36,14 +39,20 @@ export class Locks {
   async take(id: string, owner: string, seconds: number, holder: object): Promise<boolean> {
     if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return false
     const ends = performance.now() + seconds * 1000
-    this.#held.add({ id, owner, holder, ends, renewal: undefined })
+    const held = this.#of(holder).find((one) => one.id === id && one.owner === owner)
+    if (held === undefined) this.#held.add({ id, owner, holder, ends, renewal: undefined })
+    else held.ends = ends
     return true
+  }
+
+  /** Whether this connection may take no more. */
+  isFull(holder: object): boolean {
+    return this.#of(holder).length >= MOST_LOCKS
   }
 
   /** Whether this connection has one. */
   has(holder: object): boolean {
-    for (const held of this.#held) if (held.holder === holder) return true
-    return false
+    return this.#of(holder).length > 0
   }
 
   async release(id: string, owner: string): Promise<boolean> {
@@ -57,10 +66,8 @@ export class Locks {
 
   /** Gives back what a connection held that has ended. */
   async abandon(holder: object): Promise<void> {
-    for (const held of this.#held) {
-      // Where the database cannot be asked the lease ends by itself.
-      if (held.holder === holder) await this.release(held.id, held.owner).catch(() => {})
-    }
+    // Where the database cannot be asked the lease ends by itself.
+    for (const { id, owner } of this.#of(holder)) await this.release(id, owner).catch(() => {})
   }
 
   /** How many are held. */
@@ -74,6 +81,10 @@ export class Locks {
 
   close(): void {
     clearInterval(this.#renewal)
+  }
+
+  #of(holder: object): Held[] {
+    return [...this.#held].filter((held) => held.holder === holder)
   }
 
   #renew(): void {

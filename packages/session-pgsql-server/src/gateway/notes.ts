@@ -10,8 +10,8 @@ export interface Note {
   readonly errors?: ErrorCounts
 }
 
-/** Most sessions of which something is noted. */
-const MOST = 10_000
+/** Bytes that a note takes beside its texts, about. */
+const BESIDE = 500
 
 /** Longest message of an error that is noted, in characters: a note lies in memory. */
 const LONGEST = 10_000
@@ -21,6 +21,13 @@ const COUNTERS = { error: 'errors', warning: 'warnings', notice: 'notices' } as 
 /** Notes by key. Bounded: the oldest goes first. */
 export class Notes {
   readonly #notes = new Map<string, Note>()
+  readonly #most: number
+  #weight = 0
+
+  /** @param most bytes */
+  constructor(most: number) {
+    this.#most = most
+  }
 
   get(key: string): Note | undefined {
     return this.#notes.get(key)
@@ -29,10 +36,13 @@ export class Notes {
   /** Adds to what is noted. */
   set(key: string, note: Note): void {
     const whole = { ...this.#notes.get(key), ...note }
-    this.#notes.delete(key)
+    this.delete(key)
     this.#notes.set(key, whole)
-    const [oldest] = this.#notes.keys()
-    if (this.#notes.size > MOST && oldest !== undefined) this.#notes.delete(oldest)
+    this.#weight += weightOf(key, whole)
+    for (const oldest of this.#notes.keys()) {
+      if (this.#weight <= this.#most || oldest === key) return
+      this.delete(oldest)
+    }
   }
 
   addError(key: string, level: ErrorLevel, message: string | undefined): void {
@@ -42,12 +52,20 @@ export class Notes {
       errors: {
         ...before,
         [counter]: (before?.[counter] ?? 0) + 1,
-        message: message === undefined ? before?.message : message.slice(0, LONGEST),
+        message: message === undefined ? before?.message : message.slice(0, LONGEST).toWellFormed(),
       },
     })
   }
 
   delete(key: string): void {
+    const note = this.#notes.get(key)
+    if (note === undefined) return
     this.#notes.delete(key)
+    this.#weight -= weightOf(key, note)
   }
+}
+
+function weightOf(key: string, { address, custom, errors }: Note): number {
+  const texts = [key, address, custom, errors?.message]
+  return BESIDE + 2 * texts.reduce((sum, text) => sum + (text?.length ?? 0), 0)
 }

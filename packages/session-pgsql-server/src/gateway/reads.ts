@@ -1,6 +1,10 @@
+import { isUtf8 } from 'node:buffer'
 import type { SessionRecord, WriteResult } from 'session-pgsql'
 
 export type PhpData = Record<string, unknown>
+
+/** Bytes that a session takes beside its data, about. */
+const BESIDE = 1000
 
 /** What a client has read under one key, and so what its next write is a change of. */
 export interface KnownSession {
@@ -10,8 +14,25 @@ export interface KnownSession {
   readonly seen: PhpData | undefined
   /** Whether the request that is under way has been counted as an access. */
   counted: boolean
-  /** How many bytes it holds, about. */
+  /** How many bytes it holds, at most. */
   readonly weight: number
+}
+
+/** @param key under which there was nothing */
+export function nothingRead(key: string): KnownSession {
+  return { base: null, seen: undefined, counted: false, weight: BESIDE + 2 * key.length }
+}
+
+/** @param bytes its data, as it was given out */
+export function sessionRead(record: SessionRecord<PhpData>, bytes: Uint8Array): KnownSession {
+  const { errorMessage, custom } = record
+  const texts = 2 * ((errorMessage?.length ?? 0) + (custom?.length ?? 0))
+  return {
+    base: withoutData(record),
+    seen: undefined,
+    counted: false,
+    weight: BESIDE + texts + textWeight(bytes),
+  }
 }
 
 /** What a client knows after its write. Decoded when it is asked for: PHP's next request reads first, and nobody asks. */
@@ -20,18 +41,33 @@ export class WrittenSession implements KnownSession {
   readonly weight: number
   readonly #result: WriteResult<PhpData>
 
-  constructor(result: WriteResult<PhpData>, weight: number) {
+  /**
+   * @param sent what the client has sent
+   * @param stored what is stored now: after a merge that is something else
+   */
+  constructor(result: WriteResult<PhpData>, sent: Uint8Array, stored: Uint8Array) {
     this.#result = result
-    this.weight = weight
+    this.weight = BESIDE + textWeight(sent) + textWeight(stored)
   }
 
   get base(): SessionRecord<PhpData> | null {
-    return this.#result.session ?? null
+    const { session } = this.#result
+    return session === undefined ? null : withoutData(session)
   }
 
   get seen(): PhpData {
     return this.#result.sent
   }
+}
+
+/** A base is compared by its text. Decoded, a small session may take twenty times its bytes, and nobody would count them. */
+function withoutData(record: SessionRecord<PhpData>): SessionRecord<PhpData> {
+  return Object.assign(record, { data: {} })
+}
+
+/** What the text that is stored for these bytes takes: two bytes a character, and three characters for what no text holds. */
+function textWeight(bytes: Uint8Array): number {
+  return bytes.length * (isUtf8(bytes) && !bytes.includes(0) ? 2 : 6)
 }
 
 /** What one connection has read. Bounded: the oldest goes first, and a write without it is best effort. */

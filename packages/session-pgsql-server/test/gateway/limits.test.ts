@@ -1,11 +1,23 @@
 import { connect } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
+import { Notes } from '../../src/gateway/notes.ts'
 import { AllReads, type KnownSession, LeftReads, Reads } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
 import { command, type Talk } from './talk.ts'
+
+/** Bytes that are in use, when what is not has been collected. */
+function heap(): number {
+  setFlagsFromString('--expose-gc')
+  const collect: () => void = runInNewContext('gc')
+  collect()
+  collect()
+  return process.memoryUsage().heapUsed
+}
 
 describeOnEveryServer(
   'what clients may not do to the gateway',
@@ -132,6 +144,42 @@ describeOnEveryServer(
       expect((await sessions.read(one.split(':')[1] as string))?.data).toMatchObject({ late: 1 })
     })
 
+    test('what a connection has read takes the room of its bytes, not of what they decode to', async () => {
+      const { talk } = await start()
+      const client = talk()
+      const [count, objects] = [40, 4000]
+      const items = Array.from({ length: objects }, (_, n) => `i:${n};O:1:"a":0:{}`).join('')
+      const data = `list|a:${objects}:{${items}}`
+      const keys = Array.from({ length: count }, key)
+      for (const one of keys) expect(await client.ask('SETEX', one, '1440', data)).toBe('+OK\r\n')
+      client.end()
+      const reader = talk()
+      expect(await reader.ask('GET', keys[0] as string)).toContain('list')
+      const before = heap()
+      for (const one of keys) expect((await reader.ask('GET', one)).length).toBeGreaterThan(data.length)
+      for (const one of keys) expect(await reader.ask('EXPIRE', one, '1440')).toBe(':1\r\n')
+      // Decoded they would take fifteen times as much.
+      expect(heap() - before).toBeLessThan(count * data.length * 4)
+    })
+
+    test('a connection holds so many locks and no more; taken again by its owner a lock is one', async () => {
+      const { talk, healthPort } = await start({ healthPort: 0 })
+      const client = talk()
+      for (let n = 0; n < 100; n++) {
+        expect(await client.ask('SET', `PHPSESSID:same_LOCK`, 'mine', 'NX', 'PX', '30000')).toBe('+OK\r\n')
+      }
+      for (let n = 0; n < 63; n++) {
+        expect(await client.ask('SET', `${key()}_LOCK`, 'mine', 'NX')).toBe('+OK\r\n')
+      }
+      const last = `${key()}_LOCK`
+      expect(await client.ask('SET', last, 'mine', 'NX')).toMatch(/^-ERR .*64 locks/)
+      expect(await client.ask('SET', last, 'x'.repeat(5000), 'NX')).toMatch(/^-ERR/)
+      expect(await talk().ask('SET', last, 'theirs', 'NX')).toBe('+OK\r\n')
+      expect(await client.ask('DELIFEQ', 'PHPSESSID:same_LOCK', 'mine')).toBe(':1\r\n')
+      expect(await client.ask('SET', `${key()}_LOCK`, 'mine', 'NX')).toBe('+OK\r\n')
+      expect(await connections(healthPort)).toBe(2)
+    })
+
     test('a lock that is given back while it is being renewed is free', async () => {
       const pass = clock()
       const url = new URL(await db())
@@ -155,6 +203,29 @@ describeOnEveryServer(
   },
   ['postgres'],
 )
+
+describe('what is noted of sessions', () => {
+  test('is bounded in bytes: the oldest goes first', () => {
+    const notes = new Notes(10_000)
+    const custom = 'x'.repeat(1000)
+    for (let n = 0; n < 100; n++) notes.set(`key${n}`, { custom })
+    const left = Array.from({ length: 100 }, (_, n) => n).filter((n) => notes.get(`key${n}`) !== undefined)
+    expect(left.length).toBeGreaterThan(1)
+    expect(left.length).toBeLessThan(10)
+    expect(left.at(-1)).toBe(99)
+    // What was said of one session before is still counted once.
+    for (let n = 0; n < 100; n++) notes.addError('key99', 'error', 'x'.repeat(100))
+    expect(notes.get('key98')).toBeDefined()
+    expect(notes.get('key99')?.errors).toMatchObject({ errors: 100 })
+    // What is larger than all room is noted alone.
+    notes.set('huge', { custom: 'x'.repeat(100_000) })
+    expect(notes.get('huge')).toBeDefined()
+    expect(notes.get('key99')).toBeUndefined()
+    notes.delete('huge')
+    for (const name of ['a', 'b', 'c']) notes.set(name, { custom })
+    expect(notes.get('a')).toBeDefined()
+  })
+})
 
 describe('what connections have read', () => {
   const session = (weight: number): KnownSession => ({ base: null, seen: undefined, counted: false, weight })

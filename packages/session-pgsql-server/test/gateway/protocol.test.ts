@@ -62,6 +62,33 @@ describeOnEveryServer(
       expect(await client.ask('PING')).toBe('+PONG\r\n')
     })
 
+    test('a note that no write could store is refused, not kept; and the session can be written', async () => {
+      const { talk, sessions } = await start()
+      const client = talk()
+      const one = key()
+      expect(await client.ask('SESSION.ADDRESS', one, '203.0.113.7\0')).toMatch(/^-ERR expected an address/)
+      expect(await client.ask('SESSION.ADDRESS', one, 'x'.repeat(5000))).toMatch(/^-ERR expected an address/)
+      // Cut in the middle of a character it would be none.
+      expect(await client.ask('SESSION.ERROR', one, 'error', `x${'\u{1f600}'.repeat(8000)}`)).toBe(':0\r\n')
+      expect(await client.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
+      const written = await sessions.read(one.split(':')[1] as string)
+      expect(written).toMatchObject({ errors: 1, addressModified: null })
+      expect(written?.errorMessage).toMatch(/^x\u{1f600}{4999}/u)
+      for (const bad of ['PHPSESSID:../../x', 'PHPSESSID:', `${one}_LOCK`]) {
+        expect(await client.ask('SESSION.ADDRESS', bad, '203.0.113.7')).toMatch(/^-ERR INVALID_ID/)
+        expect(await client.ask('SESSION.FIELD', bad, 'ada')).toMatch(/^-ERR INVALID_ID/)
+        expect(await client.ask('SESSION.ERROR', bad, 'error')).toMatch(/^-ERR INVALID_ID/)
+      }
+      const long = `${'p'.repeat(5000)}:${one.split(':')[1]}`
+      for (const words of [
+        ['GET', long],
+        ['SETEX', long, '1440', DATA],
+        ['SESSION.ADDRESS', long, '203.0.113.7'],
+      ]) {
+        expect(await client.ask(...words)).toMatch(/^-ERR a key has at most/)
+      }
+    })
+
     test('commands may be split at any byte, and sent all at once', async () => {
       const { talk } = await start()
       const one = key()
