@@ -12,7 +12,7 @@ export interface KnownSession {
   readonly base: SessionRecord<PhpData> | null
   /** What the client holds itself, where that is not the base's data: after a write that merged. */
   readonly seen: PhpData | undefined
-  /** Whether the request that is under way has been counted as an access. */
+  /** Whether the request that is under way has been counted as an access: it has written, or moved the expiry. */
   counted: boolean
   /** How many bytes it holds, at most. */
   readonly weight: number
@@ -145,8 +145,9 @@ export class AllReads {
 const REMEMBERED = 60
 
 /**
- * What connections had read when they ended. Of two that had read the same key the older read is kept: against
- * it a merge takes nothing for a deletion that was none.
+ * What connections had read when they ended. Of those that had read the same key a request under way is kept before
+ * one that has written since or moved the expiry, for that was its end as a rule. Of two under way it is the older:
+ * against it a merge takes nothing for a deletion that was none. Of two that are done it is the newer.
  */
 export class LeftReads {
   readonly #left = new Map<string, { session: KnownSession; until: number }>()
@@ -165,7 +166,9 @@ export class LeftReads {
       this.take(key)
     }
     for (const [key, session] of reads.take()) {
-      if (this.#left.has(key)) continue
+      const before = this.#left.get(key)
+      if (before !== undefined && !before.session.counted) continue
+      this.take(key)
       this.#left.set(key, { session, until: now + REMEMBERED * 1000 })
       this.#weight += session.weight
     }

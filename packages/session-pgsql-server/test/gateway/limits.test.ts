@@ -263,4 +263,22 @@ describe('what connections have read', () => {
     expect(left.take('a')?.weight).toBe(900)
     expect(left.take('a')).toBeUndefined()
   })
+
+  test('of what was left, a request under way counts before one that is done, and the older of two under way', () => {
+    const left = new LeftReads(10_000)
+    const leave = (weight: number, counted: boolean): void => {
+      const reads = new Reads(10_000, new AllReads(10_000))
+      reads.set('a', { ...session(weight), counted })
+      left.leave(reads)
+    }
+    leave(1, true)
+    leave(2, true)
+    leave(3, false)
+    leave(4, false)
+    leave(5, true)
+    expect(left.take('a')?.weight).toBe(3)
+    leave(6, true)
+    leave(7, true)
+    expect(left.take('a')?.weight).toBe(7)
+  })
 })

@@ -217,6 +217,30 @@ describeOnEveryServer(
       })
     })
 
+    test('what a request has unset stays unset over a lost connection, whatever requests before it have left', async () => {
+      const { talk, sessions, healthPort } = await start({ healthPort: 0 })
+      const one = key()
+      const id = one.split(':')[1] as string
+      /** One request of PHP, over a connection of its own; the gateway has seen its end. */
+      async function request(...commands: string[][]): Promise<void> {
+        const client = talk()
+        for (const words of commands) expect(await client.ask(...words)).not.toMatch(/^-/)
+        client.end()
+        await eventually(async () => {
+          const health = await fetch(`http://127.0.0.1:${healthPort}/health`)
+          expect(await health.json()).toMatchObject({ connections: 0 })
+        })
+      }
+      const set = (data: string) => ['SETEX', one, '1440', data]
+      await request(['GET', one], set('n|i:1;'))
+      await request(['GET', one], ['EXPIRE', one, '1440'])
+      await request(['GET', one], set(DATA))
+      // It loses its connection after it has read.
+      await request(['GET', one])
+      await request(set('n|i:1;'))
+      expect((await sessions.read(id))?.data).toEqual({ n: 1 })
+    })
+
     test('a lock is one for all gateways, and is gone with who holds it', async () => {
       const [here, there] = [await start(), await start()]
       const one = key()
