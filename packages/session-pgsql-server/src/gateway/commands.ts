@@ -201,14 +201,22 @@ async function getAndTouch(client: Client, [name, how, amount]: readonly Buffer[
   return answer
 }
 
-async function write(client: Client, key: Key, lifetime: number | undefined, bytes: Buffer): Promise<Reply> {
+/** @param when NX: it must be absent, and what has come in between is merged; XX: it must be there */
+async function write(
+  client: Client,
+  key: Key,
+  lifetime: number | undefined,
+  bytes: Buffer,
+  when?: 'NX' | 'XX',
+): Promise<Reply> {
   if (key.isLock) return failure('ERR a lock is taken by SET with NX')
   const { sessions, notes } = client.shared
   client.hasRead = undefined
-  const known = client.known(key)
+  const known = when === 'NX' ? undefined : client.known(key)
   const note = notes.get(key.text)
+  const base = when === 'NX' ? null : when === 'XX' ? (known?.base ?? 'existing') : known?.base
   const result = await sessions.write(key.id, client.decode(bytes), {
-    base: known?.base,
+    base,
     seen: known?.seen,
     lifetime,
     name: key.name,
@@ -220,7 +228,9 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
   // What was noted while this was written belongs to the next.
   if (notes.get(key.text) === note) notes.delete(key.text)
   // Gone: it stays what it was, so that what this client writes next is discarded too. It is not an error.
-  if (result.outcome !== 'gone') {
+  if (result.outcome === 'gone') {
+    if (when === 'XX') return NIL
+  } else {
     const { session } = result
     const stored = result.outcome === 'merged' && session !== undefined ? client.encode(session.data) : bytes
     client.reads.set(key.text, new WrittenSession(result, bytes, stored))
@@ -232,7 +242,7 @@ async function write(client: Client, key: Key, lifetime: number | undefined, byt
 async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Promise<Reply> {
   const key = keyIn(name)
   let seconds: number | undefined
-  let when: string | undefined
+  let when: 'NX' | 'XX' | undefined
   for (let index = 0; index < rest.length; index++) {
     const word = String(rest[index]).toUpperCase()
     if ((word === 'NX' || word === 'XX') && when === undefined) when = word
@@ -252,7 +262,7 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
     return taken ? OK : NIL
   }
   if (when !== undefined && (await client.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
-  return write(client, key, seconds, data as Buffer)
+  return write(client, key, seconds, data as Buffer, when)
 }
 
 /** @returns 1, or 0 if there is no such session */

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
@@ -196,6 +196,40 @@ describeOnEveryServer(
       expect(await second.ask('EXPIRE', one, '1440')).toBe(':0\r\n')
       expect(await second.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
       expect(await sessions.read(id)).toBeUndefined()
+    })
+
+    test('SET with NX or XX: what is there or not between the look and the write is not undone', async () => {
+      const { talk, sessions } = await start()
+      const [first, second] = [talk(), talk()]
+      const one = key()
+      const id = one.split(':')[1] as string
+      expect(await first.ask('SET', one, 'a|i:1;', 'XX', 'EX', '100')).toBe('$-1\r\n')
+      expect(await first.ask('SET', one, 'a|i:1;', 'NX', 'EX', '100')).toBe('+OK\r\n')
+      expect(await second.ask('SET', one, 'b|i:2;', 'NX', 'EX', '100')).toBe('$-1\r\n')
+      expect(await second.ask('SET', one, 'b|i:2;', 'XX', 'EX', '100')).toBe('+OK\r\n')
+      expect((await sessions.read(id))?.data).toEqual({ b: 2 })
+
+      // Both look, then both write: as overlapping requests do.
+      for (let n = 0; n < 10; n++) {
+        const other = key()
+        const looked = vi
+          .spyOn(sessions, 'validateId')
+          .mockResolvedValueOnce(false)
+          .mockResolvedValueOnce(false)
+        const answers = [
+          first.ask('SET', other, 'a|i:1;', 'NX', 'EX', '100'),
+          second.ask('SET', other, 'b|i:2;', 'NX', 'EX', '100'),
+        ]
+        expect(await Promise.all(answers)).toEqual(['+OK\r\n', '+OK\r\n'])
+        looked.mockRestore()
+        expect((await sessions.read(other.split(':')[1] as string))?.data).toEqual({ a: 1, b: 2 })
+
+        await sessions.destroy(other.split(':')[1] as string)
+        const there = vi.spyOn(sessions, 'validateId').mockResolvedValueOnce(true)
+        expect(await talk().ask('SET', other, 'a|i:1;', 'XX', 'EX', '100')).toBe('$-1\r\n')
+        there.mockRestore()
+        expect(await sessions.read(other.split(':')[1] as string)).toBeUndefined()
+      }
     })
 
     test('a client that comes back on another connection goes on from what it had read', async () => {
