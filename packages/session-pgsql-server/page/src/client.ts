@@ -35,7 +35,11 @@ export const getMe = async (): Promise<Me> => {
   if (!answer.signedIn) away.value = 'nobody'
   return answer
 }
-export const getOverview = () => get<Overview>('overview')
+export const getOverview = async (): Promise<Overview> => {
+  const overview = await get<Overview>('overview')
+  away.value = overview.servers.some(({ health }) => health === 'up') ? 'nobody' : 'database'
+  return overview
+}
 export const getHistory = (minutes: number) => get<History>('history', { minutes })
 export const getSessions = (query: Query) => get<SessionsPage>('sessions', query)
 export const getSession = (id: string) => get<SessionDetail>('session', { id })
@@ -106,26 +110,28 @@ async function ask<Answer>(path: string, init: RequestInit): Promise<Answer> {
     away.value = 'console'
     throw new Failure('The console does not answer.', 0)
   }
-  if (response.status === 503) {
-    away.value = 'database'
+  const failure = response.ok ? undefined : failureIn(text, response.status)
+  if (response.status === 503 && failure?.code !== undefined) {
+    // Of several servers one may be away; the others are there.
+    if (failure.partial !== true) away.value = 'database'
   } else if (response.status >= 502) {
     // A proxy, on behalf of a console that is not there.
     away.value = 'console'
-  } else if (path !== 'me' || away.value === 'console') {
-    // Who I am is known without the database.
+  } else if (away.value === 'console') {
     away.value = 'nobody'
   }
-  if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as Answer
+  // That the database is back the overview alone can tell: much is answered without it.
+  if (failure === undefined) return (text === '' ? undefined : JSON.parse(text)) as Answer
   if (response.status === 401 && path !== 'sign-in') {
     me.value = { signedIn: false, passwordNeeded: true }
   }
-  throw new Failure(reason(text, response.status), response.status)
+  throw new Failure(failure.error, response.status)
 }
 
-function reason(text: string, status: number): string {
+function failureIn(text: string, status: number): ApiFailure {
   try {
-    return (JSON.parse(text) as ApiFailure).error
+    return JSON.parse(text)
   } catch {
-    return `The console answered with status ${status}.`
+    return { error: `The console answered with status ${status}.` }
   }
 }

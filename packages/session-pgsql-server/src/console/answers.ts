@@ -49,8 +49,17 @@ export function answer(response: ServerResponse, body: unknown, status = 200): v
     .end(text)
 }
 
-/** Says what went wrong; of what was not foreseen nothing, that is for the log. */
-export function answerFailure(response: ServerResponse, error: unknown, log: (error: unknown) => void): void {
+/**
+ * Says what went wrong; of what was not foreseen nothing, that is for the log.
+ *
+ * @param someAnswer whether there are several servers, and one of them can be reached
+ */
+export function answerFailure(
+  response: ServerResponse,
+  error: unknown,
+  log: (error: unknown) => void,
+  someAnswer: () => boolean,
+): void {
   if (response.headersSent) {
     response.destroy()
     return
@@ -62,7 +71,8 @@ export function answerFailure(response: ServerResponse, error: unknown, log: (er
   }
   if (error instanceof SessionPgsqlError) {
     const failure: ApiFailure = { error: error.message, code: error.code }
-    answer(response, failure, ASKED_WRONGLY.has(error.code) ? 400 : 503)
+    if (ASKED_WRONGLY.has(error.code)) answer(response, failure, 400)
+    else answer(response, someAnswer() ? { ...failure, partial: true } : failure, 503)
     return
   }
   log(error)

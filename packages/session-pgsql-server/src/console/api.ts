@@ -12,6 +12,8 @@ export interface ApiFailure {
   readonly error: string
   /** The library's code, where it came from there. */
   readonly code?: string
+  /** With 503, of several servers: others do answer. */
+  readonly partial?: true
 }
 
 export type Role = 'operator' | 'reader'
@@ -36,12 +38,13 @@ export interface Amount {
   readonly exact: boolean
 }
 
-/** GET /api/overview: how it is now. */
+/** GET /api/overview: how it is now. While no server answers it is 200 all the same, with the servers and why. */
 export interface Overview {
   readonly at: string
-  readonly sessions: Amount
+  /** Missing while no server answers. */
+  readonly sessions?: Amount
   readonly byName: readonly { readonly name: string | null; readonly sessions: Amount }[]
-  /** What expires in each of the next 24 hours; the first is from now. */
+  /** What expires in each of the next 24 hours; the first is from now. Empty while no server answers. */
   readonly expiring: readonly { readonly until: string; readonly sessions: Amount }[]
   readonly servers: readonly ServerOverview[]
   /** Something that wants attention, the gravest first. Empty: all is well. */

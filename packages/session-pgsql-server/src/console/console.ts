@@ -123,7 +123,12 @@ export class Console {
     guardAnswer(response)
     // A client that goes away in the middle is nothing to speak of.
     response.on('error', () => {})
-    this.#serve(request, response).catch((error) => answerFailure(response, error, this.#logFailure))
+    this.#serve(request, response).catch((error) =>
+      answerFailure(response, error, this.#logFailure, () => {
+        const { servers } = this.#options.sessions.status()
+        return servers.length > 1 && servers.some(({ health }) => health === 'up')
+      }),
+    )
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,19 +1,17 @@
 import type { ServerStatistics, ServerStatus, TableStatistics } from 'session-pgsql'
 import { adviceOn } from './advice.ts'
-import { Refusal } from './answers.ts'
 import type { Amount, GcRun, Overview, ServerOverview } from './api.ts'
 import type { Sample } from './history.ts'
 
-/** How it is, as of the last look. @throws 503 if no server has answered then */
+/** How it is, as of the last look. If no server has answered then, it is the servers alone, and what they said. */
 export function overviewOf(sample: Sample, gc: readonly GcRun[], errorsLately: number): Overview {
   const { at, servers, status } = sample
   const tables = servers.flatMap(({ table }) => (table === undefined ? [] : [table]))
-  if (tables.length === 0) throw new Refusal(503, 'The database does not answer.')
   return {
     at: at.toISOString(),
-    sessions: sum(tables, ({ sessions }) => sessions),
+    ...(tables.length === 0 ? {} : { sessions: sum(tables, ({ sessions }) => sessions) }),
     byName: byName(tables),
-    expiring: Array.from({ length: 24 }, (_, hour) => ({
+    expiring: Array.from({ length: tables.length === 0 ? 0 : 24 }, (_, hour) => ({
       until: new Date(at.getTime() + (hour + 1) * 3_600_000).toISOString(),
       sessions: sum(tables, ({ expiring }) => expiring[hour] ?? 0),
     })),

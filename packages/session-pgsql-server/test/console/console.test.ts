@@ -175,6 +175,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     const db = `${one().conninfo()};${other().conninfo()}`
     const { port, sessions } = await start({ db }, { handler: { table: 'spread' } })
     await sessions.open()
+    for (let n = 0; n < 20; n++) await sessions.write(sessions.createId(), {}, { custom: 'ada' })
     const page = await operator(port)
     await howMany(page, '.server.up', 2)
     expect(await page.locator('.server.down').count()).toBe(0)
@@ -185,6 +186,15 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.locator('.events').getByText(/./).first().waitFor()
     expect(await page.locator('.server.up').count()).toBe(1)
     await expectSound(page)
+
+    // What could be done in part only is told as that: it is not the database that is away.
+    await search(page, 'field', 'ada')
+    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: /^End \d+ session/ }).click()
+    await page.getByRole('alert').getByText('these servers could not be asked').waitFor()
+    expect(await page.getByText('The database does not answer.').count()).toBe(0)
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await page.getByRole('link', { name: 'Overview' }).click()
 
     await other().start()
     await howMany(page, '.server.up', 2)
@@ -204,6 +214,11 @@ describeInBrowser('the console in a browser', (surfing) => {
     for (const page of [overview, list]) {
       await page.getByText('The database does not answer.').first().waitFor({ timeout: 60_000 })
     }
+    await overview.locator('.server.down').getByText('down', { exact: true }).waitFor()
+    expect(await overview.locator('.server.up').count()).toBe(0)
+    const servers = overview.locator('.figure', { hasText: 'Servers' })
+    await servers.getByText('of 1 up').waitFor()
+    expect(await servers.locator('.big').textContent()).toBe('0')
     await expectSound(overview)
     // What was there is still to be read.
     await list.getByText('kept-while-it-is-away').waitFor()
@@ -216,6 +231,7 @@ describeInBrowser('the console in a browser', (surfing) => {
         .waitFor({ state: 'detached', timeout: 60_000 })
     }
     await overview.locator('.server.up').waitFor()
+    expect(await overview.locator('.server.down').count()).toBe(0)
   })
 
   test('with the console away the page says so, and goes on when it is back', async () => {
