@@ -40,8 +40,33 @@ import type { Answer } from './table/answers.ts'
 import { countSessions, listSessions, mergePages } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
-import { type SweepOptions, type Swept, sweep } from './table/sweep.ts'
+import { countDue, type SweepOptions, type Swept, sweep } from './table/sweep.ts'
 import { again, destroy, settleApart, write } from './writing.ts'
+
+/** What `sweep()` has done on one server. */
+export interface ServerSweep {
+  /** As in `status()`. */
+  readonly server: string
+  /** How many sessions were removed or emptied; with an error it is not known. */
+  readonly removed: number
+  /**
+   * `done`: nothing is left; `busy`: another process is at it, and was left to it; `interrupted`: by `close()`;
+   * undefined: it has failed, and `error` says why.
+   */
+  readonly ended: 'done' | 'busy' | 'interrupted' | undefined
+  readonly error: Error | undefined
+}
+
+/** What `countDue()` says of one server. */
+export interface ServerDue {
+  /** As in `status()`. */
+  readonly server: string
+  readonly count: number
+  /** false: so many at least. */
+  readonly exact: boolean
+  /** Why it could not be counted, if so. */
+  readonly error: Error | undefined
+}
 
 /** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
 export interface SaveHandlerEvents {
@@ -80,6 +105,9 @@ export interface HandlerStatus {
 }
 
 type TouchOutcome = NonNullable<TouchMessage['outcome']>
+
+/** Rows of one server that are looked at to say how many are due. */
+const MOST_COUNTED = 10_000
 
 /** Most operations that may be under way or waiting; past them: OVERLOADED. */
 const MAX_PENDING = 16_384
@@ -280,17 +308,48 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @throws CLOCK_IMPLAUSIBLE if the database's clock cannot be right
    */
   async gc(): Promise<number> {
+    const swept = await this.sweep()
+    const failed = swept.flatMap(({ error }) => error ?? [])
+    // A server that is away does not stop the others' sweep.
+    if (failed.length === swept.length) throw failed[0]
+    for (const error of failed) this.#report(error)
+    return swept.reduce((sum, { removed }) => sum + removed, 0)
+  }
+
+  /** The same, told of each server. Rejects for no server's sake. */
+  async sweep(): Promise<ServerSweep[]> {
     this.#checkOpen()
     const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
     const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
-    const swept = await this.#underWay(
-      Promise.allSettled(this.#servers.all.map((server) => this.#sweep(server, options))),
-    )
-    const failed = swept.filter((result) => result.status === 'rejected')
-    // A server that is away does not stop the others' sweep.
-    if (failed.length === swept.length) throw failed[0]?.reason
-    for (const { reason } of failed) this.#report(reason)
-    return swept.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value.removed : 0), 0)
+    const sweepOne = (server: Server): Promise<ServerSweep> =>
+      this.#sweep(server, options).then(
+        (swept) => ({ server: server.name, ...swept, error: undefined }),
+        (error) => ({ server: server.name, removed: 0, ended: undefined, error }),
+      )
+    return this.#underWay(Promise.all(this.#servers.all.map(sweepOne)))
+  }
+
+  /**
+   * How many sessions `gc()` would remove or empty now, on each server: for who asks before he does it. Of a server that
+   * has more than 10,000 to look at it is told that there are so many at least. Rejects for no server's sake.
+   *
+   * @param options `timeLimit`: seconds after which PostgreSQL itself gives up, which is an `error`. Default: 0.2
+   */
+  async countDue({
+    timeLimit = 0.2,
+  }: {
+    readonly timeLimit?: number | undefined
+  } = {}): Promise<ServerDue[]> {
+    this.#checkOpen()
+    if (!(timeLimit > 0 && timeLimit <= 86_400)) {
+      throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
+    }
+    const countOne = (server: Server): Promise<ServerDue> =>
+      countDue(server.table, this.#settings, { rows: MOST_COUNTED, timeLimit }).then(
+        (due) => ({ server: server.name, ...due, error: undefined }),
+        (error) => ({ server: server.name, count: 0, exact: false, error }),
+      )
+    return this.#underWay(Promise.all(this.#servers.all.map(countOne)))
   }
 
   async #sweep({ name, table }: Server, options: SweepOptions): Promise<Swept> {

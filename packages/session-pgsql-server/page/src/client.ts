@@ -5,6 +5,7 @@ import type {
   Count,
   End,
   Ended,
+  Garbage,
   History,
   Me,
   Overview,
@@ -44,6 +45,7 @@ export const getHistory = (minutes: number) => get<History>('history', { minutes
 export const getSessions = (query: Query) => get<SessionsPage>('sessions', query)
 export const getSession = (id: string) => get<SessionDetail>('session', { id })
 export const getCount = (field: string) => get<Count>('count', { field })
+export const getGarbage = () => get<Garbage>('gc')
 export const getAudit = (limit: number) => get<Audit>('audit', { limit })
 
 /** Noted in the audit log. */

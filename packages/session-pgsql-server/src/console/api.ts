@@ -189,9 +189,24 @@ export interface Count {
   readonly count: number
 }
 
+/** GET /api/gc: what a garbage collection would do now, asked before one. */
+export interface Garbage {
+  /** How many sessions it would remove or empty, on the servers that have answered; not exact: so many at least. */
+  readonly due: Amount
+  /** Whether it empties them and keeps their rows: the console's own setting `keepExpired`. */
+  readonly keeps: boolean
+  /** Servers that could not be asked. */
+  readonly away: readonly string[]
+}
+
 /** POST /api/gc */
 export interface Collected {
+  /** How many were removed or emptied. */
   readonly removed: number
+  /** Servers where another process is at it, and was left to it. */
+  readonly busy: readonly string[]
+  /** Servers that could not be swept. */
+  readonly failed: readonly string[]
 }
 
 /** GET /api/audit?limit=: the newest first. */

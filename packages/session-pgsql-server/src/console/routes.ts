@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
 import { type Access, isSameSecret, type Visitor } from './access.ts'
 import { answer, bodyOf, Refusal } from './answers.ts'
-import type { Audit, AuditEntry, Collected, Count, Ended, SessionData, SignIn } from './api.ts'
+import type { Audit, AuditEntry, Collected, Count, Ended, Garbage, SessionData, SignIn } from './api.ts'
 import { type AuditLog, shortened } from './audit.ts'
 import { LiveStreams } from './live.ts'
 import { addressOf, checkSameOrigin, type OriginOptions } from './origin.ts'
 import { overviewOf } from './overview.ts'
-import { endOf, isText, SessionsDesk, wholeNumber } from './sessions.ts'
+import { endOf, isCutShort, isText, SessionsDesk, TIME_LIMIT, wholeNumber } from './sessions.ts'
 import type { Watch } from './watch.ts'
 
 export interface ApiParts {
@@ -47,7 +47,7 @@ export class Api {
   readonly #acts: Readonly<Record<string, Route>>
 
   /** However many ask for it, there is one at a time. */
-  #collecting: Promise<number> | undefined
+  #collecting: Promise<Collected> | undefined
 
   constructor(parts: ApiParts) {
     this.#parts = parts
@@ -64,6 +64,7 @@ export class Api {
       count: async ({ query }): Promise<Count> => ({
         count: await desk.count(demandText(query.get('field'), 'field')),
       }),
+      gc: () => this.#garbage(),
       audit: async ({ query }): Promise<Audit> => ({
         entries: await audit.newest(wholeNumber(query.get('limit') || '100', 1, 1000, 'limit')),
       }),
@@ -157,8 +158,27 @@ export class Api {
     return { ended }
   }
 
+  /** @throws what has kept all servers from being asked */
+  async #garbage(): Promise<Garbage> {
+    const { sessions } = this.#parts
+    const counted = await sessions.countDue({ timeLimit: TIME_LIMIT })
+    // Whom the limit has cut short is there, and has many.
+    const unasked = counted.filter(({ error }) => error !== undefined && !isCutShort(error))
+    if (unasked.length === counted.length) throw unasked[0]?.error
+    return {
+      due: {
+        value: counted.reduce((sum, { count }) => sum + count, 0),
+        exact: counted.every((one) => one.exact || unasked.includes(one)),
+      },
+      keeps: sessions.status().settings.keepExpired === true,
+      away: unasked.map(({ server }) => server),
+    }
+  }
+
+  /** Noted before it is done, with how many are due by then: at least, where there are very many. */
   async #collect({ visitor, request }: Asked): Promise<Collected> {
-    await this.#note(visitor, request, 'gc', '')
+    const { due } = await this.#garbage()
+    await this.#note(visitor, request, 'gc', '', due.value)
     this.#collecting ??= this.#sweep().finally(() => {
       this.#collecting = undefined
     })
@@ -167,23 +187,29 @@ export class Api {
       timer = setTimeout(() => reject(new Refusal(409, STILL_AT_IT)), PATIENCE)
     })
     try {
-      return { removed: await Promise.race([this.#collecting, patience]) }
+      return await Promise.race([this.#collecting, patience])
     } finally {
       clearTimeout(timer)
     }
   }
 
-  async #sweep(): Promise<number> {
+  /** @throws what has kept all servers from being swept */
+  async #sweep(): Promise<Collected> {
     const { sessions, watch } = this.#parts
     const begun = performance.now()
-    try {
-      return await sessions.gc()
-    } catch (error) {
-      const failed = (error as { code?: string }).code ?? 'unknown'
-      watch.failed({ seconds: (performance.now() - begun) / 1000, removed: 0, failed })
-      throw error
-    } finally {
-      void watch.look().catch(() => {})
+    const swept = await sessions.sweep()
+    const seconds = (performance.now() - begun) / 1000
+    const failed = swept.filter(({ error }) => error !== undefined)
+    for (const { server, error } of failed) {
+      watch.failed({ server, seconds, removed: 0, failed: (error as { code?: string }).code ?? 'unknown' })
+    }
+    void watch.look().catch(() => {})
+    if (failed.length === swept.length) throw failed[0]?.error
+    const names = (of: typeof swept): string[] => of.map(({ server }) => server)
+    return {
+      removed: swept.reduce((sum, { removed }) => sum + removed, 0),
+      busy: names(swept.filter(({ ended }) => ended === 'busy')),
+      failed: names(failed),
     }
   }
 

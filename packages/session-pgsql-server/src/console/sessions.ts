@@ -15,7 +15,7 @@ import { treeOf } from './tree.ts'
 import type { Watch } from './watch.ts'
 
 /** Seconds that a look may take, after which PostgreSQL ends it: no look is to be a burden. */
-const TIME_LIMIT = 0.2
+export const TIME_LIMIT = 0.2
 
 /** Most rows of which all can be sorted within it. */
 const SORTABLE = 50_000
@@ -210,13 +210,17 @@ function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
   }
 }
 
+/** Whether PostgreSQL itself has ended it for want of time. */
+export function isCutShort(error: unknown): boolean {
+  return error instanceof SessionPgsqlError && error.code === 'TIMEOUT' && error.sqlState === '57014'
+}
+
 /** What was ended for want of time was not served by an index. */
 async function inTime<Answer>(asked: Promise<Answer>, by: string | undefined): Promise<Answer> {
   try {
     return await asked
   } catch (error) {
-    if (!(error instanceof SessionPgsqlError) || error.code !== 'TIMEOUT' || error.sqlState !== '57014')
-      throw error
+    if (!isCutShort(error)) throw error
     const advice = {
       id: 'Give the whole id. (Its beginning is quick to find where sess_id has the collation "C".)',
       field:

@@ -153,7 +153,16 @@ describeInBrowser('the console in a browser', (surfing) => {
     const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'picked' } })
     const ids = Array.from({ length: 5 }, () => sessions.createId())
     for (const id of ids) await sessions.write(id, { id })
-    await sessions.write(sessions.createId(), {}, { lifetime: 0 })
+    await queryOnce(
+      one().conninfo(),
+      `INSERT INTO picked (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
+    )
+    // Expired ten minutes ago, and filed under the hour to come.
+    await queryOnce(
+      one().conninfo(),
+      `INSERT INTO picked (sess_id, sess_data, sess_expire, sess_sweep)
+       SELECT 'zzz', '{}', now - 600, now + 3000 FROM (SELECT extract(epoch FROM now())::bigint AS now) AS clock`,
+    )
     const page = await operator(port)
     await page.goto(`http://127.0.0.1:${port}/#/sessions`)
     for (const id of ids.slice(0, 3)) {
@@ -166,9 +175,42 @@ describeInBrowser('the console in a browser', (surfing) => {
     expect(await sessions.read(ids[3] as string)).toBeDefined()
 
     await page.getByRole('link', { name: 'Overview' }).click()
-    await page.getByRole('button', { name: 'Run GC' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'Run GC' }).click()
-    await page.getByText(/^GC (removed|found)/).waitFor()
+    const run = page.getByRole('button', { name: 'Run GC' })
+    const dialog = page.getByRole('dialog', { name: 'Remove 3 expired sessions?' })
+    const left = async () =>
+      (await queryOnce(one().conninfo(), 'SELECT sess_id FROM picked ORDER BY 1')).map(
+        ({ sess_id }) => sess_id,
+      )
+    await run.click()
+    await dialog.getByText('keepExpired').waitFor()
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    expect(await left()).toHaveLength(6)
+
+    // Another process is at it.
+    const sweeper = connectPool(one().url())
+    closing.push(() => sweeper.end())
+    const holder = await sweeper.connect()
+    const lock = `hashtext('session_pgsql gc'), hashtext('"public"."picked"')`
+    await holder.query(`SELECT pg_advisory_lock(${lock})`)
+    await run.click()
+    await dialog.getByRole('button', { name: 'Run GC' }).click()
+    await page.getByText(/Busy: another process is at it/).waitFor()
+    await holder.query(`SELECT pg_advisory_unlock(${lock})`)
+    holder.release()
+    expect(await left()).toHaveLength(6)
+
+    await run.click()
+    await dialog.getByRole('button', { name: 'Run GC' }).click()
+    await page.getByText('GC removed 3 expired sessions.').waitFor()
+    expect(await left()).toEqual([...ids.slice(3), 'zzz'].sort())
+    await run.click()
+    await page.getByText('Nothing is due').waitFor()
+    await page.getByRole('link', { name: 'Audit log' }).click()
+    await page
+      .getByRole('row', { name: /GC|garbage/i })
+      .first()
+      .getByText('3', { exact: true })
+      .waitFor()
   })
 
   test('a server goes red, and green again', async () => {
@@ -190,7 +232,10 @@ describeInBrowser('the console in a browser', (surfing) => {
     // What could be done in part only is told as that: it is not the database that is away.
     await search(page, 'field', 'ada')
     await page.getByRole('button', { name: 'End all of this field' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: /^End \d+ session/ }).click()
+    await page
+      .getByRole('dialog')
+      .getByRole('button', { name: /^End \d+ session/ })
+      .click()
     await page.getByRole('alert').getByText('these servers could not be asked').waitFor()
     expect(await page.getByText('The database does not answer.').count()).toBe(0)
     await page.getByRole('button', { name: 'Cancel' }).click()
@@ -240,13 +285,17 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByText('live', { exact: true }).waitFor()
     await first.close()
     await page.getByText('The console does not answer.').waitFor()
-    await start({ db: one().url() }, { port: first.port })
+    const { sessions } = await start({ db: one().url() }, { port: first.port })
     await page.getByText('The console does not answer.').waitFor({ state: 'detached' })
     await page.getByText('live', { exact: true }).waitFor()
     // Its token is another one now; who acts does not notice.
-    await page.getByRole('button', { name: 'Run GC' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'Run GC' }).click()
-    await page.getByText(/^GC (removed|found)/).waitFor()
+    const id = first.sessions.createId()
+    await sessions.write(id, {})
+    await page.goto(`http://127.0.0.1:${first.port}/#/session?id=${id}`)
+    await page.getByRole('button', { name: 'End this session' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End it' }).click()
+    await page.getByText('1 session ended.').waitFor()
+    expect(await sessions.read(id)).toBeUndefined()
   })
 
   test('whatever is stored is shown as text', async () => {

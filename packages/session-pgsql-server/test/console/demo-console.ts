@@ -38,7 +38,7 @@ export async function startDemoConsole(options: DemoOptions = {}): Promise<DemoC
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://demo')
     if (url.pathname.startsWith('/api/')) {
-      api(url, response, rows, options)
+      api(url, request.method === 'POST', response, rows, options)
       return
     }
     const name = url.pathname === '/' ? '/index.html' : url.pathname
@@ -64,7 +64,13 @@ export async function startDemoConsole(options: DemoOptions = {}): Promise<DemoC
   }
 }
 
-function api(url: URL, response: ServerResponse, rows: SessionDetail[], options: DemoOptions): unknown {
+function api(
+  url: URL,
+  post: boolean,
+  response: ServerResponse,
+  rows: SessionDetail[],
+  options: DemoOptions,
+): unknown {
   const now = Date.now()
   const asked = (key: string): string => url.searchParams.get(key) ?? ''
   const answer = (value: unknown, status = 200) => {
@@ -104,7 +110,11 @@ function api(url: URL, response: ServerResponse, rows: SessionDetail[], options:
     case '/api/end':
       return answer({ ended: 1 })
     case '/api/gc':
-      return answer({ removed: 37 })
+      return answer(
+        post
+          ? { removed: 37, busy: [], failed: [] }
+          : { due: { value: 37, exact: true }, keeps: false, away: [] },
+      )
     case '/api/audit':
       return answer(demoAudit(now))
     case '/api/sign-in':

@@ -190,9 +190,34 @@ describeOnEveryServer('what the console shows', (server) => {
 
   test('garbage is collected when it is asked for, and the overview says so', async () => {
     const { one } = await begin('garbage')
-    await database.query(`INSERT INTO garbage (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)`)
-    expect((await one.post('/api/gc', {})).json).toEqual({ removed: 1 })
-    expect((await one.get('/api/overview')).json.gc).toMatchObject([{ removed: 1 }])
+    await database.query(
+      `INSERT INTO garbage (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
+    )
+    // Expired ten minutes ago, and filed under the hour to come.
+    await database.query(
+      `INSERT INTO garbage (sess_id, sess_data, sess_expire, sess_sweep)
+       SELECT 'later', '{}', now - 600, now + 3000 FROM (SELECT extract(epoch FROM now())::bigint AS now) AS clock`,
+    )
+    const due = { due: { value: 3, exact: true }, keeps: false, away: [] }
+    expect((await one.get('/api/gc')).json).toEqual(due)
+    expect((await one.post('/api/gc', {})).json).toEqual({ removed: 3, busy: [], failed: [] })
+    expect((await one.get('/api/audit')).json.entries[0]).toMatchObject({ act: 'gc', count: 3 })
+    expect((await one.get('/api/overview')).json.gc).toMatchObject([{ removed: 3 }])
     expect((await one.get('/api/history')).json.marks.at(-1)).toMatchObject({ kind: 'gc' })
+    expect((await one.get('/api/gc')).json.due).toEqual({ value: 0, exact: true })
+    expect((await one.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: [] })
+    expect(await database.query('SELECT sess_id FROM garbage')).toEqual([{ sess_id: 'later' }])
+  })
+
+  test('where expired rows are kept the console says so, if it is told', async () => {
+    const { browser, sessions } = await start(database, { handler: { table: 'keeping', keepExpired: true } })
+    await sessions.open()
+    const one = browser()
+    await one.me()
+    await database.query(`INSERT INTO keeping (sess_id, sess_data, sess_expire) VALUES ('kept', '{}', 1)`)
+    expect((await one.get('/api/gc')).json).toMatchObject({ due: { value: 1 }, keeps: true })
+    expect((await one.post('/api/gc', {})).json).toMatchObject({ removed: 1 })
+    const [kept] = await database.query(`SELECT sess_data FROM keeping WHERE sess_id = 'kept'`)
+    expect(kept).toEqual({ sess_data: '' })
   })
 })

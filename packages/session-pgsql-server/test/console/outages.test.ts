@@ -85,6 +85,10 @@ test('of several servers one goes red and green again; the others are shown all 
   const part = await operator.post('/api/end', { field: 'nobody', count })
   expect([part.status, part.json.partial]).toEqual([503, true])
   expect(part.json.error).toContain(servers[1]?.name)
+  const away = [servers[1]?.name]
+  expect((await operator.get('/api/gc')).json).toEqual({ due: { value: 0, exact: true }, keeps: false, away })
+  expect((await operator.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: away })
+  expect((await overview()).gc[0]).toMatchObject({ server: away[0], failed: 'SERVER_DOWN' })
   const point = (await operator.get('/api/history')).json.points.at(-1) as HistoryPoint
   expect(point.perServer.map(({ up }) => up)).toEqual([true, false])
 

@@ -74,19 +74,39 @@ export async function sweep(table: SessionTable, options: SweepOptions): Promise
   }
 }
 
-/** How many sessions a sweep would remove or empty now. It looks at every row. */
+export interface Due {
+  readonly count: number
+  /** false: so many at least. */
+  readonly exact: boolean
+}
+
+/** For who must not be a burden: rows to look at, and seconds that it may take. */
+export interface CountBounds {
+  readonly rows: number
+  readonly timeLimit: number
+}
+
+/** How many sessions a sweep would remove or empty now: of the rows that it would look at, all unless it is bounded. */
 export async function countDue(
   table: SessionTable,
   options: KeepOptions & Pick<SweepOptions, 'operationTimeout'>,
-): Promise<number> {
+  bounds?: CountBounds,
+): Promise<Due> {
   const [row] = await table.query(
     (shape, sql) => `
-      WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
-      SELECT count(*) FROM ${sql} t WHERE ${isDue(shape, options)}`,
+      WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
+      looked AS (
+        SELECT ${isDue(shape, options)} AS due FROM ${sql} t
+        ${shape.sweepIndex ? `WHERE ${HOUR_HAS_COME} ORDER BY t.sess_sweep` : ''}
+        ${bounds === undefined ? '' : `LIMIT ${bounds.rows}`}
+      )
+      SELECT count(*), count(*) FILTER (WHERE due) FROM looked`,
     [],
     performance.now() + options.operationTimeout * 1000,
+    bounds?.timeLimit,
   )
-  return Number(row?.[0])
+  const [looked, due] = (row ?? []).map(Number) as [number, number]
+  return { count: due, exact: bounds === undefined || looked < bounds.rows }
 }
 
 /** A clock that is far ahead would take every session for expired. */
@@ -109,6 +129,9 @@ function roundOf([mine, seen, removed, last]: readonly (string | null)[]): Round
   }
 }
 
+/** By the index on sess_sweep: whether the row is looked at. */
+const HOUR_HAS_COME = 't.sess_sweep <= (SELECT now FROM clock)::bigint'
+
 const CLOCK_AND_LOCK = (sql: string): string => `
   clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
   sweeper AS MATERIALIZED (
@@ -124,7 +147,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
       SELECT t.sess_id, t.sess_expire < (SELECT now FROM clock) - ${GRACE} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
-      WHERE (SELECT mine FROM sweeper) AND t.sess_sweep <= (SELECT now FROM clock)::bigint
+      WHERE (SELECT mine FROM sweeper) AND ${HOUR_HAS_COME}
       ORDER BY t.sess_sweep LIMIT ${BATCH} FOR UPDATE OF t SKIP LOCKED
     ),
     ${removal(shape, sql, options)},
@@ -163,7 +186,7 @@ function isDue(shape: Shape, options: KeepOptions): string {
   const stone = shape.ours.has('sess_destroyed')
     ? ' AND (t.sess_destroyed IS NULL OR t.sess_sweep <= (SELECT now FROM clock))'
     : ''
-  return `t.sess_expire < (SELECT now FROM clock) - ${GRACE}${stone}${kept}`
+  return `(t.sess_expire < (SELECT now FROM clock) - ${GRACE}${stone}${kept})`
 }
 
 function finallyExpired({ ours }: Shape, { keepExpired, keepExpiredFor }: KeepOptions): string {

@@ -58,6 +58,39 @@ describeHandler(
       expect(await sessions.gc()).toBe(1)
     })
 
+    test('what it would remove is counted before: that, and nothing else', async () => {
+      for (const keepExpired of [false, true]) {
+        const table = `counted_${keepExpired}`
+        const sessions = kit.open({ table, keepExpired })
+        const ids = Array.from({ length: 8 }, (_, n) => `id${n}`)
+        for (const id of ids) await sessions.write(id, { id })
+        for (const id of ids.slice(0, 6)) await expireAgo(kit, id, 600, table)
+        for (const id of ids.slice(0, 3)) await due(kit, id, table)
+        // Within the grace; and those that have expired ten minutes ago are filed under the hour to come.
+        await expireAgo(kit, 'id3', 30, table)
+        await due(kit, 'id3', table)
+        expect(await sessions.countDue()).toMatchObject([{ count: 3, exact: true, error: undefined }])
+        expect(await sessions.sweep()).toMatchObject([{ removed: 3, ended: 'done', error: undefined }])
+        expect(await sessions.countDue()).toMatchObject([{ count: 0, exact: true }])
+        expect(await rows(kit, table)).toBe(keepExpired ? 8 : 5)
+      }
+      const many = kit.open({ table: 'counted_many' })
+      await many.open()
+      await kit.query(
+        `INSERT INTO counted_many (sess_id, sess_expire) SELECT 'row' || n, 1000 FROM generate_series(1, 12000) n`,
+      )
+      expect(await many.countDue({ timeLimit: 10 })).toMatchObject([{ count: 10_000, exact: false }])
+      await kit.query('DROP INDEX counted_many_sess_sweep_idx')
+      const passing = kit.open({ table: 'counted_many', createTable: false })
+      await kit.query("DELETE FROM counted_many WHERE sess_id > 'row2'")
+      const [{ count = 0, exact } = {}] = await passing.countDue({ timeLimit: 10 })
+      expect(exact).toBe(true)
+      expect(await passing.gc()).toBe(count)
+      for (const timeLimit of [0, -1, Number.NaN, 1e9]) {
+        expect(await errorOf(many.countDue({ timeLimit }))).toMatchObject({ code: 'INVALID_ARGUMENT' })
+      }
+    })
+
     test('looks at the rows of other writers', async () => {
       const sessions = kit.open({ table: 'gc2' })
       await sessions.open()

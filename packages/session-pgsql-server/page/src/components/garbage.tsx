@@ -1,7 +1,7 @@
-import type { GcRun } from '../../../src/console/api.ts'
-import { collect } from '../client.ts'
+import type { Collected, Garbage as Due, GcRun } from '../../../src/console/api.ts'
+import { collect, getGarbage } from '../client.ts'
 import { duration, plural, whole } from '../format.ts'
-import { mayAct } from '../state.ts'
+import { mayAct, tell } from '../state.ts'
 import { ask } from './ask.tsx'
 import { Ago } from './small.tsx'
 
@@ -14,7 +14,7 @@ export function Garbage({ runs, several }: { runs: readonly GcRun[]; several: bo
       <div class="title">
         <h2 id="gc">Garbage collection</h2>
         {mayAct() && (
-          <button type="button" onClick={askForGc}>
+          <button type="button" onClick={() => void askForGc()}>
             Run GC
           </button>
         )}
@@ -59,21 +59,62 @@ export function Garbage({ runs, several }: { runs: readonly GcRun[]; several: bo
   )
 }
 
-function askForGc(): void {
+/** Counts first. */
+async function askForGc(): Promise<void> {
+  let found: Due
+  try {
+    found = await getGarbage()
+  } catch (error) {
+    return tell((error as Error).message, true)
+  }
+  const { due, keeps, away } = found
+  if (due.value === 0 && due.exact) {
+    return tell(
+      `Nothing is due: no session has expired that GC would look at now.${unasked(away)}`,
+      away.length > 0,
+    )
+  }
+  const many = due.value === 0 ? 'expired sessions' : plural(due.value, 'expired session')
+  const act = `${keeps ? 'Empty' : 'Remove'} ${due.exact || due.value === 0 ? '' : 'at least '}${many}`
   ask({
-    title: 'Run GC now?',
+    title: `${act}?`,
     body: (
-      <p>
-        It removes what has expired, on every server, in small batches that hold up nobody. Sessions in use
-        stay. How many it was is told afterwards.
-      </p>
+      <>
+        <p>
+          GC goes through them in small batches that hold up nobody. Sessions in use stay.
+          {away.length > 0 && <b class="text">{unasked(away)}</b>}
+        </p>
+        {keeps ? (
+          <p>Their data goes; their rows stay, with dates, addresses and counters.</p>
+        ) : (
+          <p>
+            Their rows go for good. If your site is set to keep them (<code>keepExpired</code>), start this
+            console with the same setting: it does not know what the site's own code says.
+          </p>
+        )}
+      </>
     ),
     act: 'Run GC',
-    run: async () => {
-      const { removed } = await collect()
-      return removed === 0
-        ? 'GC found nothing that has expired.'
-        : `GC removed ${plural(removed, 'expired session')}.`
-    },
+    grave: !keeps,
+    run: async () => outcomeOf(await collect(), keeps),
   })
+}
+
+const unasked = (servers: readonly string[]): string =>
+  servers.length === 0 ? '' : ` Without ${servers.join(', ')}: no answer from there.`
+
+function outcomeOf({ removed, busy, failed }: Collected, keeps: boolean): string {
+  const done =
+    removed > 0
+      ? `GC ${keeps ? 'emptied' : 'removed'} ${plural(removed, 'expired session')}.`
+      : busy.length > 0
+        ? 'GC did nothing itself.'
+        : 'GC found nothing that has expired.'
+  return [
+    done,
+    busy.length > 0 && `Busy: another process is at it already, and was left to it (${busy.join(', ')}).`,
+    failed.length > 0 && `These servers could not be swept: ${failed.join(', ')}.`,
+  ]
+    .filter(Boolean)
+    .join(' ')
 }

@@ -78,7 +78,7 @@ interface Result {
 async function count(server: Server, { settings }: Context): Promise<Result> {
   const result = { server: server.name, removed: 0, ended: null, error: null }
   try {
-    return { ...result, removed: await countDue(server.table, settings) }
+    return { ...result, removed: (await countDue(server.table, settings)).count }
   } catch (error) {
     return { ...result, error: failureOf(error) }
   }
@@ -87,7 +87,7 @@ async function count(server: Server, { settings }: Context): Promise<Result> {
 async function collect(server: Server, { output, settings, signal }: Context): Promise<Result> {
   let removed = 0
   try {
-    // Only for who watches: it looks at every row. And without it there is still a number that goes up.
+    // Only for who watches: it looks at all that has expired. And without it there is still a number that goes up.
     const due = output.isWatched ? await countDue(server.table, settings).catch(() => undefined) : undefined
     const { keepExpired, keepExpiredFor, operationTimeout } = settings
     const swept = await sweep(server.table, {
@@ -97,7 +97,7 @@ async function collect(server: Server, { output, settings, signal }: Context): P
       signal,
       onProgress(soFar) {
         removed = soFar
-        output.progress(`${server.name}  ${due ? bar(soFar, due) : number(soFar)}`)
+        output.progress(`${server.name}  ${due ? bar(soFar, due.count) : number(soFar)}`)
       },
     })
     return { server: server.name, ...swept, error: null }
