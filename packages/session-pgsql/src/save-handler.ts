@@ -301,6 +301,18 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /**
+   * The same for an id that `list()` has given, whatever `idPattern` says of it: in the table there may be those of
+   * other writers.
+   *
+   * @returns whether there was one that had not expired
+   * @throws INVALID_ARGUMENT for what no table holds
+   */
+  async destroyListed(id: string): Promise<boolean> {
+    checkText('id', id)
+    return this.#destroy(id)
+  }
+
+  /**
    * Removes what has expired, on every server, in small batches; with `keepExpired` empties it. Also called
    * every `gcInterval`. If another process is at it already, it is left to that one.
    *

@@ -89,10 +89,10 @@ export class SessionsDesk {
     return rowOf(found, role)
   }
 
-  /** For operators, who are given whole ids. */
+  /** For operators, who are given whole ids. Also of one that has expired, as long as its row is there. */
   async data(id: string): Promise<SessionData> {
     const [found] = await inTime(
-      this.#sessions.list({ id, text: true, limit: 1, timeLimit: TIME_LIMIT }),
+      this.#sessions.list({ id, active: 'any', text: true, limit: 1, timeLimit: TIME_LIMIT }),
       'id',
     )
     if (found === undefined) throw new Refusal(404, 'There is no such session, or it has ended.')
@@ -106,7 +106,7 @@ export class SessionsDesk {
   /** @throws 400 if there are more by now than the person was told */
   async end(what: End): Promise<number> {
     if ('ids' in what) {
-      const ended = await Promise.allSettled(what.ids.map((id) => this.#sessions.destroy(id)))
+      const ended = await Promise.allSettled(what.ids.map((id) => this.#sessions.destroyListed(id)))
       const failed = ended.find((one) => one.status === 'rejected')
       if (failed !== undefined) throw failed.reason
       return ended.filter((one) => one.status === 'fulfilled' && one.value).length
@@ -122,7 +122,7 @@ export class SessionsDesk {
   async #find(id: string, role: Role): Promise<SessionInfo[]> {
     const filter = id.endsWith(CUT) ? beginsWith(id.slice(0, -CUT.length), role) : { id }
     if (filter.idPrefix === '') throw new Refusal(400, 'Expected an id.')
-    return inTime(this.#sessions.list({ ...filter, limit: 2, timeLimit: TIME_LIMIT }), 'id')
+    return inTime(this.#sessions.list({ ...filter, active: 'any', limit: 2, timeLimit: TIME_LIMIT }), 'id')
   }
 
   async #ordersFor(filter: CountOptions): Promise<string[]> {

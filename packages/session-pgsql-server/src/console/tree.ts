@@ -66,10 +66,16 @@ function fromPairs(
   pairs: Iterable<readonly [unknown, unknown]>,
   inner: (value: unknown) => unknown,
 ): Record<string, unknown> {
-  // By definition, not assignment: a key may be __proto__. Private properties of PHP have NULs around the class.
-  return Object.fromEntries(
-    [...pairs].map(([key, value]) => [String(key).replace(/^\0.*\0/, ''), inner(value)]),
-  )
+  const names = new Set<string>()
+  const named = (key: string): string => {
+    // Private properties of PHP have NULs around the class; a parent's may be called as its child's.
+    const [, owner, name = key] = /^\0(.*?)\0(.*)$/s.exec(key) ?? []
+    const whole = names.has(name) && owner !== undefined ? `${name} (${owner})` : name
+    names.add(whole)
+    return whole
+  }
+  // By definition, not assignment: a key may be __proto__.
+  return Object.fromEntries([...pairs].map(([key, value]) => [named(String(key)), inner(value)]))
 }
 
 function shown(bytes: string | Uint8Array): string {

@@ -80,6 +80,41 @@ describeOnEveryServer('what the console shows', (server) => {
     expect(await sessions.count()).toBe(0)
   })
 
+  test('one that another id pattern has let in is ended, too', async () => {
+    const { browser, sessions } = await start(database, {
+      handler: { table: 'foreign_ids', idPattern: 'php' },
+    })
+    await sessions.open()
+    const one = browser()
+    await one.me()
+    const ids = ['with:colon', 'ä b', "it's"]
+    for (const id of ids) {
+      await database.query(
+        `INSERT INTO foreign_ids (sess_id, sess_data, sess_expire) VALUES ($1, '{}', 4000000000)`,
+        [id],
+      )
+    }
+    expect((await one.get('/api/sessions')).json.sessions).toHaveLength(3)
+    expect((await one.post('/api/end', { ids: ids.slice(0, 1) })).json).toEqual({ ended: 1 })
+    expect((await one.post('/api/end', { ids })).json).toEqual({ ended: 2 })
+    expect(await sessions.count({ active: 'any' })).toBe(0)
+    for (const id of ['\0', '\ud800']) expect((await one.post('/api/end', { ids: [id] })).status).toBe(400)
+  })
+
+  test('one that has expired is still to be looked at, until it is collected', async () => {
+    const { one } = await begin('expired')
+    await database.query(
+      `INSERT INTO expired (sess_id, sess_data, sess_expire) VALUES ('late', '{"a":1}', 1000)`,
+    )
+    expect((await one.get('/api/sessions')).json.sessions).toEqual([])
+    expect((await one.get('/api/session?id=late')).json).toMatchObject({
+      id: 'late',
+      expires: '1970-01-01T00:16:40.000Z',
+    })
+    expect((await one.post('/api/session/data', { id: 'late' })).json.data).toEqual({ a: 1 })
+    expect((await one.get('/api/session?id=nobody')).status).toBe(404)
+  })
+
   test('data is a tree, whoever wrote it and in which format', async () => {
     const { one, sessions } = await begin('trees')
     await sessions.write('json', { cart: [{ book: 1 }], ['__proto__' as string]: 1 })
@@ -89,7 +124,11 @@ describeOnEveryServer('what the console shows', (server) => {
       user: 'ada',
       price: new PhpFloat(2),
       list: new PhpArray([[3, 'x']]),
-      object: new PhpObject('Cart', [['\0Cart\0items', [1]]]),
+      object: new PhpObject('Cart', [
+        ['\0Cart\0items', [1]],
+        ['\0Shelf\0items', [2]],
+        ['\0*\0owner', 'ada'],
+      ]),
       bytes: new Uint8Array([255, 0]),
     }
     const formats = ['php', 'php_serialize', 'php_binary'] as const
@@ -111,7 +150,7 @@ describeOnEveryServer('what the console shows', (server) => {
       user: 'ada',
       price: 2,
       list: { 3: 'x' },
-      object: { '(Cart)': { items: [1] } },
+      object: { '(Cart)': { items: [1], 'items (Shelf)': [2], owner: 'ada' } },
       bytes: '\u00ff\0',
     })
     expect(await data('broken')).toEqual({ text: 'neither|of them', bytes: 15 })
