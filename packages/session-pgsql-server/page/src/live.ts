@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import type { HistoryMark, HistoryPoint } from '../../src/console/api.ts'
 import { getHistory, getMe, getOverview } from './client.ts'
 import { away, me } from './state.ts'
@@ -18,6 +18,14 @@ export const points = signal<readonly HistoryPoint[]>([])
 export const marks = signal<readonly HistoryMark[]>([])
 /** Whether the stream is open. */
 export const live = signal(false)
+
+/** The marks in the time of which the points tell; the first of them tells of the seconds before it. */
+export const marksInTime = computed(() => {
+  const [first] = points.value
+  if (first === undefined) return []
+  const begin = Date.parse(first.at) - first.seconds * 1000
+  return marks.value.filter(({ at }) => Date.parse(at) >= begin)
+})
 
 let stream: EventSource | undefined
 let again: ReturnType<typeof setTimeout> | undefined

@@ -117,7 +117,7 @@ export interface HistoryPoint {
   readonly begun: number | null
   readonly ended: number | null
   readonly accesses: number | null
-  /** Calls of sessions' error counters, as the table's sums changed; estimates where the table is large. */
+  /** Calls of sessions' error counters, as the table's sums changed; null, too, where a table is only estimated. */
   readonly errors: number | null
   readonly warnings: number | null
   readonly perServer: readonly {

@@ -30,8 +30,8 @@ export class Past {
   add({ at, milliseconds, servers }: Sample): HistoryPoint {
     const up = servers.flatMap(({ name, table }) => (table === undefined ? [] : [{ name, table }]))
     const moved = up.map(({ name, table }) => this.#countersOf(name).moveTo(table))
-    const total = (of: (one: Moved) => number): number | null =>
-      up.length === 0 ? null : moved.reduce((sum, one) => sum + of(one), 0)
+    const total = (of: (one: Moved) => number | null): number | null =>
+      up.length === 0 ? null : sumOf(moved.map(of))
     const point: HistoryPoint = {
       at: at.toISOString(),
       seconds: this.#before === undefined ? 0 : Math.round(milliseconds - this.#before) / 1000,
@@ -85,8 +85,9 @@ interface Moved {
   begun: number
   ended: number
   accesses: number
-  errors: number
-  warnings: number
+  /** null: of an estimate the difference would be noise, however large the table. */
+  errors: number | null
+  warnings: number | null
 }
 
 const STILL: Moved = { begun: 0, ended: 0, accesses: 0, errors: 0, warnings: 0 }
@@ -103,7 +104,7 @@ class Counters {
       before !== undefined && (table.inserted < before.inserted || table.updated < before.updated)
     if (before === undefined || wasReset || before.exact !== table.exact) {
       this.#ended = endedBy(table)
-      return STILL
+      return table.exact ? STILL : { ...STILL, errors: null, warnings: null }
     }
     // PostgreSQL's counters come up to a second later than the rows: only what goes beyond all before is new.
     const ended = Math.max(0, endedBy(table) - this.#ended)
@@ -113,8 +114,8 @@ class Counters {
       ended,
       accesses: table.updated - before.updated,
       // Sessions that end take their errors with them.
-      errors: Math.max(0, table.errors - before.errors),
-      warnings: Math.max(0, table.warnings - before.warnings),
+      errors: table.exact ? Math.max(0, table.errors - before.errors) : null,
+      warnings: table.exact ? Math.max(0, table.warnings - before.warnings) : null,
     }
   }
 }
@@ -125,6 +126,14 @@ class Counters {
  */
 function endedBy({ exact, inserted, deleted, sessions }: TableStatistics): number {
   return exact ? inserted - sessions : deleted
+}
+
+/** Of several, one of which is not known, the sum is not either. */
+function sumOf(values: readonly (number | null)[]): number | null {
+  return values.reduce<number | null>(
+    (sum, value) => (sum === null || value === null ? null : sum + value),
+    0,
+  )
 }
 
 function joined(points: readonly HistoryPoint[]): HistoryPoint {

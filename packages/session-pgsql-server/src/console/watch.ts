@@ -53,8 +53,8 @@ export class Watch {
     for (const [event, listener] of Object.entries(this.#handlers)) {
       this.#sessions.on(event as 'gc', listener as () => void)
     }
-    this.#mark('consoleStarted', 'The console was started.')
-    void this.#step()
+    // After the first look: a mark before it would lie outside of every picture.
+    void this.#step().then(() => this.#mark('consoleStarted', 'The console was started.'))
   }
 
   stop(): void {

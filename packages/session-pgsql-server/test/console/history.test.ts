@@ -78,6 +78,15 @@ test('of an estimate the rows that were deleted have ended', () => {
   expect(point).toMatchObject({ begun: 3, ended: 2, sessions: 1_003_217 })
 })
 
+test('of an estimate nobody knows the errors: its sums move with what a row of the sample stands for', () => {
+  const past = new Past()
+  const large = { exact: false, sessions: 10_000_000, errors: 500_000, warnings: 100 }
+  past.add(sample(0, large, { errors: 1 }))
+  const point = past.add(sample(2, { ...large, errors: 505_000, warnings: 101 }, { errors: 3 }))
+  expect(point).toMatchObject({ errors: null, warnings: null, begun: 0, sessions: 10_000_000 })
+  expect(past.add(sample(4, undefined, { errors: 4 }))).toMatchObject({ errors: 1 })
+})
+
 test('counters that begin anew are no traffic, and errors that end with their sessions are none', () => {
   const past = new Past()
   past.add(sample(0, { inserted: 5000, updated: 9000, errors: 5, sessions: 10 }))

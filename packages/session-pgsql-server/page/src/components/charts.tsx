@@ -1,7 +1,7 @@
 import { useMemo } from 'preact/hooks'
 import type { HistoryPoint } from '../../../src/console/api.ts'
 import { rate, whole } from '../format.ts'
-import { loadHistory, marks, PERIODS, period, points } from '../live.ts'
+import { loadHistory, marksInTime, PERIODS, period, points } from '../live.ts'
 import { columns, type Line } from '../series.ts'
 import { Chart, type ChartLine } from './chart.tsx'
 
@@ -11,10 +11,7 @@ const MOST_SERVERS = 5
 /** How it was in the last minutes or hours. */
 export function Charts() {
   const shown = points.value
-  const inTime = useMemo(() => {
-    const first = shown[0]?.at ?? ''
-    return marks.value.filter(({ at }) => at >= first)
-  }, [shown, marks.value])
+  const inTime = marksInTime.value
   const servers = serversOf(shown)
   const several = servers.length > 1
 
@@ -106,7 +103,7 @@ interface OneProps {
   readonly fromZero?: boolean
   readonly lines: readonly (ChartLine & Line)[]
   readonly points: readonly HistoryPoint[]
-  readonly marks: typeof marks.value
+  readonly marks: typeof marksInTime.value
 }
 
 function One({ lines, points, ...rest }: OneProps) {

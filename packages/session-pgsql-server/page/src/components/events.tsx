@@ -1,4 +1,4 @@
-import { marks, points } from '../live.ts'
+import { marksInTime } from '../live.ts'
 import { markColour } from './chart.tsx'
 import { Ago } from './small.tsx'
 
@@ -6,8 +6,7 @@ const MOST = 12
 
 /** The marks on the time line, in words. */
 export function Events() {
-  const first = points.value[0]?.at ?? ''
-  const latest = marks.value.filter(({ at }) => at >= first).slice(-MOST)
+  const latest = marksInTime.value.slice(-MOST)
   return (
     <section class="card" aria-labelledby="events">
       <h2 id="events">What happened</h2>

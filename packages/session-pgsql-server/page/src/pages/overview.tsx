@@ -79,8 +79,10 @@ function AdviceList({ advice }: { advice: readonly Advice[] }) {
 /** What there is to know at a glance. */
 function Figures({ of: { sessions, servers } }: { of: Overview }) {
   const known = points.value.filter((point) => point.begun !== null)
-  const total = (of: 'begun' | 'ended' | 'errors' | 'warnings') =>
-    known.length === 0 ? undefined : sum(known.map((point) => point[of] ?? 0))
+  const total = (of: 'begun' | 'ended' | 'errors' | 'warnings') => {
+    const its = known.flatMap((point) => point[of] ?? [])
+    return its.length === 0 ? undefined : sum(its)
+  }
   const lately = known.slice(-10)
   const seconds = sum(lately.map((point) => point.seconds))
   const up = servers.filter(({ health }) => health === 'up').length
