@@ -29,7 +29,16 @@ describeOnEveryServer(
       const { browser } = await start(database, { passwords })
       const one = browser()
       expect(await one.me()).toEqual({ signedIn: false, passwordNeeded: true })
-      const paths = ['overview', 'history', 'live', 'sessions', 'session?id=x', 'count?field=x', 'audit']
+      const paths = [
+        'overview',
+        'history',
+        'live',
+        'sessions',
+        'session?id=x',
+        'count?field=x',
+        'gc',
+        'audit',
+      ]
       const before = await Promise.all(paths.map((path) => one.get(`/api/${path}`)))
       expect(before.map(({ status }) => status)).toEqual(paths.map(() => 401))
       for (const path of ['session/data', 'end', 'gc', 'sign-out']) {

@@ -20,7 +20,7 @@ function found(): string | undefined {
   return (named === undefined ? PLACES : [named]).find((path) => existsSync(path))
 }
 
-/** What went wrong in a page without anybody there having been told: refused by the policy, thrown, not found. */
+/** What went wrong in a page without anybody there having been told: refused by the policy, thrown, not found, asked of others. */
 export type Complaints = string[]
 
 export interface Surfing {
@@ -53,6 +53,11 @@ export function describeInBrowser(name: string, suite: (surfing: Surfing) => voi
           if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
         })
         page.on('pageerror', (error) => complaints.push(error.message))
+        page.on('request', (request) => {
+          const { hostname, protocol } = new URL(request.url())
+          const here = hostname === '127.0.0.1' || hostname === 'localhost' || protocol === 'data:'
+          if (!here) complaints.push(`asked somebody else: ${request.url()}`)
+        })
         return page
       },
       forgive: (pattern) => forgiven.push(pattern),

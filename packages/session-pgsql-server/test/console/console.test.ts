@@ -23,7 +23,9 @@ describeInBrowser('the console in a browser', (surfing) => {
     for (const close of closing.splice(0).reverse()) await close()
   })
   // Browsers complain of every answer that is not 200, and of those that do not come: some tests are about that.
-  surfing.forgive(/Failed to load resource/)
+  surfing.forgive(
+    /Failed to load resource|blocked by CORS policy|Refused to display|violates the following Content Security Policy directive: "frame-ancestors/,
+  )
 
   async function startSite(url: string): Promise<string> {
     const pool = connectPool(url)
@@ -297,6 +299,99 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByText('1 session ended.').waitFor()
     expect(await sessions.read(id)).toBeUndefined()
   })
+
+  test('sessions are found by their last error and by their cookie name', async () => {
+    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'erring' } })
+    const [first, second] = [sessions.createId(), sessions.createId()]
+    await sessions.write(first, {}, { name: 'shop' })
+    await sessions.write(second, {}, { name: 'forum' })
+    await sessions.addError(first, 'error', 'Division by 100 % of zero')
+    await sessions.addError(second, 'warning', 'The disk is nearly full')
+    const page = await operator(port)
+    await search(page, 'error', 'of ZERO')
+    await page.getByText('1 session', { exact: true }).waitFor()
+    expect(await page.locator('.sessions a.id').allTextContents()).toEqual([first])
+    await search(page, 'error', 'no such message')
+    await page.getByText('No session is like that.').waitFor()
+
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.getByRole('link', { name: 'forum' }).click()
+    await page.getByText('1 session', { exact: true }).waitFor()
+    expect(await page.locator('.sessions a.id').allTextContents()).toEqual([second])
+    await page.locator('.sessions a.id').click()
+    await page.getByText('The disk is nearly full').waitFor()
+  })
+
+  test.each(['localhost', '127.0.0.1'])(
+    'a page of another site changes and learns nothing, from %s',
+    async (host) => {
+      const { port, sessions } = await start(
+        { db: one().url() },
+        { handler: { table: 'foreign' }, passwords: { operator: OPERATOR, reader: undefined } },
+      )
+      const open = await start({ db: one().url() }, { handler: { table: 'foreign' } })
+      const id = sessions.createId()
+      await sessions.write(id, {}, { custom: 'ada' })
+      const server = createServer((_request, response) => {
+        response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>evil</title>')
+      }).listen(0, '127.0.0.1')
+      await new Promise((done) => server.once('listening', done))
+      closing.push(async () => {
+        server.close()
+        server.closeAllConnections()
+      })
+      const page = await operator(port)
+      await page.getByLabel('Password').fill(OPERATOR)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByText('live', { exact: true }).waitFor()
+
+      // In the same browser, with the operator's cookie.
+      const evil = await page.context().newPage()
+      await evil.goto(`http://${host}:${(server.address() as AddressInfo).port}/`)
+      for (const console of [port, open.port]) {
+        const learnt = await evil.evaluate(
+          async ({ url, id }) => {
+            const learnt: string[] = []
+            const look = (path: string, init: RequestInit = {}) =>
+              fetch(url + path, { credentials: 'include', ...init }).then(
+                async (response) => learnt.push(await response.text()),
+                () => {},
+              )
+            const body = JSON.stringify({ ids: [id] })
+            for (const path of ['api/me', 'api/sessions', 'api/overview', 'api/gc', '']) {
+              await look(path)
+              await look(path, { mode: 'no-cors' })
+            }
+            for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/json']) {
+              const headers = { 'content-type': type }
+              for (const path of ['api/end', 'api/gc', 'api/sign-out']) {
+                await look(path, { method: 'POST', headers, body })
+                await look(path, { method: 'POST', headers, body, mode: 'no-cors' })
+              }
+            }
+            // What no-cors gives is opaque, and empty.
+            return learnt.filter((text) => text !== '')
+          },
+          { url: `http://127.0.0.1:${console}/`, id },
+        )
+        expect(learnt).toEqual([])
+        const framed = evil.waitForResponse((response) => response.url().endsWith('/api/end'))
+        await evil.setContent(
+          `<form method="post" enctype="text/plain" target="framed" action="http://127.0.0.1:${console}/api/end">
+         <input name='{"ids":["${id}"],"x":"' value='"}'><button>Win</button></form><iframe name="framed"></iframe>`,
+        )
+        await evil.getByRole('button', { name: 'Win' }).click()
+        expect((await framed).status()).toBe(403)
+      }
+      expect(await sessions.read(id)).toBeDefined()
+      // Nobody was signed out, either.
+      await page.reload()
+      await page.getByText('live', { exact: true }).waitFor()
+      await page.getByRole('link', { name: 'Audit log' }).click()
+      await page.getByRole('cell', { name: 'Signed in' }).waitFor()
+      expect(await page.getByRole('cell', { name: /^Ended|GC|Signed out/ }).count()).toBe(0)
+    },
+  )
 
   test('whatever is stored is shown as text', async () => {
     const mark = (what: string) =>

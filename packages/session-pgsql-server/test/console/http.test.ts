@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { ask, consoles } from './kit.ts'
 
 /** What the console's server answers to whatever is sent to it; no database is needed for that. */
@@ -105,7 +106,13 @@ test('nothing outside of the page is served, however it is asked for', async () 
   }
 })
 
-test('too much is refused: headers, bodies, half requests', async () => {
+test('half a request is waited for, and then is answered with 408', async () => {
+  const { port } = await begin()
+  expect(await raw(port, 'GET / HTTP/1.1\r\nHost: local')).toMatch(/^HTTP\/1\.1 408/)
+  expect((await ask(port, '/')).status).toBe(200)
+})
+
+test('too much is refused: headers, bodies', async () => {
   const { port, browser } = await begin()
   const many = await raw(port, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)
   expect(many).toMatch(/^HTTP\/1\.1 431/)
@@ -146,12 +153,28 @@ test('too much is refused: headers, bodies, half requests', async () => {
 
 test('a request under way is answered at the end, and streams are ended', async () => {
   const { port, close } = await begin()
+  const slow = connect(port, '127.0.0.1')
+  let answer = ''
+  slow.setEncoding('latin1').on('data', (piece) => {
+    answer += piece
+  })
+  slow.write(
+    'POST /api/gc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n',
+  )
+  // The console waits for the body.
+  await until(() => answer.startsWith('HTTP/1.1 100'), 'the console waits for the body')
   const socket = connect(port, '127.0.0.1')
   socket.write('GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n')
   const [first] = await once(socket, 'data')
   expect(String(first)).toContain('text/event-stream')
   const ended = once(socket, 'close')
   socket.resume()
-  await close()
+  const closed = close()
   await ended
+  const answered = once(slow, 'close')
+  slow.write('{}')
+  await answered
+  // It has no token; but it has an answer.
+  expect(answer.split('\r\n\r\n')[1]).toMatch(/^HTTP\/1\.1 403/)
+  await closed
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
+import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
@@ -11,6 +12,14 @@ describeOnEveryServer(
   'the gateway',
   (server) => {
     const { start, db, key, after } = gateways(server)
+
+    const leases = async (id: string) =>
+      queryOnce<{ ends: number; now: number }>(
+        await db(),
+        `SELECT lock_until::float8 AS ends, extract(epoch FROM clock_timestamp())::float8 AS now
+         FROM php_session_lock WHERE sess_id = $1`,
+        [id],
+      )
 
     test('answers what phpredis asks', async () => {
       const { talk, sessions } = await start()
@@ -297,6 +306,26 @@ describeOnEveryServer(
       expect(await mine.ask('EVALSHA', 'f'.repeat(40), '1', lock, 'x')).toMatch(/^-NOSCRIPT/)
     })
 
+    test('a lock is renewed as long as its connection lives, past its lease', async () => {
+      const [here, there] = [await start(), await start()]
+      const [holder, other] = [here.talk(), there.talk()]
+      const lock = `${key()}_LOCK`
+      const id = lock.slice('PHPSESSID:'.length, -'_LOCK'.length)
+      expect(await holder.ask('SET', lock, 'mine', 'NX', 'PX', '60000')).toBe('+OK\r\n')
+      const [{ ends } = { ends: 0 }] = await leases(id)
+      // The lease that was taken first is over by now.
+      await eventually(async () => {
+        const [lease] = await leases(id)
+        expect(lease?.now).toBeGreaterThan(ends)
+      })
+      expect(await other.ask('SET', lock, 'theirs', 'NX', 'PX', '60000')).toBe('$-1\r\n')
+      expect(await other.ask('GET', lock)).toBe('$4\r\nmine\r\n')
+      holder.end()
+      await eventually(async () =>
+        expect(await other.ask('SET', lock, 'theirs', 'NX', 'PX', '60000')).toBe('+OK\r\n'),
+      )
+    })
+
     test('a password: nothing before it, few tries, and little that a stranger may send', async () => {
       const { talk } = await start({ password: 'sesame' })
       const client = talk()
@@ -351,13 +380,20 @@ describeOnEveryServer(
     })
 
     test('close answers what is under way and ends the connections', async () => {
-      const { gateway, talk } = await start()
+      const url = new URL(await db())
+      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+      after(() => proxy.stop())
+      url.port = String(proxy.port)
+      const { gateway, talk, sessions } = await start({}, url.href)
       const [busy, idle] = [talk(), talk()]
-      expect(await idle.ask('PING')).toBe('+PONG\r\n')
+      for (const client of [busy, idle]) expect(await client.ask('PING')).toBe('+PONG\r\n')
+      proxy.holdServerReplies()
       const answer = busy.ask('SETEX', key(), '1440', DATA)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-      await gateway.close()
-      expect(['+OK\r\n', '']).toContain(await answer)
+      await eventually(async () => expect(sessions.status().pending).toBeGreaterThan(0))
+      const closed = gateway.close()
+      await proxy.resume()
+      expect(await answer).toBe('+OK\r\n')
+      await closed
       expect(await idle.rest()).toBe('')
       expect(await talk().rest()).toBe('')
     })

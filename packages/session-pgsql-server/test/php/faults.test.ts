@@ -77,7 +77,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
-    test('the gateway is killed and started between read and write: nothing is overwritten', async () => {
+    test('the gateway is killed and started between read and write: written whole, or failed with a warning', async () => {
       const other = await place.gateway({ db: server.url() })
       const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
       const visitor = await signedIn(through)
@@ -87,10 +87,11 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       await other.stop('SIGKILL')
       await place.gateway({ db: server.url(), port: other.port })
       await gate.open(1)
-      await writer
-      // The connection that had read is gone, and so is what it remembered: written or failed, not torn.
+      // The connection that had read is gone, and so is what it remembered; PHP may connect anew, or give up.
+      const { text } = await writer
+      const failed = text.includes('Failed to write session data')
       const session = await eventually(() => shown(visitor))
-      expect([{ user: 'ada' }, { user: 'ada', late: '1' }, { user: 'ada', late: 1 }]).toContainEqual(session)
+      expect(session).toEqual(failed ? { user: 'ada' } : { user: 'ada', late: expect.anything() })
     })
   })
 
