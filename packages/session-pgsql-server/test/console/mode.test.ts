@@ -1,10 +1,15 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { SaveHandler } from 'session-pgsql'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { hasOpenssl, makeCertificates } from '../../../session-pgsql/test/support/tls-server.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
+import { Talk } from '../gateway/talk.ts'
 import { ask, Browser, OPERATOR } from './kit.ts'
 
 describeOnEveryServer(
@@ -82,6 +87,94 @@ describeOnEveryServer(
       const { code, said } = begin(['console', '--port', '0', ...files], environment)
       expect(await code).toBe(2)
       expect(said.err).toMatch(why)
+    })
+
+    test('a php.ini says where the database is and what is kept, to the console and to the gateway', async () => {
+      const ini = join(folder, 'php.ini')
+      await writeFile(
+        ini,
+        `[Session]\nsession.save_handler = redis\nsession.serialize_handler = php_serialize\nsession.gc_maxlifetime = 600\n` +
+          `session_pgsql.db = "${database.db}"\nsession_pgsql.table = from_ini\nsession_pgsql.keep_expired = On\n` +
+          `session_pgsql.short_circuit = 1\nsession_pgsql.gc_interval = 1\n`,
+      )
+      const nothing = { SESSION_PGSQL_DB: 'host=127.0.0.1 port=1' }
+      const gateway = begin(['gateway', '--ini', ini, '--port', '0'], nothing)
+      const gate = await gateway.portAfter(/listening on tcp:\/\/127\.0\.0\.1:(\d+), codec php_serialize/)
+      const talk = new Talk(gate)
+      const key = `PHPSESSID:${'i'.repeat(26)}`
+      await until(async () => (await talk.ask('PING')) === '+PONG\r\n', 'the database')
+      const [, status = '{}'] = (await talk.ask('SESSION.STATUS')).split('\r\n')
+      expect(JSON.parse(status).settings).toMatchObject({
+        table: expect.stringContaining('from_ini'),
+        codec: 'php_serialize',
+        keepExpired: true,
+        shortCircuit: true,
+        gcInterval: 1,
+        gcMaxlifetime: 600,
+      })
+      expect(await talk.ask('SETEX', key, '1440', 'a:1:{s:4:"user";s:3:"ada";}')).toBe('+OK\r\n')
+      const row = async () => (await database.query('SELECT sess_data, sess_counter FROM from_ini'))[0]
+      const written = await row()
+      // Short circuit: an unchanged session is not touched so soon.
+      await talk.ask('GET', key)
+      expect(await talk.ask('EXPIRE', key, '1440')).toBe(':1\r\n')
+      expect(await row()).toEqual(written)
+
+      const { code, portAfter, stop } = begin(['console', '--ini', ini, '--port', '0'], nothing)
+      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
+      expect((await ask(port, '/api/sessions')).json.sessions).toMatchObject([{ id: 'i'.repeat(26) }])
+      expect((await ask(port, '/api/gc')).json).toMatchObject({ keeps: true })
+      stop()
+      expect(await code).toBe(0)
+
+      // GC comes by itself, and empties what it would else remove.
+      await database.query('UPDATE from_ini SET sess_expire = 1000, sess_sweep = 0')
+      await until(async () => {
+        await talk.ask('GET', key)
+        return (await row())?.sess_data === ''
+      }, 'the collection')
+      talk.end()
+      gateway.stop()
+      expect(await gateway.code).toBe(0)
+    })
+
+    test('over TLS: a browser is given a cookie for TLS alone', async (ctx) => {
+      ctx.skip(!hasOpenssl, 'no OpenSSL to make certificates with')
+      const { ca } = makeCertificates(folder, 'DNS:localhost')
+      const files = ['--tls-cert', join(folder, 'server.crt'), '--tls-key', join(folder, 'server.key')]
+      const { code, portAfter, stop, said } = begin([
+        ...['console', '--port', '0', '--password-file', join(folder, 'password'), ...files],
+      ])
+      const port = await portAfter(/console: https:\/\/127\.0\.0\.1:(\d+)\//)
+      const authority = await readFile(ca)
+      const secure = (path: string, method = 'GET', headers: OutgoingHttpHeaders = {}, body?: string) =>
+        new Promise<IncomingMessage>((resolve, reject) => {
+          const options = { host: 'localhost', port, path, method, headers, ca: authority, agent: false }
+          request(options, (answer) => {
+            answer.resume()
+            resolve(answer)
+          })
+            .on('error', reject)
+            .end(body)
+        })
+      expect((await secure('/api/overview')).statusCode).toBe(401)
+      const origin = `https://localhost:${port}`
+      const headers = { 'content-type': 'application/json', origin, 'sec-fetch-site': 'same-origin' }
+      // The console's own sessions want a table, which it does not create.
+      const site = new SaveHandler({ db: database.db as string, gcInterval: 0 })
+      await site.open()
+      await site.close()
+      const signedIn = await secure('/api/sign-in', 'POST', headers, JSON.stringify({ password: OPERATOR }))
+      expect(signedIn.statusCode).toBe(204)
+      const [cookie = ''] = signedIn.headers['set-cookie'] ?? []
+      expect(cookie).toMatch(/; HttpOnly; .*; Secure$|; Secure; HttpOnly/)
+      const own = { cookie: cookie.split(';', 1)[0] }
+      expect((await secure('/api/overview', 'GET', own)).statusCode).toBe(200)
+      expect(said.err).not.toContain('TLS')
+      // Without TLS there is nothing to be had on that port.
+      await expect(ask(port, '/api/me')).rejects.toThrow()
+      stop()
+      expect(await code).toBe(0)
     })
 
     test('the gateway may serve it too', async () => {

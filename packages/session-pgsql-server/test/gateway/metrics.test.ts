@@ -1,6 +1,9 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { SaveHandler } from 'session-pgsql'
 import { afterEach, expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
+import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
@@ -103,6 +106,60 @@ describeOnEveryServer(
         after.value('session_pgsql_server_up', { session_pgsql_server: sessions.status().servers[0]?.name }),
       ).toBe(1)
       for (const secret of ['kkk', 'FLUSHALL', 'n|i', 'not an id']) expect(after.text).not.toContain(secret)
+    })
+
+    test('an outage of one of two servers: it is not up, it is counted, and so is who was served by the other', async () => {
+      const [near, far] = [await server.freshDatabase(), await server.freshDatabase()]
+      const url = new URL(far.db as string)
+      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+      url.port = String(proxy.port)
+      const sessions = new SaveHandler<PhpData>({
+        db: [near.db as string, url.href],
+        codec: 'php',
+        gcInterval: 0,
+        operationTimeout: 3,
+        poolSize: 4,
+      })
+      const metrics = new Metrics(sessions)
+      const http = createServer((request, response) => void metrics.answer(request, response))
+      await new Promise<void>((done) => http.listen(0, '127.0.0.1', done))
+      closing.push(
+        () => proxy.stop(),
+        () => sessions.close(),
+        () => metrics.close(),
+        async () => http.close(),
+      )
+      await sessions.open()
+      const [here, there] = sessions.status().servers.map(({ name }) => name)
+      const look = () => scrape((http.address() as AddressInfo).port)
+      const up = async (name: string | undefined) =>
+        (await look()).value('session_pgsql_server_up', { session_pgsql_server: name })
+      const visit = async () => {
+        for (let n = 0; n < 10; n++) await sessions.write(sessions.createId(), { n })
+      }
+      await visit()
+      expect([await up(here), await up(there)]).toEqual([1, 1])
+      const connections = (text: string) =>
+        [...text.matchAll(/^db_client_connection_count\{.*\} (\d+)$/gm)].map(([, count]) => Number(count))
+      const { text } = await look()
+      expect(connections(text).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(1)
+      expect(text).toMatch(/^db_client_connection_max\{.*\} 4$/m)
+
+      await proxy.refuse()
+      proxy.drop()
+      await visit()
+      expect([await up(here), await up(there)]).toEqual([1, 0])
+      const during = await look()
+      expect(during.value('session_pgsql_server_outages_total', { session_pgsql_server: there })).toBe(1)
+      const failovers = (name: string | undefined) =>
+        during.value('session_pgsql_failovers_total', { session_pgsql_server: name })
+      expect(failovers(there)).toBeGreaterThan(0)
+      expect(failovers(here)).toBe(0)
+
+      await proxy.resume()
+      await until(async () => (await up(there)) === 1, 'the server is up again')
+      const after = await look()
+      expect(after.value('session_pgsql_server_outages_total', { session_pgsql_server: there })).toBe(1)
     })
 
     test('a connection that is one too many is counted', async () => {
