@@ -19,23 +19,39 @@ const CALLERS_OF_ONE = 3
 
 interface Shared {
   readonly id: string
-  /** By caller: what was acknowledged last. */
+  /** By key: the greatest number that was acknowledged. */
   readonly acknowledged: Map<string, number>
+  /** How many writes were acknowledged: each is one access. */
+  writes: number
   /** Somebody has set out to create it: that is done once, for an id that was destroyed may be created again. */
   begun: boolean
   destroyed: boolean
   /** A destroy was sent and not answered: it may be either. */
   doubtful: boolean
-  accesses: number
+}
+
+/** What has to be there, as it was known when a look began. */
+interface Due {
+  readonly acknowledged: ReadonlyMap<string, number>
+  readonly writes: number
+  readonly destroyed: boolean
+  readonly period: number
 }
 
 /**
  * Traffic as of an application, with a history of what was acknowledged. Each caller reads its session, or goes
- * on with the record that it has, and writes its own key, counted up by one. Now and then a session is destroyed,
- * and a new one takes its place.
+ * on with the record that it has, and writes its own key, counted up by one; and beside it a key that is never
+ * written again, so that a write that was lost is not covered by the next one. Now and then a session is
+ * destroyed, and a new one takes its place; that the old one stays away is looked at from then on.
+ *
+ * Every read must show all that was acknowledged before it began, while it is *calm*. Where sessions lie on
+ * independent servers it is not calm from a fault on until all is at home again: a stand-in does not know what it
+ * was not told. A group is one place, and it is always calm there.
  */
 export class Traffic {
   readonly errors: SessionPgsqlError[] = []
+  /** Those of calls that began and ended while it was calm: there is no reason for any. */
+  readonly errorsInCalm: SessionPgsqlError[] = []
   /** What must never be, as sentences. */
   readonly broken: string[] = []
   acknowledged = 0
@@ -43,20 +59,27 @@ export class Traffic {
   lastAt = 0
   /** The longest time without any acknowledged write. */
   longestPause = 0
-  /** The longest call. */
+  /** The longest call, of those that began since `measure()`. */
   slowest = 0
+  #measured = 0
   readonly #random: () => number
   readonly #sessions: Shared[] = []
   readonly #all: Shared[] = []
   readonly #callers: Promise<void>[] = []
   readonly #prefix: string
   #running = true
+  #calm = true
+  /** Counts what has ended the calm. */
+  #period = 0
+  /** Looks that were held against all that was acknowledged before. */
+  checked = 0
 
   constructor(handlers: readonly Handler[], callers: number, seed: number) {
     this.#random = randomOf(seed)
     this.#prefix = `traffic-${seed.toString(36)}-`
     for (let place = 0; place < callers / CALLERS_OF_ONE; place++) this.#sessions.push(this.#fresh())
     this.lastAt = performance.now()
+    for (const handler of handlers) handler.on('serverDown', () => this.trouble())
     for (let caller = 0; caller < callers; caller++) {
       this.#callers.push(
         this.#call(
@@ -73,21 +96,58 @@ export class Traffic {
     await Promise.all(this.#callers)
   }
 
-  /** Reads everything once more. */
+  /** From now on a server may be away, or its sessions elsewhere. */
+  trouble(): void {
+    this.#calm = false
+    this.#period++
+  }
+
+  /** Forgets the longest call. */
+  measure(): void {
+    this.#measured = performance.now()
+    this.slowest = 0
+  }
+
+  /** All are up, for everybody, and everything is at home. */
+  calm(): void {
+    this.#calm = true
+  }
+
+  /** Reads everything once more. All must be at home. */
   async check(handler: Handler): Promise<void> {
     for (const session of this.#all) {
-      const record = await handler.read(session.id)
-      if (session.destroyed) {
-        if (record !== undefined) this.broken.push(`${session.id} was destroyed, and is back`)
-        continue
-      }
-      if (session.doubtful && record === undefined) continue
-      for (const [caller, value] of session.acknowledged) {
-        const found = record?.data[caller] ?? 0
-        if (found < value)
-          this.broken.push(`${session.id}: ${caller} had ${value} acknowledged, and has ${found}`)
-      }
+      const due = this.#due(session)
+      this.#compare(session, due, await handler.read(session.id))
     }
+  }
+
+  #due({ acknowledged, writes, destroyed }: Shared): Due {
+    return { acknowledged: new Map(acknowledged), writes, destroyed, period: this.#period }
+  }
+
+  /** Whether it was calm all the time since. */
+  #wasCalm({ period }: Pick<Due, 'period'>): boolean {
+    return this.#calm && period === this.#period
+  }
+
+  #compare(session: Shared, due: Due, record: SessionRecord<Data> | undefined): void {
+    this.checked++
+    const { id } = session
+    if (due.destroyed) {
+      if (record !== undefined) this.broken.push(`${id} was destroyed, and is back`)
+      return
+    }
+    if (record === undefined) {
+      if (!session.doubtful && due.writes > 0)
+        this.broken.push(`${id} had ${due.writes} writes acknowledged, and is absent`)
+      return
+    }
+    for (const [key, value] of due.acknowledged) {
+      const found = record.data[key] ?? 0
+      if (found < value) this.broken.push(`${id}: ${key} had ${value} acknowledged, and has ${found}`)
+    }
+    if (record.accesses < due.writes)
+      this.broken.push(`${id} had ${due.writes} writes acknowledged, and counts ${record.accesses} accesses`)
   }
 
   get ids(): string[] {
@@ -98,10 +158,10 @@ export class Traffic {
     const session: Shared = {
       id: `${this.#prefix}${this.#all.length}`,
       acknowledged: new Map(),
+      writes: 0,
       begun: false,
       destroyed: false,
       doubtful: false,
-      accesses: 0,
     }
     this.#all.push(session)
     return session
@@ -112,13 +172,17 @@ export class Traffic {
     while (this.#running) {
       const session = this.#sessions[place] as Shared
       const start = performance.now()
+      const period = this.#period
       try {
-        if (this.#random() < 0.01) await this.#end(session, place, handler)
+        const kind = this.#random()
+        if (kind < 0.01) await this.#end(session, place, handler)
+        else if (kind < 0.03) await this.#lookBack(handler)
         else await this.#count(session, caller, known, handler)
       } catch (error) {
         this.errors.push(error as SessionPgsqlError)
+        if (this.#wasCalm({ period })) this.errorsInCalm.push(error as SessionPgsqlError)
       }
-      this.slowest = Math.max(this.slowest, performance.now() - start)
+      if (start >= this.#measured) this.slowest = Math.max(this.slowest, performance.now() - start)
       await new Promise((resolve) => setTimeout(resolve, 5 + this.#random() * 20))
     }
   }
@@ -132,23 +196,39 @@ export class Traffic {
     session.destroyed = true
   }
 
+  /** One of those that were destroyed lately. */
+  async #lookBack(handler: Handler): Promise<void> {
+    const ended = this.#all.filter(({ destroyed }) => destroyed).slice(-10)
+    const session = ended[Math.floor(this.#random() * ended.length)]
+    if (session === undefined) return
+    const due = this.#due(session)
+    const record = await handler.read(session.id)
+    if (this.#wasCalm(due)) this.#compare(session, due, record)
+  }
+
   async #count(
     session: Shared,
     caller: string,
     known: Map<Shared, SessionRecord<Data>>,
     handler: Handler,
   ): Promise<void> {
-    const read = this.#random() < 0.5 || !known.has(session) ? await handler.read(session.id) : undefined
-    if (read !== undefined && session.destroyed) this.broken.push(`${session.id} was destroyed, and was read`)
+    let read: SessionRecord<Data> | undefined
+    if (this.#random() < 0.5 || !known.has(session)) {
+      const due = this.#due(session)
+      read = await handler.read(session.id)
+      if (this.#wasCalm(due)) this.#compare(session, due, read)
+    }
     const base = read ?? known.get(session)
     if (base === undefined) {
       if (session.begun) return
       session.begun = true
     }
+    const due = this.#due(session)
     const next = Math.max(base?.data[caller] ?? 0, session.acknowledged.get(caller) ?? 0) + 1
+    const mine = { [caller]: next, [`${caller}:${next}`]: 1 }
     const { outcome, session: written } = await handler.write(
       session.id,
-      { ...base?.data, [caller]: next },
+      { ...base?.data, ...mine },
       { base: base ?? null },
     )
     if (outcome === 'gone' || written === undefined) {
@@ -157,10 +237,23 @@ export class Traffic {
         this.broken.push(`${session.id}: a write was discarded, and nobody had destroyed it`)
       return
     }
+    if (this.#wasCalm(due)) {
+      if (due.destroyed) this.broken.push(`${session.id} was destroyed, and was written: ${outcome}`)
+      if (written.accesses <= (base?.accesses ?? 0))
+        this.broken.push(`${session.id}: ${base?.accesses} accesses were read, ${written.accesses} written`)
+    }
+    // Whatever it was merged with, what was written is in it.
+    for (const [key, value] of Object.entries(mine)) {
+      const found = written.data[key] ?? 0
+      if (found < value)
+        this.broken.push(`${session.id}: ${key} was written as ${value}, and the answer has ${found}`)
+    }
     known.set(session, written)
     if (session.destroyed) return
-    session.acknowledged.set(caller, next)
-    session.accesses = written.accesses
+    for (const [key, value] of Object.entries(mine)) {
+      session.acknowledged.set(key, Math.max(value, session.acknowledged.get(key) ?? 0))
+    }
+    session.writes++
     this.acknowledged++
     const now = performance.now()
     this.longestPause = Math.max(this.longestPause, now - this.lastAt)

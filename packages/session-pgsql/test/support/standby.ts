@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { identity } from './cache.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
+import { until } from './wait.ts'
 
 /**
  * A streaming standby of a server: a copy of its data folder, taken while it is stopped for a moment.
@@ -52,6 +53,17 @@ export async function promote(standby: PostgresServer): Promise<void> {
   await standby.query('SELECT pg_promote(true)')
 }
 
+/** From now on a commit waits for the standby; resolves when there is one. */
+export async function synchronous(primary: PostgresServer): Promise<void> {
+  await primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+  await primary.query('SELECT pg_reload_conf()')
+  await until(
+    async () =>
+      (await primary.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")).length === 1,
+    'a synchronous standby',
+  )
+}
+
 async function copyData(from: PostgresServer, to: PostgresServer): Promise<void> {
   await rm(to.dataDir, { recursive: true, force: true })
   await cp(from.dataDir, to.dataDir, { recursive: true, preserveTimestamps: true })
@@ -62,7 +74,8 @@ async function follow(to: PostgresServer, from: PostgresServer): Promise<void> {
   await writeFile(join(to.dataDir, 'standby.signal'), '')
   await appendFile(
     join(to.dataDir, 'postgresql.conf'),
-    `unix_socket_directories = '${to.folder}'\nprimary_conninfo = '${from.conninfo()}'\n`,
+    // Tried again more often than every 5 s: until it is back, a synchronous primary commits nothing.
+    `unix_socket_directories = '${to.folder}'\nwal_retrieve_retry_interval = '200ms'\nprimary_conninfo = '${from.conninfo()}'\n`,
   )
   if (identity !== undefined) execFileSync('chown', ['-R', `${identity.uid}:${identity.gid}`, to.dataDir])
   execFileSync('chmod', ['700', to.dataDir])

@@ -14,11 +14,16 @@ export interface ProcessInput {
 export interface ProcessResult {
   readonly broken: string[]
   readonly codes: string[]
+  /** Of errors that had no reason. */
+  readonly codesInCalm: string[]
   readonly ids: string[]
   readonly acknowledged: number
 }
 
-/** A process with traffic: goes on until it is told to stop, and checks when it is told to go on. */
+/**
+ * A process with traffic: goes on until it is told to stop, and checks when it is told to go on. Between, it may be
+ * told that all is calm.
+ */
 export default async function process_(
   { db, callers, seed, diesAfter = Number.POSITIVE_INFINITY }: ProcessInput,
   channel: WorkerChannel,
@@ -34,7 +39,7 @@ export default async function process_(
   await eventually(() => handler.open())
   const traffic = new Traffic([handler], callers, seed)
   channel.send('running')
-  await channel.receive()
+  while ((await channel.receive()) === 'calm') traffic.calm()
   await traffic.stop()
   channel.send('stopped')
   await channel.receive()
@@ -43,6 +48,7 @@ export default async function process_(
   })
   await traffic.check(handler)
   await handler.close()
-  const { broken, errors, ids, acknowledged } = traffic
-  return { broken, ids, acknowledged, codes: errors.map(({ code }) => code) }
+  const { broken, errors, errorsInCalm, ids, acknowledged } = traffic
+  const codesOf = (some: typeof errors): string[] => some.map(({ code }) => code)
+  return { broken, ids, acknowledged, codes: codesOf(errors), codesInCalm: codesOf(errorsInCalm) }
 }
