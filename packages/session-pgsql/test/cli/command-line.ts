@@ -14,13 +14,21 @@ export interface Circumstances {
   /** Columns of the terminal on both streams; left out: no terminal. */
   readonly terminal?: number
   readonly signal?: AbortSignal
+  /** Called with all that is written to stdout. */
+  readonly onOutput?: (text: string) => void
   /** Called with all that is written to stderr. */
   readonly onError?: (text: string) => void
 }
 
 /** Runs a command line in this process. */
 export async function runHere(argv: readonly string[], circumstances: Circumstances = {}): Promise<Ran> {
-  const { environment = {}, terminal, signal = new AbortController().signal, onError } = circumstances
+  const {
+    environment = {},
+    terminal,
+    signal = new AbortController().signal,
+    onOutput,
+    onError,
+  } = circumstances
   const terminalOf = terminal === undefined ? {} : { isTTY: true, columns: terminal }
   let [stdout, stderr] = ['', '']
   const code = await run(argv, {
@@ -30,6 +38,7 @@ export async function runHere(argv: readonly string[], circumstances: Circumstan
       ...terminalOf,
       write(text) {
         stdout += text
+        onOutput?.(text)
       },
     },
     stderr: {

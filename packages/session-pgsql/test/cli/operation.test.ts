@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { startProxy } from '../support/proxy.ts'
 import type { FreshDatabase } from '../support/servers.ts'
+import { until } from '../support/wait.ts'
 import { runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
 
@@ -59,6 +61,9 @@ describeWithCommand('operation by the command line', (place) => {
     expect(servers).toEqual([
       expect.objectContaining({ role: 'primary', health: 'up', active: 1, expired: 1, error: null }),
     ])
+    expect(servers[0]).toMatchObject({ errors: 0, lastError: null })
+    expect(servers[0].calls).toBeGreaterThan(2)
+    expect(Math.abs(Date.parse(servers[0].since) - Date.now())).toBeLessThan(60_000)
     expect((await run(['status'])).stdout).toMatch(
       /SERVER +ROLE +HEALTH +TABLE +ACTIVE +EXPIRED\n.* primary +up .* 1 +1\n/,
     )
@@ -69,8 +74,50 @@ describeWithCommand('operation by the command line', (place) => {
       '--json',
     ])
     expect(down.code).toBe(1)
-    expect(json(down).servers[0]).toMatchObject({ health: 'down', error: { code: 'SERVER_DOWN' } })
+    expect(json(down).servers[0]).toMatchObject({
+      health: 'down',
+      error: { code: 'SERVER_DOWN' },
+      lastError: expect.stringContaining('cannot be reached'),
+    })
+    expect(json(down).servers[0].errors).toBeGreaterThan(0)
     expect(down.stdout + down.stderr).not.toContain('s3cret')
+  })
+
+  test('status --watch redraws: an outage is seen, and what it was is still there afterwards', async () => {
+    const { db } = await place()
+    const url = new URL(db)
+    const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+    url.host = `${proxy.host}:${proxy.port}`
+    const interrupt = new AbortController()
+    const looks = ['']
+    const watching = runHere(['status', '--watch', '--db', url.href], {
+      terminal: 200,
+      environment: { NO_COLOR: '1' },
+      signal: interrupt.signal,
+      onOutput(text) {
+        if (text === '\u001b[H\u001b[2J') looks.push('')
+        else looks[looks.length - 1] += text
+      },
+    })
+    try {
+      const last = (): string => looks.at(-1) as string
+      const figures = (): string | undefined => /SINCE +CALLS +ERRORS +LAST ERROR\n(.*)\n/.exec(last())?.[1]
+      await until(() => figures(), 'the first look')
+      expect(last()).toMatch(/ primary +up /)
+      expect(figures()).toMatch(/ \d+s ago +\d+ +0 +-$/)
+      await proxy.refuse()
+      proxy.drop()
+      await until(() => / down /.test(last()) && figures(), 'the outage to be seen')
+      expect(looks.length).toBeGreaterThan(1)
+      expect(figures()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
+      await proxy.resume()
+      await until(() => / up /.test(last()) && figures(), 'the end of the outage')
+      expect(figures()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
+    } finally {
+      interrupt.abort('SIGINT')
+      await watching
+      await proxy.stop()
+    }
   })
 
   describe('gc', () => {

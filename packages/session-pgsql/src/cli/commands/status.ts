@@ -6,7 +6,7 @@ import { sqlName } from '../../table/definition.ts'
 import { countSessions } from '../../table/listing.ts'
 import type { Command, Context } from '../command.ts'
 import { type Failure, failureOf } from '../failure.ts'
-import { number } from '../output.ts'
+import { number, relative } from '../output.ts'
 
 export const status: Command = {
   name: 'status',
@@ -20,6 +20,10 @@ home it is, and AWAY how many rows it keeps for others. Expired ones are those
 that GC has not come to yet (or, with keepExpired, keeps). It counts row by row:
 on a table of millions that takes seconds each time.
 
+SINCE is how long this command has seen the server in its present health; CALLS
+and ERRORS count what it has sent, and LAST ERROR stays when all is well again:
+with --watch, that is how one sees an outage that was.
+
 Exit code 1 if a server or its table cannot be used.
 
 Examples
@@ -30,6 +34,7 @@ Examples
 
 JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
         "active", "expired", "share", "away",
+        "since", "calls", "errors", "lastError": text or null,
         "error": { "code", "message" } or null }] }`,
   flags: { watch: { type: 'boolean', about: 'show it again every two seconds, until interrupted' } },
   positionals: [0, 0],
@@ -83,6 +88,23 @@ async function show(context: Context): Promise<number> {
       ]),
     )
     output.line()
+    output.table(
+      [
+        { header: 'SERVER', shrinks: true },
+        { header: 'SINCE', right: true },
+        { header: 'CALLS', right: true },
+        { header: 'ERRORS', right: true },
+        { header: 'LAST ERROR', shrinks: true },
+      ],
+      servers.map(({ name, since, calls, errors, lastError }) => [
+        name,
+        relative(since),
+        number(calls),
+        number(errors),
+        lastError ?? '-',
+      ]),
+    )
+    output.line()
     const { db: _, ...others } = described
     output.facts(Object.entries(others).map(([name, value]) => [name, String(value)]))
     for (const { name, error } of servers) {
@@ -118,7 +140,7 @@ async function look(server: Server, context: Context) {
   } catch (reason) {
     error = failureOf(reason)
   }
-  const { name, role, health } = server.status()
+  const { name, role, health, since, calls, errors, lastError = null } = server.status()
   const share = sharesOf(context.settings).get(name) ?? 0
-  return { name, role, health, ...found, share, error }
+  return { name, role, health, ...found, share, since, calls, errors, lastError, error }
 }
