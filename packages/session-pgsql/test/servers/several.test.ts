@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { writeFile } from 'node:fs/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -9,6 +10,7 @@ import { startWorker } from '../support/processes.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { promote } from '../support/standby.ts'
 import { eventually, sleep, until, within } from '../support/wait.ts'
+import type { TerminatedResult } from './workers/terminated.ts'
 
 type Data = Record<string, unknown>
 
@@ -510,9 +512,163 @@ describe('sessions on three servers', () => {
       code: 'SERVER_DOWN',
       message: expect.stringMatching(/2 sessions were destroyed.*: b\./),
     })
-    expect(await sessions.gc()).toBeGreaterThanOrEqual(0)
     await server('b').start()
     await eventually(async () => expect(await sessions.destroyByField('someone')).toBe(1))
+  })
+
+  test('what happens to a server is told: by events, on the channels, and in status()', async () => {
+    const sessions = handlerOf()
+    const events: [string, object][] = []
+    const told: [string, object][] = []
+    const stops: (() => void)[] = []
+    for (const name of ['serverDown', 'serverUp', 'failover', 'broughtHome'] as const) {
+      sessions.on(name, (event: object) => events.push([name, event]))
+      const hear = (message: unknown): void => {
+        const { handler, ...about } = message as { handler: object }
+        if (handler === sessions) told.push([name, about])
+      }
+      subscribe(`session-pgsql:${name}`, hear)
+      stops.push(() => unsubscribe(`session-pgsql:${name}`, hear))
+    }
+    try {
+      const id = idOf('b')
+      const { session } = await sessions.write(id, { n: 1 }, { base: null })
+      const statusOf = (name: string) => sessions.status().servers.find((one) => one.name === name)
+      expect(statusOf('b')).toMatchObject({ health: 'up', errors: 0, lastError: undefined })
+      const begun = Date.now()
+      await server('b').kill9()
+      await sessions.write(id, { n: 2 }, { base: session })
+      expect(statusOf('b')).toMatchObject({ health: 'down', lastError: expect.any(String) })
+      expect(statusOf('b')?.since.getTime()).toBeGreaterThanOrEqual(begun)
+      expect(statusOf('b')?.errors).toBeGreaterThan(0)
+      const [standIn] = (await places(id)).filter((name) => name !== 'b') as [string]
+      await server('b').start()
+      const started = Date.now()
+      await eventually(async () => {
+        expect(isDown(sessions, 'b')).toBe(false)
+        expect(events.map(([name]) => name)).toContain('broughtHome')
+      })
+      expect(events).toEqual([
+        ['serverDown', { server: 'b', error: expect.objectContaining({ code: expect.any(String) }) }],
+        ['failover', { from: 'b', to: standIn }],
+        ['serverUp', { server: 'b' }],
+        ['broughtHome', { id, from: standIn, to: 'b', outcome: 'brought' }],
+      ])
+      // The same, but for the id.
+      expect(told).toEqual(
+        events.map(([name, event]) => {
+          const { id: _, ...about } = event as { id?: string }
+          return [name, about]
+        }),
+      )
+      expect(statusOf('b')).toMatchObject({ health: 'up', lastError: expect.any(String) })
+      // A probe may have found it while start() was still waiting for its word.
+      expect(statusOf('b')?.since.getTime()).toBeGreaterThan(started - 10_000)
+      expect(statusOf('b')?.since.getTime()).toBeGreaterThan(begun)
+    } finally {
+      for (const stop of stops) stop()
+    }
+  })
+
+  test('one that is slow does not slow the sessions of the others', async () => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const sessions = handlerOf({}, [proxy.port])
+    const [slow, quick] = [idsOf('a', 50), idOf('b')]
+    await Promise.all([...slow, quick].map((id) => sessions.write(id, {}, { base: null })))
+    proxy.delay(150)
+    let waiting = slow.length
+    const reads = slow.map(async (id) => {
+      expect(await sessions.read(id)).toBeDefined()
+      waiting--
+    })
+    for (let n = 0; n < 5; n++) expect(await sessions.read(quick)).toBeDefined()
+    expect(waiting).toBe(slow.length)
+    await Promise.all(reads)
+    expect(isDown(sessions, 'a')).toBe(false)
+  })
+
+  test('one is half-open: it takes connections and says nothing, and is passed over', async () => {
+    const proxy = await startProxy(server('a'))
+    proxies.push(proxy)
+    const sessions = handlerOf({}, [proxy.port])
+    const [known, fresh] = idsOf('a', 2) as [string, string]
+    const { session } = await sessions.write(known, { n: 1 }, { base: null })
+    proxy.silence()
+    const results = await within(
+      Promise.all([
+        sessions.write(known, { n: 2 }, { base: session }),
+        sessions.write(fresh, { n: 3 }, { base: null }),
+      ]),
+      5000,
+      'the stand-in to take over',
+    )
+    expect(results.map(({ outcome }) => outcome)).toEqual(['updated', 'created'])
+    expect(isDown(sessions, 'a')).toBe(true)
+    // One that begins meanwhile has no connection yet, and finds out all the same.
+    const later = handlerOf({}, [proxy.port])
+    const read = await within(later.read(known), 5000, 'a handler that has just begun')
+    expect(read?.data).toEqual({ n: 2 })
+    await proxy.resume()
+    await eventually(async () => {
+      for (const id of [known, fresh]) expect(await places(id)).toEqual(['a'])
+    })
+    expect((await sessions.read(known))?.data).toEqual({ n: 2 })
+    expect((await sessions.read(fresh))?.data).toEqual({ n: 3 })
+  })
+
+  test('reset() makes new connections to all', async () => {
+    const sessions = handlerOf()
+    const ids = ['a', 'b', 'c'].map(idOf)
+    const connections = async (): Promise<number[][]> => {
+      await Promise.all(ids.map((id) => sessions.write(id, {})))
+      const found = await Promise.all(
+        servers.slice(0, 3).map((one) =>
+          one.query<{ pid: number }>(
+            // Without the one that asks.
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+          ),
+        ),
+      )
+      return found.map((rows) => rows.map(({ pid }) => pid))
+    }
+    const before = await connections()
+    expect(before.map((pids) => pids.length > 0)).toEqual([true, true, true])
+    await sessions.reset()
+    await eventually(async () => {
+      const after = await connections()
+      for (const [n, pids] of after.entries()) {
+        expect(pids.length).toBeGreaterThan(0)
+        expect(pids.filter((pid) => before[n]?.includes(pid))).toEqual([])
+      }
+    })
+  })
+
+  test('GC goes on without a server that is away, and reports it', async () => {
+    const sessions = handlerOf()
+    const errors: Error[] = []
+    const swept: { server: string; removed: number }[] = []
+    sessions.on('error', (error) => errors.push(error))
+    sessions.on('gc', ({ server: name, removed }) => swept.push({ server: name, removed }))
+    const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 2))
+    for (const id of ids) await sessions.write(id, {}, { base: null })
+    await sessions.gc()
+    swept.length = 0
+    for (const one of servers.slice(0, 3)) {
+      await one.query('UPDATE php_session SET sess_expire = 1, sess_sweep = 0 WHERE sess_id = ANY($1)', [ids])
+    }
+    await server('b').kill9()
+    expect(await sessions.gc()).toBe(4)
+    expect(swept.sort((one, other) => one.server.localeCompare(other.server))).toEqual([
+      { server: 'a', removed: 2 },
+      { server: 'c', removed: 2 },
+    ])
+    expect(errors).toEqual([expect.objectContaining({ code: 'SERVER_DOWN' })])
+    for (const [n, id] of ids.entries()) {
+      if (n !== 2 && n !== 3) expect(await places(id)).toEqual([])
+    }
+    await server('b').start()
+    expect(await eventually(() => sessions.gc())).toBe(2)
   })
 
   test('a fourth joins: what has moved is found at its old place, and brought', async () => {
@@ -747,6 +903,22 @@ describe('sessions on three servers', () => {
     const worker = await startWorker<number>(module, { db }, { execArgv: ['--expose-gc'] })
     // 10,000 records of 5 kB.
     expect(await worker.result).toBeLessThan(15)
+  })
+
+  test('SIGTERM under load: close() ends what is under way, nothing acknowledged is lost, and the process ends', async () => {
+    const db = names.slice(0, 3).map((name) => `${server(name).conninfo()} name=${name}`)
+    const module = new URL('./workers/terminated.ts', import.meta.url)
+    const worker = await startWorker<TerminatedResult>(module, { db })
+    expect(await worker.receive()).toBe('busy')
+    await worker.kill('SIGTERM')
+    const { acknowledged, codes, underWay } = await worker.result
+    expect(underWay).toBeGreaterThan(0)
+    expect(codes).toEqual(Array.from({ length: 50 }, () => 'CLOSED'))
+    const sessions = handlerOf()
+    for (const [id, n] of Object.entries(acknowledged)) {
+      expect((await sessions.read(id))?.data).toEqual({ n })
+    }
+    expect(Object.keys(acknowledged)).toHaveLength(50)
   })
 
   test('close ends what is under way, with a server down and a probe waiting', async () => {
