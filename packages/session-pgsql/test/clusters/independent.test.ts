@@ -204,9 +204,12 @@ describe('three independent servers under traffic', () => {
       let standby = await startStandby(b)
       await synchronous(b)
       const [proxyA, proxyC] = await Promise.all([startProxy(a), startProxy(c)])
+      const group = `host=${b.host},${standby.host} port=${b.port},${standby.port} target_session_attrs=read-write`
+      // A partition is between one of two and the servers: the other one goes on at home.
+      const whole = handlerOf([`host=${a.host} port=${a.port}`, group, `host=${c.host} port=${c.port}`])
       const handler = handlerOf([
         `host=${proxyA.host} port=${proxyA.port}`,
-        `host=${b.host},${standby.host} port=${b.port},${standby.port} target_session_attrs=read-write`,
+        group,
         `host=${proxyC.host} port=${proxyC.port}`,
       ])
       const promotions: string[] = []
@@ -238,7 +241,7 @@ describe('three independent servers under traffic', () => {
         },
       }
       const callers = 24
-      const traffic = new Traffic([handler], callers, SEED)
+      const traffic = new Traffic([handler, whole], callers, SEED)
       // Each kind once, if there is time, then whatever comes.
       const kinds = Object.keys(walking)
       const first = kinds.map((kind) => ({ kind, key: random() })).sort((one, two) => one.key - two.key)
@@ -260,13 +263,13 @@ describe('three independent servers under traffic', () => {
           await walking[kind]?.away(server)
           await sleep(random() * 2500)
           await walking[kind]?.back(server)
-          await settled([handler])
+          await settled([handler, whole])
           traffic.calm()
           await sleep(200)
         }
         await traffic.stop()
-        await settled([handler])
-        await traffic.check(handler)
+        await settled([handler, whole])
+        await traffic.check(whole)
         const way = walked.join(', ')
         expect(traffic.broken, way).toEqual([])
         expect(traffic.errors.filter(({ code }) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual(

@@ -1,9 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler } from '../../src/index.ts'
 import { pgbouncerMissing, startPgbouncer } from '../support/pgbouncer.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { startProxy } from '../support/proxy.ts'
 import { promote, startStandby } from '../support/standby.ts'
-import { eventually, until } from '../support/wait.ts'
+import { eventually, until, within } from '../support/wait.ts'
 
 /** One entry of `db` with several hosts: real servers, real replication. */
 describe('a replicated group behind one entry', () => {
@@ -21,7 +23,10 @@ describe('a replicated group behind one entry', () => {
     await second?.remove()
   })
 
-  function handlerOf(attributes: string, order = [first, second]): SaveHandler {
+  function handlerOf(
+    attributes: string,
+    order: readonly { host: string; port: number }[] = [first, second],
+  ): SaveHandler {
     const handler = new SaveHandler({
       db: `host=${order.map(({ host }) => host)} port=${order.map(({ port }) => port)} dbname=postgres user=postgres ${attributes}`,
       gcInterval: 0,
@@ -101,10 +106,107 @@ describe('a replicated group behind one entry', () => {
     },
   )
 
+  const labelOf = ({ host, port }: PostgresServer): string => `${host}:${port}`
+
+  /** Where a handler of these attributes reads. */
+  async function readsFrom(attributes: string, order?: readonly PostgresServer[]): Promise<string> {
+    const handler = handlerOf(attributes, order)
+    await handler.read('id')
+    const [status] = handler.status().servers
+    return `${status?.role} ${status?.address}`
+  }
+
+  test('each value of target_session_attrs takes the host that it asks for, wherever it stands in the list', async () => {
+    const [primary, standby] = [`primary ${labelOf(first)}`, `standby ${labelOf(second)}`]
+    for (const order of [
+      [first, second],
+      [second, first],
+    ]) {
+      expect(await readsFrom('target_session_attrs=primary', order)).toBe(primary)
+      expect(await readsFrom('target_session_attrs=read-write', order)).toBe(primary)
+      expect(await readsFrom('target_session_attrs=standby', order)).toBe(standby)
+      expect(await readsFrom('target_session_attrs=prefer-standby', order)).toBe(standby)
+      expect(await readsFrom('target_session_attrs=read-only', order)).toBe(standby)
+    }
+    // The first, whatever it is.
+    expect(await readsFrom('target_session_attrs=any', [first, second])).toBe(primary)
+    expect(await readsFrom('target_session_attrs=any', [second, first])).toBe(standby)
+    await second.stop()
+    try {
+      expect(await readsFrom('target_session_attrs=prefer-standby')).toBe(primary)
+      expect(await readsFrom('target_session_attrs=any', [second, first])).toBe(primary)
+      await expect(readsFrom('target_session_attrs=read-only')).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    } finally {
+      await second.start()
+    }
+  })
+
+  test('load_balance_hosts=random: not all take the same host', async () => {
+    const seen = new Set<string>()
+    // That all of them do by chance happens once in a million times.
+    for (let n = 0; n < 20; n++) {
+      seen.add(await readsFrom('target_session_attrs=any load_balance_hosts=random'))
+    }
+    expect(seen.size).toBe(2)
+  })
+
+  test('a host that takes connections and says nothing delays nobody for longer than connect_timeout', async () => {
+    const proxy = await startProxy(first)
+    proxy.silence()
+    try {
+      const silent = { host: proxy.host, port: proxy.port }
+      const handler = handlerOf('target_session_attrs=any connect_timeout=2', [silent, second])
+      expect((await within(handler.read('id'), 5000, 'the other host'))?.data).toEqual({ a: 1 })
+      // With nobody else, the error comes when the time is over.
+      const alone = handlerOf('target_session_attrs=read-write connect_timeout=2', [silent, second])
+      await expect(within(alone.read('id'), 4500, 'an error')).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    } finally {
+      await proxy.stop()
+    }
+  })
+
+  async function readOnly(value: 'on' | 'off'): Promise<void> {
+    await first.query(`ALTER SYSTEM SET default_transaction_read_only = ${value}`)
+    await first.query('SELECT pg_reload_conf()')
+    await eventually(async () =>
+      expect(await first.query('SHOW default_transaction_read_only')).toEqual([
+        { default_transaction_read_only: value },
+      ]),
+    )
+  }
+
+  test('the host in use becomes read-only (SQLSTATE 25006): another one is found, and no caller sees it', async () => {
+    const other = await startPostgres({ version: '18', settings: { fsync: 'off' } })
+    try {
+      await handlerOf('', [other]).open()
+      const handler = handlerOf('target_session_attrs=read-write', [first, other])
+      await handler.write('before', { n: 0 })
+      expect(handler.status().servers[0]?.address).toBe(labelOf(first))
+      await readOnly('on')
+      const ids = Array.from({ length: 20 }, (_, n) => `read-only-${n}`)
+      await Promise.all(ids.map((id) => handler.write(id, { n: 1 })))
+      expect(first.log()).toContain('in a read-only transaction')
+      expect(handler.status().servers[0]?.address).toBe(labelOf(other))
+      const there = await other.query("SELECT 1 FROM php_session WHERE sess_id LIKE 'read-only-%'")
+      expect(there).toHaveLength(ids.length)
+    } finally {
+      await readOnly('off')
+      await other.remove()
+    }
+  })
+
   test('a promotion without fencing: what is written then is written to the new primary only', async () => {
     const handler = handlerOf('target_session_attrs=read-write')
     const promotions: object[] = []
+    const told: object[] = []
+    const hear = (message: unknown): void => {
+      const { handler: whose, ...about } = message as { handler: object }
+      if (whose === handler) told.push(about)
+    }
+    subscribe('session-pgsql:promoted', hear)
     handler.on('promoted', (event) => promotions.push(event))
+    /** By id: whether the higher timeline had been seen when it was written. */
+    const written = new Map<string, boolean>()
     const session = (await handler.write('walker', { step: 0 }, { base: null })).session
     await eventually(async () =>
       expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'walker'")).toHaveLength(1),
@@ -112,9 +214,19 @@ describe('a replicated group behind one entry', () => {
     await promote(second)
     // The old one still answers, and still takes writes; the handler looks for such a thing every second.
     await eventually(async () => {
-      await handler.write('probe', { at: Date.now() })
-      expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'probe'")).toHaveLength(1)
+      const ids = Array.from({ length: 5 }, (_, n) => `unfenced-${written.size + n}`)
+      const seen = promotions.length > 0
+      await Promise.all(ids.map((id) => handler.write(id, {}, { base: null })))
+      for (const id of ids) written.set(id, seen)
+      expect([...written.values()].filter((after) => after).length).toBeGreaterThan(100)
     }, 15_000)
+    unsubscribe('session-pgsql:promoted', hear)
+    expect(told).toEqual(promotions)
+    const late = [...written].flatMap(([id, seen]) => (seen ? [id] : []))
+    const lying = (server: PostgresServer): Promise<object[]> =>
+      server.query('SELECT sess_id FROM php_session WHERE sess_id = ANY($1)', [late])
+    expect(await lying(first)).toEqual([])
+    expect(await lying(second)).toHaveLength(late.length)
     const [one, other] = [first, second].map(({ host, port }) => `${host}:${port}`)
     expect(promotions).toEqual([
       { server: handler.status().servers[0]?.name, from: one, to: other, timeline: 2 },

@@ -293,7 +293,9 @@ describe('sessions on three servers', () => {
       expect(isDown(cut, 'a')).toBe(false)
       expect(await marked()).toBe(0)
     })
-    expect((await whole.read(both))?.data).toEqual({ keep: 1, mine: 1, theirs: 1 })
+    // Created, and written once on each side.
+    expect(await whole.read(both)).toMatchObject({ data: { keep: 1, mine: 1, theirs: 1 }, accesses: 3 })
+    expect((await whole.read(both))?.data).not.toHaveProperty('drop')
     expect((await whole.read(left))?.data).toMatchObject({ keep: 2, late: 1 })
     expect(await cut.read(gone)).toBeUndefined()
     expect(await whole.read(gone)).toBeUndefined()
@@ -911,8 +913,9 @@ describe('sessions on three servers', () => {
     const worker = await startWorker<TerminatedResult>(module, { db })
     expect(await worker.receive()).toBe('busy')
     await worker.kill('SIGTERM')
-    const { acknowledged, codes, underWay } = await worker.result
+    const { acknowledged, codes, underWay, cut } = await worker.result
     expect(underWay).toBeGreaterThan(0)
+    expect(cut).toBe(0)
     expect(codes).toEqual(Array.from({ length: 50 }, () => 'CLOSED'))
     const sessions = handlerOf()
     for (const [id, n] of Object.entries(acknowledged)) {

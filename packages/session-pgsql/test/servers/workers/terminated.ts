@@ -6,8 +6,10 @@ export interface TerminatedResult {
   readonly acknowledged: Record<string, number>
   /** Codes of what failed. */
   readonly codes: string[]
-  /** Writes under way when the signal came. */
+  /** Writes under way when the signal came ... */
   readonly underWay: number
+  /** ... and those of them that failed. */
+  readonly cut: number
 }
 
 /** Writes with 50 callers, until SIGTERM: then it closes its handler, as a server's process should. */
@@ -20,15 +22,19 @@ export default async function terminated(
   const codes: string[] = []
   let busy = 0
   let underWay = 0
+  let cut = 0
+  let isEnding = false
   const callers = Array.from({ length: 50 }, async (_, caller) => {
     const id = `terminated-${caller}`
     for (let n = 1; codes[caller] === undefined; n++) {
+      const inTime = !isEnding
       busy++
       try {
         await sessions.write(id, { n })
         acknowledged[id] = n
       } catch (error) {
         codes[caller] = (error as SessionPgsqlError).code
+        if (inTime) cut++
       }
       busy--
       if (caller === 0 && n === 20) channel.send('busy')
@@ -37,9 +43,10 @@ export default async function terminated(
   const ended = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => {
       underWay = busy
+      isEnding = true
       resolve(sessions.close())
     })
   })
   await Promise.all([ended, ...callers])
-  return { acknowledged, codes, underWay }
+  return { acknowledged, codes, underWay, cut }
 }
