@@ -6,7 +6,7 @@ import { createSessions } from 'session-pgsql/web'
  * A site of Request and Response. `handle` is what Bun, Deno, a service or SvelteKit's hook would be given; the
  * server below is Node's own with ten lines in between.
  *
- * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
+ * @param {Partial<import('session-pgsql/web').SessionsOptions>} options for the sessions and their save handler
  * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
@@ -14,7 +14,6 @@ export async function createSite(options, pause = async () => {}, port = 0) {
     ...options,
     // An example on your own machine; a real site has a secret of its own.
     secret: 'an example has no secrets',
-    grace: 0,
   })
 
   async function handle(request) {

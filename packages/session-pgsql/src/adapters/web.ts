@@ -19,19 +19,7 @@ import { openSession, type Stored, type WebSession } from './web/web-session.ts'
  * }
  * ```
  *
- * SvelteKit, in `src/hooks.server.js`; behind it `locals.session` in every load function and action:
- *
- * ```js
- * export async function handle({ event, resolve }) {
- *   event.locals.session = await sessions.session(event.request, { address: event.getClientAddress() })
- *   const response = await resolve(event)
- *   const cookie = await event.locals.session.commit()
- *   if (cookie) response.headers.append('set-cookie', cookie)
- *   return response
- * }
- * ```
- *
- * What is set after the response has begun, in a streamed promise, is set too late.
+ * SvelteKit's hook, and what to set where a proxy ends the TLS, is in docs/web.md.
  */
 
 export type { CookieOptions, RequestLike } from './web/signed-cookie.ts'

@@ -7,13 +7,24 @@ import {
 } from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
-import { describeGuarantees, startExample } from './guarantees.ts'
+import { describeGuarantees, type SiteOptions, startExample } from './guarantees.ts'
+
+/** By default the id before the sign-in is answered for ten seconds more, for requests that are under way. */
+const WITHIN_GRACE = 'Within the grace the old id is still answered'
 
 describeGuarantees({
   name: 'session-pgsql/web',
   lifetime: 86400,
   offers: ['users'],
+  cannot: { 'new-id': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
   start: (options, pause) => startExample('web', options, pause),
+})
+
+describeGuarantees({
+  name: 'session-pgsql/web without grace',
+  lifetime: 86400,
+  only: ['new-id', 'new-id-slow', 'sign-out', 'ended-id'],
+  start: (options, pause) => startExample('web', { ...options, grace: 0 } as SiteOptions, pause),
 })
 
 const SECRET = 'a secret for the tests'
