@@ -4,7 +4,7 @@ import { expectTypeOf, test } from 'vitest'
 import type { PgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import { describeReactRouter } from './react-router.ts'
 
-describeReactRouter('React Router 8')
+describeReactRouter('React Router 7')
 
 test('it is a SessionStorage of React Router', () => {
   interface Visitor {
