@@ -10,7 +10,7 @@ import { Browser } from '../../src/testing/browser.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { eventually, until } from '../support/wait.ts'
+import { eventually, sleep, until } from '../support/wait.ts'
 import { describeGuarantees } from './guarantees.ts'
 import { keyValueDriver } from './key-value.ts'
 
@@ -244,7 +244,8 @@ describeOnEveryServer('The better-auth example', (server) => {
       const holder = new pg.Client({ connectionString: direct.href })
       await holder.connect()
       try {
-        await holder.query('BEGIN; LOCK TABLE php_session IN ACCESS EXCLUSIVE MODE')
+        // Reads pass, writes wait.
+        await holder.query('BEGIN; LOCK TABLE php_session IN SHARE MODE')
         const waiting = (count: number) =>
           until(
             async () =>
@@ -256,11 +257,14 @@ describeOnEveryServer('The better-auth example', (server) => {
               )[0]?.n === count,
             `${count} waiting for the table`,
           )
-        const slow = user(late)
+        // It has read the session, and writes it, with the user's new name in it.
+        const slow = late.send('POST', '/api/auth/update-user', { name: 'Countess' })
         await waiting(1)
         const out = browser.send('POST', '/api/auth/sign-out', {})
-        const [, { status }] = await Promise.all([slow, out, holder.query('COMMIT')])
-        expect(status).toBe(200)
+        await sleep(100)
+        await holder.query('COMMIT')
+        expect((await slow).status).toBe(200)
+        expect((await out).status).toBe(200)
       } finally {
         await holder.end()
       }
