@@ -1,37 +1,65 @@
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import pgsqlDriver from 'session-pgsql/unstorage'
-import { createStorage } from 'unstorage'
+import { createStorage, prefixStorage } from 'unstorage'
+
+/** Seconds for which somebody is signed in. */
+const SIGNED_IN = 86_400
 
 /**
  * A notice board: `PUT /key` with a text (and `?ttl=` in seconds), `GET /key`, `GET /` for all keys, `DELETE
- * /key`. In Nitro and Nuxt the driver is mounted by a server plugin: `useStorage().mount('notes', pgsqlDriver())`.
+ * /key`. Everybody reads; who writes has signed in: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro
+ * and Nuxt the driver is mounted by a server plugin: `useStorage().mount('board', pgsqlDriver())`.
+ *
+ * An item of unstorage is set whole, and comes back if it is set while it is removed. So a sign-in is set once,
+ * and removed once: what a request changes lies in items of its own, and none that is under way at the sign-out
+ * brings it back.
  *
  * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
+ * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
  */
-export async function createSite(options, _pause, port = 0) {
-  const driver = pgsqlDriver({ ...options, base: 'notes' })
+export async function createSite(options, pause = async () => {}, port = 0) {
+  const driver = pgsqlDriver({ ...options, base: 'board' })
   const storage = createStorage({ driver })
+  const notes = prefixStorage(storage, 'notes')
+  const signedIn = prefixStorage(storage, 'signed-in')
 
-  async function answer({ method, url }, body) {
-    const { pathname, searchParams } = new URL(url, 'http://localhost')
+  async function answer({ method, url, headers }, body) {
+    const { pathname, searchParams: query } = new URL(url, 'http://localhost')
     const key = decodeURIComponent(pathname.slice(1))
-    if (key === '') return (await storage.getKeys()).sort().join('\n')
-    if (method === 'PUT') {
-      await storage.setItem(key, body, { ttl: Number(searchParams.get('ttl') ?? 0) })
-      return ''
+    const token = /(?:^|; )token=(\w+)/.exec(headers.cookie ?? '')?.[1]
+    const user = token === undefined ? null : await signedIn.getItem(token)
+    switch (`${method} ${pathname}`) {
+      case 'GET /':
+        return { text: (await notes.getKeys()).sort().join('\n') }
+      case 'POST /sign-in': {
+        // A new one each time: whoever knew an old one does not get in.
+        const fresh = randomBytes(24).toString('hex')
+        await signedIn.setItem(fresh, query.get('user'), { ttl: SIGNED_IN })
+        return { cookie: `token=${fresh}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${SIGNED_IN}` }
+      }
+      case 'POST /sign-out':
+        if (token !== undefined) await signedIn.removeItem(token)
+        return { cookie: 'token=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0' }
+      case 'POST /me':
+        return user === null ? { status: 401 } : { text: String(user) }
     }
-    if (method === 'DELETE') {
-      await storage.removeItem(key)
-      return ''
+    if (method === 'GET') {
+      const text = await notes.getItem(key)
+      return text === null ? { status: 404 } : { text: String(text) }
     }
-    return storage.getItem(key)
+    if (user === null) return { status: 401 }
+    await pause(query.get('wait') ?? undefined)
+    if (method === 'PUT') await notes.setItem(key, body, { ttl: Number(query.get('ttl') ?? 0) })
+    else await notes.removeItem(key)
+    return {}
   }
 
   const server = createServer(async (incoming, outgoing) => {
     try {
       const chunks = await incoming.toArray()
-      const text = await answer(incoming, Buffer.concat(chunks).toString())
-      outgoing.writeHead(text === null ? 404 : 200).end(text === null ? '' : String(text))
+      const { status = 200, text = '', cookie } = await answer(incoming, Buffer.concat(chunks).toString())
+      outgoing.writeHead(status, cookie === undefined ? {} : { 'set-cookie': cookie }).end(text)
     } catch (error) {
       outgoing.writeHead(500).end(`${error.code}\n`)
     }

@@ -2,6 +2,8 @@ import { createStorage, type Driver, prefixStorage } from 'unstorage'
 import { expect, expectTypeOf, test } from 'vitest'
 import pgsqlDriver, { type PgsqlDriver, type PgsqlDriverOptions } from '../../src/adapters/unstorage.ts'
 import { SaveHandler } from '../../src/index.ts'
+import { Browser } from '../../src/testing/browser.ts'
+import { Gates } from '../../src/testing/gates.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
@@ -188,23 +190,56 @@ describeOnEveryServer('The unstorage example', (server) => {
     const options = { db: database.db, gcInterval: 0, operationTimeout: 60 }
     const start = () => startExample('unstorage', options, async () => {})
     let site = await start()
-    const send = async (method: string, path: string, body?: string) => {
-      const response = await fetch(site.url + path, { method, ...(body && { body }) })
-      return `${response.status} ${await response.text()}`
+    let browser = new Browser(site.url)
+    const send = async (method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: string) => {
+      const { status, text } = await browser.send(method, path, body)
+      return `${status} ${text}`
     }
+    expect(await send('PUT', '/one', 'of nobody')).toBe('401 ')
+    expect(await send('POST', '/sign-in?user=ada')).toBe('200 ')
     const puts = ['one', 'two', 'three'].map((key) => send('PUT', `/${key}`, `note ${key}`))
     expect(await Promise.all(puts)).toEqual(['200 ', '200 ', '200 '])
     expect(await send('GET', '/two')).toBe('200 note two')
     await site.stop()
     site = await start()
+    browser = browser.clone(site.url)
+    expect(await send('POST', '/me')).toBe('200 ada')
     expect(await send('GET', '/')).toBe('200 one\nthree\ntwo')
     await database.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
     expect(await send('GET', '/two')).toMatch(/^500 /)
+    expect(await send('POST', '/me')).toMatch(/^500 /)
     await database.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
     expect(await send('GET', '/two')).toBe('200 note two')
     expect(await send('DELETE', '/two')).toBe('200 ')
     expect(await send('GET', '/two')).toBe('404 ')
     await site.stop()
+  })
+
+  test('a sign-out holds, whatever is under way, and is of this browser only', async () => {
+    const { db } = await server.freshDatabase()
+    const gates = new Gates()
+    const site = await startExample('unstorage', { db, gcInterval: 0, operationTimeout: 60 }, gates.pause)
+    try {
+      const browser = new Browser(site.url)
+      const other = new Browser(site.url)
+      for (const one of [browser, other]) await one.send('POST', '/sign-in?user=ada')
+      const [before, late] = [browser.clone(), browser.clone()]
+      const slow = late.send('PUT', '/note?wait=late', 'written')
+      await gates.arrived('late')
+      expect((await browser.send('POST', '/sign-out')).status).toBe(200)
+      expect((await browser.send('POST', '/me')).status).toBe(401)
+      gates.open('late')
+      expect((await slow).status).toBe(200)
+      for (const one of [before, late]) {
+        expect((await one.send('POST', '/me')).status).toBe(401)
+        expect((await one.send('PUT', '/note', 'again')).status).toBe(401)
+      }
+      expect((await other.send('POST', '/me')).text).toBe('ada')
+      expect((await other.send('GET', '/note')).text).toBe('written')
+    } finally {
+      gates.openAll()
+      await site.stop()
+    }
   })
 
   if (server.kind === 'pglite') return
@@ -215,9 +250,11 @@ describeOnEveryServer('The unstorage example', (server) => {
     url.host = `${proxy.host}:${proxy.port}`
     const db = { connectionString: url.href }
     const site = await startExample('unstorage', { db, gcInterval: 0, operationTimeout: 15 }, async () => {})
-    const statusOf = async (method: string, path: string, body?: string) =>
-      (await fetch(site.url + path, { method, ...(body && { body }) })).status
+    const browser = new Browser(site.url)
+    const statusOf = async (method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: string) =>
+      (await browser.send(method, path, body)).status
     try {
+      expect(await statusOf('POST', '/sign-in?user=ada')).toBe(200)
       expect(await statusOf('PUT', '/one', 'note')).toBe(200)
       await proxy.refuse()
       proxy.drop()

@@ -55,7 +55,10 @@ const VISITS: Record<string, Visit> = {
   nestjs: guaranteed,
   'react-router': guaranteed,
   unstorage: {
-    come: (browser) => browser.send('PUT', '/color', 'blue'),
+    async come(browser) {
+      await browser.send('POST', '/sign-in?user=ada')
+      await browser.send('PUT', '/color', 'blue')
+    },
     page: '/color',
     shows: 'blue',
     isPublic: true,
