@@ -121,15 +121,14 @@ describe('three independent servers under traffic', () => {
       if (name === 'SIGSTOP') expect(probes).toBeLessThanOrEqual(2 + (AWAY - 2000) / 200)
       const during = traffic.acknowledged
       await fault.back(servers[1] as PostgresServer)
-      await settled(handlers)
-      traffic.calm()
+      await traffic.calmAfter(() => settled(handlers))
       traffic.checked = 0
       await sleep(1000)
-      expect(traffic.checked).toBeGreaterThan(100)
+      expect(traffic.checked).toBeGreaterThan(10)
       await traffic.stop()
       await settled(handlers)
       await traffic.check(handlers[2] as SaveHandler<Record<string, number>>)
-      expect(traffic.broken).toEqual([])
+      expect(traffic.broken.join('; ')).toBe('')
       expect(during).toBeGreaterThan(before)
       // What was in flight, and that is typed.
       expect(traffic.errors.filter(({ code }) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
@@ -156,8 +155,8 @@ describe('three independent servers under traffic', () => {
     const serving = await Promise.all([
       start({ callers: 12, seed: 100 }),
       start({ callers: 12, seed: 200 }),
-      start({ callers: 0, seed: 1, diesAfter: 3 }),
-      start({ callers: 0, seed: 2, diesAfter: 20 }),
+      start({ callers: 0, seed: 1, diesAfter: 1 }),
+      start({ callers: 0, seed: 2, diesAfter: 5 }),
     ])
     const dying = serving.splice(2)
     await b.kill9()
@@ -175,15 +174,20 @@ describe('three independent servers under traffic', () => {
     )
     expect((row?.ahead ?? 0) - Date.now() / 1000).toBeGreaterThan(FAST - 1)
     for (const one of dying) await expect(one.result).rejects.toThrow('SIGKILL')
-    await settled([here])
-    for (const one of serving) one.send('calm')
+    for (const one of serving) {
+      one.send('calm')
+      while ((await one.receive()) === 'settled?') {
+        await settled([here])
+        one.send('settled')
+      }
+    }
     await sleep(1500)
     for (const one of serving) one.send('stop')
     for (const one of serving) expect(await one.receive()).toBe('stopped')
     await settled([here])
     for (const one of serving) one.send('check')
     for (const result of await Promise.all(serving.map(({ result }) => result))) {
-      expect(result.broken).toEqual([])
+      expect(result.broken.join('; ')).toBe('')
       expect(result.acknowledged).toBeGreaterThan(50)
       expect(result.codes.filter((code) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
       // Each of its callers had at most one call in flight at the kill.
@@ -263,15 +267,14 @@ describe('three independent servers under traffic', () => {
           await walking[kind]?.away(server)
           await sleep(random() * 2500)
           await walking[kind]?.back(server)
-          await settled([handler, whole])
-          traffic.calm()
+          await traffic.calmAfter(() => settled([handler, whole]))
           await sleep(200)
         }
         await traffic.stop()
         await settled([handler, whole])
         await traffic.check(whole)
         const way = walked.join(', ')
-        expect(traffic.broken, way).toEqual([])
+        expect(traffic.broken.join('; '), way).toBe('')
         expect(traffic.errors.filter(({ code }) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual(
           [],
         )

@@ -66,6 +66,7 @@ export class Traffic {
   readonly #sessions: Shared[] = []
   readonly #all: Shared[] = []
   readonly #callers: Promise<void>[] = []
+  readonly #underWay = new Set<Promise<void>>()
   readonly #prefix: string
   #running = true
   #calm = true
@@ -108,9 +109,27 @@ export class Traffic {
     this.slowest = 0
   }
 
-  /** All are up, for everybody, and everything is at home. */
-  calm(): void {
-    this.#calm = true
+  /**
+   * It is calm when all are up, for everybody, and everything is at home; and still is when every call has ended
+   * that was under way then: one that began at a stand-in may leave its row there after all.
+   *
+   * @param settled resolves when it looks so
+   */
+  async calmAfter(settled: () => Promise<void>): Promise<void> {
+    for (;;) {
+      const period = this.#period
+      await settled()
+      await this.round()
+      await settled()
+      if (period !== this.#period) continue
+      this.#calm = true
+      return
+    }
+  }
+
+  /** Resolves when every call has ended that is under way now. */
+  async round(): Promise<void> {
+    await Promise.all(this.#underWay)
   }
 
   /** Reads everything once more. All must be at home. */
@@ -175,9 +194,15 @@ export class Traffic {
       const period = this.#period
       try {
         const kind = this.#random()
-        if (kind < 0.01) await this.#end(session, place, handler)
-        else if (kind < 0.03) await this.#lookBack(handler)
-        else await this.#count(session, caller, known, handler)
+        const call =
+          kind < 0.01
+            ? this.#end(session, place, handler)
+            : kind < 0.03
+              ? this.#lookBack(handler)
+              : this.#count(session, caller, known, handler)
+        const ended = call.catch(() => {}).finally(() => this.#underWay.delete(ended))
+        this.#underWay.add(ended)
+        await call
       } catch (error) {
         this.errors.push(error as SessionPgsqlError)
         if (this.#wasCalm({ period })) this.errorsInCalm.push(error as SessionPgsqlError)

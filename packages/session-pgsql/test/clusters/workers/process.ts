@@ -39,7 +39,13 @@ export default async function process_(
   await eventually(() => handler.open())
   const traffic = new Traffic([handler], callers, seed)
   channel.send('running')
-  while ((await channel.receive()) === 'calm') traffic.calm()
+  while ((await channel.receive()) === 'calm') {
+    await traffic.calmAfter(async () => {
+      channel.send('settled?')
+      await channel.receive()
+    })
+    channel.send('calm')
+  }
   await traffic.stop()
   channel.send('stopped')
   await channel.receive()
