@@ -40,6 +40,9 @@ const MIB = 1024 * 1024
 /** Most bytes of what connections have read, of what those had that have ended, of notes, and of what is on its way. */
 const MEMORY = { reads: 256 * MIB, left: 64 * MIB, notes: 16 * MIB, onItsWay: 256 * MIB }
 
+/** Milliseconds that a client has to agree on TLS. */
+const HANDSHAKE = 10_000
+
 /** Connections that may be there beside those that are served: being refused, or shaking hands. */
 const AT_THE_DOOR = 64
 
@@ -87,7 +90,9 @@ export class Gateway {
     this.#server =
       tls === undefined
         ? createServer(socket, this.#welcome)
-        : createTlsServer({ ...tls, ...socket, handshakeTimeout: 10_000 }, this.#welcome)
+        : createTlsServer({ ...tls, ...socket, handshakeTimeout: HANDSHAKE }, this.#welcome)
+    // Node tells of a handshake that takes too long, and leaves the connection as it is.
+    this.#server.on('tlsClientError', (_error, socket: Socket) => socket.destroy())
     this.#server.maxConnections = options.maxConnections + AT_THE_DOOR
     this.#health = healthPort === undefined ? undefined : createHttpServer(this.#answerHealth)
     if (this.#health !== undefined) this.#health.maxConnections = AT_THE_DOOR

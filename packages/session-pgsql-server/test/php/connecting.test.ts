@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
@@ -7,6 +9,7 @@ import {
   hasOpenssl,
   makeCertificates,
 } from '../../../session-pgsql/test/support/tls-server.ts'
+import { within } from '../../../session-pgsql/test/support/wait.ts'
 import { Talk } from '../gateway/talk.ts'
 import { shown, signedIn } from './kit/gate.ts'
 import type { Gateway } from './kit/gateway.ts'
@@ -121,5 +124,11 @@ describeWithPhp('TLS from phpredis to the gateway', (place) => {
     expect(await session(place, ini(files.otherCa))).toMatch(/certificate verify failed/)
     expect(await session(place, gateway.ini())).toMatch(/read error|Failed to read session data/)
     expect(await session(place, ini(files.ca))).toEqual({ user: 'ada' })
+  })
+
+  test('who begins to speak and says no more is let go', async (ctx) => {
+    ctx.skip(skip !== undefined, skip)
+    const socket = connect(gateway.port, '127.0.0.1', () => socket.write('*'))
+    await within(once(socket, 'close'), 30_000, 'the gateway to end the connection')
   })
 })
