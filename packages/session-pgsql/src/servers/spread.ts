@@ -53,7 +53,7 @@ export class Spread implements Sessions {
     let last: unknown
     for (const member of ranked) {
       if (member.health.isDown) continue
-      if (last !== undefined) this.#options.onFailover({ from: home.name, to: member.name })
+      if (member !== home) this.#options.onFailover({ from: home.name, to: member.name })
       try {
         return await member.health.run(() => work(member, home))
       } catch (error) {

@@ -63,6 +63,9 @@ export class SessionTable implements Sessions {
   /** Until then, in milliseconds of `performance.now()`, rows are held by others and nothing is tried the quick way. */
   #contendedUntil = 0
 
+  /** Whether the last write without a base met a session: then the next will, as a rule, and goes the quick way first. */
+  #replacing = false
+
   constructor(database: Database, options: TableOptions) {
     this.#database = database
     this.#options = options
@@ -113,9 +116,15 @@ export class SessionTable implements Sessions {
   /** @returns `created`, `updated`, or `conflict` if it had to be absent */
   put(order: Put, deadline: number): Promise<Answer> {
     const { change, mustBeAbsent } = order
-    if (mustBeAbsent || change.marks !== undefined) return this.#put.submit(order, deadline)
-    // What is written is there already, as a rule.
-    return this.#quickly(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
+    const answer =
+      mustBeAbsent || change.marks !== undefined || !this.#replacing
+        ? this.#put.submit(order, deadline)
+        : this.#quickly(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
+    if (mustBeAbsent) return answer
+    return answer.then((answer) => {
+      this.#replacing = answer.outcome === 'updated'
+      return answer
+    })
   }
 
   /** @returns `touched` with the expiry as it is now, or `gone` */
