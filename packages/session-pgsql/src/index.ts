@@ -31,7 +31,13 @@ export type {
   WriteResult,
 } from './operations.ts'
 export { readPhpIni } from './php-ini.ts'
-export { type HandlerStatus, SaveHandler, type SaveHandlerEvents } from './save-handler.ts'
+export {
+  type HandlerStatus,
+  SaveHandler,
+  type SaveHandlerEvents,
+  type ServerDue,
+  type ServerSweep,
+} from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
   CountOptions,
