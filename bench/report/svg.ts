@@ -32,7 +32,7 @@ export function svg({ workloads, date, machine }: Results): string {
     text(
       16,
       42,
-      `Bar: median. Whisker: quartiles. Tick: mark. PostgreSQL ${machine.postgres}, durable; ${date.slice(0, 10)}.`,
+      `Bar: median. Whisker: quartiles. Tick: mark (blue: reached, orange: missed, grey: none). PostgreSQL ${machine.postgres}, durable; ${date.slice(0, 10)}.`,
       'fill="#57606a" font-size="12"',
     ),
     ...grid.map(
