@@ -37,7 +37,7 @@ import {
   type SettingsSources,
 } from './settings.ts'
 import type { Answer } from './table/answers.ts'
-import { countSessions, listSessions, mergePages } from './table/listing.ts'
+import { countSessions, listSessions, mergePages, timeLimitOf } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
 import { countDue, type SweepOptions, type Swept, sweep } from './table/sweep.ts'
@@ -353,9 +353,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     readonly timeLimit?: number | undefined
   } = {}): Promise<ServerDue[]> {
     this.#checkOpen()
-    if (!(timeLimit > 0 && timeLimit <= 86_400)) {
-      throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
-    }
+    timeLimitOf({ timeLimit }) // refuses what is none
     const countOne = (server: Server): Promise<ServerDue> =>
       countDue(server.table, this.#settings, { rows: MOST_COUNTED, timeLimit }).then(
         (due) => ({ server: server.name, ...due, error: undefined }),

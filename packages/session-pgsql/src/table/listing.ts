@@ -130,7 +130,8 @@ export async function countSessions(
   return Number(row?.[0])
 }
 
-function timeLimitOf({ timeLimit }: CountOptions): number | undefined {
+/** @throws INVALID_ARGUMENT */
+export function timeLimitOf({ timeLimit }: Pick<CountOptions, 'timeLimit'>): number | undefined {
   if (timeLimit === undefined || (timeLimit > 0 && timeLimit <= 86_400)) return timeLimit
   throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
 }
