@@ -2,24 +2,39 @@
  * The parts of node-postgres and PGlite that are used here, as structures. So the types of this package need
  * neither of them installed, and a pool of another copy or version fits. A type test pins them to the real ones.
  */
+import type { Row } from './database.ts'
 
-/** A statement as node-postgres takes it. */
-export interface PoolQuery {
-  readonly text: string
-  /** The name under which it is prepared; left out for what is sent once. */
-  readonly name?: string
-  readonly values?: unknown[]
-  readonly rowMode: 'array'
-  readonly types?: { getTypeParser(oid: number, format?: string): (value: string) => unknown }
+/** `pg.Connection`, as a Submittable is given it. */
+export interface ConnectionLike {
+  readonly stream: { cork(): void; uncork(): void }
+  /** The texts of the statements that have been parsed, by their names. */
+  readonly parsedStatements: Readonly<Record<string, string>>
+  parse(statement: { readonly text: string; readonly name: string | undefined }): void
+  bind(portal: {
+    readonly statement: string | undefined
+    readonly values: readonly (string | Buffer | null)[]
+  }): void
+  execute(portal: object): void
+  sync(): void
 }
 
-export interface PoolResult {
-  readonly rows: unknown[][]
+export type QueryCallback = (error: Error | null, result?: { readonly rows: readonly Row[] }) => void
+
+/** `pg.Submittable`: a query of somebody's own, which the client calls back with what the server says. */
+export interface SubmittableLike {
+  readonly text: string
+  readonly name: string | undefined
+  callback: QueryCallback | undefined
+  submit(connection: ConnectionLike): void
+  handleDataRow(message: { readonly fields: Row }): void
+  handleCommandComplete(): void
+  handleReadyForQuery(): void
+  handleError(error: Error): void
 }
 
 /** `pg.PoolClient`: one connection, out of the pool. */
 export interface PoolClientLike {
-  query(query: PoolQuery, callback: (error: Error | null, result: PoolResult) => void): void
+  query(query: SubmittableLike, callback: QueryCallback): void
   /** Gives it back; with `true` or an error it is closed and not used again. */
   release(destroy?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -35,7 +50,6 @@ export interface PoolLike {
   readonly waitingCount: number
   readonly options: { readonly max: number }
   connect(): Promise<PoolClientLike>
-  query(query: PoolQuery): Promise<PoolResult>
   end(): Promise<void>
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'connect', listener: (client: PoolClientLike) => void): unknown

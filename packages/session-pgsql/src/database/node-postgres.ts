@@ -10,7 +10,8 @@ import {
   type Row,
   type Statement,
 } from './database.ts'
-import type { PoolClientLike, PoolLike, PoolQuery } from './drivers.ts'
+import type { PoolClientLike, PoolLike } from './drivers.ts'
+import { ExtendedQuery } from './extended-query.ts'
 import {
   breaksConnection,
   codeOf,
@@ -61,7 +62,7 @@ export class NodePostgres implements Database {
     const client = await this.#connect(deadline)
     let broken = false
     try {
-      return await this.#send(client, statement, parameters.map(encode), deadline)
+      return await this.#send(client, statement, parameters, deadline)
     } catch (error) {
       broken = breaksConnection(error)
       // A pooler that mixes connections will do so again.
@@ -78,7 +79,7 @@ export class NodePostgres implements Database {
     let committing = false
     const run: Query = async (statement, parameters) => {
       try {
-        return await this.#send(client, { ...statement, name: undefined }, parameters.map(encode), deadline)
+        return await this.#send(client, { ...statement, name: undefined }, parameters, deadline)
       } catch (error) {
         // Until COMMIT is sent nothing can have been done.
         throw statementFault(error, committing)
@@ -154,17 +155,15 @@ export class NodePostgres implements Database {
   }
 
   /** Sends on this connection. Rejects with what node-postgres gave, or with TIMEOUT. */
-  #send(client: PoolClientLike, statement: Statement, values: unknown[], deadline: number): Promise<Row[]> {
+  #send(
+    client: PoolClientLike,
+    { text, name }: Statement,
+    parameters: readonly Parameter[],
+    deadline: number,
+  ): Promise<Row[]> {
     const signs = signsOf(client)
     signs.unreplicated = false
-    const named = this.#named && statement.name !== undefined
-    const query: PoolQuery = {
-      text: statement.text,
-      values,
-      rowMode: 'array',
-      types: AS_TEXT,
-      ...(named ? { name: statement.name } : {}),
-    }
+    const query = new ExtendedQuery(text, this.#named ? name : undefined, parameters.map(encode))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => reject(timeoutFault('waiting for its answer', true)),
@@ -172,11 +171,11 @@ export class NodePostgres implements Database {
       )
       // Not the promise that it would give: each of those keeps the next one's rows alive until the next full
       // collection. Measured: a fifth of the time of a read.
-      client.query(query, (error, result) => {
+      client.query(query, (error) => {
         clearTimeout(timer)
         if (error) reject(error)
         else if (signs.unreplicated) reject(unreplicatedFault())
-        else resolve(result.rows as Row[])
+        else resolve(query.rows)
       })
     })
   }
@@ -213,11 +212,9 @@ function signsOf(client: PoolClientLike): Signs {
   return known
 }
 
-/** Every column as PostgreSQL prints it; the layers above know what it is. */
-const AS_TEXT = { getTypeParser: () => (text: string) => text }
-
-function encode(parameter: Parameter): unknown {
-  return typeof parameter === 'object' && parameter !== null ? encodeArray(parameter) : parameter
+function encode(parameter: Parameter): string | Buffer | null {
+  if (parameter === null) return null
+  return typeof parameter === 'object' ? encodeArray(parameter) : String(parameter)
 }
 
 function unreplicatedFault(): SessionPgsqlError {

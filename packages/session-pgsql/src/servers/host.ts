@@ -1,6 +1,7 @@
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
+import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Conninfo, Host } from './conninfo.ts'
@@ -141,14 +142,10 @@ function roleOf(row: Row | undefined): Role {
 /** For pg-pool, which calls it with every new connection before anybody else gets it. */
 function verifier(refuse: (role: Role) => string | undefined) {
   return (client: PoolClientLike, done: (error?: Error) => void): void => {
-    const query = {
-      text: ROLE.text,
-      rowMode: 'array',
-      types: { getTypeParser: () => (text: string) => text },
-    } as const
-    client.query(query, (error, result) => {
+    const query = new ExtendedQuery(ROLE.text, undefined, [])
+    client.query(query, (error) => {
       if (error) return done(error)
-      const refusal = refuse(roleOf(result.rows[0] as unknown as Row))
+      const refusal = refuse(roleOf(query.rows[0]))
       done(
         refusal === undefined
           ? undefined
