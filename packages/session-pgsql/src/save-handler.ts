@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
-import type { Codec } from './codec/codec.ts'
-import { codecNamed, type TyingCodec } from './codec/codecs.ts'
+import type { Codec, MergingCodec } from './codec/codec.ts'
+import { codecNamed } from './codec/codecs.ts'
 import {
   announce,
   type DestroyMessage,
@@ -23,7 +23,7 @@ import type {
 import { readPhpIni } from './php-ini.ts'
 import type { Server, ServerStatus } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
-import { checkEncoded, checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
+import { checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
 import type { CountOptions, ListedSession, ListOptions, SessionPage } from './session/filter.ts'
 import { createId, storedId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
@@ -123,7 +123,7 @@ const MAX_PENDING_WEIGHT = 256 * 1024 * 1024
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
-  readonly #codec: TyingCodec<Data>
+  readonly #codec: MergingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
@@ -208,9 +208,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   async #write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
     // Until the first await everything is made fast: what the caller changes afterwards is not meant.
     this.#demandId(id)
-    const text = this.#encode(data)
+    const text = this.#codec.encode(data)
     const base = this.#baseOf(id, options.base)
-    const seen = options.seen === undefined ? (base?.text ?? '') : this.#encode(options.seen)
+    const seen = options.seen === undefined ? (base?.text ?? '') : this.#codec.encode(options.seen)
     const { address, name = this.#settings.name, access = true } = options
     if (address !== undefined) checkText('address', address)
     checkText('name', name)
@@ -237,8 +237,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
           name,
           marks,
         }),
-        encode: (value) => this.#encode(value),
-        decode: (stored) => this.#codec.decode(stored),
         codec: this.#codec,
         conflict: this.#settings.conflict,
         deadline,
@@ -256,7 +254,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @throws INVALID_DATA
    */
   snapshot(data: Data): Data {
-    return this.#codec.decode(this.#encode(data))
+    return this.#codec.decode(this.#codec.encode(data))
   }
 
   /**
@@ -733,8 +731,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const difference = {
       text: mine,
       seen,
-      encode: (data: Data) => this.#encode(data),
-      decode: (text: string) => this.#codec.decode(text),
       codec: this.#codec,
       conflict: this.#settings.conflict,
       deadline: this.#deadline(),
@@ -758,12 +754,6 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       'INVALID_ID',
       `This cannot be the id of a session: expected it to match ${this.#settings.idPattern} (option idPattern); received ${(id as string).length} characters.`,
     )
-  }
-
-  #encode(data: Data): string {
-    const text = this.#codec.encode(data)
-    checkEncoded(text, this.#codec.name)
-    return text
   }
 
   #baseOf(id: string, base: unknown): StoredSession | undefined {

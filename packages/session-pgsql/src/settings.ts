@@ -1,3 +1,4 @@
+import type { Codec } from './codec/codec.ts'
 import { nearest } from './nearest.ts'
 import type { Conninfo } from './servers/conninfo.ts'
 import { problem, typeName } from './settings/checks.ts'
@@ -6,7 +7,6 @@ import type {
   CodecName,
   ConflictFunction,
   ConflictRule,
-  CustomCodec,
   Logger,
   SaveHandlerOptions,
 } from './settings/options.ts'
@@ -23,7 +23,6 @@ export type {
   CodecName,
   ConflictFunction,
   ConflictRule,
-  CustomCodec,
   Logger,
   SaveHandlerOptions,
 } from './settings/options.ts'
@@ -47,7 +46,7 @@ export interface Settings<Data = Record<string, unknown>> {
   /** Seconds. */
   readonly gcMaxlifetime: number
   readonly name: string
-  readonly codec: CodecName | CustomCodec<Data>
+  readonly codec: CodecName | Codec<Data>
   readonly conflict: ConflictRule | ConflictFunction<Data>
   readonly batch: boolean
   /** Seconds. */

@@ -1,8 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
-import type { TyingCodec } from './codec/codecs.ts'
+import type { MergingCodec } from './codec/codec.ts'
 import { SessionPgsqlError } from './errors.ts'
 import type { Line } from './lines.ts'
-import { merge } from './session/merge.ts'
 import type { Change, StoredSession } from './session/stored.ts'
 import type { ConflictFunction, ConflictRule } from './settings.ts'
 import type { Answer } from './table/answers.ts'
@@ -24,20 +23,14 @@ export interface Writing<Data> {
   readonly base: StoredSession | null | 'existing' | undefined
   /** The row for this text; the lifetime may hang on the data. */
   readonly change: (text: string) => Change
-  readonly encode: (data: Data) => string
-  readonly decode: (text: string) => Data
-  /** What the codec knows that a merge must respect. */
-  readonly codec: Pick<TyingCodec<Data>, 'tied' | 'same' | 'carry'>
+  readonly codec: MergingCodec<Data>
   readonly conflict: ConflictRule | ConflictFunction<Data>
   readonly deadline: number
   readonly onConflict: () => void
 }
 
 /** What one side has changed, and how that is laid over what the other has. */
-export type Difference<Data> = Pick<
-  Writing<Data>,
-  'text' | 'seen' | 'encode' | 'decode' | 'codec' | 'conflict' | 'deadline'
->
+export type Difference<Data> = Pick<Writing<Data>, 'text' | 'seen' | 'codec' | 'conflict' | 'deadline'>
 
 export interface Written {
   readonly outcome: 'created' | 'updated' | 'merged' | 'gone'
@@ -247,14 +240,15 @@ async function rebase<Data>(
 
 /** My difference, laid over theirs. */
 async function settle<Data>(writing: Difference<Data>, theirText: string): Promise<string> {
-  const { codec, conflict, deadline, decode, encode } = writing
-  const mine = decode(writing.text)
-  const theirs = decode(theirText)
-  const seen = decode(writing.seen)
-  if (typeof conflict === 'function') {
-    return encode(await within(deadline, () => conflict(mine, theirs, seen)))
-  }
-  return encode(mergeData(codec, mine, theirs, seen))
+  const { codec, conflict, deadline } = writing
+  const mine = codec.decode(writing.text)
+  const theirs = codec.decode(theirText)
+  const seen = codec.decode(writing.seen)
+  return codec.encode(
+    typeof conflict === 'function'
+      ? await within(deadline, () => conflict(mine, theirs, seen))
+      : codec.merge(mine, theirs, seen),
+  )
 }
 
 /**
@@ -281,22 +275,6 @@ function conflictFault(advice: string): SessionPgsqlError {
     'CONFLICT',
     `Somebody else has changed this session since it was read. ${advice}`,
   )
-}
-
-/** The three-way merge, with what the codec knows of its values. */
-export function mergeData<Data>(
-  { tied, same, carry }: Pick<TyingCodec<Data>, 'tied' | 'same' | 'carry'>,
-  mine: Data,
-  theirs: Data,
-  seen: Data,
-): Data {
-  const groups = tied && [mine, theirs].flatMap((data) => tied(data))
-  try {
-    return merge(mine, theirs, seen, { tied: groups, same, carry }) as Data
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error
-    throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')
-  }
 }
 
 /** A conflict function of the user's may hold the row lock while it thinks, but not for ever. */

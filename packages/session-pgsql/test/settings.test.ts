@@ -228,6 +228,11 @@ describe('checks', () => {
     ['name', '', /got ""/],
     ['codec', 'igbinary', /got "igbinary"/],
     ['codec', { name: 'x', encode() {} }, /expected an object with a name \(string\), encode and decode/],
+    [
+      'codec',
+      { name: 'x', encode() {}, decode() {}, merge: true },
+      /and merge \(function\) if it has its own/,
+    ],
     ['conflict', 'first', /'merge', 'overwrite', 'error', or a function .*, got "first"/],
     ['idPattern', '[a-z]', /a RegExp, or 'php', got "\[a-z\]"/],
     ['whenHomeIsDown', 'wait', /'absent', 'error', got "wait"/],

@@ -10,4 +10,12 @@ export interface Codec<Data> {
   readonly name: string
   encode(data: Data): string
   decode(text: string): Data
+  /**
+   * Lays what `mine` has changed since `seen` over `theirs`, where the setting `conflict` is `merge`; changes none
+   * of the three. Left out: plain objects are merged key by key, to any depth, and everything else is taken whole.
+   */
+  merge?(mine: Data, theirs: Data, seen: Data): Data
 }
+
+/** A codec that can merge, be it as all can. */
+export type MergingCodec<Data> = Required<Codec<Data>>

@@ -1,41 +1,38 @@
 import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
-import type { Codec } from './codec.ts'
+import { checkEncoded } from '../session/checks.ts'
+import { merge } from '../session/merge.ts'
+import type { Codec, MergingCodec } from './codec.ts'
 import { json } from './json.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
-import { carryReferences, referenceGroups } from './php-memory.ts'
-import { samePhpValue } from './php-writer.ts'
 
-/** A codec whose values can be tied together across keys, as PHP's references do. For its members see `MergeRules`. */
-export interface TyingCodec<Data> extends Codec<Data> {
-  /** Groups of top-level keys that only make sense together. */
-  readonly tied?: (data: Data) => readonly (readonly string[])[]
-  readonly same?: (one: unknown, other: unknown) => boolean
-  readonly carry?: (from: object, to: object, keys: readonly string[]) => void
+/**
+ * The codec of a setting: one of ours by its name, or the caller's own. What it makes of the data is checked, so
+ * that it can be stored.
+ */
+export function codecNamed<Data>(setting: string | Codec<Data>): MergingCodec<Data> {
+  const codec = typeof setting === 'object' ? guarded(setting) : (OURS[setting] as MergingCodec<Data>)
+  return {
+    ...codec,
+    encode(data) {
+      const text = codec.encode(data)
+      checkEncoded(text, codec.name)
+      return text
+    },
+  }
 }
-
-/** The codec of a setting: one of ours by its name, or the caller's own. */
-export function codecNamed<Data>(setting: string | Codec<Data>): TyingCodec<Data> {
-  if (typeof setting === 'object') return guarded(setting)
-  return OURS[setting] as TyingCodec<unknown> as TyingCodec<Data>
-}
-
-const tied = (data: unknown): readonly (readonly string[])[] =>
-  typeof data === 'object' && data !== null ? referenceGroups(data) : []
-
-const php = { tied, same: samePhpValue, carry: carryReferences }
 
 const OURS: Record<string, unknown> = {
   json,
-  php: { ...phpCodec, ...php },
-  php_serialize: { ...phpSerializeCodec, ...php },
-  php_binary: { ...phpBinaryCodec, ...php },
+  php: phpCodec,
+  php_serialize: phpSerializeCodec,
+  php_binary: phpBinaryCodec,
 }
 
 /**
  * The caller's own codec, whatever it throws. What that was is not passed on: the errors of parsers quote
  * what they have read.
  */
-function guarded<Data>(codec: Codec<Data>): Codec<Data> {
+function guarded<Data>(codec: Codec<Data>): MergingCodec<Data> {
   const attempt = <T>(work: () => T, code: ErrorCode, what: string): T => {
     try {
       return work()
@@ -45,10 +42,13 @@ function guarded<Data>(codec: Codec<Data>): Codec<Data> {
       throw new SessionPgsqlError(code, `The codec ${codec.name} cannot ${what} (${name}).`)
     }
   }
+  const mergeTheirWay = codec.merge?.bind(codec) ?? merge
   return {
     name: codec.name,
     encode: (data) => attempt(() => codec.encode(data), 'INVALID_DATA', 'encode the data of this session'),
     decode: (text) =>
       attempt(() => codec.decode(text), 'UNDECODABLE', 'decode the stored data of this session'),
+    merge: (mine, theirs, seen) =>
+      attempt(() => mergeTheirWay(mine, theirs, seen), 'INVALID_DATA', 'merge two changes of this session'),
   }
 }

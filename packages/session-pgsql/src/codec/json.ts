@@ -1,11 +1,12 @@
 import { SessionPgsqlError } from '../errors.ts'
-import type { Codec } from './codec.ts'
+import { merge } from '../session/merge.ts'
+import type { MergingCodec } from './codec.ts'
 
 /**
  * Data as JSON, the default. What JSON cannot say (a Date, a Map, undefined) becomes what `JSON.stringify`
  * makes of it, as in every session store of Node; a NUL or half a surrogate pair is escaped, not lost.
  */
-export const json: Codec<unknown> = {
+export const json: MergingCodec<unknown> = {
   name: 'json',
 
   encode(data) {
@@ -42,4 +43,6 @@ export const json: Codec<unknown> = {
       )
     }
   },
+
+  merge,
 }

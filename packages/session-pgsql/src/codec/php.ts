@@ -1,12 +1,13 @@
 /** PHP's three ways to write a session (`session.serialize_handler`), for sessions shared with PHP. */
 import { SessionPgsqlError } from '../errors.ts'
+import { merge } from '../session/merge.ts'
 import { nameToBytes, textToBytes } from './bytes.ts'
-import type { Codec } from './codec.ts'
-import { orderOf, rememberOrder } from './php-memory.ts'
+import type { MergingCodec } from './codec.ts'
+import { carryReferences, orderOf, referenceGroups, rememberOrder } from './php-memory.ts'
 import { integerKey } from './php-numbers.ts'
 import { PhpReader } from './php-reader.ts'
 import { setOwn } from './php-shapes.ts'
-import { PhpWriter } from './php-writer.ts'
+import { PhpWriter, samePhpValue } from './php-writer.ts'
 
 /** `$_SESSION`: the variables by their names. */
 export type PhpSession = Record<string, unknown>
@@ -15,7 +16,7 @@ const BAR = 0x7c
 const LONGEST_BINARY_NAME = 127
 
 /** PHP's default: `name|value` after `name|value`. */
-export const phpCodec: Codec<PhpSession> = {
+export const phpCodec: MergingCodec<PhpSession> = {
   name: 'php',
   encode: (data) =>
     encodeVariables(data, (writer, name) => {
@@ -33,10 +34,11 @@ export const phpCodec: Codec<PhpSession> = {
         return { name, marked: name.startsWith('!') }
       }),
     ),
+  merge: mergeVariables,
 }
 
 /** One serialized array: the only one of the three that takes every name. */
-export const phpSerializeCodec: Codec<PhpSession> = {
+export const phpSerializeCodec: MergingCodec<PhpSession> = {
   name: 'php_serialize',
   encode: (data) => {
     const writer = new PhpWriter()
@@ -44,10 +46,11 @@ export const phpSerializeCodec: Codec<PhpSession> = {
     return writer.text()
   },
   decode: (text) => decode(text, (reader) => reader.session()),
+  merge: mergeVariables,
 }
 
 /** The length of the name in one byte, the name, the value. */
-export const phpBinaryCodec: Codec<PhpSession> = {
+export const phpBinaryCodec: MergingCodec<PhpSession> = {
   name: 'php_binary',
   encode: (data) =>
     encodeVariables(data, (writer, name) => {
@@ -64,6 +67,13 @@ export const phpBinaryCodec: Codec<PhpSession> = {
         return { name: input.name(input.take(byte & 0x7f, 'a shorter name')), marked: byte >= 0x80 }
       }),
     ),
+  merge: mergeVariables,
+}
+
+/** Variables that PHP's references tie together are taken whole. */
+function mergeVariables(mine: PhpSession, theirs: PhpSession, seen: PhpSession): PhpSession {
+  const tied = [...referenceGroups(mine), ...referenceGroups(theirs)]
+  return merge(mine, theirs, seen, { tied, same: samePhpValue, carry: carryReferences })
 }
 
 function decode(text: string, read: (reader: PhpReader) => PhpSession): PhpSession {

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { SessionPgsqlError } from '../errors.ts'
 
 /** What a codec knows of its values that a merge must respect. For JSON there is nothing to know. */
 export interface MergeRules {
@@ -25,8 +26,19 @@ export interface MergeRules {
  * @param mine what I want to write
  * @param theirs what is stored now
  * @param seen what both sides started from
+ * @throws INVALID_DATA if they are nested so deep that they cannot be walked
  */
-export function merge(mine: unknown, theirs: unknown, seen: unknown, rules: MergeRules = {}): unknown {
+export function merge<Data>(mine: Data, theirs: Data, seen: Data, rules: MergeRules = {}): Data {
+  try {
+    // Of data, what is merged is data again: objects by key, anything else whole.
+    return mergeWhole(mine, theirs, seen, rules) as Data
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')
+  }
+}
+
+function mergeWhole(mine: unknown, theirs: unknown, seen: unknown, rules: MergeRules): unknown {
   const { tied = [], carry } = rules
   const same = orAbsent(rules.same ?? isDeepStrictEqual)
   if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine

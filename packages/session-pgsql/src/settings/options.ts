@@ -1,12 +1,5 @@
+import type { Codec } from '../codec/codec.ts'
 import type { DatabaseOption } from './database-entries.ts'
-
-/** Turns the data of a session into text and back. What cannot be encoded faithfully must throw. */
-export interface CustomCodec<Data> {
-  /** For messages and status. */
-  readonly name: string
-  encode(data: Data): string
-  decode(text: string): Data
-}
 
 export type CodecName = 'json' | 'php' | 'php_serialize' | 'php_binary'
 
@@ -71,7 +64,7 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   /** The session's name (that of its cookie), stored with it. @default 'PHPSESSID' */
   name?: string | undefined
   /** How data becomes text: json, or one of PHP's formats, or one's own. @default 'json' */
-  codec?: CodecName | CustomCodec<Data> | undefined
+  codec?: CodecName | Codec<Data> | undefined
   /**
    * What happens when somebody else has changed the session since it was read: the changes of both are
    * brought together, the last one wins, the write fails with CONFLICT, or a function decides.

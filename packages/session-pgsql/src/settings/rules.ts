@@ -1,3 +1,4 @@
+import type { Codec } from '../codec/codec.ts'
 import { DEFAULT_ID_PATTERN, PHP_ID_PATTERN } from '../session/id.ts'
 import {
   type Check,
@@ -9,7 +10,7 @@ import {
   LONGEST_TIMER,
   refuse,
 } from './checks.ts'
-import type { CodecName, ConflictFunction, ConflictRule, CustomCodec, Logger } from './options.ts'
+import type { CodecName, ConflictFunction, ConflictRule, Logger } from './options.ts'
 import { type TableName, tableName } from './table-name.ts'
 
 /** How one option is read. `db` is not among them: it has sources of its own. */
@@ -73,14 +74,21 @@ function sessionName(where: string, value: unknown): string {
 
 const CODECS = ['json', 'php', 'php_serialize', 'php_binary'] as const
 
-function codec(where: string, value: unknown): CodecName | CustomCodec<unknown> {
+function codec(where: string, value: unknown): CodecName | Codec<unknown> {
   if (typeof value !== 'object' || value === null) {
     return isOneOf(CODECS, ', or an object with name, encode and decode')(where, value)
   }
-  if (isObjectWith(value, ['encode', 'decode']) && typeof value.name === 'string' && value.name !== '') {
-    return value as unknown as CustomCodec<unknown>
+  const isWhole =
+    isObjectWith(value, ['encode', 'decode']) && typeof value.name === 'string' && value.name !== ''
+  const { merge } = value as Partial<Codec<unknown>>
+  if (isWhole && (merge === undefined || typeof merge === 'function')) {
+    return value as unknown as Codec<unknown>
   }
-  throw refuse(where, 'an object with a name (string), encode and decode (functions)', value)
+  throw refuse(
+    where,
+    'an object with a name (string), encode and decode (functions), and merge (function) if it has its own',
+    value,
+  )
 }
 
 function conflict(where: string, value: unknown): ConflictRule | ConflictFunction<unknown> {
@@ -164,7 +172,7 @@ interface Rules {
   readonly gcInterval: Rule<number>
   readonly gcMaxlifetime: Rule<number>
   readonly name: Rule<string>
-  readonly codec: Rule<CodecName | CustomCodec<unknown>>
+  readonly codec: Rule<CodecName | Codec<unknown>>
   readonly conflict: Rule<ConflictRule | ConflictFunction<unknown>>
   readonly batch: Rule<boolean>
   readonly operationTimeout: Rule<number>

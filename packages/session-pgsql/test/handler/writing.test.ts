@@ -210,6 +210,26 @@ describeHandler('A conflict', (kit) => {
   })
 })
 
+describeHandler('A codec that merges its own way', (kit) => {
+  test('is asked for what two changes make', async () => {
+    const id = newId()
+    const sessions = kit.open({
+      codec: {
+        name: 'sum',
+        encode: ({ sum }) => String(sum),
+        decode: (text) => ({ sum: Number(text) }),
+        merge: (mine, theirs, seen) => ({ sum: Number(theirs.sum) + Number(mine.sum) - Number(seen.sum) }),
+      },
+    })
+    await sessions.write(id, { sum: 100 })
+    const base = await sessions.read(id)
+    await sessions.write(id, { sum: 110 }, { base })
+    const { outcome, session } = await sessions.write(id, { sum: 95 }, { base })
+    expect(outcome).toBe('merged')
+    expect(session?.data).toEqual({ sum: 105 })
+  })
+})
+
 describeHandler('Functions of the caller that throw', (kit) => {
   test('a lifetime', async () => {
     const sessions = kit.open()
@@ -240,7 +260,13 @@ describeHandler('Functions of the caller that throw', (kit) => {
       const strange = kit.open({ codec: { ...codec, encode: () => text as string } })
       expect(await errorOf(strange.write(id, {}))).toMatchObject({ code: 'INVALID_DATA' })
     }
-    expect((await kit.open({ codec }).read(id))?.data).toEqual({ a: 1 })
+    const sessions = kit.open({ codec: { ...codec, merge: fail } })
+    const base = await sessions.read(id)
+    await sessions.write(id, { a: 2 }, { base })
+    const error = await errorOf(sessions.write(id, { a: 1, b: 1 }, { base }))
+    expect(error).toMatchObject({ code: 'INVALID_DATA' })
+    expect(error.message).not.toContain('mine')
+    expect((await kit.open({ codec }).read(id))?.data).toEqual({ a: 2 })
   })
 })
 

@@ -88,13 +88,8 @@ JSON: { "server", "brought", "merged", "dropped", "left" }`,
 function merging(context: Context): MergeTexts {
   const { conflict, codec: name } = context.settings
   const codec = codecNamed(name)
-  const { encode, decode } = codec
   return (text, theirs, seen) =>
-    settleApart(
-      { text, seen, encode, decode, codec, conflict, deadline: context.deadline() },
-      theirs,
-      () => {},
-    )
+    settleApart({ text, seen, codec, conflict, deadline: context.deadline() }, theirs, () => {})
 }
 
 async function page(server: Server, after: string, context: Context): Promise<string[]> {

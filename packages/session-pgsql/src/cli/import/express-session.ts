@@ -1,7 +1,6 @@
 import { lifetimeOf, type StoredCookie, storedCookie } from '../../adapters/shared/stored-cookie.ts'
 import type { Codec } from '../../codec/codec.ts'
 import { SessionPgsqlError } from '../../errors.ts'
-import { checkEncoded } from '../../session/checks.ts'
 import type { Arriving } from '../../table/importing.ts'
 import type { SourceSession } from './source.ts'
 
@@ -40,10 +39,8 @@ export function readSession(source: SourceSession, { codec, idPattern, field }: 
       ? lifetimeOf(cookie, DAY)
       : Math.max(0, (source.expires - performance.now()) / 1000)
   try {
-    const text = codec.encode(data)
-    checkEncoded(text, codec.name)
     return {
-      session: { id: source.id, text, lifetime, custom: fieldOf(data, field) },
+      session: { id: source.id, text: codec.encode(data), lifetime, custom: fieldOf(data, field) },
       misdated: source.zoneless === true && contradicts(lifetime, cookie, expires),
     }
   } catch (error) {
