@@ -1,5 +1,10 @@
 export type { Codec } from './codec/codec.ts'
-export { decodePhpSession, encodePhpSession, type PhpSessionFormat } from './codec/php-session.ts'
+export {
+  decodePhpSession,
+  encodePhpSession,
+  type PhpSessionFormat,
+  phpBytesCodec,
+} from './codec/php-session.ts'
 export {
   PhpArray,
   PhpCustom,

@@ -1,25 +1,20 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
-import {
-  decodePhpSession,
-  encodePhpSession,
-  type PhpSessionFormat,
-  type SaveHandler,
-  SessionPgsqlError,
-} from 'session-pgsql'
+import { SessionPgsqlError } from 'session-pgsql'
 import { COMMANDS, CommandError, type Served } from './commands.ts'
 import type { Figures } from './figures.ts'
 import type { Key } from './key.ts'
 import type { Locks } from './locks.ts'
 import type { Notes } from './notes.ts'
-import { type AllReads, type KnownSession, type LeftReads, type PhpData, Reads } from './reads.ts'
+import type { PhpSide, Sessions } from './php-side.ts'
+import { type AllReads, type KnownSession, type LeftReads, Reads } from './reads.ts'
 import { failure, isFailure, type Reply } from './replies.ts'
 import { type Command, ProtocolError, RequestParser } from './request-parser.ts'
 
 /** What all connections of a gateway share. */
 export interface Shared {
-  readonly sessions: SaveHandler<PhpData>
-  readonly format: PhpSessionFormat
+  readonly sessions: Sessions
+  readonly php: PhpSide
   readonly password: string | undefined
   /** Most bytes of one session. */
   readonly maxValue: number
@@ -76,6 +71,12 @@ export class Client {
   #waiting: { readonly what: keyof typeof PATIENCE; readonly since: number } | undefined
   #lastCommand = performance.now()
   #busy = false
+  /** The last commands that were answered, or are. */
+  #work: Promise<void> | undefined
+  /** The client will send no more. */
+  #hasEnded = false
+  /** There was no room for what it has sent. */
+  #isTooMuch = false
   /** It has been asked to leave. */
   #leaving = false
   /** It is over: nothing more is answered. */
@@ -94,19 +95,17 @@ export class Client {
 
   /** Resolves when the connection has ended. Never rejects. */
   async serve(): Promise<void> {
-    try {
-      for await (const chunk of this.#socket) {
-        // After the last answer what comes is thrown away: a reset would take that answer from the client.
-        if (!this.#over) await this.#feed(chunk as Buffer)
-      }
-    } catch {
-      // The connection was lost: nobody is left to be told.
-    } finally {
-      this.#socket.destroy()
-      this.#hold(0)
-      this.shared.left.leave(this.reads)
-      await this.shared.locks.abandon(this)
-    }
+    const socket = this.#socket
+    socket.on('data', this.#take)
+    socket.on('end', () => {
+      this.#hasEnded = true
+      if (!this.#busy) socket.end()
+    })
+    if (!socket.destroyed) await new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    await this.#work
+    this.#hold(0)
+    this.shared.left.leave(this.reads)
+    await this.shared.locks.abandon(this)
   }
 
   /** Ends when what is under way has been answered; a request of PHP that has read its session may still write it. */
@@ -155,14 +154,6 @@ export class Client {
     this.#over = true
   }
 
-  decode(bytes: Buffer): PhpData {
-    return decodePhpSession(bytes, this.shared.format)
-  }
-
-  encode(data: PhpData): Uint8Array {
-    return encodePhpSession(data, this.shared.format)
-  }
-
   /** What the next write of this key is a change of; undefined if nobody knows. */
   known(key: Key): KnownSession | undefined {
     const own = this.reads.get(key.text)
@@ -190,31 +181,50 @@ export class Client {
     return bytes === 0 || memory.held <= memory.most
   }
 
-  async #feed(chunk: Buffer): Promise<void> {
+  readonly #take = (chunk: Buffer): void => {
+    // After the last answer what comes is thrown away: a reset would take that answer from the client.
+    if (this.#over) return
+    if (this.#hold(this.#holding + chunk.length)) this.#parser.add(chunk)
+    else this.#isTooMuch = true
+    // One command after the other: the client may have to wait with what it sends meanwhile.
+    if (this.#busy) this.#socket.pause()
+    else this.#work = this.#serveCommands()
+  }
+
+  /** Answers what has come. Never rejects. */
+  async #serveCommands(): Promise<void> {
     this.#busy = true
     try {
-      if (!this.#hold(this.#parser.held + chunk.length)) throw new ProtocolError(TOO_MUCH)
-      for (const command of this.#parser.feed(chunk)) {
+      for (
+        let command = this.#next();
+        command !== undefined;
+        command = this.#over ? undefined : this.#next()
+      ) {
         this.#lastCommand = performance.now()
         if (this.#welcome) this.#waiting = undefined
-        await this.#write(await this.#answer(command))
-        if (this.#over) break
+        const reply = await this.#answer(command)
+        if (!this.#socket.write(reply)) await this.#taken(reply)
       }
-      this.#hold(this.#parser.held)
-      if (this.#welcome && this.#parser.midway) this.#waitFor('command')
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error
-      await this.#write(failure(`ERR Protocol error: ${error.message}`))
+      // Nothing else is thrown here.
+      this.#socket.write(failure(`ERR Protocol error: ${(error as ProtocolError).message}`))
       this.#over = true
-    } finally {
-      this.#busy = false
     }
+    this.#busy = false
+    this.#hold(this.#parser.held)
+    if (this.#welcome && this.#parser.midway) this.#waitFor('command')
     if (this.#leaving && !this.#inRequest) this.#over = true
     if (this.#over) {
       this.#hold(0)
       this.#socket.end()
       setTimeout(() => this.#socket.destroy(), GOODBYE).unref()
-    }
+    } else if (this.#hasEnded) this.#socket.end()
+    this.#socket.resume()
+  }
+
+  #next(): Command | undefined {
+    if (this.#isTooMuch) throw new ProtocolError(TOO_MUCH)
+    return this.#parser.next()
   }
 
   #waitFor(what: keyof typeof PATIENCE): void {
@@ -256,8 +266,8 @@ export class Client {
     return command.run(this, given)
   }
 
-  async #write(reply: Reply): Promise<void> {
-    if (this.#socket.write(reply)) return
+  /** Waits until the client has taken an answer, which it is slow to do. */
+  async #taken(reply: Reply): Promise<void> {
     this.#waitFor('answer')
     const isRoom = this.#hold(this.#holding + reply.length)
     if (!isRoom) this.#socket.destroy()

@@ -187,7 +187,7 @@ async function get(client: Client, key: Key): Promise<Reply> {
     client.reads.set(key.text, nothingRead(key.text))
     return NIL
   }
-  const bytes = client.encode(base.data)
+  const bytes = client.shared.php.encode(base.data)
   client.reads.set(key.text, sessionRead(base, bytes))
   return bulk(bytes)
 }
@@ -215,7 +215,7 @@ async function write(
   const known = when === 'NX' ? undefined : client.known(key)
   const note = notes.get(key.text)
   const base = when === 'NX' ? null : when === 'XX' ? (known?.base ?? 'existing') : known?.base
-  const result = await sessions.write(key.id, client.decode(bytes), {
+  const result = await sessions.write(key.id, client.shared.php.decode(bytes), {
     base,
     seen: known?.seen,
     lifetime,
@@ -232,7 +232,8 @@ async function write(
     if (when === 'XX') return NIL
   } else {
     const { session } = result
-    const stored = result.outcome === 'merged' && session !== undefined ? client.encode(session.data) : bytes
+    const stored =
+      result.outcome === 'merged' && session !== undefined ? client.shared.php.encode(session.data) : bytes
     client.reads.set(key.text, new WrittenSession(result, bytes, stored))
   }
   return OK

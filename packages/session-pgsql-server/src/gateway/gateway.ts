@@ -2,19 +2,18 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { metrics as registered } from '@opentelemetry/api'
-import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Client, type Shared } from './client.ts'
 import { Figures } from './figures.ts'
 import { Locks } from './locks.ts'
 import { Notes } from './notes.ts'
-import { AllReads, LeftReads, type PhpData } from './reads.ts'
+import type { PhpSide, Sessions } from './php-side.ts'
+import { AllReads, LeftReads } from './reads.ts'
 import { failure } from './replies.ts'
 
 export interface GatewayOptions {
-  readonly sessions: SaveHandler<PhpData>
-  /** What PHP writes: its `session.serialize_handler`, and the codec of `sessions`. */
-  readonly format: PhpSessionFormat
+  readonly sessions: Sessions
+  readonly php: PhpSide
   readonly host: string
   /** 0: any that is free. */
   readonly port: number
@@ -67,10 +66,10 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { sessions, format, password, maxValue, tls, healthPort } = options
+    const { sessions, php, password, maxValue, tls, healthPort } = options
     this.#shared = {
       sessions,
-      format,
+      php,
       password,
       maxValue,
       reads: new AllReads(MEMORY.reads),
@@ -86,7 +85,12 @@ export class Gateway {
         locks: this.#shared.locks.count,
       })),
     }
-    const socket = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE * 1000 }
+    const socket = {
+      noDelay: true,
+      allowHalfOpen: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE * 1000,
+    }
     this.#server =
       tls === undefined
         ? createServer(socket, this.#welcome)

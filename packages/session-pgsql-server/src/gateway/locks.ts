@@ -1,5 +1,4 @@
-import type { SaveHandler } from 'session-pgsql'
-import type { PhpData } from './reads.ts'
+import type { Sessions } from './php-side.ts'
 
 /** Seconds of a lease. It is renewed three times as often, as long as its connection lives. */
 const LEASE = 10
@@ -23,11 +22,11 @@ interface Held {
  * and gone soon after a gateway that has died. What a connection holds when it ends is given back.
  */
 export class Locks {
-  readonly #sessions: SaveHandler<PhpData>
+  readonly #sessions: Sessions
   readonly #held = new Set<Held>()
   readonly #renewal: NodeJS.Timeout
 
-  constructor(sessions: SaveHandler<PhpData>) {
+  constructor(sessions: Sessions) {
     this.#sessions = sessions
     this.#renewal = setInterval(() => this.#renew(), (LEASE * 1000) / 3).unref()
   }

@@ -1,13 +1,13 @@
 import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
-import { type PhpSessionFormat, readPhpIni, SaveHandler } from 'session-pgsql'
+import { type PhpSessionFormat, phpBytesCodec, readPhpIni, SaveHandler } from 'session-pgsql'
 import { defaultAuditFile } from '../console/audit.ts'
 import { startConsole } from '../console/start.ts'
 import { ended, isLoopback, numberOf, passwordIn, tlsOf } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { type Mode, type Surroundings, UsageError } from '../mode.ts'
 import { Gateway, type GatewayOptions } from './gateway.ts'
-import type { PhpData } from './reads.ts'
+import { BYTES, type Sessions } from './php-side.ts'
 
 const FORMATS: readonly string[] = ['php', 'php_serialize', 'php_binary']
 
@@ -83,7 +83,7 @@ export const gatewayMode: Mode = {
       const { port, healthPort } = await gateway.listen()
       const at = isIP(host) === 6 ? `[${host}]` : host
       stdout.write(
-        `session-pgsql-server gateway: listening on ${options.tls ? 'tls' : 'tcp'}://${at}:${port}, codec ${options.format}\n`,
+        `session-pgsql-server gateway: listening on ${options.tls ? 'tls' : 'tcp'}://${at}:${port}, codec ${sessions.status().settings.codec}\n`,
       )
       if (healthPort !== undefined)
         stdout.write(
@@ -111,7 +111,7 @@ export const gatewayMode: Mode = {
 }
 
 /** Loaded where it is wanted: OpenTelemetry's SDK takes a while, and memory. */
-async function recorded(sessions: SaveHandler<PhpData>): Promise<Metrics> {
+async function recorded(sessions: Sessions): Promise<Metrics> {
   const { Metrics } = await import('../metrics/metrics.ts')
   return new Metrics(sessions)
 }
@@ -147,18 +147,18 @@ function optionsOf(flags: Flags, { environment }: Surroundings): GatewayOptions 
     )
   }
   const tls = tlsOf(flags)
-  const sessions = new SaveHandler<PhpData>(
+  const sessions = new SaveHandler<Uint8Array>(
     {
       db: flags.db,
       table: flags.table,
-      codec: format as PhpSessionFormat,
+      codec: phpBytesCodec(format as PhpSessionFormat),
       idPattern: 'php',
     },
     { ini, environment },
   )
   return {
     sessions,
-    format: format as PhpSessionFormat,
+    php: BYTES,
     host,
     port: numberOf(flags, 'port', 0, 65_535),
     password,

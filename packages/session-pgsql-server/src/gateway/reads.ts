@@ -1,17 +1,15 @@
 import { isUtf8 } from 'node:buffer'
 import type { SessionRecord, WriteResult } from 'session-pgsql'
 
-export type PhpData = Record<string, unknown>
-
 /** Bytes that a session takes beside its data, about. */
 const BESIDE = 1000
 
 /** What a client has read under one key, and so what its next write is a change of. */
 export interface KnownSession {
   /** null: there was nothing. */
-  readonly base: SessionRecord<PhpData> | null
+  readonly base: SessionRecord<unknown> | null
   /** What the client holds itself, where that is not the base's data: after a write that merged. */
-  readonly seen: PhpData | undefined
+  readonly seen: unknown
   /** Whether the request that is under way has been counted as an access: it has written, or moved the expiry. */
   counted: boolean
   /** How many bytes it holds, at most. */
@@ -24,7 +22,7 @@ export function nothingRead(key: string): KnownSession {
 }
 
 /** @param bytes its data, as it was given out */
-export function sessionRead(record: SessionRecord<PhpData>, bytes: Uint8Array): KnownSession {
+export function sessionRead(record: SessionRecord<unknown>, bytes: Uint8Array): KnownSession {
   const { errorMessage, custom } = record
   const texts = 2 * ((errorMessage?.length ?? 0) + (custom?.length ?? 0))
   return {
@@ -39,30 +37,30 @@ export function sessionRead(record: SessionRecord<PhpData>, bytes: Uint8Array): 
 export class WrittenSession implements KnownSession {
   counted = true
   readonly weight: number
-  readonly #result: WriteResult<PhpData>
+  readonly #result: WriteResult<unknown>
 
   /**
    * @param sent what the client has sent
    * @param stored what is stored now: after a merge that is something else
    */
-  constructor(result: WriteResult<PhpData>, sent: Uint8Array, stored: Uint8Array) {
+  constructor(result: WriteResult<unknown>, sent: Uint8Array, stored: Uint8Array) {
     this.#result = result
     this.weight = BESIDE + textWeight(sent) + textWeight(stored)
   }
 
-  get base(): SessionRecord<PhpData> | null {
+  get base(): SessionRecord<unknown> | null {
     const { session } = this.#result
     return session === undefined ? null : withoutData(session)
   }
 
-  get seen(): PhpData {
+  get seen(): unknown {
     return this.#result.sent
   }
 }
 
-/** A base is compared by its text. Decoded, a small session may take twenty times its bytes, and nobody would count them. */
-function withoutData(record: SessionRecord<PhpData>): SessionRecord<PhpData> {
-  return Object.assign(record, { data: {} })
+/** A base is compared by its text. Its data, which may take twenty times as much where it is decoded, nobody needs or counts. */
+function withoutData(record: SessionRecord<unknown>): SessionRecord<unknown> {
+  return Object.assign(record, { data: undefined })
 }
 
 /** What the text that is stored for these bytes takes: two bytes a character, and three characters for what no text holds. */

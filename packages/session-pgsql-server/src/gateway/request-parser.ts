@@ -62,22 +62,26 @@ export class RequestParser {
     return this.#weight - (this.#size ?? 0) + this.#input.length
   }
 
-  /**
-   * The commands that are complete with this chunk.
-   *
-   * @throws ProtocolError after what was right before it was given
-   */
-  *feed(chunk: Buffer): Generator<Command> {
+  /** Takes what has come. */
+  add(chunk: Buffer): void {
     this.#input.add(chunk)
+  }
+
+  /**
+   * The next command, if it is there as a whole.
+   *
+   * @throws ProtocolError
+   */
+  next(): Command | undefined {
     for (;;) {
       if (this.#size !== undefined) {
-        if (this.#input.length < this.#size + 2) return
+        if (this.#input.length < this.#size + 2) return undefined
         this.#command.push(this.#takeArgument(this.#size))
         this.#size = undefined
         this.#missing--
       } else {
         const line = this.#takeLine()
-        if (line === undefined) return
+        if (line === undefined) return undefined
         if (this.#missing > 0) {
           if (line[0] !== DOLLAR) throw new ProtocolError(`expected '$', got '${shown(line)}'`)
           this.#size = this.#number(line, this.limits.argument, 'bulk length')
@@ -92,8 +96,7 @@ export class RequestParser {
           if (!PING.test(line.toString('latin1'))) {
             throw new ProtocolError(`expected '*', got '${shown(line)}'`)
           }
-          yield [line]
-          continue
+          return [line]
         }
         this.#missing = this.#number(line, this.limits.arguments, 'multibulk length')
         this.#command = []
@@ -102,7 +105,7 @@ export class RequestParser {
         const command = this.#command
         this.#command = []
         this.#weight = 0
-        yield command
+        return command
       }
     }
   }

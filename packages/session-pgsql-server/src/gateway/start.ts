@@ -1,11 +1,10 @@
-import type { PhpSessionFormat, SaveHandler } from 'session-pgsql'
+import type { PhpSessionFormat } from 'session-pgsql'
 import { Gateway } from './gateway.ts'
-import type { PhpData } from './reads.ts'
+import { type Sessions, valuesOf } from './php-side.ts'
 
 export interface StartGatewayOptions {
   /** The sessions. Its codec is what PHP writes, its `idPattern` is 'php'. It is not closed here. */
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
-  readonly sessions: SaveHandler<any>
+  readonly sessions: Sessions
   /** The codec of `sessions`, PHP's `session.serialize_handler`. @default 'php' */
   readonly format?: PhpSessionFormat
   /** On this machine, 127.0.0.1. 0: any that is free. @default 6380 */
@@ -20,8 +19,8 @@ export async function startGateway(
   options: StartGatewayOptions,
 ): Promise<{ readonly port: number; close(): Promise<void> }> {
   const gateway = new Gateway({
-    sessions: options.sessions as SaveHandler<PhpData>,
-    format: options.format ?? 'php',
+    sessions: options.sessions,
+    php: valuesOf(options.format),
     host: '127.0.0.1',
     port: options.port ?? 6380,
     password: undefined,

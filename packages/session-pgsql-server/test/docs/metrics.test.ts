@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { Console } from '../../src/console/console.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import type { PhpData } from '../../src/gateway/reads.ts'
+import { valuesOf } from '../../src/gateway/php-side.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { Talk } from '../gateway/talk.ts'
 
@@ -63,11 +63,11 @@ describeOnEveryServer(
 
 /** The endpoint's output after everything has happened once. */
 async function everything(db: string[]): Promise<string> {
-  const sessions = new SaveHandler<PhpData>({ db, codec: 'php', idPattern: 'php', gcInterval: 0 })
+  const sessions = new SaveHandler({ db, codec: 'php', idPattern: 'php', gcInterval: 0 })
   const metrics = new Metrics(sessions)
   const gateway = new Gateway({
     sessions,
-    format: 'php',
+    php: valuesOf('php'),
     host: '127.0.0.1',
     port: 0,
     password: undefined,

@@ -1,8 +1,8 @@
-import { SaveHandler } from 'session-pgsql'
+import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgsql'
 import { afterEach } from 'vitest'
 import type { FreshDatabase, TestServer } from '../../../session-pgsql/test/support/servers.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
-import type { PhpData } from '../../src/gateway/reads.ts'
+import { BYTES } from '../../src/gateway/php-side.ts'
 import { Talk } from './talk.ts'
 
 export const DATA = 'user|s:3:"ada";n|i:1;'
@@ -26,16 +26,18 @@ export function gateways(server: TestServer) {
 
   /** @param where the database, if it is not the one that all tests of the suite share */
   async function start(options: Partial<GatewayOptions> = {}, where?: string) {
-    const sessions = new SaveHandler<PhpData>({
+    const settings = {
       db: where ?? (await db()),
-      codec: 'php',
       idPattern: 'php',
       gcInterval: 0,
       operationTimeout: 3,
-    })
+    } satisfies SaveHandlerOptions
+    // As `session-pgsql-server gateway` has it; and beside it a program that reads PHP's values.
+    const bytes = new SaveHandler({ ...settings, codec: phpBytesCodec('php') })
+    const sessions = new SaveHandler({ ...settings, codec: 'php' })
     const gateway = new Gateway({
-      sessions,
-      format: 'php',
+      sessions: bytes,
+      php: BYTES,
       host: '127.0.0.1',
       port: 0,
       password: undefined,
@@ -48,6 +50,7 @@ export function gateways(server: TestServer) {
     })
     closing.push(
       () => sessions.close(),
+      () => bytes.close(),
       () => gateway.close(),
     )
     const { port, healthPort } = await gateway.listen()
@@ -56,7 +59,7 @@ export function gateways(server: TestServer) {
       closing.push(async () => talk.end())
       return talk
     }
-    return { sessions, gateway, port, healthPort, talk }
+    return { sessions, own: bytes, gateway, port, healthPort, talk }
   }
 
   return {

@@ -7,7 +7,7 @@ import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import type { PhpData } from '../../src/gateway/reads.ts'
+import { valuesOf } from '../../src/gateway/php-side.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { run } from '../../src/run.ts'
 import { Talk } from './talk.ts'
@@ -25,7 +25,7 @@ describeOnEveryServer(
 
     async function start(maxConnections = 100) {
       database ??= await server.freshDatabase()
-      const sessions = new SaveHandler<PhpData>({
+      const sessions = new SaveHandler({
         db: database.db as string,
         codec: 'php',
         idPattern: 'php',
@@ -34,7 +34,7 @@ describeOnEveryServer(
       const metrics = new Metrics(sessions)
       const gateway = new Gateway({
         sessions,
-        format: 'php',
+        php: valuesOf('php'),
         host: '127.0.0.1',
         port: 0,
         password: undefined,
@@ -113,7 +113,7 @@ describeOnEveryServer(
       const url = new URL(far.db as string)
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
       url.port = String(proxy.port)
-      const sessions = new SaveHandler<PhpData>({
+      const sessions = new SaveHandler({
         db: [near.db as string, url.href],
         codec: 'php',
         gcInterval: 0,

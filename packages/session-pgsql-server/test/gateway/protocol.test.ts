@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { SaveHandler } from 'session-pgsql'
 import { describe, expect, test, vi } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
@@ -65,7 +66,7 @@ describeOnEveryServer(
       expect(await client.ask('GET')).toMatch(/^-ERR wrong number/)
       expect(await client.ask('SETEX', key(), '0', DATA)).toMatch(/^-ERR invalid expire/)
       expect(await client.ask('SETEX', key(), 'x', DATA)).toMatch(/^-ERR value is not an integer/)
-      expect(await client.ask('SETEX', key(), '10', 'no session at all')).toMatch(/^-ERR UNDECODABLE/)
+      expect(await client.ask('SETEX', key(), '10', 'no session at all')).toMatch(/^-ERR INVALID_DATA/)
       expect(await client.ask('SETEX', 'PHPSESSID:../../x', '10', DATA)).toMatch(/^-ERR INVALID_ID/)
       expect(await client.ask('EVAL', 'return 1', '1', 'x', 'y')).toMatch(/^-ERR/)
       expect(await client.ask('PING')).toBe('+PONG\r\n')
@@ -164,6 +165,39 @@ describeOnEveryServer(
         { numRuns: 60 },
       )
       expect(await talk().ask('PING')).toBe('+PONG\r\n')
+    })
+
+    test('who has sent its last word still gets the answers', async () => {
+      const { talk } = await start()
+      const [client, one] = [talk(), key()]
+      client.send(Buffer.concat([command('SETEX', one, '1440', DATA), command('GET', one)]))
+      client.socket.end(command('EXPIRE', one, '1440'))
+      expect(await client.rest()).toBe(`+OK\r\n$${DATA.length}\r\n${DATA}\r\n:1\r\n`)
+    })
+
+    test('commands that come while one is under way wait for it, however many', async () => {
+      const { talk } = await start()
+      const [client, one] = [talk(), key()]
+      client.send(command('SETEX', one, '1440', DATA))
+      for (let n = 0; n < 200; n++) {
+        client.send(n % 2 === 0 ? command('GET', one) : command('ECHO', String(n)))
+        if (n % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      expect(await client.answer()).toBe('+OK\r\n')
+      for (let n = 0; n < 200; n++)
+        expect(await client.answer()).toContain(n % 2 === 0 ? DATA : `\r\n${n}\r\n`)
+    })
+
+    test('what another has stored and PHP could not decode is an error and no session', async () => {
+      const { talk } = await start()
+      const one = key()
+      const node = new SaveHandler({ db: await db(), gcInterval: 0 })
+      after(() => node.close())
+      await node.write(one.split(':')[1] as string, { user: 'ada' })
+      const client = talk()
+      // PHP would destroy the session.
+      for (let n = 0; n < 2; n++) expect(await client.ask('GET', one)).toMatch(/^-ERR UNDECODABLE/)
+      expect(await client.ask('EXISTS', one)).toBe(':1\r\n')
     })
 
     test('a page of another site, or a service that fetches what it is told, writes no session over HTTP', async () => {
@@ -384,12 +418,12 @@ describeOnEveryServer(
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
       after(() => proxy.stop())
       url.port = String(proxy.port)
-      const { gateway, talk, sessions } = await start({}, url.href)
+      const { gateway, talk, own } = await start({}, url.href)
       const [busy, idle] = [talk(), talk()]
       for (const client of [busy, idle]) expect(await client.ask('PING')).toBe('+PONG\r\n')
       proxy.holdServerReplies()
       const answer = busy.ask('SETEX', key(), '1440', DATA)
-      await eventually(async () => expect(sessions.status().pending).toBeGreaterThan(0))
+      await eventually(async () => expect(own.status().pending).toBeGreaterThan(0))
       const closed = gateway.close()
       await proxy.resume()
       expect(await answer).toBe('+OK\r\n')

@@ -1,11 +1,14 @@
 import { expect, test } from 'vitest'
-import { SaveHandler } from '../../src/index.ts'
+import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 
 /** Sessions in PHP's own format, changed from two sides. */
 describeOnEveryServer('the save handler with the codec of PHP', (server) => {
+  let db: SaveHandlerOptions['db']
+
   async function withSession(stored: string, use: (handler: SaveHandler, id: string) => Promise<void>) {
     const database = await server.freshDatabase()
+    db = database.db
     const handler = new SaveHandler({ db: database.db, codec: 'php', gcInterval: 0 })
     try {
       await handler.open()
@@ -42,6 +45,30 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
         outcome: 'merged',
         session: { data: { n: 1, user: 'eve', tie: [2] } },
       })
+    }))
+
+  test("of who holds PHP's bytes and of who holds its values both changes are there", () =>
+    withSession('user|s:3:"ada";n|i:1;', async (values, id) => {
+      const bytes = new SaveHandler<Uint8Array>({ db, codec: phpBytesCodec('php'), gcInterval: 0 })
+      try {
+        const one = await values.read(id)
+        const other = await bytes.read(id)
+        expect(String(other?.data)).toBe('user|s:3:"ada";n|i:1;')
+        await values.write(id, { ...one?.data, n: 2 }, { base: one })
+        const mine = Buffer.from('user|s:3:"ada";n|i:1;city|s:2:"\xff\0";', 'latin1')
+        const { outcome, session, sent } = await bytes.write(id, mine, { base: other })
+        expect(outcome).toBe('merged')
+        expect(Buffer.from(sent)).toEqual(mine)
+        expect(Buffer.from(session?.data ?? []).toString('latin1')).toBe(
+          'user|s:3:"ada";n|i:2;city|s:2:"\xff\0";',
+        )
+        expect((await values.read(id))?.data).toMatchObject({ n: 2, city: Buffer.from([255, 0]) })
+        await expect(bytes.write(id, Buffer.from('no session'))).rejects.toMatchObject({
+          code: 'INVALID_DATA',
+        })
+      } finally {
+        await bytes.close()
+      }
     }))
 
   test('keys that a reference ties are taken together, and a circle ends', () =>
