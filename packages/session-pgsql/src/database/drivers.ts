@@ -34,6 +34,8 @@ export interface SubmittableLike {
 
 /** `pg.PoolClient`: one connection, out of the pool. */
 export interface PoolClientLike {
+  /** `pg.Connection`. The client of pg-native has none, and carries no Submittable. */
+  readonly connection?: unknown
   query(query: SubmittableLike, callback: QueryCallback): void
   /** Gives it back; with `true` or an error it is closed and not used again. */
   release(destroy?: Error | boolean): void

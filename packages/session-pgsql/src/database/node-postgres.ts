@@ -161,6 +161,7 @@ export class NodePostgres implements Database {
     parameters: readonly Parameter[],
     deadline: number,
   ): Promise<Row[]> {
+    if (client.connection === undefined) throw foreignFault()
     const signs = signsOf(client)
     signs.unreplicated = false
     const query = new ExtendedQuery(text, this.#named ? name : undefined, parameters.map(encode))
@@ -215,6 +216,13 @@ function signsOf(client: PoolClientLike): Signs {
 function encode(parameter: Parameter): string | Buffer | null {
   if (parameter === null) return null
   return typeof parameter === 'object' ? encodeArray(parameter) : String(parameter)
+}
+
+function foreignFault(): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'INVALID_OPTION',
+    "db: expected a pool of node-postgres' own clients; got one of others, such as pg-native's. Give a `pg.Pool`.",
+  )
 }
 
 function unreplicatedFault(): SessionPgsqlError {
