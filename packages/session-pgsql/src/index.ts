@@ -54,7 +54,12 @@ export type {
   SessionPage,
 } from './session/filter.ts'
 export type { SessionInfo, SessionRecord } from './session/record.ts'
-export type { ServerStatistics, StandbyStatistics, TableStatistics } from './session/statistics.ts'
+export type {
+  NameStatistics,
+  ServerStatistics,
+  StandbyStatistics,
+  TableStatistics,
+} from './session/statistics.ts'
 export type {
   CodecName,
   ConflictFunction,

@@ -15,6 +15,8 @@ const CALM: TableStatistics = {
   version: '18.1',
   standby: false,
   exact: true,
+  sampled: 1,
+  scale: 1,
   sessions: 0,
   names: [],
   expiring: [],

@@ -17,10 +17,17 @@ export interface TableStatistics {
   readonly standby: boolean
   /** Whether the sessions were counted. In a large table they are estimated of a sample of its pages. */
   readonly exact: boolean
+  /**
+   * The part of the table's pages that was read, at most 1. As long as it stays the same so do the pages: what is
+   * said of them moves because the sessions do.
+   */
+  readonly sampled: number
+  /** How many rows one that was read stands for, at least 1: an estimate is what was found there times this. */
+  readonly scale: number
   /** Those that have not expired. */
   readonly sessions: number
-  /** The cookies' names with the most of them, at most 30; null: of another writer, without a name. */
-  readonly names: readonly { readonly name: string | null; readonly sessions: number }[]
+  /** The cookies' names with the most of them, at most 30, those with expired rows alone last. */
+  readonly names: readonly NameStatistics[]
   /** How many expire in each of the next 24 hours, if nobody uses them. */
   readonly expiring: readonly number[]
   /** Expired more than two hours ago, and garbage collection has not come by. */
@@ -49,6 +56,23 @@ export interface TableStatistics {
   readonly integerDates: boolean
   /** Whether garbage collection has its index. */
   readonly sweepIndex: boolean
+}
+
+/** Of the rows of one cookie's name. Sums are of all of them, the expired ones that are still there included. */
+export interface NameStatistics {
+  /** null: of another writer, without a name. */
+  readonly name: string | null
+  /** Those that have not expired. */
+  readonly sessions: number
+  /** Sums of the access and error counters: those of a row that is deleted go with it. */
+  readonly accesses: number
+  readonly errors: number
+  readonly warnings: number
+  /**
+   * How many of the rows were created in each of the last ten seconds, `at` rounded up first, the newest first: so
+   * that who looks again within that time knows which have come since.
+   */
+  readonly created: readonly number[]
 }
 
 export interface StandbyStatistics {

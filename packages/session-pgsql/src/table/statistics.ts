@@ -1,10 +1,10 @@
 import type { Row } from '../database/database.ts'
-import type { StandbyStatistics, TableStatistics } from '../session/statistics.ts'
+import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
 import type { Shape } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
-/** Most pages of a table that are all read; of a larger one, about so many are. 16 and 8 MB. */
+/** Most pages of a table that are all read; of a larger one, about so many are at most. 16 and 8 MB. */
 const EXACT_PAGES = 2048
 const SAMPLE_PAGES = 1024
 
@@ -17,6 +17,9 @@ const LATE = 7200
 const HOURS = 24
 const MOST_NAMES = 30
 
+/** Seconds of which it is told how many rows were created in each. */
+const SECONDS = 10
+
 /** What an hour is called that is none. */
 const EXPIRED = -1
 const UNSWEPT = -2
@@ -25,23 +28,35 @@ const TOMBSTONE = -3
 /** The table's and the server's numbers. None of the three statements reads more than some pages of the table. */
 export async function tableStatistics(table: SessionTable, deadline: number): Promise<TableStatistics> {
   const shape = await table.open(deadline)
-  const ask = (text: (shape: Shape, sql: string) => string): Promise<Row[]> =>
-    table.query(text, [], deadline, TIME_LIMIT)
+  const ask = (
+    text: (shape: Shape, sql: string) => string,
+    parameters: readonly number[] = [],
+  ): Promise<Row[]> => table.query(text, parameters, deadline, TIME_LIMIT)
   const [row = []] = await ask(factsText)
   const [clock, version, standby, ...rest] = row
   const [pages, rows, tableBytes, indexBytes, inserted, deleted, updated, hotUpdated, live, dead, vacuum] =
     rest.map((text) => (text === null ? null : Number(text)))
-  const percent = (pages ?? 0) <= EXACT_PAGES ? 100 : (100 * SAMPLE_PAGES) / (pages as number)
-  const sample = sampleOf(await ask((its, sql) => sampleText(its, sql, percent)))
-  const scale = percent === 100 ? 1 : scaleOf(sample.rows, percent, [live ?? 0, rows ?? 0])
+  const at = new Date(Number(clock) * 1000)
+  const sampled = sampledOf(pages ?? 0)
+  const sample = sampleOf(await ask((its, sql) => sampleText(its, sql, sampled), [at.getTime() / 1000]))
+  const scale = sampled === 1 ? 1 : scaleOf(sample.rows, sampled, [live ?? 0, rows ?? 0])
   const scaled = (count: number): number => Math.round(count * scale)
   return {
-    at: new Date(Number(clock) * 1000),
+    at,
     version: version ?? '',
     standby: standby === 'true',
-    exact: percent === 100,
+    exact: sampled === 1,
+    sampled,
+    scale,
     sessions: scaled(sample.sessions),
-    names: sample.names.map(({ name, sessions }) => ({ name, sessions: scaled(sessions) })),
+    names: sample.names.map(({ name, sessions, accesses, errors, warnings, created }) => ({
+      name,
+      sessions: scaled(sessions),
+      accesses: scaled(accesses),
+      errors: scaled(errors),
+      warnings: scaled(warnings),
+      created: created.map(scaled),
+    })),
     expiring: sample.expiring.map(scaled),
     unswept: scaled(sample.unswept),
     errors: scaled(sample.errors),
@@ -80,26 +95,44 @@ function factsText(_shape: Shape, sql: string): string {
 }
 
 /**
- * REPEATABLE: always the same pages, so that what is estimated of them moves because the sessions do, and not
- * because others were drawn; and so that they stay in the cache.
+ * Which part of so many pages is read. In steps: with each page that the table grows by, a few others would fall out
+ * of the sample.
  */
-function sampleText({ ours }: Shape, sql: string, percent: number): string {
+function sampledOf(pages: number): number {
+  return pages <= EXACT_PAGES ? 1 : 2 ** (-Math.ceil(Math.log2(pages / SAMPLE_PAGES) * 4) / 4)
+}
+
+/**
+ * REPEATABLE: always the same pages, so that what is estimated of them moves because the sessions do, and not
+ * because others were drawn; and so that they stay in the cache. $1 the clock. Rows are brought together twice:
+ * first into a few groups, so that each is looked at but once.
+ */
+function sampleText({ ours }: Shape, sql: string, sampled: number): string {
   const now = '(SELECT now FROM clock)'
+  const age = `ceil(${now}) - t.sess_created`
   return `
-    WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
+    WITH clock AS MATERIALIZED (SELECT $1::float8 AS now),
     seen AS (
-      SELECT t.sess_name AS name, t.sess_error, t.sess_warning, t.sess_notice, CASE
+      SELECT t.sess_name AS name, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice, CASE
         ${ours.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
         WHEN t.sess_expire IS NULL THEN ${HOURS}
         WHEN t.sess_expire < ${now} - ${LATE} AND t.sess_data <> '' THEN ${UNSWEPT}
         WHEN t.sess_expire < ${now} THEN ${EXPIRED}
-        ELSE least(${HOURS}, floor((t.sess_expire - ${now}) / 3600))::int END AS hour
-      FROM ${sql} t ${percent === 100 ? '' : `TABLESAMPLE SYSTEM (${percent}) REPEATABLE (0)`}
+        ELSE least(${HOURS}, floor((t.sess_expire - ${now}) / 3600))::int END AS hour,
+        CASE WHEN ${age} BETWEEN 0 AND ${SECONDS - 1} THEN (${age})::int END AS age
+      FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE SYSTEM (${sampled * 100}) REPEATABLE (0)`}
+    ),
+    grouped AS (
+      SELECT name, hour, age, count(*) AS rows, CASE WHEN hour >= 0 THEN count(*) ELSE 0 END AS active,
+        sum(sess_counter) AS accesses, sum(sess_error) AS errors, sum(sess_warning) AS warnings,
+        sum(sess_notice) AS notices
+      FROM seen GROUP BY name, hour, age
     )
-    SELECT GROUPING(name)::text, name, hour::text, count(*)::text, count(*) FILTER (WHERE hour >= 0)::text,
-      sum(sess_error)::text, sum(sess_warning)::text, sum(sess_notice)::text
-    FROM seen GROUP BY GROUPING SETS ((name), (hour))
-    ORDER BY GROUPING(name) DESC, count(*) FILTER (WHERE hour >= 0) DESC, name
+    SELECT GROUPING(name)::text, name, hour::text, sum(rows)::text, sum(active)::text, sum(accesses)::text,
+      sum(errors)::text, sum(warnings)::text, sum(notices)::text,
+      string_agg(age || ':' || rows, ',') FILTER (WHERE age IS NOT NULL)
+    FROM grouped GROUP BY GROUPING SETS ((name), (hour))
+    ORDER BY GROUPING(name) DESC, sum(active) DESC, name
     LIMIT ${HOURS + 4 + MOST_NAMES}`
 }
 
@@ -128,7 +161,7 @@ interface Sample {
   warnings: number
   notices: number
   readonly expiring: number[]
-  readonly names: { name: string | null; sessions: number }[]
+  readonly names: NameStatistics[]
 }
 
 function sampleOf(rows: readonly Row[]): Sample {
@@ -137,10 +170,18 @@ function sampleOf(rows: readonly Row[]): Sample {
     ...{ rows: 0, sessions: 0, unswept: 0, errors: 0, warnings: 0, notices: 0 },
     ...{ expiring, names: [] },
   }
-  for (const [byHour, name = null, hour, all, active, errors, warnings, notices] of rows) {
+  for (const [byHour, name = null, hour, all, active, accesses, errors, warnings, notices, ages] of rows) {
     if (byHour === '0') {
-      if (active !== '0' && sample.names.length < MOST_NAMES)
-        sample.names.push({ name, sessions: Number(active) })
+      if (sample.names.length < MOST_NAMES) {
+        sample.names.push({
+          name,
+          sessions: Number(active),
+          accesses: Number(accesses),
+          errors: Number(errors),
+          warnings: Number(warnings),
+          created: createdOf(ages ?? ''),
+        })
+      }
       continue
     }
     sample.rows += Number(all)
@@ -154,12 +195,21 @@ function sampleOf(rows: readonly Row[]): Sample {
   return sample
 }
 
+/** @param ages seconds and how many, as in `0:3,4:1`; the same ones may come again */
+function createdOf(ages: string): number[] {
+  const created = new Array<number>(SECONDS).fill(0)
+  for (const [, age, count] of ages.matchAll(/(\d+):(\d+)/g)) {
+    created[Number(age)] = (created[Number(age)] ?? 0) + Number(count)
+  }
+  return created
+}
+
 /**
  * How many rows one of the sample stands for. PostgreSQL's own counts move with every insert and delete, but
  * begin at nothing after a crash; taken is the first that the sample makes plausible.
  */
-function scaleOf(rows: number, percent: number, counts: readonly number[]): number {
-  const share = 100 / percent
+function scaleOf(rows: number, sampled: number, counts: readonly number[]): number {
+  const share = 1 / sampled
   if (rows === 0) return share
   return counts.map((count) => count / rows).find((one) => one > share / 2 && one < share * 2) ?? share
 }
