@@ -26,6 +26,12 @@ export function amount({ value, exact }: Amount): string {
   return exact ? WHOLE.format(value) : `≈ ${ROUGH.format(value)}`
 }
 
+/** The same for what is written by another rule. */
+export const about =
+  (format: (value: number) => string) =>
+  (value: number): string =>
+    `≈ ${value >= 1000 ? ROUGH.format(value) : format(value)}`
+
 export function percent(part: number): string {
   const value = part * 100
   return `${value > 0 && value < 10 ? value.toFixed(1) : WHOLE.format(value)} %`

@@ -16,6 +16,11 @@ export const PERIODS: readonly { readonly minutes: number; readonly label: strin
 export const period = signal(60)
 export const points = signal<readonly HistoryPoint[]>([])
 export const marks = signal<readonly HistoryMark[]>([])
+/** "in the last hour": the time that the charts show. */
+export const within = computed(
+  () =>
+    `in the last ${(PERIODS.find(({ minutes }) => minutes === period.value)?.label ?? '').replace(/^1 /, '')}`,
+)
 /** Whether the stream is open. */
 export const live = signal(false)
 

@@ -21,9 +21,10 @@ export function adviceOn({ servers, status }: Sample, errorsLately: number): Adv
   )
   const sessions = servers.reduce((sum, { table }) => sum + (table?.sessions ?? 0), 0)
   if (errorsLately >= Math.max(MANY_ERRORS.least, sessions * MANY_ERRORS.share)) {
+    const about = servers.some(({ table }) => table?.exact === false) ? 'About ' : ''
     advice.push({
       level: 'warning',
-      what: `${number(errorsLately)} errors were recorded on sessions in the last ten minutes.`,
+      what: `${about}${number(errorsLately)} errors were recorded on sessions in the last ten minutes.`,
       todo: 'Sort the sessions by errors: each tells its last one.',
     })
   }

@@ -43,7 +43,6 @@ export interface Overview {
   readonly at: string
   /** Missing while no server answers. */
   readonly sessions?: Amount
-  readonly byName: readonly { readonly name: string | null; readonly sessions: Amount }[]
   /** What expires in each of the next 24 hours; the first is from now. Empty while no server answers. */
   readonly expiring: readonly { readonly until: string; readonly sessions: Amount }[]
   readonly servers: readonly ServerOverview[]
@@ -108,23 +107,39 @@ export interface History {
   readonly marks: readonly HistoryMark[]
 }
 
-/** What went on in the seconds before `at`; null: the database did not answer. */
-export interface HistoryPoint {
-  readonly at: string
-  readonly seconds: number
+/** What went on; null: the database did not answer. */
+export interface Figures {
+  /** How many there are. */
   readonly sessions: number | null
-  /** Rows inserted, deleted, updated: sessions begun, ended, accesses. */
   readonly begun: number | null
   readonly ended: number | null
   readonly accesses: number | null
-  /** Calls of sessions' error counters, as the table's sums changed; null, too, where a table is only estimated. */
+  /** Calls of sessions' error counters, as their sums have grown. */
   readonly errors: number | null
   readonly warnings: number | null
-  readonly perServer: readonly {
-    readonly name: string
-    readonly sessions: number | null
-    readonly up: boolean
-  }[]
+}
+
+/** null: sessions of another writer, without a name. */
+export interface NameFigures extends Figures {
+  readonly name: string | null
+}
+
+export interface ServerFigures extends Figures {
+  readonly name: string
+  readonly up: boolean
+  /** false: its sessions, errors and warnings are estimates. */
+  readonly exact: boolean
+}
+
+/** What went on in the seconds before `at`. */
+export interface HistoryPoint extends Figures {
+  readonly at: string
+  readonly seconds: number
+  /** false: estimated are the sessions, errors and warnings of a server, and all of the names. */
+  readonly exact: boolean
+  readonly perServer: readonly ServerFigures[]
+  /** The 30 names with the most sessions. A name without any is told of as long as it has rows. */
+  readonly perName: readonly NameFigures[]
 }
 
 export interface HistoryMark {

@@ -1,5 +1,6 @@
-import type { ServerStatistics, ServerStatus, TableStatistics } from 'session-pgsql'
-import type { History, HistoryMark, HistoryPoint } from './api.ts'
+import type { ServerStatistics, ServerStatus } from 'session-pgsql'
+import type { Figures, History, HistoryMark, HistoryPoint, NameFigures } from './api.ts'
+import { Counters } from './counters.ts'
 import { Ring } from './ring.ts'
 
 /** One look at all servers. */
@@ -17,6 +18,12 @@ const COARSE = 1440
 const MINUTE = 60
 const MARKS = 500
 
+/** As many points as a history tells at most: twice as many as the charts of the page have columns. */
+const MOST_TOLD = 750
+
+/** Names in a point: those with the most sessions. */
+const MOST_NAMES = 30
+
 /** How it was: points made of the samples, and marks. */
 export class Past {
   readonly #fine = new Ring<HistoryPoint>(FINE)
@@ -28,24 +35,20 @@ export class Past {
 
   /** @returns the point that the sample has become */
   add({ at, milliseconds, servers }: Sample): HistoryPoint {
-    const up = servers.flatMap(({ name, table }) => (table === undefined ? [] : [{ name, table }]))
-    const moved = up.map(({ name, table }) => this.#countersOf(name).moveTo(table))
-    const total = (of: (one: Moved) => number | null): number | null =>
-      up.length === 0 ? null : sumOf(moved.map(of))
+    const perServer = servers.map(({ name, table }) => {
+      if (table === undefined) return { name, up: false, exact: true, ...UNKNOWN, names: [] }
+      const { all, names } = this.#countersOf(name).moveTo(table)
+      return { name, up: true, exact: table.exact, sessions: table.sessions, ...all, names }
+    })
+    const up = perServer.filter((server) => server.up)
     const point: HistoryPoint = {
       at: at.toISOString(),
       seconds: this.#before === undefined ? 0 : Math.round(milliseconds - this.#before) / 1000,
-      sessions: up.length === 0 ? null : up.reduce((sum, { table }) => sum + table.sessions, 0),
-      begun: total(({ begun }) => begun),
-      ended: total(({ ended }) => ended),
-      accesses: total(({ accesses }) => accesses),
-      errors: total(({ errors }) => errors),
-      warnings: total(({ warnings }) => warnings),
-      perServer: servers.map(({ name, table }) => ({
-        name,
-        sessions: table?.sessions ?? null,
-        up: table !== undefined,
-      })),
+      exact: up.every(({ exact }) => exact),
+      ...sumOf(up),
+      sessions: total(up, 'sessions'),
+      perServer: perServer.map(({ names, ...server }) => server),
+      perName: byName(up.flatMap(({ names }) => names)).slice(0, MOST_NAMES),
     }
     this.#before = milliseconds
     this.#fine.push(point)
@@ -69,7 +72,7 @@ export class Past {
         ? this.#fine.toArray()
         : [...this.#coarse.toArray(), ...(this.#minute.length > 0 ? [joined(this.#minute)] : [])]
     return {
-      points: points.filter(({ at }) => at >= from),
+      points: thinned(points.filter(({ at }) => at >= from)),
       marks: this.#marks.toArray().filter(({ at }) => at >= from),
     }
   }
@@ -81,80 +84,74 @@ export class Past {
   }
 }
 
-interface Moved {
-  begun: number
-  ended: number
-  accesses: number
-  /** null: of an estimate the difference would be noise, however large the table. */
-  errors: number | null
-  warnings: number | null
+const UNKNOWN: Figures = {
+  sessions: null,
+  begun: null,
+  ended: null,
+  accesses: null,
+  errors: null,
+  warnings: null,
 }
 
-const STILL: Moved = { begun: 0, ended: 0, accesses: 0, errors: 0, warnings: 0 }
+/** Of what is known; null if nothing is. */
+function total(figures: readonly Figures[], of: keyof Figures): number | null {
+  const known = figures.map((one) => one[of]).filter((one) => one !== null)
+  // Parts of estimates have two decimals.
+  return known.length === 0 ? null : Math.round(known.reduce((sum, one) => sum + one, 0) * 100) / 100
+}
 
-/** What one server's counters have done since the last look. */
-class Counters {
-  #before: TableStatistics | undefined
-  #ended = 0
-
-  moveTo(table: TableStatistics): Moved {
-    const before = this.#before
-    this.#before = table
-    const wasReset =
-      before !== undefined && (table.inserted < before.inserted || table.updated < before.updated)
-    if (before === undefined || wasReset || before.exact !== table.exact) {
-      this.#ended = endedBy(table)
-      return table.exact ? STILL : { ...STILL, errors: null, warnings: null }
-    }
-    // PostgreSQL's counters come up to a second later than the rows: only what goes beyond all before is new.
-    const ended = Math.max(0, endedBy(table) - this.#ended)
-    this.#ended += ended
-    return {
-      begun: table.inserted - before.inserted,
-      ended,
-      accesses: table.updated - before.updated,
-      // Sessions that end take their errors with them.
-      errors: table.exact ? Math.max(0, table.errors - before.errors) : null,
-      warnings: table.exact ? Math.max(0, table.warnings - before.warnings) : null,
-    }
+/** What has been going on in all of them. */
+function sumOf(figures: readonly Figures[]): Omit<Figures, 'sessions'> {
+  return {
+    begun: total(figures, 'begun'),
+    ended: total(figures, 'ended'),
+    accesses: total(figures, 'accesses'),
+    errors: total(figures, 'errors'),
+    warnings: total(figures, 'warnings'),
   }
 }
 
-/**
- * How many have ever ended. Of a table that is counted: those that were inserted and do not live any more, by
- * whatever way they went; expired rows may stay in the table. Of an estimate the difference would be noise.
- */
-function endedBy({ exact, inserted, deleted, sessions }: TableStatistics): number {
-  return exact ? inserted - sessions : deleted
+/** Each name once, those with the most sessions first. */
+function byName(figures: readonly NameFigures[]): NameFigures[] {
+  const names = new Map<string | null, NameFigures[]>()
+  for (const one of figures) names.set(one.name, [...(names.get(one.name) ?? []), one])
+  return [...names]
+    .map(([name, its]) => ({ name, ...sumOf(its), sessions: total(its, 'sessions') }))
+    .sort((one, other) => (other.sessions ?? 0) - (one.sessions ?? 0))
 }
 
-/** Of several, one of which is not known, the sum is not either. */
-function sumOf(values: readonly (number | null)[]): number | null {
-  return values.reduce<number | null>(
-    (sum, value) => (sum === null || value === null ? null : sum + value),
-    0,
+function thinned(points: readonly HistoryPoint[]): readonly HistoryPoint[] {
+  const size = Math.ceil(points.length / MOST_TOLD)
+  if (size <= 1) return points
+  const groups = Array.from({ length: Math.ceil(points.length / size) }, (_, index) =>
+    points.slice(index * size, (index + 1) * size),
   )
+  return groups.map(joined)
 }
 
 function joined(points: readonly HistoryPoint[]): HistoryPoint {
   const last = points.at(-1) as HistoryPoint
-  const total = (of: (point: HistoryPoint) => number | null): number | null => {
-    const known = points.map(of).filter((one) => one !== null)
-    return known.length === 0 ? null : known.reduce((sum, one) => sum + one, 0)
-  }
+  const known = points.findLast(({ sessions }) => sessions !== null)
+  const now = new Map(known?.perName.map(({ name, sessions }) => [name, sessions]))
   return {
     at: last.at,
     seconds: points.reduce((sum, { seconds }) => sum + seconds, 0),
-    sessions: points.findLast(({ sessions }) => sessions !== null)?.sessions ?? null,
-    begun: total(({ begun }) => begun),
-    ended: total(({ ended }) => ended),
-    accesses: total(({ accesses }) => accesses),
-    errors: total(({ errors }) => errors),
-    warnings: total(({ warnings }) => warnings),
-    perServer: last.perServer.map((server, index) => ({
-      ...server,
-      // Down for part of a minute is down: it is to be seen.
-      up: points.every(({ perServer }) => perServer[index]?.up ?? true),
-    })),
+    exact: points.every(({ exact }) => exact),
+    ...sumOf(points),
+    sessions: known?.sessions ?? null,
+    perServer: last.perServer.map(({ name, sessions }, index) => {
+      const its = points.flatMap(({ perServer }) => perServer[index] ?? [])
+      return {
+        name,
+        // Down for part of a minute is down: it is to be seen.
+        up: its.every(({ up }) => up),
+        exact: its.every(({ exact }) => exact),
+        ...sumOf(its),
+        sessions,
+      }
+    }),
+    perName: byName(points.flatMap(({ perName }) => perName))
+      .slice(0, MOST_NAMES)
+      .map((one) => ({ ...one, sessions: now.get(one.name) ?? 0 })),
   }
 }

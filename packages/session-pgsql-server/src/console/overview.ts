@@ -10,7 +10,6 @@ export function overviewOf(sample: Sample, gc: readonly GcRun[], errorsLately: n
   return {
     at: at.toISOString(),
     ...(tables.length === 0 ? {} : { sessions: sum(tables, ({ sessions }) => sessions) }),
-    byName: byName(tables),
     expiring: Array.from({ length: tables.length === 0 ? 0 : 24 }, (_, hour) => ({
       until: new Date(at.getTime() + (hour + 1) * 3_600_000).toISOString(),
       sessions: sum(tables, ({ expiring }) => expiring[hour] ?? 0),
@@ -27,16 +26,6 @@ export function sum(tables: readonly TableStatistics[], of: (table: TableStatist
     value: tables.reduce((total, table) => total + of(table), 0),
     exact: tables.every(({ exact }) => exact),
   }
-}
-
-export function byName(tables: readonly TableStatistics[]): Overview['byName'] {
-  const names = new Set(tables.flatMap((table) => table.names.map(({ name }) => name)))
-  return [...names]
-    .map((name) => ({
-      name,
-      sessions: sum(tables, (table) => table.names.find((one) => one.name === name)?.sessions ?? 0),
-    }))
-    .sort((one, other) => other.sessions.value - one.sessions.value)
 }
 
 function serverOf({ name, table, error }: ServerStatistics, status: ServerStatus): ServerOverview {

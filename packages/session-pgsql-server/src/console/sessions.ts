@@ -9,7 +9,7 @@ import {
 import { Refusal } from './answers.ts'
 import type { Amount, End, Role, SessionData, SessionDetail, SessionRow, SessionsPage } from './api.ts'
 import { shortened, TOLD } from './audit.ts'
-import { byName, sum } from './overview.ts'
+import { sum } from './overview.ts'
 import { Seal } from './seal.ts'
 import { treeOf } from './tree.ts'
 import type { Watch } from './watch.ts'
@@ -146,7 +146,8 @@ export class SessionsDesk {
     }
     if (by !== undefined) return undefined
     if (filter.name === undefined) return sum(tables, ({ sessions }) => sessions)
-    return byName(tables).find(({ name }) => name === filter.name)?.sessions
+    if (!tables.some(({ names }) => names.some(({ name }) => name === filter.name))) return undefined
+    return sum(tables, ({ names }) => names.find(({ name }) => name === filter.name)?.sessions ?? 0)
   }
 }
 

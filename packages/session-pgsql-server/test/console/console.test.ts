@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import type { Page } from 'playwright-core'
+import type { Locator, Page } from 'playwright-core'
 import { SaveHandler } from 'session-pgsql'
 import { afterEach, expect, test } from 'vitest'
 import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
@@ -248,6 +248,85 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.locator('.advice .bad').waitFor({ state: 'detached' })
   })
 
+  test('what goes on shows in all, by cookie name and by server, in tables and charts', async () => {
+    const db = `${one().conninfo()};${other().conninfo()}`
+    const { port, sessions } = await start({ db }, { handler: { table: 'parted' } })
+    await sessions.open()
+    const page = await operator(port)
+    // What has been before the first look is not told as having begun.
+    await page.getByRole('img', { name: /^Chart: Sessions\. sessions: 0 now/ }).waitFor()
+
+    const [shop, forum] = [12, 6].map((count) => Array.from({ length: count }, () => sessions.createId()))
+    const [first, second] = [shop?.[0] as string, forum?.[0] as string]
+    for (const id of shop ?? []) await sessions.write(id, {}, { name: 'shop' })
+    for (const id of forum ?? []) await sessions.write(id, {}, { name: 'forum' })
+    for (let n = 0; n < 5; n++) await sessions.touch(second)
+    for (const id of shop ?? []) await sessions.touch(id)
+    await sessions.addError(first, 'error', 'oh')
+    await sessions.addError(first, 'error', 'oh')
+    await sessions.addError(second, 'warning', 'hm')
+
+    const table = (name: string) => page.getByRole('region', { name: `${name}, in the last hour` })
+    const cells = (row: Locator) => row.locator('td').allTextContents()
+    const row = (name: string) => table('By cookie name').getByRole('row', { name: new RegExp(`^${name} `) })
+    const shows = (name: string, expected: readonly string[]) =>
+      until(
+        async () => (await cells(row(name))).join() === expected.join(),
+        `${name}: ${expected} in the table`,
+        60_000,
+      )
+    // Sessions now, created, ended, accesses, errors, warnings.
+    await shows('shop', ['12', '12', '0', '12', '2', '0'])
+    await shows('forum', ['6', '6', '0', '5', '0', '1'])
+    for (const id of shop?.slice(1, 3) ?? []) await sessions.destroy(id)
+    await shows('shop', ['10', '12', '2', '12', '2', '0'])
+
+    const counts = (await sessions.statistics()).map(({ name, table }) => [name, table?.sessions] as const)
+    expect(counts.map(([, count]) => count)).not.toContain(0)
+    const servers = table('By server').getByRole('row')
+    const sum = (rows: readonly string[][], column: number) =>
+      rows.reduce((sum, cells) => sum + Number(cells[column]), 0)
+    await until(
+      async () => {
+        const rows = (await Promise.all((await servers.all()).map(cells))).filter((its) => its.length > 0)
+        // PostgreSQL's counters come later than the rows.
+        return [0, 1, 2, 4, 5].map((column) => sum(rows, column)).join() === '16,18,2,2,1'
+      },
+      'the same by server',
+      60_000,
+    )
+    for (const [name, count] of counts) {
+      const its = servers.filter({ has: page.getByRole('rowheader', { name: name as string, exact: true }) })
+      expect((await cells(its))[0]).toBe(String(count))
+    }
+
+    await page.getByRole('radio', { name: 'by cookie name' }).check()
+    await page.getByRole('img', { name: /^Chart: Sessions\. forum: 6 now.*shop: 10 now/ }).waitFor()
+    for (const [title, name] of [
+      ['Created per minute', 'shop'],
+      ['Ended per minute', 'shop'],
+      ['Accesses per second', 'forum'],
+      ['Errors per minute', 'shop'],
+      ['Warnings per minute', 'forum'],
+    ] as const) {
+      const sentence = await page.getByRole('img', { name: `Chart: ${title}` }).getAttribute('aria-label')
+      expect(sentence).toMatch(new RegExp(`${name}: [\\d.]+ now, 0 to [\\d.]*[1-9]`))
+    }
+    expect(await page.locator('canvas').count()).toBe(6)
+    await expectSound(page)
+
+    // By the keyboard, and kept.
+    await page.getByRole('radio', { name: 'by cookie name' }).focus()
+    await page.keyboard.press('ArrowRight')
+    const [name, count] = counts[0] as (typeof counts)[number]
+    const byServer = page.getByRole('img', { name: new RegExp(`^Chart: Sessions\\..*${name}: ${count} now`) })
+    await byServer.waitFor()
+    await page.reload()
+    await byServer.waitFor()
+    expect(await page.getByRole('radio', { name: 'by server' }).isChecked()).toBe(true)
+    await expectSound(page)
+  })
+
   test('with the database away it says so, on every page, and recovers by itself', async () => {
     const { port, sessions } = await start({ db: other().url() })
     await sessions.write('kept-while-it-is-away', {})
@@ -423,6 +502,13 @@ describeInBrowser('the console in a browser', (surfing) => {
       expect(await page.evaluate('window.hacked')).toBeUndefined()
     }
     await page.getByText(mark('name')).waitFor()
+    await expectText()
+    await page.getByRole('radio', { name: 'by cookie name' }).check()
+    await page.locator('.legend').getByText(mark('name')).first().waitFor()
+    await page
+      .getByRole('img', { name: mark('name') })
+      .first()
+      .waitFor()
     await expectText()
     for (const [by, text] of [
       ['id', id.slice(0, 20)],

@@ -24,6 +24,8 @@ export interface DemoOptions {
   readonly me?: Me
   /** How many sessions there are to be found. */
   readonly sessions?: number
+  /** Whether the tables are so large that much of it is estimated. */
+  readonly large?: boolean
   readonly port?: number
 }
 
@@ -84,9 +86,9 @@ function api(
     case '/api/overview':
       return answer(demoOverview(now))
     case '/api/history':
-      return answer(demoHistory(now, Number(asked('minutes'))))
+      return answer(demoHistory(now, Number(asked('minutes')), !options.large))
     case '/api/live':
-      return live(response)
+      return live(response, !options.large)
     case '/api/sessions': {
       const from = Number(asked('after') || 0)
       const found = rows.filter((row) => matches(row, asked('by'), asked('q'), asked('name')))
@@ -132,11 +134,11 @@ function matches(row: SessionDetail, by: string, q: string, name: string): boole
   return by === 'address' ? row.addressModified === q : row.id.startsWith(q)
 }
 
-function live(response: ServerResponse): void {
+function live(response: ServerResponse, exact: boolean): void {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   response.write(': here\n\n')
   const timer = setInterval(() => {
-    response.write(`event: point\ndata: ${JSON.stringify(demoPoint(Date.now(), 0, 2))}\n\n`)
+    response.write(`event: point\ndata: ${JSON.stringify(demoPoint(Date.now(), 0, 2, exact))}\n\n`)
   }, 2000)
   response.on('close', () => clearInterval(timer))
 }

@@ -1,5 +1,6 @@
 import type {
   Audit,
+  Figures,
   HistoryMark,
   HistoryPoint,
   Overview,
@@ -11,11 +12,17 @@ import type {
 
 const SERVERS = ['db1', 'db2', 'db3']
 const SHARES = [0.41, 0.34, 0.25]
+const NAMES = [
+  { name: 'connect.sid', share: 0.7 },
+  { name: 'PHPSESSID', share: 0.26 },
+  { name: 'shop_admin', share: 0.03 },
+  { name: null, share: 0.01 },
+]
 const NOW = 12_731
 /** Seconds since the third server was there. */
 const DOWN_FOR = 240
 const iso = (at: number): string => new Date(at).toISOString()
-const exact = (value: number) => ({ value: Math.round(value), exact: true })
+const counted = (value: number) => ({ value: Math.round(value), exact: true })
 
 /** The same numbers each time. */
 function random(seed: number): () => number {
@@ -29,34 +36,80 @@ function random(seed: number): () => number {
 }
 
 /** What went on in the `seconds` before a moment `before` seconds before now. */
-export function demoPoint(now: number, before: number, seconds: number): HistoryPoint {
+export function demoPoint(now: number, before: number, seconds: number, exact = true): HistoryPoint {
   const at = now - before * 1000
   const next = random(Math.floor(at / 1000))
   const day = 1 - before / 30_000 + Math.sin(before / 700) * 0.015
   const sessions = Math.round(NOW * day)
   // What the third server had is not known since it is down.
   const lost = before < DOWN_FOR
-  return {
-    at: iso(at),
-    seconds,
+  const all = {
     sessions,
     begun: Math.round(seconds * (1 * day + next() * 0.4) + next() - 0.5),
     ended: Math.round(seconds * (0.9 + next() * 0.4)),
     accesses: Math.round(seconds * (180 * day + next() * 30)),
     errors: next() > 0.8 ? Math.ceil(next() * (lost ? 5 : 2)) : 0,
     warnings: next() > 0.7 ? Math.ceil(next() * 2) : 0,
-    perServer: SERVERS.map((name, index) => ({
-      name,
-      sessions: lost && index === 2 ? null : Math.round(sessions * (SHARES[index] ?? 0)),
-      up: !(lost && index === 2),
-    })),
+  }
+  const servers = parted(all, lost ? [0.55, 0.45, 0] : SHARES, next)
+  const names = parted(
+    all,
+    NAMES.map(({ share }) => share),
+    next,
+  )
+  return {
+    at: iso(at),
+    seconds,
+    exact,
+    ...all,
+    perServer: SERVERS.map((name, index) =>
+      lost && index === 2
+        ? { name, up: false, exact: true, ...UNKNOWN }
+        : {
+            name,
+            up: true,
+            exact,
+            ...(servers[index] ?? UNKNOWN),
+            sessions: Math.round(sessions * (SHARES[index] ?? 0)),
+          },
+    ),
+    perName: NAMES.map(({ name }, index) => ({ name, ...(names[index] ?? UNKNOWN) })),
   }
 }
 
-export function demoHistory(now: number, minutes: number): { points: HistoryPoint[]; marks: HistoryMark[] } {
+const UNKNOWN = { sessions: null, begun: null, ended: null, accesses: null, errors: null, warnings: null }
+
+/** The whole in parts; of what is little one of them has all. */
+function parted(
+  all: Record<keyof Figures, number>,
+  shares: readonly number[],
+  next: () => number,
+): Figures[] {
+  const lucky = next() > 0.3 ? 0 : 1
+  return shares.map((share, index) => {
+    const part = (of: keyof Figures): number =>
+      all[of] < 6 ? (index === lucky ? all[of] : 0) : Math.round(all[of] * share)
+    return {
+      sessions: part('sessions'),
+      begun: part('begun'),
+      ended: part('ended'),
+      accesses: part('accesses'),
+      errors: part('errors'),
+      warnings: part('warnings'),
+    }
+  })
+}
+
+export function demoHistory(
+  now: number,
+  minutes: number,
+  exact = true,
+): { points: HistoryPoint[]; marks: HistoryMark[] } {
   const step = Math.max(2, (minutes * 60) / 180)
   const count = Math.floor((minutes * 60) / step)
-  const points = Array.from({ length: count }, (_, index) => demoPoint(now, (count - 1 - index) * step, step))
+  const points = Array.from({ length: count }, (_, index) =>
+    demoPoint(now, (count - 1 - index) * step, step, exact),
+  )
   const marks: HistoryMark[] = [
     { at: iso(now - 47 * 60_000), kind: 'gc', text: 'GC removed 812 sessions on db2' },
     { at: iso(now - 31 * 60_000), kind: 'serverDown', text: 'db2 does not answer: ECONNREFUSED' },
@@ -74,16 +127,10 @@ export function demoHistory(now: number, minutes: number): { points: HistoryPoin
 export function demoOverview(now: number): Overview {
   return {
     at: iso(now),
-    sessions: exact(NOW),
-    byName: [
-      { name: 'connect.sid', sessions: exact(8904) },
-      { name: 'PHPSESSID', sessions: exact(3310) },
-      { name: 'shop_admin', sessions: exact(412) },
-      { name: null, sessions: exact(105) },
-    ],
+    sessions: counted(NOW),
     expiring: Array.from({ length: 24 }, (_, hour) => ({
       until: iso(now + (hour + 1) * 3_600_000),
-      sessions: exact(900 * Math.exp(-hour / 9) + 120 * (1 + Math.sin(hour))),
+      sessions: counted(900 * Math.exp(-hour / 9) + 120 * (1 + Math.sin(hour))),
     })),
     servers: [
       {
@@ -93,7 +140,7 @@ export function demoOverview(now: number): Overview {
         health: 'up',
         since: iso(now - 9.2 * 86_400_000),
         share: 0.334,
-        sessions: exact(5219),
+        sessions: counted(5219),
         tableBytes: 48_300_000,
         indexBytes: 5_900_000,
         deadRows: 812,
@@ -113,7 +160,7 @@ export function demoOverview(now: number): Overview {
         since: iso(now - 30 * 60_000),
         share: 0.333,
         away: 57,
-        sessions: exact(4329),
+        sessions: counted(4329),
         tableBytes: 41_800_000,
         indexBytes: 5_100_000,
         deadRows: 18_400,

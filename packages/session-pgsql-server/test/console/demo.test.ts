@@ -49,10 +49,14 @@ describeInBrowser('the demo', (surfing) => {
       const text = await console.locator('.figure', { hasText: name }).locator('.big').textContent()
       return Number(text?.replaceAll(/[^\d.]/g, ''))
     }
-    const before = await figure('Begun')
+    const before = await figure('Created')
     await visitor.getByRole('button', { name: 'Make traffic' }).click()
     await visitor.getByRole('button', { name: 'Visitors are here' }).waitFor()
-    await until(async () => (await figure('Begun')) >= before + 10, 'sessions that begin, in figures', 60_000)
+    await until(
+      async () => (await figure('Created')) >= before + 10,
+      'sessions that begin, in figures',
+      60_000,
+    )
     await until(async () => (await figure('Accesses')) > 0, 'accesses, in figures', 60_000)
     const chart = console.getByRole('img', { name: /^Chart: Sessions\./ })
     await until(

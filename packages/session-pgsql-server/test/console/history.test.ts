@@ -1,4 +1,5 @@
 import {
+  type NameStatistics,
   type ServerStatistics,
   type ServerStatus,
   SessionPgsqlError,
@@ -6,6 +7,7 @@ import {
 } from 'session-pgsql'
 import { expect, test } from 'vitest'
 import { adviceOn } from '../../src/console/advice.ts'
+import type { HistoryPoint } from '../../src/console/api.ts'
 import { Past, type Sample } from '../../src/console/history.ts'
 
 const AT = new Date('2026-01-01T00:00:00Z')
@@ -38,13 +40,17 @@ const CALM: TableStatistics = {
   sweepIndex: true,
 }
 
+function named(name: string | null, stats: Partial<NameStatistics>): NameStatistics {
+  return { name, sessions: 0, accesses: 0, errors: 0, warnings: 0, created: [], ...stats }
+}
+
 const AWAY = new SessionPgsqlError('SERVER_DOWN', 'It is away.')
 
 function sample(seconds: number, ...tables: (Partial<TableStatistics> | undefined)[]): Sample {
   const servers = tables.map(
     (table, index): ServerStatistics => ({
       name: `db${index}`,
-      table: table && { ...CALM, ...table },
+      table: table && { ...CALM, at: new Date(AT.getTime() + seconds * 1000), ...table },
       error: table === undefined ? AWAY : undefined,
     }),
   )
@@ -80,13 +86,21 @@ test('of an estimate the rows that were deleted have ended', () => {
   expect(point).toMatchObject({ begun: 3, ended: 2, sessions: 1_003_217 })
 })
 
-test('of an estimate nobody knows the errors: its sums move with what a row of the sample stands for', () => {
+test('of an estimate the errors are those of the sample, and its scale is no error', () => {
   const past = new Past()
-  const large = { exact: false, sessions: 10_000_000, errors: 500_000, warnings: 100 }
-  past.add(sample(0, large, { errors: 1 }))
-  const point = past.add(sample(2, { ...large, errors: 505_000, warnings: 101 }, { errors: 3 }))
-  expect(point).toMatchObject({ errors: null, warnings: null, begun: 0, sessions: 10_000_000 })
-  expect(past.add(sample(4, undefined, { errors: 4 }))).toMatchObject({ errors: 1 })
+  const large = { exact: false, sampled: 0.01, sessions: 10_000_000 }
+  past.add(sample(0, { ...large, scale: 100, errors: 500_000, warnings: 100 }, { errors: 1 }))
+  // 5,000 errors and one warning were seen, and are now 5,002 and one: each of them stands for more rows.
+  const point = past.add(sample(2, { ...large, scale: 101, errors: 505_202, warnings: 101 }, { errors: 3 }))
+  expect(point).toMatchObject({ errors: 204, warnings: 0, exact: false })
+  expect(point.perServer).toMatchObject([
+    { errors: 202, exact: false },
+    { errors: 2, exact: true },
+  ])
+  // Another sample has other errors.
+  const other = past.add(sample(4, { ...large, sampled: 0.008, scale: 120, errors: 900_000 }, { errors: 4 }))
+  expect(other).toMatchObject({ errors: 1, exact: false })
+  expect(past.add(sample(6, undefined, { errors: 5 }))).toMatchObject({ errors: 1, exact: true })
 })
 
 test('counters that begin anew are no traffic, and errors that end with their sessions are none', () => {
@@ -105,6 +119,113 @@ test('counters that begin anew are no traffic, and errors that end with their se
   })
 })
 
+test('by name: what was created, ended, accessed and noted, of all servers', () => {
+  const past = new Past()
+  const of = ({ perName }: HistoryPoint) =>
+    perName.map(({ name, sessions, begun, ended, accesses, errors, warnings }) => [
+      name,
+      ...[sessions, begun, ended, accesses, errors, warnings],
+    ])
+  past.add(
+    sample(
+      0,
+      { names: [named('a', { sessions: 5, accesses: 50, errors: 3, created: [2] })] },
+      { names: [named('a', { sessions: 1, accesses: 4 }), named('b', { sessions: 2, accesses: 7 })] },
+    ),
+  )
+  // Two more of a that began, the one in the second of the last look; two of a have ended, and seven accesses of others.
+  const next = past.add(
+    sample(
+      2,
+      { names: [named('a', { sessions: 5, accesses: 59, errors: 4, created: [1, 0, 3] })] },
+      {
+        names: [
+          named('a', { sessions: 1, accesses: 4 }),
+          named('b', { sessions: 2, accesses: 9, warnings: 2 }),
+        ],
+      },
+    ),
+  )
+  expect(of(next)).toEqual([
+    ['a', 6, 2, 2, 7, 1, 0],
+    ['b', 2, 0, 0, 2, 0, 2],
+  ])
+  // All of b end and take along what they had; c comes, with an error at once.
+  const last = past.add(
+    sample(
+      4,
+      { names: [named('a', { sessions: 5, accesses: 60, errors: 2, created: [0, 0, 1, 0, 3] })] },
+      {
+        names: [
+          named('a', { sessions: 1, accesses: 4 }),
+          named('c', { sessions: 1, accesses: 1, errors: 1, created: [1] }),
+        ],
+      },
+    ),
+  )
+  expect(of(last)).toEqual([
+    ['a', 6, 0, 0, 1, 0, 0],
+    ['c', 1, 1, 0, 0, 1, 0],
+    ['b', 0, 0, 2, 0, 0, 0],
+  ])
+  const none = past.add(sample(6, undefined, { names: [] }))
+  expect(of(none)).toEqual([
+    ['a', 0, 0, 1, 0, 0, 0],
+    ['c', 0, 0, 1, 0, 0, 0],
+  ])
+  expect(past.add(sample(8, undefined, undefined)).perName).toEqual([])
+})
+
+test('sessions that come from elsewhere have been created before, and are told as begun all the same', () => {
+  const past = new Past()
+  past.add(sample(0, { names: [named('a', { sessions: 5, accesses: 5 })] }))
+  const point = past.add(sample(2, { names: [named('a', { sessions: 8, accesses: 8 })] }))
+  expect(point.perName).toMatchObject([{ sessions: 8, begun: 3, ended: 0, accesses: 0 }])
+})
+
+test('where there are more names than are told, one that comes or goes is not traffic', () => {
+  const past = new Past()
+  const thirty = Array.from({ length: 30 }, (_, n) =>
+    named(`site${n}`, { sessions: 100 - n, accesses: 1000 }),
+  )
+  past.add(sample(0, { names: thirty }))
+  const other = named('other', { sessions: 90, accesses: 5000, errors: 70 })
+  const point = past.add(sample(2, { names: [...thirty.slice(0, 29), other] }))
+  expect(point.perName).toHaveLength(30)
+  expect(point.perName.find(({ name }) => name === 'other')).toMatchObject({
+    begun: 0,
+    accesses: 0,
+    errors: 0,
+  })
+  expect(point.perName.some(({ name }) => name === 'site29')).toBe(false)
+})
+
+test('of an estimate by name: the parts of what PostgreSQL has counted, which add up to it', () => {
+  const past = new Past()
+  const large = { exact: false, sampled: 0.01, scale: 100 }
+  const names = (accesses: number, created: number[]) => [
+    named('a', { sessions: 300_000, accesses: accesses * 100, created: created.map((count) => count * 100) }),
+    named('b', { sessions: 100_000, accesses: 100_000 }),
+  ]
+  const steps = [
+    { ...large, inserted: 0, updated: 0, names: names(1000, [2]) },
+    // Nothing in the sample has moved: they share as they have always done.
+    { ...large, inserted: 40, updated: 60, deleted: 8, names: names(1000, [0, 0, 2]) },
+    // A row of a that has been accessed a thousand times has come from another page.
+    { ...large, inserted: 80, updated: 160, deleted: 8, names: names(2000, [3, 0, 0, 0, 2]) },
+  ]
+  const [, still, moved] = steps.map((table, index) => past.add(sample(index * 2, table)))
+  expect(still?.perName).toMatchObject([
+    { name: 'a', begun: 30, ended: 6, accesses: 30 },
+    { name: 'b', begun: 10, ended: 2, accesses: 30 },
+  ])
+  const [a, b] = moved?.perName ?? []
+  for (const of of ['begun', 'accesses'] as const)
+    expect((a?.[of] ?? 0) + (b?.[of] ?? 0)).toBeCloseTo(of === 'begun' ? 40 : 100)
+  expect(a?.begun).toBeGreaterThan(30)
+  expect(a?.accesses).toBeGreaterThan(95)
+})
+
 test('a server that is away is a gap of its own; with all away it is one of everything', () => {
   const past = new Past()
   past.add(sample(0, { sessions: 3 }, { sessions: 4 }))
@@ -112,7 +233,7 @@ test('a server that is away is a gap of its own; with all away it is one of ever
     sessions: 3,
     perServer: [
       { name: 'db0', sessions: 3, up: true },
-      { name: 'db1', sessions: null, up: false },
+      { name: 'db1', sessions: null, begun: null, errors: null, up: false },
     ],
   })
   expect(past.add(sample(4, undefined, undefined))).toMatchObject({
@@ -122,18 +243,30 @@ test('a server that is away is a gap of its own; with all away it is one of ever
   })
 })
 
-test('an hour is kept in steps, a day in minutes, and no more', () => {
+test('an hour is kept in steps, a day in minutes, and no more; it is told in points that a chart can show', () => {
   const past = new Past()
   const day = 26 * 3600
-  for (let second = 0; second <= day; second += 2) past.add(sample(second, { inserted: second, sessions: 0 }))
+  for (let second = 0; second <= day; second += 2) {
+    past.add(sample(second, { inserted: second, sessions: 0, names: [named('a', { accesses: second })] }))
+  }
   const now = AT.getTime() + day * 1000
+  const ten = past.since(10, now).points
+  expect(ten).toHaveLength(301)
+  expect(ten.every(({ begun, perName }) => begun === 2 && perName[0]?.accesses === 2)).toBe(true)
   const hour = past.since(60, now).points
-  expect(hour).toHaveLength(1800)
-  expect(hour.every(({ begun }) => begun === 2)).toBe(true)
+  expect(hour).toHaveLength(600)
+  expect(
+    hour.every(({ begun, seconds, perName }) => begun === 6 && seconds === 6 && perName[0]?.accesses === 6),
+  ).toBe(true)
   const all = past.since(1440, now).points
-  expect(all.length).toBeGreaterThan(1430)
-  expect(all.length).toBeLessThanOrEqual(1441)
-  expect(all.reduce((sum, { begun }) => sum + (begun ?? 0), 0)).toBeGreaterThan(85_000)
+  expect(all.length).toBeGreaterThan(700)
+  expect(all.length).toBeLessThanOrEqual(721)
+  for (const of of [
+    (point: HistoryPoint) => point.begun,
+    (point: HistoryPoint) => point.perName[0]?.accesses,
+  ]) {
+    expect(all.reduce((sum, point) => sum + (of(point) ?? 0), 0)).toBeGreaterThan(85_000)
+  }
 })
 
 const standby = { name: 'b', state: 'streaming', lagBytes: 0, sync: true }
@@ -158,6 +291,11 @@ test.each<[string, Partial<TableStatistics>, RegExp, string]>([
 test('all is well, and of small numbers nothing is said', () => {
   const table = { liveRows: 10, deadRows: 90, updated: 50, unswept: 10, sessions: 5, standbys: [standby] }
   expect(adviceOn(sample(0, CALM, table), 10)).toEqual([])
+})
+
+test('errors of an estimate are told as such', () => {
+  const [advice] = adviceOn(sample(0, { exact: false, sessions: 1000 }), 60)
+  expect(advice?.what).toMatch(/^About 60 errors/)
 })
 
 test('the gravest comes first, and of several servers it says which', () => {

@@ -206,13 +206,13 @@ describeOnEveryServer('what the console shows', (server) => {
     }, 'a point with four sessions')
     await reader?.cancel()
     expect(point.perServer).toMatchObject([{ sessions: 4, up: true }])
+    expect(point.perName).toMatchObject([{ name: 'site', sessions: 4 }])
     const overview = await until(async () => {
       const { json } = await one.get('/api/overview')
       return (json as Overview).sessions?.value === 4 && json
     }, 'an overview of four sessions')
     expect(overview).toMatchObject({
       sessions: { value: 4, exact: true },
-      byName: [{ name: 'site', sessions: { value: 4 } }],
       servers: [{ health: 'up', role: 'primary', share: 1, sessions: { value: 4 } }],
     })
     expect(overview.expiring).toHaveLength(24)
@@ -231,6 +231,15 @@ describeOnEveryServer('what the console shows', (server) => {
       }, `${count} ${of} in the history`)
     await told('begun', 4)
     await told('errors', 1)
+    const [server] = history.points.flatMap(({ perServer }: HistoryPoint) => perServer)
+    for (const of of ['begun', 'ended', 'errors'] as const) {
+      const { points } = (await one.get('/api/history?minutes=60')).json as { points: HistoryPoint[] }
+      const sums = [
+        points.flatMap(({ perName }) => perName.filter(({ name }) => name === 'site')),
+        points.flatMap(({ perServer }) => perServer.filter(({ name }) => name === server.name)),
+      ].map((its) => its.reduce((sum, figures) => sum + (figures[of] ?? 0), 0))
+      expect([of, ...sums]).toEqual([of, ...(of === 'begun' ? [4, 4] : [1, 1])])
+    }
     expect(history.marks[0]).toMatchObject({ kind: 'consoleStarted' })
     expect((await one.get('/api/history?minutes=1440')).json.points.length).toBeGreaterThan(0)
     expect((await one.get('/api/history?minutes=99999')).status).toBe(400)

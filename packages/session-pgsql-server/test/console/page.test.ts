@@ -1,7 +1,9 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
+import { partLines, parts } from '../../page/src/parts.ts'
 import { columns } from '../../page/src/series.ts'
+import type { HistoryPoint } from '../../src/console/api.ts'
 import { accessibilityProblems, describeInBrowser } from './browser.ts'
 import { startDemoConsole } from './demo-console.ts'
 import { demoHistory } from './demo-data.ts'
@@ -32,6 +34,12 @@ describeInBrowser('the page', (surfing) => {
       await page.locator('canvas').nth(3).waitFor()
       await page.locator('.chart summary').first().click()
       await page.getByRole('heading', { name: 'What expires' }).waitFor()
+    },
+    'by cookie name': async (page) => {
+      await page.goto(demo.url)
+      await page.getByRole('radio', { name: 'by cookie name' }).check()
+      await page.locator('canvas').nth(5).waitFor()
+      await page.locator('.chart summary').first().click()
     },
     sessions: async (page) => {
       await page.goto(`${demo.url}#/sessions`)
@@ -150,6 +158,37 @@ describeInBrowser('the page', (surfing) => {
     }
   })
 
+  test('of large tables it says what is estimated, and what PostgreSQL has counted', async () => {
+    const large = await startDemoConsole({ large: true })
+    try {
+      const page = await surfing.page()
+      await page.goto(large.url)
+      const cells = async (table: string, row: string) => {
+        const found = page
+          .getByRole('region', { name: `${table}, in the last hour` })
+          .getByRole('row', { name: row })
+        return (await found.locator('td').allTextContents()).map((text) => text.startsWith('≈'))
+      }
+      await page.getByRole('heading', { name: 'By server' }).waitFor()
+      // Sessions now, created, ended, accesses, errors, warnings.
+      expect(await cells('By cookie name', 'PHPSESSID')).toEqual([true, true, true, true, true, true])
+      expect(await cells('By server', 'db1')).toEqual([true, false, false, false, true, true])
+      const figure = (name: string) =>
+        page.locator('.figure', { hasText: name }).locator('.big').textContent()
+      expect(await figure('Errors')).toMatch(/^≈ \d/)
+      expect(await figure('Created')).toMatch(/^\d/)
+      const chart = (title: string) =>
+        page.getByRole('img', { name: `Chart: ${title}` }).getAttribute('aria-label')
+      expect(await chart('Errors and warnings')).toContain('errors: ≈ ')
+      expect(await chart('Accesses')).not.toContain('≈')
+      await page.getByRole('radio', { name: 'by cookie name' }).check()
+      expect(await chart('Accesses')).toContain('PHPSESSID: ≈ ')
+      await page.context().close()
+    } finally {
+      large.stop()
+    }
+  })
+
   test('page by page, there and back', async () => {
     const page = await surfing.page()
     await page.goto(`${demo.url}#/sessions`)
@@ -162,6 +201,44 @@ describeInBrowser('the page', (surfing) => {
     await page.getByText('1 to 50 of 240').waitFor()
     expect(await page.locator('a.id').first().textContent()).toBe(first)
     await page.context().close()
+  })
+})
+
+describe('the parts of all', () => {
+  const { points } = demoHistory(Date.UTC(2026, 0, 1), 60)
+  const many = points.map((point, index) => ({
+    ...point,
+    perName: Array.from({ length: 9 }, (_, n) => ({
+      ...{ name: `site${n}`, sessions: n * 10, begun: n, ended: 0, accesses: 1, errors: 0, warnings: 0 },
+      // One that has gone, and one that has nothing.
+      ...(n === 8 && index > 90 ? { sessions: 0 } : {}),
+      ...(n === 0 ? { begun: 0, accesses: 0 } : {}),
+    })),
+  }))
+
+  test('are those that have anything, as they are now and with all that went on', () => {
+    const found = parts(many, 'name')
+    expect(found.map(({ name }) => name)).toEqual([7, 6, 5, 4, 3, 2, 1, 8].map((n) => `site${n}`))
+    expect(found.at(-1)).toMatchObject({ sessions: 0, begun: 8 * points.length, errors: 0 })
+    const servers = parts(points, 'server')
+    expect(servers.map(({ name }) => name).sort()).toEqual(['db1', 'db2', 'db3'])
+    expect(servers.find(({ name }) => name === 'db3')?.sessions).toBeNull()
+  })
+
+  test('share a chart: those with the most sessions in the order of their names, and the others together', () => {
+    const lines = partLines(many, 'name', 6)
+    expect(lines.map(({ label }) => label)).toEqual(['site3', 'site4', 'site5', 'site6', 'site7', '3 others'])
+    const [first] = many as [(typeof many)[number]]
+    expect(lines.map(({ of }) => of(first, 'begun'))).toEqual([3, 4, 5, 6, 7, 1 + 2 + 8])
+    expect(partLines(many, 'name', 8)).toHaveLength(8)
+  })
+
+  test('a name without rows has nothing; of a server that is away nothing is known', () => {
+    const [rare] = partLines(points, 'name', 6)
+    expect(rare?.of({ ...(points[3] as HistoryPoint), perName: [] }, 'accesses')).toBe(0)
+    const away = partLines(points, 'server', 6).find(({ label }) => label === 'db3')
+    expect(away?.of(points.at(-1) as HistoryPoint, 'sessions')).toBeNull()
+    expect(away?.of(points[0] as HistoryPoint, 'sessions')).toBeGreaterThan(0)
   })
 })
 

@@ -1,7 +1,6 @@
 import type { ServerOverview } from '../../../src/console/api.ts'
 import { bytes, percent, whole } from '../format.ts'
-import { Bar } from './names.tsx'
-import { Ago, Badge, Count, type Fact, Facts, None, type Tone } from './small.tsx'
+import { Ago, Badge, Bar, Count, type Fact, Facts, None, type Tone } from './small.tsx'
 
 const TONES: Readonly<Record<ServerOverview['health'], Tone>> = { up: 'good', down: 'bad', unknown: 'plain' }
 

@@ -66,6 +66,41 @@ export function Shape({ tone }: { tone: Tone }) {
   )
 }
 
+/** A part of all, 0 to 1. What it shows is said beside it. */
+export function Bar({ part }: { part: number }) {
+  return (
+    <svg class="bar" width="100%" height="8" aria-hidden="true">
+      <rect class="bar-all" width="100%" height="8" rx="4" />
+      <rect class="bar-part" width={`${Math.min(100, part * 100).toFixed(1)}%`} height="8" rx="4" />
+    </svg>
+  )
+}
+
+interface ChoiceProps<Value> {
+  /** Says what is chosen, to those who do not see it. */
+  readonly legend: string
+  readonly name: string
+  readonly options: readonly { readonly value: Value; readonly label: string }[]
+  readonly value: Value
+  readonly onChange: (value: Value) => void
+}
+
+/** One of a few, side by side. */
+export function Choice<Value extends string | number>(props: ChoiceProps<Value>) {
+  const { legend, name, options, value: chosen, onChange } = props
+  return (
+    <fieldset class="choice">
+      <legend class="hidden">{legend}</legend>
+      {options.map(({ value, label }) => (
+        <label key={value}>
+          <input type="radio" name={name} checked={value === chosen} onChange={() => onChange(value)} />
+          <span>{label}</span>
+        </label>
+      ))}
+    </fieldset>
+  )
+}
+
 export interface Fact {
   readonly name: string
   readonly value: ComponentChildren

@@ -1,14 +1,14 @@
-import type { Advice, Overview } from '../../../src/console/api.ts'
+import type { Advice, Amount, Overview } from '../../../src/console/api.ts'
 import { getOverview } from '../client.ts'
 import { Charts } from '../components/charts.tsx'
 import { Events } from '../components/events.tsx'
 import { Expiring } from '../components/expiring.tsx'
 import { Garbage } from '../components/garbage.tsx'
-import { Names } from '../components/names.tsx'
+import { Parts } from '../components/parts.tsx'
 import { Servers } from '../components/servers.tsx'
 import { Count, None, Problem, Shape, type Tone, Waiting } from '../components/small.tsx'
 import { rate, whole } from '../format.ts'
-import { live, PERIODS, period, points } from '../live.ts'
+import { live, points, within } from '../live.ts'
 import { useLoaded } from '../load.ts'
 import { sum } from '../series.ts'
 
@@ -31,11 +31,16 @@ export function OverviewPage() {
       {value === undefined && failure === undefined && <Waiting />}
       {value !== undefined && <Figures of={value} />}
       <Charts />
+      {points.value.length > 0 && (
+        <>
+          <Parts by="name" />
+          {(points.value.at(-1)?.perServer.length ?? 0) > 1 && <Parts by="server" />}
+        </>
+      )}
       {value !== undefined && (
         <>
           <Servers of={value.servers} />
-          <div class="columns">
-            <Names of={value.byName} />
+          <div class="columns three">
             <Expiring of={value.expiring} />
             <Garbage runs={value.gc} several={value.servers.length > 1} />
             <Events />
@@ -76,34 +81,40 @@ function AdviceList({ advice }: { advice: readonly Advice[] }) {
   )
 }
 
+/** Seconds over which the accesses of now are counted. */
+const LATELY = 20
+
 /** What there is to know at a glance. */
 function Figures({ of: { sessions, servers } }: { of: Overview }) {
   const known = points.value.filter((point) => point.begun !== null)
-  const total = (of: 'begun' | 'ended' | 'errors' | 'warnings') => {
-    const its = known.flatMap((point) => point[of] ?? [])
-    return its.length === 0 ? undefined : sum(its)
-  }
-  const lately = known.slice(-10)
+  const exact = known.every((point) => point.exact)
+  const total = (of: 'begun' | 'ended' | 'errors' | 'warnings', its = true): Amount | undefined =>
+    known.length === 0 ? undefined : { value: sum(known.map((point) => point[of] ?? 0)), exact: its }
+  const since = Date.parse(known.at(-1)?.at ?? '') - LATELY * 1000
+  const lately = known.filter(({ at }) => Date.parse(at) > since)
   const seconds = sum(lately.map((point) => point.seconds))
   const up = servers.filter(({ health }) => health === 'up').length
-  const within = `in the last ${(PERIODS.find(({ minutes }) => minutes === period.value)?.label ?? '').replace(/^1 /, '')}`
-  const errors = total('errors')
+  const errors = total('errors', exact)
+  const note = within.value
   return (
     <dl class="figures-row">
       <Figure name="Sessions now">
         <Count of={sessions} />
       </Figure>
-      <Figure name="Begun" note={within}>
-        {of(total('begun'))}
+      <Figure name="Created" note={note}>
+        <Count of={total('begun')} />
       </Figure>
-      <Figure name="Ended" note={within}>
-        {of(total('ended'))}
+      <Figure name="Ended" note={note}>
+        <Count of={total('ended')} />
       </Figure>
       <Figure name="Accesses" note="per second">
         {seconds > 0 ? rate(sum(lately.map((point) => point.accesses ?? 0)) / seconds) : <None />}
       </Figure>
-      <Figure name="Errors" note={within} tone={errors !== undefined && errors > 0 ? 'bad' : undefined}>
-        {of(errors)}
+      <Figure name="Errors" note={note} tone={errors !== undefined && errors.value > 0 ? 'bad' : undefined}>
+        <Count of={errors} />
+      </Figure>
+      <Figure name="Warnings" note={note}>
+        <Count of={total('warnings', exact)} />
       </Figure>
       <Figure
         name="Servers"
@@ -115,8 +126,6 @@ function Figures({ of: { sessions, servers } }: { of: Overview }) {
     </dl>
   )
 }
-
-const of = (value: number | undefined) => (value === undefined ? <None /> : whole(value))
 
 interface FigureProps {
   readonly name: string
