@@ -496,12 +496,17 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * What each server says of its sessions in numbers: how many there are, when they expire, how large the table
    * is, how its standbys do. Rejects for no server's sake: one that does not answer has an `error` instead. Small
    * tables are counted, large ones estimated of a sample, so that it may be asked every few seconds.
+   *
+   * @param before what was told the last time: then it is told of each name how much was `written` since
    */
-  async statistics(): Promise<ServerStatistics[]> {
+  async statistics(before: readonly ServerStatistics[] = []): Promise<ServerStatistics[]> {
     this.#checkOpen()
     const asked = async (): Promise<ServerStatistics[]> => {
       await this.#servers.starting
-      return this.#servers.each((server) => tableStatistics(server.table, this.#deadline()))
+      return this.#servers.each((server) => {
+        const { table } = before.find(({ name }) => name === server.name) ?? {}
+        return tableStatistics(server.table, table, this.#deadline())
+      })
     }
     return this.#underWay(asked())
   }

@@ -38,7 +38,7 @@ export class Counters {
       this.#ended = endedBy(table)
       return { all: STILL, names }
     }
-    // PostgreSQL's counters come up to a second later than the rows: only what goes beyond all before is new.
+    // PostgreSQL's counters come seconds later than the rows: only what goes beyond all before is new.
     const ended = Math.max(0, endedBy(table) - this.#ended)
     this.#ended += ended
     const all = {
@@ -76,19 +76,19 @@ export class Counters {
   }
 
   /**
-   * Of an estimate by name: PostgreSQL has counted what began, ended and was accessed, and the sample says by which
-   * names. What it says of these times itself moves with every row that goes to another page.
+   * Of an estimate by name: PostgreSQL has counted what began, ended and was accessed, and the sample says of which
+   * names. Its own numbers, times what a row stands for, would not add up to that.
    */
   #estimated(
     { begun, ended, accesses }: Moved,
     table: TableStatistics,
     read: readonly NameMoved[],
   ): NameMoved[] {
-    const before = new Map(table.names.map(({ name, sessions, accesses }) => [name, { sessions, accesses }]))
+    const now = new Map(table.names.map(({ name, sessions, accesses }) => [name, { sessions, accesses }]))
     const split = (total: number, of: 'begun' | 'ended' | 'accesses', prior: 'sessions' | 'accesses') =>
       this.#shares[of].split(
         total,
-        read.map((one) => ({ name: one.name, moved: one[of], prior: before.get(one.name)?.[prior] ?? 0 })),
+        read.map((one) => ({ name: one.name, moved: one[of], prior: now.get(one.name)?.[prior] ?? 0 })),
       )
     const parts = {
       begun: split(begun, 'begun', 'sessions'),
@@ -125,10 +125,11 @@ function grown(before: number, now: number, scaleBefore: number, scale: number):
   return Math.round(Math.max(0, unscaled(now, scale) - unscaled(before, scaleBefore)) * scale)
 }
 
-function readOf({ name, created, ...sums }: NameStatistics, scale: number): NameStatistics {
+function readOf({ name, created, written, ...sums }: NameStatistics, scale: number): NameStatistics {
   const { sessions, accesses, errors, warnings } = sums
   return {
     name,
+    written: unscaled(written ?? 0, scale),
     sessions: unscaled(sessions, scale),
     accesses: unscaled(accesses, scale),
     errors: unscaled(errors, scale),
@@ -141,7 +142,12 @@ function readOf({ name, created, ...sums }: NameStatistics, scale: number): Name
 class NameCounters {
   /** Of each of the last seconds, the most rows that were seen to have been created in it. */
   #seen = new Map<number, number>()
-  #before: Omit<NameStatistics, 'name' | 'created'> = { sessions: 0, accesses: 0, errors: 0, warnings: 0 }
+  #before: Pick<NameStatistics, 'sessions' | 'accesses' | 'errors' | 'warnings'> = {
+    sessions: 0,
+    accesses: 0,
+    errors: 0,
+    warnings: 0,
+  }
 
   get sessions(): number {
     return this.#before.sessions
@@ -154,11 +160,14 @@ class NameCounters {
     const created = this.#created(now.created, second)
     // Where all rows were read, those that are more have come, if only from another server.
     const begun = counted ? Math.max(created, now.sessions - before.sessions) : created
+    const ended = Math.max(0, before.sessions + begun - now.sessions)
+    // A session begins with an access.
+    const grown = now.accesses - before.accesses - begun
+    const written = Math.max(0, (now.written ?? 0) - begun)
     return {
       begun,
-      ended: Math.max(0, before.sessions + begun - now.sessions),
-      // A session begins with an access.
-      accesses: Math.max(0, now.accesses - before.accesses - begun),
+      ended,
+      accesses: accessesOf(grown, written, counted, ended > 0),
       errors: Math.max(0, now.errors - before.errors),
       warnings: Math.max(0, now.warnings - before.warnings),
     }
@@ -176,6 +185,15 @@ class NameCounters {
     this.#seen = seen
     return fresh
   }
+}
+
+/**
+ * Counters have grown by every access, but rows that are deleted, or go to a page that is not read, take theirs along:
+ * then so many there were at least as sessions have been written.
+ */
+function accessesOf(grown: number, written: number, counted: boolean, someEnded: boolean): number {
+  if (!counted) return written
+  return grown < 0 || someEnded ? Math.max(grown, written) : grown
 }
 
 /** What is left of a share's weight after each look: half of it after three quarters of a minute. */

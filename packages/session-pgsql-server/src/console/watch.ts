@@ -108,7 +108,7 @@ export class Watch {
   }
 
   async #look(): Promise<Sample> {
-    const servers = await this.#sessions.statistics()
+    const servers = await this.#sessions.statistics(this.#latest?.servers)
     const sample = {
       at: new Date(),
       milliseconds: performance.now(),

@@ -15,6 +15,7 @@ const AT = new Date('2026-01-01T00:00:00Z')
 const CALM: TableStatistics = {
   at: AT,
   version: '18.1',
+  transaction: 1000,
   standby: false,
   exact: true,
   sampled: 1,
@@ -41,7 +42,7 @@ const CALM: TableStatistics = {
 }
 
 function named(name: string | null, stats: Partial<NameStatistics>): NameStatistics {
-  return { name, sessions: 0, accesses: 0, errors: 0, warnings: 0, created: [], ...stats }
+  return { name, sessions: 0, accesses: 0, errors: 0, warnings: 0, created: [], written: null, ...stats }
 }
 
 const AWAY = new SessionPgsqlError('SERVER_DOWN', 'It is away.')
@@ -176,6 +177,20 @@ test('by name: what was created, ended, accessed and noted, of all servers', () 
   expect(past.add(sample(8, undefined, undefined)).perName).toEqual([])
 })
 
+test('of a step in which sessions end and take their counters along, so many accesses as sessions were written', () => {
+  const past = new Past()
+  const accesses = (seconds: number, stats: Partial<NameStatistics>) =>
+    past.add(sample(seconds, { names: [named('a', stats)] })).perName[0]?.accesses
+  accesses(0, { sessions: 5, accesses: 500 })
+  // One that was accessed a hundred times has been destroyed, one has begun, and three were accessed.
+  expect(accesses(2, { sessions: 5, accesses: 404, created: [1], written: 4 })).toBe(3)
+  expect(accesses(4, { sessions: 4, accesses: 407, written: 5 })).toBe(5)
+  // Rows that have expired are collected, too.
+  expect(accesses(6, { sessions: 4, accesses: 300, written: 2 })).toBe(2)
+  // Nobody has ended: what was written beside is an error, or is filed anew.
+  expect(accesses(8, { sessions: 4, accesses: 301, written: 4 })).toBe(1)
+})
+
 test('sessions that come from elsewhere have been created before, and are told as begun all the same', () => {
   const past = new Past()
   past.add(sample(0, { names: [named('a', { sessions: 5, accesses: 5 })] }))
@@ -188,42 +203,49 @@ test('where there are more names than are told, one that comes or goes is not tr
   const thirty = Array.from({ length: 30 }, (_, n) =>
     named(`site${n}`, { sessions: 100 - n, accesses: 1000 }),
   )
-  past.add(sample(0, { names: thirty }))
+  // The last of them is there on the other server, too.
+  const there = { names: [named('site29', { sessions: 200 }), named('elsewhere', { sessions: 1 })] }
+  expect(past.add(sample(0, { names: thirty }, there)).perName).toHaveLength(30)
   const other = named('other', { sessions: 90, accesses: 5000, errors: 70 })
-  const point = past.add(sample(2, { names: [...thirty.slice(0, 29), other] }))
-  expect(point.perName).toHaveLength(30)
-  expect(point.perName.find(({ name }) => name === 'other')).toMatchObject({
-    begun: 0,
-    accesses: 0,
-    errors: 0,
-  })
-  expect(point.perName.some(({ name }) => name === 'site29')).toBe(false)
+  const { perName } = past.add(sample(2, { names: [...thirty.slice(0, 29), other] }, there))
+  const of = (wanted: string) => perName.find(({ name }) => name === wanted)
+  expect(perName).toHaveLength(30)
+  expect(of('other')).toMatchObject({ begun: 0, accesses: 0, errors: 0 })
+  expect(of('site29')).toMatchObject({ sessions: 200, ended: 0 })
+  expect(of('elsewhere')).toBeUndefined()
 })
 
 test('of an estimate by name: the parts of what PostgreSQL has counted, which add up to it', () => {
   const past = new Past()
   const large = { exact: false, sampled: 0.01, scale: 100 }
-  const names = (accesses: number, created: number[]) => [
-    named('a', { sessions: 300_000, accesses: accesses * 100, created: created.map((count) => count * 100) }),
-    named('b', { sessions: 100_000, accesses: 100_000 }),
+  const names = (accesses: number, created: number[], written: number) => [
+    named('a', {
+      sessions: 300_000,
+      accesses: accesses * 100,
+      created: created.map((count) => count * 100),
+      written: written * 100,
+    }),
+    named('b', { sessions: 100_000, accesses: 100_000, written: 100 }),
   ]
   const steps = [
-    { ...large, inserted: 0, updated: 0, names: names(1000, [2]) },
-    // Nothing in the sample has moved: they share as they have always done.
-    { ...large, inserted: 40, updated: 60, deleted: 8, names: names(1000, [0, 0, 2]) },
-    // A row of a that has been accessed a thousand times has come from another page.
-    { ...large, inserted: 80, updated: 160, deleted: 8, names: names(2000, [3, 0, 0, 0, 2]) },
+    { ...large, inserted: 0, updated: 0, names: names(1000, [2], 0) },
+    // Nothing in the sample has moved but one row: they share as they have always done, and b a little more.
+    { ...large, inserted: 40, updated: 60, deleted: 8, names: names(1000, [0, 0, 2], 0) },
+    // A row of a that has been accessed a thousand times has come from another page: it is one row.
+    { ...large, inserted: 80, updated: 160, deleted: 8, names: names(2000, [3, 0, 0, 0, 2], 4) },
   ]
   const [, still, moved] = steps.map((table, index) => past.add(sample(index * 2, table)))
   expect(still?.perName).toMatchObject([
-    { name: 'a', begun: 30, ended: 6, accesses: 30 },
-    { name: 'b', begun: 10, ended: 2, accesses: 30 },
+    { name: 'a', begun: 30, ended: 6, accesses: 15 },
+    { name: 'b', begun: 10, ended: 2, accesses: 45 },
   ])
   const [a, b] = moved?.perName ?? []
-  for (const of of ['begun', 'accesses'] as const)
-    expect((a?.[of] ?? 0) + (b?.[of] ?? 0)).toBeCloseTo(of === 'begun' ? 40 : 100)
+  expect((a?.begun ?? 0) + (b?.begun ?? 0)).toBeCloseTo(40)
+  expect((a?.accesses ?? 0) + (b?.accesses ?? 0)).toBeCloseTo(100)
   expect(a?.begun).toBeGreaterThan(30)
-  expect(a?.accesses).toBeGreaterThan(95)
+  // Of the four rows that were written three are of sessions that have begun.
+  expect(a?.accesses).toBeGreaterThan(30)
+  expect(a?.accesses).toBeLessThan(50)
 })
 
 test('a server that is away is a gap of its own; with all away it is one of everything', () => {

@@ -14,6 +14,8 @@ export interface TableStatistics {
   readonly at: Date
   /** Of PostgreSQL: `18.1`. */
   readonly version: string
+  /** The id of its next transaction: from this on `written` counts, if it is asked for. */
+  readonly transaction: number
   readonly standby: boolean
   /** Whether the sessions were counted. In a large table they are estimated of a sample of its pages. */
   readonly exact: boolean
@@ -36,7 +38,10 @@ export interface TableStatistics {
   readonly errors: number
   readonly warnings: number
   readonly notices: number
-  /** Rows inserted, deleted and updated since PostgreSQL's statistics were last reset, as of a second ago. */
+  /**
+   * Rows inserted, deleted and updated since PostgreSQL's statistics were last reset, as of a second ago; of a
+   * connection that has nothing to do, as of ten.
+   */
   readonly inserted: number
   readonly deleted: number
   readonly updated: number
@@ -73,6 +78,8 @@ export interface NameStatistics {
    * that who looks again within that time knows which have come since.
    */
   readonly created: readonly number[]
+  /** How many of the sessions were created, changed, touched or filed anew since the statistics `before`; else null. */
+  readonly written: number | null
 }
 
 export interface StandbyStatistics {

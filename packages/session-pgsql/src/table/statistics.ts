@@ -25,37 +25,51 @@ const EXPIRED = -1
 const UNSWEPT = -2
 const TOMBSTONE = -3
 
-/** The table's and the server's numbers. None of the three statements reads more than some pages of the table. */
-export async function tableStatistics(table: SessionTable, deadline: number): Promise<TableStatistics> {
+/**
+ * The table's and the server's numbers. None of the three statements reads more than some pages of the table.
+ *
+ * @param before what is told of the time since
+ */
+export async function tableStatistics(
+  table: SessionTable,
+  before: Pick<TableStatistics, 'transaction'> | undefined,
+  deadline: number,
+): Promise<TableStatistics> {
   const shape = await table.open(deadline)
   const ask = (
     text: (shape: Shape, sql: string) => string,
-    parameters: readonly number[] = [],
+    parameters: readonly (number | string | null)[] = [],
   ): Promise<Row[]> => table.query(text, parameters, deadline, TIME_LIMIT)
   const [row = []] = await ask(factsText)
-  const [clock, version, standby, ...rest] = row
+  const [clock, version, standby, transaction, ...rest] = row
   const [pages, rows, tableBytes, indexBytes, inserted, deleted, updated, hotUpdated, live, dead, vacuum] =
     rest.map((text) => (text === null ? null : Number(text)))
   const at = new Date(Number(clock) * 1000)
   const sampled = sampledOf(pages ?? 0)
-  const sample = sampleOf(await ask((its, sql) => sampleText(its, sql, sampled), [at.getTime() / 1000]))
+  // As PostgreSQL stores it in a row: 32 bits.
+  const since = before === undefined ? null : String(before.transaction % 2 ** 32)
+  const sample = sampleOf(
+    await ask((its, sql) => sampleText(its, sql, sampled), [at.getTime() / 1000, since]),
+  )
   const scale = sampled === 1 ? 1 : scaleOf(sample.rows, sampled, [live ?? 0, rows ?? 0])
   const scaled = (count: number): number => Math.round(count * scale)
   return {
     at,
     version: version ?? '',
+    transaction: Number(transaction),
     standby: standby === 'true',
     exact: sampled === 1,
     sampled,
     scale,
     sessions: scaled(sample.sessions),
-    names: sample.names.map(({ name, sessions, accesses, errors, warnings, created }) => ({
+    names: sample.names.map(({ name, sessions, accesses, errors, warnings, created, written }) => ({
       name,
       sessions: scaled(sessions),
       accesses: scaled(accesses),
       errors: scaled(errors),
       warnings: scaled(warnings),
       created: created.map(scaled),
+      written: before === undefined || written === null ? null : scaled(written),
     })),
     expiring: sample.expiring.map(scaled),
     unswept: scaled(sample.unswept),
@@ -85,6 +99,7 @@ function factsText(_shape: Shape, sql: string): string {
       UNION SELECT relid::oid FROM pg_partition_tree('${sql.replaceAll("'", "''")}'::regclass)
     )
     SELECT ${CLOCK}::text, current_setting('server_version'), pg_is_in_recovery()::text,
+      txid_snapshot_xmax(txid_current_snapshot())::text,
       (sum(pg_relation_size(c.oid)) / current_setting('block_size')::int)::float8,
       sum(greatest(c.reltuples, 0))::float8, sum(pg_table_size(c.oid))::float8, sum(pg_indexes_size(c.oid))::float8,
       sum(s.n_tup_ins)::float8, sum(s.n_tup_del)::float8, sum(s.n_tup_upd)::float8, sum(s.n_tup_hot_upd)::float8,
@@ -104,32 +119,36 @@ function sampledOf(pages: number): number {
 
 /**
  * REPEATABLE: always the same pages, so that what is estimated of them moves because the sessions do, and not
- * because others were drawn; and so that they stay in the cache. $1 the clock. Rows are brought together twice:
- * first into a few groups, so that each is looked at but once.
+ * because others were drawn; and so that they stay in the cache. $1 the clock, $2 a transaction.
+ *
+ * Rows are brought together twice: first into a few groups, so that each is looked at but once. OFFSET 0: narrow rows
+ * are grouped by hashing; with the data among them the planner would rather sort them, on disk.
  */
 function sampleText({ ours }: Shape, sql: string, sampled: number): string {
-  const now = '(SELECT now FROM clock)'
-  const age = `ceil(${now}) - t.sess_created`
+  const now = '$1::float8'
   return `
-    WITH clock AS MATERIALIZED (SELECT $1::float8 AS now),
-    seen AS (
+    WITH seen AS (
       SELECT t.sess_name AS name, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice, CASE
         ${ours.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
         WHEN t.sess_expire IS NULL THEN ${HOURS}
         WHEN t.sess_expire < ${now} - ${LATE} AND t.sess_data <> '' THEN ${UNSWEPT}
         WHEN t.sess_expire < ${now} THEN ${EXPIRED}
         ELSE least(${HOURS}, floor((t.sess_expire - ${now}) / 3600))::int END AS hour,
-        CASE WHEN ${age} BETWEEN 0 AND ${SECONDS - 1} THEN (${age})::int END AS age
+        CASE WHEN t.sess_created BETWEEN ceil(${now}) - ${SECONDS - 1} AND ceil(${now})
+          THEN (ceil(${now}) - t.sess_created)::int END AS age,
+        age(t.xmin) <= age($2::text::xid) AS written
       FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE SYSTEM (${sampled * 100}) REPEATABLE (0)`}
+      OFFSET 0
     ),
     grouped AS (
       SELECT name, hour, age, count(*) AS rows, CASE WHEN hour >= 0 THEN count(*) ELSE 0 END AS active,
         sum(sess_counter) AS accesses, sum(sess_error) AS errors, sum(sess_warning) AS warnings,
-        sum(sess_notice) AS notices
+        sum(sess_notice) AS notices,
+        CASE WHEN hour >= 0 THEN count(*) FILTER (WHERE written) ELSE 0 END AS written
       FROM seen GROUP BY name, hour, age
     )
     SELECT GROUPING(name)::text, name, hour::text, sum(rows)::text, sum(active)::text, sum(accesses)::text,
-      sum(errors)::text, sum(warnings)::text, sum(notices)::text,
+      sum(errors)::text, sum(warnings)::text, sum(notices)::text, sum(written)::text,
       string_agg(age || ':' || rows, ',') FILTER (WHERE age IS NOT NULL)
     FROM grouped GROUP BY GROUPING SETS ((name), (hour))
     ORDER BY GROUPING(name) DESC, sum(active) DESC, name
@@ -170,7 +189,8 @@ function sampleOf(rows: readonly Row[]): Sample {
     ...{ rows: 0, sessions: 0, unswept: 0, errors: 0, warnings: 0, notices: 0 },
     ...{ expiring, names: [] },
   }
-  for (const [byHour, name = null, hour, all, active, accesses, errors, warnings, notices, ages] of rows) {
+  for (const [byHour, name = null, hour, all, active, ...counts] of rows) {
+    const [accesses, errors, warnings, notices, written, ages] = counts
     if (byHour === '0') {
       if (sample.names.length < MOST_NAMES) {
         sample.names.push({
@@ -180,6 +200,7 @@ function sampleOf(rows: readonly Row[]): Sample {
           errors: Number(errors),
           warnings: Number(warnings),
           created: createdOf(ages ?? ''),
+          written: Number(written),
         })
       }
       continue

@@ -38,7 +38,7 @@ describeHandler(
         sweepIndex: true,
       })
       expect(found).toMatchObject({ sampled: 1, scale: 1 })
-      const sums = { sessions: 5, errors: 5, warnings: 20, created: new Array(10).fill(0) }
+      const sums = { sessions: 5, errors: 5, warnings: 20, created: new Array(10).fill(0), written: null }
       expect(found.names).toEqual([
         { name: 'a', ...sums, accesses: 145 },
         { name: 'b', ...sums, accesses: 155 },
@@ -80,6 +80,33 @@ describeHandler(
       expect(of('b')).toMatchObject({ sessions: 1, created: new Array(10).fill(0) })
       expect(of('c')).toMatchObject({ sessions: 1, accesses: 2 })
       expect(of('c')?.created.reduce((sum, count) => sum + count)).toBe(1)
+    })
+
+    test('by name it is told what was written since the statistics before', async () => {
+      const sessions = kit.open({ table: 'written' })
+      const ids = Array.from({ length: 6 }, () => kit.id())
+      for (const id of ids) await sessions.write(id, {}, { name: 'a' })
+      await sessions.write(kit.id(), {}, { name: 'b' })
+      const before = await sessions.statistics()
+      const written = async () => {
+        const [server] = await sessions.statistics(before)
+        return server?.table?.names.map((one) => [one.name, one.written])
+      }
+      expect(await written()).toEqual([
+        ['a', 0],
+        ['b', 0],
+      ])
+      const [touched, changed, noted, ended] = ids as [string, string, string, string]
+      for (let n = 0; n < 3; n++) await sessions.touch(touched)
+      await sessions.write(changed, { n: 1 })
+      await sessions.addError(noted, 'error', 'oh')
+      await sessions.destroy(ended)
+      await sessions.write(kit.id(), {}, { name: 'a' })
+      expect(await written()).toEqual([
+        ['a', 4],
+        ['b', 0],
+      ])
+      expect((await only(sessions)).names[0]?.written).toBeNull()
     })
 
     test('a name is told of as long as it has rows, those without sessions last, thirty at most', async () => {
