@@ -36,6 +36,11 @@ export interface WriteOptions<Data> {
    * deletions.
    */
   readonly seen?: Data | undefined
+  /**
+   * `'error'`: where somebody else has changed the session since the base, or made one that must be absent, this
+   * write fails with CONFLICT and changes nothing. Default: as the setting `conflict` says.
+   */
+  readonly conflict?: 'error' | undefined
   /** Seconds to live from now, or a function of the data as it will be stored. Default: `gcMaxlifetime`. */
   readonly lifetime?: number | ((data: Data) => number) | undefined
   /** The client's address, kept as `addressModified`, and at the creation as `addressCreated`. */

@@ -211,9 +211,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     const text = this.#codec.encode(data)
     const base = this.#baseOf(id, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#codec.encode(options.seen)
-    const { address, name = this.#settings.name, access = true } = options
+    const { address, name = this.#settings.name, access = true, conflict } = options
     if (address !== undefined) checkText('address', address)
     checkText('name', name)
+    if (conflict !== undefined && conflict !== 'error') throw invalid("Expected conflict to be 'error'.")
     const marks = marksOf(options)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
     const lifetime = lifetimeOf(data)
@@ -238,7 +239,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
           marks,
         }),
         codec: this.#codec,
-        conflict: this.#settings.conflict,
+        conflict: conflict ?? this.#settings.conflict,
         deadline,
         onConflict: () => this.#tell('conflict', { id }),
       }),

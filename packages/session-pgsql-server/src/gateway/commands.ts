@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { SessionPgsqlError } from 'session-pgsql'
 import type { Client } from './client.ts'
 import { type Key, keyOf } from './key.ts'
 import { MOST_LOCKS } from './locks.ts'
@@ -201,7 +202,7 @@ async function getAndTouch(client: Client, [name, how, amount]: readonly Buffer[
   return answer
 }
 
-/** @param when NX: it must be absent, and what has come in between is merged; XX: it must be there */
+/** @param when NX: it must be absent, else CONFLICT; XX: it must be there */
 async function write(
   client: Client,
   key: Key,
@@ -217,6 +218,7 @@ async function write(
   const base = when === 'NX' ? null : when === 'XX' ? (known?.base ?? 'existing') : known?.base
   const result = await sessions.write(key.id, client.shared.php.decode(bytes), {
     base,
+    conflict: when === 'NX' ? 'error' : undefined,
     seen: known?.seen,
     lifetime,
     name: key.name,
@@ -263,7 +265,13 @@ async function set(client: Client, [name, data, ...rest]: readonly Buffer[]): Pr
     return taken ? OK : NIL
   }
   if (when !== undefined && (await client.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
-  return write(client, key, seconds, data as Buffer, when)
+  try {
+    return await write(client, key, seconds, data as Buffer, when)
+  } catch (error) {
+    // It has come since that look.
+    if (when === 'NX' && error instanceof SessionPgsqlError && error.code === 'CONFLICT') return NIL
+    throw error
+  }
 }
 
 /** @returns 1, or 0 if there is no such session */

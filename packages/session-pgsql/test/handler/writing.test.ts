@@ -40,6 +40,21 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ b: 1 })
   })
 
+  test("with null as base and conflict: 'error' creates, or fails: of several at once one creates", async () => {
+    const handlers = [kit.open(), kit.open({ conflict: 'overwrite' })] as const
+    for (let round = 0; round < 10; round++) {
+      const id = newId()
+      const writes = [0, 1, 2, 3].map((n) =>
+        handlers[n < 2 ? 0 : 1].write(id, { [n]: 1 }, { base: null, conflict: 'error' }),
+      )
+      const settled = await Promise.allSettled(writes)
+      const created = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
+      expect(created.map(({ outcome }) => outcome)).toEqual(['created'])
+      for (const one of settled) if (one.status === 'rejected') expect(one.reason.code).toBe('CONFLICT')
+      expect((await handlers[0].read(id))?.data).toEqual(created[0]?.sent)
+    }
+  })
+
   test("with 'existing' as base updates only", async () => {
     const sessions = kit.open()
     const id = newId()
@@ -123,6 +138,19 @@ describeHandler('A write', (kit) => {
 })
 
 describeHandler('A conflict', (kit) => {
+  test("of a write with conflict: 'error' fails it, whatever the setting says; the next is settled by that", async () => {
+    const [mine, theirs] = [kit.open(), kit.open()]
+    const id = newId()
+    const base = (await mine.write(id, { a: 0 })).session
+    await theirs.write(id, { a: 0, theirs: 1 }, { base })
+    const failing = mine.write(id, { a: 0, mine: 1 }, { base, conflict: 'error' })
+    expect(await errorOf(failing)).toMatchObject({ code: 'CONFLICT' })
+    expect((await mine.read(id))?.data).toEqual({ a: 0, theirs: 1 })
+    expect((await mine.write(id, { a: 0, mine: 1 }, { base })).outcome).toBe('merged')
+    const other = mine.write(id, {}, { conflict: 'merge' as never })
+    expect(await errorOf(other)).toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   /** Somebody else writes between my read and my write. */
   async function collide(
     conflict: NonNullable<Parameters<typeof kit.open>[0]>['conflict'],
