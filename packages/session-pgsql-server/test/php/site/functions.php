@@ -19,6 +19,117 @@ function show(string $what, mixed $value): void
     var_dump($value);
 }
 
+/** The built-in handler as sites wrap it in a class of their own; tells of each call. */
+class Wrapped extends SessionHandler
+{
+    public function open(string $path, string $name): bool
+    {
+        return $this->told("open $name", parent::open($path, $name));
+    }
+
+    public function close(): bool
+    {
+        return $this->told('close', parent::close());
+    }
+
+    public function create_sid(): string
+    {
+        return $this->told('create_sid', 'own-' . parent::create_sid());
+    }
+
+    public function read(string $id): string|false
+    {
+        return $this->told("read $id", parent::read($id));
+    }
+
+    public function write(string $id, string $data): bool
+    {
+        return $this->told("write $id $data", parent::write($id, $data));
+    }
+
+    public function destroy(string $id): bool
+    {
+        return $this->told("destroy $id", parent::destroy($id));
+    }
+
+    public function gc(int $lifetime): int|false
+    {
+        return $this->told("gc $lifetime", parent::gc($lifetime));
+    }
+
+    protected function told(string $what, mixed $value): mixed
+    {
+        show("  $what", $value);
+        return $value;
+    }
+}
+
+/** One that PHP asks about ids in strict mode, and tells of what has not changed. */
+class WrappedStrictly extends Wrapped implements SessionUpdateTimestampHandlerInterface
+{
+    public function validateId(string $id): bool
+    {
+        return $this->told("validateId $id", parent::read($id) !== '');
+    }
+
+    public function updateTimestamp(string $id, string $data): bool
+    {
+        return $this->told("updateTimestamp $id", parent::write($id, $data));
+    }
+}
+
+/** One that holds the built-in handler instead, as frameworks do, and puts something of its own into each session. */
+class Around implements SessionHandlerInterface
+{
+    public function __construct(private SessionHandler $inner)
+    {
+    }
+
+    public function open(string $path, string $name): bool
+    {
+        return $this->inner->open($path, $name);
+    }
+
+    public function close(): bool
+    {
+        return $this->inner->close();
+    }
+
+    public function read(string $id): string|false
+    {
+        return $this->inner->read($id);
+    }
+
+    public function write(string $id, string $data): bool
+    {
+        return $this->inner->write($id, $data . 'stamp|s:2:"ok";');
+    }
+
+    public function destroy(string $id): bool
+    {
+        return $this->inner->destroy($id);
+    }
+
+    public function gc(int $lifetime): int|false
+    {
+        return $this->inner->gc($lifetime);
+    }
+}
+
+/** PHP's manual has one like this, with a cipher. */
+class Encrypting extends SessionHandler
+{
+    public function read(string $id): string|false
+    {
+        return base64_decode(parent::read($id));
+    }
+
+    public function write(string $id, string $data): bool
+    {
+        return parent::write($id, base64_encode($data));
+    }
+}
+
 /** Warnings and failures in a fixed form, without the names of files. */
 set_error_handler(function (int $level, string $message): bool {
     echo [E_WARNING => 'Warning', E_NOTICE => 'Notice', E_DEPRECATED => 'Deprecated'][$level] ?? $level, ": $message\n";
@@ -461,17 +572,209 @@ $cases = [
         },
         $look,
     ],
-    'a script that handles its sessions itself' => [
+    'module name' => [
         function () use ($begin) {
-            session_set_save_handler(new class extends SessionHandler {}, true);
+            $own = ini_get('session.save_handler');
+            show('as in php.ini', session_module_name() === $own);
+            show('set to the same', session_module_name($own) === $own);
+            show('set to no module', session_module_name('nonsense'));
+            show('still the same', session_module_name() === $own);
+            $begin();
+            show('while active', session_module_name($own));
+            session_write_close();
+            show('after the close', session_module_name($own) === $own);
+            show('user', session_module_name('user'));
+        },
+        $look,
+    ],
+    'save path' => [
+        function () use ($begin) {
+            $own = ini_get('session.save_path');
+            show('as in php.ini', session_save_path() === $own);
+            show('set to the same', session_save_path($own) === $own);
+            $begin();
+            show('while active', session_save_path('/nowhere'));
+            show('still the same', session_save_path() === $own);
+            session_write_close();
+            show('with a NUL', session_save_path("$own\0x"));
+        },
+        function () use ($look) {
+            // The script names the place itself, as some sites do in place of php.ini.
+            $own = session_save_path();
+            ini_set('session.save_path', '');
+            session_save_path($own);
+            $look();
+        },
+    ],
+    'register_shutdown' => [
+        function () use ($begin) {
+            $begin();
+            register_shutdown_function(function (): void {
+                $_SESSION['before'] = 'the close';
+            });
+            session_register_shutdown();
+            register_shutdown_function(function (): void {
+                show('status', session_status());
+                $_SESSION['after'] = 'the close';
+            });
+            exit("exit\n");
+        },
+        $look,
+    ],
+    'names that are none' => [
+        function () {
+            foreach (['', '123', 'a b', 'a=b', "a\0b"] as $name) {
+                show(json_encode($name), session_name($name));
+            }
+            show('session_name', session_name());
+        },
+    ],
+    'cookie params, the old way' => [
+        function () use ($begin) {
+            show('session_set_cookie_params', session_set_cookie_params(60, '/old', 'example.org', true, false));
+            show('session_get_cookie_params', session_get_cookie_params());
+            show('an unknown one', session_set_cookie_params(['nonsense' => 1]));
             $begin();
         },
         function () use ($look) {
-            session_set_save_handler(new class extends SessionHandler {}, true);
+            $look();
+            session_write_close();
+            show('none', session_set_cookie_params([]));
+        },
+    ],
+    'cache limiters' => [
+        fn () => show('nocache', [session_cache_limiter('nocache'), session_start()]),
+        fn () => show('public', [session_cache_limiter('public'), session_start()]),
+        fn () => show('private_no_expire', [session_cache_limiter('private_no_expire'), session_start()]),
+        fn () => show('none', [session_cache_limiter(''), session_start()]),
+        function () use ($look) {
+            $look();
+            show('limiter while active', session_cache_limiter('public'));
+            show('expire while active', session_cache_expire(5));
+        },
+    ],
+    'SessionHandler that handles nothing' => [
+        function () use ($begin) {
+            $handler = new SessionHandler;
+            try {
+                show('read', $handler->read('x'));
+            } catch (Error $error) {
+                show(get_class($error), $error->getMessage());
+            }
+            $begin();
+            show('while active', session_set_save_handler(new SessionHandler));
+        },
+        $look,
+    ],
+    'SessionHandler itself' => [
+        function () use ($begin) {
+            show('session_set_save_handler', session_set_save_handler(new SessionHandler, true));
+            show('module', session_module_name());
+            $begin();
+        },
+        function () use ($look) {
+            session_set_save_handler(new SessionHandler, true);
             $look();
             $_SESSION['visits'] = 2;
         },
         $look,
+    ],
+    'a handler in a class of the site' => [
+        function () use ($begin) {
+            session_set_save_handler(new Wrapped, true);
+            $begin();
+        },
+        function () use ($look) {
+            session_set_save_handler(new Wrapped, true);
+            $look();
+        },
+        function () use ($look) {
+            session_set_save_handler(new Wrapped, true);
+            $look();
+            show('session_regenerate_id', session_regenerate_id(true));
+            $_SESSION['visits'] = 2;
+        },
+        function () use ($look) {
+            session_set_save_handler(new Wrapped, true);
+            $look();
+            $_SESSION['visits'] = 3;
+            show('session_reset', session_reset());
+            show('$_SESSION', $_SESSION);
+            show('session_abort', session_abort());
+        },
+        function () use ($look) {
+            session_set_save_handler(new Wrapped, true);
+            $look();
+            show('session_destroy', session_destroy());
+        },
+        $look,
+    ],
+    'a handler in a class of the site, with garbage collection' => [
+        function () use ($begin) {
+            session_set_save_handler(new Wrapped, true);
+            $begin();
+            show('session_gc', session_gc());
+        },
+        $look,
+    ],
+    'a handler in a class of the site, in strict mode' => [
+        function () use ($look) {
+            ini_set('session.use_strict_mode', 1);
+            session_id('chosen-by-somebody-else');
+            session_set_save_handler(new WrappedStrictly, true);
+            $look();
+            $_SESSION['user'] = 'ada';
+        },
+        function () use ($look) {
+            ini_set('session.use_strict_mode', 1);
+            session_set_save_handler(new WrappedStrictly, true);
+            $look();
+        },
+        function () use ($look) {
+            ini_set('session.use_strict_mode', 1);
+            session_set_save_handler(new WrappedStrictly, true);
+            $look();
+            $_SESSION['user'] = 'eve';
+        },
+        $look,
+    ],
+    'a handler around the built-in one' => [
+        function () use ($begin) {
+            session_set_save_handler(new Around(new SessionHandler), true);
+            $begin();
+        },
+        function () use ($look) {
+            session_set_save_handler(new Around(new SessionHandler), true);
+            $look();
+            unset($_SESSION['stamp'], $_SESSION['user']);
+        },
+        $look,
+    ],
+    'a handler of functions' => [
+        function () use ($begin) {
+            $inner = new SessionHandler;
+            show('session_set_save_handler', session_set_save_handler(
+                $inner->open(...),
+                $inner->close(...),
+                $inner->read(...),
+                fn ($id, $data) => $inner->write($id, $data),
+                $inner->destroy(...),
+                $inner->gc(...),
+            ));
+            session_register_shutdown();
+            $begin();
+        },
+        $look,
+    ],
+    'a handler that encrypts' => [
+        function () use ($begin) {
+            session_set_save_handler(new Encrypting, true);
+            $begin();
+        },
+        function () use ($look) {
+            session_set_save_handler(new Encrypting, true);
+            $look();
+        },
     ],
 ];
 
