@@ -1,24 +1,29 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { Gate, shown, signedIn } from './kit/gate.ts'
 import type { Gateway } from './kit/gateway.ts'
-import type { Php } from './kit/php.ts'
+import { type Php, phpFpm } from './kit/php.ts'
 import { describeWithPhp } from './kit/place.ts'
 
 const MANY = 50
 
+const WAYS = [
+  ['a connection for each request', '', 'cgi'],
+  ['persistent connections', '&persistent=1', 'cgi'],
+  ...(phpFpm() === undefined ? [] : [['persistent connections of php-fpm', '&persistent=1', 'fpm'] as const]),
+] as const
+
 describeWithPhp('overlapping requests of PHP', (place) => {
+  if (phpFpm() === undefined) test('needs php-fpm', (ctx) => ctx.skip('no php-fpm on this machine'))
+
   let gateway: Gateway
   beforeAll(async () => {
     gateway = await place.gateway({ db: await place.database() })
   })
 
-  describe.each([
-    ['a connection for each request', ''],
-    ['persistent connections', '&persistent=1'],
-  ])('%s, without locking', (_, more) => {
+  describe.each(WAYS)('%s, without locking', (_, more, by) => {
     let php: Php
     beforeAll(async () => {
-      php = await place.php({ ini: gateway.ini(`prefix=PHPSESSID:${more}`), workers: MANY + 1 })
+      php = await place.php({ ini: gateway.ini(`prefix=PHPSESSID:${more}`), by, workers: MANY + 1 })
     })
 
     test(`${MANY} requests each add a key: all are there`, async () => {
@@ -36,7 +41,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
 
     test(`${MANY} requests of a session that is not there yet: all keys are there`, async () => {
       const visitor = php.visitor()
-      visitor.cookies.set('PHPSESSID', `fresh${more.length}`)
+      visitor.cookies.set('PHPSESSID', `fresh-${by}-${more.length}`)
       const gate = await Gate.make(php)
       const keys = Array.from({ length: MANY }, (_, index) => `key${index}`)
       const answers = keys.map((key) => gate.visit(visitor, { do: 'set', key }))
@@ -109,10 +114,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
     })
   })
 
-  describe.each([
-    ['a connection for each request', ''],
-    ['persistent connections', '&persistent=1'],
-  ])('%s, with redis.session.locking_enabled', (_, more) => {
+  describe.each(WAYS)('%s, with redis.session.locking_enabled', (_, more, by) => {
     let php: Php
     beforeAll(async () => {
       php = await place.php({
@@ -122,6 +124,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
           'redis.session.lock_retries': -1,
           'redis.session.lock_wait_time': 20_000,
         },
+        by,
         workers: MANY + 1,
       })
     })

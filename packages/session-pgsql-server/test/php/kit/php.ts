@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +15,8 @@ export type Ini = Readonly<Record<string, string | number>>
 
 export interface PhpOptions {
   readonly ini: Ini
+  /** What runs PHP's processes: php-cgi, which is there wherever PHP is tried, or php-fpm, as sites have it. Default: cgi. */
+  readonly by?: 'cgi' | 'fpm'
   /** Processes that take requests: as many as overlap. */
   readonly workers?: number
   /** The folder of the scripts. */
@@ -66,16 +69,11 @@ export class Php {
     this.#program = program
   }
 
-  static async start({ ini, workers = 4, root = SITE }: PhpOptions): Promise<Php> {
+  static async start({ ini, by = 'cgi', workers = 4, root = SITE }: PhpOptions): Promise<Php> {
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-php-'))
     await writePhpIni(folder, ini)
     const port = await freePort()
-    const program = await startProgram(
-      'php-cgi',
-      ['-c', join(folder, 'php.ini'), '-b', `127.0.0.1:${port}`],
-      // One process is PHP's parent of the others; 0 requests are no limit.
-      { env: { PHP_FCGI_CHILDREN: String(workers), PHP_FCGI_MAX_REQUESTS: '0' } },
-    )
+    const program = await { cgi: startCgi, fpm: startFpm }[by](folder, port, workers)
     await listening(port, program)
     return new Php(folder, root, port, program)
   }
@@ -127,6 +125,41 @@ export class Php {
     await this.#program.stop()
     await rm(this.folder, { recursive: true, force: true })
   }
+}
+
+function startCgi(folder: string, port: number, workers: number): Promise<Program> {
+  return startProgram(
+    'php-cgi',
+    ['-c', join(folder, 'php.ini'), '-b', `127.0.0.1:${port}`],
+    // One process is PHP's parent of the others; 0 requests are no limit.
+    { env: { PHP_FCGI_CHILDREN: String(workers), PHP_FCGI_MAX_REQUESTS: '0' } },
+  )
+}
+
+async function startFpm(folder: string, port: number, workers: number): Promise<Program> {
+  const pool = join(folder, 'pool.conf')
+  const lines = [
+    '[global]',
+    // The log is the system's otherwise.
+    `error_log = ${join(folder, 'fpm.log')}`,
+    '[site]',
+    `listen = 127.0.0.1:${port}`,
+    'pm = static',
+    `pm.max_children = ${workers}`,
+  ]
+  await writeFile(pool, `${lines.join('\n')}\n`)
+  const isRoot = process.getuid?.() === 0
+  return startProgram(phpFpm() ?? 'php-fpm', [
+    ...['--php-ini', join(folder, 'php.ini'), '--fpm-config', pool, '--nodaemonize'],
+    ...(isRoot ? ['--allow-to-run-as-root'] : []),
+  ])
+}
+
+/** Where php-fpm is, which is not in everybody's PATH and on Debian has its version in its name; undefined: nowhere. */
+export function phpFpm(): string | undefined {
+  const folder = '/usr/sbin'
+  const name = readdirSync(folder).find((name) => /^php-fpm[\d.]*$/.test(name))
+  return name === undefined ? undefined : join(folder, name)
 }
 
 /** Puts a php.ini into the folder, and beside it a folder for sessions in files. */
