@@ -1,37 +1,42 @@
+import { spawnSync } from 'node:child_process'
 import { channel } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
-import { expect, test } from 'vitest'
+import { expect, inject, onTestFinished, test } from 'vitest'
+import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { eventually, sleep } from '../../../session-pgsql/test/support/wait.ts'
 import { Console } from '../../src/console/console.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { valuesOf } from '../../src/gateway/php-side.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { Talk } from '../gateway/talk.ts'
+import { listening, startProgram } from '../php/kit/program.ts'
 
-const docs = (name: string): string =>
-  readFileSync(join(import.meta.dirname, '../../../../docs', name), 'utf8')
+const DOCS = join(import.meta.dirname, '../../../../docs')
+
+const docs = (name: string): string => readFileSync(join(DOCS, name), 'utf8')
 
 describeOnEveryServer(
   'what is in docs/, held against the endpoint',
   (server) => {
+    const fresh = async (): Promise<string> => (await server.freshDatabase()).db as string
+
     test('dashboard, alerts and tables name the metrics and labels that there are', async () => {
-      const output = await everything([
-        (await server.freshDatabase()).db as string,
-        (await server.freshDatabase()).db as string,
-      ])
+      const { traffic, ports } = await openSite([await fresh(), await fresh()])
+      await traffic()
+      const outputs = ports.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+      const output = (await Promise.all(outputs)).join('')
       const samples = [...output.matchAll(/^([a-z]\w*)(?:\{(.*)\})? /gm)]
       const metrics = new Set(samples.map(([, name]) => name as string))
       const labels = new Set(samples.flatMap(([, , inside = '']) => labelsIn(inside)))
       for (const label of ['job', 'instance', 'le']) labels.add(label)
 
-      const dashboard = expressionsOf(JSON.parse(docs('grafana-dashboard.json')))
-      const alerts = [...docs('alerts.yml').matchAll(/^ +expr: (?:\|\n((?: {10}.*\n)+)|(.*))/gm)]
-      const expressions = [...dashboard, ...alerts.map(([, long, short]) => long ?? short ?? '')]
-      expect(dashboard.length).toBeGreaterThan(30)
-      expect(alerts).toHaveLength(docs('alerts.yml').split('- alert:').length - 1)
-      for (const expression of expressions) {
+      const variables = dashboard().templating.list.flatMap(({ definition }) => definition ?? [])
+      for (const expression of [...variables, ...panelExpressions(), ...alertExpressions()]) {
         const named = namesIn(expression)
         expect(named.metrics.length, expression).toBeGreaterThan(0)
         for (const name of named.metrics) expect(metrics, expression).toContain(name)
@@ -57,12 +62,70 @@ describeOnEveryServer(
       metrics.add('session_pgsql_standby_lag')
       expect(documented.sort()).toEqual([...metrics].filter((name) => !parts.test(name)).sort())
     })
+
+    // To Prometheus it is the same, whatever the database.
+    if (server.name !== inject('sharedServers')[0]?.name) return
+
+    test('Prometheus has figures for every expression; an alert goes off at the first error', async (ctx) => {
+      const found = spawnSync('prometheus', ['--version'], { stdio: 'ignore' })
+      if (found.error !== undefined) ctx.skip('no prometheus on this machine')
+      const { traffic, fail, ports } = await openSite([await fresh(), await fresh()])
+      const ask = await startPrometheus(ports)
+      const values = async (query: string): Promise<number[]> => {
+        const { result } = await ask<{ result: { value: [number, string] }[] }>('query', { query })
+        return result.map(({ value }) => Number(value[1]))
+      }
+
+      await eventually(async () => {
+        const looks = await values('count_over_time(session_pgsql_operation_active[1m])')
+        expect(looks.filter((count) => count > 1)).toHaveLength(ports.length)
+      })
+      fail()
+      await eventually(async () => {
+        const { alerts } = await ask<{ alerts: { state: string; labels: { alertname: string } }[] }>('alerts')
+        const firing = alerts.filter(({ state }) => state === 'firing')
+        const names = new Set(firing.map(({ labels }) => labels.alertname))
+        expect([...names].sort()).toEqual(['SessionBackgroundErrors', 'SessionGcFails'])
+      })
+
+      let isOver = false
+      const going = (async () => {
+        while (!isOver) await traffic().then(() => sleep(100))
+      })()
+      onTestFinished(async () => {
+        isOver = true
+        await going
+      })
+      const expressions = [...panelExpressions(), ...alertExpressions().map(withoutLimit)].map((expression) =>
+        expression.replaceAll('$job', 'session-.*').replaceAll('$__rate_interval', '10s'),
+      )
+      await eventually(async () => {
+        const empty: string[] = []
+        for (const query of expressions) {
+          if ((await values(query)).every(Number.isNaN)) empty.push(query)
+        }
+        expect(empty).toEqual([])
+      })
+      const { groups } = await ask<{ groups: { rules: { name: string; health: string }[] }[] }>('rules')
+      const rules = groups.flatMap(({ rules }) => rules)
+      expect(rules).toHaveLength(alertExpressions().length)
+      expect(rules.filter(({ health }) => health !== 'ok')).toEqual([])
+    })
   },
   ['postgres'],
 )
 
-/** The endpoint's output after everything has happened once. */
-async function everything(db: string[]): Promise<string> {
+interface Site {
+  /** Where `GET /metrics` is answered. */
+  readonly ports: readonly number[]
+  /** Everything happens once. */
+  traffic(): Promise<void>
+  /** What does not happen in a test that kills nothing. */
+  fail(): void
+}
+
+/** A gateway and a console on these servers; until the test ends. */
+async function openSite(db: string[]): Promise<Site> {
   const sessions = new SaveHandler({ db, codec: 'php', idPattern: 'php', gcInterval: 0 })
   const metrics = new Metrics(sessions)
   const gateway = new Gateway({
@@ -78,7 +141,6 @@ async function everything(db: string[]): Promise<string> {
     healthPort: 0,
     metrics,
   })
-  const { port, healthPort } = await gateway.listen()
   const console = new Console({
     sessions,
     host: '127.0.0.1',
@@ -91,47 +153,110 @@ async function everything(db: string[]): Promise<string> {
     auditFile: undefined,
     log: () => {},
   })
-  for (let n = 0; n < 8; n++) await sessions.write(`${n}`.repeat(26), {})
-  const consolePort = await console.listen()
-  const client = new Talk(port)
-  try {
-    const key = `PHPSESSID:${'k'.repeat(26)}`
-    await client.ask('SET', `${key}_LOCK`, 'me', 'NX', 'PX', '5000')
-    await client.ask('SETEX', key, '100', 'n|i:1;')
-    await client.ask('SETEX', key, 'soon', 'n|i:1;')
-    await sessions.write('k'.repeat(26), {}, { lifetime: -1 }).catch(() => {})
-    await sessions.open()
-    await sessions.gc()
-    // What does not happen in a test that kills nothing.
-    channel('session-pgsql:error').publish({ handler: sessions, error: new Error() })
-    channel('session-pgsql:broughtHome').publish({
-      handler: sessions,
-      from: 'a',
-      to: 'b',
-      outcome: 'brought',
-    })
-    const outputs = [healthPort, consolePort].map(async (at) =>
-      (await fetch(`http://127.0.0.1:${at}/metrics`)).text(),
-    )
-    return (await Promise.all(outputs)).join('')
-  } finally {
-    client.end()
+  onTestFinished(async () => {
     await gateway.close()
     await console.close()
     await metrics.close()
     await sessions.close()
+  })
+  const { port, healthPort } = await gateway.listen()
+  for (let n = 0; n < 8; n++) await sessions.write(`${n}`.repeat(26), {})
+  const consolePort = await console.listen()
+  const client = new Talk(port)
+  onTestFinished(() => client.end())
+  function fail(): void {
+    const error = new Error()
+    channel('session-pgsql:error').publish({ handler: sessions, error })
+    const failed = { handler: sessions, server: 'a', at: performance.now(), error }
+    channel('tracing:session-pgsql:gc:asyncEnd').publish(failed)
+  }
+  return {
+    ports: [healthPort as number, consolePort],
+    async traffic() {
+      const key = `PHPSESSID:${'k'.repeat(26)}`
+      await client.ask('SET', `${key}_LOCK`, 'me', 'NX', 'PX', '5000')
+      await client.ask('SETEX', key, '100', 'n|i:1;')
+      await client.ask('SETEX', key, 'soon', 'n|i:1;')
+      await sessions.write('k'.repeat(26), {}, { lifetime: -1 }).catch(() => {})
+      await client.ask('GET', key)
+      const { session: base } = await sessions.write('g'.repeat(26), {})
+      await sessions.destroy('g'.repeat(26))
+      await sessions.write('g'.repeat(26), { late: true }, { base })
+      await sessions.open()
+      await sessions.gc()
+      fail()
+      channel('session-pgsql:broughtHome').publish({
+        handler: sessions,
+        from: 'a',
+        to: 'b',
+        outcome: 'brought',
+      })
+    },
+    fail,
   }
 }
 
-/** Every PromQL expression of a dashboard, and of its variables. */
-function expressionsOf(dashboard: {
-  panels: { targets?: { expr: string }[] }[]
-  templating: { list: { definition?: string }[] }
-}): string[] {
-  return [
-    ...dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
-    ...dashboard.templating.list.flatMap(({ definition }) => definition ?? []),
-  ]
+/**
+ * Prometheus with the rules, which looks at these ports several times a second; until the test ends.
+ *
+ * @returns what asks its API, and answers with the data
+ */
+async function startPrometheus(ports: readonly number[]) {
+  const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-prometheus-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const config = {
+    global: { scrape_interval: '500ms', scrape_timeout: '500ms', evaluation_interval: '500ms' },
+    rule_files: [join(DOCS, 'alerts.yml')],
+    scrape_configs: [
+      {
+        job_name: 'session-pgsql',
+        static_configs: [{ targets: ports.map((port) => `127.0.0.1:${port}`) }],
+      },
+    ],
+  }
+  // JSON is YAML.
+  await writeFile(join(folder, 'prometheus.yml'), JSON.stringify(config))
+  const port = await freePort()
+  const program = await startProgram('prometheus', [
+    `--config.file=${folder}/prometheus.yml`,
+    `--storage.tsdb.path=${folder}/data`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ])
+  onTestFinished(() => program.stop())
+  await listening(port, program)
+  return async <Data>(path: string, parameters: Record<string, string> = {}): Promise<Data> => {
+    const answer = await fetch(`http://127.0.0.1:${port}/api/v1/${path}?${new URLSearchParams(parameters)}`)
+    const text = await answer.text()
+    if (!answer.ok) throw new Error(`${parameters.query}: ${text}`)
+    return JSON.parse(text).data
+  }
+}
+
+interface Dashboard {
+  readonly panels: readonly { readonly targets?: readonly { readonly expr: string }[] }[]
+  readonly templating: { readonly list: readonly { readonly definition?: string }[] }
+}
+
+function dashboard(): Dashboard {
+  return JSON.parse(docs('grafana-dashboard.json'))
+}
+
+function panelExpressions(): string[] {
+  const expressions = dashboard().panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+  expect(expressions.length).toBeGreaterThan(30)
+  return expressions
+}
+
+function alertExpressions(): string[] {
+  const text = docs('alerts.yml')
+  const alerts = [...text.matchAll(/^ +expr: (?:\|\n((?: {10}.*\n)+)|(.*))/gm)]
+  expect(alerts).toHaveLength(text.split('- alert:').length - 1)
+  return alerts.map(([, long, short]) => (long ?? short ?? '').trim())
+}
+
+/** An alert's figure without the number from which it is one: all is well, and it would be empty. */
+function withoutLimit(alert: string): string {
+  return alert.replace(' unless sum', ' and sum').replace(/ (?:==|>) [\d.]+$/gm, '')
 }
 
 /** The metrics in a PromQL expression, and the labels that it selects and groups by. */
