@@ -95,8 +95,17 @@ export function defaultAuditFile({
 }: Readonly<Record<string, string | undefined>>): string {
   const folder =
     STATE_DIRECTORY?.split(':', 1)[0] ||
-    join(XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'session-pgsql')
+    join(XDG_STATE_HOME || join(home(), '.local', 'state'), 'session-pgsql')
   return join(folder, 'console-audit.jsonl')
+}
+
+/** Of a user who has none, as a service's may have none: `/`. */
+function home(): string {
+  try {
+    return homedir()
+  } catch {
+    return '/'
+  }
 }
 
 /** The beginning of an id, and never all of it. */

@@ -1,11 +1,11 @@
 import { readFile, stat } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import * as tls from 'node:tls'
 import type { NodePostgresConfig, NodePostgresTls } from '../database/drivers.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Conninfo, Host, TlsSettings } from './conninfo.ts'
+import { homeFolder } from './home.ts'
 import { defaultPassfile, passwordFromFile } from './passfile.ts'
 
 /**
@@ -160,8 +160,8 @@ function secureContext(options: Record<string, unknown>): tls.SecureContext {
 /** Where libpq keeps a user's files. */
 function userFile(name: string): string {
   return process.platform === 'win32'
-    ? join(process.env.APPDATA ?? homedir(), 'postgresql', name)
-    : join(homedir(), '.postgresql', name)
+    ? join(process.env.APPDATA ?? homeFolder(), 'postgresql', name)
+    : join(homeFolder(), '.postgresql', name)
 }
 
 function invalid(message: string): SessionPgsqlError {

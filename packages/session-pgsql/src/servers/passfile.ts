@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { SessionPgsqlError } from '../errors.ts'
+import { homeFolder } from './home.ts'
 
 /**
  * libpq's password file: `host:port:database:user:password`, one entry a line, the first that fits counts. It
@@ -18,8 +18,8 @@ export interface PasswordFor {
 /** Where libpq looks for it if nobody says. */
 export function defaultPassfile(): string {
   return process.platform === 'win32'
-    ? join(process.env.APPDATA ?? homedir(), 'postgresql', 'pgpass.conf')
-    : join(homedir(), '.pgpass')
+    ? join(process.env.APPDATA ?? homeFolder(), 'postgresql', 'pgpass.conf')
+    : join(homeFolder(), '.pgpass')
 }
 
 /**

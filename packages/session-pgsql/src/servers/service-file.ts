@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { KEYWORDS } from './conninfo-keywords.ts'
 import { invalid, type Pairs } from './conninfo-syntax.ts'
+import { homeFolder } from './home.ts'
 
 /**
  * libpq's connection service file: `[name]`, then one `keyword=value` a line. It is looked for in `file`
@@ -13,7 +13,7 @@ export function readService(
   file: string | undefined,
   environment: Record<string, string | undefined>,
 ): Pairs {
-  const files = [file || join(environment.HOME || homedir(), '.pg_service.conf')]
+  const files = [file || join(environment.HOME || homeFolder(), '.pg_service.conf')]
   if (environment.PGSYSCONFDIR) files.push(join(environment.PGSYSCONFDIR, 'pg_service.conf'))
   for (const path of files) {
     const section = sectionOf(path, name, path === file)
