@@ -29,6 +29,7 @@ export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
   ErrorCounts,
   ErrorLevel,
+  JournalEntry,
   SessionErrors,
   TouchOptions,
   WriteOptions,

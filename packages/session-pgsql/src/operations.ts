@@ -83,3 +83,37 @@ export interface WriteResult<Data> {
   /** A fresh copy of the data as it was sent: the `seen` of the next write. */
   readonly sent: Data
 }
+
+interface JournalNote {
+  /** No two entries have the same. */
+  readonly id: string
+  /** The server that it concerns and on which it was noted, by its name in `status()`. */
+  readonly server: string
+  /** By that database's clock. */
+  readonly at: Date
+  /** Whether this save handler has noted it; then it was also an event. */
+  readonly own: boolean
+}
+
+/** What `journal()` tells: what save handlers told as events, in whatever process. */
+export type JournalEntry =
+  /** A sweep that has removed or emptied sessions. What one process sweeps within a minute may be one entry. */
+  | (JournalNote & { readonly kind: 'gc'; readonly removed: number; readonly seconds: number })
+  /** A server has begun to stand in for another. Told once by each process, for as long as it goes on. */
+  | (JournalNote & { readonly kind: 'failover'; readonly from: string; readonly to: string })
+  /** Another host has become a group's primary. */
+  | (JournalNote & {
+      readonly kind: 'promoted'
+      readonly from: string
+      readonly to: string
+      readonly timeline: number
+    })
+  /** What one process has brought home in some seconds, and what came of it: how many sessions of each. */
+  | (JournalNote & {
+      readonly kind: 'broughtHome'
+      readonly from: string
+      readonly to: string
+      readonly brought: number
+      readonly merged: number
+      readonly dropped: number
+    })

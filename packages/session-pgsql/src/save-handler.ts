@@ -11,9 +11,11 @@ import {
 } from './diagnostics.ts'
 import { SessionPgsqlError } from './errors.ts'
 import { Collector } from './gc.ts'
+import { Journal } from './journal.ts'
 import { type Line, Lines } from './lines.ts'
 import type {
   ErrorLevel,
+  JournalEntry,
   SessionErrors,
   TouchOptions,
   WriteOptions,
@@ -37,6 +39,7 @@ import {
   type SettingsSources,
 } from './settings.ts'
 import type { Answer } from './table/answers.ts'
+import { readNotes, writeNote } from './table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from './table/listing.ts'
 import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
@@ -127,6 +130,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
   readonly #collector: Collector
+  readonly #journal: Journal
   readonly #closing: AbortController = new AbortController()
   #pending = 0
   #pendingWeight = 0
@@ -150,12 +154,25 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       handler: this,
       onDown: (server, error) => this.#tell('serverDown', { server, error }),
       onUp: (server) => this.#tell('serverUp', { server }),
-      onFailover: (event) => this.#tell('failover', event),
-      onPromotion: (event) => this.#tell('promoted', event),
-      onArrival: (event) => this.#tell('broughtHome', event),
+      onFailover: (event) => {
+        this.#journal.failover(event)
+        this.#tell('failover', event)
+      },
+      onPromotion: (event) => {
+        this.#journal.promoted(event)
+        this.#tell('promoted', event)
+      },
+      onArrival: (event) => {
+        this.#journal.broughtHome(event)
+        this.#tell('broughtHome', event)
+      },
       onError: (error) => this.#report(error),
       merge: (mine, theirs, seen) => this.#settleApart(mine, theirs, seen),
     })
+    this.#journal = new Journal(
+      (server, ...note) => writeNote(this.#servers.named(server).table, ...note),
+      (error) => settings.logger.debug('something that has happened could not be noted', error),
+    )
     this.#collector = new Collector(settings.gcInterval, () =>
       this.gc().catch((error) => this.#report(error)),
     )
@@ -366,7 +383,11 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       const begun = performance.now()
       const result = await sweep(table, options)
       const seconds = (performance.now() - begun) / 1000
-      if (result.ended !== 'busy') this.#tell('gc', { server: name, removed: result.removed, seconds })
+      if (result.ended !== 'busy') {
+        const event = { server: name, removed: result.removed, seconds }
+        this.#journal.gc(event)
+        this.#tell('gc', event)
+      }
       await sweepLocks(table, this.#deadline())
       return result
     }
@@ -504,10 +525,37 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     this.#checkOpen()
     const asked = async (): Promise<ServerStatistics[]> => {
       await this.#servers.starting
-      return this.#servers.each((server) => {
+      const answers = await this.#servers.each((server) => {
         const { table } = before.find(({ name }) => name === server.name) ?? {}
         return tableStatistics(server.table, table, this.#deadline())
       })
+      return answers.map(({ name, answer, error }) => ({ name, table: answer, error }))
+    }
+    return this.#underWay(asked())
+  }
+
+  /**
+   * What has happened to the servers, as every process has noted it that uses the same tables, the oldest first:
+   * sweeps that have removed something, failovers, promotions, and what was brought home. For operators, who come
+   * later and from elsewhere; nothing here depends on it. It lies in a table of its own on each server
+   * (`php_session_event`), is written in the background, and holds 500 entries of a kind at most, for 30 days. A
+   * server that does not answer, or has no such table, has nothing to tell.
+   *
+   * @param options `seconds`: how far back. Default: a day
+   */
+  async journal({
+    seconds = 86_400,
+  }: {
+    readonly seconds?: number | undefined
+  } = {}): Promise<JournalEntry[]> {
+    this.#checkOpen()
+    if (typeof seconds !== 'number' || !(seconds >= 0)) throw invalid('Expected the seconds to be 0 or more.')
+    const asked = async (): Promise<JournalEntry[]> => {
+      await this.#servers.starting
+      const answers = await this.#servers.each(({ table }) => readNotes(table, seconds, this.#deadline()))
+      return answers
+        .flatMap(({ name, answer = [] }) => answer.flatMap((note) => this.#journal.entryOf(name, note) ?? []))
+        .sort((one, other) => one.at.getTime() - other.at.getTime())
     }
     return this.#underWay(asked())
   }
@@ -555,6 +603,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         this.#idle = resolve
       })
     }
+    await this.#journal.close()
     await this.#servers.close()
   }
 

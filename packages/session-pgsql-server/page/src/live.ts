@@ -24,11 +24,11 @@ export const within = computed(
 /** Whether the stream is open. */
 export const live = signal(false)
 
-/** The marks in the time of which the points tell; the first of them tells of the seconds before it. */
+/** The marks in the time that was chosen. The console knows more of them than it has points: from before its start. */
 export const marksInTime = computed(() => {
-  const [first] = points.value
-  if (first === undefined) return []
-  const begin = Date.parse(first.at) - first.seconds * 1000
+  const last = points.value.at(-1)
+  if (last === undefined) return []
+  const begin = Date.parse(last.at) - period.value * 60_000
   return marks.value.filter(({ at }) => Date.parse(at) >= begin)
 })
 
@@ -117,5 +117,6 @@ function add(point: HistoryPoint): void {
 
 function addMark(mark: HistoryMark): void {
   if (marks.value.some(({ at, text }) => at === mark.at && text === mark.text)) return
-  marks.value = [...marks.value, mark]
+  // What another process has noted comes later than what is seen from here.
+  marks.value = [...marks.value, mark].sort((one, other) => Date.parse(one.at) - Date.parse(other.at))
 }

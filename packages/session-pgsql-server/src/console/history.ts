@@ -73,7 +73,10 @@ export class Past {
         : [...this.#coarse.toArray(), ...(this.#minute.length > 0 ? [joined(this.#minute)] : [])]
     return {
       points: thinned(points.filter(({ at }) => at >= from)),
-      marks: this.#marks.toArray().filter(({ at }) => at >= from),
+      marks: this.#marks
+        .toArray()
+        .filter(({ at }) => at >= from)
+        .sort(byTime),
     }
   }
 
@@ -82,6 +85,10 @@ export class Past {
     this.#counters.set(name, counters)
     return counters
   }
+}
+
+export function byTime({ at: one }: { readonly at: string }, { at: other }: { readonly at: string }): number {
+  return one < other ? -1 : Number(one > other)
 }
 
 const UNKNOWN: Figures = {

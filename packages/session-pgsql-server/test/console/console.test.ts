@@ -5,7 +5,9 @@ import type { Locator, Page } from 'playwright-core'
 import { SaveHandler } from 'session-pgsql'
 import { afterEach, expect, test } from 'vitest'
 import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
+import { startPostgres } from '../../../session-pgsql/test/support/postgres.ts'
 import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
+import { promote, startStandby } from '../../../session-pgsql/test/support/standby.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { accessibilityProblems, describeInBrowser } from './browser.ts'
 import { consoles, OPERATOR } from './kit.ts'
@@ -325,6 +327,64 @@ describeInBrowser('the console in a browser', (surfing) => {
     await byServer.waitFor()
     expect(await page.getByRole('radio', { name: 'by server' }).isChecked()).toBe(true)
     await expectSound(page)
+  })
+
+  test('what happens to the servers of a site shows on the time line of a console that has no part in it', async () => {
+    // A group whose standby is promoted, and a server beside it that goes away.
+    const first = await startPostgres({ version: '18', settings: { fsync: 'off' } })
+    const second = await startStandby(first)
+    closing.push(
+      () => first.remove(),
+      () => second.remove(),
+    )
+    const group = `host=${first.host},${second.host} port=${first.port},${second.port} dbname=postgres user=postgres target_session_attrs=read-write name=group`
+    const db = `${group};${other().conninfo()} name=alone`
+    const handler = { table: 'marked' }
+    const site = new SaveHandler({ db, gcInterval: 0, ...handler })
+    site.on('error', () => {})
+    closing.push(() => site.close())
+    const ids = Array.from({ length: 20 }, (_, n) => `id${n}`)
+    const write = async (n: number) => {
+      for (const id of ids) await site.write(id, { n })
+    }
+    await write(1)
+
+    const { port, close } = await start({ db }, { handler: { ...handler, createTable: false } })
+    let page = await operator(port)
+    const told = (text: string | RegExp) =>
+      page.locator('.events').getByText(text).first().waitFor({ timeout: 60_000 })
+    await told('The console was started.')
+
+    await other().stop('immediate')
+    await write(2)
+    await told('group stands in for alone.')
+    await other().start()
+    await told(/^\d+ sessions? (was|were) brought home from group to alone\.$/)
+    await until(
+      () => second.query("SELECT 1 FROM marked WHERE sess_id = 'id0'").then(() => true),
+      'the standby to have the table',
+    )
+    await promote(second)
+    const [before, now] = [first, second].map(({ host, port }) => `${host}:${port}`)
+    await told(`group is ${now} now; it was ${before}.`)
+    await queryOnce(
+      second.conninfo(),
+      `INSERT INTO marked (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
+    )
+    await until(async () => (await site.gc()) === 3, 'the sweep')
+    await told('Garbage collection removed 3 on group.')
+    await page.getByRole('row', { name: /group .* 3$/ }).waitFor()
+    await expectSound(page)
+
+    // Another console, later.
+    await close()
+    page = await operator((await start({ db }, { handler: { ...handler, createTable: false } })).port)
+    await told('The console was started.')
+    for (const text of ['group stands in for alone.', 'Garbage collection removed 3 on group.'])
+      await told(text)
+    await told(`group is ${now} now; it was ${before}.`)
+    await told(/brought home from group to alone/)
+    await page.getByRole('row', { name: /group .* 3$/ }).waitFor()
   })
 
   test('with the database away it says so, on every page, and recovers by itself', async () => {

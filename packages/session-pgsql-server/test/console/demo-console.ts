@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Me, SessionDetail } from '../../src/console/api.ts'
+import type { History, Me, SessionDetail } from '../../src/console/api.ts'
 import { DEMO_DATA, demoAudit, demoHistory, demoOverview, demoPoint, demoSession } from './demo-data.ts'
 
 /**
@@ -27,6 +27,8 @@ export interface DemoOptions {
   /** Whether the tables are so large that much of it is estimated. */
   readonly large?: boolean
   readonly port?: number
+  /** How it was. @default a busy day */
+  readonly history?: (now: number, minutes: number) => History
 }
 
 interface DemoConsole {
@@ -86,7 +88,10 @@ function api(
     case '/api/overview':
       return answer(demoOverview(now))
     case '/api/history':
-      return answer(demoHistory(now, Number(asked('minutes')), !options.large))
+      return answer(
+        options.history?.(now, Number(asked('minutes'))) ??
+          demoHistory(now, Number(asked('minutes')), !options.large),
+      )
     case '/api/live':
       return live(response, !options.large)
     case '/api/sessions': {

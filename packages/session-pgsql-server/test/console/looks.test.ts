@@ -1,9 +1,9 @@
-import { encodePhpSession, PhpArray, PhpFloat, PhpObject } from 'session-pgsql'
+import { encodePhpSession, PhpArray, PhpFloat, PhpObject, SaveHandler } from 'session-pgsql'
 import { beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import type { HistoryPoint, Overview } from '../../src/console/api.ts'
-import { consoles } from './kit.ts'
+import type { GcRun, HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
+import { type Browser, consoles } from './kit.ts'
 
 const NASTY = '</script><img src=x onerror="alert(1)">\u2028<!--'
 
@@ -264,6 +264,51 @@ describeOnEveryServer('what the console shows', (server) => {
     expect((await one.get('/api/gc')).json.due).toEqual({ value: 0, exact: true })
     expect((await one.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: [] })
     expect(await database.query('SELECT sess_id FROM garbage')).toEqual([{ sess_id: 'later' }])
+  })
+
+  test('what another process has collected is told, too, each once, and again by the next console', async () => {
+    const table = 'elsewhere'
+    const first = await begin(table)
+    const site = new SaveHandler({ db: database.db, table, gcInterval: 0 })
+    const expire = (id: string) =>
+      database.query(`INSERT INTO ${table} (sess_id, sess_data, sess_expire) VALUES ($1, '{}', 1)`, [id])
+    const runs = async (one: Browser): Promise<GcRun[]> => (await one.get('/api/overview')).json.gc
+    const marks = async (one: Browser): Promise<HistoryMark[]> => (await one.get('/api/history')).json.marks
+    await expire('one')
+    await expire('two')
+    expect(await site.gc()).toBe(2)
+    const [run] = await until(async () => {
+      const found = await runs(first.one)
+      return found.length > 0 ? found : undefined
+    }, 'the sweep of the site')
+    const [{ name: server } = {}] = site.status().servers
+    expect(run).toMatchObject({ removed: 2, server, seconds: expect.any(Number), at: expect.any(String) })
+
+    // What the console does itself lies in the journal, too.
+    await expire('three')
+    expect((await first.one.post('/api/gc', {})).json).toMatchObject({ removed: 1 })
+    await until(async () => (await site.journal()).length === 2, 'both in the journal')
+    const { length } = (await first.one.get('/api/history')).json.points
+    await until(
+      async () => (await first.one.get('/api/history')).json.points.length >= length + 2,
+      'a look that has read it',
+    )
+    const all = [expect.objectContaining({ removed: 1 }), expect.objectContaining({ removed: 2 })]
+    const texts = [`Garbage collection removed 2 on ${server}.`, `Garbage collection removed 1 on ${server}.`]
+    const expectAll = async (one: Browser) => {
+      expect(await runs(one)).toEqual(all)
+      expect((await marks(one)).flatMap(({ kind, text }) => (kind === 'gc' ? [text] : []))).toEqual(texts)
+    }
+    await expectAll(first.one)
+    await first.close()
+
+    const second = await begin(table)
+    await until(
+      async () => (await marks(second.one)).some(({ kind }) => kind === 'consoleStarted'),
+      'its start',
+    )
+    await expectAll(second.one)
+    await site.close()
   })
 
   test('where expired rows are kept the console says so, if it is told', async () => {

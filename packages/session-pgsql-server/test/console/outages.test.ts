@@ -1,3 +1,4 @@
+import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
@@ -96,6 +97,66 @@ test('of several servers one goes red and green again; the others are shown all 
   await until(async () => (await overview()).sessions?.value === 40, 'all sessions again')
   const kinds = await marksOf(operator)
   expect(kinds.filter((kind) => kind !== 'failover')).toEqual(['consoleStarted', 'serverDown', 'serverUp'])
+})
+
+test('what has happened to the servers of a site is told by a console beside it, and by the one after that', async () => {
+  const [here, there] = [one(), other()]
+  const db = [here, there]
+    .map((server, index) => `${server.conninfo()} name=${['east', 'west'][index]}`)
+    .join(';')
+  const site = new SaveHandler({ db, table: 'moving', gcInterval: 0 })
+  site.on('error', () => {})
+  const options = { handler: { table: 'moving', createTable: false } }
+  try {
+    const ids = Array.from({ length: 40 }, (_, n) => `id${n}`)
+    for (const id of ids) await site.write(id, { n: 1 })
+    // The site has swept before, so that there are journals: the console creates none.
+    for (const server of [here, there]) {
+      await server.query("INSERT INTO moving (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)")
+    }
+    expect(await site.gc()).toBe(2)
+    await until(async () => (await site.journal()).length === 2, 'both to be noted')
+    const first = await start({ db }, options)
+    const operator = first.browser()
+    const marks = async (browser: Browser, kind: HistoryMark['kind']): Promise<HistoryMark[]> =>
+      (await browser.get('/api/history')).json.marks.filter((mark: HistoryMark) => mark.kind === kind)
+
+    await there.stop('immediate')
+    // For longer than the console looks, and each of them is a failover.
+    await until(async () => {
+      for (const id of ids) await site.write(id, { n: 2 })
+      return (await marks(operator, 'failover')).length > 0
+    }, 'the failover')
+    const { length } = (await operator.get('/api/history')).json.points
+    await until(async () => {
+      await site.write(ids[0] as string, { n: 3 })
+      return (await operator.get('/api/history')).json.points.length > length + 1
+    }, 'another look')
+    const failover = [{ kind: 'failover', at: expect.any(String), text: 'east stands in for west.' }]
+    expect(await marks(operator, 'failover')).toEqual(failover)
+
+    await there.start()
+    const countOf = (found: readonly HistoryMark[]): number =>
+      found.reduce((sum, { text }) => sum + Number(/^\d+/.exec(text)?.[0]), 0)
+    await until(async () => countOf(await marks(operator, 'broughtHome')) > 0, 'some brought home')
+    await until(
+      async () => (await here.query('SELECT 1 FROM moving WHERE sess_home IS NOT NULL')).length === 0,
+      'all to be brought home',
+    )
+    for (const { text } of await marks(operator, 'broughtHome')) {
+      expect(text).toMatch(/^\d+ sessions? (was|were) brought home from east to west\.$/)
+    }
+    await site.close()
+    await first.close()
+
+    const second = (await start({ db }, options)).browser()
+    await until(async () => (await marks(second, 'consoleStarted')).length > 0, 'its start')
+    expect(await marks(second, 'failover')).toEqual(failover)
+    const [onWest] = await there.query<{ n: number }>('SELECT count(*)::int AS n FROM moving')
+    expect(countOf(await marks(second, 'broughtHome'))).toBe(onWest?.n)
+  } finally {
+    await site.close()
+  }
 })
 
 test('a look that would take long is ended in the database itself, in words that help', async () => {

@@ -15,6 +15,30 @@ const LOOKS = [
   { device: 'phone', colorScheme: 'dark', viewport: { width: 360, height: 740 } },
 ] as const
 
+/**
+ * For the page: where the marks of a colour point down from the upper edge of the first chart; each one's middle, from
+ * left to right.
+ */
+const MARKS_IN = `(name) => {
+  const canvas = document.querySelector('canvas')
+  const probe = document.createElement('canvas').getContext('2d')
+  probe.fillStyle = getComputedStyle(canvas).getPropertyValue(name).trim()
+  probe.fillRect(0, 0, 1, 1)
+  const colour = probe.getImageData(0, 0, 1, 1).data
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, Math.ceil(canvas.height / 10))
+  const columns = new Set()
+  for (let at = 0; at < data.length; at += 4) {
+    if (colour.every((part, index) => data[at + index] === part)) columns.add((at / 4) % canvas.width)
+  }
+  const groups = []
+  for (const x of [...columns].sort((a, b) => a - b)) {
+    const group = groups.at(-1)
+    if (group !== undefined && x - group.at(-1) <= 2) group.push(x)
+    else groups.push([x])
+  }
+  return groups.filter((group) => group.length >= 4).map((group) => (group[0] + group.at(-1)) / 2)
+}`
+
 describeInBrowser('the page', (surfing) => {
   let demo: Awaited<ReturnType<typeof startDemoConsole>>
   let locked: Awaited<ReturnType<typeof startDemoConsole>>
@@ -136,6 +160,78 @@ describeInBrowser('the page', (surfing) => {
     await page.getByRole('button', { name: 'Make it dark' }).waitFor()
     expect(await theme()).toBe('light')
     await page.context().close()
+  })
+
+  const marksIn = (page: Page, colour: string): Promise<number[]> =>
+    page.evaluate(`(${MARKS_IN})('${colour}')`)
+
+  test('each kind of mark is on the time line, in its colour, and tells what it is; also from before the first point', async () => {
+    const told = [
+      { minutes: 55, kind: 'promoted', text: 'db2 is 10.0.0.22:5432 now; it was 10.0.0.12:5432.' },
+      { minutes: 45, kind: 'failover', text: 'db1 stands in for db3.' },
+      { minutes: 35, kind: 'broughtHome', text: '143 sessions were brought home from db1 to db3.' },
+      { minutes: 25, kind: 'gc', text: 'Garbage collection removed 812 on db2.' },
+      { minutes: 15, kind: 'serverDown', text: 'db3 gives no answer (SERVER_DOWN).' },
+      { minutes: 5, kind: 'consoleStarted', text: 'The console was started.' },
+    ] as const
+    // The console has only looked for twenty minutes.
+    const history = (now: number) => ({
+      points: demoHistory(now, 20).points,
+      marks: told.map(({ minutes, ...mark }) => ({
+        ...mark,
+        at: new Date(now - minutes * 60_000).toISOString(),
+      })),
+    })
+    const marked = await startDemoConsole({ history })
+    try {
+      const page = await surfing.page()
+      await page.goto(marked.url)
+      await page.locator('canvas').nth(3).waitFor()
+      const words = page.locator('.events li > span:not(.muted)')
+      await until(async () => (await words.count()) === told.length, 'all marks in words')
+      expect(await words.allTextContents()).toEqual(told.map(({ text }) => text).toReversed())
+
+      const drawn = async () => ({
+        bad: await marksIn(page, '--bad'),
+        good: await marksIn(page, '--good'),
+        muted: await marksIn(page, '--muted'),
+      })
+      const { bad, good, muted } = await until(async () => {
+        const found = await drawn()
+        return found.good.length === 3 ? found : undefined
+      }, 'the marks in the chart')
+      expect([bad.length, good.length, muted.length]).toEqual([2, 3, 1])
+      const [promoted = 0, home = 0, started = 0] = good
+      // As far from each other as their times are.
+      const pixels = (started - promoted) / 50
+      const minutesAgo = (x: number): number => 5 + (started - x) / pixels
+      for (const [x, minutes] of [
+        [bad[0], 45],
+        [home, 35],
+        [muted[0], 25],
+        [bad[1], 15],
+      ] as const) {
+        expect(Math.abs(minutesAgo(x ?? 0) - minutes)).toBeLessThan(0.5)
+      }
+
+      // Who points at one is told what it is.
+      const over = page.locator('.chart').first().locator('.u-over')
+      const box = await over.boundingBox()
+      const canvas = await page.locator('canvas').first().boundingBox()
+      if (box === null || canvas === null) throw new Error('There is no chart.')
+      const all = [promoted, bad[0], home, muted[0], bad[1], started]
+      for (const [index, x] of all.entries()) {
+        await page.mouse.move(canvas.x + (x ?? 0), box.y + box.height / 2)
+        await page
+          .locator('.legend-mark')
+          .first()
+          .getByText(told[index]?.text ?? '')
+          .waitFor()
+      }
+      await page.context().close()
+    } finally {
+      marked.stop()
+    }
   })
 
   test('who may only read is offered nothing to do', async () => {

@@ -1,5 +1,4 @@
 import { SessionPgsqlError } from '../errors.ts'
-import type { ServerStatistics, TableStatistics } from '../session/statistics.ts'
 import type { DatabaseEntry } from '../settings.ts'
 import type { Sessions } from '../table/sessions.ts'
 import type { Promotion } from './group.ts'
@@ -27,6 +26,12 @@ export interface ServersListener {
   onArrival(event: { id: string; from: string; to: string; outcome: Arrival }): void
   onError(error: Error): void
   merge: MergeTexts
+}
+
+export interface ServerAnswer<T> {
+  readonly name: string
+  readonly answer: T | undefined
+  readonly error: SessionPgsqlError | undefined
 }
 
 /** The part of the ids whose home each server is, from 0 to 1. */
@@ -147,17 +152,22 @@ export class Servers {
     }
   }
 
-  /** Asks every server for its numbers; one that fails has the error instead. */
-  each(work: (server: Server) => Promise<TableStatistics>): Promise<ServerStatistics[]> {
+  /** @param name of one that there is */
+  named(name: string): Server {
+    return this.all.find((server) => server.name === name) as Server
+  }
+
+  /** Asks every server; one that fails has the error instead of an answer. */
+  each<T>(work: (server: Server) => Promise<T>): Promise<ServerAnswer<T>[]> {
     return Promise.all(
       this.all.map(async (server, index) => {
         const health = this.#several?.members[index]?.health
         try {
-          const table = await (health === undefined ? work(server) : health.run(() => work(server)))
-          return { name: server.name, table, error: undefined }
+          const answer = await (health === undefined ? work(server) : health.run(() => work(server)))
+          return { name: server.name, answer, error: undefined }
         } catch (error) {
           if (!(error instanceof SessionPgsqlError)) throw error
-          return { name: server.name, table: undefined, error }
+          return { name: server.name, answer: undefined, error }
         }
       }),
     )

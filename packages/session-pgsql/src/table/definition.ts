@@ -69,7 +69,7 @@ export function quoteIdentifier(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`
 }
 
-/** The statements that create the table, in their order. */
+/** The statements that create the table and the journal beside it, in their order. */
 export function createStatements(name: TableName): string[] {
   const columns = [...SEED_COLUMNS, ...OUR_COLUMNS].map(([column, type]) => `  ${column.padEnd(18)} ${type}`)
   return [
@@ -77,26 +77,38 @@ export function createStatements(name: TableName): string[] {
     sweepIndexStatement(name),
     customIndexStatement(name),
     homeIndexStatement(name),
+    createBesideStatement(name, 'event'),
   ]
 }
 
 /** Bytes of a name in PostgreSQL. */
 const LONGEST_NAME = 63
 
-/** A table that lies beside that of the sessions: of their locks, or of what was imported. */
-export function besideName({ schema, table }: TableName, what: 'lock' | 'import'): TableName {
+/** A table that lies beside that of the sessions: of their locks, of what has happened, or of what was imported. */
+export function besideName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
   const name = `${table}_${what}`
   if (Buffer.byteLength(name) <= LONGEST_NAME) return { schema, table: name }
   // PostgreSQL would cut it off, and it would be the name of the session table.
   return { schema, table: `session_${what}_${createHash('sha256').update(table).digest('hex').slice(0, 32)}` }
 }
 
-export function createLockStatement(name: TableName): string {
-  return `CREATE TABLE IF NOT EXISTS ${sqlName(besideName(name, 'lock'))} (
-  sess_id     text COLLATE "C" PRIMARY KEY,
+/** The tables that are made when they are first needed, at the latest. */
+export type Beside = 'lock' | 'event'
+
+export function createBesideStatement(name: TableName, what: Beside): string {
+  return `CREATE TABLE IF NOT EXISTS ${sqlName(besideName(name, what))} (\n${BESIDE[what]}`
+}
+
+const BESIDE: Record<Beside, string> = {
+  lock: `  sess_id     text COLLATE "C" PRIMARY KEY,
   lock_owner  text NOT NULL,
   lock_until  double precision NOT NULL
-) WITH (fillfactor = 50)`
+) WITH (fillfactor = 50)`,
+  event: `  event_id     text COLLATE "C" PRIMARY KEY,
+  event_at     double precision NOT NULL,
+  event_kind   text NOT NULL,
+  event_about  text NOT NULL
+)`,
 }
 
 /** @param how `CONCURRENTLY`: without holding up writers, and outside a transaction */
@@ -128,6 +140,11 @@ export function grantStatements(name: TableName, role: string): string[] {
     `GRANT USAGE ON SCHEMA ${quoteIdentifier(name.schema)} TO ${quoteIdentifier(role)}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON ${sqlName(name)} TO ${quoteIdentifier(role)}`,
   ]
+}
+
+/** What `role` needs to write the journal; to read it, SELECT is enough. */
+export function grantJournalStatement(name: TableName, role: string): string {
+  return `GRANT SELECT, INSERT, DELETE ON ${sqlName(besideName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
 /** What a table turned out to have. Everything that statements are made of. */

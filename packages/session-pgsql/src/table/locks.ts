@@ -101,7 +101,7 @@ async function withTable<T>(table: SessionTable, deadline: number, work: () => P
   } catch (error) {
     if (!isMissing(error)) throw error
   }
-  await table.createLocks(deadline)
+  await table.createBeside('lock', deadline)
   return work()
 }
 

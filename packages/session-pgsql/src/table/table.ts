@@ -4,7 +4,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
 import { Lane, type LaneOptions, Limit, type Source } from './batch.ts'
-import { createLockStatement, type Shape, sqlName } from './definition.ts'
+import { type Beside, createBesideStatement, type Shape, sqlName } from './definition.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 import {
   createTable,
@@ -218,14 +218,24 @@ export class SessionTable implements Sessions {
     return this.#guard(this.#limit.run(() => work(transaction), deadline))
   }
 
-  /** Creates the table of locks, which `query` has not found. */
-  async createLocks(deadline: number): Promise<void> {
+  /** Sends a statement about a table beside this one: what is wrong with that says nothing of this. */
+  async queryBeside(
+    text: (shape: Shape) => string,
+    parameters: readonly (string | number)[],
+    deadline: number,
+  ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
-    const statement = createLockStatement(shape.name)
+    return this.#limit.run(() => this.#database.query(plain(text(shape)), parameters, deadline), deadline)
+  }
+
+  /** Creates a table beside this one, where it is missing. @throws TABLE_MISSING if that is not wanted */
+  async createBeside(what: Beside, deadline: number): Promise<void> {
+    const { shape } = await this.#open(deadline)
+    const statement = createBesideStatement(shape.name, what)
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
-        `The table of session locks is not there, and createTable is off. Create it with: ${statement}`,
+        `The table of session ${what}s is not there, and createTable is off. Create it with: ${statement}`,
       )
     }
     await this.#database.transaction(async (query) => {

@@ -45,7 +45,28 @@ describeWithCommand('operation by the command line', (place) => {
       })
 
       const { statements } = json(await run(['init', '--print', '--json']))
-      expect(statements).toHaveLength(6)
+      expect(statements).toHaveLength(8)
+    })
+
+    test('makes the journal, too, in which gc notes what it has removed', async () => {
+      const { database, run } = await place({ table: false })
+      const journal = 'SELECT event_kind, event_about FROM php_session_event'
+      expect((await run(['init'])).code).toBe(0)
+      await database.query('DROP TABLE php_session_event')
+      expect((await run(['init'])).stdout).toMatch(/is there\n$/)
+      expect(await database.query(journal)).toEqual([])
+      expect((await run(['gc'])).code).toBe(0)
+      expect(await database.query(journal)).toEqual([])
+      await database.query("INSERT INTO php_session (sess_id, sess_expire) VALUES ('old', 1), ('older', 1)")
+      expect((await run(['gc'])).stdout).toBe('2 expired sessions removed.\n')
+      const [entry] = await database.query<{ event_kind: string; event_about: string }>(journal)
+      expect(entry?.event_kind).toBe('gc')
+      expect(JSON.parse(entry?.event_about ?? '')).toEqual({ removed: 2, seconds: expect.any(Number) })
+      // Only init makes it.
+      await database.query('DROP TABLE php_session_event')
+      await database.query("INSERT INTO php_session (sess_id, sess_expire) VALUES ('old', 1)")
+      expect(await run(['gc'])).toMatchObject({ code: 0, stderr: '', stdout: '1 expired session removed.\n' })
+      expect(await database.query("SELECT 1 FROM pg_class WHERE relname = 'php_session_event'")).toEqual([])
     })
   })
 

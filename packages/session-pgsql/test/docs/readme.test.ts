@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ERROR_CODES } from '../../src/errors.ts'
 import { RULES } from '../../src/settings/rules.ts'
-import { createStatements } from '../../src/table/definition.ts'
+import { createStatements, grantJournalStatement, grantStatements } from '../../src/table/definition.ts'
 
 /** The README says what the code does: its tables are held against it. */
 const readme = readFileSync(join(import.meta.dirname, '../../../../README.md'), 'utf8')
@@ -23,4 +23,11 @@ test('every code of an error is in the table of errors, with its meaning', () =>
 test('the table definition is the one that is created', () => {
   const sql = `${createStatements({ schema: 'public', table: 'php_session' }).join(';\n')};`
   expect(readme).toContain(sql)
+})
+
+test('what the database user needs is what is granted', () => {
+  const name = { schema: 'public', table: 'php_session' }
+  for (const sql of [...grantStatements(name, 'php_session'), grantJournalStatement(name, 'php_session')]) {
+    expect(readme.replaceAll('"', '')).toContain(`${sql.replaceAll('"', '').replaceAll('public.', '')};`)
+  }
 })

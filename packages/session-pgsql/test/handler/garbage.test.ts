@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { until } from '../support/wait.ts'
+import { eventually, until } from '../support/wait.ts'
 import { describeHandler, errorOf, expireAgo, type Kit, id as newId } from './kit.ts'
 
 const rows = async (kit: Kit, table = 'php_session'): Promise<number> =>
@@ -143,6 +143,8 @@ describeHandler(
       await due(kit, 'a', 'gc5')
       await sessions.read('b')
       await until(async () => (await rows(kit, 'gc5')) === 1, 'the collection', 10_000)
+      // What it has removed is noted behind its back.
+      await eventually(async () => expect(await rows(kit, 'gc5_event')).toBe(1))
       // It comes to rest: what it does itself is no access.
       await until(() => sessions.status().pending === 0, 'rest')
       const calls = sessions.status().servers[0]?.calls

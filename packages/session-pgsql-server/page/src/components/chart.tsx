@@ -25,13 +25,15 @@ interface ChartProps {
 }
 
 const HEIGHT = 170
+/** Pixels that are near. */
+const NEAR = 5
+
 /** Lines over time, with marks. What it draws is also there as a sentence and as a table. */
 export function Chart(props: ChartProps) {
   const { title, unit, lines, columns, format } = props
-  const [cursor, setCursor] = useState<number | null>(null)
-  const at = cursor === null ? columns.x.length - 1 : cursor
-  const mark = cursor === null ? undefined : markNear(props, cursor)
-  const time = columns.x[at]
+  const [cursor, setCursor] = useState<Cursor | null>(null)
+  const at = cursor === null ? columns.x.length - 1 : cursor.index
+  const mark = cursor === null ? undefined : markNear(props, cursor.time)
   return (
     <figure class="chart">
       <figcaption>
@@ -39,7 +41,7 @@ export function Chart(props: ChartProps) {
           {title} {unit && <span class="unit">{unit}</span>}
         </h3>
         <span class="chart-time" aria-hidden="true">
-          {cursor !== null && time !== undefined && clock(new Date(time * 1000))}
+          {cursor !== null && clock(new Date(cursor.time * 1000))}
         </span>
       </figcaption>
       <ul class="legend" aria-hidden="true">
@@ -47,7 +49,7 @@ export function Chart(props: ChartProps) {
           <li key={line.label}>
             <Swatch line={line} />
             {line.label}
-            <b>{shown(columns.lines[index]?.[at], format)}</b>
+            <b>{shown(at === undefined ? null : columns.lines[index]?.[at], format)}</b>
           </li>
         ))}
         {mark && <li class="legend-mark">{mark.text}</li>}
@@ -83,6 +85,14 @@ function Swatch({ line }: { line: ChartLine }) {
 const shown = (value: number | null | undefined, format: (value: number) => string): string =>
   value === null || value === undefined ? '–' : format(value)
 
+/** Where somebody points at. */
+interface Cursor {
+  /** Seconds since 1970. */
+  readonly time: number
+  /** Of the column there; undefined before the first. */
+  readonly index: number | undefined
+}
+
 /** All charts of the page show the same moment. */
 const SYNC = 'time'
 
@@ -92,7 +102,7 @@ function Canvas({
   marks,
   fromZero = true,
   onCursor,
-}: ChartProps & { onCursor: (index: number | null) => void }) {
+}: ChartProps & { onCursor: (cursor: Cursor | null) => void }) {
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const drawn = useRef(marks)
@@ -115,7 +125,11 @@ function Canvas({
       height: HEIGHT,
       legend: { show: false },
       cursor: { sync: { key: SYNC }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
-      scales: { x: { time: true }, y: { range: (_, low, high) => range(low, high, fromZero) } },
+      scales: {
+        // Marks may lie before the first point.
+        x: { time: true, range: (_, low, high) => [Math.min(low, timeOf(drawn.current[0]) ?? low), high] },
+        y: { range: (_, low, high) => range(low, high, fromZero) },
+      },
       axes: [
         {
           ...axis,
@@ -136,7 +150,7 @@ function Canvas({
         })),
       ],
       hooks: {
-        setCursor: [({ cursor }) => onCursor(cursor.idx ?? null)],
+        setCursor: [(u) => onCursor(cursorOf(u))],
         drawAxes: [(u) => drawMarks(u, drawn.current, colour)],
       },
     }
@@ -155,6 +169,15 @@ function Canvas({
 
   useEffect(() => plot.current?.setData(data), [data, marks])
   return <div class="chart-canvas" ref={host} />
+}
+
+function cursorOf(u: uPlot): Cursor | null {
+  const { idx, left = -1 } = u.cursor
+  if (idx == null || left < 0) return null
+  const time = u.posToVal(left, 'x')
+  const [first = time] = u.data[0]
+  const isBefore = u.valToPos(first, 'x') - left > NEAR
+  return isBefore ? { time, index: undefined } : { time: u.data[0][idx] ?? time, index: idx }
 }
 
 /** A little air; and a line that is always the same lies in the middle, not on the edge. */
@@ -195,15 +218,16 @@ function drawMarks(u: uPlot, marks: readonly HistoryMark[], colour: (name: strin
   }
 }
 
+const timeOf = (mark: HistoryMark | undefined): number | undefined => mark && Date.parse(mark.at) / 1000
+
 /** The mark under the cursor, within a sixtieth of the width. */
-function markNear({ marks, columns }: ChartProps, index: number): HistoryMark | undefined {
-  const { x } = columns
-  const here = x[index]
+function markNear({ marks, columns: { x } }: ChartProps, here: number): HistoryMark | undefined {
   const [first, last] = [x[0], x.at(-1)]
-  if (here === undefined || first === undefined || last === undefined) return undefined
-  const far = ({ at }: HistoryMark) => Math.abs(Date.parse(at) / 1000 - here)
+  if (first === undefined || last === undefined) return undefined
+  const far = (mark: HistoryMark) => Math.abs((timeOf(mark) as number) - here)
   const [nearest] = marks.toSorted((a, b) => far(a) - far(b))
-  return nearest !== undefined && far(nearest) <= (last - first) / 60 ? nearest : undefined
+  const width = last - Math.min(first, timeOf(marks[0]) ?? first)
+  return nearest !== undefined && far(nearest) <= width / 60 ? nearest : undefined
 }
 
 function sentence({ title, unit, lines, columns, format }: ChartProps): string {

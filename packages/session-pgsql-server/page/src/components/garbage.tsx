@@ -20,7 +20,7 @@ export function Garbage({ runs, several }: { runs: readonly GcRun[]; several: bo
         )}
       </div>
       {runs.length === 0 ? (
-        <p class="empty">None since this console began to look.</p>
+        <p class="empty">None has removed anything in the last day.</p>
       ) : (
         <table>
           <thead>

@@ -1,4 +1,6 @@
 import type { Server } from '../../servers/server.ts'
+import { createId } from '../../session/id.ts'
+import { writeNote } from '../../table/journal.ts'
 import { countDue, sweep } from '../../table/sweep.ts'
 import type { Command, Context } from '../command.ts'
 import { type Failure, failureOf } from '../failure.ts'
@@ -84,12 +86,22 @@ async function count(server: Server, { settings }: Context): Promise<Result> {
   }
 }
 
+/** Milliseconds. */
+const NOTING = 1000
+
+/** For the console. Where it cannot be noted, what was swept is swept all the same. */
+async function note({ table }: Server, removed: number, seconds: number): Promise<void> {
+  const entry = { id: `command-${createId()}`, kind: 'gc', about: { removed, seconds } }
+  await writeNote(table, entry, 0, performance.now() + NOTING).catch(() => {})
+}
+
 async function collect(server: Server, { output, settings, signal }: Context): Promise<Result> {
   let removed = 0
   try {
     // Only for who watches: it looks at all that has expired. And without it there is still a number that goes up.
     const due = output.isWatched ? await countDue(server.table, settings).catch(() => undefined) : undefined
     const { keepExpired, keepExpiredFor, operationTimeout } = settings
+    const begun = performance.now()
     const swept = await sweep(server.table, {
       keepExpired,
       keepExpiredFor,
@@ -100,6 +112,7 @@ async function collect(server: Server, { output, settings, signal }: Context): P
         output.progress(`${server.name}  ${due ? bar(soFar, due.count) : number(soFar)}`)
       },
     })
+    if (swept.removed > 0) await note(server, swept.removed, (performance.now() - begun) / 1000)
     return { server: server.name, ...swept, error: null }
   } catch (error) {
     return { server: server.name, removed, ended: null, error: failureOf(error) }

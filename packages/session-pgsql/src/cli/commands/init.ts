@@ -1,5 +1,12 @@
 import type { Server } from '../../servers/server.ts'
-import { createStatements, grantStatements, sqlName, type TableName } from '../../table/definition.ts'
+import {
+  createStatements,
+  grantJournalStatement,
+  grantStatements,
+  sqlName,
+  type TableName,
+} from '../../table/definition.ts'
+import { createJournal } from '../../table/journal.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
 import { UsageError } from '../flags.ts'
@@ -10,7 +17,8 @@ export const init: Command = {
   summary: 'create the session table, or print the SQL that does',
   details: `
 Creates the table on every server of db where it is missing, with its indexes
-and storage settings, and adds to an existing one the columns that it lacks.
+and storage settings, and adds to an existing one the columns that it lacks;
+beside it the journal, a small table of what has happened to the servers.
 It may be called again, and by several processes at once. The save handler does
 the same by itself when it is first used (option createTable), if the database
 user may.
@@ -55,6 +63,7 @@ async function create(server: Server, context: Context) {
   try {
     const before = await server.table.inspect(context.deadline())
     const { name } = await server.table.open(context.deadline())
+    await createJournal(server.table, context.deadline())
     return { ...result, table: sqlName(name), created: before.found === undefined, error: null }
   } catch (error) {
     return { ...result, error: failureOf(error) }
@@ -68,7 +77,7 @@ function print({ arguments: given, output, settings }: Context): number {
   const [entry] = settings.db
   const role = given.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
   const ddl = createStatements(name)
-  const grants = grantStatements(name, role)
+  const grants = [...grantStatements(name, role), grantJournalStatement(name, role)]
   if (output.isJson) {
     output.json({ statements: [...ddl, ...grants] })
   } else {
