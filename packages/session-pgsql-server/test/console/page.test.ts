@@ -25,7 +25,7 @@ const MARKS_IN = `(name) => {
   probe.fillStyle = getComputedStyle(canvas).getPropertyValue(name).trim()
   probe.fillRect(0, 0, 1, 1)
   const colour = probe.getImageData(0, 0, 1, 1).data
-  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, Math.ceil(canvas.height / 10))
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, Math.ceil(canvas.height / 5))
   const columns = new Set()
   for (let at = 0; at < data.length; at += 4) {
     if (colour.every((part, index) => data[at + index] === part)) columns.add((at / 4) % canvas.width)
@@ -40,6 +40,8 @@ const MARKS_IN = `(name) => {
 }`
 
 describeInBrowser('the page', (surfing) => {
+  // Only tests read what is drawn.
+  surfing.forgive(/willReadFrequently/)
   let demo: Awaited<ReturnType<typeof startDemoConsole>>
   let locked: Awaited<ReturnType<typeof startDemoConsole>>
   beforeAll(async () => {
