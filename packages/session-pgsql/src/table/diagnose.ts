@@ -1,8 +1,11 @@
-import type { Query } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import {
   addColumnsStatement,
+  besideName,
+  createBesideStatement,
   customIndexStatement,
+  grantJournalStatement,
   grantStatements,
   homeIndexStatement,
   type OurColumn,
@@ -21,6 +24,7 @@ import {
   shapeOf,
   type WantedTable,
 } from './inspect.ts'
+import { type JournalPlace, placeOf, placeText } from './journal.ts'
 import { IMPLAUSIBLE } from './sweep.ts'
 
 /** `ok`: as it should be; `warning`: it works, but worse than it could; `problem`: something does not work. */
@@ -66,6 +70,10 @@ export async function diagnose(query: Query, wanted: WantedTable): Promise<Findi
   findings.push(...aboutIndexes(found, table), ...aboutStorage(found, table, server))
   if (found.missingPrivileges.length === 0 && missingSeedColumns(found).length === 0) {
     findings.push(aboutSweeping(await countUnswept(query, found.name, LATE, MOST_LATE)))
+  }
+  if (!found.missingPrivileges.includes('USAGE')) {
+    const [row] = await query(plain(placeText(found.name)), [found.name.schema])
+    findings.push(aboutJournal(placeOf(row), found, inspection.user))
   }
   return findings
 }
@@ -309,6 +317,28 @@ function aboutSweeping(late: number | undefined): Finding {
         `${late === MOST_LATE ? 'At least ' : ''}${late.toLocaleString('en')} sessions expired more than a day ago and were not swept.`,
         ['session-pgsql gc', 'Then call it from cron, or set gcInterval above 0.'],
       )
+}
+
+function aboutJournal(
+  { there, fits, writable, creatable }: JournalPlace,
+  { name }: FoundTable,
+  user: string,
+): Finding {
+  const journal = sqlName(besideName(name, 'event'))
+  const blind = 'the console sees no failovers and no garbage collections of other processes'
+  const grant = statement(grantJournalStatement(name, user))
+  if (!there) {
+    return creatable
+      ? ok('journal', 'There is no journal yet; it is created when there is something to note.')
+      : warning('journal', `There is no journal, and ${user} may not create it: ${blind}.`, [
+          statement(createBesideStatement(name, 'event').replaceAll(/\s+/g, ' ')),
+          grant,
+        ])
+  }
+  if (!fits) return warning('journal', `${journal} is not the journal, but has its name: ${blind}.`)
+  return writable
+    ? ok('journal', `What happens to the servers is noted in ${journal}.`)
+    : warning('journal', `${user} may not write ${journal}: ${blind}.`, [grant])
 }
 
 function namesOf(indexes: readonly { readonly name: string }[]): string {

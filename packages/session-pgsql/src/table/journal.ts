@@ -1,4 +1,5 @@
-import { besideName, type Shape, sqlName } from './definition.ts'
+import type { Row } from '../database/database.ts'
+import { besideName, type Shape, sqlName, type TableName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -69,34 +70,28 @@ export async function readNotes(
   })
 }
 
-interface Place {
+/** What there is of a journal, and what may be done with it. */
+export interface JournalPlace {
   readonly there: boolean
   /** Whether it is what we would have made. */
   readonly fits: boolean
   readonly readable: boolean
   readonly writable: boolean
+  /** Whether the user may make it. */
   readonly creatable: boolean
+  /** Whether nothing at all can be written there. */
   readonly readOnly: boolean
 }
 
-/** Asked before each use: a statement that is refused would stand in PostgreSQL's log. */
-async function lookAt(table: SessionTable, deadline: number): Promise<Place> {
+/** Looks before each use: a statement that is refused would stand in PostgreSQL's log. */
+async function lookAt(table: SessionTable, deadline: number): Promise<JournalPlace> {
   const { name } = await table.open(deadline)
-  const [row = []] = await table.queryBeside(lookText, [name.schema], deadline)
-  const [there, fits, readable, writable, creatable, readOnly] = row.map((text) => text === 'true')
-  return {
-    there: there === true,
-    fits: fits === true,
-    readable: readable === true,
-    writable: writable === true,
-    creatable: creatable === true,
-    readOnly: readOnly === true,
-  }
+  const [row] = await table.queryBeside(() => placeText(name), [name.schema], deadline)
+  return placeOf(row)
 }
 
-const journal = ({ name }: Shape): string => sqlName(besideName(name, 'event'))
-
-function lookText(shape: Shape): string {
+/** $1 the schema. */
+export function placeText(name: TableName): string {
   const columns = ['event_id', 'event_at', 'event_kind', 'event_about'].map((column) => `'${column}'`)
   return `
     SELECT (j.oid IS NOT NULL)::text,
@@ -106,8 +101,22 @@ function lookText(shape: Shape): string {
       (has_table_privilege(j.oid, 'SELECT') AND has_table_privilege(j.oid, 'INSERT')
         AND has_table_privilege(j.oid, 'DELETE'))::text,
       has_schema_privilege($1::text, 'CREATE')::text, (current_setting('transaction_read_only') = 'on')::text
-    FROM (SELECT to_regclass('${journal(shape).replaceAll("'", "''")}')::oid AS oid) AS j`
+    FROM (SELECT to_regclass('${sqlName(besideName(name, 'event')).replaceAll("'", "''")}')::oid AS oid) AS j`
 }
+
+export function placeOf(row: Row = []): JournalPlace {
+  const [
+    there = false,
+    fits = false,
+    readable = false,
+    writable = false,
+    creatable = false,
+    readOnly = false,
+  ] = row.map((text) => text === 'true')
+  return { there, fits, readable, writable, creatable, readOnly }
+}
+
+const journal = ({ name }: Shape): string => sqlName(besideName(name, 'event'))
 
 function writeText(shape: Shape): string {
   const sql = journal(shape)

@@ -93,6 +93,24 @@ describeWithCommand('doctor', (place) => {
       expect(after.code).toBe(0)
       expect(findings(after).privileges?.level).toBe('ok')
       expect((await run(['doctor'])).code).toBe(0)
+
+      // Without the journal sessions are kept, and the console sees less.
+      expect(findings(after).journal).toMatchObject({
+        level: 'warning',
+        remedy: [expect.stringMatching(/^GRANT/)],
+      })
+      await database.query('DROP TABLE php_session_event')
+      expect(findings(await run(['doctor', '--json'])).journal?.level).toBe('ok')
+      const { journal } = findings(await asRole())
+      expect(journal).toMatchObject({
+        level: 'warning',
+        message: expect.stringContaining('may not create it'),
+      })
+      for (const remedy of journal?.remedy ?? []) await database.query(remedy)
+      expect(findings(await asRole()).journal?.level).toBe('ok')
+      await database.query('DROP TABLE php_session_event')
+      await database.query('CREATE TABLE php_session_event (event_id text)')
+      expect(findings(await asRole()).journal).toMatchObject({ level: 'warning', remedy: [] })
     } finally {
       await queryOnce(db, `DROP OWNED BY ${role}`)
       await queryOnce(db, `DROP ROLE ${role}`)

@@ -21,12 +21,17 @@ describeHandler(
       const tables = ['php_session', '"Another one"']
       const task: Task = { task: 'open', url: database.db as string, tables }
       expect(await runWorkers(WORKER, Array(8).fill(task))).toEqual(Array(8).fill('opened'))
+      // Each with the journal beside it.
       expect(
         await database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"),
-      ).toEqual([{ tablename: 'Another one' }, { tablename: 'php_session' }])
+      ).toEqual(
+        ['Another one', 'Another one_event', 'php_session', 'php_session_event'].map((tablename) => ({
+          tablename,
+        })),
+      )
       expect(
         await database.query('SELECT indexname FROM pg_indexes WHERE schemaname = $1', ['public']),
-      ).toHaveLength(8)
+      ).toHaveLength(10)
       expect(await database.query('SELECT 1 FROM "Another one"')).toHaveLength(8)
       await database.drop()
     })

@@ -12,8 +12,8 @@ export const doctor: Command = {
 Looks at every server of db and at its session table, and changes nothing: can
 it be written, the user's rights, columns and indexes, integer dates, encoding,
 durability, fill factor, autovacuum, the share of updates made in place (HOT),
-dead rows, sessions that nobody sweeps, and the database's clock against this
-machine's. Run it as the database user of the application.
+dead rows, sessions that nobody sweeps, the journal, and the database's clock
+against this machine's. Run it as the database user of the application.
 
 Each finding is ok, a warning (it works, but worse than it could), or a problem
 (something does not work), with the SQL or the command that mends it. SQL on the
