@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { start } from '../../../session-pgsql/test/cli/command-line.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { hasOpenssl, makeCertificates } from '../../../session-pgsql/test/support/tls-server.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
@@ -173,6 +174,23 @@ describeOnEveryServer(
       expect(said.err).not.toContain('TLS')
       // Without TLS there is nothing to be had on that port.
       await expect(ask(port, '/api/me')).rejects.toThrow()
+      stop()
+      expect(await code).toBe(0)
+    })
+
+    test('it tells what cron has collected, in a process of its own', async () => {
+      const url = database.db as string
+      const site = new SaveHandler({ db: url, table: 'by_cron', gcInterval: 0 })
+      await site.open()
+      await site.close()
+      await database.query("INSERT INTO by_cron (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)")
+      const { code, portAfter, stop } = begin(['console', '--port', '0', '--table', 'by_cron'])
+      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
+      const cron = await start(['gc', '--quiet', '--table', 'by_cron', '--db', url], {}).ended
+      expect(cron).toMatchObject({ code: 0, stdout: '', stderr: '' })
+      const runs = async () => (await ask(port, '/api/overview')).json.gc
+      await until(async () => (await runs()).length > 0, 'the sweep')
+      expect(await runs()).toMatchObject([{ removed: 1, server: expect.stringContaining(new URL(url).host) }])
       stop()
       expect(await code).toBe(0)
     })

@@ -104,8 +104,10 @@ test('what has happened to the servers of a site is told by a console beside it,
   const db = [here, there]
     .map((server, index) => `${server.conninfo()} name=${['east', 'west'][index]}`)
     .join(';')
-  const site = new SaveHandler({ db, table: 'moving', gcInterval: 0 })
-  site.on('error', () => {})
+  // Two processes, which both note what they see.
+  const sites = [0, 1].map(() => new SaveHandler({ db, table: 'moving', gcInterval: 0 }))
+  for (const one of sites) one.on('error', () => {})
+  const site = sites[0] as SaveHandler
   const options = { handler: { table: 'moving', createTable: false } }
   try {
     const ids = Array.from({ length: 40 }, (_, n) => `id${n}`)
@@ -118,9 +120,13 @@ test('what has happened to the servers of a site is told by a console beside it,
     await there.stop('immediate')
     // For longer than the console looks, and each of them is a failover.
     await until(async () => {
-      for (const id of ids) await site.write(id, { n: 2 })
+      for (const [n, id] of ids.entries()) await sites[n % 2]?.write(id, { n: 2 })
       return (await marks(operator, 'failover')).length > 0
     }, 'the failover')
+    await until(
+      async () => (await site.journal()).filter(({ kind }) => kind === 'failover').length === 2,
+      'both to have noted it',
+    )
     const { length } = (await operator.get('/api/history')).json.points
     await until(async () => {
       await site.write(ids[0] as string, { n: 3 })
@@ -140,7 +146,7 @@ test('what has happened to the servers of a site is told by a console beside it,
     for (const { text } of await marks(operator, 'broughtHome')) {
       expect(text).toMatch(/^\d+ sessions? (was|were) brought home from east to west\.$/)
     }
-    await site.close()
+    await Promise.all(sites.map((one) => one.close()))
     await first.close()
 
     const second = (await start({ db }, options)).browser()
@@ -149,7 +155,7 @@ test('what has happened to the servers of a site is told by a console beside it,
     const [onWest] = await there.query<{ n: number }>('SELECT count(*)::int AS n FROM moving')
     expect(countOf(await marks(second, 'broughtHome'))).toBe(onWest?.n)
   } finally {
-    await site.close()
+    await Promise.all(sites.map((one) => one.close()))
   }
 })
 
