@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
+import { createBesideStatement } from '../../src/table/definition.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { promote, startStandby } from '../support/standby.ts'
 import { until, within } from '../support/wait.ts'
@@ -90,6 +91,36 @@ describe('the journal of several servers', () => {
     }, 'the sweep')
     expect(entry).toMatchObject({ kind: 'gc', server: 'b', removed: 3 })
     expect(await servers[0]?.query('SELECT 1 FROM swept_event')).toEqual([])
+  })
+
+  test('one that is missing, or not ours, is no error in the log of PostgreSQL', async () => {
+    const [server] = servers as [PostgresServer, PostgresServer]
+    const table = 'missed'
+    await handlerOf({ table }, ['a'], [server]).open()
+    await server.query('DROP TABLE missed_event')
+    await server.query('CREATE ROLE looker LOGIN')
+    await server.query('GRANT SELECT, INSERT, UPDATE, DELETE ON missed TO looker')
+    const told: unknown[] = []
+    const debug = (_: string, error?: unknown) => told.push((error as Error).message)
+    const logger = { debug, info() {}, warn() {}, error() {} }
+    const db = `host=${server.host} port=${server.port} dbname=postgres user=looker`
+    const before = server.log().length
+    for (const [createTable, statement] of [
+      [false, 'SELECT 1'],
+      [true, 'SELECT 1'],
+      [true, 'CREATE TABLE missed_event (event_id text)'],
+      [true, `DROP TABLE missed_event; ${createBesideStatement({ schema: 'public', table }, 'event')}`],
+    ] as const) {
+      await server.query(statement)
+      const sessions = handlerOf({ db, table, createTable, logger })
+      await server.query(`INSERT INTO missed (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)`)
+      expect(await sessions.gc()).toBe(1)
+      expect(await sessions.journal()).toEqual([])
+      await sessions.close()
+    }
+    expect(told).toHaveLength(4)
+    expect(server.log().slice(before)).not.toMatch(/ERROR/)
+    expect(server.log()).toMatch(/ready to accept connections/)
   })
 
   test('a server that hangs does not keep close() waiting for its journal', async () => {
