@@ -29,6 +29,8 @@ export class Past {
   readonly #fine = new Ring<HistoryPoint>(FINE)
   readonly #coarse = new Ring<HistoryPoint>(COARSE)
   readonly #marks = new Ring<HistoryMark>(MARKS)
+  /** Those of garbage collections, which come often, and must not drive out the others. */
+  readonly #sweeps = new Ring<HistoryMark>(MARKS)
   readonly #counters = new Map<string, Counters>()
   #minute: HistoryPoint[] = []
   #before: number | undefined
@@ -61,7 +63,8 @@ export class Past {
   }
 
   mark(mark: HistoryMark): void {
-    this.#marks.push(mark)
+    const its = mark.kind === 'gc' ? this.#sweeps : this.#marks
+    its.push(mark)
   }
 
   /** Up to an hour in steps of the samples, more in minutes. */
@@ -73,8 +76,7 @@ export class Past {
         : [...this.#coarse.toArray(), ...(this.#minute.length > 0 ? [joined(this.#minute)] : [])]
     return {
       points: thinned(points.filter(({ at }) => at >= from)),
-      marks: this.#marks
-        .toArray()
+      marks: [...this.#marks.toArray(), ...this.#sweeps.toArray()]
         .filter(({ at }) => at >= from)
         .sort(byTime),
     }

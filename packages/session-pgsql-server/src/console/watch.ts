@@ -152,6 +152,8 @@ export class Watch {
 
   /** What other processes have noted, and what this one did before it was looked at. */
   async #readJournal(): Promise<void> {
+    // Who is away has nothing to tell, and is not waited for twice.
+    if (this.#latest === undefined || this.#latest.servers.every(({ table }) => table === undefined)) return
     const seconds = this.#behind ? DAY : LATELY
     this.#behind = false
     for (const entry of await this.#sessions.journal({ seconds })) {

@@ -291,6 +291,18 @@ test('an hour is kept in steps, a day in minutes, and no more; it is told in poi
   }
 })
 
+test('marks come in the order of their times, and many sweeps do not drive out what is rare', () => {
+  const past = new Past()
+  const mark = (kind: 'gc' | 'failover' | 'serverUp', second: number) =>
+    past.mark({ at: new Date(AT.getTime() + second * 1000).toISOString(), kind, text: '' })
+  mark('serverUp', 700)
+  mark('failover', 1)
+  for (let second = 2; second < 700; second++) mark('gc', second)
+  const { marks } = past.since(60, AT.getTime() + 1000 * 1000)
+  expect([marks[0]?.kind, marks.at(-1)?.kind]).toEqual(['failover', 'serverUp'])
+  expect(marks).toHaveLength(502)
+})
+
 const standby = { name: 'b', state: 'streaming', lagBytes: 0, sync: true }
 
 test.each<[string, Partial<TableStatistics>, RegExp, string]>([

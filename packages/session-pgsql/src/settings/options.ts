@@ -41,7 +41,7 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default 'php_session'
    */
   table?: string | undefined
-  /** Create the table where it is missing. @default true */
+  /** Create the table where it is missing, and the journal beside it. @default true */
   createTable?: boolean | undefined
   /** With several servers: always use the first that answers, instead of spreading the sessions. @default false */
   failoverMode?: boolean | undefined
