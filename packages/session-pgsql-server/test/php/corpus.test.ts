@@ -128,7 +128,7 @@ function php(argv: readonly string[], input: string): Promise<string[]> {
     child.once('error', reject)
     child.once('close', (code, signal) => {
       if (code === 0) resolve(output.trimEnd().split('\n'))
-      else reject(new Error(`php ended with ${signal ?? code}: ${errors}`))
+      else reject(new Error(`php ended with ${signal ?? code}: ${errors}${output.slice(-500)}`))
     })
     child.stdin.on('error', () => {})
     child.stdin.end(input)

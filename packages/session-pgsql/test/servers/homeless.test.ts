@@ -1,5 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { expect, test } from 'vitest'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+
+const NOBODY = 61_999
 
 test('a user who has no home, as a service may have none, has no files there, and that is no failure', (ctx) => {
   if (process.getuid?.() !== 0) ctx.skip('only root can be somebody whom nobody knows')
@@ -8,13 +13,17 @@ test('a user who has no home, as a service may have none, has no files there, an
     import { readService } from './packages/session-pgsql/src/servers/service-file.ts'
     console.log(defaultPassfile())
     try { readService('none', undefined, {}) } catch (error) { console.log(error.message) }`
+  // tsx keeps what it has compiled among the temporary files.
+  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-homeless-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  chownSync(folder, NOBODY, NOBODY)
   const { HOME: _, ...env } = process.env
-  const nobody = { uid: 61_999, gid: 61_999, env, encoding: 'utf8' } as const
-  const output = execFileSync(
-    process.execPath,
-    ['--import', 'tsx', '--input-type=module', '-e', source],
-    nobody,
-  )
+  const output = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+    uid: NOBODY,
+    gid: NOBODY,
+    env: { ...env, TMPDIR: folder },
+    encoding: 'utf8',
+  })
   expect(output.split('\n')).toEqual([
     '/.pgpass',
     expect.stringContaining('no section [none] in /.pg_service.conf'),
