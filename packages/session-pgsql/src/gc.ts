@@ -1,4 +1,13 @@
-/** When to collect garbage: every so often, or after every access. What it does is not known here. */
+import { traced, tracing } from './diagnostics.ts'
+import type { SaveHandlerEvents, ServerDue, ServerSweep } from './operations.ts'
+import type { Server } from './servers/server.ts'
+import type { Servers } from './servers/servers.ts'
+import { sweepLocks } from './table/locks.ts'
+import { countDue, type SweepOptions, type Swept, sweep } from './table/sweep.ts'
+
+/** Garbage collection: when, and what of it each server has. */
+
+/** When to collect: every so often, or after every access. */
 export class Collector {
   readonly #interval: number
   readonly #collect: () => Promise<unknown>
@@ -43,5 +52,76 @@ export class Collector {
     this.#closed = true
     clearTimeout(this.#timer)
     this.#timer = undefined
+  }
+}
+
+/** Rows of one server that are looked at to say how many are due. */
+const MOST_COUNTED = 10_000
+
+/** What there is to collect on every server. Nothing here rejects for a server's sake. */
+export class Garbage {
+  readonly #servers: Servers
+  readonly #options: SweepOptions
+  readonly #handler: object
+  readonly #onSwept: (event: SaveHandlerEvents['gc'][0]) => void
+  readonly #closing: AbortController = new AbortController()
+
+  /**
+   * @param handler whose doing it is, for diagnostics
+   * @param onSwept told of each server that was swept, and not where another process was at it
+   */
+  constructor(
+    servers: Servers,
+    { keepExpired, keepExpiredFor, operationTimeout }: Omit<SweepOptions, 'signal'>,
+    handler: object,
+    onSwept: (event: SaveHandlerEvents['gc'][0]) => void,
+  ) {
+    this.#servers = servers
+    this.#options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
+    this.#handler = handler
+    this.#onSwept = onSwept
+  }
+
+  sweep(): Promise<ServerSweep[]> {
+    const sweepOne = (server: Server): Promise<ServerSweep> =>
+      this.#traced(server).then(
+        (swept) => ({ server: server.name, ...swept, error: undefined }),
+        (error) => ({ server: server.name, removed: 0, ended: undefined, error }),
+      )
+    return Promise.all(this.#servers.all.map(sweepOne))
+  }
+
+  /** How much there is to sweep. @param timeLimit seconds after which PostgreSQL itself gives up */
+  due(timeLimit: number): Promise<ServerDue[]> {
+    const countOne = (server: Server): Promise<ServerDue> =>
+      countDue(server.table, this.#options, { rows: MOST_COUNTED, timeLimit }).then(
+        (due) => ({ server: server.name, ...due, error: undefined }),
+        (error) => ({ server: server.name, count: 0, exact: false, error }),
+      )
+    return Promise.all(this.#servers.all.map(countOne))
+  }
+
+  /** Ends the sweeps that are under way after their batch. */
+  close(): void {
+    this.#closing.abort()
+  }
+
+  #traced(server: Server): Promise<Swept> {
+    if (!tracing.gc.hasSubscribers) return this.#sweep(server)
+    return traced(
+      tracing.gc,
+      { handler: this.#handler, server: server.name },
+      () => this.#sweep(server),
+      ({ removed, ended }) => ({ removed, outcome: ended }),
+    )
+  }
+
+  async #sweep({ name, table }: Server): Promise<Swept> {
+    const begun = performance.now()
+    const swept = await sweep(table, this.#options)
+    const seconds = (performance.now() - begun) / 1000
+    if (swept.ended !== 'busy') this.#onSwept({ server: name, removed: swept.removed, seconds })
+    await sweepLocks(table, performance.now() + this.#options.operationTimeout * 1000)
+    return swept
   }
 }

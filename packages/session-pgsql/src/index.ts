@@ -29,7 +29,11 @@ export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
   ErrorCounts,
   ErrorLevel,
+  HandlerStatus,
   JournalEntry,
+  SaveHandlerEvents,
+  ServerDue,
+  ServerSweep,
   SessionErrors,
   TouchOptions,
   WriteOptions,
@@ -37,13 +41,7 @@ export type {
   WriteResult,
 } from './operations.ts'
 export { readPhpIni } from './php-ini.ts'
-export {
-  type HandlerStatus,
-  SaveHandler,
-  type SaveHandlerEvents,
-  type ServerDue,
-  type ServerSweep,
-} from './save-handler.ts'
+export { SaveHandler } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
   CountOptions,

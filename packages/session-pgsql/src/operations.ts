@@ -1,3 +1,4 @@
+import type { ServerStatus } from './servers/server.ts'
 import type { SessionRecord } from './session/record.ts'
 
 /** What can be asked of a save handler, and what it answers. */
@@ -117,3 +118,64 @@ export type JournalEntry =
       readonly merged: number
       readonly dropped: number
     })
+
+/** What `sweep()` has done on one server. */
+export interface ServerSweep {
+  /** As in `status()`. */
+  readonly server: string
+  /** How many sessions were removed or emptied; with an error it is not known. */
+  readonly removed: number
+  /**
+   * `done`: nothing is left; `busy`: another process is at it, and was left to it; `interrupted`: by `close()`;
+   * undefined: it has failed, and `error` says why.
+   */
+  readonly ended: 'done' | 'busy' | 'interrupted' | undefined
+  readonly error: Error | undefined
+}
+
+/** What `countDue()` says of one server. */
+export interface ServerDue {
+  /** As in `status()`. */
+  readonly server: string
+  readonly count: number
+  /** false: so many at least. */
+  readonly exact: boolean
+  /** Why it could not be counted, if so. */
+  readonly error: Error | undefined
+}
+
+/** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
+export interface SaveHandlerEvents {
+  /** A write was discarded, for its session had been destroyed, had expired, or its id has begun another life. */
+  gone: [event: { id: string }]
+  /** Somebody else had changed a session; it is settled as `conflict` says. */
+  conflict: [event: { id: string }]
+  /** With several servers: this one cannot be reached, and is not asked any more until a probe finds it alive. */
+  serverDown: [event: { server: string; error: Error }]
+  serverUp: [event: { server: string }]
+  /** A request was served by another server than its session's home, which is down. */
+  failover: [event: { from: string; to: string }]
+  /**
+   * With several hosts in one entry: another one has become the group's primary, and is used from now on. Hosts are
+   * named as in `status()`; `timeline` is PostgreSQL's count of the promotions.
+   */
+  promoted: [event: { server: string; from: string; to: string; timeline: number }]
+  /**
+   * What another server kept of a session has come to its home: as it was; merged with what had changed at home;
+   * or dropped, for it was destroyed there.
+   */
+  broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
+  /** A server was swept, by `gc()` or at `gcInterval`, in so many seconds. Not told where another process was at it. */
+  gc: [event: { server: string; removed: number; seconds: number }]
+  /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
+  error: [error: Error]
+}
+
+/** The settings in force and how each server is: the seed's `session_pgsql_status()`. */
+export interface HandlerStatus {
+  /** As they are in force, for people; without passwords. */
+  readonly settings: Record<string, unknown>
+  /** Operations under way or waiting. */
+  readonly pending: number
+  readonly servers: readonly ServerStatus[]
+}

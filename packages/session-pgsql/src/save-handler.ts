@@ -10,12 +10,16 @@ import {
   tracing,
 } from './diagnostics.ts'
 import { SessionPgsqlError } from './errors.ts'
-import { Collector } from './gc.ts'
+import { Collector, Garbage } from './gc.ts'
 import { Journal } from './journal.ts'
 import { type Line, Lines } from './lines.ts'
 import type {
   ErrorLevel,
+  HandlerStatus,
   JournalEntry,
+  SaveHandlerEvents,
+  ServerDue,
+  ServerSweep,
   SessionErrors,
   TouchOptions,
   WriteOptions,
@@ -23,7 +27,7 @@ import type {
   WriteResult,
 } from './operations.ts'
 import { readPhpIni } from './php-ini.ts'
-import type { Server, ServerStatus } from './servers/server.ts'
+import type { Server } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkLifetime, checkText, invalid, marksOf } from './session/checks.ts'
 import type { CountOptions, ListedSession, ListOptions, SessionPage } from './session/filter.ts'
@@ -41,76 +45,11 @@ import {
 import type { Answer } from './table/answers.ts'
 import { readNotes, writeNote } from './table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from './table/listing.ts'
-import { lockOwner, releaseLock, sweepLocks, takeLock } from './table/locks.ts'
+import { lockOwner, releaseLock, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
-import { countDue, type SweepOptions, type Swept, sweep } from './table/sweep.ts'
 import { again, destroy, settleApart, write } from './writing.ts'
 
-/** What `sweep()` has done on one server. */
-export interface ServerSweep {
-  /** As in `status()`. */
-  readonly server: string
-  /** How many sessions were removed or emptied; with an error it is not known. */
-  readonly removed: number
-  /**
-   * `done`: nothing is left; `busy`: another process is at it, and was left to it; `interrupted`: by `close()`;
-   * undefined: it has failed, and `error` says why.
-   */
-  readonly ended: 'done' | 'busy' | 'interrupted' | undefined
-  readonly error: Error | undefined
-}
-
-/** What `countDue()` says of one server. */
-export interface ServerDue {
-  /** As in `status()`. */
-  readonly server: string
-  readonly count: number
-  /** false: so many at least. */
-  readonly exact: boolean
-  /** Why it could not be counted, if so. */
-  readonly error: Error | undefined
-}
-
-/** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
-export interface SaveHandlerEvents {
-  /** A write was discarded, for its session had been destroyed, had expired, or its id has begun another life. */
-  gone: [event: { id: string }]
-  /** Somebody else had changed a session; it is settled as `conflict` says. */
-  conflict: [event: { id: string }]
-  /** With several servers: this one cannot be reached, and is not asked any more until a probe finds it alive. */
-  serverDown: [event: { server: string; error: Error }]
-  serverUp: [event: { server: string }]
-  /** A request was served by another server than its session's home, which is down. */
-  failover: [event: { from: string; to: string }]
-  /**
-   * With several hosts in one entry: another one has become the group's primary, and is used from now on. Hosts are
-   * named as in `status()`; `timeline` is PostgreSQL's count of the promotions.
-   */
-  promoted: [event: { server: string; from: string; to: string; timeline: number }]
-  /**
-   * What another server kept of a session has come to its home: as it was; merged with what had changed at home;
-   * or dropped, for it was destroyed there.
-   */
-  broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
-  /** A server was swept, by `gc()` or at `gcInterval`, in so many seconds. Not told where another process was at it. */
-  gc: [event: { server: string; removed: number; seconds: number }]
-  /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
-  error: [error: Error]
-}
-
-/** The settings in force and how each server is: the seed's `session_pgsql_status()`. */
-export interface HandlerStatus {
-  /** As they are in force, for people; without passwords. */
-  readonly settings: Record<string, unknown>
-  /** Operations under way or waiting. */
-  readonly pending: number
-  readonly servers: readonly ServerStatus[]
-}
-
 type TouchOutcome = NonNullable<TouchMessage['outcome']>
-
-/** Rows of one server that are looked at to say how many are due. */
-const MOST_COUNTED = 10_000
 
 /** Most operations that may be under way or waiting; past them: OVERLOADED. */
 const MAX_PENDING = 16_384
@@ -129,9 +68,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   readonly #codec: MergingCodec<Data>
   readonly #servers: Servers
   readonly #lines: Lines = new Lines()
+  readonly #garbage: Garbage
   readonly #collector: Collector
   readonly #journal: Journal
-  readonly #closing: AbortController = new AbortController()
   #pending = 0
   #pendingWeight = 0
   #idle: (() => void) | undefined
@@ -173,6 +112,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       (server, ...note) => writeNote(this.#servers.named(server).table, ...note),
       (error) => settings.logger.debug('something that has happened could not be noted', error),
     )
+    this.#garbage = new Garbage(this.#servers, settings, this, (event) => {
+      this.#journal.gc(event)
+      this.#tell('gc', event)
+    })
     this.#collector = new Collector(settings.gcInterval, () =>
       this.gc().catch((error) => this.#report(error)),
     )
@@ -347,14 +290,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   /** The same, told of each server. Rejects for no server's sake. */
   async sweep(): Promise<ServerSweep[]> {
     this.#checkOpen()
-    const { keepExpired, keepExpiredFor, operationTimeout } = this.#settings
-    const options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
-    const sweepOne = (server: Server): Promise<ServerSweep> =>
-      this.#sweep(server, options).then(
-        (swept) => ({ server: server.name, ...swept, error: undefined }),
-        (error) => ({ server: server.name, removed: 0, ended: undefined, error }),
-      )
-    return this.#underWay(Promise.all(this.#servers.all.map(sweepOne)))
+    return this.#underWay(this.#garbage.sweep())
   }
 
   /**
@@ -370,32 +306,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   } = {}): Promise<ServerDue[]> {
     this.#checkOpen()
     timeLimitOf({ timeLimit }) // refuses what is none
-    const countOne = (server: Server): Promise<ServerDue> =>
-      countDue(server.table, this.#settings, { rows: MOST_COUNTED, timeLimit }).then(
-        (due) => ({ server: server.name, ...due, error: undefined }),
-        (error) => ({ server: server.name, count: 0, exact: false, error }),
-      )
-    return this.#underWay(Promise.all(this.#servers.all.map(countOne)))
-  }
-
-  async #sweep({ name, table }: Server, options: SweepOptions): Promise<Swept> {
-    const work = async (): Promise<Swept> => {
-      const begun = performance.now()
-      const result = await sweep(table, options)
-      const seconds = (performance.now() - begun) / 1000
-      if (result.ended !== 'busy') {
-        const event = { server: name, removed: result.removed, seconds }
-        this.#journal.gc(event)
-        this.#tell('gc', event)
-      }
-      await sweepLocks(table, this.#deadline())
-      return result
-    }
-    if (!tracing.gc.hasSubscribers) return work()
-    return traced(tracing.gc, { handler: this, server: name }, work, ({ removed, ended }) => ({
-      removed,
-      outcome: ended,
-    }))
+    return this.#underWay(this.#garbage.due(timeLimit))
   }
 
   /** The seed's `session_pgsql_info()`: dates, addresses and counters without the data. */
@@ -597,7 +508,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   async #close(): Promise<void> {
     this.#collector.close()
-    this.#closing.abort()
+    this.#garbage.close()
     if (this.#pending > 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
