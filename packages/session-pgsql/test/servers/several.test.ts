@@ -826,13 +826,15 @@ describe('sessions on three servers', () => {
     for (const id of ids) await late.write(id, { n: 1 }, { base: null })
     await proxy.refuse()
     proxy.drop()
+    const since = performance.now()
     for (const id of ids) await late.write(id, { n: 2 })
     await quick.open()
     await eventually(async () => {
       for (const id of ids) expect(await places(id)).toEqual(['b'])
     })
-    // Until it is asked but once in seconds.
-    await sleep(3000)
+    // Between two probes: they come 3.1, 6.3 and 11.3 s after it was found down.
+    const elapsed = performance.now() - since
+    await sleep((elapsed < 5000 ? 4500 : 8500) - elapsed)
     await proxy.resume()
     expect(isDown(late, 'b')).toBe(true)
     expect(await late.touch(ids[0] as string)).toBe(true)
