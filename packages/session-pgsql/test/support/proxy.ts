@@ -1,4 +1,5 @@
 import { createServer, type Server, Socket } from 'node:net'
+import { freePort } from './connect.ts'
 
 /**
  * A TCP proxy that fails on demand, to stand between a client and a server. Each mode lasts until another is
@@ -40,7 +41,8 @@ export async function startProxy(target: { host: string; port: number }): Promis
     links.add(link)
     link.whenClosed(() => links.delete(link))
   }
-  let server = await listen(accept, 0)
+  // Not one that an outgoing connection could be given while nobody listens there.
+  let server = await listen(accept, await freePort())
   const { port } = server.address() as { port: number }
   const flush = () => {
     for (const link of links) link.flush()
