@@ -22,9 +22,18 @@ export function childrenOf(pid: number): number[] {
 export function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) {
     const process = readStat(pid)
-    return process !== undefined && !process.zombie
+    return process !== undefined && (!process.zombie || hasThreads(pid))
   }
   return processes().some((process) => process.pid === pid && !process.zombie)
+}
+
+/** A process that was killed may be a zombie while its other threads still hold its sockets. */
+function hasThreads(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length > 1
+  } catch {
+    return false
+  }
 }
 
 /** Sends a signal; false if there was nobody to receive it. */
