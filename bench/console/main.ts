@@ -1,13 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { freePort } from '../../packages/session-pgsql/test/support/connect.ts'
 import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
-import { listening, startProgram } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
+import { withEnds } from '../ends.ts'
 import { findProgram } from '../programs.ts'
+import { startServer } from '../server.ts'
 import { sessionId } from '../sessions.ts'
 import { quantile } from '../statistics.ts'
 import { BenchDatabase } from '../tables.ts'
@@ -22,8 +21,6 @@ const HELP = `npm run bench:console -- [options]
   --rows N    sessions in the table (10000000): some 10 GB of disk, ten minutes
   --rounds N  requests of each kind (7)
   --limit MS  that no request but the first, no page and no statement should take longer than (300)`
-
-const SERVER = fileURLToPath(new URL('../../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
 /** Statements of others, which fill the table, are not the console's. */
 const APPLICATION = 'console_bench'
@@ -46,8 +43,7 @@ async function main(): Promise<void> {
     number,
     number,
   ]
-  const ends: (() => Promise<unknown>)[] = []
-  try {
+  await withEnds(async (atEnd) => {
     const postgres = await startPostgres({
       version: '18',
       settings: {
@@ -56,9 +52,9 @@ async function main(): Promise<void> {
         log_line_prefix: '%a|',
       },
     })
-    ends.push(() => postgres.remove())
+    atEnd(() => postgres.remove())
     const database = await BenchDatabase.create(postgres)
-    ends.push(() => database.drop())
+    atEnd(() => database.drop())
     console.error(`filling ${rows} rows`)
     await database.fillSessions({ sessions: rows, bytes: 500, expired: Math.floor(rows / 10) })
     await database.query(
@@ -70,18 +66,12 @@ async function main(): Promise<void> {
     await database.query('VACUUM (ANALYZE) php_session')
 
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
-    ends.push(() => rm(folder, { recursive: true, force: true }))
-    const port = await freePort()
-    const { host, port: databasePort, user, database: name } = database.where
-    const db = `host=${host} port=${databasePort} user=${user} dbname=${name} application_name=${APPLICATION}`
-    const audit = join(folder, 'audit.log')
-    const server = await startProgram(process.execPath, [
-      SERVER,
-      ...['console', '--db', db, '--port', String(port), '--audit-file', audit],
-    ])
-    ends.push(() => server.stop())
-    await listening(port, server)
-    const at = `http://127.0.0.1:${port}`
+    atEnd(() => rm(folder, { recursive: true, force: true }))
+    const { host, port, user, database: name } = database.where
+    const db = `host=${host} port=${port} user=${user} dbname=${name} application_name=${APPLICATION}`
+    const server = await startServer(['console', '--db', db, '--audit-file', join(folder, 'audit.log')])
+    atEnd(() => server.stop())
+    const at = `http://127.0.0.1:${server.port}`
 
     const slow: string[] = []
     const judge = (what: string, milliseconds: number): string => {
@@ -113,7 +103,7 @@ async function main(): Promise<void> {
         executablePath,
         args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
       })
-      ends.push(() => browser.close())
+      atEnd(() => browser.close())
       console.log('\npages in Chromium: milliseconds until the answer is drawn, the median and the worst')
       for (const [what, times] of await pages(browser, at, rounds)) {
         times.sort((one, other) => one - other)
@@ -130,9 +120,7 @@ async function main(): Promise<void> {
     for (const line of logged) console.log(line.slice(0, 300))
     if (slow.length > 0) console.log(`longer than ${limit} ms: ${slow.join('; ')}`)
     process.exitCode = slow.length + logged.length > 0 ? 1 : 0
-  } finally {
-    for (const end of ends.reverse()) await end().catch((error) => console.error(String(error)))
-  }
+  })
 }
 
 /** What can be asked, and as what path. */

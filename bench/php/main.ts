@@ -2,18 +2,15 @@ import { execFileSync } from 'node:child_process'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { freePort } from '../../packages/session-pgsql/test/support/connect.ts'
 import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
 import { twoLines } from '../../packages/session-pgsql-server/test/php/kit/peers.ts'
 import { type Ini, Php } from '../../packages/session-pgsql-server/test/php/kit/php.ts'
-import {
-  listening,
-  phpMissing,
-  startProgram,
-} from '../../packages/session-pgsql-server/test/php/kit/program.ts'
+import { phpMissing } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
+import { withEnds } from '../ends.ts'
 import { findProgram, startRedis } from '../programs.ts'
 import { type Racer, race, ratioOf, type Standing } from '../race.ts'
 import { workloadText } from '../report/text.ts'
+import { startServer } from '../server.ts'
 import { randomNumbers } from '../sessions.ts'
 import { quantile } from '../statistics.ts'
 import { COMMANDS, commands, DIGITS, fill } from './protocol.ts'
@@ -38,7 +35,6 @@ const MARK = 0.8
 /** Digits of a session's id. */
 const ID = 32
 const SITE = fileURLToPath(new URL('./site', import.meta.url))
-const SERVER = fileURLToPath(new URL('../../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -60,33 +56,20 @@ async function main(): Promise<void> {
     number,
     number,
   ]
-  const ends: (() => Promise<unknown>)[] = []
-  try {
+  await withEnds(async (atEnd) => {
     const postgres = await startPostgres({
       version: '18',
       settings: { max_wal_size: '8GB', checkpoint_timeout: '15min' },
     })
-    ends.push(() => postgres.remove())
+    atEnd(() => postgres.remove())
     const redis = await startRedis()
     if (redis === undefined) throw new Error('redis-server is not installed')
-    ends.push(() => redis.stop())
+    atEnd(() => redis.stop())
     // A table for each: what one makes of an expiry decides what the other, with short circuit, may skip.
     const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
-      const port = await freePort()
-      const argv = [
-        SERVER,
-        'gateway',
-        '--db',
-        postgres.url('postgres'),
-        '--table',
-        table,
-        '--port',
-        String(port),
-      ]
-      const gateway = await startProgram(process.execPath, argv, { env })
-      ends.push(() => gateway.stop())
-      await listening(port, gateway)
-      return port
+      const gateway = await startServer(['gateway', '--db', postgres.url('postgres'), '--table', table], env)
+      atEnd(() => gateway.stop())
+      return gateway.port
     }
     const port = await startGateway('php_session', {})
     const shortCircuit = await startGateway('php_session_short', { SESSION_PGSQL_SHORT_CIRCUIT: '1' })
@@ -106,7 +89,7 @@ async function main(): Promise<void> {
       const phps = await Promise.all(
         inis.map(async ([name, ini]) => {
           const php = await Php.start({ ini: { ...ini, 'opcache.enable': 1 }, workers, root: SITE })
-          ends.push(() => php.stop())
+          atEnd(() => php.stop())
           return [name, php] as const
         }),
       )
@@ -142,9 +125,7 @@ async function main(): Promise<void> {
       }
     }
     await withoutPhp({ gateway: port, redis: redis.port }, sessions, values)
-  } finally {
-    for (const end of ends.reverse()) await end().catch((error) => console.error(String(error)))
-  }
+  })
 }
 
 async function withoutPhp(

@@ -1,0 +1,24 @@
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../packages/session-pgsql/test/support/connect.ts'
+import {
+  listening,
+  type Program,
+  startProgram,
+} from '../packages/session-pgsql-server/test/php/kit/program.ts'
+
+const SERVER = fileURLToPath(new URL('../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
+
+/**
+ * `session-pgsql-server`, as it was built, in a process of its own and at a free port. The caller stops it.
+ *
+ * @param argv its mode and flags, without `--port`
+ */
+export async function startServer(
+  argv: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Program & { readonly port: number }> {
+  const port = await freePort()
+  const program = await startProgram(process.execPath, [SERVER, ...argv, '--port', String(port)], { env })
+  await listening(port, program)
+  return { ...program, port }
+}
