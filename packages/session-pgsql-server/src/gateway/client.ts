@@ -195,19 +195,15 @@ export class Client {
   async #serveCommands(): Promise<void> {
     this.#busy = true
     try {
-      for (
-        let command = this.#next();
-        command !== undefined;
-        command = this.#over ? undefined : this.#next()
-      ) {
+      for (let command = this.#next(); command !== undefined; command = this.#next()) {
         this.#lastCommand = performance.now()
         if (this.#welcome) this.#waiting = undefined
         const reply = await this.#answer(command)
         if (!this.#socket.write(reply)) await this.#taken(reply)
       }
     } catch (error) {
-      // Nothing else is thrown here.
-      this.#socket.write(failure(`ERR Protocol error: ${(error as ProtocolError).message}`))
+      // Of anything else nobody is told what it was.
+      if (error instanceof ProtocolError) this.#socket.write(failure(`ERR Protocol error: ${error.message}`))
       this.#over = true
     }
     this.#busy = false
@@ -223,6 +219,7 @@ export class Client {
   }
 
   #next(): Command | undefined {
+    if (this.#over) return undefined
     if (this.#isTooMuch) throw new ProtocolError(TOO_MUCH)
     return this.#parser.next()
   }

@@ -7,7 +7,7 @@ import type { ConnectionLike, QueryCallback, SubmittableLike } from './drivers.t
  *
  * Its usual query asks for the description of the columns with every statement, prepared or not, and makes an object
  * of each of them; a row passes through a parser for each column. Here all columns are texts that the layers above
- * know, so nothing is asked for but rows, and they are taken as they come: a tenth of the time of a lone statement.
+ * know, so nothing is asked for but rows, and they are taken as they come: a lone read takes this process a third less.
  */
 export class ExtendedQuery implements SubmittableLike {
   readonly text: string
