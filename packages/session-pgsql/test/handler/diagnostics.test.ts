@@ -113,6 +113,23 @@ describeHandler('diagnostics channels', (kit) => {
     }
   })
 
+  test('a batch is bounded: 512 orders, and a million characters of data', async () => {
+    const sessions = kit.open()
+    await sessions.open()
+    const heard = listen(sessions)
+    const sizes = (kind: string): number[] =>
+      (named(heard, 'batch:start') as unknown as BatchMessage[])
+        .filter((batch) => batch.kind === kind)
+        .map(({ size }) => size)
+    await Promise.all(Array.from({ length: 2000 }, () => sessions.read(kit.id())))
+    expect(sizes('read').reduce((sum, size) => sum + size)).toBe(2000)
+    expect(Math.max(...sizes('read'))).toBe(kit.batch ? 512 : 1)
+    const text = 'x'.repeat(300_000)
+    await Promise.all(Array.from({ length: 12 }, () => sessions.write(kit.id(), { text }, { base: null })))
+    expect(sizes('put').reduce((sum, size) => sum + size)).toBe(12)
+    expect(Math.max(...sizes('put'))).toBe(kit.batch ? 3 : 1)
+  })
+
   test('garbage collection tells how much it removed', async () => {
     const sessions = kit.open()
     const heard = listen(sessions)
