@@ -67,4 +67,4 @@ export type {
   Logger,
   SaveHandlerOptions,
   Settings,
-} from './settings.ts'
+} from './settings/settings.ts'

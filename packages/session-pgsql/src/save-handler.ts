@@ -10,9 +10,10 @@ import {
   tracing,
 } from './diagnostics.ts'
 import { SessionPgsqlError } from './errors.ts'
-import { Collector, Garbage } from './gc.ts'
-import { Journal } from './journal.ts'
-import { type Line, Lines } from './lines.ts'
+import { Collector, Garbage } from './handler/gc.ts'
+import { type Line, Lines } from './handler/id-queue.ts'
+import { Journal } from './handler/journal.ts'
+import { again, destroy, settleApart, write } from './handler/write.ts'
 import type {
   ErrorLevel,
   HandlerStatus,
@@ -41,13 +42,12 @@ import {
   type SaveHandlerOptions,
   type Settings,
   type SettingsSources,
-} from './settings.ts'
+} from './settings/settings.ts'
 import type { Answer } from './table/answers.ts'
 import { readNotes, writeNote } from './table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from './table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from './table/locks.ts'
 import { tableStatistics } from './table/statistics.ts'
-import { again, destroy, settleApart, write } from './writing.ts'
 
 type TouchOutcome = NonNullable<TouchMessage['outcome']>
 

@@ -7,7 +7,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { Access, type Passwords } from './access.ts'
 import { answerFailure, guardAnswer, Refusal } from './answers.ts'
 import { AuditLog } from './audit.ts'
-import type { Figures } from './figures.ts'
+import type { Figures } from './metrics.ts'
 import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
 import { Api } from './routes.ts'
@@ -155,7 +155,7 @@ export class Console {
 async function record({ sessions }: ConsoleOptions, watch: Watch) {
   const [{ Metrics }, { Figures }] = await Promise.all([
     import('../metrics/metrics.ts'),
-    import('./figures.ts'),
+    import('./metrics.ts'),
   ])
   const metrics = new Metrics(sessions)
   return { metrics, figures: new Figures(metrics.meter, watch) }

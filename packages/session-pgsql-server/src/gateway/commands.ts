@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { SessionPgsqlError } from 'session-pgsql'
-import type { Client } from './client.ts'
+import type { Client } from './connection.ts'
 import { type Key, keyOf } from './key.ts'
 import { MOST_LOCKS } from './locks.ts'
 import { nothingRead, sessionRead, WrittenSession } from './reads.ts'

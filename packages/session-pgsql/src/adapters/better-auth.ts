@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { SaveHandler } from '../save-handler.ts'
-import type { SaveHandlerOptions } from '../settings.ts'
+import type { SaveHandlerOptions } from '../settings/settings.ts'
 
 /**
  * The `secondaryStorage` of better-auth: sessions, verification values and rate limits.

@@ -11,7 +11,7 @@ import {
 import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import type { SessionRecord } from '../session/record.ts'
-import type { SaveHandlerOptions } from '../settings.ts'
+import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { ownOrShared } from './shared/own-handler.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { SaveHandler } from '../save-handler.ts'
-import type { SaveHandlerOptions } from '../settings.ts'
+import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { ownOrShared } from './shared/own-handler.ts'
 
 /**

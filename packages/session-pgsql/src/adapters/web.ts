@@ -1,5 +1,5 @@
 import type { SaveHandler } from '../save-handler.ts'
-import type { SaveHandlerOptions } from '../settings.ts'
+import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { invalidOption, ownOrShared } from './shared/own-handler.ts'
 import { type CookieOptions, type RequestLike, SignedCookie } from './web/signed-cookie.ts'
 import { openSession, type Stored, type WebSession } from './web/web-session.ts'

@@ -1,6 +1,6 @@
 import type { SaveHandler } from '../save-handler.ts'
 import type { Server } from '../servers/server.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../settings/settings.ts'
 import type { Arguments, Flags } from './flags.ts'
 import type { Output } from './output.ts'
 

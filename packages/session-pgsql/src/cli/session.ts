@@ -7,7 +7,7 @@ import {
   type SaveHandlerOptions,
   type Settings,
   type SettingsSources,
-} from '../settings.ts'
+} from '../settings/settings.ts'
 import type { Context } from './command.ts'
 import type { Arguments } from './flags.ts'
 import type { Output } from './output.ts'

@@ -1,8 +1,8 @@
 import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
 import { checkEncoded } from '../session/checks.ts'
-import { merge } from '../session/merge.ts'
 import type { Codec, MergingCodec } from './codec.ts'
 import { json } from './json.ts'
+import { merge } from './merge.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { merge } from '../session/merge.ts'
 import type { MergingCodec } from './codec.ts'
+import { merge } from './merge.ts'
 
 /**
  * Data as JSON, the default. What JSON cannot say (a Date, a Map, undefined) becomes what `JSON.stringify`

@@ -1,8 +1,8 @@
 /** PHP's three ways to write a session (`session.serialize_handler`), for sessions shared with PHP. */
 import { SessionPgsqlError } from '../errors.ts'
-import { merge } from '../session/merge.ts'
 import { nameToBytes, textToBytes } from './bytes.ts'
 import type { MergingCodec } from './codec.ts'
+import { merge } from './merge.ts'
 import { carryReferences, orderOf, referenceGroups, rememberOrder } from './php-memory.ts'
 import { integerKey } from './php-numbers.ts'
 import { PhpReader } from './php-reader.ts'

@@ -3,7 +3,7 @@ import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.t
 import { NodePostgres } from '../database/node-postgres.ts'
 import { Pglite } from '../database/pglite.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { DatabaseEntry } from '../settings.ts'
+import type { DatabaseEntry } from '../settings/settings.ts'
 import { Group, type Promotion } from './group.ts'
 
 /** Makes what an entry of `db` names. The drivers are loaded here, when they are first needed. */

@@ -1,6 +1,6 @@
+import type { Conninfo, TargetSessionAttrs } from '../conninfo/conninfo.ts'
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Conninfo, TargetSessionAttrs } from './conninfo.ts'
 import { HostDatabase, type Role } from './host.ts'
 import { Waiting } from './waiting.ts'
 

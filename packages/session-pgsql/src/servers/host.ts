@@ -1,10 +1,10 @@
+import type { Conninfo, Host } from '../conninfo/conninfo.ts'
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Conninfo, Host } from './conninfo.ts'
 import { isTlsRefused, poolConfigOf } from './node-postgres-config.ts'
 
 /** What a host says of itself. */

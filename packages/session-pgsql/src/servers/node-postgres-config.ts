@@ -2,11 +2,11 @@ import { readFile, stat } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import * as tls from 'node:tls'
+import type { Conninfo, Host, TlsSettings } from '../conninfo/conninfo.ts'
+import { homeFolder } from '../conninfo/home-folder.ts'
+import { defaultPassfile, passwordFromFile } from '../conninfo/passfile.ts'
 import type { NodePostgresConfig, NodePostgresTls } from '../database/drivers.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Conninfo, Host, TlsSettings } from './conninfo.ts'
-import { homeFolder } from './home.ts'
-import { defaultPassfile, passwordFromFile } from './passfile.ts'
 
 /**
  * What node-postgres needs to know for one host of a conninfo. Everything is said explicitly, for node-postgres

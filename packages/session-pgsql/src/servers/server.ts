@@ -8,7 +8,7 @@ import {
   type Statement,
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { DatabaseEntry, TableName } from '../settings.ts'
+import type { DatabaseEntry, TableName } from '../settings/settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
 import type { Promotion } from './group.ts'

@@ -1,12 +1,12 @@
 import { SessionPgsqlError } from '../errors.ts'
-import type { DatabaseEntry } from '../settings.ts'
+import type { DatabaseEntry } from '../settings/settings.ts'
 import type { Sessions } from '../table/sessions.ts'
+import { type Arrival, Homecoming, type MergeTexts } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
-import { type Arrival, Homecoming, type MergeTexts } from './homecoming.ts'
 import type { Member } from './member.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
-import { Spread } from './spread.ts'
+import { Spread } from './sharded-sessions.ts'
 
 export interface ServersSettings extends ServerSettings {
   readonly failoverMode: boolean

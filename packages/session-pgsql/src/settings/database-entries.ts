@@ -1,7 +1,7 @@
+import { type Conninfo, parseConninfo, splitEntries } from '../conninfo/conninfo.ts'
+import { endsInPassword } from '../conninfo/syntax.ts'
 import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.ts'
 import { hidden } from '../hidden.ts'
-import { type Conninfo, parseConninfo, splitEntries } from '../servers/conninfo.ts'
-import { endsInPassword } from '../servers/conninfo-syntax.ts'
 import { isObjectWith, problem, typeName } from './checks.ts'
 
 /** One server of `db`. What may hold a password, or is a driver's object, is not enumerable. */

@@ -1,6 +1,6 @@
 import type { StoredSession, Touch } from '../session/stored.ts'
 import type { Answer } from './answers.ts'
-import type { Put, Save } from './orders.ts'
+import type { Put, Save } from './requests.ts'
 
 /** What a session's life asks of a table: of one, or of several spread over servers. */
 export interface Sessions {

@@ -2,7 +2,7 @@ import { prepared, type Statement } from '../database/database.ts'
 import { GRACE } from '../session/stored.ts'
 import { RECORD_COLUMNS } from './answers.ts'
 import { type SeedColumn, type Shape, sqlName } from './definition.ts'
-import { DESTROYS, PUTS, SAVES, TOUCHES } from './orders.ts'
+import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 
 /**
  * The SQL of a session's life. Each statement takes arrays and serves a whole batch, in which no id comes

@@ -3,7 +3,7 @@ import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Lane, type LaneOptions, Limit, type Source } from './batch.ts'
+import { Lane, type LaneOptions, Limit, type Source } from './batcher.ts'
 import { type Beside, createBesideStatement, type Shape, sqlName } from './definition.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 import {
@@ -18,7 +18,7 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
-import { DESTROYS, type Orders, PUTS, type Put, SAVES, type Save, TOUCHES } from './orders.ts'
+import { DESTROYS, type Orders, PUTS, type Put, SAVES, type Save, TOUCHES } from './requests.ts'
 import type { Sessions } from './sessions.ts'
 import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
 

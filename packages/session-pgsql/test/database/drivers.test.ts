@@ -2,7 +2,7 @@ import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import type { NodePostgresConfig, PgliteLike, PoolConfigLike, PoolLike } from '../../src/database/drivers.ts'
-import type { SaveHandlerOptions } from '../../src/settings.ts'
+import type { SaveHandlerOptions } from '../../src/settings/settings.ts'
 
 /**
  * The structures in drivers.ts are pinned to the real libraries here: the assignments below are checked by

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { parseConninfo } from '../../src/conninfo/conninfo.ts'
 import { SessionPgsqlError } from '../../src/errors.ts'
-import { parseConninfo } from '../../src/servers/conninfo.ts'
 import { isTlsRefused, poolConfigOf } from '../../src/servers/node-postgres-config.ts'
 import {
   binaries,

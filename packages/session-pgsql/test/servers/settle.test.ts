@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { settle } from '../../src/servers/homecoming.ts'
+import { settle } from '../../src/servers/failback.ts'
 import type { StoredSession } from '../../src/session/stored.ts'
-import { markOf, tombstone, type WholeRow } from '../../src/table/whole-rows.ts'
+import { markOf, tombstone, type WholeRow } from '../../src/table/row-copies.ts'
 
 const NOW = 10_000
 

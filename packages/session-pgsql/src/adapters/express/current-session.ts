@@ -3,7 +3,7 @@ import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
-import { addErrors, marksOf } from './marks.ts'
+import { addErrors, marksOf } from './pending-metadata.ts'
 import { baseOf, type Errors, registry, type Stored } from './registry.ts'
 import type { PgsqlStore } from './store.ts'
 

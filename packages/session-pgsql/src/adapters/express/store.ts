@@ -20,7 +20,7 @@ import {
   storedCookie,
 } from '../shared/stored-cookie.ts'
 import { countedOf, linkOf, newLink, requestOf, upToDate } from './link.ts'
-import { giveBack, takeMarks } from './marks.ts'
+import { giveBack, takeMarks } from './pending-metadata.ts'
 import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
 
 export type { SharedHandlerOptions, StoredData }

@@ -1,5 +1,5 @@
 import type { SaveHandler } from '../../save-handler.ts'
-import type { SaveHandlerOptions } from '../../settings.ts'
+import type { SaveHandlerOptions } from '../../settings/settings.ts'
 import { invalidOption, ownOrShared } from './own-handler.ts'
 
 /** The save handler behind an adapter: its own, or one that is shared. */

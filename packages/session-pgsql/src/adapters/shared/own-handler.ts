@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../../errors.ts'
 import { SaveHandler } from '../../save-handler.ts'
-import type { SaveHandlerOptions, Settings } from '../../settings.ts'
+import type { SaveHandlerOptions, Settings } from '../../settings/settings.ts'
 
 /** Every adapter takes either a save handler to share or the options of one of its own. */
 export interface Opened<Data> {

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { Server } from '../../servers/server.ts'
 import { sharesOf } from '../../servers/servers.ts'
-import { describeSettings } from '../../settings.ts'
+import { describeSettings } from '../../settings/settings.ts'
 import { sqlName } from '../../table/definition.ts'
 import { countSessions } from '../../table/listing.ts'
 import type { Command, Context } from '../command.ts'

@@ -1,6 +1,6 @@
 import type { Row } from '../../database/database.ts'
 import { SessionPgsqlError } from '../../errors.ts'
-import type { TableName } from '../../settings.ts'
+import type { TableName } from '../../settings/settings.ts'
 import { quoteIdentifier } from '../../table/definition.ts'
 import { UsageError } from '../flags.ts'
 import { PART, PART_LENGTH, type Source, type SourceSession } from './source.ts'

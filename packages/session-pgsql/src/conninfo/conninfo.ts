@@ -1,10 +1,10 @@
 import { userInfo } from 'node:os'
 import { hidden } from '../hidden.ts'
-import { KEYWORDS } from './conninfo-keywords.ts'
-import { invalid, type Pairs, parsePairs } from './conninfo-syntax.ts'
+import { KEYWORDS } from './keywords.ts'
 import { readService } from './service-file.ts'
+import { invalid, type Pairs, parsePairs } from './syntax.ts'
 
-export { splitEntries } from './conninfo-syntax.ts'
+export { splitEntries } from './syntax.ts'
 
 export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
 

@@ -2,7 +2,6 @@ import type { Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { StoredSession } from '../session/stored.ts'
 import type { Shape } from '../table/definition.ts'
-import type { Transact } from '../table/table.ts'
 import {
   type Arrived,
   type BaseMark,
@@ -15,7 +14,8 @@ import {
   markOf,
   type WholeRow,
   writeWhole,
-} from '../table/whole-rows.ts'
+} from '../table/row-copies.ts'
+import type { Transact } from '../table/table.ts'
 import type { Member } from './member.ts'
 import type { Server } from './server.ts'
 

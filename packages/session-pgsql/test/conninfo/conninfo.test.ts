@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { parseConninfo, splitEntries } from '../../src/conninfo/conninfo.ts'
+import { KEYWORDS } from '../../src/conninfo/keywords.ts'
+import { parsePairs } from '../../src/conninfo/syntax.ts'
 import { SessionPgsqlError } from '../../src/errors.ts'
-import { parseConninfo, splitEntries } from '../../src/servers/conninfo.ts'
-import { KEYWORDS } from '../../src/servers/conninfo-keywords.ts'
-import { parsePairs } from '../../src/servers/conninfo-syntax.ts'
 
 const me = userInfo().username
 

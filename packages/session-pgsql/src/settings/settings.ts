@@ -1,32 +1,26 @@
-import type { Codec } from './codec/codec.ts'
-import { nearest } from './nearest.ts'
-import type { Conninfo } from './servers/conninfo.ts'
-import { problem, typeName } from './settings/checks.ts'
-import { type DatabaseEntry, databaseEntries, environmentEntries } from './settings/database-entries.ts'
-import type {
-  CodecName,
-  ConflictFunction,
-  ConflictRule,
-  Logger,
-  SaveHandlerOptions,
-} from './settings/options.ts'
-import { RULES, type Rule } from './settings/rules.ts'
-import type { TableName } from './settings/table-name.ts'
+import type { Codec } from '../codec/codec.ts'
+import type { Conninfo } from '../conninfo/conninfo.ts'
+import { nearest } from '../nearest.ts'
+import { problem, typeName } from './checks.ts'
+import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
+import type { CodecName, ConflictFunction, ConflictRule, Logger, SaveHandlerOptions } from './options.ts'
+import { RULES, type Rule } from './rules.ts'
+import type { TableName } from './table-name.ts'
 
 /**
  * What a user can set, and how it becomes what is in force: options before the php.ini, before the environment,
  * before the defaults. settings/options.ts documents each option, settings/rules.ts says how it is checked.
  */
 
-export type { DatabaseEntry, DatabaseOption } from './settings/database-entries.ts'
+export type { DatabaseEntry, DatabaseOption } from './database-entries.ts'
 export type {
   CodecName,
   ConflictFunction,
   ConflictRule,
   Logger,
   SaveHandlerOptions,
-} from './settings/options.ts'
-export type { TableName } from './settings/table-name.ts'
+} from './options.ts'
+export type { TableName } from './table-name.ts'
 
 /** The settings in force, checked and complete. Frozen, and safe to print: no password is enumerable. */
 export interface Settings<Data = Record<string, unknown>> {

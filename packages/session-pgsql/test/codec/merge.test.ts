@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { merge } from '../../src/session/merge.ts'
+import { merge } from '../../src/codec/merge.ts'
 
 describe('The three-way merge', () => {
   test.each([

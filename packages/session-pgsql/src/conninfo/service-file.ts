@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { KEYWORDS } from './conninfo-keywords.ts'
-import { invalid, type Pairs } from './conninfo-syntax.ts'
-import { homeFolder } from './home.ts'
+import { homeFolder } from './home-folder.ts'
+import { KEYWORDS } from './keywords.ts'
+import { invalid, type Pairs } from './syntax.ts'
 
 /**
  * libpq's connection service file: `[name]`, then one `keyword=value` a line. It is looked for in `file`

@@ -1,9 +1,9 @@
-import { traced, tracing } from './diagnostics.ts'
-import type { SaveHandlerEvents, ServerDue, ServerSweep } from './operations.ts'
-import type { Server } from './servers/server.ts'
-import type { Servers } from './servers/servers.ts'
-import { sweepLocks } from './table/locks.ts'
-import { countDue, type SweepOptions, type Swept, sweep } from './table/sweep.ts'
+import { traced, tracing } from '../diagnostics.ts'
+import type { SaveHandlerEvents, ServerDue, ServerSweep } from '../operations.ts'
+import type { Server } from '../servers/server.ts'
+import type { Servers } from '../servers/servers.ts'
+import { sweepLocks } from '../table/locks.ts'
+import { countDue, type SweepOptions, type Swept, sweep } from '../table/sweep.ts'
 
 /** Garbage collection: when, and what of it each server has. */
 

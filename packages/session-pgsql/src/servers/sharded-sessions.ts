@@ -1,8 +1,7 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type Marks, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
-import type { Put, Save } from '../table/orders.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { Put, Save } from '../table/requests.ts'
 import {
   baseOf,
   canStandIn,
@@ -11,8 +10,9 @@ import {
   tombstone,
   type WholeRow,
   writeWhole,
-} from '../table/whole-rows.ts'
-import { beats, type Homecoming, isMerged } from './homecoming.ts'
+} from '../table/row-copies.ts'
+import type { Sessions } from '../table/sessions.ts'
+import { beats, type Homecoming, isMerged } from './failback.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
 

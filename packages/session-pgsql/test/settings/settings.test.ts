@@ -2,10 +2,15 @@ import { inspect } from 'node:util'
 import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { SessionPgsqlError } from '../src/errors.ts'
-import { parsePhpIni } from '../src/php-ini.ts'
-import { RULES } from '../src/settings/rules.ts'
-import { describeSettings, resolveSettings, type SaveHandlerOptions, type Settings } from '../src/settings.ts'
+import { SessionPgsqlError } from '../../src/errors.ts'
+import { parsePhpIni } from '../../src/php-ini.ts'
+import { RULES } from '../../src/settings/rules.ts'
+import {
+  describeSettings,
+  resolveSettings,
+  type SaveHandlerOptions,
+  type Settings,
+} from '../../src/settings/settings.ts'
 
 type Environment = Record<string, string>
 

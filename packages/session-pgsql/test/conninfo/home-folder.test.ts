@@ -9,8 +9,8 @@ const NOBODY = 61_999
 test('a user who has no home, as a service may have none, has no files there, and that is no failure', (ctx) => {
   if (process.getuid?.() !== 0) ctx.skip('only root can be somebody whom nobody knows')
   const source = `
-    import { defaultPassfile } from './packages/session-pgsql/src/servers/passfile.ts'
-    import { readService } from './packages/session-pgsql/src/servers/service-file.ts'
+    import { defaultPassfile } from './packages/session-pgsql/src/conninfo/passfile.ts'
+    import { readService } from './packages/session-pgsql/src/conninfo/service-file.ts'
     console.log(defaultPassfile())
     try { readService('none', undefined, {}) } catch (error) { console.log(error.message) }`
   // tsx keeps what it has compiled among the temporary files.

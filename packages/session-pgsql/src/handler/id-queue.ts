@@ -1,4 +1,4 @@
-import type { StoredSession } from './session/stored.ts'
+import type { StoredSession } from '../session/stored.ts'
 
 /** Those who wait for one id, and what the last of them that wrote has left. */
 export interface Line {

@@ -1,11 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
-import type { MergingCodec } from './codec/codec.ts'
-import { SessionPgsqlError } from './errors.ts'
-import type { Line } from './lines.ts'
-import type { Change, StoredSession } from './session/stored.ts'
-import type { ConflictFunction, ConflictRule } from './settings.ts'
-import type { Answer } from './table/answers.ts'
-import type { Sessions } from './table/sessions.ts'
+import type { MergingCodec } from '../codec/codec.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type { Change, StoredSession } from '../session/stored.ts'
+import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
+import type { Answer } from '../table/answers.ts'
+import type { Sessions } from '../table/sessions.ts'
+import type { Line } from './id-queue.ts'
 
 /** How often a statement is sent whose connection was lost: the pool may have as many dead ones as it has connections. */
 const RESENDS = 5

@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
-import { KEYWORDS } from './conninfo-keywords.ts'
+import { KEYWORDS } from './keywords.ts'
 
 /**
  * The two spellings of libpq, read as libpq reads them: `keyword=value` pairs and URLs.

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SessionPgsqlError } from '../errors.ts'
-import { homeFolder } from './home.ts'
+import { homeFolder } from './home-folder.ts'
 
 /**
  * libpq's password file: `host:port:database:user:password`, one entry a line, the first that fits counts. It
