@@ -6,6 +6,7 @@
  * places still have the same value, a spelling as long as the number is still that one. Whoever copies or
  * changes values can therefore lose such a hint, but never get a wrong value written.
  */
+import { DisjointSets } from './disjoint-sets.ts'
 import { kindOf, type PhpCustom, PhpFloat, type PhpKey, PhpObject, PhpProperties } from './php-values.ts'
 
 /** A variable of PHP's that several places share by reference. Only its identity matters. */
@@ -129,54 +130,42 @@ export function carryReferences(from: object, to: object, keys?: Iterable<string
  */
 export function referenceGroups(data: object): string[][] {
   const keys = Object.keys(data)
-  const group = keys.map((_, index) => index)
-  const tied = new Set<number>()
-  const owners = new Map<object, number>()
+  const sets = new DisjointSets<string>()
+  const tied = new Set<string>()
+  const owners = new Map<object, string>()
 
-  const leader = (index: number): number => {
-    let at = index
-    while (group[at] !== at) {
-      group[at] = group[group[at] as number] as number
-      at = group[at] as number
-    }
-    return at
-  }
   /** True at the first sight of this object. */
-  const meet = (thing: object, index: number): boolean => {
+  const meet = (thing: object, key: string): boolean => {
     const owner = owners.get(thing)
     if (owner === undefined) {
-      owners.set(thing, index)
+      owners.set(thing, key)
       return true
     }
-    tied.add(owner).add(index)
-    group[Math.max(leader(owner), leader(index))] = Math.min(leader(owner), leader(index))
+    tied.add(owner).add(key)
+    sets.unite(owner, key)
     return false
   }
 
-  for (const [index, key] of keys.entries()) {
+  for (const key of keys) {
     // A stack of our own: how deep a program nests its objects is not known here.
     const waiting: unknown[] = [(data as Record<string, unknown>)[key]]
     const own = tieOf(data, memories.get(data), key)
-    if (own !== undefined) meet(own, index)
+    if (own !== undefined) meet(own, key)
     while (waiting.length > 0) {
       const value = waiting.pop()
       if (typeof value !== 'object' || value === null || kindOf(value) === 'enum') continue
-      if (!meet(value, index)) continue
+      if (!meet(value, key)) continue
       const holder = value instanceof PhpObject ? value.properties : value
       const memory = memories.get(holder)
       // An array that a reference ties is met by itself already; a scalar has only its place.
       for (const placeKey of memory?.places.keys() ?? []) {
         const cell = tieOf(holder, memory, placeKey)
-        if (cell !== undefined) meet(cell, index)
+        if (cell !== undefined) meet(cell, key)
       }
       for (const child of childrenOf(holder)) waiting.push(child)
     }
   }
-
-  const groups = new Map<number, string[]>()
-  for (const index of tied) groups.set(leader(index), [])
-  for (const [index, key] of keys.entries()) groups.get(leader(index))?.push(key)
-  return [...groups.values()]
+  return sets.group(keys.filter((key) => tied.has(key)))
 }
 
 function childrenOf(holder: object): Iterable<unknown> {

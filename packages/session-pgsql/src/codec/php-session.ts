@@ -61,9 +61,9 @@ export function phpBytesCodec(format: PhpSessionFormat = 'php'): MergingCodec<Ui
       check(text)
       return textToBytes(text)
     },
-    merge(mine, theirs, seen) {
+    merge(ours, theirs, base) {
       const parsed = (bytes: Uint8Array): PhpSession => codec.decode(bytesToText(bytes))
-      return textToBytes(codec.encode(codec.merge(parsed(mine), parsed(theirs), parsed(seen))))
+      return textToBytes(codec.encode(codec.merge(parsed(ours), parsed(theirs), parsed(base))))
     },
   }
 }
