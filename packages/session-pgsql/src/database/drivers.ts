@@ -87,7 +87,9 @@ export interface NodePostgresConfig {
   port: number
   user: string
   database: string
-  /** Called at every new connection for which the server requires a password, so that a changed password file is read. */
+  /**
+   * Called at every new connection for which the server requires a password, so that a changed password file is read.
+   */
   password: () => Promise<string>
   ssl: false | NodePostgresTls
   /** Undefined: the negotiation by SSLRequest, which every server supports. */

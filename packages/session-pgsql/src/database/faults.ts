@@ -11,13 +11,17 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
-/** Returns the SQLSTATE if the error came from PostgreSQL, which only its errors' `severity` tells; otherwise undefined. */
+/**
+ * Returns the SQLSTATE if the error came from PostgreSQL, which only its errors' `severity` tells; otherwise undefined.
+ */
 export function sqlStateOf(error: unknown): string | undefined {
   const isAnswer = typeof (error as { severity?: unknown } | null)?.severity === 'string'
   return isAnswer ? codeOf(error) : undefined
 }
 
-/** Returns true if the server is shutting down, starting up, or out of connections. Another server or a retry may work. */
+/**
+ * Returns true if the server is shutting down, starting up, or out of connections. Another server or a retry may work.
+ */
 function meansServerDown(sqlState: string): boolean {
   return sqlState.startsWith('08') || ['57P01', '57P02', '57P03', '57P05', '53300'].includes(sqlState)
 }
@@ -111,7 +115,10 @@ export function isLocked(sqlState: string | undefined): boolean {
   return sqlState === '55P03'
 }
 
-/** Returns true if a prepared statement does not exist, exists already, or has a stale plan, as behind a pooler that shares connections. */
+/**
+ * Returns true if a prepared statement does not exist, exists already, or has a stale plan, as behind a pooler that
+ * shares connections.
+ */
 export function isAboutNames(error: unknown): boolean {
   const code = codeOf(error)
   return code === '26000' || code === '42P05' || code === '0A000'
