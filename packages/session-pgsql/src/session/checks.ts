@@ -2,8 +2,8 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { MetadataUpdate } from './stored.ts'
 
 /**
- * Checks of arguments. PostgreSQL's text cannot store a NUL character or a lone surrogate; such strings are rejected, and
- * never truncated. No message contains a string that was passed in.
+ * Checks of arguments. PostgreSQL's text cannot store a NUL character or a lone surrogate; such strings are rejected,
+ * and never truncated. No message contains a string that was passed in.
  */
 
 /** Seconds: about 300 years. */

@@ -33,8 +33,8 @@ export type ListColumn = 'id' | 'created' | 'modified' | 'expires' | 'accesses' 
 /** Options of `count`. */
 export interface CountOptions extends SessionFilter {
   /**
-   * Seconds after which PostgreSQL cancels the statement, with the error TIMEOUT; above 0, at most 86400. Limits the load
-   * of queries without an index. Has no effect on PGlite, which cannot interrupt itself. Default: none; after
+   * Seconds after which PostgreSQL cancels the statement, with the error TIMEOUT; above 0, at most 86400. Limits the
+   * load of queries without an index. Has no effect on PGlite, which cannot interrupt itself. Default: none; after
    * `operationTimeout` the call rejects, but PostgreSQL finishes the statement.
    */
   readonly timeLimit?: number | undefined

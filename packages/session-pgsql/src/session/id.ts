@@ -15,8 +15,8 @@ export function createId(): string {
 }
 
 /**
- * Returns the value of the column `sess_id` for an id. It is the id itself. To store hashed ids, only this function would
- * change.
+ * Returns the value of the column `sess_id` for an id. It is the id itself. To store hashed ids, only this function
+ * would change.
  */
 export function storedId(id: string): string {
   return id

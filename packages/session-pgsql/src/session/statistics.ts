@@ -21,8 +21,8 @@ export interface TableStatistics {
   /** Whether all sessions were counted. In a large table they are estimated from a sample of its pages. */
   readonly exact: boolean
   /**
-   * The fraction of the table's pages that was read, at most 1. While it stays the same, the same pages are read, so that
-   * the estimates change only if the sessions do.
+   * The fraction of the table's pages that was read, at most 1. While it stays the same, the same pages are read, so
+   * that the estimates change only if the sessions do.
    */
   readonly sampled: number
   /**
@@ -78,8 +78,8 @@ export interface NameStatistics {
   readonly errors: number
   readonly warnings: number
   /**
-   * The number of rows created in each of the last ten seconds, the newest first, counted from `at` rounded up. A caller
-   * that repeats the query within ten seconds can tell which rows are new.
+   * The number of rows created in each of the last ten seconds, the newest first, counted from `at` rounded up. A
+   * caller that repeats the query within ten seconds can tell which rows are new.
    */
   readonly created: readonly number[]
   /**

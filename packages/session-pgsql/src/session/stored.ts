@@ -1,6 +1,6 @@
 /**
- * A session as it is stored in the table, with its data not decoded. The layers below the save handler use it. Times are
- * seconds since 1970 by the database's clock, as integers.
+ * A session as it is stored in the table, with its data not decoded. The layers below the save handler use it. Times
+ * are seconds since 1970 by the database's clock, as integers.
  */
 export interface StoredSession {
   readonly id: string
@@ -22,8 +22,8 @@ export interface StoredSession {
   readonly errorMessage: string | null
   readonly custom: string | null
   /**
-   * Distinguishes two generations of one id: microseconds since 1970 at the creation. null in a table without the column
-   * `sess_generation`, where the second of creation and the counter are compared instead.
+   * Distinguishes two generations of one id: microseconds since 1970 at the creation. null in a table without the
+   * column `sess_generation`, where the second of creation and the counter are compared instead.
    */
   readonly generation: number | null
   /** With several servers, the one from which it was read. */
@@ -77,7 +77,7 @@ export interface Touch {
 }
 
 /**
- * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage collection
- * removes it afterwards.
+ * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage
+ * collection removes it afterwards.
  */
 export const GRACE = 60

@@ -32,7 +32,8 @@ const MAX_READ = 5000
  * Writes an event, and removes old events and those above the maximum. So the table is bounded without a sweep.
  *
  * @param age seconds since the event
- * @throws Error with the reason if the journal cannot be written; no statement was then sent that PostgreSQL would reject
+ * @throws Error with the reason if the journal cannot be written; no statement was then sent that PostgreSQL would
+ * reject
  */
 export async function writeEvent(
   table: SessionTable,

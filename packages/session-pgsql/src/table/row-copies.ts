@@ -53,8 +53,8 @@ export async function lockRowCopy(
 }
 
 /**
- * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and id
- * to start after; $3: home servers to leave out, as a JSON array.
+ * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and
+ * id to start after; $3: home servers to leave out, as a JSON array.
  */
 export function fallbackRowsText(sql: string, limit: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
@@ -145,8 +145,9 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
 const TOMBSTONE_KEPT = 30 * 86_400
 
 /**
- * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It names
- * the generation only if the home server knows it; otherwise it applies to every row there that was created before.
+ * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
+ * names the generation only if the home server knows it; otherwise it applies to every row there that was created
+ * before.
  */
 export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
   const { session } = row ?? {}
@@ -216,10 +217,11 @@ export interface RecordedBase {
 }
 
 /**
- * What the home server received at failback. A process may crash or lose its connection between the commit there and the
- * deletion at the origin, and the home server's row may change in between. The next process that finds the row at its
- * origin then only deletes it. The record is kept if two generations of the id were merged, because both were created
- * independently or the answer to one creation was lost; and if the row was made from a row on yet another server.
+ * What the home server received at failback. A process may crash or lose its connection between the commit there and
+ * the deletion at the origin, and the home server's row may change in between. The next process that finds the row at
+ * its origin then only deletes it. The record is kept if two generations of the id were merged, because both were
+ * created independently or the answer to one creation was lost; and if the row was made from a row on yet another
+ * server.
  */
 export interface ReceivedRow {
   readonly from: string

@@ -50,9 +50,9 @@ const FEW = 'LIMIT (SELECT 1000000)'
 export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
 
 /**
- * SQL of the digest by which a compare-and-swap detects another write. It protects no secret. Measured for 0.5 KB: 0.9 us
- * with these 64 bits, 1.8 us with md5 (which FIPS forbids), 1.9 us with sha256. "C": a nondeterministic collation would
- * make different texts equal.
+ * SQL of the digest by which a compare-and-swap detects another write. It protects no secret. Measured for 0.5 KB: 0.9
+ * us with these 64 bits, 1.8 us with md5 (which FIPS forbids), 1.9 us with sha256. "C": a nondeterministic collation
+ * would make different texts equal.
  */
 const digest = (data: string) => `hashtextextended(${data} COLLATE "C", 0)`
 
@@ -228,14 +228,14 @@ function setSaved(sql: Fragments): string {
 }
 
 /**
- * Seconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in common
- * take less time. Rows that are locked for longer are left to the slow path.
+ * Seconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
+ * common take less time. Rows that are locked for longer are left to the slow path.
  */
 const LOCK_TIMEOUT = 0.005
 
 /**
- * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in the
- * same order and cannot deadlock.
+ * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
+ * the same order and cannot deadlock.
  */
 function fastPathInput(requests: string): string {
   return `

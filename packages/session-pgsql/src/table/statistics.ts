@@ -112,8 +112,8 @@ function factsText(_shape: Shape, sql: string): string {
 }
 
 /**
- * Returns the fraction of a table's pages to read. It changes in steps, because every change of it replaces some pages of
- * the sample.
+ * Returns the fraction of a table's pages to read. It changes in steps, because every change of it replaces some pages
+ * of the sample.
  */
 function sampledOf(pages: number): number {
   return pages <= EXACT_PAGES ? 1 : 2 ** (-Math.ceil(Math.log2(pages / SAMPLE_PAGES) * 4) / 4)

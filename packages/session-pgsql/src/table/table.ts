@@ -46,9 +46,9 @@ export interface TableOptions {
  * The session table on one server. Its methods take one session each, and its statements serve batches of them.
  *
  * A caller must not start a request for an id while another request for it, of any kind, is pending; the save handler's
- * per-id queues ensure this. Deadlines are in milliseconds of `performance.now()`. Each change is sent with its deadline
- * by the database's clock, and the statement checks it. So a write that arrives after its caller got TIMEOUT does not
- * undo changes that were acknowledged later.
+ * per-id queues ensure this. Deadlines are in milliseconds of `performance.now()`. Each change is sent with its
+ * deadline by the database's clock, and the statement checks it. So a write that arrives after its caller got TIMEOUT
+ * does not undo changes that were acknowledged later.
  */
 export class SessionTable implements StoredSessions {
   readonly #database: Database
