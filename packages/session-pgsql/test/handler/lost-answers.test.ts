@@ -43,16 +43,28 @@ describe('Behind a network that fails', () => {
   const stored = (id: string, text: string): Promise<unknown> =>
     until(async () => JSON.stringify((await witness.read(id))?.data) === text, `${text} to be stored`, 10_000)
 
+  /** Makes a write whose answer is lost. `meanwhile` runs after the commit, before the connection is dropped. */
+  async function withLostAnswer<T>(
+    id: string,
+    text: string,
+    write: () => Promise<T>,
+    meanwhile: () => Promise<unknown> = async () => {},
+  ): Promise<T> {
+    proxy.holdServerReplies()
+    const writing = write()
+    await stored(id, text)
+    await meanwhile()
+    proxy.drop()
+    await proxy.resume()
+    return writing
+  }
+
   test('a compare-and-swap whose answer was lost is made once, because the stored data is recognized', async () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 }, { base })
-    await stored(id, '{"a":2}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
+    const written = await withLostAnswer(id, '{"a":2}', () => sessions.write(id, { a: 2 }, { base }))
+    expect(written).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
     expect((await witness.info(id))?.accesses).toBe(2)
   })
 
@@ -60,32 +72,20 @@ describe('Behind a network that fails', () => {
     const sessions = open()
     await sessions.open()
     const id = newId()
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 1 }, { base: null })
-    await stored(id, '{"a":1}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ outcome: 'created', session: { data: { a: 1 }, accesses: 1 } })
+    const written = await withLostAnswer(id, '{"a":1}', () => sessions.write(id, { a: 1 }, { base: null }))
+    expect(written).toMatchObject({ outcome: 'created', session: { data: { a: 1 }, accesses: 1 } })
   })
 
   test('a write without a base whose answer was lost is recognized, and not sent again', async () => {
     const sessions = open()
     const id = newId()
     await sessions.write(id, { a: 1 })
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 })
-    await stored(id, '{"a":2}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ session: { data: { a: 2 }, accesses: 2 } })
+    const written = await withLostAnswer(id, '{"a":2}', () => sessions.write(id, { a: 2 }))
+    expect(written).toMatchObject({ session: { data: { a: 2 }, accesses: 2 } })
 
-    proxy.holdServerReplies()
-    const destroyed = sessions.write(id, { a: 3 })
-    await stored(id, '{"a":3}')
-    await witness.destroy(id)
-    proxy.drop()
-    await proxy.resume()
-    expect(await errorOf(destroyed)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    const write = () => sessions.write(id, { a: 3 })
+    const error = await errorOf(withLostAnswer(id, '{"a":3}', write, () => witness.destroy(id)))
+    expect(error).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
     expect(await witness.read(id)).toBeUndefined()
   })
 
@@ -108,13 +108,9 @@ describe('Behind a network that fails', () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 }, { base })
-    await stored(id, '{"a":2}')
-    await witness.write(id, { b: 1 })
-    proxy.drop()
-    await proxy.resume()
-    expect(await errorOf(writing)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    const write = () => sessions.write(id, { a: 2 }, { base })
+    const error = await errorOf(withLostAnswer(id, '{"a":2}', write, () => witness.write(id, { b: 1 })))
+    expect(error).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
     expect((await witness.read(id))?.data).toEqual({ b: 1 })
   })
 
