@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { JournalEntry } from '../operations.ts'
-import type { Note } from '../table/journal.ts'
+import type { JournalEvent as Note } from '../table/journal.ts'
 
 /** Milliseconds within which what happens again is added to what was noted before. */
 const AGAIN = 60_000

@@ -4,7 +4,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
 
 /** How often a statement is sent whose connection was lost: the pool may have as many dead ones as it has connections. */
@@ -43,13 +43,17 @@ export const GONE: Written = { outcome: 'gone', stored: undefined }
 export const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session, whatever it takes: rounds of compare-and-swap, then under the lock, until the deadline. */
-export async function write<Data>(table: Sessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
+export async function write<Data>(
+  table: StoredSessions,
+  line: IdQueue,
+  writing: Writing<Data>,
+): Promise<Written> {
   const written = await attempt(table, line, writing)
   line.latest = written.stored
   return written
 }
 
-async function attempt<Data>(table: Sessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
+async function attempt<Data>(table: StoredSessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
   const { base } = writing
   const predecessor = line.latest
 
@@ -65,7 +69,7 @@ async function attempt<Data>(table: Sessions, line: IdQueue, writing: Writing<Da
 
 /** A write that must find nothing; what it finds all the same it merges into. */
 async function create<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   predecessor: StoredSession | undefined,
 ): Promise<Written> {
@@ -88,7 +92,7 @@ async function create<Data>(
 
 /** Compare-and-swap against `theirs`, over and over. `conflicting`: it is known not to be the base. */
 async function swap<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   theirs: StoredSession,
   conflicting: boolean,
@@ -123,7 +127,7 @@ async function swap<Data>(
 }
 
 /** A write without a base: replaces whatever is there. */
-async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<Written> {
+async function replace<Data>(table: StoredSessions, writing: Writing<Data>): Promise<Written> {
   const { deadline, text } = writing
   const change = writing.change(text)
   try {
@@ -144,7 +148,7 @@ async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<W
  * that gives it back waits for a synchronous standby, which the write itself may not have reached.
  */
 async function lookUp<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   text: string,
   error: unknown,
@@ -191,7 +195,7 @@ async function certain(
  * Destroys a session, and once more if the answer is lost. That the second time nothing is there does not mean
  * that it was destroyed for good: the first commit may not have reached the synchronous standby.
  */
-export async function destroy(table: Sessions, id: string, deadline: number): Promise<Answer> {
+export async function destroy(table: StoredSessions, id: string, deadline: number): Promise<Answer> {
   try {
     return await table.destroy(id, deadline)
   } catch (error) {

@@ -4,10 +4,10 @@ import type { Shape } from '../table/definition.ts'
 import {
   baseOf,
   canBeFallback,
+  clearReceived,
   deleteRow,
-  forgetArrived,
+  fallbackRowsText,
   lockRowCopy,
-  markedText,
   type ReceivedRow,
   type RowCopy,
   recordBase,
@@ -94,7 +94,7 @@ export class Failback {
   async #marked(from: Member, [home, id]: Marked, away: readonly string[]): Promise<Marked[]> {
     const parameters = [home, id, JSON.stringify(away)]
     const rows = await from.server.table.query(
-      (_shape, sql) => markedText(sql, BATCH),
+      (_shape, sql) => fallbackRowsText(sql, BATCH),
       parameters,
       this.#deadline(),
     )
@@ -196,7 +196,7 @@ export async function moveRow(
   if (note !== undefined && !mustKnow) {
     const known = note
     await to.table
-      .transaction((query, shape) => forgetArrived(query, shape, id, known), deadline)
+      .transaction((query, shape) => clearReceived(query, shape, id, known), deadline)
       // It may stay: all that it costs is room.
       .catch(() => {})
   }

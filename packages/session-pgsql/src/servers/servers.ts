@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings/settings.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import { Failback } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
@@ -60,7 +60,7 @@ export function weightOf(entry: DatabaseEntry): number {
 export class Servers {
   readonly all: readonly Server[]
   /** What a session's life goes through: the one table there is, or all of them. */
-  readonly sessions: Sessions
+  readonly sessions: StoredSessions
   readonly #shares: ReadonlyMap<string, number>
   readonly #several:
     | { readonly members: readonly Member[]; readonly spread: ShardedSessions; readonly homecoming: Failback }
