@@ -6,29 +6,29 @@ import { type Shape, sqlName } from './definition.ts'
 import { CLOCK, recordColumns, sweepTime } from './statements.ts'
 
 /**
- * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
- * life of a session, but for the time in which its home is away, and for the way back.
+ * A whole row, with the columns for several servers, as it is moved between servers. Used for failover and failback
+ * only.
  */
 export interface RowCopy {
   readonly session: StoredSession
-  /** The server where it belongs; null: here. */
+  /** The name of its home server; null if it is here. */
   readonly home: string | null
-  /** What it replaces there; see `RecordedBase`. null: nothing was there. */
+  /** The row that it replaces there; see `RecordedBase`. null: none existed. */
   readonly base: string | null
-  /** At home: what was brought there last, until that is known to be gone from where it came; see `ReceivedRow`. */
+  /** On the home server: the last row received by failback, until it is known to be deleted at its source; see `ReceivedRow`. */
   readonly received: string | null
-  /** A tombstone: when it was destroyed, in seconds since 1970 by the clock of this server. */
+  /** Set on a tombstone: when the session was destroyed, in seconds since 1970 by the clock of this server. */
   readonly destroyed: number | null
 }
 
-/** Whether the table can hold such rows. */
+/** Returns true if the table has the columns for such rows. */
 export function canBeFallback({ ours }: Shape): boolean {
   return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
     ours.has(column as never),
   )
 }
 
-/** The row of this id, expired or not, locked until the transaction ends; and the server's clock. */
+/** Reads the row of an id, expired or not, and locks it until the transaction ends. Also returns the server's clock. */
 export async function lockRowCopy(
   query: Query,
   shape: Shape,
@@ -37,7 +37,7 @@ export async function lockRowCopy(
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${FAILOVER_COLUMNS} FROM ${sqlName(shape.name)} t
        WHERE t.sess_id = $1 FOR UPDATE`,
     ),
     [id],
@@ -49,36 +49,36 @@ export async function lockRowCopy(
 }
 
 /**
- * Homes and ids of rows that belong elsewhere, in their order. $1, $2: those after this one; $3: not those of these
- * homes, as a JSON array.
+ * Returns the SQL that selects home server and id of rows that belong on another server, in this order. $1, $2: after
+ * this home server and id; $3: without rows of these home servers, a JSON array.
  */
-export function markedText(sql: string, most: number): string {
+export function fallbackRowsText(sql: string, most: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
     WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
     ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
 }
 
-const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
+const FAILOVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Where those columns come in a row: after `n, outcome, text, now` and the record. */
-const OWN_AT = 4 + RECORD_COLUMNS
+/** Index of the first of these columns: after `n, outcome, text, now` and the record. */
+const FAILOVER_AT = 4 + RECORD_COLUMNS
 
 function rowCopyOf(row: readonly (string | null)[]): RowCopy {
-  const destroyed = row[OWN_AT + 2]
-  const home = row[OWN_AT] ?? null
-  const mark = row[OWN_AT + 1] ?? null
+  const destroyed = row[FAILOVER_AT + 2]
+  const home = row[FAILOVER_AT] ?? null
+  const base = row[FAILOVER_AT + 1] ?? null
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
-    base: home === null ? null : mark,
-    received: home === null ? mark : null,
+    base: home === null ? null : base,
+    received: home === null ? base : null,
     destroyed: destroyed == null ? null : Number(destroyed),
   }
 }
 
-/** Writes a row whole, over whatever is there. */
-export async function writeRowCopy(query: Query, shape: Shape, whole: RowCopy): Promise<void> {
-  const { session, home, base, received, destroyed } = whole
+/** Inserts the row, replacing an existing one. */
+export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Promise<void> {
+  const { session, home, base, received, destroyed } = row
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
   const values: Record<string, string | number | null> = {
@@ -107,7 +107,7 @@ export async function writeRowCopy(query: Query, shape: Shape, whole: RowCopy): 
       ? session.expires === null
         ? 'NULL'
         : sweepTime(String(session.expires))
-      : String(Math.ceil(destroyed + TOMBSTONE))
+      : String(Math.ceil(destroyed + TOMBSTONE_LIFETIME))
   await query(
     plain(
       `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
@@ -124,8 +124,13 @@ export async function deleteRow(query: Query, shape: Shape, id: string): Promise
   await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
 }
 
-/** What was brought is gone from where it came: home need not know of it any more. */
-export async function forgetArrived(query: Query, shape: Shape, id: string, received: string): Promise<void> {
+/** Clears `received` once the row is deleted at its source. */
+export async function forgetReceived(
+  query: Query,
+  shape: Shape,
+  id: string,
+  received: string,
+): Promise<void> {
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
@@ -136,18 +141,18 @@ export async function forgetArrived(query: Query, shape: Shape, id: string, rece
 }
 
 /**
- * Seconds for which a tombstone stays: as long as any session may live that was read before, and so be written
- * somewhere by a process that does not know that it was destroyed.
+ * Seconds for which a tombstone is kept: as long as a session that was read before may live, and be written to some
+ * server by a process that does not know that it was destroyed.
  */
-const TOMBSTONE = 30 * 86_400
+const TOMBSTONE_LIFETIME = 30 * 86_400
 
 /**
- * A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life.
- * That it tells only if it is the life that home knows: otherwise whatever home has from before is meant as well.
+ * Returns the tombstone of a session. It reads as absent and keeps nothing but creation time and generation. It has
+ * the generation only if that is known to be the home server's: otherwise it also ends older sessions there.
  */
 export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
   const { session } = row ?? {}
-  const isKnown = home === null || (row !== undefined && isOfHome(row, home))
+  const isKnown = home === null || (row !== undefined && isBasedOnHome(row, home))
   return {
     session: {
       id,
@@ -172,29 +177,29 @@ export function tombstone(id: string, row: RowCopy | undefined, home: string | n
     home,
     base: row?.base ?? null,
     received: home === null ? (row?.received ?? null) : null,
-    // In whole seconds, and rounded up, as sess_created is.
+    // In whole seconds and rounded up, as sess_created is.
     destroyed: Math.ceil(clock),
   }
 }
 
-/** Whether what a stand-in has was made of what lay at home. */
-function isOfHome({ session, base }: RowCopy, home: string): boolean {
+/** Returns true if a fallback's row was made from the row on the home server. */
+function isBasedOnHome({ session, base }: RowCopy, home: string): boolean {
   if (base === null) return false
-  const { destroyed, generation, server } = baseOf(base)
+  const { destroyed, generation, server } = parseBase(base)
   return destroyed === undefined && server === home && generation === session.generation
 }
 
 /**
- * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and text, counters and
- * custom field to tell what was changed since, where home has moved on as well.
+ * The version of the session that a fallback's row replaces on the home server, stored in `sess_base`. Digest and
+ * generation identify it. Text, counters and custom field are the merge base if the home server has changed too.
  */
 export interface RecordedBase {
   readonly digest: string | null
   readonly generation: number | null
   readonly created: number | null
-  /** Where it was read: only there does it mean anything that there is no row any more. */
+  /** The server that it was read from: only on that server does a missing row mean that the session was destroyed. */
   readonly server: string | null
-  /** Past it the row may have been swept there. */
+  /** After this time, GC may have removed the row there. */
   readonly expires: number | null
   readonly accesses: number
   readonly errors: number
@@ -203,43 +208,43 @@ export interface RecordedBase {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly text: string
-  /** When it was destroyed, by the clock of the stand-in: what is marked so is another life of the id. */
+  /** When the session was destroyed, by the clock of the fallback: the row is a new generation of the id. */
   readonly destroyed?: number
-  /** When it was written without a base, by the clock of the stand-in: it replaces whatever home had then. */
+  /** When the row was written without a base, by the clock of the fallback: it replaces what the home server had then. */
   readonly replaced?: number
 }
 
 /**
- * What a home has taken in, for whoever finds it still lying where it came from: a process may die, or lose its
- * connection, between the two commits, and home may have moved on since. It stays if two lives of the id have become
- * one: both were created while nobody knew of the other, or one was and its answer was lost; and if what came was
- * made from what lies on yet another server.
+ * A row that the home server has received, to recognise it if it is still at its source: a process may die or lose
+ * its connection between the two commits, and the home server may have changed the session since. Kept after that if
+ * two generations of the id were merged, because both were created without knowledge of the other or an answer was
+ * lost; and if the row was made from a row of a third server.
  */
 export interface ReceivedRow {
   readonly from: string
-  /** The mark that it bore there. */
+  /** Its `sess_base` there. */
   readonly base: string | null
-  /** The life that it had there. Where home had begun another one, who knows the session by this one knows it still. */
+  /** Its generation there. If the home server has another one, records with this generation remain valid. */
   readonly generation: number | null
-  /** As it was then. */
+  /** The row as received. */
   readonly row: RecordedBase
 }
 
-/** @param since of a tombstone, whose place another life takes, and of what replaces something unknown */
+/** Returns the `sess_base` of a row made from `base`. @param since for a row that follows a tombstone, or was written without a base */
 export function recordBase(
   base: StoredSession,
   since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
 ): string {
   const { digest, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base
-  const mark: RecordedBase = {
+  const recorded: RecordedBase = {
     ...{ digest, generation, created, server, expires, text },
     ...{ accesses, errors, warnings, notices, errorMessage, custom },
     ...since,
   }
-  return JSON.stringify(mark)
+  return JSON.stringify(recorded)
 }
 
-export function baseOf(mark: string): RecordedBase {
-  return JSON.parse(mark)
+export function parseBase(base: string): RecordedBase {
+  return JSON.parse(base)
 }
