@@ -92,6 +92,24 @@ export interface WriteResult<Data> {
   readonly sent: Data
 }
 
+/** The options of `update`: those of `write` except the ones that the function determines. */
+export interface UpdateOptions<Data> extends Omit<WriteOptions<Data>, 'base' | 'seen' | 'conflict'> {
+  /**
+   * The session to update. Default: `'existing'`.
+   *
+   * - a record: the session that it was read from, with all later changes. If that was destroyed and its id is in use
+   *   for a new session, the outcome is `gone`.
+   * - `null`: a session that does not exist is created, and the function receives empty data.
+   * - `'existing'`: the session of this id, if it exists.
+   */
+  readonly base?: SessionRecord<Data> | null | 'existing' | undefined
+}
+
+export interface UpdateResult<Data, Value> extends WriteResult<Data> {
+  /** The return value of the function, from the call whose result was written; undefined if the outcome is `gone`. */
+  readonly value: Value | undefined
+}
+
 interface EntryBase {
   /** Unique. */
   readonly id: string
