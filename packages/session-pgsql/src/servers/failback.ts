@@ -2,12 +2,12 @@ import type { Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Shape } from '../table/definition.ts'
 import {
+  baseOf,
   canBeFallback,
+  clearReceived,
   deleteRow,
   fallbackRowsText,
-  forgetReceived,
   lockRowCopy,
-  parseBase,
   type ReceivedRow,
   type RowCopy,
   recordBase,
@@ -203,7 +203,7 @@ export async function moveRow(
   if (received !== undefined && !mustRemember) {
     const known = received
     await to.table
-      .transaction((query, shape) => forgetReceived(query, shape, id, known), deadline)
+      .transaction((query, shape) => clearReceived(query, shape, id, known), deadline)
       // If this fails, the value stays. It costs space only.
       .catch(() => {})
   }
@@ -227,7 +227,7 @@ function holdBoth<T>(
 
 /** Returns true if the row was made from a row of a third server, which has yet to be moved back. */
 function isBasedOnThird({ base }: RowCopy, to: string): boolean {
-  const server = base === null ? null : parseBase(base).server
+  const server = base === null ? null : baseOf(base).server
   return server !== null && server !== to
 }
 
@@ -237,7 +237,7 @@ function receivedOf(row: RowCopy, next: RowCopy, from: string): string {
   const { generation } = next.session
   const received: ReceivedRow = {
     ...{ from, base, generation: session.generation },
-    row: parseBase(recordBase({ ...session, generation })),
+    row: baseOf(recordBase({ ...session, generation })),
   }
   return JSON.stringify(received)
 }

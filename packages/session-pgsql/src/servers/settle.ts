@@ -1,5 +1,5 @@
 import type { StoredSession } from '../session/stored.ts'
-import { parseBase, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
 
 /** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
 export type MergeTexts = (ours: string, theirs: string, base: string) => string | Promise<string>
@@ -34,7 +34,7 @@ export async function settle(
   if (receivedBefore !== undefined && row.destroyed === null && isUnchanged(session, receivedBefore)) {
     return { outcome: 'brought' }
   }
-  const base = receivedBefore ?? (row.base === null ? undefined : parseBase(row.base))
+  const base = receivedBefore ?? (row.base === null ? undefined : baseOf(row.base))
   if (row.destroyed !== null) {
     const applies =
       current === undefined || (current.destroyed === null && supersedes(row, current.session, base))
@@ -108,7 +108,7 @@ function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: strin
     received.from === from && received.base === row.base && received.generation === row.session.generation
   if (isSame) return received.row
   // A row received from another fallback was made from the row of this one.
-  const base = received.base === null ? undefined : parseBase(received.base)
+  const base = received.base === null ? undefined : baseOf(received.base)
   return base?.server === from && base.generation === row.session.generation ? base : undefined
 }
 

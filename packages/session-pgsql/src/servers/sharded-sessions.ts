@@ -3,9 +3,9 @@ import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
+  baseOf,
   canBeFallback,
   lockRowCopy,
-  parseBase,
   type RowCopy,
   recordBase,
   tombstone,
@@ -333,10 +333,7 @@ export class ShardedSessions implements Sessions {
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
       const { row, clock } = await lockRowCopy(query, shape, base.id)
-      if (
-        row?.destroyed != null &&
-        supersedes(row, base, row.base === null ? undefined : parseBase(row.base))
-      ) {
+      if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
       if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {

@@ -1,34 +1,38 @@
-import type { Query } from '../database/database.ts'
-import { plain } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { CLOCK, recordColumns, sweepTime } from './statements.ts'
 
 /**
- * A whole row, with the columns for several servers, as it is moved between servers. Used for failover and failback
- * only.
+ * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server
+ * while the home server is down, and back at failback.
  */
 export interface RowCopy {
   readonly session: StoredSession
-  /** The name of its home server; null if it is here. */
+  /** The home server; null: this server. */
   readonly home: string | null
-  /** The row that it replaces there; see `RecordedBase`. null: none existed. */
+  /** On a fallback server: what the row replaces on its home server, as a `RecordedBase`. null: there was no row. */
   readonly base: string | null
-  /** On the home server: the last row received by failback, until it is known to be deleted at its source; see `ReceivedRow`. */
+  /**
+   * On the home server: what it received last, as a `ReceivedRow`, until the row's deletion at its origin is confirmed.
+   */
   readonly received: string | null
-  /** Set on a tombstone: when the session was destroyed, in seconds since 1970 by the clock of this server. */
+  /** For a tombstone: when the session was destroyed, in seconds since 1970 by this server's clock. */
   readonly destroyed: number | null
 }
 
-/** Returns true if the table has the columns for such rows. */
+/** Returns true if the table has the columns that a fallback server needs. */
 export function canBeFallback({ ours }: Shape): boolean {
   return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
     ours.has(column as never),
   )
 }
 
-/** Reads the row of an id, expired or not, and locks it until the transaction ends. Also returns the server's clock. */
+/**
+ * Reads the row with this id, also if it has expired, and locks it until the transaction ends. Returns the server's
+ * clock too.
+ */
 export async function lockRowCopy(
   query: Query,
   shape: Shape,
@@ -37,7 +41,7 @@ export async function lockRowCopy(
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${FAILOVER_COLUMNS} FROM ${sqlName(shape.name)} t
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${SERVER_COLUMNS} FROM ${sqlName(shape.name)} t
        WHERE t.sess_id = $1 FOR UPDATE`,
     ),
     [id],
@@ -49,24 +53,22 @@ export async function lockRowCopy(
 }
 
 /**
- * Returns the SQL that selects home server and id of rows that belong on another server, in this order. $1, $2: after
- * this home server and id; $3: without rows of these home servers, a JSON array.
+ * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and
+ * id to start after; $3: home servers to leave out, as a JSON array.
  */
-export function fallbackRowsText(sql: string, most: number): string {
+export function fallbackRowsText(sql: string, limit: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
     WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
-    ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
+    ORDER BY t.sess_home, t.sess_id LIMIT ${limit}`
 }
 
-const FAILOVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
+const SERVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Index of the first of these columns: after `n, outcome, text, now` and the record. */
-const FAILOVER_AT = 4 + RECORD_COLUMNS
+/** Index of those columns in a row: after `n, outcome, text, now` and the record. */
+const SERVER_COLUMNS_AT = 4 + RECORD_COLUMNS
 
 function rowCopyOf(row: readonly (string | null)[]): RowCopy {
-  const destroyed = row[FAILOVER_AT + 2]
-  const home = row[FAILOVER_AT] ?? null
-  const base = row[FAILOVER_AT + 1] ?? null
+  const [home = null, base = null, destroyed] = row.slice(SERVER_COLUMNS_AT)
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
@@ -76,7 +78,7 @@ function rowCopyOf(row: readonly (string | null)[]): RowCopy {
   }
 }
 
-/** Inserts the row, replacing an existing one. */
+/** Writes the whole row, and replaces the existing one, if any. */
 export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Promise<void> {
   const { session, home, base, received, destroyed } = row
   const cap = (column: string, value: number | null): number | null =>
@@ -107,7 +109,7 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
       ? session.expires === null
         ? 'NULL'
         : sweepTime(String(session.expires))
-      : String(Math.ceil(destroyed + TOMBSTONE_LIFETIME))
+      : String(Math.ceil(destroyed + TOMBSTONE_KEPT))
   await query(
     plain(
       `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
@@ -120,17 +122,13 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
   )
 }
 
+/** Deletes the row with this id. */
 export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
   await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
 }
 
-/** Clears `received` once the row is deleted at its source. */
-export async function forgetReceived(
-  query: Query,
-  shape: Shape,
-  id: string,
-  received: string,
-): Promise<void> {
+/** Clears `received` on the home server, after the row was deleted at its origin. */
+export async function clearReceived(query: Query, shape: Shape, id: string, received: string): Promise<void> {
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
@@ -141,18 +139,19 @@ export async function forgetReceived(
 }
 
 /**
- * Seconds for which a tombstone is kept: as long as a session that was read before may live, and be written to some
- * server by a process that does not know that it was destroyed.
+ * Seconds for which a tombstone is kept. Until then, a process that read the session before may write it to another
+ * server, because it does not know that the session was destroyed.
  */
-const TOMBSTONE_LIFETIME = 30 * 86_400
+const TOMBSTONE_KEPT = 30 * 86_400
 
 /**
- * Returns the tombstone of a session. It reads as absent and keeps nothing but creation time and generation. It has
- * the generation only if that is known to be the home server's: otherwise it also ends older sessions there.
+ * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
+ * names the generation only if the home server knows it; otherwise it applies to every row there that was created
+ * before.
  */
 export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
   const { session } = row ?? {}
-  const isKnown = home === null || (row !== undefined && isBasedOnHome(row, home))
+  const isKnown = home === null || (row !== undefined && isBasedOn(home, row))
   return {
     session: {
       id,
@@ -177,29 +176,29 @@ export function tombstone(id: string, row: RowCopy | undefined, home: string | n
     home,
     base: row?.base ?? null,
     received: home === null ? (row?.received ?? null) : null,
-    // In whole seconds and rounded up, as sess_created is.
+    // In whole seconds and rounded up, like sess_created.
     destroyed: Math.ceil(clock),
   }
 }
 
-/** Returns true if a fallback's row was made from the row on the home server. */
-function isBasedOnHome({ session, base }: RowCopy, home: string): boolean {
+/** Returns true if the fallback server's row was made from the row on the home server. */
+function isBasedOn(home: string, { session, base }: RowCopy): boolean {
   if (base === null) return false
-  const { destroyed, generation, server } = parseBase(base)
+  const { destroyed, generation, server } = baseOf(base)
   return destroyed === undefined && server === home && generation === session.generation
 }
 
 /**
- * The version of the session that a fallback's row replaces on the home server, stored in `sess_base`. Digest and
- * generation identify it. Text, counters and custom field are the merge base if the home server has changed too.
+ * What a fallback server's row replaces on the home server, stored in `sess_base`. Digest and generation identify the
+ * replaced row. Text, counters and custom field are the base of a merge if the home server's row changed too.
  */
 export interface RecordedBase {
   readonly digest: string | null
   readonly generation: number | null
   readonly created: number | null
-  /** The server that it was read from: only on that server does a missing row mean that the session was destroyed. */
+  /** The server from which it was read. Only there a missing row means that the session was destroyed. */
   readonly server: string | null
-  /** After this time, GC may have removed the row there. */
+  /** After this time, garbage collection may have removed the row there. */
   readonly expires: number | null
   readonly accesses: number
   readonly errors: number
@@ -208,29 +207,37 @@ export interface RecordedBase {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly text: string
-  /** When the session was destroyed, by the clock of the fallback: the row is a new generation of the id. */
+  /** When it was destroyed, by the fallback server's clock. The row with this base is another generation of the id. */
   readonly destroyed?: number
-  /** When the row was written without a base, by the clock of the fallback: it replaces what the home server had then. */
+  /**
+   * When it was written without a base, by the fallback server's clock. It replaces any row that the home server had
+   * then.
+   */
   readonly replaced?: number
 }
 
 /**
- * A row that the home server has received, to recognise it if it is still at its source: a process may die or lose
- * its connection between the two commits, and the home server may have changed the session since. Kept after that if
- * two generations of the id were merged, because both were created without knowledge of the other or an answer was
- * lost; and if the row was made from a row of a third server.
+ * What the home server received at failback. A process may crash or lose its connection between the commit there and
+ * the deletion at the origin, and the home server's row may change in between. The next process that finds the row at
+ * its origin then only deletes it. The record is kept if two generations of the id were merged, because both were
+ * created independently or the answer to one creation was lost; and if the row was made from a row on yet another
+ * server.
  */
 export interface ReceivedRow {
   readonly from: string
-  /** Its `sess_base` there. */
+  /** `sess_base` of the row at its origin. */
   readonly base: string | null
-  /** Its generation there. If the home server has another one, records with this generation remain valid. */
+  /** The row's generation at its origin. Callers that read the session there still know it by this generation. */
   readonly generation: number | null
-  /** The row as received. */
+  /** The row that was received. */
   readonly row: RecordedBase
 }
 
-/** Returns the `sess_base` of a row made from `base`. @param since for a row that follows a tombstone, or was written without a base */
+/**
+ * Returns a `RecordedBase` as text.
+ *
+ * @param since the time of the tombstone that the row replaces, or of the write without a base
+ */
 export function recordBase(
   base: StoredSession,
   since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
@@ -245,6 +252,7 @@ export function recordBase(
   return JSON.stringify(recorded)
 }
 
-export function parseBase(base: string): RecordedBase {
-  return JSON.parse(base)
+/** Returns the `RecordedBase` in a text. */
+export function baseOf(text: string): RecordedBase {
+  return JSON.parse(text)
 }
