@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { JournalEntry } from '../operations.ts'
-import type { Note as JournalEvent } from '../table/journal.ts'
+import type { JournalEvent } from '../table/journal.ts'
 
 /** Milliseconds between two entries about the same recurring event. */
 const INTERVAL = 60_000

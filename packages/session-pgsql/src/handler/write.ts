@@ -4,7 +4,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
 
 /** How often a statement is sent if connections are lost: every connection of a pool may be dead. */
@@ -46,13 +46,21 @@ export const GONE: Written = { outcome: 'gone', stored: undefined }
 export const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session: optimistic rounds of compare-and-swap, then once holding the row lock, until the deadline. */
-export async function write<Data>(table: Sessions, queue: IdQueue, writing: Writing<Data>): Promise<Written> {
+export async function write<Data>(
+  table: StoredSessions,
+  queue: IdQueue,
+  writing: Writing<Data>,
+): Promise<Written> {
   const written = await attempt(table, queue, writing)
   queue.latest = written.stored
   return written
 }
 
-async function attempt<Data>(table: Sessions, queue: IdQueue, writing: Writing<Data>): Promise<Written> {
+async function attempt<Data>(
+  table: StoredSessions,
+  queue: IdQueue,
+  writing: Writing<Data>,
+): Promise<Written> {
   const { base } = writing
   const predecessor = queue.latest
 
@@ -68,7 +76,7 @@ async function attempt<Data>(table: Sessions, queue: IdQueue, writing: Writing<D
 
 /** A write whose base is that the session is absent. If it exists, the data is merged into it. */
 async function create<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   predecessor: StoredSession | undefined,
 ): Promise<Written> {
@@ -91,7 +99,7 @@ async function create<Data>(
 
 /** Repeats compare-and-swap against `theirs`. @param conflicting `theirs` is known not to be the base */
 async function swap<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   theirs: StoredSession,
   conflicting: boolean,
@@ -126,7 +134,7 @@ async function swap<Data>(
 }
 
 /** A write without a base: replaces the stored session. */
-async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<Written> {
+async function replace<Data>(table: StoredSessions, writing: Writing<Data>): Promise<Written> {
   const { deadline, text } = writing
   const change = writing.change(text)
   try {
@@ -147,7 +155,7 @@ async function replace<Data>(table: Sessions, writing: Writing<Data>): Promise<W
  * commit that releases it waits for the synchronous standby, which the write itself may not have reached.
  */
 async function lookUp<Data>(
-  table: Sessions,
+  table: StoredSessions,
   writing: Writing<Data>,
   text: string,
   error: unknown,
@@ -195,7 +203,7 @@ async function certain(
  * Destroys a session, and once more if the answer is lost. If the second finds no session, the first is not yet
  * certain: its commit may not have reached the synchronous standby.
  */
-export async function destroy(table: Sessions, id: string, deadline: number): Promise<Answer> {
+export async function destroy(table: StoredSessions, id: string, deadline: number): Promise<Answer> {
   try {
     return await table.destroy(id, deadline)
   } catch (error) {

@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings/settings.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import { Failback } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
@@ -60,7 +60,7 @@ export function weightOf(entry: DatabaseEntry): number {
 export class Servers {
   readonly all: readonly Server[]
   /** Reads and writes sessions: the table of the only server, or the sharded tables of all. */
-  readonly sessions: Sessions
+  readonly sessions: StoredSessions
   readonly #shares: ReadonlyMap<string, number>
   /** Set only with several servers. */
   readonly #sharding:

@@ -11,7 +11,7 @@ import {
   tombstone,
   writeRowCopy,
 } from '../table/row-copies.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { Failback } from './failback.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
@@ -34,7 +34,7 @@ export interface ShardedSessionsOptions {
  * server in rank is the fallback: the rows that it stores name their home server, and are moved back later. A record
  * remembers the server that it was read from: only that server can say that the session is gone.
  */
-export class ShardedSessions implements Sessions {
+export class ShardedSessions implements StoredSessions {
   readonly #options: ShardedSessionsOptions
 
   constructor(options: ShardedSessionsOptions) {

@@ -23,9 +23,9 @@ export interface RowCopy {
 }
 
 /** Returns true if the table has the columns that a fallback server needs. */
-export function canBeFallback({ ours }: Shape): boolean {
+export function canBeFallback({ added }: Shape): boolean {
   return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
-    ours.has(column as never),
+    added.has(column as never),
   )
 }
 
