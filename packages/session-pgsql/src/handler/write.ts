@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { MergingCodec } from '../codec/codec.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Change, StoredSession } from '../session/stored.ts'
+import { type Change, isSameState, type StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
@@ -69,7 +69,7 @@ async function attempt<Data>(
   // This process has written the session since the base was read: the conflict is known in advance.
   const isNewer =
     predecessor !== undefined && predecessor.readAt >= base.readAt && sameGeneration(predecessor, base)
-  return isNewer && predecessor.digest !== base.digest
+  return isNewer && !isSameState(predecessor, base)
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
 }
@@ -122,7 +122,7 @@ async function swap<Data>(
       writing.id,
       async (locked) => {
         if (!sameGeneration(locked, current)) return undefined
-        if (locked.digest !== current.digest) next = await resolve(writing, locked)
+        if (!isSameState(locked, current)) next = await resolve(writing, locked)
         return { change: writing.change(next.text), base: locked }
       },
       deadline,
@@ -227,8 +227,8 @@ async function resolve<Data>(
   theirs: StoredSession,
 ): Promise<{ text: string; merged: boolean }> {
   const { base, conflict, text } = writing
-  if (typeof base === 'object' && base !== null && theirs.digest === base.digest)
-    return rebase(writing, theirs)
+  // Written again, but as it was: that is no conflict.
+  if (typeof base === 'object' && base !== null && theirs.text === base.text) return rebase(writing, theirs)
   writing.onConflict()
   if (conflict === 'overwrite') return { text, merged: false }
   if (conflict === 'error') {

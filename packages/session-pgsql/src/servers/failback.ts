@@ -187,7 +187,16 @@ export async function moveRow(
         if (next !== undefined) {
           mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
           received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
-          await writeRowCopy(query, shape, { ...next, home: null, base: null, received: received ?? null })
+          // No process may take the result for a state that it has read on either server.
+          const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
+          const session = { ...next.session, version }
+          await writeRowCopy(query, shape, {
+            ...next,
+            session,
+            home: null,
+            base: null,
+            received: received ?? null,
+          })
           checkLocked()
         }
         return outcome

@@ -1,4 +1,4 @@
-import type { StoredSession } from '../session/stored.ts'
+import { isSameState, type StoredSession } from '../session/stored.ts'
 import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
 
 /** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
@@ -79,7 +79,7 @@ export async function settle(
     return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
   if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
-  if (other.digest === base.digest) {
+  if (isSameState(other, { ...base, generation: other.generation, version: base.version ?? other.version })) {
     const { generation } = other
     return {
       next: { ...row, session: { ...withCounts(session, other, base), generation } },

@@ -373,6 +373,7 @@ function changed(base: StoredSession, change: Change, clock: number, lifetime: n
   return {
     ...base,
     text: change.text,
+    version: change.text === base.text ? base.version : base.version + 1,
     modified: change.text === base.text && base.modified !== null ? base.modified : Math.ceil(clock),
     expires: lifetime === null ? base.expires : Math.ceil(clock + lifetime),
     addressModified: change.address ?? base.addressModified,

@@ -7,8 +7,10 @@ export interface StoredSession {
   readonly name: string | null
   /** The column `sess_data`; the empty string if it is NULL. */
   readonly text: string
-  /** The digest of the data, computed by PostgreSQL. A compare-and-swap detects other writes by it. */
+  /** The digest of the data, computed by PostgreSQL. It detects writes of programs that do not count versions. */
   readonly digest: string | null
+  /** The number of writes of data in this generation. 0 in a row of a program that does not count them. */
+  readonly version: number
   readonly created: number | null
   readonly modified: number | null
   /** null: the session does not expire, because another writer set no expiry. */
@@ -32,6 +34,17 @@ export interface StoredSession {
   readonly clock: number
   /** This process's clock at the read, in milliseconds of `performance.now()`. */
   readonly readAt: number
+}
+
+/** Tells one state of a session's data from another. */
+export type State = Pick<StoredSession, 'generation' | 'version' | 'digest'>
+
+/**
+ * Returns true if the data has not been written between the two reads. The statements make the same comparison; see
+ * `sameData` in table/statements.ts.
+ */
+export function isSameState(one: State, other: State): boolean {
+  return one.generation === other.generation && one.version === other.version && one.digest === other.digest
 }
 
 /** Returns the seconds until the session expires, by the database's clock; Infinity if it does not. */

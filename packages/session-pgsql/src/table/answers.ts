@@ -77,7 +77,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
 
 /** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
-export const RECORD_COLUMNS = 15
+export const RECORD_COLUMNS = 16
 
 /**
  * Returns the session in a row.
@@ -109,6 +109,7 @@ export function storedOf(
     errorMessage: row[RECORD + 12] as string | null,
     custom: row[RECORD + 13] as string | null,
     generation: numberOf(row[RECORD + 14]),
+    version: Number(row[RECORD + 15] ?? 0),
     clock,
     readAt,
   }

@@ -33,6 +33,8 @@ const ADDED_COLUMNS = [
   ['sess_sweep', 'bigint DEFAULT 0'],
   // Distinguishes two generations of an id, even within one second: microseconds since 1970 at its creation.
   ['sess_generation', 'bigint'],
+  // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
+  ['sess_version', 'bigint'],
   // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
   ['sess_home', 'text'],
   ['sess_base', 'text'],
@@ -167,6 +169,11 @@ export interface Shape {
   readonly added: ReadonlySet<AddedColumn>
   /** The extension's columns that have 32 bits. Dates and counters are clamped there. */
   readonly narrow: ReadonlySet<ExtensionColumn>
+  /**
+   * The seed of the data's digest: the identifier of the database cluster, which no visitor knows. undefined: the
+   * role may not read it.
+   */
+  readonly digestSeed: string | undefined
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
 }

@@ -231,6 +231,7 @@ function importText(shape: Shape): string {
   const added: Record<string, string> = {
     sess_sweep: sweepTime(`i.now + i.lifetime + ${KEPT}`),
     sess_generation: '(i.now * 1000000)::bigint',
+    sess_version: '1',
     sess_home: 'NULL',
     sess_base: 'NULL',
     sess_destroyed: 'NULL',
@@ -241,6 +242,7 @@ function importText(shape: Shape): string {
   const columns = Object.keys(values)
   const tombstone = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const sweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${values.sess_sweep}` : ''
+  const version = shape.added.has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : ''
   return `
     WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
     input AS MATERIALIZED (
@@ -263,7 +265,7 @@ function importText(shape: Shape): string {
       RETURNING t.sess_id, ${rowDigest('t', shape)}, 'moved'
     ),
     renewed AS (
-      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}
+      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}${version}
       FROM input i JOIN known k ON k.sess_id = i.id
       WHERE t.sess_id = i.id AND NOT k.is_new AND ${isUnused('t', 'k', shape)} AND (
         t.sess_data IS DISTINCT FROM i.data OR t.sess_custom IS DISTINCT FROM i.custom

@@ -32,6 +32,8 @@ export interface Inspection {
   readonly superuser: boolean
   readonly standby: boolean
   readonly serverVersion: string
+  /** The identifier of the database cluster; undefined if the role may not read it. */
+  readonly systemIdentifier: string | undefined
   /** undefined: the table does not exist. */
   readonly found: FoundTable | undefined
   /** The name that a new table gets. */
@@ -59,7 +61,11 @@ export interface FoundTable {
 
 const SERVER = plain(`
   SELECT ${CLOCK}, current_user, coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
-    pg_is_in_recovery(), current_setting('server_version'), current_schema()`)
+    pg_is_in_recovery(), current_setting('server_version'), current_schema(),
+    has_function_privilege('pg_control_system()', 'EXECUTE')`)
+
+// A statement of its own: PostgreSQL checks the privilege also where the function is not called.
+const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_control_system()')
 
 // Not to_regclass, which fails without USAGE on the schema.
 const TABLE = plain(`
@@ -83,7 +89,8 @@ const INDEXES = plain(`
 /** Inspects the server and the table. Changes nothing. */
 export async function inspect(query: Query, wanted: WantedTable): Promise<Inspection> {
   const [server] = await query(SERVER, [])
-  const [clock, user, superuser, standby, serverVersion, currentSchema] = server as string[]
+  const [clock, user, superuser, standby, serverVersion, currentSchema, mayControl] = server as string[]
+  const [control] = isTrue(mayControl) ? await query(SYSTEM_IDENTIFIER, []) : []
   const [row] = await query(TABLE, [wanted.table, wanted.schema ?? null])
   const inspection = {
     clock: Number(clock),
@@ -91,6 +98,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
     superuser: isTrue(superuser),
     standby: isTrue(standby),
     serverVersion: serverVersion as string,
+    systemIdentifier: control?.[0] ?? undefined,
     place: { schema: wanted.schema ?? currentSchema ?? 'public', table: wanted.table },
   }
   if (row === undefined) return { ...inspection, found: undefined }
@@ -131,7 +139,7 @@ export async function createTable(query: Query, wanted: WantedTable): Promise<In
   if (before.found === undefined) {
     for (const text of createStatements(before.place)) await query(plain(text), [])
   } else {
-    await query(plain("SELECT set_config('lock_timeout', '2000', true)"), [])
+    await query(plain("SELECT set_config('lock_timeout', '100', true)"), [])
     const missing = missingAddedColumns(before.found)
     if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
     for (const text of missingIndexes(before.found)) await query(plain(text), [])
@@ -199,6 +207,7 @@ export function shapeOf(inspection: Inspection): Shape {
     name: found.name,
     added: new Set(ADDED_COLUMN_NAMES.filter((column) => found.columns.get(column) === ADDED_TYPES[column])),
     narrow: narrowColumns(found),
+    digestSeed: inspection.systemIdentifier,
     sweepIndex: found.sweepIndex,
   }
 }
@@ -206,6 +215,7 @@ export function shapeOf(inspection: Inspection): Shape {
 const ADDED_TYPES: Record<AddedColumn, string> = {
   sess_sweep: 'bigint',
   sess_generation: 'bigint',
+  sess_version: 'bigint',
   sess_home: 'text',
   sess_base: 'text',
   sess_destroyed: 'bigint',

@@ -83,6 +83,7 @@ const changeFields: readonly Field<Change>[] = [
 const baseFields: readonly Field<{ readonly base: StoredSession | undefined }>[] = [
   { name: 'based', type: 'boolean', of: ({ base }) => base !== undefined },
   { name: 'digest', type: 'text', of: ({ base }) => base?.digest ?? null },
+  { name: 'version', type: 'bigint', of: ({ base }) => base?.version ?? null },
   { name: 'created', type: 'bigint', of: ({ base }) => base?.created ?? null },
   { name: 'accesses', type: 'bigint', of: ({ base }) => base?.accesses ?? null },
   { name: 'generation', type: 'bigint', of: ({ base }) => base?.generation ?? null },

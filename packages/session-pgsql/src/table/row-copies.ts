@@ -99,6 +99,7 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
     sess_err_message: session.errorMessage,
     sess_custom: session.custom,
     sess_generation: session.generation,
+    ...(shape.added.has('sess_version') ? { sess_version: session.version } : {}),
     sess_home: home,
     sess_base: base ?? received,
     sess_destroyed: destroyed,
@@ -158,6 +159,7 @@ export function tombstone(id: string, row: RowCopy | undefined, home: string | n
       name: null,
       text: '',
       digest: null,
+      version: session?.version ?? 0,
       created: session?.created ?? null,
       modified: null,
       expires: 0,
@@ -194,6 +196,8 @@ function isBasedOn(home: string, { session, base }: RowCopy): boolean {
  */
 export interface RecordedBase {
   readonly digest: string | null
+  /** undefined: recorded by a release that did not count versions. */
+  readonly version?: number | undefined
   readonly generation: number | null
   readonly created: number | null
   /** The server from which it was read. Only there a missing row means that the session was destroyed. */
@@ -242,10 +246,10 @@ export function recordBase(
   base: StoredSession,
   since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
 ): string {
-  const { digest, generation, created, server = null, expires, text } = base
+  const { digest, version, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base
   const recorded: RecordedBase = {
-    ...{ digest, generation, created, server, expires, text },
+    ...{ digest, version, generation, created, server, expires, text },
     ...{ accesses, errors, warnings, notices, errorMessage, custom },
     ...since,
   }

@@ -224,9 +224,10 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
       ? 'NULL'
       : sweepTime(`t.sess_expire::float8 + ${keepExpiredFor}`)
   const setSweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${sweepAt}` : ''
+  const setVersion = shape.added.has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : ''
   return `${deleted},
     emptied AS (
-      UPDATE ${sql} t SET sess_data = ''${setSweep}
+      UPDATE ${sql} t SET sess_data = ''${setSweep}${setVersion}
       WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND NOT d.outlived))
       RETURNING 1
     ),
