@@ -11,7 +11,7 @@ import { describeOnEveryServer } from '../../../session-pgsql/test/support/serve
 import { eventually, sleep } from '../../../session-pgsql/test/support/wait.ts'
 import { Console } from '../../src/console/console.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import { valuesOf } from '../../src/gateway/php-side.ts'
+import { phpValues } from '../../src/gateway/wire-format.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { Talk } from '../gateway/talk.ts'
 import { listening, startProgram } from '../php/kit/program.ts'
@@ -130,7 +130,7 @@ async function openSite(db: string[]): Promise<Site> {
   const metrics = new Metrics(sessions)
   const gateway = new Gateway({
     sessions,
-    php: valuesOf('php'),
+    wireFormat: phpValues('php'),
     host: '127.0.0.1',
     port: 0,
     password: undefined,

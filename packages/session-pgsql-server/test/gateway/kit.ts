@@ -2,7 +2,7 @@ import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgs
 import { afterEach } from 'vitest'
 import type { FreshDatabase, TestServer } from '../../../session-pgsql/test/support/servers.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
-import { BYTES } from '../../src/gateway/php-side.ts'
+import { PHP_BYTES } from '../../src/gateway/wire-format.ts'
 import { Talk } from './talk.ts'
 
 export const DATA = 'user|s:3:"ada";n|i:1;'
@@ -37,7 +37,7 @@ export function gateways(server: TestServer) {
     const sessions = new SaveHandler({ ...settings, codec: 'php' })
     const gateway = new Gateway({
       sessions: bytes,
-      php: BYTES,
+      wireFormat: PHP_BYTES,
       host: '127.0.0.1',
       port: 0,
       password: undefined,

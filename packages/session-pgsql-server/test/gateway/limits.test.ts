@@ -5,8 +5,8 @@ import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
-import { Notes } from '../../src/gateway/pending-metadata.ts'
-import { AllReads, type KnownSession, LeftReads, Reads } from '../../src/gateway/reads.ts'
+import { PendingMetadata } from '../../src/gateway/pending-metadata.ts'
+import { ClosedReads, ConnectionReads, type KnownSession, ReadBudget } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
 import { command, type Talk } from './talk.ts'
 
@@ -115,7 +115,7 @@ describeOnEveryServer(
         client.send(part)
       }
       const answers = await Promise.race(clients.map((client) => client.rest()))
-      expect(answers).toMatch(/Protocol error: the gateway has too much on its way/)
+      expect(answers).toMatch(/Protocol error: the memory for commands in flight is exhausted/)
       for (const client of clients) client.end()
       await eventually(async () => expect(await connections(healthPort)).toBe(0))
       // The room is free again.
@@ -206,7 +206,7 @@ describeOnEveryServer(
 
 describe('what is noted of sessions', () => {
   test('is bounded in bytes: the oldest goes first', () => {
-    const notes = new Notes(10_000)
+    const notes = new PendingMetadata(10_000)
     const custom = 'x'.repeat(1000)
     for (let n = 0; n < 100; n++) notes.set(`key${n}`, { custom })
     const left = Array.from({ length: 100 }, (_, n) => n).filter((n) => notes.get(`key${n}`) !== undefined)
@@ -228,11 +228,11 @@ describe('what is noted of sessions', () => {
 })
 
 describe('what connections have read', () => {
-  const session = (weight: number): KnownSession => ({ base: null, seen: undefined, counted: false, weight })
+  const session = (bytes: number): KnownSession => ({ base: null, seen: undefined, counted: false, bytes })
 
   test('one connection remembers so much, and all together so much', () => {
-    const all = new AllReads(1000)
-    const [first, second] = [new Reads(600, all), new Reads(600, all)]
+    const all = new ReadBudget(1000)
+    const [first, second] = [new ConnectionReads(600, all), new ConnectionReads(600, all)]
     for (const name of ['a', 'b', 'c', 'd']) first.set(name, session(200))
     expect(['a', 'b', 'c', 'd'].map((name) => first.get(name) !== undefined)).toEqual([
       false,
@@ -250,35 +250,35 @@ describe('what connections have read', () => {
   })
 
   test('what a connection leaves is somebody else’s once, and counts for all no more', () => {
-    const all = new AllReads(1000)
-    const left = new LeftReads(1000)
-    const reads = new Reads(1000, all)
+    const all = new ReadBudget(1000)
+    const left = new ClosedReads(1000)
+    const reads = new ConnectionReads(1000, all)
     reads.set('a', session(900))
-    left.leave(reads)
+    left.add(reads)
     expect(reads.get('a')).toBeUndefined()
-    const next = new Reads(1000, all)
+    const next = new ConnectionReads(1000, all)
     next.set('b', session(900))
     next.set('c', session(50))
     expect(next.get('b')).toBeDefined()
-    expect(left.take('a')?.weight).toBe(900)
+    expect(left.take('a')?.bytes).toBe(900)
     expect(left.take('a')).toBeUndefined()
   })
 
   test('of what was left, a request under way counts before one that is done, and the older of two under way', () => {
-    const left = new LeftReads(10_000)
+    const left = new ClosedReads(10_000)
     const leave = (weight: number, counted: boolean): void => {
-      const reads = new Reads(10_000, new AllReads(10_000))
+      const reads = new ConnectionReads(10_000, new ReadBudget(10_000))
       reads.set('a', { ...session(weight), counted })
-      left.leave(reads)
+      left.add(reads)
     }
     leave(1, true)
     leave(2, true)
     leave(3, false)
     leave(4, false)
     leave(5, true)
-    expect(left.take('a')?.weight).toBe(3)
+    expect(left.take('a')?.bytes).toBe(3)
     leave(6, true)
     leave(7, true)
-    expect(left.take('a')?.weight).toBe(7)
+    expect(left.take('a')?.bytes).toBe(7)
   })
 })

@@ -7,7 +7,7 @@ import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import { valuesOf } from '../../src/gateway/php-side.ts'
+import { phpValues } from '../../src/gateway/wire-format.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { run } from '../../src/run.ts'
 import { Talk } from './talk.ts'
@@ -34,7 +34,7 @@ describeOnEveryServer(
       const metrics = new Metrics(sessions)
       const gateway = new Gateway({
         sessions,
-        php: valuesOf('php'),
+        wireFormat: phpValues('php'),
         host: '127.0.0.1',
         port: 0,
         password: undefined,
@@ -187,7 +187,7 @@ describeOnEveryServer(
         stop.abort()
         expect(await running).toBe(0)
       })
-      await until(() => said.includes('the database answers'), 'the gateway')
+      await until(() => said.includes('connected to the database'), 'the gateway')
       expect(said).toContain(`metrics: http://127.0.0.1:${healthPort}/metrics`)
       const response = await fetch(`http://127.0.0.1:${healthPort}/metrics`)
       expect(response.status).toBe(200)
