@@ -24,8 +24,11 @@ const UNAUTHENTICATED: ParserLimits = { argument: 1024, arguments: 8, command: 2
 /** Bytes of a command besides the data of a session: its name, the key, options. */
 const COMMAND_OVERHEAD = 64 * 1024
 
-/** Seconds that a client has to give the password, to complete a command it has begun, and to take a reply. */
-const TIMEOUTS = { password: 10, command: 30, reply: 30 }
+/** Seconds from the connection to the password. */
+const PASSWORD_TIMEOUT = 10
+
+/** Seconds that a client has to complete a command that it has begun, and to take a reply. */
+const TIMEOUTS = { command: 30, reply: 30 }
 
 /** Milliseconds that a client has to close the connection after its last reply. */
 const LINGER = 1000
@@ -35,11 +38,14 @@ const MEMORY_EXCEEDED = 'the memory for commands in flight is exhausted, try aga
 /** One connection: reads commands and replies to them one after the other, within limits of time and memory. */
 export class Connection {
   readonly #socket: Socket
-  readonly #limits: ConnectionLimits
+  readonly #memory: Memory
   readonly #visitor: Visitor
   readonly #parser: RequestParser
+  /** What a client may send after it has given the password. */
+  readonly #parserLimits: ParserLimits
   /** What the client is expected to do, and since when; undefined: nothing. */
   #waiting: { readonly for: keyof typeof TIMEOUTS; readonly since: number } | undefined
+  readonly #connectedAt = performance.now()
   #lastCommandAt = performance.now()
   #isBusy = false
   /** Settles when the commands that have arrived have been answered. */
@@ -55,12 +61,12 @@ export class Connection {
   /** Bytes of this connection in `Memory.held`. */
   #held = 0
 
-  constructor(socket: Socket, shared: Shared, limits: ConnectionLimits) {
+  constructor(socket: Socket, shared: Shared, { maxValue, memory }: ConnectionLimits) {
     this.#socket = socket
-    this.#limits = limits
+    this.#memory = memory
     this.#visitor = new Visitor(shared)
-    this.#parser = new RequestParser(this.#parserLimits)
-    if (!this.#visitor.isAuthenticated) this.#waitFor('password')
+    this.#parserLimits = { argument: maxValue, arguments: 1024, command: maxValue + COMMAND_OVERHEAD }
+    this.#parser = new RequestParser(this.#visitor.isAuthenticated ? this.#parserLimits : UNAUTHENTICATED)
   }
 
   /** Resolves when the connection has closed. Never rejects. */
@@ -95,21 +101,16 @@ export class Connection {
    */
   checkTimeouts(now: number, idleTimeout: number): void {
     const waiting = this.#waiting
+    const isUnknown = !this.#visitor.isAuthenticated && now - this.#connectedAt > PASSWORD_TIMEOUT * 1000
     const isSlow = waiting !== undefined && now - waiting.since > TIMEOUTS[waiting.for] * 1000
     const isIdle = !this.#isBusy && now - this.#lastCommandAt > idleTimeout * 1000
-    if (isSlow || isIdle) this.#socket.destroy()
+    if (isUnknown || isSlow || isIdle) this.#socket.destroy()
     else if (this.#isDraining) this.drain()
-  }
-
-  get #parserLimits(): ParserLimits {
-    if (!this.#visitor.isAuthenticated) return UNAUTHENTICATED
-    const { maxValue } = this.#limits
-    return { argument: maxValue, arguments: 1024, command: maxValue + COMMAND_OVERHEAD }
   }
 
   /** Counts bytes as held by this connection. @returns false if that is more than all connections may hold */
   #hold(bytes: number): boolean {
-    const { memory } = this.#limits
+    const memory = this.#memory
     memory.held += bytes - this.#held
     this.#held = bytes
     return bytes === 0 || memory.held <= memory.max
@@ -132,10 +133,9 @@ export class Connection {
     try {
       for (let command = this.#next(); command !== undefined; command = this.#next()) {
         this.#lastCommandAt = performance.now()
-        if (visitor.isAuthenticated) this.#waiting = undefined
+        this.#waiting = undefined
         const reply = await execute(visitor, command)
-        this.#parser.limits = this.#parserLimits
-        if (visitor.isAuthenticated) this.#waiting = undefined
+        if (visitor.isAuthenticated) this.#parser.limits = this.#parserLimits
         if (visitor.isDone) this.#isOver = true
         if (!this.#socket.write(reply)) await this.#taken(reply)
       }
@@ -146,7 +146,7 @@ export class Connection {
     }
     this.#isBusy = false
     this.#hold(this.#parser.held)
-    if (visitor.isAuthenticated && this.#parser.midway) this.#waitFor('command')
+    if (this.#parser.midway) this.#waitFor('command')
     if (this.#isDraining && !visitor.isInRequest) this.#isOver = true
     if (this.#isOver) {
       this.#hold(0)

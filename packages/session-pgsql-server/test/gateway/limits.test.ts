@@ -1,10 +1,11 @@
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
-import { eventually } from '../../../session-pgsql/test/support/wait.ts'
+import { eventually, within } from '../../../session-pgsql/test/support/wait.ts'
 import { PendingMetadata } from '../../src/gateway/pending-metadata.ts'
 import { ClosedReads, ConnectionReads, type KnownSession, ReadBudget } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
@@ -67,6 +68,32 @@ describeOnEveryServer(
       pass(15)
       expect(await silent.rest()).toBe('')
       expect(await welcome.ask('PING')).toBe('+PONG\r\n')
+    })
+
+    test('closes a connection without the password in time, even if it was slow to take its replies', async () => {
+      const pass = clock()
+      const { port } = await start({ password: 'sesame' })
+      const slow = connect({ host: '127.0.0.1', port })
+      after(async () => slow.destroy())
+      const batch = Buffer.concat(Array.from({ length: 10_000 }, () => command('HELLO')))
+      const reply = '-NOAUTH HELLO must be called with the client already authenticated, or with AUTH\r\n'
+      slow.pause()
+      let sent = 0
+      // The gateway reads no more: it waits until its replies are taken.
+      await eventually(() => {
+        slow.write(batch)
+        sent += 10_000
+        expect(slow.writableLength).toBeGreaterThan(1_000_000)
+      }, 3_600_000)
+      let received = 0
+      slow.on('data', (chunk: Buffer) => {
+        received += chunk.length
+      })
+      slow.resume()
+      await eventually(() => expect(received).toBe(sent * reply.length), 3_600_000)
+      const closed = once(slow, 'close')
+      pass(15)
+      await within(closed, 10_000, 'the gateway to close the connection')
     })
 
     test('a client that takes no answers: it is given up, and others are served meanwhile', async () => {

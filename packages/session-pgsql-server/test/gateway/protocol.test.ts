@@ -133,7 +133,7 @@ describeOnEveryServer(
         ['*-7\r\n', /invalid multibulk/],
         ['*1\r\n*1\r\n', /expected '\$', got '\*'/],
         ['*1\r\n$4\r\nPINGxx', /expected CRLF/],
-        ['x'.repeat(5000), /a line is too long/],
+        ['x'.repeat(5000), /the line is too long/],
       ]
       for (const [bytes, error] of bad) {
         const client = talk()
