@@ -78,7 +78,7 @@ function withoutData(record: SessionRecord<unknown>): SessionRecord<unknown> {
   return Object.assign(record, { data: undefined })
 }
 
-/** Bytes of the text that is stored for PHP's bytes: 2 for each character, and 3 characters for a byte that is escaped. */
+/** Bytes of the text that is stored for PHP's bytes: 2 for a character, and 3 characters for a byte that is escaped. */
 function textBytes(data: Uint8Array): number {
   return data.length * (isUtf8(data) && !data.includes(0) ? 2 : 6)
 }

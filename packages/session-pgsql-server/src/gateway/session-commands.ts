@@ -7,7 +7,7 @@ import type { Visitor } from './visitor.ts'
 
 /** Commands for the key of a session; most also take the key of a session's lock. */
 
-/** Milliseconds and seconds, in units of a second. */
+/** Units of a lifetime, per second. */
 export const SECONDS = 1
 export const MILLISECONDS = 1000
 
@@ -150,7 +150,11 @@ async function write(
   return OK
 }
 
-/** Extends the expiry; with a lifetime of 0 or less it destroys the session. @returns false if there is no such session */
+/**
+ * Sets the expiry; a lifetime of 0 or less destroys the session.
+ *
+ * @returns false if there is no such session
+ */
 async function touch(visitor: Visitor, key: Key, amount: Buffer | undefined, unit: number): Promise<boolean> {
   if (key.isLock) throw new CommandError('ERR the gateway renews locks itself: a lock takes no EXPIRE')
   const lifetime = parseInteger(amount) / unit

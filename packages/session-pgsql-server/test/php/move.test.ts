@@ -22,8 +22,8 @@ describeWithPhp("move_sessions.php moves a live site's sessions", (place) => {
     const [forgotten] = (await readdir(folder)).sort()
     await utimes(join(folder, forgotten as string), 0, 0)
 
-    expect(move(folder, gateway)).toBe('19 moved, 0 were there already\n')
-    expect(move(folder, gateway)).toBe('0 moved, 19 were there already\n')
+    expect(move(folder, gateway)).toBe('moved: 19, skipped: 0 (already stored)\n')
+    expect(move(folder, gateway)).toBe('moved: 0, skipped: 19 (already stored)\n')
     const after = await place.php({ ini: gateway.ini() })
     for (const visitor of visitors) {
       const isForgotten = `sess_${visitor.cookies.get('PHPSESSID')}` === forgotten
@@ -49,7 +49,7 @@ describeWithPhp("move_sessions.php moves a live site's sessions", (place) => {
     }
     const before = await place.php({ ini: from })
     const visitors = await Promise.all(Array.from({ length: 20 }, () => signedIn(before)))
-    expect(move(String(from['session.save_path']), gateway)).toBe('20 moved, 0 were there already\n')
+    expect(move(String(from['session.save_path']), gateway)).toBe('moved: 20, skipped: 0 (already stored)\n')
     const after = await place.php({ ini: gateway.ini() })
     for (const visitor of visitors) expect(await shown(visitor.clone(after))).toEqual({ user: 'ada' })
   })

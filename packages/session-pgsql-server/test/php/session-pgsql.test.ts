@@ -109,7 +109,7 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
   test('without a session there is a warning', async () => {
     const { result, warnings } = await call(php.visitor(), 'info', [], false)
     expect(result).toBe(false)
-    expect(warnings).toContain('there is no session')
+    expect(warnings).toContain('no session is active')
   })
 
   describe('prepended to every script', () => {
