@@ -9,7 +9,7 @@ import type { Visitor } from './visitor.ts'
 /** SHA-1 of phpredis' script that releases a lock: it deletes the key if the value is the owner's secret. */
 const UNLOCK_SCRIPT = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
-export const LOCK_NEEDS_NX = failure('ERR the key of a lock can only be set by SET with NX')
+export const LOCK_NEEDS_NX: Reply = failure('ERR the key of a lock can only be set by SET with NX')
 
 /** `SET key_LOCK secret NX`: takes a lock. @param seconds undefined: until it is released */
 export async function takeLock(
