@@ -31,7 +31,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --table NAME           the session table (php_session)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
-  --port PORT            (6380)
+  --port PORT            port to listen on; 0: any free port (6380)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
                          or SESSION_PGSQL_SERVER_PASSWORD in the environment
   --password PASSWORD    the password itself, which every user of this machine can see in the process list
