@@ -28,7 +28,7 @@ const COMMAND_OVERHEAD = 64 * 1024
 const PASSWORD_TIMEOUT = 10
 
 /** Seconds that a client has to complete a command that it has begun, and to take a reply. */
-const TIMEOUTS = { command: 30, reply: 30 }
+const TIMEOUT = 30
 
 /** Milliseconds that a client has to close the connection after its last reply. */
 const LINGER = 1000
@@ -43,8 +43,8 @@ export class Connection {
   readonly #parser: RequestParser
   /** What a client may send after it has given the password. */
   readonly #parserLimits: ParserLimits
-  /** What the client is expected to do, and since when; undefined: nothing. */
-  #waiting: { readonly for: keyof typeof TIMEOUTS; readonly since: number } | undefined
+  /** Since when the client has been expected to complete a command, or to take a reply. */
+  #waitingSince: number | undefined
   readonly #connectedAt = performance.now()
   #lastCommandAt = performance.now()
   #isBusy = false
@@ -100,11 +100,10 @@ export class Connection {
    * @param idleTimeout seconds without a command
    */
   checkTimeouts(now: number, idleTimeout: number): void {
-    const waiting = this.#waiting
-    const isUnknown = !this.#visitor.isAuthenticated && now - this.#connectedAt > PASSWORD_TIMEOUT * 1000
-    const isSlow = waiting !== undefined && now - waiting.since > TIMEOUTS[waiting.for] * 1000
+    const lacksPassword = !this.#visitor.isAuthenticated && now - this.#connectedAt > PASSWORD_TIMEOUT * 1000
+    const isSlow = this.#waitingSince !== undefined && now - this.#waitingSince > TIMEOUT * 1000
     const isIdle = !this.#isBusy && now - this.#lastCommandAt > idleTimeout * 1000
-    if (isUnknown || isSlow || isIdle) this.#socket.destroy()
+    if (lacksPassword || isSlow || isIdle) this.#socket.destroy()
     else if (this.#isDraining) this.drain()
   }
 
@@ -133,7 +132,7 @@ export class Connection {
     try {
       for (let command = this.#next(); command !== undefined; command = this.#next()) {
         this.#lastCommandAt = performance.now()
-        this.#waiting = undefined
+        this.#waitingSince = undefined
         const reply = await execute(visitor, command)
         if (visitor.isAuthenticated) this.#parser.limits = this.#parserLimits
         if (visitor.isDone) this.#isOver = true
@@ -146,7 +145,8 @@ export class Connection {
     }
     this.#isBusy = false
     this.#hold(this.#parser.held)
-    if (this.#parser.midway) this.#waitFor('command')
+    // Further bytes of the same command do not extend the timeout.
+    if (this.#parser.midway) this.#waitingSince ??= performance.now()
     if (this.#isDraining && !visitor.isInRequest) this.#isOver = true
     if (this.#isOver) {
       this.#hold(0)
@@ -162,13 +162,9 @@ export class Connection {
     return this.#parser.next()
   }
 
-  #waitFor(what: keyof typeof TIMEOUTS): void {
-    if (this.#waiting?.for !== what) this.#waiting = { for: what, since: performance.now() }
-  }
-
   /** Waits until a slow client has taken a reply. */
   async #taken(reply: Reply): Promise<void> {
-    this.#waitFor('reply')
+    this.#waitingSince = performance.now()
     const hasMemory = this.#hold(this.#held + reply.length)
     if (!hasMemory) this.#socket.destroy()
     await new Promise<void>((resolve) => {
@@ -181,7 +177,7 @@ export class Connection {
       this.#socket.on('close', done)
       if (this.#socket.destroyed) done()
     })
-    this.#waiting = undefined
+    this.#waitingSince = undefined
     this.#hold(this.#held - reply.length)
   }
 }
