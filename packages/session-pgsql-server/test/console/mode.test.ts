@@ -81,7 +81,7 @@ describeOnEveryServer(
       ],
       [['--name', 'https://x'], {}, /host name/],
       [['--port', '70000'], {}, /whole number/],
-      [['--tls-cert', 'password'], {}, /come together/],
+      [['--tls-cert', 'password'], {}, /must be set together/],
       [['--nonsense'], {}, /nonsense/],
     ])('%j is refused, and it says why', async (flags, environment, why) => {
       const files = flags.map((flag) => (/^[a-z]+$/.test(flag) ? join(folder, flag) : flag))

@@ -9,10 +9,11 @@ import { expect, inject, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually, sleep } from '../../../session-pgsql/test/support/wait.ts'
-import { Console } from '../../src/console/console.ts'
+import { startConsole } from '../../src/console/start.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import { valuesOf } from '../../src/gateway/php-side.ts'
+import { phpValues } from '../../src/gateway/wire-format.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
+import { DEFAULTS } from '../gateway/kit.ts'
 import { Talk } from '../gateway/talk.ts'
 import { listening, startProgram } from '../php/kit/program.ts'
 
@@ -21,11 +22,11 @@ const DOCS = join(import.meta.dirname, '../../../../docs')
 const docs = (name: string): string => readFileSync(join(DOCS, name), 'utf8')
 
 describeOnEveryServer(
-  'what is in docs/, held against the endpoint',
+  'dashboard, alerts and tables in docs/',
   (server) => {
     const fresh = async (): Promise<string> => (await server.freshDatabase()).db as string
 
-    test('dashboard, alerts and tables name the metrics and labels that there are', async () => {
+    test('name the metrics and labels of the endpoints', async () => {
       const { traffic, ports } = await openSite([await fresh(), await fresh()])
       await traffic()
       const outputs = ports.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
@@ -58,15 +59,15 @@ describeOnEveryServer(
           { histogram: '_count', counter: '_total', gauge: '' }[type as string],
       )
       const parts = /_(bucket|sum)$/
-      // Of a standby, and this server has none.
+      // Only for a standby, which this server does not have.
       metrics.add('session_pgsql_standby_lag')
       expect(documented.sort()).toEqual([...metrics].filter((name) => !parts.test(name)).sort())
     })
 
-    // To Prometheus it is the same, whatever the database.
+    // The database makes no difference to Prometheus.
     if (server.name !== inject('sharedServers')[0]?.name) return
 
-    test('Prometheus has figures for every expression; an alert goes off at the first error', async (ctx) => {
+    test('have values in Prometheus for every expression, and alerts fire at the first error', async (ctx) => {
       const found = spawnSync('prometheus', ['--version'], { stdio: 'ignore' })
       if (found.error !== undefined) ctx.skip('no prometheus on this machine')
       const { traffic, fail, ports } = await openSite([await fresh(), await fresh()])
@@ -118,41 +119,24 @@ describeOnEveryServer(
 interface Site {
   /** Where `GET /metrics` is answered. */
   readonly ports: readonly number[]
-  /** Everything happens once. */
+  /** Causes everything that is measured once. */
   traffic(): Promise<void>
-  /** What does not happen in a test that kills nothing. */
+  /** Publishes the failures that this test cannot cause. */
   fail(): void
 }
 
-/** A gateway and a console on these servers; until the test ends. */
+/** Starts a gateway and a console on these servers, until the test ends. */
 async function openSite(db: string[]): Promise<Site> {
   const sessions = new SaveHandler({ db, codec: 'php', idPattern: 'php', gcInterval: 0 })
   const metrics = new Metrics(sessions)
   const gateway = new Gateway({
+    ...DEFAULTS,
     sessions,
-    php: valuesOf('php'),
-    host: '127.0.0.1',
-    port: 0,
-    password: undefined,
-    tls: undefined,
-    maxConnections: 10,
-    maxValue: 100_000,
-    idleTimeout: 0,
+    wireFormat: phpValues('php'),
     healthPort: 0,
     metrics,
   })
-  const console = new Console({
-    sessions,
-    host: '127.0.0.1',
-    port: 0,
-    passwords: undefined,
-    names: [],
-    trustProxy: false,
-    tls: undefined,
-    metrics: true,
-    auditFile: undefined,
-    log: () => {},
-  })
+  const console = await startConsole({ sessions, port: 0, metrics: true })
   onTestFinished(async () => {
     await gateway.close()
     await console.close()
@@ -161,7 +145,6 @@ async function openSite(db: string[]): Promise<Site> {
   })
   const { port, healthPort } = await gateway.listen()
   for (let n = 0; n < 8; n++) await sessions.write(`${n}`.repeat(26), {})
-  const consolePort = await console.listen()
   const client = new Talk(port)
   onTestFinished(() => client.end())
   function fail(): void {
@@ -171,7 +154,7 @@ async function openSite(db: string[]): Promise<Site> {
     channel('tracing:session-pgsql:gc:asyncEnd').publish(failed)
   }
   return {
-    ports: [healthPort as number, consolePort],
+    ports: [healthPort as number, console.port],
     async traffic() {
       const key = `PHPSESSID:${'k'.repeat(26)}`
       await client.ask('SET', `${key}_LOCK`, 'me', 'NX', 'PX', '5000')
@@ -197,9 +180,9 @@ async function openSite(db: string[]): Promise<Site> {
 }
 
 /**
- * Prometheus with the rules, which looks at these ports several times a second; until the test ends.
+ * Starts a Prometheus with the alerts that scrapes these ports twice a second, until the test ends.
  *
- * @returns what asks its API, and answers with the data
+ * @returns a function that requests a path of its API and returns the data
  */
 async function startPrometheus(ports: readonly number[]) {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-prometheus-'))
@@ -214,7 +197,7 @@ async function startPrometheus(ports: readonly number[]) {
       },
     ],
   }
-  // JSON is YAML.
+  // YAML includes JSON.
   await writeFile(join(folder, 'prometheus.yml'), JSON.stringify(config))
   const port = await freePort()
   const program = await startProgram('prometheus', [
@@ -254,12 +237,12 @@ function alertExpressions(): string[] {
   return alerts.map(([, long, short]) => (long ?? short ?? '').trim())
 }
 
-/** An alert's figure without the number from which it is one: all is well, and it would be empty. */
+/** Removes the threshold from an alert's expression, which has no value while all is well. */
 function withoutLimit(alert: string): string {
   return alert.replace(' unless sum', ' and sum').replace(/ (?:==|>) [\d.]+$/gm, '')
 }
 
-/** The metrics in a PromQL expression, and the labels that it selects and groups by. */
+/** Returns the metrics in a PromQL expression, and the labels that it selects and groups by. */
 function namesIn(expression: string): { metrics: string[]; labels: string[] } {
   const labels: string[] = []
   const rest = expression

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { COMMANDS } from '../../src/gateway/commands.ts'
 import { run } from '../../src/run.ts'
 
-/** docs/php.md says what the gateway does: its tables are held against the code. */
+/** Compares the tables of docs/php.md with the code. */
 const text = readFileSync(new URL('../../../../docs/php.md', import.meta.url), 'utf8')
 
 function section(title: string): string {
@@ -13,7 +13,7 @@ function section(title: string): string {
   return text.slice(start, end)
 }
 
-test('every flag, with its default', async () => {
+test('documents every flag, with its default', async () => {
   let help = ''
   await run(['gateway', '--help'], {
     environment: {},
@@ -32,7 +32,7 @@ test('every flag, with its default', async () => {
   }
 })
 
-test('every command', () => {
+test('documents every command', () => {
   const rows = section('What it answers')
     .split('\n')
     .filter((line) => line.startsWith('| `'))

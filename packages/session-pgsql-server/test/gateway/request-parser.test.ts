@@ -7,19 +7,19 @@ const LIMITS = { argument: 100_000, arguments: 64, command: 200_000 }
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** The commands that are whole with this chunk. */
+/** Adds a chunk, and yields the commands that it completes. */
 function* fed(parser: RequestParser, chunk: Buffer): Generator<Command> {
   parser.add(chunk)
   for (let command = parser.next(); command !== undefined; command = parser.next()) yield command
 }
 
-/** Feeds in pieces that end at these places. */
+/** Feeds bytes in pieces that end at these positions. */
 function feed(parser: RequestParser, bytes: Buffer, ends: readonly number[]): Buffer[][] {
   const commands: Buffer[][] = []
   let from = 0
   for (const end of [...ends, bytes.length]) {
     if (end <= from) continue
-    // Copies: what was given out must not lie in what comes later.
+    // A copy of each piece, as a socket would pass it: returned commands must not change with later pieces.
     for (const one of fed(parser, Buffer.from(bytes.subarray(from, end)))) commands.push([...one])
     from = end
   }
@@ -34,8 +34,8 @@ const anyCommands = fc.array(
   { minLength: 1, maxLength: 8 },
 )
 
-describe('the parser of commands', () => {
-  test('whatever is in them and wherever they are split: the commands that were sent', () => {
+describe('RequestParser', () => {
+  test('returns the commands that were sent, whatever they contain and wherever they are split', () => {
     fc.assert(
       fc.property(anyCommands, fc.array(fc.nat(3000), { maxLength: 40 }), (commands, places) => {
         const bytes = Buffer.concat(commands.map((words) => command(...words)))
@@ -45,7 +45,7 @@ describe('the parser of commands', () => {
     )
   })
 
-  test('byte by byte, too', () => {
+  test('returns the commands that were sent when they arrive byte by byte', () => {
     fc.assert(
       fc.property(anyCommands, (commands) => {
         const bytes = Buffer.concat(commands.map((words) => command(...words)))
@@ -64,7 +64,7 @@ describe('the parser of commands', () => {
     )
   })
 
-  test('any bytes: commands, or a ProtocolError; and no more is held than came', () => {
+  test('returns commands or throws a ProtocolError for any bytes, and holds no more than it received', () => {
     const pieces = fc.oneof(
       fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
       fc
@@ -87,12 +87,12 @@ describe('the parser of commands', () => {
     fc.assert(
       fc.property(fc.array(pieces, { maxLength: 40 }), (all) => {
         const parser = new RequestParser(LIMITS)
-        let came = 0
+        let received = 0
         try {
           for (const piece of all) {
-            came += piece.length
+            received += piece.length
             for (const words of fed(parser, piece)) expect(words.length).toBeGreaterThan(0)
-            expect(parser.held).toBeLessThanOrEqual(came)
+            expect(parser.held).toBeLessThanOrEqual(received)
           }
         } catch (error) {
           expect(error).toBeInstanceOf(ProtocolError)
@@ -103,26 +103,26 @@ describe('the parser of commands', () => {
   })
 
   test.each([
-    ['a bulk that is announced too large', '*2\r\n$100001\r\n', /bulk length is more than 100000/],
+    ['an argument that is announced too large', '*2\r\n$100001\r\n', /bulk length is more than 100000/],
     ['too many arguments', '*65\r\n', /multibulk length is more than 64/],
     [
       'arguments that are too large together',
       `*3\r\n$100000\r\n${'x'.repeat(100_000)}\r\n$100000\r\n${'x'.repeat(100_000)}\r\n$1\r\n`,
-      /a command is more than 200000 bytes/,
+      /the command is longer than 200000 bytes/,
     ],
-    ['a length that is none', '*1\r\n$0x10\r\n', /invalid bulk length/],
+    ['a length that is no number', '*1\r\n$0x10\r\n', /invalid bulk length/],
     ['a length of many digits', `*${'0'.repeat(400)}1\r\n`, /invalid multibulk/],
     ['a negative length', '*1\r\n$-1\r\n', /invalid bulk length/],
-    ['a line without end', 'x'.repeat(1024), /a line is too long/],
+    ['a line without end', 'x'.repeat(1024), /the line is too long/],
     ['no CRLF after an argument', '*1\r\n$4\r\nPINGPING', /expected CRLF/],
     ['a request over HTTP', 'POST / HTTP/1.1\r\n', /expected '\*', got 'P'/],
-    ['a command as a line of words', 'GET PHPSESSID:x\r\n', /expected '\*', got 'G'/],
-    ['a line that begins like the one that may stand alone', 'PING / HTTP/1.1\r\n', /expected '\*'/],
+    ['an inline command other than PING', 'GET PHPSESSID:x\r\n', /expected '\*', got 'G'/],
+    ['an inline PING with words after it', 'PING / HTTP/1.1\r\n', /expected '\*'/],
   ])('refuses %s', (_name, text, error) => {
     expect(() => [...fed(new RequestParser(LIMITS), Buffer.from(text))]).toThrow(error)
   })
 
-  test('what was right before the fault is given out', () => {
+  test('returns the commands before a protocol error', () => {
     const parser = new RequestParser(LIMITS)
     const commands: Command[] = []
     expect(() => {
@@ -131,7 +131,7 @@ describe('the parser of commands', () => {
     expect(commands.map(([name]) => String(name))).toEqual(['PING', 'ECHO'])
   })
 
-  test('megabytes in single bytes take little more memory than the megabytes', () => {
+  test('uses little more memory than it received, if megabytes arrive in single bytes', () => {
     const size = 2 * MIB
     const parser = new RequestParser({ argument: size, arguments: 4, command: size + KIB })
     const memory = (): number => {
@@ -140,7 +140,7 @@ describe('the parser of commands', () => {
     }
     const before = memory()
     const parts: Command[] = [...fed(parser, Buffer.from(`*2\r\n$3\r\nSET\r\n$${size}\r\n`))]
-    // One buffer each, as a socket gives them.
+    // One buffer for each byte, as a socket would pass them.
     for (let n = 0; n < size; n++) parts.push(...fed(parser, Buffer.allocUnsafeSlow(1)))
     expect(parser.held).toBeGreaterThanOrEqual(size)
     expect(memory() - before).toBeLessThan(64 * MIB)

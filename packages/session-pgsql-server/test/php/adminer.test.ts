@@ -6,21 +6,23 @@ import { startPostgres } from '../../../session-pgsql/test/support/postgres.ts'
 import type { PhpAnswer } from './kit/php.ts'
 import { describeWithPhp } from './kit/place.ts'
 
-/** Adminer as Debian's web servers get it, unmodified: a database's web page behind a login of its own. */
+/** Adminer as Debian packages it, unmodified: a web interface to a database, with a login of its own. */
 const FOLDER = '/etc/adminer'
 const missing = existsSync(`${FOLDER}/conf.php`)
   ? undefined
-  : "Debian's package adminer is not installed: no real application was browsed"
+  : "Debian's package adminer is not installed: no real application was tested"
 
 describeWithPhp('Adminer with its sessions in PostgreSQL', (place) => {
-  test('sign in, look around, restart the database, go on, sign out', { timeout: 120_000 }, async (ctx) => {
+  test('keeps its login across a restart of the database, until the logout', {
+    timeout: 120_000,
+  }, async (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const server = await startPostgres({ version: '18', settings: { fsync: 'off' } })
     place.after(() => server.remove())
     const db = server.url('postgres')
     const gateway = await place.gateway({ db })
     const php = await place.php({
-      // Adminer 4.8 knows nothing of PHP 8.2's deprecations.
+      // Adminer 4.8 uses what PHP 8.2 deprecates.
       ini: { ...gateway.ini('prefix=adminer_sid:'), error_reporting: 'E_ALL & ~E_DEPRECATED' },
       root: FOLDER,
     })
@@ -36,20 +38,20 @@ describeWithPhp('Adminer with its sessions in PostgreSQL', (place) => {
         body: new URLSearchParams(form).toString(),
       })
 
-    const signIn = await get('')
-    expect(signIn.text).toContain('name="auth[username]"')
-    const stranger = browser.cookies.get('adminer_sid')
-    const signedIn = await post('', {
+    const loginPage = await get('')
+    expect(loginPage.text).toContain('name="auth[username]"')
+    const idBefore = browser.cookies.get('adminer_sid')
+    const loggedIn = await post('', {
       'auth[driver]': 'pgsql',
       'auth[server]': `127.0.0.1:${server.port}`,
       'auth[username]': 'postgres',
       'auth[password]': 'secret of the tests',
       'auth[db]': 'postgres',
     })
-    const home = locationOf(signedIn)
-    expect(browser.cookies.get('adminer_sid')).not.toBe(stranger)
+    const home = locationOf(loggedIn)
+    expect(browser.cookies.get('adminer_sid')).not.toBe(idBefore)
 
-    // Its own session table, looked at through the session in it.
+    // The session table, browsed with the session that it contains.
     expect((await get(home)).text).toContain('php_session')
     const rows = await get(`${home}&ns=public&select=php_session`)
     expect(rows.text).toContain(browser.cookies.get('adminer_sid'))
@@ -59,7 +61,7 @@ describeWithPhp('Adminer with its sessions in PostgreSQL', (place) => {
     expect(after.text).toContain('sess_addr_created')
     expect(after.text).not.toContain('Warning')
 
-    // A statement, with the token that Adminer keeps in the session.
+    // A statement, with the token that Adminer stores in the session.
     const sql = await post(`${home}&ns=public&sql=`, {
       query: 'SELECT 6 * 7 AS answer',
       token: tokenOf(after),
@@ -86,7 +88,8 @@ describeWithPhp('Adminer with its sessions in PostgreSQL', (place) => {
 
 function locationOf(answer: PhpAnswer): string {
   const location = answer.headers.find(([name]) => name === 'Location')?.[1]
-  if (location === undefined) throw new Error(`Expected a redirect, got ${answer.status}: ${answer.text}`)
+  if (location === undefined)
+    throw new Error(`Expected a redirect, received ${answer.status}: ${answer.text}`)
   return location.slice(location.indexOf('?') + 1)
 }
 

@@ -20,25 +20,25 @@ function at(path: string): Ini {
   return { 'session.save_handler': 'redis', 'session.save_path': path }
 }
 
-/** A session begun and found again, and what PHP says if it is not. */
+/** Returns a session that PHP has written and read again, or PHP's warning. */
 async function session(place: Place, ini: Ini): Promise<unknown> {
   const php = await place.php({ ini, workers: 1 })
   const visitor = await signedIn(php)
   return shown(visitor).catch((error: Error) => error.message)
 }
 
-describeWithPhp('ways to the gateway', (place) => {
+describeWithPhp('connections from phpredis to the gateway', (place) => {
   let db: string
   let folder: string
   beforeAll(async () => {
     db = await place.database()
     folder = await mkdtemp(join(tmpdir(), 'session-pgsql-gateway-'))
     place.after(() => rm(folder, { recursive: true, force: true }))
-    // PHP need not be who runs the tests.
+    // PHP may run as another user than the tests.
     await chmod(folder, 0o755)
   })
 
-  test('with a password: as auth, as a user and his password, or not at all', async () => {
+  test('require the password, alone or with a user name', async () => {
     const file = join(folder, 'password')
     await writeFile(file, 'open sesame\n')
     const { port } = await place.gateway({ db, argv: ['--host', '0.0.0.0', '--password-file', file] })
@@ -52,7 +52,7 @@ describeWithPhp('ways to the gateway', (place) => {
     expect(await session(place, at(`${path}&auth=wrong`))).toMatch(/WRONGPASS|Failed to read/)
   })
 
-  test('the password comes from the environment, too, and is not shown', async () => {
+  test('accept the password from the environment, and do not show it', async () => {
     const gateway = await place.gateway({
       db,
       env: { SESSION_PGSQL_SERVER_PASSWORD: 'from-the-environment' },
@@ -67,19 +67,22 @@ describeWithPhp('ways to the gateway', (place) => {
     expect(gateway.output()).not.toContain('from-the-environment')
   })
 
-  test.each(['php_serialize', 'php_binary'])('session.serialize_handler = %s', async (format) => {
-    const gateway = await place.gateway({ db, argv: ['--codec', format] })
-    const ini = { ...gateway.ini(), 'session.serialize_handler': format }
-    expect(await session(place, ini)).toEqual({ user: 'ada' })
-    // Another one than the gateway's is refused.
-    const other = await place.php({ ini: gateway.ini(), workers: 1 })
-    const { text } = await other
-      .visitor()
-      .visit('overlap.php', { query: { do: 'set', key: 'user', value: 'ada' } })
-    expect(text).toContain('Failed to write session data')
-  })
+  test.each(['php_serialize', 'php_binary'])(
+    'work with session.serialize_handler = %s, if --codec is the same',
+    async (format) => {
+      const gateway = await place.gateway({ db, argv: ['--codec', format] })
+      const ini = { ...gateway.ini(), 'session.serialize_handler': format }
+      expect(await session(place, ini)).toEqual({ user: 'ada' })
+      // A format other than the gateway's is refused.
+      const other = await place.php({ ini: gateway.ini(), workers: 1 })
+      const { text } = await other
+        .visitor()
+        .visit('overlap.php', { query: { do: 'set', key: 'user', value: 'ada' } })
+      expect(text).toContain('Failed to write session data')
+    },
+  )
 
-  test('SIGTERM: it says so, and ends by itself', async () => {
+  test('end without an error after SIGTERM', async () => {
     const gateway = await place.gateway({ db })
     const php = await place.php({ ini: gateway.ini('prefix=PHPSESSID:&persistent=1'), workers: 1 })
     await signedIn(php)
@@ -104,14 +107,14 @@ describeWithPhp('TLS from phpredis to the gateway', (place) => {
     })
   })
 
-  // phpredis 5 has no place for it in the save path.
+  // phpredis 5 cannot take it from the save path.
   const ini = (cafile: string, more = ''): Ini => ({
     ...at(`tls://localhost:${gateway.port}?prefix=PHPSESSID:${more}`),
     'openssl.cafile': cafile,
   })
-  const skip = hasOpenssl ? undefined : 'no OpenSSL to make certificates with'
+  const skip = hasOpenssl ? undefined : 'no OpenSSL to create certificates'
 
-  test('a certificate that PHP trusts', async (ctx) => {
+  test('works with a certificate that PHP trusts', async (ctx) => {
     ctx.skip(skip !== undefined, skip)
     expect(await session(place, ini(files.ca))).toEqual({ user: 'ada' })
     expect(await session(place, ini(files.ca, '&persistent=1'))).toEqual({ user: 'ada' })
@@ -119,14 +122,14 @@ describeWithPhp('TLS from phpredis to the gateway', (place) => {
     expect(await session(place, { ...ini(files.ca), auto_prepend_file: prepended })).toEqual({ user: 'ada' })
   })
 
-  test('one that it does not trust, and no TLS at all: no session, and the gateway serves on', async (ctx) => {
+  test('gives no session with an untrusted certificate or without TLS, and the gateway keeps serving', async (ctx) => {
     ctx.skip(skip !== undefined, skip)
     expect(await session(place, ini(files.otherCa))).toMatch(/certificate verify failed/)
     expect(await session(place, gateway.ini())).toMatch(/read error|Failed to read session data/)
     expect(await session(place, ini(files.ca))).toEqual({ user: 'ada' })
   })
 
-  test('who begins to speak and says no more is let go', async (ctx) => {
+  test('closes a connection that does not complete the handshake', async (ctx) => {
     ctx.skip(skip !== undefined, skip)
     const socket = connect(gateway.port, '127.0.0.1', () => socket.write('*'))
     await within(once(socket, 'close'), 30_000, 'the gateway to end the connection')

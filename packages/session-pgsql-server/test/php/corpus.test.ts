@@ -15,7 +15,7 @@ const script = fileURLToPath(new URL('../../../session-pgsql/test/codec/corpus.p
 /** Processes of PHP. */
 const PROCESSES = ['a', 'b', 'c', 'd']
 
-/** Sessions for each of PHP's encodings. */
+/** Sessions for each of PHP's formats. */
 const COUNTS = [
   ['php', 10_000],
   ['php_serialize', 1000],
@@ -23,81 +23,85 @@ const COUNTS = [
 ] as const
 
 describeWithPhp('values that PHP makes, through the gateway and through Node', (place) => {
-  test.each(COUNTS)('%s: %i sessions, byte for byte', { timeout: 180_000 }, async (codec, count) => {
-    const db = await place.database()
-    const gateway = await place.gateway({ db, argv: ['--codec', codec] })
-    const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-corpus-'))
-    place.after(() => rm(folder, { recursive: true, force: true }))
-    const ini = await writePhpIni(folder, {
-      ...gateway.ini('prefix=PHPSESSID:&persistent=1'),
-      display_errors: 'stderr',
-    })
-    const corpus = (mode: string, argv: readonly (string | number)[], input = '') =>
-      php(['-c', ini, script, mode, codec, ...argv.map(String)], input)
+  test.each(COUNTS)(
+    'are stored byte for byte: %s, %i sessions',
+    { timeout: 180_000 },
+    async (codec, count) => {
+      const db = await place.database()
+      const gateway = await place.gateway({ db, argv: ['--codec', codec] })
+      const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-corpus-'))
+      place.after(() => rm(folder, { recursive: true, force: true }))
+      const ini = await writePhpIni(folder, {
+        ...gateway.ini('prefix=PHPSESSID:&persistent=1'),
+        display_errors: 'stderr',
+      })
+      const corpus = (mode: string, argv: readonly (string | number)[], input = '') =>
+        php(['-c', ini, script, mode, codec, ...argv.map(String)], input)
 
-    // Several at a time: where one waits for the database, another calculates.
-    const share = count / PROCESSES.length
-    const parts = await Promise.all(
-      PROCESSES.map((name, index) => corpus('store', [SEED + index, share, `${name}-`])),
-    )
-    const made = new Map(
-      parts.flatMap((lines, part) => lines.map((line, n) => [`${PROCESSES[part]}-${n}`, line])),
-    )
-    expect(made.size).toBe(count)
-    const ids = [...made.keys()]
-    const load = async () => {
-      const lists = PROCESSES.map((_, index) => ids.slice(index * share, (index + 1) * share))
-      const lines = await Promise.all(lists.map((list) => corpus('load', [], `${list.join('\n')}\n`)))
-      return new Map(lines.flat().map((line, index) => [ids[index] as string, line]))
-    }
-    expect(differences(await load(), made)).toEqual([])
-
-    // Node reads each, changes nothing, and writes it back.
-    const stored = await texts(db)
-    const sessions = new SaveHandler<Record<string, unknown>>({
-      db,
-      codec,
-      gcInterval: 0,
-      operationTimeout: 60,
-    })
-    place.after(() => sessions.close())
-    const writeAll = async (change: (data: Record<string, unknown>) => void) => {
-      for (let from = 0; from < count; from += 500) {
-        const writes = ids.slice(from, from + 500).map(async (id) => {
-          const session = await sessions.read(id)
-          if (session === undefined) throw new Error(`${id} is not there`)
-          change(session.data)
-          return (await sessions.write(id, session.data, { base: session })).outcome
-        })
-        expect(new Set(await Promise.all(writes))).toEqual(new Set(['updated']))
+      // Several processes: one computes while another waits for the database.
+      const share = count / PROCESSES.length
+      const parts = await Promise.all(
+        PROCESSES.map((name, index) => corpus('store', [SEED + index, share, `${name}-`])),
+      )
+      const made = new Map(
+        parts.flatMap((lines, part) => lines.map((line, n) => [`${PROCESSES[part]}-${n}`, line])),
+      )
+      expect(made.size).toBe(count)
+      const ids = [...made.keys()]
+      const load = async () => {
+        const lists = PROCESSES.map((_, index) => ids.slice(index * share, (index + 1) * share))
+        const lines = await Promise.all(lists.map((list) => corpus('load', [], `${list.join('\n')}\n`)))
+        return new Map(lines.flat().map((line, index) => [ids[index] as string, line]))
       }
-    }
-    await writeAll(() => {})
-    expect(differences(await texts(db), stored)).toEqual([])
+      expect(differences(await load(), made)).toEqual([])
 
-    // Node adds a key to each: PHP finds it behind what it wrote itself, which is as it was.
-    await writeAll((data) => {
-      data['set by node'] = { n: 1 }
-    })
-    const added = { php: 'set by node|a:1:{s:1:"n";i:1;}', php_binary: '\x0bset by nodea:1:{s:1:"n";i:1;}' }
-    const loaded = await load()
-    if (codec === 'php_serialize') {
-      const ofNode = Buffer.from('s:11:"set by node";a:1:{s:1:"n";i:1;}}')
-      for (const bytes of loaded.values()) {
-        expect(Buffer.from(bytes, 'base64').subarray(-ofNode.length).equals(ofNode)).toBe(true)
+      // Node reads each session and writes it back unchanged.
+      const stored = await texts(db)
+      const sessions = new SaveHandler<Record<string, unknown>>({
+        db,
+        codec,
+        gcInterval: 0,
+        operationTimeout: 60,
+      })
+      place.after(() => sessions.close())
+      const writeAll = async (change: (data: Record<string, unknown>) => void) => {
+        for (let from = 0; from < count; from += 500) {
+          const writes = ids.slice(from, from + 500).map(async (id) => {
+            const session = await sessions.read(id)
+            if (session === undefined) throw new Error(`${id} is missing`)
+            change(session.data)
+            return (await sessions.write(id, session.data, { base: session })).outcome
+          })
+          expect(new Set(await Promise.all(writes))).toEqual(new Set(['updated']))
+        }
       }
-    } else {
-      const ofNode = Buffer.from(added[codec])
-      const expected = [...made].map(([id, bytes]): [string, string] => [
-        id,
-        Buffer.concat([Buffer.from(bytes, 'base64'), ofNode]).toString('base64'),
-      ])
-      expect(differences(loaded, new Map(expected))).toEqual([])
-    }
-  })
+      await writeAll(() => {})
+      expect(differences(await texts(db), stored)).toEqual([])
+
+      // Node adds a key to each session: PHP reads it after its own variables, which are unchanged.
+      await writeAll((data) => {
+        data['set by node'] = { n: 1 }
+      })
+      const added = { php: 'set by node|a:1:{s:1:"n";i:1;}', php_binary: '\x0bset by nodea:1:{s:1:"n";i:1;}' }
+      const loaded = await load()
+      if (codec === 'php_serialize') {
+        const ofNode = Buffer.from('s:11:"set by node";a:1:{s:1:"n";i:1;}}')
+        for (const bytes of loaded.values()) {
+          expect(Buffer.from(bytes, 'base64').subarray(-ofNode.length).equals(ofNode)).toBe(true)
+        }
+      } else {
+        const ofNode = Buffer.from(added[codec])
+        const expected = [...made].map(([id, bytes]): [string, string] => [
+          id,
+          Buffer.concat([Buffer.from(bytes, 'base64'), ofNode]).toString('base64'),
+        ])
+        expect(differences(loaded, new Map(expected))).toEqual([])
+      }
+    },
+  )
 })
 
-/** The first few that are not as expected. */
+/** Returns the first three differences. */
 function differences(seen: Map<string, string>, expected: Map<string, string>): unknown[] {
   const wrong: unknown[] = seen.size === expected.size ? [] : [{ seen: seen.size, expected: expected.size }]
   for (const [id, text] of expected) {

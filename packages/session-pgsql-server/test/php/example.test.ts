@@ -15,7 +15,7 @@ const missing = /^redis$/m.test(spawnSync('php', ['-m'], { encoding: 'utf8' }).s
   : 'no php with phpredis on this machine: the example was not run'
 
 describeWithPhp('the example php-and-node', (place) => {
-  test('PHP signs in, Node counts, PHP shows it, Node signs out', async (ctx) => {
+  test('shares one login between PHP and Node, from either to the logout in the other', async (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-example-'))
     place.after(() => rm(folder, { recursive: true, force: true }))
@@ -51,10 +51,10 @@ describeWithPhp('the example php-and-node', (place) => {
     }
     const page = async (url: string): Promise<string> => (await ask(url)).text()
 
-    // Node sends strangers to PHP, and gives them no cookie.
-    const stranger = await ask(nodeUrl)
-    expect(stranger.headers.get('location')).toBe(phpUrl)
-    expect(stranger.headers.getSetCookie()).toEqual([])
+    // Node redirects users without a login to PHP, and sets no cookie.
+    const anonymous = await ask(nodeUrl)
+    expect(anonymous.headers.get('location')).toBe(phpUrl)
+    expect(anonymous.headers.getSetCookie()).toEqual([])
 
     await ask(phpUrl, { user: 'Zoë' })
     expect(cookie).toMatch(/^PHPSESSID=[A-Za-z0-9,-]{20,}$/)
@@ -67,10 +67,10 @@ describeWithPhp('the example php-and-node', (place) => {
     const shown = await page(phpUrl)
     expect(shown).toContain('counted <strong>2</strong> visits')
     expect(shown).toContain('book, pen')
-    // It is PHP's cookie all the while.
+    // The cookie is still PHP's.
     expect(cookie).toBe(signedIn)
 
-    // An id that nobody gave out is not adopted by either.
+    // Neither adopts an id that it did not create.
     cookie = 'PHPSESSID=chosen-by-somebody-else'
     expect((await ask(nodeUrl)).headers.get('location')).toBe(phpUrl)
     await ask(phpUrl)

@@ -6,7 +6,7 @@ import type { Gateway } from './kit/gateway.ts'
 import type { Php } from './kit/php.ts'
 import { describeWithPhp } from './kit/place.ts'
 
-describeWithPhp('faults, as PHP sees them', (place) => {
+describeWithPhp('PHP during faults', (place) => {
   let server: PostgresServer
   let gateway: Gateway
   beforeAll(async () => {
@@ -24,7 +24,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       php = await place.php({ ini: gateway.ini(`prefix=PHPSESSID:${more}`) })
     })
 
-    test('the database is stopped: no session, and never an empty one; back again: the same', async () => {
+    test('has no session, and never an empty one, while the database is stopped, and the same session afterwards', async () => {
       const visitor = await signedIn(php)
       const id = visitor.cookies.get('PHPSESSID')
       await server.stop()
@@ -39,7 +39,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(visitor.cookies.get('PHPSESSID')).toBe(id)
     })
 
-    test('it is stopped between read and write: the write fails, and says so', async () => {
+    test('gets a warning when the database stops between read and write', async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const writer = gate.visit(visitor, { do: 'set', key: 'late' })
@@ -54,7 +54,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
-    test('it hangs: the request fails in time; it goes on: the same session', async () => {
+    test('gets an error in time while the database hangs, and the same session afterwards', async () => {
       const visitor = await signedIn(php)
       server.pause()
       try {
@@ -66,7 +66,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
-    test('the gateway is killed: no session; started again: the same', async () => {
+    test('has no session while the gateway is killed, and the same session after its restart', async () => {
       const other = await place.gateway({ db: server.url() })
       const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
       const visitor = await signedIn(through)
@@ -77,7 +77,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
-    test('the gateway is killed and started between read and write: written whole, or failed with a warning', async () => {
+    test('writes completely or gets a warning when the gateway is killed and restarted between read and write', async () => {
       const other = await place.gateway({ db: server.url() })
       const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
       const visitor = await signedIn(through)
@@ -87,7 +87,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       await other.stop('SIGKILL')
       await place.gateway({ db: server.url(), port: other.port })
       await gate.open(1)
-      // The connection that had read is gone, and so is what it remembered; PHP may connect anew, or give up.
+      // What the closed connection had read is lost; PHP may reconnect, or give up.
       const { text } = await writer
       const failed = text.includes('Failed to write session data')
       const session = await eventually(() => shown(visitor))
@@ -102,7 +102,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       'redis.session.lock_wait_time': 20_000,
     }
 
-    test('PHP is killed while it holds the lock: the next request does not wait for it', async () => {
+    test('end when the PHP process that holds them is killed', async () => {
       const php = await place.php({ ini: { ...gateway.ini(), ...locking } })
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
@@ -113,7 +113,7 @@ describeWithPhp('faults, as PHP sees them', (place) => {
       expect(await shown(visitor)).toEqual({ user: 'ada' })
     })
 
-    test('a lock holds across gateways; when the gateway of its holder is killed, it ends', async () => {
+    test('hold across gateways, and end when the gateway of their holder is killed', async () => {
       const other = await place.gateway({ db: server.url() })
       const php = await place.php({ ini: { ...other.ini(), ...locking } })
       const impatient = await place.php({

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from 'vitest'
 import type { Php } from './kit/php.ts'
 import { describeWithPhp } from './kit/place.ts'
 
-/** The cases of site/functions.php with the number of their steps; a test holds this table against the script. */
+/** The cases of site/functions.php with the number of their steps; a test compares this table with the script. */
 const CASES: Record<string, number> = {
   start: 3,
   'start with options': 2,
@@ -55,15 +55,15 @@ const CASES: Record<string, number> = {
   'a handler that encrypts': 2,
 }
 
-/** Lines of the answers that differ, and why; docs/php.md says it to users. */
+/** Lines that differ, and why; docs/php.md tells users. */
 const DIFFERENCES: Record<string, { files: string[]; gateway: string[] }> = {
-  // phpredis leaves garbage collection to its server, and tells PHP nothing of it.
+  // phpredis leaves garbage collection to its server, and returns no count to PHP.
   gc: { files: ['session_gc = int(0)'], gateway: ['session_gc = bool(false)'] },
   'a handler in a class of the site, with garbage collection': {
     files: ['  gc 1440 = int(0)', 'session_gc = int(0)'],
     gateway: ['  gc 1440 = int(-1)', 'session_gc = bool(false)'],
   },
-  // The gateway merges, and so reads what it stores: it refuses what is no session of PHP.
+  // The gateway reads what it stores, to merge it: it refuses data that is no session of PHP.
   'a handler that encrypts': {
     files: ['$_SESSION = array(2) {', '  ["user"]=>', '  string(3) "ada"', '  ["visits"]=>', '  int(1)'],
     gateway: [
@@ -71,7 +71,7 @@ const DIFFERENCES: Record<string, { files: string[]; gateway: string[] }> = {
       '$_SESSION = array(0) {',
     ],
   },
-  // phpredis sends any id; the gateway refuses it. The warning that matters is the same: no session.
+  // phpredis sends any id, and the gateway refuses it. The warning that there is no session is the same.
   'an id with a slash': {
     files: [
       'Warning: session_start(): Session ID is too long or contains illegal characters. Only the A-Z, a-z, 0-9, "-", and "," characters are allowed',
@@ -89,7 +89,7 @@ describeWithPhp("PHP's session functions, on files and on the gateway", (place) 
     gateway = await place.php({ ini: ini(), workers: 1 })
   })
 
-  test('the script has the cases that this test runs', async () => {
+  test('have a case in this test for each in the script', async () => {
     expect(JSON.parse((await files.request('functions.php')).text)).toEqual(CASES)
   })
 
@@ -100,13 +100,13 @@ describeWithPhp("PHP's session functions, on files and on the gateway", (place) 
     expect(alike('gateway')).toEqual(alike('files'))
     expect(seen.files).toEqual(expect.arrayContaining(differs.files))
     expect(seen.gateway).toEqual(expect.arrayContaining(differs.gateway))
-    // Both may be wrong in the same way.
+    // Both may fail in the same way.
     expect(seen.files.length).toBeGreaterThan(steps * 2)
     expect(seen.files.join('\n')).not.toContain('Undefined')
   })
 })
 
-/** What a visitor sees who goes through all steps of a case: headers and text, in lines; without what cannot be equal. */
+/** Runs all steps of a case. @returns the lines of headers and text, with ids and dates replaced */
 async function play(php: Php, name: string, steps: number): Promise<string[]> {
   const visitor = php.visitor()
   let text = ''

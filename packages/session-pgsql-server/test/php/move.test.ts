@@ -12,22 +12,22 @@ import { describeWithPhp } from './kit/place.ts'
 
 const script = fileURLToPath(new URL('../../php/move_sessions.php', import.meta.url))
 
-describeWithPhp("move_sessions.php moves a live site's sessions", (place) => {
-  test('from files: visitors stay signed in, what has expired stays behind, twice is once', async () => {
+describeWithPhp('move_sessions.php', (place) => {
+  test('copies sessions from files without those that have expired, and skips them the second time', async () => {
     const db = await place.database()
     const gateway = await place.gateway({ db })
     const before = await place.php({ ini: { 'session.save_handler': 'files' } })
     const visitors = await Promise.all(Array.from({ length: 20 }, () => signedIn(before)))
     const folder = join(before.folder, 'sessions')
-    const [forgotten] = (await readdir(folder)).sort()
-    await utimes(join(folder, forgotten as string), 0, 0)
+    const [expired] = (await readdir(folder)).sort()
+    await utimes(join(folder, expired as string), 0, 0)
 
-    expect(move(folder, gateway)).toBe('19 moved, 0 were there already\n')
-    expect(move(folder, gateway)).toBe('0 moved, 19 were there already\n')
+    expect(move(folder, gateway)).toBe('moved: 19, skipped: 0 (already stored)\n')
+    expect(move(folder, gateway)).toBe('moved: 0, skipped: 19 (already stored)\n')
     const after = await place.php({ ini: gateway.ini() })
     for (const visitor of visitors) {
-      const isForgotten = `sess_${visitor.cookies.get('PHPSESSID')}` === forgotten
-      expect(await shown(visitor.clone(after))).toEqual(isForgotten ? {} : { user: 'ada' })
+      const hasExpired = `sess_${visitor.cookies.get('PHPSESSID')}` === expired
+      expect(await shown(visitor.clone(after))).toEqual(hasExpired ? {} : { user: 'ada' })
     }
     const [row] = await queryOnce<{ left: number; sess_name: string }>(
       db,
@@ -37,9 +37,9 @@ describeWithPhp("move_sessions.php moves a live site's sessions", (place) => {
     expect(row?.sess_name).toBe('PHPSESSID')
   })
 
-  test('from another Redis', async (ctx) => {
+  test('copies sessions from Redis', async (ctx) => {
     const redis = await startRedis().catch(() => undefined)
-    ctx.skip(redis === undefined, 'no redis-server on this machine: nothing was moved from one')
+    ctx.skip(redis === undefined, 'no redis-server on this machine: nothing was copied from Redis')
     if (redis === undefined) return
     place.after(() => redis.program.stop())
     const gateway = await place.gateway({ db: await place.database() })
@@ -49,12 +49,12 @@ describeWithPhp("move_sessions.php moves a live site's sessions", (place) => {
     }
     const before = await place.php({ ini: from })
     const visitors = await Promise.all(Array.from({ length: 20 }, () => signedIn(before)))
-    expect(move(String(from['session.save_path']), gateway)).toBe('20 moved, 0 were there already\n')
+    expect(move(String(from['session.save_path']), gateway)).toBe('moved: 20, skipped: 0 (already stored)\n')
     const after = await place.php({ ini: gateway.ini() })
     for (const visitor of visitors) expect(await shown(visitor.clone(after))).toEqual({ user: 'ada' })
   })
 
-  test('what is not there is said', async () => {
+  test('exits with 1 and a message if it cannot connect, and with 2 without arguments', async () => {
     const gateway = await place.gateway({ db: await place.database() })
     await gateway.stop()
     const { status, stderr } = run('/nowhere', gateway)

@@ -26,7 +26,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       php = await place.php({ ini: gateway.ini(`prefix=PHPSESSID:${more}`), by, workers: MANY + 1 })
     })
 
-    test(`${MANY} requests each add a key: all are there`, async () => {
+    test(`keep all keys when ${MANY} requests each add one`, async () => {
       const visitor = await signedIn(php)
       const keys = Array.from({ length: MANY }, (_, index) => `key${index}`)
       const gate = await Gate.make(php)
@@ -39,7 +39,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       })
     })
 
-    test(`${MANY} requests of a session that is not there yet: all keys are there`, async () => {
+    test(`keep all keys when ${MANY} requests create the same session`, async () => {
       const visitor = php.visitor()
       visitor.cookies.set('PHPSESSID', `fresh-${by}-${more.length}`)
       const gate = await Gate.make(php)
@@ -50,7 +50,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(Object.keys(await shown(visitor)).sort()).toEqual(keys.sort())
     })
 
-    test(`${MANY} requests set one and the same new key: all are written, one of them counts`, async () => {
+    test(`all succeed and one value is kept when ${MANY} requests set the same new key`, async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const answers = Array.from({ length: MANY }, (_, value) =>
@@ -63,7 +63,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(Number(same)).toBeLessThan(MANY)
     })
 
-    test('a key that one request removes stays removed', async () => {
+    test('keep a key removed that one request removes', async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const slow = gate.visit(visitor, { do: 'set', key: 'other' })
@@ -74,7 +74,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(await shown(visitor)).toEqual({ other: 1 })
     })
 
-    test('a request under way at session_destroy() does not bring the session back', async () => {
+    test('do not restore a session destroyed by session_destroy() during a request', async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const writer = gate.visit(visitor, { do: 'set', key: 'late' })
@@ -82,13 +82,13 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       await gate.arrived(2)
       await visitor.clone().visit('overlap.php', { query: { do: 'destroy' } })
       await gate.open(2)
-      // The visitor is signed out; that is no failure of the request.
+      // The user is logged out; that is no failure of the request.
       expect(JSON.parse((await writer).text)).toEqual({ user: 'ada', late: 1 })
       expect(JSON.parse((await reader).text)).toEqual({ user: 'ada' })
       expect(await shown(visitor)).toEqual({})
     })
 
-    test('nor does it reach a session that begins under the same id afterwards', async () => {
+    test('do not write to a new session under the id of a destroyed one', async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const writer = gate.visit(visitor, { do: 'set', key: 'late' })
@@ -100,7 +100,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(await shown(visitor)).toEqual({ user: 'eve' })
     })
 
-    test('nor one that was left by session_regenerate_id(true)', async () => {
+    test('do not restore a session that session_regenerate_id(true) has left', async () => {
       const visitor = await signedIn(php)
       const before = visitor.clone()
       const gate = await Gate.make(php)
@@ -129,7 +129,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       })
     })
 
-    test(`${MANY} requests each add one to a number: ${MANY}`, async () => {
+    test(`count to ${MANY} when ${MANY} requests each add one to a number`, async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const answers = Array.from({ length: MANY }, () =>
@@ -141,7 +141,7 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(await shown(visitor)).toEqual({ user: 'ada', count: MANY })
     })
 
-    test('a destroy waits for the request that holds the session', async () => {
+    test('destroy a session only after the request that holds its lock', async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)
       const writer = gate.visit(visitor, { do: 'set', key: 'late' })

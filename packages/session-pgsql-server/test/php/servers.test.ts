@@ -27,7 +27,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     return (await server.query(sql, [idOf(visitor)])).length > 0
   }
 
-  test('one goes down: its sessions begin anew on the other, the others do not notice; and it comes back', async () => {
+  test('serve the sessions of an unreachable server from the other one, and move them back afterwards', async () => {
     const [a, b] = (await servers(2)) as [PostgresServer, PostgresServer]
     const gateway = await place.gateway({
       db: `${entry(a, 'a')};${entry(b, 'b')}`,
@@ -41,12 +41,12 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     }
     await a.stop('immediate')
     expect(await shown(homes.b)).toEqual({ user: 'ada' })
-    // As if it had expired: the visitor signs in again, and goes on.
+    // As if the session had expired: the user logs in again.
     expect(await eventually(() => shown(homes.a as Visitor))).toEqual({})
     await homes.a.visit('overlap.php', { query: { do: 'set', key: 'user', value: 'eve' } })
     expect(await shown(homes.a)).toEqual({ user: 'eve' })
     expect(await liesOn(b, homes.a)).toBe(true)
-    // Service goes on, so PING is answered.
+    // The gateway can serve, so it answers PING.
     const talk = new Talk(gateway.port)
     place.after(async () => talk.end())
     expect(await talk.ask('PING')).toBe('+PONG\r\n')
@@ -61,7 +61,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     expect(await shown(homes.b)).toEqual({ user: 'ada' })
   })
 
-  test('whenHomeIsDown = error: no session then, and never an empty one', async () => {
+  test('give no session, and never an empty one, with whenHomeIsDown = error', async () => {
     const [a, b] = (await servers(2)) as [PostgresServer, PostgresServer]
     const gateway = await place.gateway({
       db: `${entry(a, 'a')};${entry(b, 'b')}`,
@@ -76,7 +76,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
   })
 
-  test('a replicated group: the primary is killed in the middle of a request, the standby promoted', async () => {
+  test('keep an acknowledged write when a standby is promoted during a request', async () => {
     const [first] = (await servers(1)) as [PostgresServer]
     const second = await startStandby(first)
     place.after(() => second.remove())
@@ -101,7 +101,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     await gate.open(1)
     const { text } = await writer
     const session = await eventually(() => shown(visitor))
-    // What PHP was not told to have failed is there.
+    // A write without a warning is stored.
     if (text.includes('Failed to write')) expect(session).toMatchObject({ user: 'ada' })
     else expect(session).toEqual({ user: 'ada', late: 1 })
   })

@@ -32,7 +32,7 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
     expect(JSON.stringify(result)).not.toContain('password')
   })
 
-  test('session_pgsql_info() knows the session', async () => {
+  test('session_pgsql_info() returns the metadata of the session', async () => {
     const visitor = await signedIn()
     const { result, warnings } = await call(visitor, 'info')
     expect(warnings).toBe('')
@@ -50,12 +50,12 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
     expect(Expires).toBeGreaterThan(Math.floor(Date.now() / 1000) + 600)
   })
 
-  test('session_pgsql_set_field() and _get_field()', async () => {
+  test('session_pgsql_set_field() stores the field that _get_field() and Node read', async () => {
     const visitor = await signedIn()
     expect((await call(visitor, 'get_field')).result).toBe(null)
     expect(await call(visitor, 'set_field', ['user-17'])).toEqual({ result: true, warnings: '' })
     expect(await call(visitor, 'get_field')).toEqual({ result: 'user-17', warnings: '' })
-    // "My devices", from Node.
+    // As a list of a user's devices would, in Node.
     const sessions = new SaveHandler({ db, codec: 'php', gcInterval: 0 })
     place.after(() => sessions.close())
     const [found] = await sessions.findByField('user-17')
@@ -65,7 +65,7 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
     expect((await call(visitor, 'get_field')).result).toBe(null)
   })
 
-  test('they work in the request that makes the session, and survive its write', async () => {
+  test('session_pgsql_set_field() works in the request that creates the session', async () => {
     const visitor = php.visitor()
     expect(await call(visitor, 'set_field', ['new'], true, { set: 'user' })).toEqual({
       result: true,
@@ -82,7 +82,7 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
     expect(row?.sess_data).toBe('user|i:1;more|i:1;')
   })
 
-  test('session_pgsql_add_error() and _get_error()', async () => {
+  test('session_pgsql_add_error() adds to the counters that _get_error() returns', async () => {
     const visitor = await signedIn()
     const E_USER_WARNING = 512
     for (const given of [['error', 'first'], ['notice'], [E_USER_WARNING, 'the last: é'], ['error']]) {
@@ -106,14 +106,14 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
     expect((await call(visitor, 'get_field')).result).toBe(null)
   })
 
-  test('without a session there is a warning', async () => {
+  test('warn if no session is active', async () => {
     const { result, warnings } = await call(php.visitor(), 'info', [], false)
     expect(result).toBe(false)
-    expect(warnings).toContain('there is no session')
+    expect(warnings).toContain('no session is active')
   })
 
   describe('prepended to every script', () => {
-    test("a script that knows nothing of it: the client's address is kept", async () => {
+    test("store the client's address without a change to the script", async () => {
       const prepended = await place.php({ ini: { ...gateway.ini(), auto_prepend_file: file } })
       const visitor = prepended.visitor('2001:db8::7')
       const path = 'overlap.php'
@@ -135,13 +135,13 @@ describeWithPhp("session_pgsql's functions in PHP", (place) => {
         sess_addr_created: '2001:db8::7',
         sess_addr_modified: '203.0.113.8',
       })
-      // One that ends its session is not brought back by telling an address.
+      // Sending the address does not restore a destroyed session.
       await visitor.visit(path, { query: { do: 'destroy' } })
       expect(await addresses()).toBeUndefined()
     })
   })
 
-  test('the gateway is away: a warning, and false', async () => {
+  test('warn and return false while the gateway is unreachable', async () => {
     const other = await place.gateway({ db })
     const through = await place.php({ ini: other.ini() })
     await other.stop()

@@ -5,17 +5,17 @@ import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
 import { Php, type PhpOptions } from './php.ts'
 import { phpMissing } from './program.ts'
 
-/** Starts what the tests of one suite need, and ends it after them. */
+/** Starts what the tests of a suite need, and stops it after them. */
 export interface Place {
   php(options: PhpOptions): Promise<Php>
   gateway(options: GatewayOptions): Promise<Gateway>
-  /** The URL of a new, empty database on a server that all tests share. */
+  /** Returns the URL of a new, empty database on the server that all tests share. */
   database(): Promise<string>
-  /** Something to be done after the tests, before what was asked for earlier. */
+  /** Runs a function after the tests, before those that were passed earlier. */
   after(end: () => Promise<unknown>): void
 }
 
-/** A suite that needs real PHP with phpredis; without them it is skipped, and says why. */
+/** Defines a suite that needs real PHP with phpredis; without them it is skipped, with the reason. */
 export function describeWithPhp(name: string, suite: (place: Place) => void): void {
   const missing = phpMissing() ?? serverMissing()
   describe(name, () => {
@@ -57,5 +57,5 @@ function sharedUrl(): string | undefined {
 }
 
 function serverMissing(): string | undefined {
-  return sharedUrl() === undefined ? 'SESSION_PGSQL_TEST_SERVERS names no PostgreSQL server' : undefined
+  return sharedUrl() === undefined ? 'SESSION_PGSQL_TEST_SERVERS contains no PostgreSQL server' : undefined
 }
