@@ -27,136 +27,132 @@ describeGuarantees(
   }),
 )
 
-describeHandler(
-  'better-auth',
-  (kit) => {
-    const opened: PgsqlSecondaryStorage[] = []
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map((storage) => storage.close()))
+describeHandler('better-auth', (kit) => {
+  const opened: PgsqlSecondaryStorage[] = []
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((storage) => storage.close()))
+  })
+  /** As in a process of its own: with connections and lines of its own. */
+  const openStorage = (options: SecondaryStorageOptions = {}) => {
+    const db = kit.database().db
+    const storage = pgsqlSecondaryStorage({
+      db,
+      gcInterval: 0,
+      operationTimeout: 30,
+      poolSize: 5,
+      ...options,
     })
-    /** As in a process of its own: with connections and lines of its own. */
-    const openStorage = (options: SecondaryStorageOptions = {}) => {
-      const db = kit.database().db
-      const storage = pgsqlSecondaryStorage({
-        db,
-        gcInterval: 0,
-        operationTimeout: 30,
-        poolSize: 5,
-        ...options,
-      })
-      opened.push(storage)
-      return storage
+    opened.push(storage)
+    return storage
+  }
+  const openStorages = (count: number) => Array.from({ length: count }, () => openStorage())
+  const left = async (storage: PgsqlSecondaryStorage, key: string) =>
+    (((await storage.handler.info(key))?.expires?.getTime() ?? 0) - Date.now()) / 1000
+
+  test('values are what they were', async () => {
+    const storage = openStorage()
+    for (const value of ['text', '', '{"a":1}', 'a\0b\ud800']) {
+      const key = `verification:Ада Lovelace <${kit.id()}@example.org>`
+      expect(await storage.get(key)).toBeNull()
+      await storage.set(key, value)
+      expect(await storage.get(key)).toBe(value)
+      await storage.set(key, 'other')
+      expect(await storage.get(key)).toBe('other')
+      await storage.delete(key)
+      await storage.delete(key)
+      expect(await storage.get(key)).toBeNull()
     }
-    const openStorages = (count: number) => Array.from({ length: count }, () => openStorage())
-    const left = async (storage: PgsqlSecondaryStorage, key: string) =>
-      (((await storage.handler.info(key))?.expires?.getTime() ?? 0) - Date.now()) / 1000
+  })
 
-    test('values are what they were', async () => {
-      const storage = openStorage()
-      for (const value of ['text', '', '{"a":1}', 'a\0b\ud800']) {
-        const key = `verification:Ада Lovelace <${kit.id()}@example.org>`
-        expect(await storage.get(key)).toBeNull()
-        await storage.set(key, value)
-        expect(await storage.get(key)).toBe(value)
-        await storage.set(key, 'other')
-        expect(await storage.get(key)).toBe('other')
-        await storage.delete(key)
-        await storage.delete(key)
-        expect(await storage.get(key)).toBeNull()
-      }
-    })
+  test('a ttl is in seconds, and exact', async () => {
+    const storage = openStorage()
+    const key = kit.id()
+    await storage.set(key, 'x', 1000)
+    expect(await left(storage, key)).toSatisfy((seconds: number) => seconds > 980 && seconds < 1002)
+    await storage.set(key, 'x')
+    expect(await left(storage, key)).toBeGreaterThan(1e8)
+    await storage.set(key, 'x', 0.05)
+    await eventually(async () => expect(await storage.get(key)).toBeNull())
+    expect(await storage.getAndDelete(key)).toBeNull()
+    expect(await storage.increment(key, 100)).toBe(1)
+  })
 
-    test('a ttl is in seconds, and exact', async () => {
-      const storage = openStorage()
+  test('getAndDelete gives a value to one of a hundred callers', async () => {
+    const storages = openStorages(4)
+    const [storage] = storages as [PgsqlSecondaryStorage]
+    for (let round = 0; round < 5; round++) {
       const key = kit.id()
-      await storage.set(key, 'x', 1000)
-      expect(await left(storage, key)).toSatisfy((seconds: number) => seconds > 980 && seconds < 1002)
-      await storage.set(key, 'x')
-      expect(await left(storage, key)).toBeGreaterThan(1e8)
-      await storage.set(key, 'x', 0.05)
-      await eventually(async () => expect(await storage.get(key)).toBeNull())
-      expect(await storage.getAndDelete(key)).toBeNull()
-      expect(await storage.increment(key, 100)).toBe(1)
-    })
-
-    test('getAndDelete gives a value to one of a hundred callers', async () => {
-      const storages = openStorages(4)
-      const [storage] = storages as [PgsqlSecondaryStorage]
-      for (let round = 0; round < 5; round++) {
-        const key = kit.id()
-        await storage.set(key, `value ${round}`, 100)
-        const given = await Promise.all(
-          Array.from({ length: 25 }, () => storages.map((each) => each.getAndDelete(key))).flat(),
-        )
-        expect(given.filter((value) => value !== null)).toEqual([`value ${round}`])
-        expect(await storage.get(key)).toBeNull()
-        // It can be used again.
-        await storage.set(key, 'new', 100)
-        expect(await storage.get(key)).toBe('new')
-        expect(await storage.getAndDelete(key)).toBe('new')
-        expect(await storage.getAndDelete(key)).toBeNull()
-      }
-    })
-
-    test('what is set while it is taken is either taken or there', async () => {
-      const [one, two] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
-      for (let round = 0; round < 20; round++) {
-        const key = kit.id()
-        await one.set(key, 'old')
-        const [taken] = await Promise.all([one.getAndDelete(key), two.set(key, 'new')])
-        expect([taken, await one.get(key)]).toSatisfy(
-          ([given, kept]) => (given === 'old' && kept === 'new') || (given === 'new' && kept === null),
-        )
-      }
-    })
-
-    test('increment counts every one of a hundred callers', async () => {
-      const storages = openStorages(4)
-      const key = kit.id()
-      const sums = await Promise.all(
-        Array.from({ length: 25 }, () => storages.map((each) => each.increment(key, 1000))).flat(),
+      await storage.set(key, `value ${round}`, 100)
+      const given = await Promise.all(
+        Array.from({ length: 25 }, () => storages.map((each) => each.getAndDelete(key))).flat(),
       )
-      expect(sums.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
-      expect(await storages[0]?.get(key)).toBe('100')
-      expect(await storages[0]?.getAndDelete(key)).toBe('100')
-      expect(await storages[1]?.increment(key, 1000)).toBe(1)
-    })
+      expect(given.filter((value) => value !== null)).toEqual([`value ${round}`])
+      expect(await storage.get(key)).toBeNull()
+      // It can be used again.
+      await storage.set(key, 'new', 100)
+      expect(await storage.get(key)).toBe('new')
+      expect(await storage.getAndDelete(key)).toBe('new')
+      expect(await storage.getAndDelete(key)).toBeNull()
+    }
+  })
 
-    test('the ttl of increment counts from the first', async () => {
-      const storage = openStorage()
+  test('what is set while it is taken is either taken or there', async () => {
+    const [one, two] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
+    for (let round = 0; round < 20; round++) {
       const key = kit.id()
-      await storage.increment(key, 1000)
-      const until = (await storage.handler.read(key))?.data.until
-      expect(await storage.increment(key, 5000)).toBe(2)
-      expect((await storage.handler.read(key))?.data.until).toBe(until)
-      expect(await left(storage, key)).toBeLessThan(1003)
-      // When it is over, a new one begins.
-      await storage.set(key, '7', 0.05)
-      await eventually(async () => expect(await storage.get(key)).toBeNull())
-      expect(await storage.increment(key, 1000)).toBe(1)
-      await storage.set(key, '7', 1000)
-      expect(await storage.increment(key, 5000)).toBe(8)
-    })
+      await one.set(key, 'old')
+      const [taken] = await Promise.all([one.getAndDelete(key), two.set(key, 'new')])
+      expect([taken, await one.get(key)]).toSatisfy(
+        ([given, kept]) => (given === 'old' && kept === 'new') || (given === 'new' && kept === null),
+      )
+    }
+  })
 
-    test('an outage is an error, and heals', async () => {
-      const storage = openStorage()
-      const key = kit.id()
-      await storage.set(key, 'kept')
-      await kit.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
-      try {
-        for (const error of await Promise.all(
-          [storage.get(key), storage.getAndDelete(key), storage.increment(key, 1)].map((one) => errorOf(one)),
-        )) {
-          expect(error).toHaveProperty('name', 'SessionPgsqlError')
-        }
-      } finally {
-        await kit.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
+  test('increment counts every one of a hundred callers', async () => {
+    const storages = openStorages(4)
+    const key = kit.id()
+    const sums = await Promise.all(
+      Array.from({ length: 25 }, () => storages.map((each) => each.increment(key, 1000))).flat(),
+    )
+    expect(sums.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1))
+    expect(await storages[0]?.get(key)).toBe('100')
+    expect(await storages[0]?.getAndDelete(key)).toBe('100')
+    expect(await storages[1]?.increment(key, 1000)).toBe(1)
+  })
+
+  test('the ttl of increment counts from the first', async () => {
+    const storage = openStorage()
+    const key = kit.id()
+    await storage.increment(key, 1000)
+    const until = (await storage.handler.read(key))?.data.until
+    expect(await storage.increment(key, 5000)).toBe(2)
+    expect((await storage.handler.read(key))?.data.until).toBe(until)
+    expect(await left(storage, key)).toBeLessThan(1003)
+    // When it is over, a new one begins.
+    await storage.set(key, '7', 0.05)
+    await eventually(async () => expect(await storage.get(key)).toBeNull())
+    expect(await storage.increment(key, 1000)).toBe(1)
+    await storage.set(key, '7', 1000)
+    expect(await storage.increment(key, 5000)).toBe(8)
+  })
+
+  test('an outage is an error, and heals', async () => {
+    const storage = openStorage()
+    const key = kit.id()
+    await storage.set(key, 'kept')
+    await kit.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
+    try {
+      for (const error of await Promise.all(
+        [storage.get(key), storage.getAndDelete(key), storage.increment(key, 1)].map((one) => errorOf(one)),
+      )) {
+        expect(error).toHaveProperty('name', 'SessionPgsqlError')
       }
-      expect(await storage.get(key)).toBe('kept')
-    })
-  },
-  'once',
-)
+    } finally {
+      await kit.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
+    }
+    expect(await storage.get(key)).toBe('kept')
+  })
+})
 
 describeOnEveryServer('The better-auth example', (server) => {
   test('signs up, in and out over HTTP, and keeps its sessions', async () => {
