@@ -36,7 +36,7 @@ export type DestroyMessage = OperationMessage<'destroyed' | 'absent'>
 export interface QueuedMessage extends DiagnosticsMessage {
   /** The server's name, as in `status()`. */
   readonly server: string
-  /** Orders of one kind share statements: `read`, `save`, `touch`, `put`, `destroy`, `quickSave`, `quickTouch`. */
+  /** RequestRows of one kind share statements: `read`, `save`, `touch`, `put`, `destroy`, `quickSave`, `quickTouch`. */
   readonly kind: string
   /** Milliseconds of `performance.now()`. */
   readonly at: number

@@ -1,7 +1,7 @@
 import type { StoredSession } from '../session/stored.ts'
 
 /** Those who wait for one id, and what the last of them that wrote has left. */
-export interface Line {
+export interface IdQueue {
   /** What this process knows to lie in the table, as long as somebody stands in line: the next rebases on it in memory. */
   latest: StoredSession | undefined
   length: number
@@ -18,11 +18,11 @@ export interface Line {
  * What waits here needs no timer: each one's deadline is no earlier than that of the one before it, which
  * ends by its own.
  */
-export class Lines {
-  readonly #lines = new Map<string, Line>()
+export class IdQueues {
+  readonly #lines = new Map<string, IdQueue>()
 
   /** Begins at once, synchronously, if nobody stands in line. */
-  run<T>(id: string, work: (line: Line) => Promise<T>): Promise<T> {
+  run<T>(id: string, work: (line: IdQueue) => Promise<T>): Promise<T> {
     let line = this.#lines.get(id)
     let result: Promise<T>
     if (line === undefined) {

@@ -5,7 +5,7 @@ import type { Change, StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { Sessions } from '../table/sessions.ts'
-import type { Line } from './id-queue.ts'
+import type { IdQueue } from './id-queue.ts'
 
 /** How often a statement is sent whose connection was lost: the pool may have as many dead ones as it has connections. */
 const RESENDS = 5
@@ -43,20 +43,21 @@ const GONE: Written = { outcome: 'gone', stored: undefined }
 const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session, whatever it takes: rounds of compare-and-swap, then under the lock, until the deadline. */
-export async function write<Data>(table: Sessions, line: Line, writing: Writing<Data>): Promise<Written> {
+export async function write<Data>(table: Sessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
   const written = await attempt(table, line, writing)
   line.latest = written.stored
   return written
 }
 
-async function attempt<Data>(table: Sessions, line: Line, writing: Writing<Data>): Promise<Written> {
+async function attempt<Data>(table: Sessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
   const { base } = writing
   const predecessor = line.latest
 
   if (base === undefined || base === 'existing') return replace(table, writing)
   if (base === null) return create(table, writing, predecessor)
   // What this process has seen of the session since the base was read: it is known to be a conflict.
-  const moved = predecessor !== undefined && predecessor.readAt >= base.readAt && sameLife(predecessor, base)
+  const moved =
+    predecessor !== undefined && predecessor.readAt >= base.readAt && sameGeneration(predecessor, base)
   return moved && predecessor.digest !== base.digest
     ? swap(table, writing, predecessor, true)
     : swap(table, writing, base, false)
@@ -109,7 +110,7 @@ async function swap<Data>(
     const answer = await table.saveLocked(
       writing.id,
       async (locked) => {
-        if (!sameLife(locked, current)) return undefined
+        if (!sameGeneration(locked, current)) return undefined
         if (locked.digest !== current.digest) next = await resolve(writing, locked)
         return { change: writing.change(next.text), base: locked }
       },
@@ -303,7 +304,7 @@ function done({ outcome, stored }: Answer, merged: boolean): Written {
   return { outcome: merged ? 'merged' : (outcome as 'created' | 'updated'), stored }
 }
 
-function sameLife(one: StoredSession, other: StoredSession): boolean {
+function sameGeneration(one: StoredSession, other: StoredSession): boolean {
   return (
     one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
   )

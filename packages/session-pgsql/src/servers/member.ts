@@ -10,5 +10,5 @@ export interface Member {
   /** Rows that belong elsewhere, at the last look; at most so many as are brought at a time. */
   waiting: number
   /** What became of those that this process has brought home from here. */
-  readonly arrivals: { brought: number; merged: number; dropped: number }
+  readonly failbacks: { brought: number; merged: number; dropped: number }
 }

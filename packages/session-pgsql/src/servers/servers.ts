@@ -1,12 +1,13 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings/settings.ts'
 import type { Sessions } from '../table/sessions.ts'
-import { type Arrival, Homecoming, type MergeTexts } from './failback.ts'
+import { Failback } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
 import type { Member } from './member.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
-import { Spread } from './sharded-sessions.ts'
+import type { FailbackOutcome, MergeTexts } from './settle.ts'
+import { ShardedSessions } from './sharded-sessions.ts'
 
 export interface ServersSettings extends ServerSettings {
   readonly failoverMode: boolean
@@ -23,7 +24,7 @@ export interface ServersListener {
   onFailover(event: { from: string; to: string }): void
   /** Another host has become the primary of a group. */
   onPromotion(event: { server: string } & Promotion): void
-  onArrival(event: { id: string; from: string; to: string; outcome: Arrival }): void
+  onFailback(event: { id: string; from: string; to: string; outcome: FailbackOutcome }): void
   onError(error: Error): void
   merge: MergeTexts
 }
@@ -62,7 +63,7 @@ export class Servers {
   readonly sessions: Sessions
   readonly #shares: ReadonlyMap<string, number>
   readonly #several:
-    | { readonly members: readonly Member[]; readonly spread: Spread; readonly homecoming: Homecoming }
+    | { readonly members: readonly Member[]; readonly spread: ShardedSessions; readonly homecoming: Failback }
     | undefined
 
   /** @param entries at least one */
@@ -100,23 +101,23 @@ export class Servers {
           },
         }),
         waiting: 0,
-        arrivals: { brought: 0, merged: 0, dropped: 0 },
+        failbacks: { brought: 0, merged: 0, dropped: 0 },
       }
     })
     const { failoverMode, whenHomeIsDown, operationTimeout } = settings
-    const spread: Spread = new Spread({
+    const spread: ShardedSessions = new ShardedSessions({
       members,
       failoverMode,
       whenHomeIsDown,
       homecoming: () => homecoming,
       onFailover: listener.onFailover,
     })
-    const homecoming: Homecoming = new Homecoming({
+    const homecoming: Failback = new Failback({
       members,
       homeOf: (id) => spread.ranked(id)[0] as Member,
       merge: listener.merge,
       operationTimeout,
-      onArrival: listener.onArrival,
+      onFailback: listener.onFailback,
       onError: listener.onError,
     })
     this.sessions = spread
@@ -182,11 +183,11 @@ export class Servers {
 
   status(): ServerStatus[] {
     if (this.#several === undefined) return this.all.map((server) => ({ ...server.status(), share: 1 }))
-    return this.#several.members.map(({ server, health, waiting, arrivals }) => ({
+    return this.#several.members.map(({ server, health, waiting, failbacks }) => ({
       ...server.status(),
       ...(health.isDown ? { health: 'down' as const } : {}),
       share: this.#shares.get(server.name) ?? 0,
-      homecoming: { waiting, ...arrivals },
+      homecoming: { waiting, ...failbacks },
     }))
   }
 

@@ -1,30 +1,31 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type Marks, type StoredSession, type Touch } from '../session/stored.ts'
+import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
   baseOf,
-  canStandIn,
-  lockWhole,
-  markOf,
+  canBeFallback,
+  lockRowCopy,
+  type RowCopy,
+  recordBase,
   tombstone,
-  type WholeRow,
-  writeWhole,
+  writeRowCopy,
 } from '../table/row-copies.ts'
 import type { Sessions } from '../table/sessions.ts'
-import { beats, type Homecoming, isMerged } from './failback.ts'
+import type { Failback } from './failback.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
+import { beats, isMerged } from './settle.ts'
 
 /** How many are asked for what home does not have: as many servers as may be added at a time. */
 const NEXT = 3
 
-export interface SpreadOptions {
+export interface ShardedSessionsOptions {
   readonly members: readonly Member[]
   /** Always the first of the list that is up, instead of spreading. */
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
-  readonly homecoming: () => Homecoming
+  readonly homecoming: () => Failback
   readonly onFailover: (event: { from: string; to: string }) => void
 }
 
@@ -33,10 +34,10 @@ export interface SpreadOptions {
  * it, and what it keeps is marked, to be brought home. A record remembers the server that it was read from:
  * only that one can say that the session is gone.
  */
-export class Spread implements Sessions {
-  readonly #options: SpreadOptions
+export class ShardedSessions implements Sessions {
+  readonly #options: ShardedSessionsOptions
 
-  constructor(options: SpreadOptions) {
+  constructor(options: ShardedSessionsOptions) {
     this.#options = options
   }
 
@@ -114,12 +115,13 @@ export class Spread implements Sessions {
         // Destroyed, it would have left a tombstone: as a rule somebody has just brought it home.
         if (!home.health.isDown) return this.save(order, deadline)
       }
-      if (member !== home) return answered(member, await this.#plant(member, home, change, base, deadline))
+      if (member !== home)
+        return answered(member, await this.#writeToFallback(member, home, change, base, deadline))
       const current = await this.#atHome(base, home, deadline)
       if (current === 'unknown') {
-        return answered(member, await this.#plant(member, home, change, base, deadline))
+        return answered(member, await this.#writeToFallback(member, home, change, base, deadline))
       }
-      if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
+      if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline))) return GONE
       if (current.text !== base.text) return answered(member, { outcome: 'conflict', stored: current })
       return answered(member, await table.save({ change, base: current }, deadline))
     })
@@ -138,9 +140,10 @@ export class Spread implements Sessions {
         }
         return answered(member, answer)
       }
-      if (!canStandIn(await table.open(deadline))) return answered(member, await table.put(order, deadline))
+      if (!canBeFallback(await table.open(deadline)))
+        return answered(member, await table.put(order, deadline))
       const planted = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockWhole(query, shape, change.id)
+        const { row, clock } = await lockRowCopy(query, shape, change.id)
         const alive = row !== undefined && isAlive(row, clock) ? row : undefined
         if (alive !== undefined && mustBeAbsent) {
           return { outcome: 'conflict', stored: alive.session } as const
@@ -155,16 +158,16 @@ export class Spread implements Sessions {
           generation: Math.floor(clock * 1e6),
         }
         const session = changed(alive?.session ?? fresh, change, clock, change.lifetime)
-        const replaces = mustBeAbsent ? null : markOf(nothing, { replaced: now })
+        const replaces = mustBeAbsent ? null : recordBase(nothing, { replaced: now })
         // After a destroy it is another life, and must not be laid over the old one.
         const base =
           row?.destroyed == null
             ? (alive?.base ?? replaces)
-            : markOf(row.session, { destroyed: row.destroyed })
-        await writeWhole(query, shape, { session, home: home.name, base, arrived: null, destroyed: null })
-        const { row: written } = await lockWhole(query, shape, change.id)
+            : recordBase(row.session, { destroyed: row.destroyed })
+        await writeRowCopy(query, shape, { session, home: home.name, base, received: null, destroyed: null })
+        const { row: written } = await lockRowCopy(query, shape, change.id)
         const outcome = alive === undefined ? 'created' : 'updated'
-        return { outcome, stored: (written as WholeRow).session } as const
+        return { outcome, stored: (written as RowCopy).session } as const
       }, deadline)
       return answered(member, planted)
     })
@@ -189,7 +192,8 @@ export class Spread implements Sessions {
       if (member === home) {
         const current = await this.#atHome(base, home, deadline)
         if (current !== 'unknown') {
-          if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
+          if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline)))
+            return GONE
           return table.touch({ ...order, base: current.text === base.text ? current : undefined }, deadline)
         }
       }
@@ -200,10 +204,10 @@ export class Spread implements Sessions {
         access: order.access,
         address: null,
         name: base.name ?? '',
-        marks: order.marks,
+        metadata: order.metadata,
         keepExpiry: order.lifetime === null,
       }
-      const planted = await this.#plant(member, home, change, base, deadline)
+      const planted = await this.#writeToFallback(member, home, change, base, deadline)
       // Somebody has written there before: it is there, and need only be touched.
       if (planted.outcome === 'conflict') return table.touch({ ...order, base: undefined }, deadline)
       if (planted.outcome === 'gone' || planted.stored === undefined) return GONE
@@ -215,11 +219,11 @@ export class Spread implements Sessions {
   destroy(id: string, deadline: number): Promise<Answer> {
     return this.ask(id, deadline, async (member, home) => {
       const { table } = member.server
-      if (!canStandIn(await table.open(deadline))) return table.destroy(id, deadline)
+      if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
       const alive = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockWhole(query, shape, id)
+        const { row, clock } = await lockRowCopy(query, shape, id)
         const was = row !== undefined && isAlive(row, clock)
-        await writeWhole(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
+        await writeRowCopy(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
         return was
       }, deadline)
       const elsewhere = !alive && member === home && (await this.#fetch(id, home, deadline))
@@ -279,7 +283,7 @@ export class Spread implements Sessions {
     return current ?? (reachable ? undefined : 'unknown')
   }
 
-  async #isSameLife(
+  async #isSameGeneration(
     current: StoredSession,
     base: StoredSession,
     home: Member,
@@ -287,7 +291,7 @@ export class Spread implements Sessions {
   ): Promise<boolean> {
     if (current.generation === base.generation) return true
     return home.server.table.transaction(async (query, shape) => {
-      const { row } = await lockWhole(query, shape, base.id)
+      const { row } = await lockRowCopy(query, shape, base.id)
       return row !== undefined && isMerged(row, base)
     }, deadline)
   }
@@ -296,7 +300,7 @@ export class Spread implements Sessions {
    * Writes a whole record where it was not read: its home is away, or was when it was read. Marked with where it
    * belongs and what it replaces there.
    */
-  async #plant(
+  async #writeToFallback(
     member: Member,
     home: Member,
     change: Change & { keepExpiry?: boolean },
@@ -304,14 +308,14 @@ export class Spread implements Sessions {
     deadline: number,
   ): Promise<Answer> {
     const { table } = member.server
-    if (!canStandIn(await table.open(deadline))) {
+    if (!canBeFallback(await table.open(deadline))) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
         'The database server of this session cannot be reached, and the table of the next one lacks the columns to stand in for it (sess_home, sess_base, sess_destroyed).',
       )
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockWhole(query, shape, base.id)
+      const { row, clock } = await lockRowCopy(query, shape, base.id)
       if (row?.destroyed != null && beats(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
@@ -323,11 +327,11 @@ export class Spread implements Sessions {
       const session = changed(base, change, clock, lifetime)
       const known = row !== undefined && row.destroyed === null
       const away = member === home ? null : home.name
-      const mark = member === home ? null : known ? row.base : markOf(base)
-      const arrived = (member === home && known && row.arrived) || null
-      await writeWhole(query, shape, { session, home: away, base: mark, arrived, destroyed: null })
-      const { row: written } = await lockWhole(query, shape, base.id)
-      return { outcome: 'updated', stored: (written as WholeRow).session }
+      const mark = member === home ? null : known ? row.base : recordBase(base)
+      const received = (member === home && known && row.received) || null
+      await writeRowCopy(query, shape, { session, home: away, base: mark, received, destroyed: null })
+      const { row: written } = await lockRowCopy(query, shape, base.id)
+      return { outcome: 'updated', stored: (written as RowCopy).session }
     }, deadline)
   }
 }
@@ -340,13 +344,13 @@ function answered(member: Member, answer: Answer): Answer {
   return answer.stored === undefined ? answer : { ...answer, stored: readFrom(member, answer.stored) }
 }
 
-function isAlive({ session: { expires }, destroyed }: WholeRow, clock: number): boolean {
+function isAlive({ session: { expires }, destroyed }: RowCopy, clock: number): boolean {
   return destroyed === null && (expires === null || expires >= clock)
 }
 
 /** The record after a change, as the statements would leave it. @param lifetime null: the expiry stays */
 function changed(base: StoredSession, change: Change, clock: number, lifetime: number | null): StoredSession {
-  const marks: Marks = change.marks ?? {}
+  const metadata: MetadataUpdate = change.metadata ?? {}
   return {
     ...base,
     text: change.text,
@@ -354,10 +358,10 @@ function changed(base: StoredSession, change: Change, clock: number, lifetime: n
     expires: lifetime === null ? base.expires : Math.ceil(clock + lifetime),
     addressModified: change.address ?? base.addressModified,
     accesses: base.accesses + (change.access ? 1 : 0),
-    errors: base.errors + (marks.errors ?? 0),
-    warnings: base.warnings + (marks.warnings ?? 0),
-    notices: base.notices + (marks.notices ?? 0),
-    errorMessage: marks.message ?? base.errorMessage,
-    custom: marks.custom === undefined ? base.custom : marks.custom,
+    errors: base.errors + (metadata.errors ?? 0),
+    warnings: base.warnings + (metadata.warnings ?? 0),
+    notices: base.notices + (metadata.notices ?? 0),
+    errorMessage: metadata.message ?? base.errorMessage,
+    custom: metadata.custom === undefined ? base.custom : metadata.custom,
   }
 }

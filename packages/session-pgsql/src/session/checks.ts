@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
-import type { Marks } from './stored.ts'
+import type { MetadataUpdate } from './stored.ts'
 
 /**
  * Checks of what is passed to the methods. PostgreSQL's text holds neither a NUL nor half a surrogate pair;
@@ -8,9 +8,6 @@ import type { Marks } from './stored.ts'
 
 /** About 300 years. */
 const LONGEST_LIFETIME = 1e10
-
-/** PostgreSQL would take a gigabyte; a session of that size is a mistake, and stalls everybody else's. */
-export const MAX_TEXT: number = 64 * 1024 * 1024
 
 /** Characters of a name, a custom field, an address or a message: they come along wherever sessions are listed. */
 const MAX_FIELD = 1024 * 1024
@@ -34,22 +31,6 @@ export function checkText(what: string, text: unknown): asserts text is string {
   }
 }
 
-/** What a codec has made of the data. */
-export function checkEncoded(text: unknown, codec: string): asserts text is string {
-  const refuse = (reason: string): never => {
-    throw new SessionPgsqlError('INVALID_DATA', `The session's data cannot be stored: ${reason}`)
-  }
-  if (typeof text !== 'string') refuse(`the codec ${codec} gave ${typeof text} instead of a string.`)
-  const encoded = text as string
-  if (encoded.length > MAX_TEXT) {
-    refuse(
-      `it has ${encoded.length.toLocaleString('en')} characters, and ${MAX_TEXT.toLocaleString('en')} are the limit.`,
-    )
-  }
-  if (encoded.includes('\0')) refuse(`what the codec ${codec} made of it holds a NUL character.`)
-  if (!encoded.isWellFormed()) refuse(`what the codec ${codec} made of it holds half a surrogate pair.`)
-}
-
 /** @param lifetime seconds */
 export function checkLifetime(lifetime: unknown): asserts lifetime is number {
   if (typeof lifetime !== 'number' || !(lifetime >= 0 && lifetime <= LONGEST_LIFETIME)) {
@@ -61,7 +42,7 @@ export function checkLifetime(lifetime: unknown): asserts lifetime is number {
 }
 
 /** The custom field and the errors, checked; undefined if there is nothing to record. */
-export function marksOf(options: {
+export function metadataOf(options: {
   readonly custom?: string | null | undefined
   readonly errors?:
     | {
@@ -71,12 +52,12 @@ export function marksOf(options: {
         readonly message?: string | undefined
       }
     | undefined
-}): Marks | undefined {
+}): MetadataUpdate | undefined {
   const { custom, errors } = options
-  const marks: { -readonly [K in keyof Marks]: Marks[K] } = {}
+  const metadata: { -readonly [K in keyof MetadataUpdate]: MetadataUpdate[K] } = {}
   if (custom !== undefined) {
     if (custom !== null) checkText('custom field', custom)
-    marks.custom = custom
+    metadata.custom = custom
   }
   for (const counter of ['errors', 'warnings', 'notices'] as const) {
     const count = errors?.[counter]
@@ -86,13 +67,13 @@ export function marksOf(options: {
         `Expected the number of ${counter} to be a whole number from 0 on; received ${typeof count === 'number' ? count : typeof count}.`,
       )
     }
-    marks[counter] = count
+    metadata[counter] = count
   }
   if (errors?.message !== undefined) {
     checkText('error message', errors.message)
-    marks.message = errors.message
+    metadata.message = errors.message
   }
-  return Object.keys(marks).length === 0 ? undefined : marks
+  return Object.keys(metadata).length === 0 ? undefined : metadata
 }
 
 export function invalid(message: string, cause?: unknown): SessionPgsqlError {

@@ -41,7 +41,7 @@ export function remaining(stored: StoredSession): number {
 }
 
 /** What is to be recorded along with a write or a touch. */
-export interface Marks {
+export interface MetadataUpdate {
   /** The custom field's new value; left out: as it is. */
   readonly custom?: string | null
   /** How many to add to each counter. */
@@ -62,7 +62,7 @@ export interface Change {
   readonly access: boolean
   readonly address: string | null
   readonly name: string
-  readonly marks: Marks | undefined
+  readonly metadata: MetadataUpdate | undefined
 }
 
 /** What a touch asks of the table. */
@@ -71,7 +71,7 @@ export interface Touch {
   /** Seconds to live from now; null: the expiry stays. */
   readonly lifetime: number | null
   readonly access: boolean
-  readonly marks: Marks | undefined
+  readonly metadata: MetadataUpdate | undefined
   /** With it, the expiry may also be shortened, and only this life of the id is touched. */
   readonly base: StoredSession | undefined
 }

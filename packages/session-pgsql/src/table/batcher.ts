@@ -1,18 +1,19 @@
-import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
+import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
 import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Limit, Timed } from './limit.ts'
 
-/** What one lane sends, and how much of it at once. */
-export interface LaneOptions<Order, Answer> {
+/** What one batcher sends, and how much of it at once. */
+export interface BatcherOptions<Request, Answer> {
   /** What its orders are, for diagnostics. */
   readonly kind: string
   /**
    * Sends one statement for all the orders, each with its deadline; resolves to an answer for each, in their
    * order. No two of them are for the same id: whoever submits sees to that.
    */
-  readonly send: (orders: readonly Order[], deadlines: readonly number[]) => Promise<Answer[]>
+  readonly send: (orders: readonly Request[], deadlines: readonly number[]) => Promise<Answer[]>
   /** How much an order weighs, in characters. */
-  readonly weigh: (order: Order) => number
+  readonly weigh: (order: Request) => number
   /** Whether the row was locked by somebody: such an order is sent again a little later, with the next batch. */
   readonly isBusy: (answer: Answer) => boolean
   /** Most orders in one statement; 1 turns batching off. */
@@ -23,7 +24,7 @@ export interface LaneOptions<Order, Answer> {
 const MAX_WEIGHT = 1_000_000
 
 /**
- * Batches of a lane under way at a time: with two, PostgreSQL works on one, or waits for the disk, while this process
+ * Batches of a batcher under way at a time: with two, PostgreSQL works on one, or waits for the disk, while this process
  * decodes and encodes the other. Measured on two cores that had nothing else to do: 1.4 times as many reads as with
  * one; three gained nothing more.
  */
@@ -46,9 +47,9 @@ const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
  * A statement for each order is the bottleneck of a session store, not PostgreSQL: batches read six times
  * as many sessions a second and write four times as many.
  */
-export class Lane<Order, Answer> {
-  readonly #options: LaneOptions<Order, Answer>
-  #waiting: Entry<Order, Answer>[] = []
+export class Batcher<Request, Answer> {
+  readonly #options: BatcherOptions<Request, Answer>
+  #waiting: Entry<Request, Answer>[] = []
   /** Batches in flight that hold back the next: those that are not stale. */
   readonly #flights = new Set<Flight>()
   #watching = false
@@ -58,23 +59,23 @@ export class Lane<Order, Answer> {
 
   /**
    * @param limit how many statements may be in flight, shared by the lanes of a table
-   * @param source whose lane it is, for diagnostics
+   * @param source whose batcher it is, for diagnostics
    */
-  constructor(options: LaneOptions<Order, Answer>, limit: Limit, source: Source) {
+  constructor(options: BatcherOptions<Request, Answer>, limit: Limit, source: Source) {
     this.#options = options
     this.#limit = limit
     this.#source = source
   }
 
-  /** Orders that are not in a statement yet. */
+  /** RequestRows that are not in a statement yet. */
   get waiting(): number {
     return this.#waiting.length
   }
 
   /** @param deadline in milliseconds of `performance.now()`; past it the promise rejects with TIMEOUT */
-  submit(order: Order, deadline: number): Promise<Answer> {
+  submit(order: Request, deadline: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const entry: Entry<Order, Answer> = {
+      const entry: Entry<Request, Answer> = {
         order,
         deadline,
         resolve,
@@ -91,7 +92,7 @@ export class Lane<Order, Answer> {
     })
   }
 
-  #enqueue(entry: Entry<Order, Answer>): void {
+  #enqueue(entry: Entry<Request, Answer>): void {
     this.#waiting.push(entry)
     if (this.#mayFly()) this.#schedule()
     else this.#watch()
@@ -120,11 +121,11 @@ export class Lane<Order, Answer> {
     }
   }
 
-  #take(): Entry<Order, Answer>[] {
+  #take(): Entry<Request, Answer>[] {
     const { maxRows } = this.#options
     const many = this.#flights.size === 0 && this.#waiting.length >= FLIGHTS * WORTHWHILE
     const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / FLIGHTS)) : maxRows
-    const batch: Entry<Order, Answer>[] = []
+    const batch: Entry<Request, Answer>[] = []
     let weight = 0
     let taken = 0
     for (const entry of this.#waiting) {
@@ -141,7 +142,7 @@ export class Lane<Order, Answer> {
     return batch
   }
 
-  #fly(batch: Entry<Order, Answer>[]): void {
+  #fly(batch: Entry<Request, Answer>[]): void {
     const flight = { since: performance.now() }
     this.#flights.add(flight)
     void this.#send(batch).finally(() => {
@@ -173,7 +174,7 @@ export class Lane<Order, Answer> {
   }
 
   /** Never rejects: each entry is told for itself. */
-  async #send(batch: Entry<Order, Answer>[]): Promise<void> {
+  async #send(batch: Entry<Request, Answer>[]): Promise<void> {
     try {
       const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
@@ -182,7 +183,7 @@ export class Lane<Order, Answer> {
       if (isTransient(sqlState)) {
         for (const entry of batch) this.#again(entry)
       } else if (batch.length === 1 && isLocked(sqlState)) {
-        this.#againAlone(batch[0] as Entry<Order, Answer>)
+        this.#againAlone(batch[0] as Entry<Request, Answer>)
       } else if (batch.length > 1 && (isAboutData(sqlState) || isLocked(sqlState))) {
         // One bad row fails all: found by halves, it fails (or waits) alone.
         const middle = batch.length >> 1
@@ -194,14 +195,14 @@ export class Lane<Order, Answer> {
     }
   }
 
-  #ask(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+  #ask(batch: readonly Entry<Request, Answer>[]): Promise<Answer[]> {
     return this.#options.send(
       batch.map((entry) => entry.order),
       batch.map((entry) => entry.deadline),
     )
   }
 
-  #askTraced(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+  #askTraced(batch: readonly Entry<Request, Answer>[]): Promise<Answer[]> {
     const message = {
       ...this.#source,
       kind: this.#options.kind,
@@ -216,18 +217,18 @@ export class Lane<Order, Answer> {
     )
   }
 
-  #settle(entry: Entry<Order, Answer>, answer: Answer): void {
+  #settle(entry: Entry<Request, Answer>, answer: Answer): void {
     if (this.#options.isBusy(answer)) this.#again(entry)
     else if (this.#limit.deadlines.settle(entry)) entry.resolve(answer)
   }
 
-  #reject(entry: Entry<Order, Answer>, error: unknown): void {
+  #reject(entry: Entry<Request, Answer>, error: unknown): void {
     if (!this.#limit.deadlines.settle(entry)) return
     // One error for each caller: they may each add to it.
     entry.reject(error instanceof SessionPgsqlError ? error.copy() : error)
   }
 
-  #again(entry: Entry<Order, Answer>): void {
+  #again(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
     const delay = delayOf(entry)
@@ -236,7 +237,7 @@ export class Lane<Order, Answer> {
   }
 
   /** What waits inside the database would make a whole batch wait each time. */
-  #againAlone(entry: Entry<Order, Answer>): void {
+  #againAlone(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
     setTimeout(() => {
@@ -266,142 +267,10 @@ interface Flight {
   readonly since: number
 }
 
-interface Entry<Order, Answer> extends Timed {
-  readonly order: Order
+interface Entry<Request, Answer> extends Timed {
+  readonly order: Request
   readonly resolve: (answer: Answer) => void
   /** What was told of its waiting, if anybody listened. */
   readonly queued: QueuedMessage | undefined
   tries: number
-}
-
-interface Timed {
-  readonly deadline: number
-  readonly reject: (error: unknown) => void
-  /** Whether it is in a statement under way, and may be done although its caller is told otherwise. */
-  sent: boolean
-  settled: boolean
-  /** Its neighbours in `Deadlines` while it waits. */
-  before: Timed | undefined
-  after: Timed | undefined
-}
-
-/** How many statements are in flight on one server, over all lanes, and the deadlines of what waits. */
-export class Limit {
-  readonly deadlines: Deadlines = new Deadlines()
-  readonly #most: number
-  #inFlight = 0
-  #blocked = new Set<() => void>()
-
-  /** @param most as many as there are connections: a statement that waits for one is better left open for more orders */
-  constructor(most: number) {
-    this.#most = most
-  }
-
-  /** Takes a place; or says no, and calls back once when one is free. */
-  take(whenFree: () => void): boolean {
-    if (this.#inFlight < this.#most) {
-      this.#inFlight++
-      return true
-    }
-    this.#blocked.add(whenFree)
-    return false
-  }
-
-  /** Runs `work` when there is a place; rejects with TIMEOUT if there is none until the deadline. */
-  async run<T>(work: () => Promise<T>, deadline: number): Promise<T> {
-    await new Promise<void>((resolve, reject) => {
-      const waiting: Timed = {
-        deadline,
-        reject,
-        sent: false,
-        settled: false,
-        before: undefined,
-        after: undefined,
-      }
-      const enter = (): void => {
-        if (waiting.settled || !this.take(enter)) return
-        this.deadlines.settle(waiting)
-        resolve()
-      }
-      this.deadlines.add(waiting)
-      enter()
-    })
-    try {
-      return await work()
-    } finally {
-      this.give()
-    }
-  }
-
-  give(): void {
-    this.#inFlight--
-    // Whoever is called may have nothing to send any more: then it is the next one's turn.
-    for (const next of this.#blocked) {
-      if (this.#inFlight >= this.#most) return
-      this.#blocked.delete(next)
-      next()
-    }
-  }
-}
-
-/**
- * One timer for all that waits, not one each: it is set for the oldest and looks at the others when it
- * fires. What waits is nearly always in the order of its deadlines.
- */
-class Deadlines {
-  /**
-   * A list, linked through the entries, not a Set: each Set that V8 outgrows refers to the next one, and with
-   * hundreds of entries that come and go in a millisecond the old ones, dead but not collected, kept a quarter
-   * of all that was read alive into the old generation. Measured: a fifth of the time of a read.
-   */
-  #first: Timed | undefined
-  #last: Timed | undefined
-  #timer: NodeJS.Timeout | undefined
-  #armed = Number.POSITIVE_INFINITY
-
-  add(entry: Timed): void {
-    entry.before = this.#last
-    if (this.#last === undefined) this.#first = entry
-    else this.#last.after = entry
-    this.#last = entry
-    // What has stood in line comes here later than others with a later deadline.
-    if (entry.deadline < this.#armed) this.#arm(entry.deadline)
-  }
-
-  /** @returns whether it was still waiting */
-  settle(entry: Timed): boolean {
-    if (entry.settled) return false
-    entry.settled = true
-    const { before, after } = entry
-    if (before === undefined) this.#first = after
-    else before.after = after
-    if (after === undefined) this.#last = before
-    else after.before = before
-    entry.before = undefined
-    entry.after = undefined
-    return true
-  }
-
-  #arm(deadline: number): void {
-    clearTimeout(this.#timer)
-    this.#armed = deadline
-    this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
-    // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
-    this.#timer.unref()
-  }
-
-  readonly #expire = (): void => {
-    this.#timer = undefined
-    this.#armed = Number.POSITIVE_INFINITY
-    const now = performance.now()
-    let next = Number.POSITIVE_INFINITY
-    for (let entry = this.#first, after: Timed | undefined; entry !== undefined; entry = after) {
-      after = entry.after
-      if (entry.deadline > now) next = Math.min(next, entry.deadline)
-      else if (this.settle(entry)) {
-        entry.reject(timeoutFault('waiting for its turn or its answer', entry.sent))
-      }
-    }
-    if (next < Number.POSITIVE_INFINITY) this.#arm(next)
-  }
 }

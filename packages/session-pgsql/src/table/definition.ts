@@ -77,7 +77,7 @@ export function createStatements(name: TableName): string[] {
     sweepIndexStatement(name),
     customIndexStatement(name),
     homeIndexStatement(name),
-    createBesideStatement(name, 'event'),
+    createCompanionStatement(name, 'event'),
   ]
 }
 
@@ -85,7 +85,7 @@ export function createStatements(name: TableName): string[] {
 const LONGEST_NAME = 63
 
 /** A table that lies beside that of the sessions: of their locks, of what has happened, or of what was imported. */
-export function besideName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
+export function companionName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
   const name = `${table}_${what}`
   if (Buffer.byteLength(name) <= LONGEST_NAME) return { schema, table: name }
   // PostgreSQL would cut it off, and it would be the name of the session table.
@@ -93,13 +93,13 @@ export function besideName({ schema, table }: TableName, what: 'lock' | 'event' 
 }
 
 /** The tables that are made when they are first needed, at the latest. */
-export type Beside = 'lock' | 'event'
+export type Companion = 'lock' | 'event'
 
-export function createBesideStatement(name: TableName, what: Beside): string {
-  return `CREATE TABLE IF NOT EXISTS ${sqlName(besideName(name, what))} (\n${BESIDE[what]}`
+export function createCompanionStatement(name: TableName, what: Companion): string {
+  return `CREATE TABLE IF NOT EXISTS ${sqlName(companionName(name, what))} (\n${BESIDE[what]}`
 }
 
-const BESIDE: Record<Beside, string> = {
+const BESIDE: Record<Companion, string> = {
   lock: `  sess_id     text COLLATE "C" PRIMARY KEY,
   lock_owner  text NOT NULL,
   lock_until  double precision NOT NULL
@@ -144,7 +144,7 @@ export function grantStatements(name: TableName, role: string): string[] {
 
 /** What `role` needs to write the journal; to read it, SELECT is enough. */
 export function grantJournalStatement(name: TableName, role: string): string {
-  return `GRANT SELECT, INSERT, DELETE ON ${sqlName(besideName(name, 'event'))} TO ${quoteIdentifier(role)}`
+  return `GRANT SELECT, INSERT, DELETE ON ${sqlName(companionName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
 /** What a table turned out to have. Everything that statements are made of. */

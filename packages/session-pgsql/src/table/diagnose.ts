@@ -2,8 +2,8 @@ import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import {
   addColumnsStatement,
-  besideName,
-  createBesideStatement,
+  companionName,
+  createCompanionStatement,
   customIndexStatement,
   grantJournalStatement,
   grantStatements,
@@ -15,17 +15,10 @@ import {
   sweepIndexStatement,
 } from './definition.ts'
 import { countUnswept, type ServerFacts, serverFacts, type TableFacts, tableFacts } from './facts.ts'
-import {
-  type FoundTable,
-  type Inspection,
-  inspect,
-  missingColumns,
-  missingSeedColumns,
-  shapeOf,
-  type WantedTable,
-} from './inspect.ts'
+import { type FoundTable, type Inspection, missingColumns, missingSeedColumns, shapeOf } from './inspect.ts'
 import { type JournalPlace, placeOf, placeText } from './journal.ts'
 import { IMPLAUSIBLE } from './sweep.ts'
+import type { SessionTable } from './table.ts'
 
 /** `ok`: as it should be; `warning`: it works, but worse than it could; `problem`: something does not work. */
 export type Level = 'ok' | 'warning' | 'problem'
@@ -58,16 +51,17 @@ const MOST_LATE = 10_000
  * Looks at a server and its session table the way an operator would, and says how to mend what is not well.
  * Changes nothing. Rejects only if the server cannot be asked.
  */
-export async function diagnose(query: Query, wanted: WantedTable): Promise<Finding[]> {
-  const inspection = await inspect(query, wanted)
+export async function diagnose(table: SessionTable, deadline: number): Promise<Finding[]> {
+  const query: Query = (statement, parameters) => table.queryUnopened(statement, parameters, deadline)
+  const inspection = await table.inspect(deadline)
   const server = await serverFacts(query)
   const findings = [...aboutServer(inspection, server)]
   const { found } = inspection
   if (found === undefined) return [...findings, missingTable(inspection)]
 
   findings.push(...aboutStructure(inspection, found))
-  const table = await tableFacts(query, found.name)
-  findings.push(...aboutIndexes(found, table), ...aboutStorage(found, table, server))
+  const facts = await tableFacts(query, found.name)
+  findings.push(...aboutIndexes(found, facts), ...aboutStorage(found, facts, server))
   if (found.missingPrivileges.length === 0 && missingSeedColumns(found).length === 0) {
     findings.push(aboutSweeping(await countUnswept(query, found.name, LATE, MOST_LATE)))
   }
@@ -324,14 +318,14 @@ function aboutJournal(
   { name }: FoundTable,
   user: string,
 ): Finding {
-  const journal = sqlName(besideName(name, 'event'))
+  const journal = sqlName(companionName(name, 'event'))
   const blind = 'the console sees no failovers and no garbage collections of other processes'
   const grant = statement(grantJournalStatement(name, user))
   if (!there) {
     return creatable
       ? ok('journal', 'There is no journal yet; it is created when there is something to note.')
       : warning('journal', `There is no journal, and ${user} may not create it: ${blind}.`, [
-          statement(createBesideStatement(name, 'event').replaceAll(/\s+/g, ' ')),
+          statement(createCompanionStatement(name, 'event').replaceAll(/\s+/g, ' ')),
           grant,
         ])
   }

@@ -1,6 +1,6 @@
 import { plain } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { besideName, type Shape, sqlName } from './definition.ts'
+import { companionName, type Shape, sqlName } from './definition.ts'
 import { lockOutCreators } from './inspect.ts'
 import { CLOCK, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -32,7 +32,7 @@ export interface Run {
   readonly name: string
 }
 
-export interface Arrived {
+export interface ReceivedRow {
   /** How many are here for the first time. */
   readonly moved: number
   /** How many were here as they had come, and follow what has changed in the source since. */
@@ -83,7 +83,7 @@ export function takeIn(
   arriving: readonly Arriving[],
   run: Run,
   deadline: number,
-): Promise<Arrived> {
+): Promise<ReceivedRow> {
   return table.transaction(async (query, shape) => {
     const rows = await query(plain(arrivalText(shape)), [
       { type: 'text', values: arriving.map(({ id }) => id) },
@@ -171,7 +171,7 @@ export function removeMissed(
 }
 
 function ledgerName(shape: Shape): string {
-  return sqlName(besideName(shape.name, 'import'))
+  return sqlName(companionName(shape.name, 'import'))
 }
 
 function ledgerStatement(shape: Shape): string {
@@ -184,7 +184,7 @@ function ledgerStatement(shape: Shape): string {
 }
 
 /** A digest of everything in a row that a use of the session changes. */
-function markOf(row: string, shape: Shape): string {
+function recordBase(row: string, shape: Shape): string {
   const columns = [
     'sess_data',
     'sess_created',
@@ -203,7 +203,7 @@ function markOf(row: string, shape: Shape): string {
 }
 
 function isAsItCame(row: string, ledger: string, shape: Shape): string {
-  return `${markOf(row, shape)} = ${ledger}.mark`
+  return `${recordBase(row, shape)} = ${ledger}.mark`
 }
 
 /** Answers `id, mark, 'moved' | 'renewed'` for what was written. */
@@ -260,7 +260,7 @@ function arrivalText(shape: Shape): string {
       FROM input i JOIN known k ON k.sess_id = i.id WHERE k.fresh ORDER BY i.id COLLATE "C"
       ON CONFLICT (sess_id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}
         WHERE t.sess_expire < ${CLOCK}${tombstone}
-      RETURNING t.sess_id, ${markOf('t', shape)}, 'moved'
+      RETURNING t.sess_id, ${recordBase('t', shape)}, 'moved'
     ),
     renewed AS (
       UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}
@@ -268,7 +268,7 @@ function arrivalText(shape: Shape): string {
       WHERE t.sess_id = i.id AND NOT k.fresh AND ${isAsItCame('t', 'k', shape)} AND (
         t.sess_data IS DISTINCT FROM i.data OR t.sess_custom IS DISTINCT FROM i.custom
         OR abs(t.sess_expire - ${expiry}) > ${SAME_EXPIRY})
-      RETURNING t.sess_id, ${markOf('t', shape)}, 'renewed'
+      RETURNING t.sess_id, ${recordBase('t', shape)}, 'renewed'
     )
     SELECT * FROM moved UNION ALL SELECT * FROM renewed`
 }

@@ -1,5 +1,5 @@
 import type { Row } from '../database/database.ts'
-import { besideName, type Shape, sqlName, type TableName } from './definition.ts'
+import { companionName, type Shape, sqlName, type TableName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -31,7 +31,7 @@ const MOST_READ = 5000
  * @param age seconds that have passed since
  * @throws where there is no journal to write, why; PostgreSQL was not bothered then with what it would have refused
  */
-export async function writeNote(
+export async function writeEvent(
   table: SessionTable,
   { id, kind, about }: Note,
   age: number,
@@ -41,27 +41,27 @@ export async function writeNote(
   if (place.readOnly) throw refusal('the server is read-only')
   if (!place.there) {
     if (!place.creatable) throw refusal('it is missing, and may not be created')
-    await table.createBeside('event', deadline)
+    await table.createCompanion('event', deadline)
   } else if (!place.fits) throw refusal('another table has its name')
   else if (!place.writable) throw refusal('SELECT, INSERT or DELETE is missing')
-  await table.queryBeside(writeText, [id, age, kind, JSON.stringify(about)], deadline)
+  await table.queryCompanion(writeText, [id, age, kind, JSON.stringify(about)], deadline)
 }
 
 /** Makes the journal where it is missing and may be made, before there is anything to note. */
 export async function createJournal(table: SessionTable, deadline: number): Promise<void> {
   const { there, creatable, readOnly } = await lookAt(table, deadline)
-  if (!there && creatable && !readOnly) await table.createBeside('event', deadline)
+  if (!there && creatable && !readOnly) await table.createCompanion('event', deadline)
 }
 
 /** Those of the last so many seconds, the oldest first; none where there is no journal to read. */
-export async function readNotes(
+export async function readEvents(
   table: SessionTable,
   seconds: number,
   deadline: number,
 ): Promise<(Note & { readonly at: Date })[]> {
   const { fits, readable } = await lookAt(table, deadline)
   if (!fits || !readable) return []
-  const rows = await table.queryBeside(readText, [seconds], deadline)
+  const rows = await table.queryCompanion(readText, [seconds], deadline)
   return rows.reverse().flatMap(([id, at, kind, text]) => {
     const about = parsed(text)
     return about === undefined
@@ -86,7 +86,7 @@ export interface JournalPlace {
 /** Looks before each use: a statement that is refused would stand in PostgreSQL's log. */
 async function lookAt(table: SessionTable, deadline: number): Promise<JournalPlace> {
   const { name } = await table.open(deadline)
-  const [row] = await table.queryBeside(() => placeText(name), [name.schema], deadline)
+  const [row] = await table.queryCompanion(() => placeText(name), [name.schema], deadline)
   return placeOf(row)
 }
 
@@ -101,7 +101,7 @@ export function placeText(name: TableName): string {
       (has_table_privilege(j.oid, 'SELECT') AND has_table_privilege(j.oid, 'INSERT')
         AND has_table_privilege(j.oid, 'DELETE'))::text,
       has_schema_privilege($1::text, 'CREATE')::text, (current_setting('transaction_read_only') = 'on')::text
-    FROM (SELECT to_regclass('${sqlName(besideName(name, 'event')).replaceAll("'", "''")}')::oid AS oid) AS j`
+    FROM (SELECT to_regclass('${sqlName(companionName(name, 'event')).replaceAll("'", "''")}')::oid AS oid) AS j`
 }
 
 export function placeOf(row: Row = []): JournalPlace {
@@ -116,7 +116,7 @@ export function placeOf(row: Row = []): JournalPlace {
   return { there, fits, readable, writable, creatable, readOnly }
 }
 
-const journal = ({ name }: Shape): string => sqlName(besideName(name, 'event'))
+const journal = ({ name }: Shape): string => sqlName(companionName(name, 'event'))
 
 function writeText(shape: Shape): string {
   const sql = journal(shape)

@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { besideName, type Shape, sqlName } from './definition.ts'
+import { companionName, type Shape, sqlName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -82,7 +82,7 @@ export async function sweepLocks(table: SessionTable, deadline: number): Promise
 }
 
 function lockTable(shape: Shape): string {
-  return sqlName(besideName(shape.name, 'lock'))
+  return sqlName(companionName(shape.name, 'lock'))
 }
 
 function quoted(shape: Shape): string {
@@ -101,7 +101,7 @@ async function withTable<T>(table: SessionTable, deadline: number, work: () => P
   } catch (error) {
     if (!isMissing(error)) throw error
   }
-  await table.createBeside('lock', deadline)
+  await table.createCompanion('lock', deadline)
   return work()
 }
 

@@ -1,5 +1,5 @@
 import type { Column, Parameter } from '../database/database.ts'
-import type { Change, Marks, StoredSession, Touch } from '../session/stored.ts'
+import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 
 /**
  * How a batch of orders reaches its statement: as SQL for the FROM clause, a row for each order with its number
@@ -10,10 +10,10 @@ import type { Change, Marks, StoredSession, Touch } from '../session/stored.ts'
  * PostgreSQL half a microsecond for each of its elements, and there would be a dozen of them: measured, a fifth of
  * the time of a write.
  */
-export interface Orders<Order> {
+export interface RequestRows<Request> {
   readonly source: string
   /** @param untils the orders' deadlines by the database's clock, in seconds since 1970 */
-  parameters(orders: readonly Order[], untils: readonly number[]): Parameter[]
+  parameters(orders: readonly Request[], untils: readonly number[]): Parameter[]
 }
 
 /** A write to a session that must be there: with a base as compare-and-swap, or whatever its data. */
@@ -32,20 +32,20 @@ export interface Put {
 type Type = 'float8' | 'boolean' | 'text' | 'bigint'
 type Value = string | number | boolean | null
 
-interface Field<Order> {
+interface Field<Request> {
   readonly name: string
   readonly type: Type
-  of(order: Order): Value
+  of(order: Request): Value
 }
 
-interface Shape<Order> {
-  id(order: Order): string
+interface Shape<Request> {
+  id(order: Request): string
   /** Left out: these orders have no data. */
-  data?(order: Order): string
-  readonly fields: readonly Field<Order>[]
+  data?(order: Request): string
+  readonly fields: readonly Field<Request>[]
 }
 
-function ordersOf<Order>({ id, data, fields }: Shape<Order>): Orders<Order> {
+function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRows<Request> {
   let count = data === undefined ? 1 : 2
   const arrays = data === undefined ? '$1::text[]' : '$1::text[], $2::text[]'
   const column = (name: string, type: Type): string =>
@@ -76,7 +76,7 @@ const changeFields: readonly Field<Change>[] = [
   { name: 'access', type: 'boolean', of: ({ access }) => access },
   { name: 'address', type: 'text', of: ({ address }) => address },
   { name: 'name', type: 'text', of: ({ name }) => name },
-  { name: 'marks', type: 'text', of: ({ marks }) => marksText(marks) },
+  { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
 ]
 
 /** What the caller takes the session to be. */
@@ -94,31 +94,31 @@ const ofChange: readonly Field<{ readonly change: Change }>[] = changeFields.map
   of: ({ change }) => of(change),
 }))
 
-export const SAVES: Orders<Save> = ordersOf<Save>({
+export const SAVES: RequestRows<Save> = requestRowsOf<Save>({
   id: ({ change }) => change.id,
   data: ({ change }) => change.text,
   fields: [...ofChange, ...baseFields],
 })
 
-export const PUTS: Orders<Put> = ordersOf<Put>({
+export const PUTS: RequestRows<Put> = requestRowsOf<Put>({
   id: ({ change }) => change.id,
   data: ({ change }) => change.text,
   fields: [...ofChange, { name: 'absent', type: 'boolean', of: ({ mustBeAbsent }) => mustBeAbsent }],
 })
 
-export const TOUCHES: Orders<Touch> = ordersOf<Touch>({
+export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   id: ({ id }) => id,
   fields: [
     { name: 'lifetime', type: 'float8', of: ({ lifetime }) => lifetime },
     { name: 'access', type: 'boolean', of: ({ access }) => access },
-    { name: 'marks', type: 'text', of: ({ marks }) => marksText(marks) },
+    { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
     ...baseFields,
   ],
 })
 
-export const DESTROYS: Orders<string> = ordersOf<string>({ id: (id) => id, fields: [] })
+export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
 
 /** NULL in nearly every row; otherwise JSON, which keeps seven columns out of every batch. */
-function marksText(marks: Marks | undefined): string | null {
-  return marks === undefined ? null : JSON.stringify(marks)
+function metadataText(metadata: MetadataUpdate | undefined): string | null {
+  return metadata === undefined ? null : JSON.stringify(metadata)
 }

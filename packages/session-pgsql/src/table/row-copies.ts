@@ -9,31 +9,31 @@ import { CLOCK, recordColumns, sweepTime } from './statements.ts'
  * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
  * life of a session, but for the time in which its home is away, and for the way back.
  */
-export interface WholeRow {
+export interface RowCopy {
   readonly session: StoredSession
   /** The server where it belongs; null: here. */
   readonly home: string | null
-  /** What it replaces there; see `BaseMark`. null: nothing was there. */
+  /** What it replaces there; see `RecordedBase`. null: nothing was there. */
   readonly base: string | null
-  /** At home: what was brought there last, until that is known to be gone from where it came; see `Arrived`. */
-  readonly arrived: string | null
+  /** At home: what was brought there last, until that is known to be gone from where it came; see `ReceivedRow`. */
+  readonly received: string | null
   /** A tombstone: when it was destroyed, in seconds since 1970 by the clock of this server. */
   readonly destroyed: number | null
 }
 
 /** Whether the table can hold such rows. */
-export function canStandIn({ ours }: Shape): boolean {
+export function canBeFallback({ ours }: Shape): boolean {
   return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
     ours.has(column as never),
   )
 }
 
 /** The row of this id, expired or not, locked until the transaction ends; and the server's clock. */
-export async function lockWhole(
+export async function lockRowCopy(
   query: Query,
   shape: Shape,
   id: string,
-): Promise<{ row: WholeRow | undefined; clock: number }> {
+): Promise<{ row: RowCopy | undefined; clock: number }> {
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
@@ -43,7 +43,7 @@ export async function lockWhole(
     [id],
   )
   return {
-    row: row && wholeOf(row),
+    row: row && rowCopyOf(row),
     clock: clockOf(row ?? (clock as readonly (string | null)[])),
   }
 }
@@ -63,7 +63,7 @@ const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
 /** Where those columns come in a row: after `n, outcome, text, now` and the record. */
 const OWN_AT = 4 + RECORD_COLUMNS
 
-function wholeOf(row: readonly (string | null)[]): WholeRow {
+function rowCopyOf(row: readonly (string | null)[]): RowCopy {
   const destroyed = row[OWN_AT + 2]
   const home = row[OWN_AT] ?? null
   const mark = row[OWN_AT + 1] ?? null
@@ -71,14 +71,14 @@ function wholeOf(row: readonly (string | null)[]): WholeRow {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
     base: home === null ? null : mark,
-    arrived: home === null ? mark : null,
+    received: home === null ? mark : null,
     destroyed: destroyed == null ? null : Number(destroyed),
   }
 }
 
 /** Writes a row whole, over whatever is there. */
-export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): Promise<void> {
-  const { session, home, base, arrived, destroyed } = whole
+export async function writeRowCopy(query: Query, shape: Shape, whole: RowCopy): Promise<void> {
+  const { session, home, base, received, destroyed } = whole
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
   const values: Record<string, string | number | null> = {
@@ -98,7 +98,7 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
     sess_custom: session.custom,
     sess_generation: session.generation,
     sess_home: home,
-    sess_base: base ?? arrived,
+    sess_base: base ?? received,
     sess_destroyed: destroyed,
   }
   const columns = Object.keys(values)
@@ -120,18 +120,18 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
   )
 }
 
-export async function deleteWhole(query: Query, shape: Shape, id: string): Promise<void> {
+export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
   await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
 }
 
 /** What was brought is gone from where it came: home need not know of it any more. */
-export async function forgetArrived(query: Query, shape: Shape, id: string, arrived: string): Promise<void> {
+export async function forgetArrived(query: Query, shape: Shape, id: string, received: string): Promise<void> {
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
        WHERE sess_id = $1 AND sess_base = $2 AND sess_home IS NULL`,
     ),
-    [id, arrived],
+    [id, received],
   )
 }
 
@@ -145,12 +145,7 @@ const TOMBSTONE = 30 * 86_400
  * A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life.
  * That it tells only if it is the life that home knows: otherwise whatever home has from before is meant as well.
  */
-export function tombstone(
-  id: string,
-  row: WholeRow | undefined,
-  home: string | null,
-  clock: number,
-): WholeRow {
+export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
   const { session } = row ?? {}
   const isKnown = home === null || (row !== undefined && isOfHome(row, home))
   return {
@@ -176,14 +171,14 @@ export function tombstone(
     },
     home,
     base: row?.base ?? null,
-    arrived: home === null ? (row?.arrived ?? null) : null,
+    received: home === null ? (row?.received ?? null) : null,
     // In whole seconds, and rounded up, as sess_created is.
     destroyed: Math.ceil(clock),
   }
 }
 
 /** Whether what a stand-in has was made of what lay at home. */
-function isOfHome({ session, base }: WholeRow, home: string): boolean {
+function isOfHome({ session, base }: RowCopy, home: string): boolean {
   if (base === null) return false
   const { destroyed, generation, server } = baseOf(base)
   return destroyed === undefined && server === home && generation === session.generation
@@ -193,7 +188,7 @@ function isOfHome({ session, base }: WholeRow, home: string): boolean {
  * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and text, counters and
  * custom field to tell what was changed since, where home has moved on as well.
  */
-export interface BaseMark {
+export interface RecordedBase {
   readonly digest: string | null
   readonly generation: number | null
   readonly created: number | null
@@ -220,21 +215,24 @@ export interface BaseMark {
  * one: both were created while nobody knew of the other, or one was and its answer was lost; and if what came was
  * made from what lies on yet another server.
  */
-export interface Arrived {
+export interface ReceivedRow {
   readonly from: string
   /** The mark that it bore there. */
   readonly base: string | null
   /** The life that it had there. Where home had begun another one, who knows the session by this one knows it still. */
   readonly generation: number | null
   /** As it was then. */
-  readonly row: BaseMark
+  readonly row: RecordedBase
 }
 
 /** @param since of a tombstone, whose place another life takes, and of what replaces something unknown */
-export function markOf(base: StoredSession, since: Pick<BaseMark, 'destroyed' | 'replaced'> = {}): string {
+export function recordBase(
+  base: StoredSession,
+  since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
+): string {
   const { digest, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base
-  const mark: BaseMark = {
+  const mark: RecordedBase = {
     ...{ digest, generation, created, server, expires, text },
     ...{ accesses, errors, warnings, notices, errorMessage, custom },
     ...since,
@@ -242,6 +240,6 @@ export function markOf(base: StoredSession, since: Pick<BaseMark, 'destroyed' | 
   return JSON.stringify(mark)
 }
 
-export function baseOf(mark: string): BaseMark {
+export function baseOf(mark: string): RecordedBase {
   return JSON.parse(mark)
 }

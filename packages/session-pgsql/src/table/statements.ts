@@ -27,7 +27,7 @@ export interface Statements {
   readonly save: Statement
   /** Writes a session that may or must be absent. */
   readonly put: Statement
-  /** Moves the expiry, counts, marks. */
+  /** Moves the expiry, counts, metadata. */
   readonly touch: Statement
   /** Deletes. */
   readonly destroy: Statement
@@ -35,7 +35,7 @@ export interface Statements {
    * `save` and `touch` at two thirds of the cost, for rows that nobody holds, as is the rule: a plain UPDATE.
    * It answers for what it has changed and says nothing of the rest; that is for the others to find out. It
    * waits for a lock for a moment (LOCK_PATIENCE), then it fails, and nothing of the batch is done. Not for orders
-   * with marks, or for touches that leave the expiry as it is.
+   * with metadata, or for touches that leave the expiry as it is.
    */
   readonly quickSave: Statement
   readonly quickTouch: Statement
@@ -103,7 +103,7 @@ function fragments(shape: Shape) {
   // As bigint: an integer column that is full would overflow before it is capped.
   const count = (column: SeedColumn, value: string) =>
     cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
-  const mark = (name: string) => `coalesce((j.marks::jsonb->>'${name}')::bigint, 0)`
+  const mark = (name: string) => `coalesce((j.metadata::jsonb->>'${name}')::bigint, 0)`
   const ownColumns = (['sess_sweep', 'sess_generation'] as const).filter((column) => shape.ours.has(column))
 
   return {
@@ -132,7 +132,7 @@ function fragments(shape: Shape) {
 
     alive: (row: string, now: string, grace = 0) =>
       `(${row}.sess_expire IS NULL OR ${row}.sess_expire >= ${now}${grace ? ` - ${grace}` : ''})`,
-    sameLife: (row: string, order: string) =>
+    sameGeneration: (row: string, order: string) =>
       `(${row}.sess_created IS NOT DISTINCT FROM ${order}.created AND coalesce(${row}.sess_counter, 0) >= ${order}.accesses${
         hasGeneration ? ` AND ${row}.sess_generation IS NOT DISTINCT FROM ${order}.generation` : ''
       })`,
@@ -141,12 +141,12 @@ function fragments(shape: Shape) {
 
     /** ", sess_sweep = ..." for an expiry, where the table has that column. */
     setSweep: (expiry: string) => (shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : ''),
-    setMarks: `
+    setMetadata: `
         sess_error = ${count('sess_error', mark('errors'))},
         sess_warning = ${count('sess_warning', mark('warnings'))},
         sess_notice = ${count('sess_notice', mark('notices'))},
-        sess_err_message = coalesce(j.marks::jsonb->>'message', t.sess_err_message),
-        sess_custom = CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END`,
+        sess_err_message = coalesce(j.metadata::jsonb->>'message', t.sess_err_message),
+        sess_custom = CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END`,
   }
 }
 
@@ -171,7 +171,7 @@ function readText(sql: Fragments): string {
 const EXPIRY = 'j.now + j.lifetime'
 
 /** Of an order to save, what is written. */
-const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.marks, i.until'
+const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
 
 function saveText(sql: Fragments): string {
   return `
@@ -186,14 +186,14 @@ function saveText(sql: Fragments): string {
           WHEN f.now > f.until THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
           WHEN NOT f.based THEN 'updated'
-          WHEN NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
+          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
           WHEN ${sql.sameData('f', 'f')} THEN 'updated'
           ELSE 'conflict'
         END AS outcome
       FROM found f
     ),
     updated AS (
-      UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMarks}
+      UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE outcome = 'updated' ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
@@ -240,7 +240,7 @@ function quickInput(orders: string): string {
 function quickConditions(sql: Fragments, saving: boolean): string {
   return `t.sess_id = j.id AND clock_timestamp() <= to_timestamp(j.until)
       AND CASE WHEN j.based
-        THEN ${sql.sameLife('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
+        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
           saving ? ` AND ${sql.sameData('t', 'j')}` : ''
         }
         ELSE ${sql.alive('t', 'j.now')} END`
@@ -292,7 +292,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
   /** What a new session starts from; a revived one goes on from what it had. */
   const start = (column: SeedColumn, first: string, next: string) =>
     keepExpired ? next : `CASE WHEN ${fresh} THEN ${sql.cap(column, first)} ELSE ${next} END`
-  const newLife = sql.ownColumns.includes('sess_generation')
+  const newGeneration = sql.ownColumns.includes('sess_generation')
     ? `, sess_generation = CASE WHEN ${fresh} THEN ${generation} ELSE t.sess_generation END`
     : ''
   // What was a tombstone, or belonged elsewhere, is a session of this server now.
@@ -333,15 +333,15 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_name = ${start('sess_id', 'j.name', 'coalesce(t.sess_name, j.name)')},
         sess_created = ${start('sess_created', 'ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newLife}${cleared},
+        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${cleared},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},
         sess_error = ${start('sess_error', sql.mark('errors'), sql.count('sess_error', sql.mark('errors')))},
         sess_warning = ${start('sess_warning', sql.mark('warnings'), sql.count('sess_warning', sql.mark('warnings')))},
         sess_notice = ${start('sess_notice', sql.mark('notices'), sql.count('sess_notice', sql.mark('notices')))},
-        sess_err_message = ${start('sess_id', "j.marks::jsonb->>'message'", "coalesce(j.marks::jsonb->>'message', t.sess_err_message)")},
-        sess_custom = ${start('sess_id', "j.marks::jsonb->>'custom'", "CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END")}
+        sess_err_message = ${start('sess_id', "j.metadata::jsonb->>'message'", "coalesce(j.metadata::jsonb->>'message', t.sess_err_message)")},
+        sess_custom = ${start('sess_id', "j.metadata::jsonb->>'custom'", "CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END")}
       FROM (SELECT * FROM judged WHERE outcome IN ('updated', 'created') ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
@@ -353,7 +353,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.mark('errors'))}, ${sql.cap('sess_warning', sql.mark('warnings'))},
-        ${sql.cap('sess_notice', sql.mark('notices'))}, j.marks::jsonb->>'message', j.marks::jsonb->>'custom'${sql.ownColumns
+        ${sql.cap('sess_notice', sql.mark('notices'))}, j.metadata::jsonb->>'message', j.metadata::jsonb->>'custom'${sql.ownColumns
           .map((column) => `, ${ownValues[column]}`)
           .join('')}
       FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM there)
@@ -381,9 +381,9 @@ function touchText(sql: Fragments): string {
     input AS (
       SELECT * FROM ${TOUCHES.source} i
     ),
-    ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.marks, i.until, i.based, i.digest, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.metadata, i.until, i.based, i.digest, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT f.n, f.access, f.marks, f.now, f.sess_id,
+      SELECT f.n, f.access, f.metadata, f.now, f.sess_id,
         CASE
           WHEN f.lifetime IS NULL THEN f.sess_expire
           WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${expiry}
@@ -392,7 +392,7 @@ function touchText(sql: Fragments): string {
         CASE
           WHEN f.now > f.until THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
-          WHEN f.based AND (NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
+          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
           ELSE 'touched'
         END AS outcome
       FROM found f
@@ -400,7 +400,7 @@ function touchText(sql: Fragments): string {
     updated AS (
       UPDATE ${sql.table} t SET
         sess_expire = j.expiry${setSweep},
-        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
+        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE outcome = 'touched' ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'touched', t.sess_expire::text, j.now

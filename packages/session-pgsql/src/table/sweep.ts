@@ -183,18 +183,18 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
 function isDue(shape: Shape, options: KeepOptions): string {
   const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(shape, options)})` : ''
   // A tombstone stays for its time, which sess_sweep tells.
-  const stone = shape.ours.has('sess_destroyed')
+  const tombstone = shape.ours.has('sess_destroyed')
     ? ' AND (t.sess_destroyed IS NULL OR t.sess_sweep <= (SELECT now FROM clock))'
     : ''
-  return `(t.sess_expire < (SELECT now FROM clock) - ${GRACE}${stone}${kept})`
+  return `(t.sess_expire < (SELECT now FROM clock) - ${GRACE}${tombstone}${kept})`
 }
 
 function finallyExpired({ ours }: Shape, { keepExpired, keepExpiredFor }: KeepOptions): string {
   if (!keepExpired) return 'true'
   // There is nothing to keep of a session that was destroyed.
-  const stone = ours.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
-  if (keepExpiredFor === Number.POSITIVE_INFINITY) return stone
-  return `(${stone} OR t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)})`
+  const tombstone = ours.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
+  if (keepExpiredFor === Number.POSITIVE_INFINITY) return tombstone
+  return `(${tombstone} OR t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {

@@ -1,11 +1,17 @@
-import { type Database, type Parameter, plain, type Query, type Row } from '../database/database.ts'
+import {
+  type Database,
+  type Parameter,
+  plain,
+  type Query,
+  type Row,
+  type Statement,
+} from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Lane, type LaneOptions, Limit, type Source } from './batcher.ts'
-import { type Beside, createBesideStatement, type Shape, sqlName } from './definition.ts'
-import { diagnose, type Finding } from './diagnose.ts'
+import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
+import { type Companion, createCompanionStatement, type Shape, sqlName } from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -18,7 +24,8 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
-import { DESTROYS, type Orders, PUTS, type Put, SAVES, type Save, TOUCHES } from './requests.ts'
+import { Limit } from './limit.ts'
+import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
 import type { Sessions } from './sessions.ts'
 import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
 
@@ -46,14 +53,14 @@ export class SessionTable implements Sessions {
   readonly #database: Database
   readonly #options: TableOptions
   readonly #limit: Limit
-  readonly #read: Lane<string, StoredSession | undefined>
-  /** Where changes go first; what has no answer from there goes on to the lane of its kind. */
-  readonly #quickSave: Lane<Save, Answer | undefined>
-  readonly #quickTouch: Lane<Touch, Answer | undefined>
-  readonly #save: Lane<Save, Answer>
-  readonly #put: Lane<Put, Answer>
-  readonly #touch: Lane<Touch, Answer>
-  readonly #destroy: Lane<string, Answer>
+  readonly #read: Batcher<string, StoredSession | undefined>
+  /** Where changes go first; what has no answer from there goes on to the batcher of its kind. */
+  readonly #quickSave: Batcher<Save, Answer | undefined>
+  readonly #quickTouch: Batcher<Touch, Answer | undefined>
+  readonly #save: Batcher<Save, Answer>
+  readonly #put: Batcher<Put, Answer>
+  readonly #touch: Batcher<Touch, Answer>
+  readonly #destroy: Batcher<string, Answer>
   #opened: Opened | undefined
   #opening: Promise<Opened> | undefined
   /** Whether the server was one when it was asked the last time. */
@@ -75,26 +82,26 @@ export class SessionTable implements Sessions {
       return outcome === 'busy' || outcome === 'late'
     }
     const { maxRows, source } = options
-    const lane = <Order, Result>(options: LaneOptions<Order, Result>) =>
-      new Lane(options, this.#limit, source)
+    const batcher = <Request, Result>(options: BatcherOptions<Request, Result>) =>
+      new Batcher(options, this.#limit, source)
     const never = (): boolean => false
     const light = (): number => 100
     const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
     const quick = { isBusy: never, maxRows } as const
     const thorough = { isBusy, maxRows } as const
-    this.#read = lane({
+    this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
       weigh: light,
       isBusy: never,
       maxRows,
     })
-    this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
-    this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
-    this.#save = lane({ kind: 'save', send: this.#sendSave, weigh: heavy, ...thorough })
-    this.#put = lane({ kind: 'put', send: this.#sendPut, weigh: heavy, ...thorough })
-    this.#touch = lane({ kind: 'touch', send: this.#sendTouch, weigh: light, ...thorough })
-    this.#destroy = lane({ kind: 'destroy', send: this.#sendDestroy, weigh: light, ...thorough })
+    this.#quickSave = batcher({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
+    this.#quickTouch = batcher({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
+    this.#save = batcher({ kind: 'save', send: this.#sendSave, weigh: heavy, ...thorough })
+    this.#put = batcher({ kind: 'put', send: this.#sendPut, weigh: heavy, ...thorough })
+    this.#touch = batcher({ kind: 'touch', send: this.#sendTouch, weigh: light, ...thorough })
+    this.#destroy = batcher({ kind: 'destroy', send: this.#sendDestroy, weigh: light, ...thorough })
   }
 
   /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
@@ -109,17 +116,17 @@ export class SessionTable implements Sessions {
 
   /** @returns `updated`, `conflict` or `gone` */
   save(order: Save, deadline: number): Promise<Answer> {
-    if (order.change.marks !== undefined) return this.#save.submit(order, deadline)
-    return this.#quickly(this.#quickSave, order, this.#save, order, deadline)
+    if (order.change.metadata !== undefined) return this.#save.submit(order, deadline)
+    return this.#fastPathFirst(this.#quickSave, order, this.#save, order, deadline)
   }
 
   /** @returns `created`, `updated`, or `conflict` if it had to be absent */
   put(order: Put, deadline: number): Promise<Answer> {
     const { change, mustBeAbsent } = order
     const answer =
-      mustBeAbsent || change.marks !== undefined || !this.#replacing
+      mustBeAbsent || change.metadata !== undefined || !this.#replacing
         ? this.#put.submit(order, deadline)
-        : this.#quickly(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
+        : this.#fastPathFirst(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
     if (mustBeAbsent) return answer
     return answer.then((answer) => {
       this.#replacing = answer.outcome === 'updated'
@@ -129,9 +136,9 @@ export class SessionTable implements Sessions {
 
   /** @returns `touched` with the expiry as it is now, or `gone` */
   touch(order: Touch, deadline: number): Promise<Answer> {
-    const { lifetime, marks } = order
-    if (lifetime === null || marks !== undefined) return this.#touch.submit(order, deadline)
-    return this.#quickly(this.#quickTouch, order, this.#touch, order, deadline)
+    const { lifetime, metadata } = order
+    if (lifetime === null || metadata !== undefined) return this.#touch.submit(order, deadline)
+    return this.#fastPathFirst(this.#quickTouch, order, this.#touch, order, deadline)
   }
 
   /** @returns `destroyed`, or `gone` if there was none that had not expired */
@@ -219,7 +226,7 @@ export class SessionTable implements Sessions {
   }
 
   /** Sends a statement about a table beside this one: what is wrong with that says nothing of this. */
-  async queryBeside(
+  async queryCompanion(
     text: (shape: Shape) => string,
     parameters: readonly (string | number)[],
     deadline: number,
@@ -229,9 +236,9 @@ export class SessionTable implements Sessions {
   }
 
   /** Creates a table beside this one, where it is missing. @throws TABLE_MISSING if that is not wanted */
-  async createBeside(what: Beside, deadline: number): Promise<void> {
+  async createCompanion(what: Companion, deadline: number): Promise<void> {
     const { shape } = await this.#open(deadline)
-    const statement = createBesideStatement(shape.name, what)
+    const statement = createCompanionStatement(shape.name, what)
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
@@ -244,25 +251,27 @@ export class SessionTable implements Sessions {
     }, deadline)
   }
 
-  /** A fresh look at the server and the table. Creates nothing. */
-  inspect(deadline: number): Promise<Inspection> {
-    return inspect(
-      (statement, parameters) => this.#database.query(statement, parameters, deadline),
-      this.#options.table,
-    )
+  /** The table that the settings name. */
+  get wanted(): WantedTable {
+    return this.#options.table
   }
 
-  /** Everything that an operator should know about the server and the table; see `diagnose`. Changes nothing. */
-  diagnose(deadline: number): Promise<Finding[]> {
-    return diagnose(
-      (statement, parameters) => this.#database.query(statement, parameters, deadline),
-      this.#options.table,
+  /** Sends a statement without opening the table first, for a table that may not be usable. */
+  queryUnopened(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#database.query(statement, parameters, deadline)
+  }
+
+  /** Looks at the server and the table again. Creates nothing. */
+  inspect(deadline: number): Promise<Inspection> {
+    return inspect(
+      (statement, parameters) => this.queryUnopened(statement, parameters, deadline),
+      this.wanted,
     )
   }
 
   /** The database's clock, asked for; in seconds since 1970. */
   async readClock(deadline: number): Promise<number> {
-    const [row] = await this.#database.query(plain(`SELECT ${CLOCK}`), [], deadline)
+    const [row] = await this.queryUnopened(plain(`SELECT ${CLOCK}`), [], deadline)
     return Number(row?.[0])
   }
 
@@ -272,11 +281,11 @@ export class SessionTable implements Sessions {
     return this.#standby ? 'standby' : 'primary'
   }
 
-  /** Orders that are not in a statement yet. */
+  /** RequestRows that are not in a statement yet. */
   get waiting(): number {
     const { waiting } = this.#read
     const changes = [this.#quickSave, this.#quickTouch, this.#save, this.#put, this.#touch, this.#destroy]
-    return changes.reduce((sum, lane) => sum + lane.waiting, waiting)
+    return changes.reduce((sum, batcher) => sum + batcher.waiting, waiting)
   }
 
   /** Forgets what was found at the opening. */
@@ -359,27 +368,27 @@ export class SessionTable implements Sessions {
   }
 
   /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
-  #quickly<Quick, Order>(
-    quick: Lane<Quick, Answer | undefined>,
-    quickOrder: Quick,
-    thorough: Lane<Order, Answer>,
-    order: Order,
+  #fastPathFirst<Quick, Request>(
+    quick: Batcher<Quick, Answer | undefined>,
+    fastRequest: Quick,
+    thorough: Batcher<Request, Answer>,
+    order: Request,
     deadline: number,
   ): Promise<Answer> {
     if (performance.now() < this.#contendedUntil) return thorough.submit(order, deadline)
-    return quick.submit(quickOrder, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
+    return quick.submit(fastRequest, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
   }
 
   readonly #sendQuickSave = (orders: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendQuick('quickSave', SAVES, orders, deadlines, orders.map(textOf))
+    this.#sendFast('quickSave', SAVES, orders, deadlines, orders.map(textOf))
 
   readonly #sendQuickTouch = (orders: readonly Touch[], deadlines: readonly number[]) =>
-    this.#sendQuick('quickTouch', TOUCHES, orders, deadlines, orders.map(noText))
+    this.#sendFast('quickTouch', TOUCHES, orders, deadlines, orders.map(noText))
 
-  async #sendQuick<Order>(
+  async #sendFast<Request>(
     kind: 'quickSave' | 'quickTouch',
-    { parameters }: Orders<Order>,
-    orders: readonly Order[],
+    { parameters }: RequestRows<Request>,
+    orders: readonly Request[],
     deadlines: readonly number[],
     texts: readonly string[],
   ): Promise<(Answer | undefined)[]> {
@@ -400,22 +409,22 @@ export class SessionTable implements Sessions {
   }
 
   readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('save', SAVES, orders, deadlines), orders.map(textOf), GONE)
+    answersOf(await this.#sendRequests('save', SAVES, orders, deadlines), orders.map(textOf), GONE)
 
   // No answer: neither updated nor inserted, so somebody holds the row or is inserting it.
   readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('put', PUTS, orders, deadlines), orders.map(textOf), BUSY)
+    answersOf(await this.#sendRequests('put', PUTS, orders, deadlines), orders.map(textOf), BUSY)
 
   readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('touch', TOUCHES, orders, deadlines), orders.map(noText), GONE)
+    answersOf(await this.#sendRequests('touch', TOUCHES, orders, deadlines), orders.map(noText), GONE)
 
   readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
+    answersOf(await this.#sendRequests('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
 
-  #sendOrders<Order>(
+  #sendRequests<Request>(
     kind: keyof Statements,
-    { parameters }: Orders<Order>,
-    orders: readonly Order[],
+    { parameters }: RequestRows<Request>,
+    orders: readonly Request[],
     deadlines: readonly number[],
   ): Promise<Row[]> {
     return this.#send(kind, () => parameters(orders, deadlines.map(this.#until)), deadlines)

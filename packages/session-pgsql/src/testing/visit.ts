@@ -56,7 +56,7 @@ export class Visit {
     // Whoever waits for it sees the error; if a case fails before that, its own error is the one to see.
     slow.catch(() => {})
     await Promise.race([
-      this.#gates.arrived(name),
+      this.#gates.received(name),
       slow.then(({ status, text }) => {
         throw new Error(`POST ${path} did not wait: ${status} ${text}`)
       }),

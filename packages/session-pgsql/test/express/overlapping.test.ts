@@ -7,7 +7,7 @@ import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 /** Holds requests at a point until it is opened. */
 class Gate {
-  #arrived = 0
+  #received = 0
   readonly #expected: number
   readonly #all: Deferred<void> = deferred()
   readonly #open: Deferred<void> = deferred()
@@ -17,7 +17,7 @@ class Gate {
   }
 
   /** Resolves when as many as expected wait at it. */
-  get arrived(): Promise<void> {
+  get received(): Promise<void> {
     return this.#all.promise
   }
 
@@ -26,8 +26,8 @@ class Gate {
   }
 
   async pass(): Promise<void> {
-    this.#arrived++
-    if (this.#arrived === this.#expected) this.#all.resolve()
+    this.#received++
+    if (this.#received === this.#expected) this.#all.resolve()
     await this.#open.promise
   }
 }
@@ -132,7 +132,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     await browser.text('/set/first')
     gate = new Gate(100)
     const requests = Array.from({ length: 100 }, (_, n) => browser.clone().text(`/slow/set/key${n}`))
-    await gate.arrived
+    await gate.received
     gate.open()
     await Promise.all(requests)
     expect(Object.keys(await shown(browser))).toHaveLength(101)
@@ -148,7 +148,7 @@ describeOnEveryServer('overlapping requests', (server) => {
       browser.clone().text('/slow/set/late'),
       browser.clone().text('/slow/show'),
     ])
-    await gate.arrived
+    await gate.received
     await Promise.all(browsers.map((browser) => browser.clone().text('/out')))
     gate.open()
     await Promise.all(slow)
@@ -163,7 +163,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const before = browsers.map((browser) => browser.id())
     gate = new Gate(100)
     const slow = browsers.map((browser) => browser.clone().text('/slow/set/late'))
-    await gate.arrived
+    await gate.received
     const changes = browsers.map((browser, n) =>
       n % 2 === 0 ? browser.text(`/in/user${n}`) : browser.clone().text('/out'),
     )
@@ -181,7 +181,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const browser = site.browser()
     await browser.text('/set/user')
     const slow = browser.clone().text('/slow/set/late')
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/delete/user')
     gate.open()
     await slow
@@ -193,7 +193,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const browser = site.browser()
     await browser.text('/set/flash')
     const slow = browser.clone().text('/slow/flash')
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/set/other')
     gate.open()
     expect(await slow).toBe('"set"')
@@ -235,7 +235,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const browser = site.browser()
     await browser.text('/set/flash')
     const slow = browser.clone().text('/reload')
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/set/other')
     await browser.clone().text('/delete/flash')
     gate.open()
@@ -248,7 +248,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const browser = site.browser()
     await browser.text('/set/user')
     const slow = browser.clone().get('/reload')
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/out')
     gate.open()
     expect(await slow).toMatchObject({ status: 500, text: 'failed to load session' })
@@ -264,7 +264,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     await browser.text('/set/user')
     gate = new Gate(20)
     const slow = Array.from({ length: 20 }, () => browser.clone().get('/slow/show'))
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/set/other')
     gate.open()
     for (const { setCookie } of await Promise.all(slow)) expect(setCookie).toMatch(/Expires=/)
@@ -273,7 +273,7 @@ describeOnEveryServer('overlapping requests', (server) => {
 
     gate = new Gate(1)
     const late = browser.clone().text('/slow/show')
-    await gate.arrived
+    await gate.received
     await browser.clone().text('/out')
     gate.open()
     await late

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { JournalEntry } from '../../src/index.ts'
-import { createBesideStatement, grantJournalStatement } from '../../src/table/definition.ts'
+import { createCompanionStatement, grantJournalStatement } from '../../src/table/definition.ts'
 import { until } from '../support/wait.ts'
 import { describeHandler, errorOf, expireAgo, type Handler, type Kit } from './kit.ts'
 import { userOf } from './table-kit.ts'
@@ -205,7 +205,7 @@ describeHandler(
       expect(failed).toEqual([])
 
       const name = { schema: 'public', table }
-      await kit.query(createBesideStatement(name, 'event'))
+      await kit.query(createCompanionStatement(name, 'event'))
       await kit.query(grantJournalStatement(name, 'app_user'))
       const allowed = kit.open({ table, db, logger })
       await expire(kit, allowed, table)

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
-import { createBesideStatement } from '../../src/table/definition.ts'
+import { createCompanionStatement } from '../../src/table/definition.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { promote, startStandby } from '../support/standby.ts'
 import { until, within } from '../support/wait.ts'
@@ -109,7 +109,7 @@ describe('the journal of several servers', () => {
       [false, 'SELECT 1'],
       [true, 'SELECT 1'],
       [true, 'CREATE TABLE missed_event (event_id text)'],
-      [true, `DROP TABLE missed_event; ${createBesideStatement({ schema: 'public', table }, 'event')}`],
+      [true, `DROP TABLE missed_event; ${createCompanionStatement({ schema: 'public', table }, 'event')}`],
     ] as const) {
       await server.query(statement)
       const sessions = handlerOf({ db, table, createTable, logger })

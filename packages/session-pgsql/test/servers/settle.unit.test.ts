@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { settle } from '../../src/servers/failback.ts'
+import { settle } from '../../src/servers/settle.ts'
 import type { StoredSession } from '../../src/session/stored.ts'
-import { markOf, tombstone, type WholeRow } from '../../src/table/row-copies.ts'
+import { type RowCopy, recordBase, tombstone } from '../../src/table/row-copies.ts'
 
 const NOW = 10_000
 
@@ -16,12 +16,12 @@ function stored(change: Partial<StoredSession> = {}): StoredSession {
 }
 
 /** What a stand-in keeps of a session that was read as `base`. */
-function away(base: StoredSession, change: Partial<StoredSession> = {}): WholeRow {
+function away(base: StoredSession, change: Partial<StoredSession> = {}): RowCopy {
   const session = stored({ text: '{"n":1}', ...change })
-  return { session, home: 'home', base: markOf(base), arrived: null, destroyed: null }
+  return { session, home: 'home', base: recordBase(base), received: null, destroyed: null }
 }
 
-const bring = (row: WholeRow, there: WholeRow | undefined) =>
+const bring = (row: RowCopy, there: RowCopy | undefined) =>
   settle(row, there, NOW, (mine) => mine, 'stand-in', 'home')
 
 test('a session whose row was deleted at home, without a tombstone, does not come back', async () => {
@@ -46,7 +46,7 @@ test('both have moved on: the field that one side has set stays, and the later e
     accesses: 4,
     expires: NOW + 900,
   })
-  const there: WholeRow = { session, home: null, base: null, arrived: null, destroyed: null }
+  const there: RowCopy = { session, home: null, base: null, received: null, destroyed: null }
   const { next, outcome } = await bring(away(stored(), { accesses: 3 }), there)
   expect(outcome).toBe('merged')
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
@@ -54,10 +54,10 @@ test('both have moved on: the field that one side has set stays, and the later e
 
 test('a session that was merged with what a stand-in still has, and then destroyed, does not come back from there', async () => {
   const kept = away(stored(), { generation: 2, created: 2000 })
-  const row: WholeRow = { ...kept, base: null }
-  const there: WholeRow = { session: stored(), home: null, base: null, arrived: null, destroyed: null }
+  const row: RowCopy = { ...kept, base: null }
+  const there: RowCopy = { session: stored(), home: null, base: null, received: null, destroyed: null }
   const { next } = await bring(row, there)
-  const arrived = JSON.stringify({ from: 'other', base: null, generation: 2, row: {} })
-  const stone = tombstone('id', { ...(next as WholeRow), home: null, arrived }, null, NOW)
-  expect((await bring(row, stone)).outcome).toBe('dropped')
+  const received = JSON.stringify({ from: 'other', base: null, generation: 2, row: {} })
+  const ended = tombstone('id', { ...(next as RowCopy), home: null, received }, null, NOW)
+  expect((await bring(row, ended)).outcome).toBe('dropped')
 })

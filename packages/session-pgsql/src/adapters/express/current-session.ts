@@ -3,7 +3,7 @@ import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
-import { addErrors, marksOf } from './pending-metadata.ts'
+import { addErrors, metadataOf } from './pending-metadata.ts'
 import { baseOf, type Errors, registry, type Stored } from './registry.ts'
 import type { PgsqlStore } from './store.ts'
 
@@ -48,12 +48,12 @@ export function pgsqlSession(request: RequestWithSession): CurrentSession {
       return info
     },
     getField() {
-      const pending = registry.marks.get(request)?.custom
+      const pending = registry.metadata.get(request)?.custom
       return pending === undefined ? (stored()?.custom ?? null) : pending
     },
     setField(value) {
       checkField(value)
-      marksOf(request).custom = value
+      metadataOf(request).custom = value
       recordAtLast(request)
     },
     addError(level = 'error', message) {
@@ -61,12 +61,12 @@ export function pgsqlSession(request: RequestWithSession): CurrentSession {
       if (counter === undefined) throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
       const added: Errors = { errors: 0, warnings: 0, notices: 0, [counter]: 1 }
       if (message !== undefined) added.message = storable(message)
-      addErrors(marksOf(request), added)
+      addErrors(metadataOf(request), added)
       recordAtLast(request)
     },
     getErrors() {
       const { errors = 0, warnings = 0, notices = 0, errorMessage = null } = stored() ?? {}
-      const pending = registry.marks.get(request)?.errors
+      const pending = registry.metadata.get(request)?.errors
       return {
         errors: errors + (pending?.errors ?? 0),
         warnings: warnings + (pending?.warnings ?? 0),
@@ -92,7 +92,7 @@ function recordAtLast(request: FullRequest): void {
   watched.add(request)
   res.once('close', () => {
     const { session, sessionID, sessionStore } = request
-    if (!registry.marks.has(request) || recordOf(request) === undefined) return
+    if (!registry.metadata.has(request) || recordOf(request) === undefined) return
     sessionStore?.touch(sessionID as string, session as SessionData, () => {})
   })
 }

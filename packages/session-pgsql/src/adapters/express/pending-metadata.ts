@@ -1,19 +1,19 @@
-import { type Errors, type Marks, registry } from './registry.ts'
+import { type Errors, type MetadataUpdate, registry } from './registry.ts'
 
 /** What requests have to record about their sessions, on its way to the next save or touch. */
 
-export function marksOf(request: object): Marks {
-  let marks = registry.marks.get(request)
-  if (marks === undefined) {
-    marks = {}
-    registry.marks.set(request, marks)
+export function metadataOf(request: object): MetadataUpdate {
+  let metadata = registry.metadata.get(request)
+  if (metadata === undefined) {
+    metadata = {}
+    registry.metadata.set(request, metadata)
   }
-  return marks
+  return metadata
 }
 
-export function addErrors(marks: Marks, added: Errors): void {
-  const { errors = 0, warnings = 0, notices = 0, message } = marks.errors ?? {}
-  marks.errors = {
+export function addErrors(metadata: MetadataUpdate, added: Errors): void {
+  const { errors = 0, warnings = 0, notices = 0, message } = metadata.errors ?? {}
+  metadata.errors = {
     errors: errors + added.errors,
     warnings: warnings + added.warnings,
     notices: notices + added.notices,
@@ -22,17 +22,17 @@ export function addErrors(marks: Marks, added: Errors): void {
 }
 
 /** What is to be written now. Whoever takes it and fails gives it back. */
-export function takeMarks(request: object | undefined): Marks | undefined {
+export function takeMetadata(request: object | undefined): MetadataUpdate | undefined {
   if (request === undefined) return undefined
-  const marks = registry.marks.get(request)
-  registry.marks.delete(request)
-  return marks
+  const metadata = registry.metadata.get(request)
+  registry.metadata.delete(request)
+  return metadata
 }
 
-export function giveBack(request: object | undefined, taken: Marks | undefined): void {
+export function giveBack(request: object | undefined, taken: MetadataUpdate | undefined): void {
   if (request === undefined || taken === undefined) return
-  const newer = registry.marks.get(request)
+  const newer = registry.metadata.get(request)
   if (newer?.errors !== undefined) addErrors(taken, newer.errors)
   if (newer?.custom !== undefined) taken.custom = newer.custom
-  registry.marks.set(request, taken)
+  registry.metadata.set(request, taken)
 }

@@ -28,7 +28,7 @@ export interface Link {
 }
 
 /** What a request has to record about its session: kept until the next save or touch takes it. */
-export interface Marks {
+export interface MetadataUpdate {
   custom?: string | null | undefined
   errors?: Errors | undefined
 }
@@ -45,14 +45,14 @@ interface Registry {
   /** By what `get` gave, and by the Session. */
   readonly links: WeakMap<object, Link>
   /** By request. */
-  readonly marks: WeakMap<object, Marks>
+  readonly metadata: WeakMap<object, MetadataUpdate>
   /** By request: the ids whose access has been counted. */
   readonly counted: WeakMap<object, Set<string>>
 }
 
 const KEY: unique symbol = Symbol.for('session-pgsql.express') as never
 const shared = globalThis as { [KEY]?: Registry }
-shared[KEY] ??= { links: new WeakMap(), marks: new WeakMap(), counted: new WeakMap() }
+shared[KEY] ??= { links: new WeakMap(), metadata: new WeakMap(), counted: new WeakMap() }
 
 /** One for all copies of this module: `pgsqlSession` may be required where the store was imported. */
 export const registry: Registry = shared[KEY]

@@ -20,7 +20,7 @@ import {
   storedCookie,
 } from '../shared/stored-cookie.ts'
 import { countedOf, linkOf, newLink, requestOf, upToDate } from './link.ts'
-import { giveBack, takeMarks } from './pending-metadata.ts'
+import { giveBack, takeMetadata } from './pending-metadata.ts'
 import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
 
 export type { SharedHandlerOptions, StoredData }
@@ -190,7 +190,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
   ): Promise<void> {
     const { cookie, request, address } = about
     const counted = countedOf(request)
-    const marks = takeMarks(request)
+    const metadata = takeMetadata(request)
     let result: WriteResult<Stored>
     try {
       result = await this.#sessions.write(link.id, data, {
@@ -201,10 +201,10 @@ export class PgsqlStore<Data = SessionData> extends Store {
         address,
         name: this.#name,
         access: !counted.has(link.id),
-        ...marks,
+        ...metadata,
       })
     } catch (error) {
-      giveBack(request, marks)
+      giveBack(request, metadata)
       throw error
     }
     const { outcome } = result
@@ -234,16 +234,16 @@ export class PgsqlStore<Data = SessionData> extends Store {
 
   async #refresh(link: Link, request: object | undefined, cookie: StoredCookie | undefined): Promise<void> {
     const counted = countedOf(request)
-    const marks = takeMarks(request)
+    const metadata = takeMetadata(request)
     try {
       await this.#sessions.touch(link.id, {
         base: baseOf(link) ?? undefined,
         lifetime: lifetimeOf(cookie, this.#lifetime),
         access: !counted.has(link.id),
-        ...marks,
+        ...metadata,
       })
     } catch (error) {
-      giveBack(request, marks)
+      giveBack(request, metadata)
       throw error
     }
     counted.add(link.id)
