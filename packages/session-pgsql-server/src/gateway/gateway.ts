@@ -27,6 +27,8 @@ export interface GatewayOptions {
   readonly idleTimeout: number
   /** Where `GET /health` and `GET /metrics` are answered over HTTP; undefined: nowhere. */
   readonly healthPort: number | undefined
+  /** Seconds after which the lock of a gateway that has died is free again. @default 10 */
+  readonly lockLease?: number | undefined
   /**
    * What `GET /metrics` is answered with; it is not closed here. Left out: the gateway's figures go to the
    * OpenTelemetry that the program has registered, if it has.
@@ -76,7 +78,7 @@ export class Gateway {
       left: new LeftReads(MEMORY.left),
       // A few of the largest sessions find room in any case.
       memory: { most: Math.max(MEMORY.onItsWay, 4 * maxValue), held: 0 },
-      locks: new Locks(sessions),
+      locks: new Locks(sessions, options.lockLease),
       notes: new Notes(MEMORY.notes),
       ping: () => this.#ping(),
       figures: new Figures(options.metrics?.meter ?? registered.getMeter('session-pgsql-server'), () => ({

@@ -1,8 +1,5 @@
 import type { Sessions } from './php-side.ts'
 
-/** Seconds of a lease. It is renewed three times as often, as long as its connection lives. */
-const LEASE = 10
-
 /** Most locks of one connection. PHP has one, and a second one while an id is made anew. */
 export const MOST_LOCKS = 64
 
@@ -23,12 +20,15 @@ interface Held {
  */
 export class Locks {
   readonly #sessions: Sessions
+  readonly #lease: number
   readonly #held = new Set<Held>()
   readonly #renewal: NodeJS.Timeout
 
-  constructor(sessions: Sessions) {
+  /** @param lease seconds for which the database knows of a lock; renewed three times as often while its connection lives */
+  constructor(sessions: Sessions, lease = 10) {
     this.#sessions = sessions
-    this.#renewal = setInterval(() => this.#renew(), (LEASE * 1000) / 3).unref()
+    this.#lease = lease
+    this.#renewal = setInterval(() => this.#renew(), (lease * 1000) / 3).unref()
   }
 
   /**
@@ -36,7 +36,7 @@ export class Locks {
    * @returns false while another owner has it
    */
   async take(id: string, owner: string, seconds: number, holder: object): Promise<boolean> {
-    if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return false
+    if (!(await this.#sessions.tryLock(id, owner, Math.min(this.#lease, seconds)))) return false
     const ends = performance.now() + seconds * 1000
     const held = this.#of(holder).find((one) => one.id === id && one.owner === owner)
     if (held === undefined) this.#held.add({ id, owner, holder, ends, renewal: undefined })
@@ -97,7 +97,7 @@ export class Locks {
 
   async #renewOne(held: Held, left: number): Promise<void> {
     try {
-      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(LEASE, left))
+      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(this.#lease, left))
       if (!isOurs) this.#held.delete(held)
     } catch {
       // Tried again in time, as long as the lease lasts.

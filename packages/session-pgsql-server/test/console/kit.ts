@@ -150,6 +150,7 @@ export function consoles(): (
       tls: undefined,
       auditFile,
       metrics: false,
+      interval: 200,
       log: (message) => log.push(message),
       ...(page === undefined ? {} : { pageFolder: folder }),
       ...options,

@@ -341,7 +341,7 @@ describeOnEveryServer(
     })
 
     test('a lock is renewed as long as its connection lives, past its lease', async () => {
-      const [here, there] = [await start(), await start()]
+      const [here, there] = [await start({ lockLease: 3 }), await start()]
       const [holder, other] = [here.talk(), there.talk()]
       const lock = `${key()}_LOCK`
       const id = lock.slice('PHPSESSID:'.length, -'_LOCK'.length)
