@@ -1,8 +1,9 @@
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
 /**
- * Ends a run with one plain line that a program can read: `1368 passed, 0 failed, 12 skipped`. A test file that does
- * not load, and an error outside of any test, count as a failure each.
+ * Ends a run with what was not run, and why, and with one plain line that a program can read:
+ * `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error outside of any test, count as one
+ * failure each.
  */
 export default class ClosingLine implements Reporter {
   #vitest: Vitest | undefined
@@ -12,24 +13,28 @@ export default class ClosingLine implements Reporter {
   }
 
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
-    const counts = { passed: 0, failed: errors.length, skipped: 0, pending: 0 }
+    const [lines, counts] = [[] as string[], { passed: 0, failed: errors.length, skipped: 0, pending: 0 }]
     for (const module of modules) {
-      for (const test of module.children.allTests()) counts[test.result().state]++
-      const alone = [...module.children.allTests('failed')].length === 0
-      if (alone && module.state() === 'failed') counts.failed++
+      for (const test of module.children.allTests()) {
+        const result = test.result()
+        counts[result.state]++
+        if (result.state === 'skipped')
+          lines.push(`not run: ${test.fullName}${result.note ? `: ${result.note}` : ''}`)
+      }
+      const noTestFailed = module.children.allTests('failed').next().done
+      if (module.state() === 'failed' && noTestFailed) counts.failed++
     }
-    const left = this.#vitest?.config.project
-    if (modules.length === 0 && left?.length) {
-      console.error(
-        `This command runs the projects ${left.join(' and ')} only. To run one of the *.full.test.ts files, use "npm run test:all -- FILE".`,
+    const { project = [], testNamePattern } = this.#vitest?.config ?? {}
+    // What -t leaves out is skipped, too.
+    if (testNamePattern !== undefined) lines.length = 0
+    if (modules.length === 0 && project.length > 0) {
+      lines.push(
+        `This command runs the projects ${project.join(' and ')} only. Use "npm run test:all -- FILE" to run a *.full.test.ts file.`,
       )
     }
-    // Below what the other reporters have to say at the end.
-    process.once('exit', () => console.log(closingLine(counts)))
+    const skipped = counts.skipped + counts.pending
+    lines.push(`${counts.passed} passed, ${counts.failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+    // Below what the other reporters write at the end.
+    process.once('exit', () => console.log(lines.join('\n')))
   }
-}
-
-function closingLine({ passed, failed, skipped, pending }: Record<string, number>): string {
-  const left = (skipped ?? 0) + (pending ?? 0)
-  return `${passed} passed, ${failed} failed${left > 0 ? `, ${left} skipped` : ''}`
 }
