@@ -85,6 +85,21 @@ export interface WriteResult<Data> {
   readonly sent: Data
 }
 
+/** The options of `update`: those of `write` but for what the function itself decides. */
+export interface UpdateOptions<Data> extends Omit<WriteOptions<Data>, 'base' | 'seen' | 'conflict'> {
+  /**
+   * Which session to update. A record: the session that it was read from, with all later changes; if it was ended and
+   * its id is used again, the outcome is `gone`. `null`: a session that does not exist is created, and the function is
+   * given empty data. `'existing'` or left out: the session of this id, if there is one.
+   */
+  readonly base?: SessionRecord<Data> | null | 'existing' | undefined
+}
+
+export interface UpdateResult<Data, Value> extends WriteResult<Data> {
+  /** The return value of the function, from the call whose result was written; undefined with `gone`. */
+  readonly value: Value | undefined
+}
+
 interface JournalNote {
   /** No two entries have the same. */
   readonly id: string

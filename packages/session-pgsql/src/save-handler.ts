@@ -15,6 +15,8 @@ import type {
   ServerSweep,
   SessionErrors,
   TouchOptions,
+  UpdateOptions,
+  UpdateResult,
   WriteOptions,
   WriteResult,
 } from './operations.ts'
@@ -162,6 +164,34 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    */
   write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data>> {
     return this.#sessions.write(id, data, options)
+  }
+
+  /**
+   * Applies a function to the stored data and writes the result, such that no other change comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await sessions.update(id, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+   * synchronous and free of side effects: after a conflict it is called again with the newest data.
+   * @returns the result of the write, and as `value` what the function returned; the outcome `gone`, without calling
+   * the function, if there is no such session
+   * @throws what the function throws, and writes nothing; otherwise as `write`, but never CONFLICT
+   */
+  update<Value = void>(
+    id: string,
+    change: (data: Data) => Value,
+    options: UpdateOptions<Data> = {},
+  ): Promise<UpdateResult<Data, Value>> {
+    return this.#sessions.update(id, change, options)
   }
 
   /**

@@ -1,17 +1,31 @@
 import type { Codec, MergingCodec } from '../codec/codec.ts'
 import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { TouchOptions, WriteOptions, WriteOutcome, WriteResult } from '../operations.ts'
+import type {
+  TouchOptions,
+  UpdateOptions,
+  UpdateResult,
+  WriteOptions,
+  WriteOutcome,
+  WriteResult,
+} from '../operations.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
 import { storedId } from '../session/id.ts'
 import { SessionRecord } from '../session/record.ts'
-import { type MetadataUpdate, remaining, type StoredSession, type Touch } from '../session/stored.ts'
+import {
+  type Change,
+  type MetadataUpdate,
+  remaining,
+  type StoredSession,
+  type Touch,
+} from '../session/stored.ts'
 import type { Settings } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { Admission } from './admission.ts'
 import type { Events } from './events.ts'
 import { type IdQueue, IdQueues } from './id-queue.ts'
+import { update } from './update.ts'
 import { again, destroy, settleApart, write } from './write.ts'
 
 type TouchOutcome = NonNullable<TouchMessage['outcome']>
@@ -73,6 +87,21 @@ export class Sessions<Data> {
       tracing.write,
       { handler: this.#handler },
       () => this.#write(id, data, options),
+      ({ outcome }) => ({ outcome }),
+    )
+  }
+
+  /** See `SaveHandler.update`. */
+  update<Value>(
+    id: string,
+    apply: (data: Data) => Value,
+    options: UpdateOptions<Data>,
+  ): Promise<UpdateResult<Data, Value>> {
+    if (!tracing.write.hasSubscribers) return this.#update(id, apply, options)
+    return traced(
+      tracing.write,
+      { handler: this.#handler },
+      () => this.#update(id, apply, options),
       ({ outcome }) => ({ outcome }),
     )
   }
@@ -160,13 +189,12 @@ export class Sessions<Data> {
     const text = this.#codec.encode(data)
     const base = this.#baseOf(id, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#codec.encode(options.seen)
-    const { address, name = this.#settings.name, access = true, conflict } = options
-    if (address !== undefined) checkText('address', address)
-    checkText('name', name)
+    const { access = true, conflict } = options
     if (conflict !== undefined && conflict !== 'error') throw invalid("Expected conflict to be 'error'.")
     const metadata = metadataOf(options)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
     const lifetime = lifetimeOf(data)
+    const change = this.#changeOf(id, options, metadata)
 
     if (base !== undefined && this.#settings.shortCircuit && text === seen) {
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
@@ -178,15 +206,7 @@ export class Sessions<Data> {
         text,
         seen,
         base: base ?? (options.base as null | 'existing' | undefined),
-        change: (next) => ({
-          id: storedId(id),
-          text: next,
-          lifetime: this.#stretched(next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
-          access,
-          address: address ?? null,
-          name,
-          metadata,
-        }),
+        change: (next) => change(next, next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
         codec: this.#codec,
         conflict: conflict ?? this.#settings.conflict,
         deadline,
@@ -195,6 +215,34 @@ export class Sessions<Data> {
     )
     if (written.outcome === 'gone') this.#events.emit('gone', { id })
     return this.#result(written.outcome, written.stored, text)
+  }
+
+  async #update<Value>(
+    id: string,
+    apply: (data: Data) => Value,
+    options: UpdateOptions<Data>,
+  ): Promise<UpdateResult<Data, Value>> {
+    this.demandId(id)
+    if (typeof apply !== 'function') {
+      throw invalid(`Expected the second argument of update() to be a function; received ${typeof apply}.`)
+    }
+    const lifetimeOf = this.#lifetimeOf(options.lifetime)
+    const change = this.#changeOf(id, options, metadataOf(options))
+    const base = options.base === null ? null : this.#baseOf(id, options.base)
+    const { outcome, stored, value } = await this.#operate(id, 0, (queue, deadline) =>
+      update(this.#servers.sessions, queue, {
+        id: storedId(id),
+        apply,
+        base,
+        change: (text) => change(text, lifetimeOf(this.#codec.decode(text))),
+        codec: this.#codec,
+        deadline,
+        onConflict: () => this.#events.emit('conflict', { id }),
+      }),
+    )
+    if (outcome === 'gone') this.#events.emit('gone', { id })
+    const result = this.#result(outcome, stored, stored?.text ?? '')
+    return Object.assign(result, { value })
   }
 
   async #touch(id: string, options: TouchOptions<Data>): Promise<TouchOutcome> {
@@ -291,6 +339,29 @@ export class Sessions<Data> {
 
   #deadline(): number {
     return performance.now() + this.#settings.operationTimeout * 1000
+  }
+
+  /** Checks the options of a write that say nothing of its data, and returns what makes its row. */
+  #changeOf(
+    id: string,
+    {
+      address,
+      name = this.#settings.name,
+      access = true,
+    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access'>,
+    metadata: MetadataUpdate | undefined,
+  ): (text: string, lifetime: number) => Change {
+    if (address !== undefined) checkText('address', address)
+    checkText('name', name)
+    return (text, lifetime) => ({
+      id: storedId(id),
+      text,
+      lifetime: this.#stretched(lifetime),
+      access,
+      address: address ?? null,
+      name,
+      metadata,
+    })
   }
 
   #baseOf(id: string, base: unknown): StoredSession | undefined {

@@ -37,10 +37,10 @@ export interface Written {
   readonly stored: StoredSession | undefined
 }
 
-const GONE: Written = { outcome: 'gone', stored: undefined }
+export const GONE: Written = { outcome: 'gone', stored: undefined }
 
 /** After so many lost rounds the merge is done holding the row lock: ten optimistic rounds lose 83 of 100 writers. */
-const OPTIMISTIC_ROUNDS = 2
+export const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session, whatever it takes: rounds of compare-and-swap, then under the lock, until the deadline. */
 export async function write<Data>(table: Sessions, line: IdQueue, writing: Writing<Data>): Promise<Written> {
@@ -304,18 +304,18 @@ function done({ outcome, stored }: Answer, merged: boolean): Written {
   return { outcome: merged ? 'merged' : (outcome as 'created' | 'updated'), stored }
 }
 
-function sameGeneration(one: StoredSession, other: StoredSession): boolean {
+export function sameGeneration(one: StoredSession, other: StoredSession): boolean {
   return (
     one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
   )
 }
 
 /** The connection was lost after sending, with time left to find out. A timeout leaves none. */
-function isUnknown(error: unknown): error is SessionPgsqlError {
+export function isUnknown(error: unknown): error is SessionPgsqlError {
   return error instanceof SessionPgsqlError && error.outcomeUnknown && error.code !== 'TIMEOUT'
 }
 
-function ambiguous(cause: SessionPgsqlError): SessionPgsqlError {
+export function ambiguous(cause: SessionPgsqlError): SessionPgsqlError {
   return new SessionPgsqlError(
     'AMBIGUOUS',
     'The answer was lost while this session was being written or destroyed, and it cannot be told whether it was. Read it again before writing; repeat the destroy.',

@@ -56,6 +56,38 @@ describe('Behind a network that fails', () => {
     expect((await witness.info(id))?.accesses).toBe(2)
   })
 
+  test('an update whose answer was lost is AMBIGUOUS if it was applied: another may have counted to the same', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { n: 1 })
+    let held = false
+    const updating = errorOf(
+      sessions.update(id, (data) => {
+        if (!held) proxy.holdServerReplies()
+        held = true
+        data.n++
+      }),
+    )
+    await stored(id, '{"n":2}')
+    proxy.drop()
+    await proxy.resume()
+    expect(await updating).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    expect((await witness.read(id))?.data).toEqual({ n: 2 })
+  })
+
+  test('an update that never arrived is sent again, and counts once', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { n: 1 })
+    let dropped = false
+    const updated = await sessions.update(id, (data) => {
+      if (!dropped) proxy.drop()
+      dropped = true
+      data.n++
+    })
+    expect(updated).toMatchObject({ outcome: 'updated', session: { data: { n: 2 }, accesses: 2 } })
+  })
+
   test('a creation whose answer was lost is done once', async () => {
     const sessions = open()
     await sessions.open()

@@ -7,6 +7,8 @@ export type Task =
   | { task: 'open'; url: string; tables: string[] }
   /** Sets keys of its own in one session. */
   | { task: 'keys'; url: string; id: string; keys: string[] }
+  /** Adds one to a counter in one session, so many times at once. */
+  | { task: 'count'; url: string; id: string; times: number }
   /** Reads, writes, and ends without an exit. */
   | { task: 'exit'; url: string; id: string }
   /** Collects garbage with a clock that is wrong by so many seconds. */
@@ -43,6 +45,18 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
       )
       await sessions.close()
       return written.map(({ outcome }) => outcome)
+    }
+    case 'count': {
+      const sessions = open()
+      await sessions.open()
+      channel.send('ready')
+      await channel.receive()
+      const count = (data: Data): number => ++data.n
+      const updated = await Promise.all(
+        Array.from({ length: input.times }, () => sessions.update(input.id, count)),
+      )
+      await sessions.close()
+      return updated.map(({ value }) => value)
     }
     case 'exit': {
       const sessions = open({ gcInterval: 1000 })

@@ -55,6 +55,26 @@ describeHandler(
       expect(session?.accesses).toBe(101)
     })
 
+    test('8 update a counter 100 times at once: each sees a number of its own, up to 100', async () => {
+      const sessions = kit.open()
+      const id = newId()
+      await sessions.write(id, { n: 0 })
+      const workers = await startWorkers<number[]>(
+        WORKER,
+        Array.from(
+          { length: 8 },
+          (_, n): Task => ({ task: 'count', url: url(), id, times: n < 4 ? 13 : 12 }),
+        ),
+      )
+      await Promise.all(workers.map((worker) => worker.receive()))
+      for (const worker of workers) worker.send('go')
+      const counts = (await Promise.all(workers.map((worker) => worker.result))).flat()
+      expect(counts.toSorted((one, other) => one - other)).toEqual(
+        Array.from({ length: 100 }, (_, n) => n + 1),
+      )
+      expect(await sessions.read(id)).toMatchObject({ data: { n: 100 }, accesses: 101 })
+    })
+
     test('a process ends by itself after close', async () => {
       const [worker] = await startWorkers(WORKER, [{ task: 'exit', url: url(), id: newId() } satisfies Task])
       expect(await worker?.receive()).toBe('closed')
