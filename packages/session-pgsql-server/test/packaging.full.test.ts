@@ -36,7 +36,14 @@ test('what npm packs runs, and has what its README speaks of', async (ctx) => {
     await symlink(join(REPOSITORY, 'node_modules', name), join(modules, name))
   }
   const installed = join(modules, 'session-pgsql-server')
-  expect((await readdir(installed)).sort()).toEqual(['LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'php'])
+  expect((await readdir(installed)).sort()).toEqual([
+    'LICENSE',
+    'README.md',
+    'bin',
+    'dist',
+    'package.json',
+    'php',
+  ])
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['move_sessions.php', 'session_pgsql.php'])
 
   const main = join(installed, 'bin/session-pgsql-server.js')
