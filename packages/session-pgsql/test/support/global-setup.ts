@@ -23,6 +23,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const wanted = wantedServers()
   const desk = createServer(async (request, response) => {
     const id = request.url?.slice(1) as ServerName
+    // A busy client would send its next request on a connection that has just been closed for being idle.
+    response.setHeader('connection', 'close')
     try {
       if (!wanted.includes(id)) throw new Error(`The run has no server "${id}"`)
       if (!started.has(id)) started.set(id, start(id))
