@@ -37,14 +37,14 @@ import {
 import { writeEvent } from './table/journal.ts'
 
 /**
- * The session store. The class has the name that PHP gives to such a store, and that of `session_pgsql`, the C
- * extension whose functions it offers: session save handler.
+ * The session store. It is called a session save handler, as in PHP and in `session_pgsql`, the C extension whose
+ * functions it offers.
  *
  * Every method that goes to the database rejects with a `SessionPgsqlError` and nothing else, within
  * `operationTimeout` seconds. Calls for one id run in the order in which they were made.
  *
- * This class is the documented face of three parts: the life of one session (`handler/sessions.ts`), what concerns
- * many sessions or the servers (`handler/administration.ts`), and which operations may begin
+ * This class is the documented interface of three parts: operations on one session (`handler/sessions.ts`),
+ * operations on many sessions or on servers (`handler/administration.ts`), and admission of operations
  * (`handler/admission.ts`).
  */
 export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {

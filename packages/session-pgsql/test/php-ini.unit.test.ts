@@ -8,15 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SessionPgsqlError } from '../src/errors.ts'
 import { parsePhpIni } from '../src/php-ini.ts'
 
-/** PHP's own variables of the environment must not play along. */
+/** Isolates the tests from PHP's environment variables. */
 const environment = { PATH: process.env.PATH ?? '', FOO: 'foo', BLANK: ' a ; b ' }
 
 const php = spawnSync('php', ['-n', '-r', 'echo PHP_VERSION_ID;'], { encoding: 'utf8' })
 const hasPhp = php.status === 0
-if (!hasPhp)
-  console.warn('SKIPPED: no php on this machine, so the php.ini scanner is not held against the real one')
+if (!hasPhp) console.warn('SKIPPED: no php on this machine, so the php.ini scanner is not compared with PHP')
 
-/** A php.ini, and what PHP says about it; "refused" where it stops with a syntax error. */
+/** A php.ini and the directives that PHP reads from it; 'refused' for a syntax error. */
 type Row = readonly [ini: string, directives: Record<string, string> | 'refused']
 
 const TABLE: readonly Row[] = [
@@ -108,7 +107,7 @@ const TABLE: readonly Row[] = [
   ['a.b-c_d e = é✓\n', { 'a.b-c_d e': 'é✓' }],
 ]
 
-/** What one run of PHP makes of many texts: the scalars, or 'refused'. */
+/** Returns what one run of PHP reads from many texts: the scalars, or 'refused'. */
 function askPhp(texts: readonly string[]): (Record<string, string> | 'refused')[] {
   const script = `
     $out = [];
@@ -145,7 +144,7 @@ describe('parsePhpIni', () => {
     expect(ours(text)).toEqual(directives)
   })
 
-  test('the message shows file and line, and nothing of the text', () => {
+  test('the message has file and line, but nothing of the text', () => {
     const text = 'a=1\n\nsession_pgsql.db = host=h password=hunter2\n'
     expect(() => parsePhpIni(text, { path: '/etc/php.ini' })).toThrowError(
       /^\/etc\/php.ini, line 3: (?!.*hunter2)/,
@@ -156,8 +155,8 @@ describe('parsePhpIni', () => {
     expect(() => parsePhpIni('a=\0')).toThrowError(/NUL/)
   })
 
-  test('what PHP swallows silently, together with the rest of the file, is refused', () => {
-    // An apostrophe that nothing closes: PHP sets a to "it" and reads no further, without a word.
+  test('rejects syntax at which PHP silently ignores the rest of the file', () => {
+    // An unclosed apostrophe: PHP sets a to "it" and stops reading without an error.
     expect(ours("a = it's\nb = 1\n")).toBe('refused')
     expect(ours(']\nb = 1\n')).toBe('refused')
   })
@@ -166,20 +165,20 @@ describe('parsePhpIni', () => {
     expect(ours('FOO = bar\na = ${FOO}\n')).toEqual({ FOO: 'bar', a: 'bar' })
   })
 
-  test('a variable can have a fallback, as from PHP 8.3', () => {
+  test('supports the fallback of a variable, as PHP does since 8.3', () => {
     expect(ours('a = ${NOWHERE:-x}${FOO:-y}\n')).toEqual({ a: 'xfoo' })
   })
 })
 
 describe.skipIf(!hasPhp)('real PHP', () => {
-  test('says the same of every row of the table', () => {
+  test('reads every row of the table alike', () => {
     const answers = askPhp(TABLE.map(([text]) => text))
     for (const [i, [text, directives]] of TABLE.entries()) {
       expect([text, answers[i]]).toEqual([text, directives])
     }
   })
 
-  test('says the same of 5000 random texts', () => {
+  test('reads 5000 random texts alike', () => {
     const tokens = [
       ...[
         'a',
@@ -226,7 +225,7 @@ describe.skipIf(!hasPhp)('real PHP', () => {
     const text = fc
       .array(fc.constantFrom(...tokens), { minLength: 1, maxLength: 12 })
       .map((parts) => `a = ${parts.join('')}\n`)
-      // Left out: what PHP swallows silently (a bare apostrophe or bracket) or reads in a way of its own (`$\$`).
+      // Leaves out what PHP silently ignores (a bare apostrophe or bracket), and its special case `$\$`.
       .filter((candidate) => !/\$\\?[\s$]|'[^']*$|\]\s*\]|(?:on|off|none|null|yes)\s*$/i.test(candidate))
     const texts = fc.sample(text, { numRuns: 5000, seed: 20260101 })
     const answers = askPhp(texts)
@@ -244,7 +243,7 @@ describe.skipIf(!hasPhp)('real PHP', () => {
     })
     afterAll(() => rmSync(folder, { recursive: true }))
 
-    /** `ini_get` of two directives that PHP knows and takes as they are. */
+    /** Returns `ini_get` of two directives that PHP takes literally. */
     function iniGet(text: string): { from: string; user_agent: string } {
       const path = join(folder, 'php.ini')
       writeFileSync(path, text)

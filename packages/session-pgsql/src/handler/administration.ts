@@ -33,7 +33,7 @@ export interface AdministrationOptions<Data> {
   readonly destroy: (id: string) => Promise<boolean>
 }
 
-/** What concerns many sessions or the servers: lists, counts, statistics, journal, garbage collection, locks. */
+/** The operations on many sessions or on servers: lists, counts, statistics, journal, garbage collection, locks. */
 export class Administration<Data> {
   readonly #options: AdministrationOptions<Data>
 

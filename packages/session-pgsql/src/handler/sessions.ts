@@ -42,7 +42,7 @@ export interface SessionsOptions<Data> {
   readonly onAccess: () => void
 }
 
-/** The life of one session: read, write, touch and destroy, in the order of the calls for each id. */
+/** The operations on one session: read, write, touch and destroy, in the order of the calls for each id. */
 export class Sessions<Data> {
   readonly #settings: Settings<Data>
   readonly #codec: MergingCodec<Data>

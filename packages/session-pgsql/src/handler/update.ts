@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { MergingCodec } from '../codec/codec.ts'
 import { invalid } from '../session/checks.ts'
 import type { Change, StoredSession } from '../session/stored.ts'
-import type { Sessions } from '../table/sessions.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
 import {
   again,
@@ -45,7 +45,7 @@ interface Applied<Value> {
  * 100, which no merge can know.
  */
 export async function update<Data, Value>(
-  table: Sessions,
+  table: StoredSessions,
   queue: IdQueue,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
@@ -55,7 +55,7 @@ export async function update<Data, Value>(
 }
 
 async function attempt<Data, Value>(
-  table: Sessions,
+  table: StoredSessions,
   latest: StoredSession | undefined,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
@@ -87,7 +87,7 @@ async function attempt<Data, Value>(
 
 /** Applies the function while no other request can write the session. */
 async function locked<Data, Value>(
-  table: Sessions,
+  table: StoredSessions,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
   let applied: Applied<Value> | undefined

@@ -1,82 +1,95 @@
 import type { StoredSession } from '../session/stored.ts'
 import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
 
-/** Settles what both have changed: `mine` of `seen`, which became `theirs`; all three and the result are encoded. */
-export type MergeTexts = (mine: string, theirs: string, seen: string) => string | Promise<string>
+/** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
+export type MergeTexts = (ours: string, theirs: string, base: string) => string | Promise<string>
 
-/** What became of a row that was brought to another server. */
+/** What became of a row that was moved to another server. */
 export type FailbackOutcome =
-  /** It lies there now, as it was. */
+  /** It was written there unchanged. */
   | 'brought'
-  /** There it had moved on as well: both changes are in it. */
+  /** The row there had changed too: both changes are kept. */
   | 'merged'
-  /** It was destroyed there, or belonged to a life that is over. */
+  /** It was discarded: the session was destroyed there, or the row belongs to an earlier generation of the id. */
   | 'dropped'
 
-/** What is to lie at home, given what comes and what is there; without `next` it stays as it is. */
+/**
+ * Decides what the home server stores, given the row that arrives and the row that is there.
+ *
+ * @param row arrives from the server `from`
+ * @param current the row on the home server `to`, if there is one
+ * @param clock of the home server, in seconds since 1970
+ * @returns without `next`, the row on the home server stays as it is
+ */
 export async function settle(
   row: RowCopy,
-  there: RowCopy | undefined,
+  current: RowCopy | undefined,
   clock: number,
   merge: MergeTexts,
   from: string,
   to: string,
 ): Promise<{ next?: RowCopy; outcome: FailbackOutcome }> {
   const { session } = row
-  const before = broughtBefore(row, there, from)
-  if (before !== undefined && row.destroyed === null && isAs(session, before)) return { outcome: 'brought' }
-  const mark = before ?? (row.base === null ? undefined : baseOf(row.base))
-  if (row.destroyed !== null) {
-    const beaten = there === undefined || (there.destroyed === null && beats(row, there.session, mark))
-    return beaten ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  const receivedBefore = receivedVersion(row, current, from)
+  if (receivedBefore !== undefined && row.destroyed === null && isUnchanged(session, receivedBefore)) {
+    return { outcome: 'brought' }
   }
-  const over = session.expires !== null && session.expires < clock
-  if (over) return { outcome: 'dropped' }
-  if (there === undefined) {
-    // There was one when it was read, and it was not to be swept yet: it has been destroyed since.
-    const wasHere = mark !== undefined && mark.destroyed === undefined && mark.server === to
-    const swept = mark !== undefined && mark.expires !== null && mark.expires < clock
+  const base = receivedBefore ?? (row.base === null ? undefined : baseOf(row.base))
+  if (row.destroyed !== null) {
+    const applies =
+      current === undefined || (current.destroyed === null && supersedes(row, current.session, base))
+    return applies ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  }
+  if (isExpired(session, clock)) return { outcome: 'dropped' }
+  if (current === undefined) {
+    // A row existed here when the base was read, and GC cannot have removed it yet: it was destroyed since.
+    const wasHere = base !== undefined && base.destroyed === undefined && base.server === to
+    const swept = base !== undefined && isExpired(base, clock)
     return wasHere && !swept ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
-  if (there.destroyed !== null) {
-    // What was left behind in a wrong place is of an older life, if not of the one that ended here.
-    const beaten = beats(there, session, undefined) || (row.home === null && isOlder(session, there.session))
-    return beaten ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+  if (current.destroyed !== null) {
+    // A misplaced row (without `home`) is of an earlier generation, if not of the one that was destroyed here.
+    const isEnded =
+      supersedes(current, session, undefined) || (row.home === null && isOlder(session, current.session))
+    return isEnded ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
-  const other = there.session
+  const other = current.session
   if (other.generation === session.generation && other.text === session.text) {
-    return { next: { ...row, session: later(session, other) }, outcome: 'brought' }
+    return { next: { ...row, session: withMaxima(session, other) }, outcome: 'brought' }
   }
-  if (mark === undefined) {
-    // Of one that merely lies in a wrong place, the one that was used more is the one that was used last.
+  if (base === undefined) {
+    // Of two versions of which one is merely misplaced, the one with more accesses is the later one.
     if (row.home === null) {
-      const newer = other.generation === session.generation && session.accesses > other.accesses
-      return newer ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+      const isNewer = other.generation === session.generation && session.accesses > other.accesses
+      return isNewer ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
     }
-    if (isOver(other, clock)) return { next: row, outcome: 'brought' }
+    if (isExpired(other, clock)) return { next: row, outcome: 'brought' }
     return { next: await merged(row, other, undefined, merge), outcome: 'merged' }
   }
-  if (mark.replaced !== undefined) {
-    if (isOver(other, clock)) return { next: row, outcome: 'brought' }
-    // Who has read what it replaces may go on with it, as after any write that had no base.
-    return (other.created ?? 0) <= mark.replaced
-      ? { next: await merged(row, other, mark, (mine) => mine), outcome: 'brought' }
-      : { next: await merged(row, other, mark, merge), outcome: 'merged' }
+  if (base.replaced !== undefined) {
+    if (isExpired(other, clock)) return { next: row, outcome: 'brought' }
+    // A request that has read the replaced session may continue with it, as after any write without a base.
+    return (other.created ?? 0) <= base.replaced
+      ? { next: await merged(row, other, base, (ours) => ours), outcome: 'brought' }
+      : { next: await merged(row, other, base, merge), outcome: 'merged' }
   }
-  if (mark.destroyed !== undefined) {
-    const { generation, destroyed } = mark
-    const old = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
-    return old || isOver(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  if (base.destroyed !== undefined) {
+    const { generation, destroyed } = base
+    const isOld = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
+    return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
-  if (other.generation !== mark.generation && !isMerged(there, mark)) return { outcome: 'dropped' }
-  if (other.digest === mark.digest) {
+  if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
+  if (other.digest === base.digest) {
     const { generation } = other
-    return { next: { ...row, session: { ...counted(session, other, mark), generation } }, outcome: 'brought' }
+    return {
+      next: { ...row, session: { ...withCounts(session, other, base), generation } },
+      outcome: 'brought',
+    }
   }
-  return { next: await merged(row, other, mark, merge), outcome: 'merged' }
+  return { next: await merged(row, other, base, merge), outcome: 'merged' }
 }
 
-/** Whether the life that is meant has become one with the one that is there. */
+/** Returns true if this generation was merged into the row when a fallback's row was received. */
 export function isMerged(
   { received }: RowCopy,
   { generation }: { readonly generation: number | null },
@@ -84,28 +97,38 @@ export function isMerged(
   return received !== null && (JSON.parse(received) as ReceivedRow).generation === generation
 }
 
-/** As it was when it came here before, if it did: whoever brought it came no further than that. */
-function broughtBefore(row: RowCopy, there: RowCopy | undefined, from: string): RecordedBase | undefined {
-  if (there?.received == null) return undefined
-  const received: ReceivedRow = JSON.parse(there.received)
-  const same =
+/**
+ * Returns the version of the row that the home server has already received, if it has: a process may have failed
+ * between the commit at home and the removal of the row from the fallback.
+ */
+function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: string): RecordedBase | undefined {
+  if (current?.received == null) return undefined
+  const received: ReceivedRow = JSON.parse(current.received)
+  const isSame =
     received.from === from && received.base === row.base && received.generation === row.session.generation
-  if (same) return received.row
-  // What has come from another stand-in was made from what this one had.
-  const seen = received.base === null ? undefined : baseOf(received.base)
-  return seen?.server === from && seen.generation === row.session.generation ? seen : undefined
+  if (isSame) return received.row
+  // A row received from another fallback was made from the row of this one.
+  const base = received.base === null ? undefined : baseOf(received.base)
+  return base?.server === from && base.generation === row.session.generation ? base : undefined
 }
 
-function isAs(session: StoredSession, mark: RecordedBase): boolean {
+function isUnchanged(session: StoredSession, version: RecordedBase): boolean {
   const names = ['text', 'accesses', 'errors', 'warnings', 'notices', 'errorMessage', 'custom'] as const
-  return names.every((name) => session[name] === mark[name])
+  return names.every((name) => session[name] === version[name])
 }
 
-/** A tombstone beats the life that it ended; where that was not known, every row created before it. */
-export function beats(tombstone: RowCopy, session: StoredSession, mark: RecordedBase | undefined): boolean {
+/**
+ * Returns true if a tombstone ends this session: it ends its own generation, or, if that was unknown, every row
+ * created before the destroy.
+ */
+export function supersedes(
+  tombstone: RowCopy,
+  session: StoredSession,
+  base: RecordedBase | undefined,
+): boolean {
   const { generation } = tombstone.session
   if (generation !== null) return session.generation === generation || isMerged(tombstone, session)
-  if (mark !== undefined && mark.generation !== null && session.generation === mark.generation) return true
+  if (base !== undefined && base.generation !== null && session.generation === base.generation) return true
   return (session.created ?? 0) <= (tombstone.destroyed ?? 0)
 }
 
@@ -114,58 +137,56 @@ function isOlder({ generation: one }: StoredSession, { generation: other }: Stor
   return one !== null && other !== null && one < other
 }
 
-function isOver({ expires }: StoredSession, clock: number): boolean {
+function isExpired({ expires }: { readonly expires: number | null }, clock: number): boolean {
   return expires !== null && expires < clock
 }
 
 async function merged(
   row: RowCopy,
   other: StoredSession,
-  mark: RecordedBase | undefined,
+  base: RecordedBase | undefined,
   merge: MergeTexts,
 ): Promise<RowCopy> {
-  const text = await merge(row.session.text, other.text, mark?.text ?? '')
+  const text = await merge(row.session.text, other.text, base?.text ?? '')
   const { generation, created, addressCreated } = other
-  const session = counted(row.session, other, mark)
+  const session = withCounts(row.session, other, base)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }
 }
 
-/** What either side has counted, set and prolonged since the base. */
-function counted(
+const COUNTERS = ['accesses', 'errors', 'warnings', 'notices'] as const
+type Counter = (typeof COUNTERS)[number]
+
+/** Returns the session with the metadata of both sides merged: counters add up what either counted since the base. */
+function withCounts(
   session: StoredSession,
   other: StoredSession,
-  mark: RecordedBase | undefined,
+  base: RecordedBase | undefined,
 ): StoredSession {
-  const sum = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
-    session[name] + Math.max(0, other[name] - (mark?.[name] ?? 0))
   const latest = (name: 'custom' | 'errorMessage'): string | null =>
-    session[name] === (mark?.[name] ?? null) ? other[name] : session[name]
+    session[name] === (base?.[name] ?? null) ? other[name] : session[name]
   return {
     ...session,
-    accesses: sum('accesses'),
-    errors: sum('errors'),
-    warnings: sum('warnings'),
-    notices: sum('notices'),
+    ...counters((name) => session[name] + Math.max(0, other[name] - (base?.[name] ?? 0))),
     errorMessage: latest('errorMessage'),
     custom: latest('custom'),
-    expires: laterOf(session, other),
+    expires: laterExpiry(session, other),
   }
 }
 
-/** The later expiry; null: never. */
-function laterOf({ expires: one }: StoredSession, { expires: other }: StoredSession): number | null {
-  return one === null || other === null ? null : Math.max(one, other)
-}
-
-function later(session: StoredSession, other: StoredSession): StoredSession {
-  const most = (name: 'accesses' | 'errors' | 'warnings' | 'notices'): number =>
-    Math.max(session[name], other[name])
+/** Returns the session with the larger counters and the later expiry of two copies of one version. */
+function withMaxima(session: StoredSession, other: StoredSession): StoredSession {
   return {
     ...session,
-    accesses: most('accesses'),
-    errors: most('errors'),
-    warnings: most('warnings'),
-    notices: most('notices'),
-    expires: laterOf(session, other),
+    ...counters((name) => Math.max(session[name], other[name])),
+    expires: laterExpiry(session, other),
   }
+}
+
+function counters(countOf: (name: Counter) => number): Record<Counter, number> {
+  return Object.fromEntries(COUNTERS.map((name) => [name, countOf(name)])) as Record<Counter, number>
+}
+
+/** Returns the later expiry; null means never. */
+function laterExpiry({ expires: one }: StoredSession, { expires: other }: StoredSession): number | null {
+  return one === null || other === null ? null : Math.max(one, other)
 }

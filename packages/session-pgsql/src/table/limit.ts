@@ -1,32 +1,33 @@
 import { timeoutFault } from '../database/faults.ts'
 
-/** Something that waits until a deadline. */
+/** An operation that waits until a deadline. */
 export interface Timed {
+  /** In milliseconds of `performance.now()`. */
   readonly deadline: number
   readonly reject: (error: unknown) => void
-  /** Whether it is in a statement under way, and may be done although its caller is told otherwise. */
+  /** Whether its statement was sent. If so, PostgreSQL may execute it although the caller gets an error. */
   sent: boolean
   settled: boolean
-  /** Its neighbours in `Deadlines` while it waits. */
+  /** The neighbors in the list of `Deadlines` while it waits. */
   before: Timed | undefined
   after: Timed | undefined
 }
 
-/** How many statements are in flight on one server, over all lanes, and the deadlines of what waits. */
+/** Limits the statements in flight on one server, over all batchers, and keeps the deadlines of all that wait. */
 export class Limit {
   readonly deadlines: Deadlines = new Deadlines()
-  readonly #most: number
+  readonly #max: number
   #inFlight = 0
   #blocked = new Set<() => void>()
 
-  /** @param most as many as there are connections: a statement that waits for one is better left open for more orders */
-  constructor(most: number) {
-    this.#most = most
+  /** @param max the number of connections: a batch that waits for a connection had better accept more requests */
+  constructor(max: number) {
+    this.#max = max
   }
 
-  /** Takes a place; or says no, and calls back once when one is free. */
-  take(whenFree: () => void): boolean {
-    if (this.#inFlight < this.#most) {
+  /** Acquires a slot and returns true. If none is free, returns false and calls `whenFree` once when one is. */
+  acquire(whenFree: () => void): boolean {
+    if (this.#inFlight < this.#max) {
       this.#inFlight++
       return true
     }
@@ -34,7 +35,7 @@ export class Limit {
     return false
   }
 
-  /** Runs `work` when there is a place; rejects with TIMEOUT if there is none until the deadline. */
+  /** Runs `work` when a slot is free. @throws TIMEOUT if none is free before the deadline */
   async run<T>(work: () => Promise<T>, deadline: number): Promise<T> {
     await new Promise<void>((resolve, reject) => {
       const waiting: Timed = {
@@ -46,7 +47,7 @@ export class Limit {
         after: undefined,
       }
       const enter = (): void => {
-        if (waiting.settled || !this.take(enter)) return
+        if (waiting.settled || !this.acquire(enter)) return
         this.deadlines.settle(waiting)
         resolve()
       }
@@ -56,15 +57,16 @@ export class Limit {
     try {
       return await work()
     } finally {
-      this.give()
+      this.release()
     }
   }
 
-  give(): void {
+  /** Releases a slot. */
+  release(): void {
     this.#inFlight--
-    // Whoever is called may have nothing to send any more: then it is the next one's turn.
+    // A callback that has nothing left to send does not acquire the slot: then the next one is called.
     for (const next of this.#blocked) {
-      if (this.#inFlight >= this.#most) return
+      if (this.#inFlight >= this.#max) return
       this.#blocked.delete(next)
       next()
     }
@@ -72,14 +74,14 @@ export class Limit {
 }
 
 /**
- * One timer for all that waits, not one each: it is set for the oldest and looks at the others when it
- * fires. What waits is nearly always in the order of its deadlines.
+ * Rejects waiting operations at their deadlines, with one timer for all. The timer is set for the earliest deadline,
+ * and checks all entries when it fires. The entries are nearly always in the order of their deadlines.
  */
 class Deadlines {
   /**
-   * A list, linked through the entries, not a Set: each Set that V8 outgrows refers to the next one, and with
-   * hundreds of entries that come and go in a millisecond the old ones, dead but not collected, kept a quarter
-   * of all that was read alive into the old generation. Measured: a fifth of the time of a read.
+   * A linked list and not a Set. When V8 reallocates a Set, the old backing store refers to the new one. With hundreds
+   * of entries added and removed each millisecond, uncollected stores promoted a quarter of all session data to the old
+   * generation. Measured: a fifth of the time of a read.
    */
   #first: Timed | undefined
   #last: Timed | undefined
@@ -91,11 +93,11 @@ class Deadlines {
     if (this.#last === undefined) this.#first = entry
     else this.#last.after = entry
     this.#last = entry
-    // What has stood in line comes here later than others with a later deadline.
+    // A request that waited in its id's queue may arrive after others with later deadlines.
     if (entry.deadline < this.#armed) this.#arm(entry.deadline)
   }
 
-  /** @returns whether it was still waiting */
+  /** Removes an entry. @returns false if it was settled before */
   settle(entry: Timed): boolean {
     if (entry.settled) return false
     entry.settled = true
@@ -113,7 +115,7 @@ class Deadlines {
     clearTimeout(this.#timer)
     this.#armed = deadline
     this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
-    // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
+    // Not this timer, but the sockets and timers of statements keep the process alive.
     this.#timer.unref()
   }
 
@@ -126,7 +128,7 @@ class Deadlines {
       after = entry.after
       if (entry.deadline > now) next = Math.min(next, entry.deadline)
       else if (this.settle(entry)) {
-        entry.reject(timeoutFault('waiting for its turn or its answer', entry.sent))
+        entry.reject(timeoutFault(entry.sent ? 'waiting for the answer' : 'waiting to be sent', entry.sent))
       }
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next)

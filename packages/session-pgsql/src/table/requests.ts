@@ -2,28 +2,28 @@ import type { Column, Parameter } from '../database/database.ts'
 import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 
 /**
- * How a batch of orders reaches its statement: as SQL for the FROM clause, a row for each order with its number
- * `n` from 1, and as the parameters that go with it.
+ * A batch of requests as the input of a statement: SQL for the FROM clause, with a row for each request and its number
+ * `n` from 1, and the parameters of that SQL.
  *
- * Ids and data are arrays that are unnested. Everything else is the same for all orders of a batch, as a rule, and
- * then travels once; where it is not, as an array that the row's number looks up. An array that is unnested costs
- * PostgreSQL half a microsecond for each of its elements, and there would be a dozen of them: measured, a fifth of
- * the time of a write.
+ * Ids and data are arrays that are unnested. The other values are usually the same for all requests of a batch, and are
+ * then sent once. Otherwise they are sent as an array, indexed by the row's number. Unnesting an array costs PostgreSQL
+ * half a microsecond for each element, and there would be a dozen arrays. Measured: a fifth of the time of a write.
  */
 export interface RequestRows<Request> {
+  /** SQL for the FROM clause. */
   readonly source: string
-  /** @param untils the orders' deadlines by the database's clock, in seconds since 1970 */
-  parameters(orders: readonly Request[], untils: readonly number[]): Parameter[]
+  /** @param untils the requests' deadlines by the database's clock, in seconds since 1970 */
+  parameters(requests: readonly Request[], untils: readonly number[]): Parameter[]
 }
 
-/** A write to a session that must be there: with a base as compare-and-swap, or whatever its data. */
+/** Writes a session that must exist. */
 export interface Save {
   readonly change: Change
-  /** undefined: whatever its data. */
+  /** The session to compare and swap with; undefined: overwrites any data. */
   readonly base: StoredSession | undefined
 }
 
-/** A write of a session that may be absent, or must be. */
+/** Writes a session that may be absent, or must be. */
 export interface Put {
   readonly change: Change
   readonly mustBeAbsent: boolean
@@ -35,13 +35,13 @@ type Value = string | number | boolean | null
 interface Field<Request> {
   readonly name: string
   readonly type: Type
-  of(order: Request): Value
+  of(request: Request): Value
 }
 
 interface Shape<Request> {
-  id(order: Request): string
-  /** Left out: these orders have no data. */
-  data?(order: Request): string
+  id(request: Request): string
+  /** Undefined if these requests have no data. */
+  data?(request: Request): string
   readonly fields: readonly Field<Request>[]
 }
 
@@ -54,18 +54,18 @@ function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRo
   return {
     source: `(SELECT i.n, i.id, ${data === undefined ? '' : 'i.data, '}${columns.join(', ')}
         FROM unnest(${arrays}) WITH ORDINALITY AS i(id${data === undefined ? '' : ', data'}, n))`,
-    parameters(orders, untils) {
-      const parameters: Parameter[] = [{ type: 'text', values: orders.map(id) }]
-      if (data !== undefined) parameters.push({ type: 'text', values: orders.map(data) })
-      parameters.push(...spread('float8', untils))
-      for (const { type, of } of fields) parameters.push(...spread(type, orders.map(of)))
+    parameters(requests, untils) {
+      const parameters: Parameter[] = [{ type: 'text', values: requests.map(id) }]
+      if (data !== undefined) parameters.push({ type: 'text', values: requests.map(data) })
+      parameters.push(...scalarOrArray('float8', untils))
+      for (const { type, of } of fields) parameters.push(...scalarOrArray(type, requests.map(of)))
       return parameters
     },
   }
 }
 
-/** One value for all, or an array of them. */
-function spread(type: Type, values: readonly Value[]): [Value, Column | null] {
+/** Returns one value for all requests, or an array with a value for each. */
+function scalarOrArray(type: Type, values: readonly Value[]): [Value, Column | null] {
   const [first = null] = values
   for (const value of values) if (value !== first) return [null, { type, values } as Column]
   return [first, null]
@@ -79,7 +79,7 @@ const changeFields: readonly Field<Change>[] = [
   { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
 ]
 
-/** What the caller takes the session to be. */
+/** The session as the caller read it. */
 const baseFields: readonly Field<{ readonly base: StoredSession | undefined }>[] = [
   { name: 'based', type: 'boolean', of: ({ base }) => base !== undefined },
   { name: 'digest', type: 'text', of: ({ base }) => base?.digest ?? null },
@@ -118,7 +118,7 @@ export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
 
 export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
 
-/** NULL in nearly every row; otherwise JSON, which keeps seven columns out of every batch. */
+/** As JSON, because nearly every request has no metadata: seven columns would be NULL. */
 function metadataText(metadata: MetadataUpdate | undefined): string | null {
   return metadata === undefined ? null : JSON.stringify(metadata)
 }

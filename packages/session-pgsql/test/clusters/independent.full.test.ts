@@ -10,18 +10,18 @@ import { randomOf, Traffic } from './traffic.ts'
 import type { ProcessInput, ProcessResult } from './workers/process.ts'
 
 /*
- * Set by hand, for more than there is time for at every change:
- *   SESSION_PGSQL_AWAY_SECONDS=60   how long a server is away
- *   SESSION_PGSQL_WALK_SECONDS=600  how long the walk of faults goes on
- *   SESSION_PGSQL_WALK_SEED=7       which one: the seed that a walk that failed has in its name
+ * Environment variables for longer runs than at every change:
+ *   SESSION_PGSQL_AWAY_SECONDS=60   how long a server is down
+ *   SESSION_PGSQL_WALK_SECONDS=600  how long the random walk of faults takes
+ *   SESSION_PGSQL_WALK_SEED=7       the seed of the walk; a failed walk has it in its name
  */
 const WALK = Number(process.env.SESSION_PGSQL_WALK_SECONDS ?? 30)
 const SEED = Number(process.env.SESSION_PGSQL_WALK_SEED ?? Date.now() % 1_000_000)
 
-/** Milliseconds for which a server is away. */
-const AWAY = 1000 * Number(process.env.SESSION_PGSQL_AWAY_SECONDS ?? 3)
+/** Milliseconds for which a server is down. */
+const DOWN = 1000 * Number(process.env.SESSION_PGSQL_AWAY_SECONDS ?? 3)
 
-/** Seconds by which the clock of a server that returns is fast, where it can be shifted. */
+/** Seconds by which the clock of a server is fast when it returns. */
 const FAST = 5
 
 describe('three independent servers under traffic', () => {
@@ -31,7 +31,7 @@ describe('three independent servers under traffic', () => {
   const workers: Worker<ProcessResult>[] = []
 
   beforeAll(async () => {
-    // Killed they are, but the machine is not.
+    // The servers are killed, but the machine keeps running: fsync is not needed.
     servers.push(
       ...(await Promise.all(names.map(() => startPostgres({ version: '18', settings: { fsync: 'off' } })))),
     )
@@ -40,7 +40,7 @@ describe('three independent servers under traffic', () => {
     await Promise.all(workers.splice(0).map((worker) => worker.kill()))
     await Promise.all(open.splice(0).map((handler) => handler.close()))
     for (const server of servers) if (!server.running) await server.start()
-    // The walk leaves one without the standby that its commits wait for.
+    // After the walk, one server has no synchronous standby, which its commits would wait for.
     const drop = 'SET synchronous_commit = local; DROP TABLE IF EXISTS php_session'
     for (const server of servers) await server.query(drop).catch(() => {})
   })
@@ -60,7 +60,7 @@ describe('three independent servers under traffic', () => {
     return handler
   }
 
-  /** When nothing is away from home any more. */
+  /** Resolves when all servers are up and every row is on its home server. */
   async function settled(handlers: readonly SaveHandler<Record<string, number>>[]): Promise<void> {
     await eventually(async () => {
       for (const handler of handlers) {
@@ -75,7 +75,7 @@ describe('three independent servers under traffic', () => {
     })
   }
 
-  async function everyRowAtHome(traffic: Pick<Traffic, 'ids'>): Promise<void> {
+  async function expectEveryRowAtHome(traffic: Pick<Traffic, 'ids'>): Promise<void> {
     const found = await Promise.all(
       servers.map((server) =>
         server.query<{ sess_id: string }>(
@@ -85,42 +85,42 @@ describe('three independent servers under traffic', () => {
       ),
     )
     const placed = names.map((name) => ({ name, weight: 1 }))
-    const astray = found.flatMap((rows, n) =>
+    const misplaced = found.flatMap((rows, n) =>
       rows.filter(({ sess_id }) => rank(sess_id, placed)[0]?.name !== names[n]).map(({ sess_id }) => sess_id),
     )
-    expect(astray).toEqual([])
+    expect(misplaced).toEqual([])
   }
 
   const faults: Record<
     string,
-    { away(server: PostgresServer): Promise<void> | void; back(server: PostgresServer): Promise<void> | void }
+    { begin(server: PostgresServer): Promise<void> | void; end(server: PostgresServer): Promise<void> | void }
   > = {
-    'kill -9': { away: (server) => server.kill9(), back: (server) => server.start() },
-    'stop -m fast': { away: (server) => server.stop('fast'), back: (server) => server.start() },
-    SIGSTOP: { away: (server) => server.pause(), back: (server) => server.resume() },
+    'kill -9': { begin: (server) => server.kill9(), end: (server) => server.start() },
+    'stop -m fast': { begin: (server) => server.stop('fast'), end: (server) => server.start() },
+    SIGSTOP: { begin: (server) => server.pause(), end: (server) => server.resume() },
   }
 
   for (const [name, fault] of Object.entries(faults)) {
-    test(`${name} on one of them: nothing that was acknowledged is lost, nothing destroyed is back, all lie at home`, async () => {
+    test(`${name} of one server loses no acknowledged write, brings no destroyed session back, and leaves every row at home`, async () => {
       const handlers = [handlerOf(), handlerOf()]
       const traffic = new Traffic(handlers, 24, 7)
       await sleep(1000)
       const before = traffic.acknowledged
       traffic.trouble()
-      await fault.away(servers[1] as PostgresServer)
+      await fault.begin(servers[1] as PostgresServer)
       // Started after the outage.
       handlers.push(handlerOf())
       await sleep(2000)
-      // Nobody has waited longer than operationTimeout, and from now on nobody waits.
+      // No request has waited longer than operationTimeout, and later requests do not wait.
       const slowest = traffic.slowest
       traffic.measure()
-      const asked = handlers[0]?.status().servers[1]?.calls ?? 0
-      await sleep(AWAY - 2000)
-      // It is probed, which takes 400 ms each time where it does not even refuse, and asked for nothing else.
-      const probes = (handlers[0]?.status().servers[1]?.calls ?? 0) - asked
-      if (name === 'SIGSTOP') expect(probes).toBeLessThanOrEqual(2 + (AWAY - 2000) / 200)
+      const callsBefore = handlers[0]?.status().servers[1]?.calls ?? 0
+      await sleep(DOWN - 2000)
+      // It gets only probes, each of which takes 400 ms because it does not even refuse.
+      const probes = (handlers[0]?.status().servers[1]?.calls ?? 0) - callsBefore
+      if (name === 'SIGSTOP') expect(probes).toBeLessThanOrEqual(2 + (DOWN - 2000) / 200)
       const during = traffic.acknowledged
-      await fault.back(servers[1] as PostgresServer)
+      await fault.end(servers[1] as PostgresServer)
       await traffic.calmAfter(() => settled(handlers))
       traffic.checked = 0
       await sleep(1000)
@@ -130,17 +130,17 @@ describe('three independent servers under traffic', () => {
       await traffic.check(handlers[2] as SaveHandler<Record<string, number>>)
       expect(traffic.broken.join('; ')).toBe('')
       expect(during).toBeGreaterThan(before)
-      // What was in flight, and that is typed.
+      // Only requests in progress at the fault fail, with these errors.
       expect(traffic.errors.filter(({ code }) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
       expect(traffic.errors.length).toBeLessThanOrEqual(24)
       expect(traffic.errorsInCalm).toEqual([])
       expect(slowest).toBeLessThan(5000)
       expect(traffic.slowest).toBeLessThan(2000)
-      await everyRowAtHome(traffic)
+      await expectEveryRowAtHome(traffic)
     })
   }
 
-  test(`four processes, one started after the outage, two killed while they bring rows home; the one that returns has its clock ${FAST} s fast`, async (ctx) => {
+  test(`four processes, one started after the outage and two killed during failback, lose nothing although the returning server's clock is ${FAST} s fast`, async (ctx) => {
     if (faketimeMissing !== undefined) ctx.skip(faketimeMissing)
     const db = servers.map((server, n) => `${server.conninfo()} name=${names[n]}`)
     const module = new URL('./workers/process.ts', import.meta.url)
@@ -161,7 +161,7 @@ describe('three independent servers under traffic', () => {
     const dying = serving.splice(2)
     await b.kill9()
     serving.push(await start({ callers: 12, seed: 300 }))
-    // Enough to bring that nobody is done at once.
+    // So many rows that failback takes longer than the killed processes live.
     const ids = Array.from({ length: 900 }, (_, n) => `kept-${n}`)
     for (let n = 0; n < ids.length; n += 50) {
       const some = ids.slice(n, n + 50)
@@ -190,26 +190,26 @@ describe('three independent servers under traffic', () => {
       expect(result.broken.join('; ')).toBe('')
       expect(result.acknowledged).toBeGreaterThan(50)
       expect(result.codes.filter((code) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
-      // Each of its callers had at most one call in flight at the kill.
+      // Each of its callers had at most one request in progress at the kill.
       expect(result.codes.length).toBeLessThanOrEqual(12)
       expect(result.codesInCalm).toEqual([])
-      await everyRowAtHome(result)
+      await expectEveryRowAtHome(result)
     }
     for (const [n, id] of ids.entries()) expect((await here.read(id))?.data).toEqual({ n })
-    await everyRowAtHome({ ids })
+    await expectEveryRowAtHome({ ids })
   })
 
   test(
-    `a walk of faults, one after the other (${WALK} s, SESSION_PGSQL_WALK_SEED=${SEED})`,
+    `survives a random walk of faults (${WALK} s, SESSION_PGSQL_WALK_SEED=${SEED})`,
     async () => {
       const random = randomOf(SEED)
       const [a, b, c] = servers as [PostgresServer, PostgresServer, PostgresServer]
-      // b becomes a group, which a promotion needs; a and c can be cut off.
+      // b becomes a replicated group, which a promotion needs; a and c can be partitioned.
       let standby = await startStandby(b)
       await synchronous(b)
       const [proxyA, proxyC] = await Promise.all([startProxy(a), startProxy(c)])
       const group = `host=${b.host},${standby.host} port=${b.port},${standby.port} target_session_attrs=read-write`
-      // A partition is between one of two and the servers: the other one goes on at home.
+      // A partition separates only one of the two handlers from a server: the other continues on the home server.
       const whole = handlerOf([`host=${a.host} port=${a.port}`, group, `host=${c.host} port=${c.port}`])
       const handler = handlerOf([
         `host=${proxyA.host} port=${proxyA.port}`,
@@ -224,20 +224,20 @@ describe('three independent servers under traffic', () => {
       ])
       const walking: typeof faults = {
         ...faults,
-        // Nothing gets through, and nobody is told; what is under way arrives late.
+        // Packets are held back without an error, and arrive late.
         partition: {
-          away: (server) => proxies.get(server)?.silence(),
-          back: (server) => proxies.get(server)?.resume(),
+          begin: (server) => proxies.get(server)?.silence(),
+          end: (server) => proxies.get(server)?.resume(),
         },
         promote: {
-          async away() {
+          async begin() {
             const [old, next] = [servers[1] as PostgresServer, standby]
             await old.kill9()
             await promote(next)
             servers[1] = next
             standby = old
           },
-          async back() {
+          async end() {
             const primary = servers[1] as PostgresServer
             await rejoin(standby, primary)
             await synchronous(primary)
@@ -246,7 +246,7 @@ describe('three independent servers under traffic', () => {
       }
       const callers = 24
       const traffic = new Traffic([handler, whole], callers, SEED)
-      // Each kind once, if there is time, then whatever comes.
+      // Each kind once if there is time, then random ones.
       const kinds = Object.keys(walking)
       const first = kinds.map((kind) => ({ kind, key: random() })).sort((one, two) => one.key - two.key)
       const until = performance.now() + WALK * 1000
@@ -264,25 +264,25 @@ describe('three independent servers under traffic', () => {
           walked.push(`${kind} ${names[at]}`)
           await sleep(random() * 500)
           traffic.trouble()
-          await walking[kind]?.away(server)
+          await walking[kind]?.begin(server)
           await sleep(random() * 2500)
-          await walking[kind]?.back(server)
+          await walking[kind]?.end(server)
           await traffic.calmAfter(() => settled([handler, whole]))
           await sleep(200)
         }
         await traffic.stop()
         await settled([handler, whole])
         await traffic.check(whole)
-        const way = walked.join(', ')
-        expect(traffic.broken.join('; '), way).toBe('')
+        const path = walked.join(', ')
+        expect(traffic.broken.join('; '), path).toBe('')
         expect(traffic.errors.filter(({ code }) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual(
           [],
         )
-        expect(traffic.errorsInCalm, way).toEqual([])
-        // What was in flight at each fault.
-        expect(traffic.errors.length, way).toBeLessThanOrEqual(callers * walked.length)
+        expect(traffic.errorsInCalm, path).toEqual([])
+        // At most the requests in progress at each fault.
+        expect(traffic.errors.length, path).toBeLessThanOrEqual(callers * walked.length)
         expect(promotions.length).toBe(walked.filter((step) => step.startsWith('promote')).length)
-        await everyRowAtHome(traffic)
+        await expectEveryRowAtHome(traffic)
       } finally {
         await traffic.stop()
         await Promise.all([proxyA.stop(), proxyC.stop()])

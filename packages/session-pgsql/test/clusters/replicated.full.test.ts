@@ -5,7 +5,7 @@ import { promote, rejoin, startStandby, synchronous } from '../support/standby.t
 import { eventually, sleep } from '../support/wait.ts'
 import { Traffic } from './traffic.ts'
 
-/** One entry: a primary and its synchronous standby, under traffic of 64 callers. */
+/** One entry of `db`: a primary and its synchronous standby, under traffic of 64 callers. */
 describe('a replicated group under traffic', () => {
   let first: PostgresServer
   let second: PostgresServer
@@ -28,7 +28,7 @@ describe('a replicated group under traffic', () => {
     await Promise.all([first?.remove(), second?.remove()])
   })
 
-  test('kill -9 of the primary, then the promotion: every acknowledged write is there, and service is back within a second', async () => {
+  test('kill -9 of the primary loses no acknowledged write, and service resumes within a second of the promotion', async () => {
     const traffic = new Traffic([handler], 64, 11)
     await sleep(2000)
     const before = traffic.acknowledged
@@ -39,7 +39,7 @@ describe('a replicated group under traffic', () => {
     const promoted = performance.now()
     const until = traffic.acknowledged
     await eventually(async () => expect(traffic.acknowledged).toBeGreaterThan(until))
-    const without = performance.now() - promoted
+    const outage = performance.now() - promoted
     await sleep(1500)
     await traffic.stop()
     await traffic.check(handler)
@@ -47,7 +47,7 @@ describe('a replicated group under traffic', () => {
     expect(traffic.checked).toBeGreaterThan(100)
     const codes = new Set(traffic.errors.map(({ code }) => code))
     for (const code of codes) expect(['SERVER_DOWN', 'AMBIGUOUS', 'TIMEOUT']).toContain(code)
-    expect(without).toBeLessThan(1000)
+    expect(outage).toBeLessThan(1000)
     expect(promotions).toMatchObject([
       { from: `${first.host}:${first.port}`, to: `${second.host}:${second.port}` },
     ])
@@ -57,7 +57,7 @@ describe('a replicated group under traffic', () => {
     })
   })
 
-  test('the old primary comes back as a standby: nothing goes there, and nobody sees an error', async () => {
+  test('no request fails and none goes to the old primary when it comes back as a standby', async () => {
     const traffic = new Traffic([handler], 64, 12)
     await sleep(500)
     await rejoin(first, second)
@@ -69,7 +69,7 @@ describe('a replicated group under traffic', () => {
     await traffic.check(handler)
     expect(traffic.broken.join('; ')).toBe('')
     expect(traffic.errors).toEqual([])
-    // That one has come back is no promotion.
+    // The return of the old primary is no promotion.
     expect(promotions).toHaveLength(1)
     expect(handler.status().servers[0]).toMatchObject({
       address: `${second.host}:${second.port}`,

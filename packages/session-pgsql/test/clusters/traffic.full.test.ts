@@ -10,10 +10,10 @@ interface Kept {
   accesses: number
 }
 
-/** Keeps sessions in memory, as a save handler should; each method may be broken by a test. */
+/** An in-memory save handler whose methods a test can break. */
 class Memory {
   readonly kept = new Map<string, Kept>()
-  /** From the beginning. */
+  /** Whether a server is down from the start. */
   isDown = false
   readonly #down: (() => void)[] = []
 
@@ -46,7 +46,7 @@ class Memory {
   }
 }
 
-/** @param atEnd before all is read once more */
+/** Returns what the checker finds. @param atEnd called before the final reads */
 async function brokenOf(memory: Memory, atEnd: () => void = () => {}): Promise<string[]> {
   const { destroy } = memory
   let destroyed = 0
@@ -68,12 +68,12 @@ async function brokenOf(memory: Memory, atEnd: () => void = () => {}): Promise<s
   return traffic.broken
 }
 
-describe('the checker of histories', () => {
-  test('finds nothing where there is nothing', async () => {
+describe('the history checker', () => {
+  test('finds nothing wrong with a correct store', async () => {
     expect(await brokenOf(new Memory())).toEqual([])
   })
 
-  test('a write that was acknowledged and lost, though the next one has covered it', async () => {
+  test('finds a lost acknowledged write although the next write succeeded', async () => {
     const memory = new Memory()
     const { write } = memory
     let n = 0
@@ -87,7 +87,7 @@ describe('the checker of histories', () => {
     expect((await brokenOf(memory)).join()).toMatch(/: c\d+:\d+ had 1 acknowledged, and has 0/)
   })
 
-  test('a read that is behind in mid-run, and in time again at the end', async () => {
+  test('finds a stale read during the run although the final read is correct', async () => {
     const memory = new Memory()
     const { read } = memory
     let old: Kept | undefined
@@ -101,7 +101,7 @@ describe('the checker of histories', () => {
     expect((await brokenOf(memory)).join()).toMatch(/acknowledged, and (has|is absent)/)
   })
 
-  test('a count of accesses that goes back', async () => {
+  test('finds an access counter that decreases', async () => {
     const memory = new Memory()
     const { write } = memory
     let n = 0
@@ -114,13 +114,13 @@ describe('the checker of histories', () => {
     expect((await brokenOf(memory)).join()).toMatch(/writes acknowledged, and counts \d+ accesses/)
   })
 
-  test('a session that was destroyed and is read again', async () => {
+  test('finds a destroyed session that is read again', async () => {
     const memory = new Memory()
     memory.destroy = async (id) => memory.kept.has(id)
     expect((await brokenOf(memory)).join()).toContain('was destroyed, and is back')
   })
 
-  test('a session that is absent, and nobody has destroyed it', async () => {
+  test('finds a session that is absent without a destroy', async () => {
     const memory = new Memory()
     const { read } = memory
     let n = 0
@@ -128,7 +128,7 @@ describe('the checker of histories', () => {
     expect((await brokenOf(memory)).join()).toContain('writes acknowledged, and is absent')
   })
 
-  test('what a stand-in does not know while a server is down is not held against it; at the end it is', async () => {
+  test('accepts sessions that are absent while a server is down, but not at the end', async () => {
     const memory = new Memory()
     const { read } = memory
     memory.isDown = true

@@ -6,14 +6,14 @@ import { expect, onTestFinished, test } from 'vitest'
 
 const NOBODY = 61_999
 
-test('a user who has no home, as a service may have none, has no files there, and that is no failure', (ctx) => {
-  if (process.getuid?.() !== 0) ctx.skip('only root can be somebody whom nobody knows')
+test('works for a user without a home directory, as a service may have', (ctx) => {
+  if (process.getuid?.() !== 0) ctx.skip('only root can run a process as a user without a name')
   const source = `
     import { defaultPassfile } from './packages/session-pgsql/src/conninfo/passfile.ts'
     import { readService } from './packages/session-pgsql/src/conninfo/service-file.ts'
     console.log(defaultPassfile())
     try { readService('none', undefined, {}) } catch (error) { console.log(error.message) }`
-  // tsx keeps what it has compiled among the temporary files.
+  // tsx caches compiled files in the temporary directory.
   const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-homeless-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   chownSync(folder, NOBODY, NOBODY)

@@ -5,19 +5,19 @@ import type { NodePostgresConfig, PgliteLike, PoolConfigLike, PoolLike } from '.
 import type { SaveHandlerOptions } from '../../src/settings/settings.ts'
 
 /**
- * The structures in drivers.ts are pinned to the real libraries here: the assignments below are checked by
- * `npm run check:types`, for a version of either library that does not fit must not go unnoticed.
+ * Checks the types in drivers.ts against those of the real packages. `npm run check:types` compiles the assignments
+ * below, and fails if a version of either package does not fit.
  */
 declare const pool: pg.Pool
 declare const poolConfig: pg.PoolConfig
 declare const pglite: PGlite
-declare const ours: NodePostgresConfig
+declare const libraryConfig: NodePostgresConfig
 
 export const pinned = () => {
   const poolLike: PoolLike = pool
   const configLike: PoolConfigLike = poolConfig
   const pgliteLike: PgliteLike = pglite
-  const config: pg.PoolConfig = ours
+  const config: pg.PoolConfig = libraryConfig
   const options: SaveHandlerOptions[] = [
     { db: pool },
     { db: poolConfig },
@@ -25,14 +25,14 @@ export const pinned = () => {
     { db: [pool, poolConfig, pglite, 'host=a', new URL('postgresql://a')] },
     { db: { host: 'a', password: async () => 'x', ssl: { rejectUnauthorized: true }, idleTimeoutMillis: 5 } },
   ]
-  // @ts-expect-error a single connection is no pool
+  // @ts-expect-error a single connection is not a pool
   const client: SaveHandlerOptions = { db: new pg.Client() }
-  // @ts-expect-error a number is no database
+  // @ts-expect-error a number is not a database
   const wrong: SaveHandlerOptions = { db: 5 }
   return [poolLike, configLike, pgliteLike, config, options, client, wrong]
 }
 
-test('the methods that the structures name are there', async () => {
+test('node-postgres and PGlite have the methods that drivers.ts names', async () => {
   const real = new pg.Pool()
   for (const method of ['connect', 'query', 'end', 'on', 'removeListener'] as const) {
     expect(real[method]).toBeTypeOf('function')

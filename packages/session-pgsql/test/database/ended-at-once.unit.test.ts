@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:net'
 import { expect, test } from 'vitest'
 import { SaveHandler } from '../../src/index.ts'
 
-/** A message of PostgreSQL's protocol: its kind, its length, its body. */
+/** A message of PostgreSQL's protocol: kind, length, body. */
 function message(kind: string, body: Buffer): Buffer {
   const head = Buffer.alloc(5)
   head.write(kind)
@@ -10,17 +10,17 @@ function message(kind: string, body: Buffer): Buffer {
   return Buffer.concat([head, body])
 }
 
-/** What a server sends that lets a client in and is told to end in the same moment: one packet. */
-const IN_AND_OUT = Buffer.concat([
+/** One packet of a server that accepts a client and then terminates the connection. */
+const ACCEPT_AND_TERMINATE = Buffer.concat([
   message('R', Buffer.alloc(4)),
   message('Z', Buffer.from('I')),
   message('E', Buffer.from('SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0')),
 ])
 
-test('a connection that is ended in the packet that opens it is an error of the call, not of the process', async () => {
+test('a connection that the server ends in the packet that opens it fails the call, not the process', async () => {
   const server: Server = createServer((socket) => {
     socket.on('error', () => {})
-    socket.once('data', () => socket.end(IN_AND_OUT))
+    socket.once('data', () => socket.end(ACCEPT_AND_TERMINATE))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }
@@ -29,7 +29,7 @@ test('a connection that is ended in the packet that opens it is an error of the 
     gcInterval: 0,
   })
   try {
-    // An 'error' event without a listener would be an uncaught exception, which fails the run.
+    // An 'error' event without a listener would be an uncaught exception, which fails the test run.
     for (let round = 0; round < 20; round++) {
       await expect(sessions.read('id')).rejects.toMatchObject({ code: 'SERVER_DOWN' })
     }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 
-/** As far as it is looked at: the clients of pg-native have no `connection`. */
-function poolOfOthers() {
+/** A pool with what the library reads of it. Like those of pg-native, its clients have no `connection`. */
+function poolOfOtherClients() {
   let lent = 0
   const client = {
     on() {},
@@ -26,12 +26,12 @@ function poolOfOthers() {
   return { pool: pool as unknown as SaveHandlerOptions['db'], lent: () => lent }
 }
 
-test('a pool whose clients are not those of node-postgres is refused, and they are given back', async () => {
-  const { pool, lent } = poolOfOthers()
+test('a pool with clients other than those of node-postgres is rejected, and its clients are released', async () => {
+  const { pool, lent } = poolOfOtherClients()
   const sessions = new SaveHandler({ db: pool, gcInterval: 0 })
   await expect(sessions.read('x')).rejects.toMatchObject({
     code: 'INVALID_OPTION',
-    message: expect.stringContaining('Give a `pg.Pool`'),
+    message: expect.stringContaining('Pass a `pg.Pool`'),
   })
   expect(lent()).toBe(0)
   await sessions.close()

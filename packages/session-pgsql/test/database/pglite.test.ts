@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import type { Data } from '../handler/kit.ts'
-import { lives } from '../handler/table-kit.ts'
+import { expectUsable } from '../handler/table-kit.ts'
 import { startPglite } from '../support/pglite.ts'
 
 /** PGlite in every run; `npm run test:all` runs the whole contract on it. */
@@ -15,16 +15,16 @@ function open(db: SaveHandlerOptions<Data>['db']): SaveHandler<Data> {
   return sessions
 }
 
-test('a session lives its whole life in an instance of the caller, which stays open', async () => {
+test('stores sessions in an instance of the caller and leaves it open', async () => {
   const db = await startPglite()
   onTestFinished(() => db.close())
   const sessions = open(db)
-  await lives(sessions)
+  await expectUsable(sessions)
   await sessions.close()
   expect((await db.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
 })
 
-test('a folder keeps its sessions from one process to the next', async () => {
+test('keeps sessions in a folder after it is closed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pglite-'))
   onTestFinished(() => rm(folder, { recursive: true }))
   const dataDir = join(folder, 'data')

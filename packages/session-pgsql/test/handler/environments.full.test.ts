@@ -20,7 +20,7 @@ describeHandler(
       }
     }
 
-    test('holds what it can represent, and compares it rightly', async () => {
+    test('stores and compares the characters that it supports', async () => {
       const { sessions, close } = await latin1()
       const id = newId()
       const { session: base } = await sessions.write(id, { name: 'Zoë ÿ ñ' }, { custom: 'né' })
@@ -35,7 +35,7 @@ describeHandler(
       await close()
     })
 
-    test('refuses what it cannot represent, and only that, whatever it is sent with', async () => {
+    test('rejects only the sessions with other characters, whatever batch they are in', async () => {
       const { sessions, close } = await latin1()
       const ids = Array.from({ length: 100 }, newId)
       const bases = await Promise.all(ids.map(async (id) => (await sessions.write(id, { n: 0 })).session))
@@ -63,8 +63,8 @@ describeHandler(
   'postgres only',
 )
 
-describeHandler('Columns that are too short', (kit) => {
-  test('are an error for the row that does not fit, and nothing is cut off', async () => {
+describeHandler('Columns that are too short for a value', (kit) => {
+  test('fail the write of that row only, and nothing is truncated', async () => {
     const sessions = kit.open({ table: 'short' })
     await kit.open({ table: 'short' }).open()
     await kit.query('ALTER TABLE short ALTER sess_custom TYPE varchar(5), ALTER sess_data TYPE varchar(20)')
@@ -86,7 +86,7 @@ describeHandler('Columns that are too short', (kit) => {
 describe('At start', () => {
   const server = usePostgres({ version: '15', settings: { fsync: 'off' }, timezone: 'Asia/Tokyo' })
 
-  test('a database that is not there yet, and a server that is not, are errors that heal', async () => {
+  test('a missing database or a stopped server is an error until it exists', async () => {
     const name = `later_${randomBytes(4).toString('hex')}`
     const sessions = new SaveHandler<Data>({ db: server().url(name), gcInterval: 0, operationTimeout: 5 })
     const missing = await errorOf(sessions.open())
@@ -109,7 +109,7 @@ describe('At start', () => {
     await early.close()
   })
 
-  test('a server in another time zone keeps the same time', async () => {
+  test('a server in another time zone stores the same dates', async () => {
     const sessions = new SaveHandler<Data>({ db: server().url(), gcInterval: 0 })
     const { session } = await sessions.write(newId(), {}, { lifetime: 100 })
     expect(Math.abs((session?.created?.getTime() ?? 0) - Date.now())).toBeLessThan(10_000)

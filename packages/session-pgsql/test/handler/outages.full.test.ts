@@ -5,12 +5,12 @@ import { usePostgres } from '../support/servers.ts'
 import { sleep, until } from '../support/wait.ts'
 import type { Phase, TrafficInput, TrafficResult } from './traffic-worker.ts'
 
-// Processes, stalls and megabytes, on machines that are busy.
+// Processes, stalls and large data take time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 const OPERATION_TIMEOUT = 2
 
-describe('Under traffic', () => {
+describe('A handler under traffic', () => {
   const server = usePostgres({ version: '18', settings: { max_connections: '100' } })
   let worker: Worker<TrafficResult> | undefined
   let proxy: FaultyProxy | undefined
@@ -32,14 +32,14 @@ describe('Under traffic', () => {
     return worker
   }
 
-  /** What has happened since the last question. */
+  /** Returns what happened since the last call. */
   async function phase(): Promise<Phase> {
     worker?.send('phase')
     return (await worker?.receive()) as Phase
   }
 
-  /** Waits until so many operations have gone well, and returns what happened meanwhile. */
-  async function busy(operations: number, everybody = false): Promise<Phase> {
+  /** Waits until so many operations have succeeded, and returns what happened meanwhile. */
+  async function busy(operations: number, allClients = false): Promise<Phase> {
     const sum: Phase = { done: 0, clients: 0, errors: {}, slowest: 0 }
     await until(
       async () => {
@@ -48,9 +48,9 @@ describe('Under traffic', () => {
         sum.clients = Math.max(sum.clients, clients)
         sum.slowest = Math.max(sum.slowest, slowest)
         for (const [code, count] of Object.entries(errors)) sum.errors[code] = (sum.errors[code] ?? 0) + count
-        return sum.done >= operations && (!everybody || sum.clients === 30)
+        return sum.done >= operations && (!allClients || sum.clients === 30)
       },
-      `${operations} operations to go well`,
+      `${operations} operations to succeed`,
       20_000,
     )
     return sum
@@ -58,8 +58,8 @@ describe('Under traffic', () => {
 
   const failures = ({ errors }: Phase): number => Object.values(errors).reduce((sum, count) => sum + count, 0)
 
-  /** Waits until there were errors, and checks them. */
-  async function away(): Promise<void> {
+  /** Waits until operations fail, and checks their errors. */
+  async function expectOutage(): Promise<void> {
     const errors: Record<string, number> = {}
     let slowest = 0
     await until(
@@ -73,16 +73,16 @@ describe('Under traffic', () => {
       20_000,
     )
     for (const code of Object.keys(errors)) {
-      expect(['SERVER_DOWN', 'TIMEOUT', 'AMBIGUOUS'], `error while away`).toContain(code)
+      expect(['SERVER_DOWN', 'TIMEOUT', 'AMBIGUOUS'], 'error during the outage').toContain(code)
     }
-    // Twice what is allowed, for a machine that is busy.
+    // Twice the timeout, because the machine may be busy.
     expect(slowest).toBeLessThan(OPERATION_TIMEOUT * 2000)
   }
 
-  /** Back, and nothing is left of it. */
-  async function recovered(): Promise<void> {
+  /** Expects operations to succeed again, without violations. */
+  async function expectRecovery(): Promise<void> {
     await busy(60, true)
-    // Whoever was under way when it came back has ended by now.
+    // Operations that started during the outage have ended by now.
     await sleep(OPERATION_TIMEOUT * 1000)
     await busy(60, true)
     const after = await busy(500, true)
@@ -93,50 +93,53 @@ describe('Under traffic', () => {
     expect(result?.rounds).toBeGreaterThan(100)
   }
 
-  test.each(['fast', 'immediate'] as const)('the database is stopped (%s) and started', async (mode) => {
-    await begin(server().url())
-    await server().stop(mode)
-    await away()
-    await server().start()
-    await recovered()
-  })
+  test.each(['fast', 'immediate'] as const)(
+    'recovers when the database is stopped (%s) and started',
+    async (mode) => {
+      await begin(server().url())
+      await server().stop(mode)
+      await expectOutage()
+      await server().start()
+      await expectRecovery()
+    },
+  )
 
-  test('the database is killed with -9 and started', async () => {
+  test('recovers when the database is killed with -9 and started', async () => {
     await begin(server().url())
     await server().kill9()
-    await away()
+    await expectOutage()
     await server().start()
-    await recovered()
+    await expectRecovery()
   })
 
-  test('the database hangs and goes on', async () => {
+  test('recovers when the database hangs and resumes', async () => {
     await begin(server().url())
     server().pause()
-    await away()
+    await expectOutage()
     server().resume()
-    await recovered()
+    await expectRecovery()
   })
 
-  test('the network swallows everything, and delivers it late', async () => {
+  test('recovers when the network delivers everything late', async () => {
     proxy = await startProxy(server())
     await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
     proxy.silence()
-    await away()
+    await expectOutage()
     await proxy.resume()
-    await recovered()
+    await expectRecovery()
   })
 
-  test('the network swallows everything, for good: half-open connections do no harm for long', async () => {
+  test('recovers from half-open connections when the network loses everything', async () => {
     proxy = await startProxy(server())
     await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
     proxy.silence()
-    await away()
+    await expectOutage()
     proxy.drop()
     await proxy.resume()
-    await recovered()
+    await expectRecovery()
   })
 
-  test('connections are dropped again and again', async () => {
+  test('recovers when connections are dropped repeatedly', async () => {
     proxy = await startProxy(server())
     await begin(`postgresql://postgres@127.0.0.1:${proxy.port}/postgres`)
     for (let drops = 0; drops < 10; drops++) {
@@ -144,19 +147,19 @@ describe('Under traffic', () => {
       const { errors } = await busy(40)
       expect(Object.keys(errors).filter((code) => !['SERVER_DOWN', 'AMBIGUOUS'].includes(code))).toEqual([])
     }
-    await recovered()
+    await expectRecovery()
   })
 
-  test('a backend that is terminated costs no read and no compare-and-swap', async () => {
+  test('completes reads and compare-and-swaps when backends are terminated', async () => {
     await begin(server().url())
     for (let round = 0; round < 10; round++) {
       await server().query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
       )
       const { errors } = await busy(100)
-      // A write that must create, and a destroy, may be unknown; nothing else may fail.
+      // Only the outcome of a creation or a destroy may be unknown.
       expect(errors).toEqual({})
     }
-    await recovered()
+    await expectRecovery()
   })
 })

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { describeHandler, type Handler, type Kit, id as newId } from './kit.ts'
-import { lives, SEED_TABLE, userOf } from './table-kit.ts'
+import { dbOfAppUser, EXTENSION_TABLE, expectUsable } from './table-kit.ts'
 
-describeHandler('The table of session_pgsql', (kit) => {
+describeHandler('The table of the C extension', (kit) => {
   const ownership = [
     ['owned', true],
     ['not owned', false],
@@ -12,14 +12,16 @@ describeHandler('The table of session_pgsql', (kit) => {
     const table = owned ? 'seed_owned' : 'seed_granted'
 
     async function open(options = {}): Promise<Handler> {
-      await kit.query(SEED_TABLE.replace('CREATE TABLE php_session', `CREATE TABLE IF NOT EXISTS ${table}`))
+      await kit.query(
+        EXTENSION_TABLE.replace('CREATE TABLE php_session', `CREATE TABLE IF NOT EXISTS ${table}`),
+      )
       if (owned) return kit.open({ table, ...options })
-      return kit.open({ table, db: await userOf(kit, table), ...options })
+      return kit.open({ table, db: await dbOfAppUser(kit, table), ...options })
     }
 
-    test('serves', async () => {
+    test('supports every operation', async () => {
       const sessions = await open()
-      await lives(sessions)
+      await expectUsable(sessions)
       const columns = await kit.query(
         `SELECT 1 FROM information_schema.columns WHERE table_name = $1 AND column_name = 'sess_sweep'`,
         [table],
@@ -27,7 +29,7 @@ describeHandler('The table of session_pgsql', (kit) => {
       expect(columns).toHaveLength(owned || kit.server.kind === 'pglite' ? 1 : 0)
     })
 
-    test('holds dates and counters as far as an integer goes', async () => {
+    test('clamps dates and counters at the maximum of an integer', async () => {
       const sessions = await open()
       const id = newId()
       const { session } = await sessions.write(id, { a: 1 }, { lifetime: 1e10 })
@@ -48,7 +50,7 @@ describeHandler('The table of session_pgsql', (kit) => {
       expect((await sessions.write(id, { a: 3 })).session?.accesses).toBe(2147483647)
     })
 
-    test('is swept, whatever others have written', async () => {
+    test('is swept, with rows of other writers', async () => {
       const sessions = await open()
       await kit.query(`DELETE FROM ${table}`)
       await insertAll(kit, table)
@@ -81,7 +83,7 @@ describeHandler('The table of session_pgsql', (kit) => {
       })
     })
 
-    test('serves when each column is NULL, and when others write', async () => {
+    test('supports rows with NULL in each column, and writes of other writers', async () => {
       const sessions = await open()
       await kit.query(`DELETE FROM ${table}`)
       await insertAll(kit, table)
@@ -105,24 +107,24 @@ describeHandler('The table of session_pgsql', (kit) => {
         notices: 1,
         name: 'PHPSESSID',
       })
-      // The other writer, as it updates, after my read.
-      const mine = await sessions.read('live')
+      // Another writer updates after this read.
+      const ours = await sessions.read('live')
       await kit.query(
         `UPDATE ${table} SET sess_data = '{"a":2}', sess_counter = sess_counter + 1 WHERE sess_id = 'live'`,
       )
-      expect((await sessions.write('live', { a: 1, mine: 1 }, { base: mine })).session?.data).toEqual({
+      expect((await sessions.write('live', { a: 1, ours: 1 }, { base: ours })).session?.data).toEqual({
         a: 2,
-        mine: 1,
+        ours: 1,
       })
-      // As it destroys and begins again, a second later.
+      // Another writer destroys the session and creates it again a second later.
       await kit.query(`DELETE FROM ${table} WHERE sess_id = 'live'`)
-      await insertSeed(kit, table, 'live', 101, `'{"new":1}'`)
-      expect((await sessions.write('live', { a: 1, mine: 2 }, { base: mine })).outcome).toBe('gone')
-      expect(await sessions.touch('live', { base: mine })).toBe(false)
+      await insertRow(kit, table, 'live', 101, `'{"new":1}'`)
+      expect((await sessions.write('live', { a: 1, ours: 2 }, { base: ours })).outcome).toBe('gone')
+      expect(await sessions.touch('live', { base: ours })).toBe(false)
       expect((await sessions.read('live'))?.data).toEqual({ new: 1 })
     })
 
-    test('never gives a new life the data of the old one, as far as a second and a counter can tell', async () => {
+    test('distinguishes two generations of an id by the second of creation and the counter', async () => {
       const sessions = await open()
       const id = newId()
       await sessions.write(id, { user: 'old' })
@@ -139,15 +141,15 @@ describeHandler('The table of session_pgsql', (kit) => {
     })
   })
 
-  test('may have columns of the user', async () => {
+  test('may have other columns', async () => {
     await kit.query(
-      SEED_TABLE.replace('php_session', 'extended').replace(
+      EXTENSION_TABLE.replace('php_session', 'extended').replace(
         'sess_custom        text',
         'sess_custom text, tenant text DEFAULT \'none\', "Odd Name" int NOT NULL DEFAULT 5',
       ),
     )
     const sessions = kit.open({ table: 'extended' })
-    await lives(sessions)
+    await expectUsable(sessions)
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
     await kit.query("UPDATE extended SET tenant = 'x' WHERE sess_id = $1", [id])
@@ -160,16 +162,16 @@ describeHandler('The table of session_pgsql', (kit) => {
   })
 })
 
-/** Rows by the C extension: of the seed's columns, some or all. */
+/** Inserts rows as the C extension writes them, and one with NULL in every other column. */
 async function insertAll(kit: Kit, table: string): Promise<void> {
-  await insertSeed(kit, table, 'live', 100, `'{"a":1}'`)
-  await insertSeed(kit, table, 'young', -30, `'{"a":1}'`)
-  await insertSeed(kit, table, 'old1', -100, `'{"a":1}'`)
-  await insertSeed(kit, table, 'old2', -100_000, `'not json'`)
+  await insertRow(kit, table, 'live', 100, `'{"a":1}'`)
+  await insertRow(kit, table, 'young', -30, `'{"a":1}'`)
+  await insertRow(kit, table, 'old1', -100, `'{"a":1}'`)
+  await insertRow(kit, table, 'old2', -100_000, `'not json'`)
   await kit.query(`INSERT INTO ${table} (sess_id) VALUES ('nulls')`)
 }
 
-async function insertSeed(kit: Kit, table: string, id: string, seconds: number, data: string): Promise<void> {
+async function insertRow(kit: Kit, table: string, id: string, seconds: number, data: string): Promise<void> {
   const now = 'floor(extract(epoch FROM clock_timestamp()))::int'
   await kit.query(
     `INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_created, sess_modified, sess_expire, sess_addr_created,

@@ -2,9 +2,9 @@ import { expect, test } from 'vitest'
 import { eventually } from '../support/wait.ts'
 import { describeHandler } from './kit.ts'
 
-/** Locks of sessions, as leases: for who wants one request at a time. */
+/** Session locks, for callers that run one request of a session at a time. */
 describeHandler('The lock of a session', (kit) => {
-  test('has one owner at a time, in every process, and is given back by its owner only', async () => {
+  test('has one owner at a time in all processes, and only its owner can release it', async () => {
     const [here, there] = [kit.open(), kit.open()]
     const id = kit.id()
     expect(await here.lockOwner(id)).toBeUndefined()
@@ -13,13 +13,13 @@ describeHandler('The lock of a session', (kit) => {
     expect(await there.tryLock(id, 'you', 30)).toBe(false)
     expect(await there.lockOwner(id)).toBe('me')
     expect(await there.unlock(id, 'you')).toBe(false)
-    // Taken again by who has it: prolonged.
+    // The owner takes it again, which renews it.
     expect(await here.tryLock(id, 'me', 30)).toBe(true)
     expect(await here.unlock(id, 'me')).toBe(true)
     expect(await there.tryLock(id, 'you', 30)).toBe(true)
   })
 
-  test('of many who want it one gets it', async () => {
+  test('is given to one of many concurrent callers', async () => {
     const handlers = [kit.open(), kit.open(), kit.open()]
     const id = kit.id()
     const got = await Promise.all(
@@ -28,7 +28,7 @@ describeHandler('The lock of a session', (kit) => {
     expect(got.filter(Boolean)).toHaveLength(1)
   })
 
-  test('ends by itself', async () => {
+  test('ends when its lease does', async () => {
     const sessions = kit.open()
     const id = kit.id()
     expect(await sessions.tryLock(id, 'dead', 0.3)).toBe(true)
@@ -38,7 +38,7 @@ describeHandler('The lock of a session', (kit) => {
     expect(await sessions.lockOwner(id)).toBe('next')
   })
 
-  test('is none of the session’s: that is read and written without it', async () => {
+  test('does not prevent reads and writes of the session', async () => {
     const sessions = kit.open()
     const id = kit.id()
     await sessions.tryLock(id, 'me', 30)
@@ -48,7 +48,7 @@ describeHandler('The lock of a session', (kit) => {
     expect(await sessions.lockOwner(id)).toBe('me')
   })
 
-  test('needs an id, an owner and a time', async () => {
+  test('requires a valid id, owner and duration', async () => {
     const sessions = kit.open()
     await expect(sessions.tryLock('no blanks here', 'me', 1)).rejects.toMatchObject({ code: 'INVALID_ID' })
     await expect(sessions.tryLock(kit.id(), 'me', -1)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })

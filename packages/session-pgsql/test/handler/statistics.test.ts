@@ -12,7 +12,7 @@ async function only(sessions: Handler): Promise<TableStatistics> {
 }
 
 describeHandler('Statistics', (kit) => {
-  test('of a small table everything is counted', async () => {
+  test('count every row of a small table', async () => {
     const table = 'counted'
     const sessions = kit.open({ table })
     expect(await only(sessions)).toMatchObject({ exact: true, sessions: 0, names: [], unswept: 0 })
@@ -49,7 +49,7 @@ describeHandler('Statistics', (kit) => {
     expect(Math.abs(found.at.getTime() - Date.now())).toBeLessThan(60_000)
   })
 
-  test('by name it is told what was created in each of the last seconds', async () => {
+  test('count the rows created in each of the last seconds, by name', async () => {
     const table = 'created'
     const sessions = kit.open({ table })
     await sessions.open()
@@ -63,7 +63,7 @@ describeHandler('Statistics', (kit) => {
     }
     const seconds = [await insert('a', 0), await insert('a', 4), await insert('a', 4)]
     await insert('a', 60)
-    // By the clock of somebody else.
+    // By the wrong clock of another writer.
     await insert('b', -1000)
     await sessions.write('fresh', {}, { name: 'c' })
     await sessions.write('fresh', { n: 1 }, { name: 'c' })
@@ -80,7 +80,7 @@ describeHandler('Statistics', (kit) => {
     expect(of('c')?.created.reduce((sum, count) => sum + count)).toBe(1)
   })
 
-  test('by name it is told what was written since the statistics before', async () => {
+  test('count the sessions written since earlier statistics, by name', async () => {
     const sessions = kit.open({ table: 'written' })
     const ids = Array.from({ length: 6 }, () => kit.id())
     for (const id of ids) await sessions.write(id, {}, { name: 'a' })
@@ -94,10 +94,10 @@ describeHandler('Statistics', (kit) => {
       ['a', 0],
       ['b', 0],
     ])
-    const [touched, changed, noted, ended] = ids as [string, string, string, string]
+    const [touched, changed, failed, ended] = ids as [string, string, string, string]
     for (let n = 0; n < 3; n++) await sessions.touch(touched)
     await sessions.write(changed, { n: 1 })
-    await sessions.addError(noted, 'error', 'oh')
+    await sessions.addError(failed, 'error', 'oh')
     await sessions.destroy(ended)
     await sessions.write(kit.id(), {}, { name: 'a' })
     expect(await written()).toEqual([
@@ -107,7 +107,7 @@ describeHandler('Statistics', (kit) => {
     expect((await only(sessions)).names[0]?.written).toBeNull()
   })
 
-  test('a name is told of as long as it has rows, those without sessions last, thirty at most', async () => {
+  test('contain at most thirty names with rows, those without sessions last', async () => {
     const table = 'many_names'
     const sessions = kit.open({ table })
     await sessions.open()
@@ -126,7 +126,7 @@ describeHandler('Statistics', (kit) => {
     expect(found.sessions).toBe(77)
   })
 
-  test('what is inserted, updated and deleted moves the counters', async () => {
+  test('count inserted, updated and deleted rows', async () => {
     const sessions = kit.open({ table: 'moving' })
     const before = await only(sessions)
     const id = kit.id()
@@ -141,11 +141,11 @@ describeHandler('Statistics', (kit) => {
     })
   })
 
-  test('of a large table a sample is read, and comes near', async () => {
+  test('estimate a large table from a sample', async () => {
     const table = 'large'
     const sessions = kit.open({ table })
     await sessions.open()
-    // A row to a page or nearly: large without being long in the making.
+    // About one row a page, so that a large table is created quickly.
     await kit.query(`ALTER TABLE ${table} ALTER COLUMN sess_data SET STORAGE PLAIN`)
     await kit.query(`
         INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_expire, sess_counter, sess_error)
@@ -154,13 +154,13 @@ describeHandler('Statistics', (kit) => {
         FROM generate_series(1, 6000) n`)
     const found = await only(sessions)
     expect(found.exact).toBe(false)
-    // PostgreSQL's own counts, by which the sample is scaled, may come between two looks.
+    // PostgreSQL's own counts, by which the sample is scaled, may change between two estimates.
     for (const estimate of [found, await only(sessions)]) {
       expect(estimate.sessions).toBeGreaterThan(2400)
       expect(estimate.sessions).toBeLessThan(3600)
     }
     expect(found.names.map(({ name }) => name).sort()).toEqual(['often', 'rare'])
-    // Each of the sample stands for as many as there are in pages that were not read.
+    // Each row of the sample represents the same number of rows.
     expect(found.sampled).toBeLessThan(0.2)
     expect(found.scale * found.sampled).toBeGreaterThan(0.5)
     expect(found.scale * found.sampled).toBeLessThan(2)
@@ -175,7 +175,7 @@ describeHandler('Statistics', (kit) => {
     expect(found.errors).toBeLessThan(7200)
   })
 
-  test('of a larger table the same pages are read while it grows', async () => {
+  test('read the same pages while a large table grows', async () => {
     const table = 'growing'
     const sessions = kit.open({ table })
     await sessions.open()
@@ -193,7 +193,7 @@ describeHandler('Statistics', (kit) => {
     expect(Math.round(after.errors / after.scale)).toBe(Math.round(before.errors / before.scale))
   })
 
-  test('garbage collection tells what it removed', async () => {
+  test('the gc event has the number of removed sessions', async () => {
     const table = 'swept'
     const sessions = kit.open({ table })
     await sessions.open()
@@ -204,20 +204,20 @@ describeHandler('Statistics', (kit) => {
     expect(told).toMatchObject([{ removed: 1, server: sessions.status().servers[0]?.name }])
   })
 
-  test('one session is found by its whole id', async () => {
+  test('list and count find one session by its id', async () => {
     const sessions = kit.open({ table: 'by_id' })
     await sessions.write('one', { n: 1 })
     await sessions.write('one-more', { n: 1 })
     const found = await sessions.list({ id: 'one', text: true })
     expect(found).toMatchObject([{ id: 'one', text: '{"n":1}' }])
-    expect(await sessions.count({ id: 'nobody' })).toBe(0)
+    expect(await sessions.count({ id: 'unknown' })).toBe(0)
   })
 })
 
 describeHandler(
-  'A look with a time limit',
+  'A query with a time limit',
   (kit) => {
-    test('is ended by PostgreSQL itself, and the connection is as good as before', async () => {
+    test('is canceled by PostgreSQL, and the connection remains usable', async () => {
       const table = 'limited'
       const sessions = kit.open({ table })
       await sessions.open()
@@ -238,7 +238,7 @@ describeHandler(
       expect(limits.map(({ code }) => code)).toEqual(new Array(3).fill('INVALID_ARGUMENT'))
     })
 
-    test('statistics need no other privilege than sessions do', async () => {
+    test('of the statistics needs only the privileges that sessions need', async () => {
       const table = 'unprivileged'
       await kit.open({ table }).open()
       const user = `guest_${table}`
@@ -258,8 +258,8 @@ describeHandler(
   'postgres only',
 )
 
-describe('Statistics of a server that is away', () => {
-  test('are its error', async () => {
+describe('Statistics of a server that is down', () => {
+  test('contain its error', async () => {
     const sessions = new SaveHandler({ db: `host=127.0.0.1 port=${await freePort()}`, gcInterval: 0 })
     try {
       expect(await sessions.statistics()).toMatchObject([

@@ -2,15 +2,15 @@ import pg from 'pg'
 import { expect, test } from 'vitest'
 import { describeHandler } from './kit.ts'
 
-/** The heavy one. PGlite has no clients beside the one that sweeps. */
+/** A large sweep with concurrent readers. PGlite has no other clients. */
 describeHandler(
   'A sweep',
   (kit) => {
     if (kit.server.name === 'PostgreSQL 15' || kit.server.kind === 'pgbouncer') {
-      test.skip('too heavy to be run twice', () => {})
+      test.skip('runs on one server only, because it takes long', () => {})
       return
     }
-    test('of 200,000 expired among 400,000 rows disturbs nobody who reads', async () => {
+    test('of 200,000 expired among 400,000 rows does not disturb concurrent reads and writes', async () => {
       const sessions = kit.open({ operationTimeout: 30 })
       await sessions.open()
       await kit.query(
@@ -45,7 +45,7 @@ describeHandler(
         }
       })
       await Promise.all([sweeping, ...readers])
-      // The row that is locked is left.
+      // The locked row is skipped.
       expect(swept).toBe(199_999)
       expect(reads).toBeGreaterThan(1000)
       expect(writes).toBeGreaterThan(10)

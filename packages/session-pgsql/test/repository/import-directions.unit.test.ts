@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 
 /**
- * Holds biome.json to its word: every direction in which nothing may import is tried, in a scratch folder
- * under the same configuration.
+ * Tests the import directions of biome.json: lints files with forbidden and allowed imports in a temporary directory
+ * with the same configuration.
  */
 
 const FORBIDDEN: Record<string, string[]> = {
@@ -106,7 +106,7 @@ interface Finding {
   line: number
 }
 
-/** What the linter finds in these files, laid out as in the repository. */
+/** Returns the linter's findings in these files, which have the directories of the repository. */
 function lint(files: Record<string, string>): Finding[] {
   const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-lint-'))
   try {
@@ -131,7 +131,7 @@ function lint(files: Record<string, string>): Finding[] {
   }
 }
 
-/** The output of a program that fails because it found what it looked for. */
+/** Returns the output of a linter that exits with an error because it has findings. */
 function runFailing(args: string[], cwd: string): string {
   try {
     return execFileSync(process.execPath, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
@@ -140,7 +140,7 @@ function runFailing(args: string[], cwd: string): string {
   }
 }
 
-/** Each target twice: an import that is resolved at once, one when it is reached. */
+/** Imports each target statically and dynamically. */
 function importing(targets: string[]): string {
   return targets
     .map(
@@ -153,7 +153,7 @@ function filesImporting(table: Record<string, string[]>): Record<string, string>
   return Object.fromEntries(Object.entries(table).map(([file, targets]) => [file, importing(targets)]))
 }
 
-test('what must not be imported is an error, statically and dynamically', () => {
+test('rejects forbidden imports, static and dynamic', () => {
   const found = lint(filesImporting(FORBIDDEN)).filter(({ rule }) => rule === 'noRestrictedImports')
   for (const [file, targets] of Object.entries(FORBIDDEN)) {
     const path = join('packages/session-pgsql/src', file)
@@ -163,11 +163,11 @@ test('what must not be imported is an error, statically and dynamically', () => 
   }
 })
 
-test('what may be imported is not', () => {
+test('accepts allowed imports', () => {
   expect(lint(filesImporting(ALLOWED))).toEqual([])
 })
 
-test('import cycles, also of types alone, and floating promises are errors', () => {
+test('rejects import cycles, also of types only, and floating promises', () => {
   const found = lint({
     'table/a.ts': "import { b } from './b.ts'\nexport const a = () => b\n",
     'table/b.ts': "import { a } from './a.ts'\nexport const b = () => a\n",

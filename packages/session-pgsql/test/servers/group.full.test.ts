@@ -7,7 +7,7 @@ import { startProxy } from '../support/proxy.ts'
 import { promote, startStandby } from '../support/standby.ts'
 import { eventually, until, within } from '../support/wait.ts'
 
-/** One entry of `db` with several hosts: real servers, real replication. */
+/** One entry of `db` with several hosts: real servers with real replication. */
 describe('a replicated group behind one entry', () => {
   let first: PostgresServer
   let second: PostgresServer
@@ -35,7 +35,7 @@ describe('a replicated group behind one entry', () => {
     return handler
   }
 
-  test('writes find the primary wherever it stands in the list; reads may be asked of the standby', async () => {
+  test('finds the primary at any position in the list, and reads from a standby if asked to', async () => {
     const writer = handlerOf('target_session_attrs=read-write', [second, first])
     await writer.write('id', { a: 1 }, { base: null })
     expect((await writer.read('id'))?.data).toEqual({ a: 1 })
@@ -50,7 +50,7 @@ describe('a replicated group behind one entry', () => {
     await expect(reader.write('id', { a: 2 })).rejects.toMatchObject({ code: expect.any(String) })
   })
 
-  test('nobody fits: the error says of each host why', async () => {
+  test('the error gives the reason for each host when no host can be used', async () => {
     const handler = handlerOf('target_session_attrs=read-write', [second])
     await expect(handler.read('id')).rejects.toMatchObject({
       code: 'SERVER_DOWN',
@@ -58,7 +58,7 @@ describe('a replicated group behind one entry', () => {
     })
   })
 
-  test('status() tells the role of the host that is in use now', async () => {
+  test('status() returns the role of the host in use', async () => {
     const handler = handlerOf('target_session_attrs=any')
     await handler.write('role', { a: 1 }, { base: null })
     const role = (): string | undefined => handler.status().servers[0]?.role
@@ -73,7 +73,7 @@ describe('a replicated group behind one entry', () => {
   })
 
   test.skipIf(pgbouncerMissing !== undefined)(
-    'a pooler leads to a standby behind the back of its clients: what that says is thrown away',
+    'rejects answers of a standby to which a pooler has redirected the connection',
     async () => {
       const pooler = await startPgbouncer(first)
       try {
@@ -89,13 +89,13 @@ describe('a replicated group behind one entry', () => {
         await second.query('SELECT pg_wal_replay_pause()')
         await handler.write('pooled', { a: 2 })
         await pooler.lead(second)
-        const said: unknown[] = []
+        const answers: unknown[] = []
         await until(async () => {
           const read = handler.read('pooled').then((session) => session?.data)
-          said.push(await read.catch(({ code }) => code))
-          return said.at(-1) === 'SERVER_DOWN'
-        }, 'the standby to be refused')
-        expect(said).not.toContainEqual({ a: 1 })
+          answers.push(await read.catch(({ code }) => code))
+          return answers.at(-1) === 'SERVER_DOWN'
+        }, 'the standby to be rejected')
+        expect(answers).not.toContainEqual({ a: 1 })
         expect(await handler.read('pooled').catch(({ message }) => message)).toContain('it is a standby')
         await pooler.lead(first)
         await eventually(async () => expect((await handler.read('pooled'))?.data).toEqual({ a: 2 }))
@@ -108,7 +108,7 @@ describe('a replicated group behind one entry', () => {
 
   const labelOf = ({ host, port }: PostgresServer): string => `${host}:${port}`
 
-  /** Where a handler of these attributes reads. */
+  /** Returns role and address of the host from which a handler with these attributes reads. */
   async function readsFrom(attributes: string, order?: readonly PostgresServer[]): Promise<string> {
     const handler = handlerOf(attributes, order)
     await handler.read('id')
@@ -116,7 +116,7 @@ describe('a replicated group behind one entry', () => {
     return `${status?.role} ${status?.address}`
   }
 
-  test('each value of target_session_attrs takes the host that it asks for, wherever it stands in the list', async () => {
+  test('each value of target_session_attrs selects the right host at any position in the list', async () => {
     const [primary, standby] = [`primary ${labelOf(first)}`, `standby ${labelOf(second)}`]
     for (const order of [
       [first, second],
@@ -128,7 +128,7 @@ describe('a replicated group behind one entry', () => {
       expect(await readsFrom('target_session_attrs=prefer-standby', order)).toBe(standby)
       expect(await readsFrom('target_session_attrs=read-only', order)).toBe(standby)
     }
-    // The first, whatever it is.
+    // The first host, whatever its role.
     expect(await readsFrom('target_session_attrs=any', [first, second])).toBe(primary)
     expect(await readsFrom('target_session_attrs=any', [second, first])).toBe(standby)
     await second.stop()
@@ -141,23 +141,23 @@ describe('a replicated group behind one entry', () => {
     }
   })
 
-  test('load_balance_hosts=random: not all take the same host', async () => {
+  test('load_balance_hosts=random distributes handlers over the hosts', async () => {
     const seen = new Set<string>()
-    // That all of them do by chance happens once in a million times.
+    // The probability that all 20 choose the same host is 1 in 500,000.
     for (let n = 0; n < 20; n++) {
       seen.add(await readsFrom('target_session_attrs=any load_balance_hosts=random'))
     }
     expect(seen.size).toBe(2)
   })
 
-  test('a host that takes connections and says nothing delays nobody for longer than connect_timeout', async () => {
+  test('waits no longer than connect_timeout for a host that accepts connections but never answers', async () => {
     const proxy = await startProxy(first)
     proxy.silence()
     try {
       const silent = { host: proxy.host, port: proxy.port }
       const handler = handlerOf('target_session_attrs=any connect_timeout=2', [silent, second])
       expect((await within(handler.read('id'), 5000, 'the other host'))?.data).toEqual({ a: 1 })
-      // With nobody else, the error comes when the time is over.
+      // Without another host, the error comes after the timeout.
       const alone = handlerOf('target_session_attrs=read-write connect_timeout=2', [silent, second])
       await expect(within(alone.read('id'), 4500, 'an error')).rejects.toMatchObject({ code: 'SERVER_DOWN' })
     } finally {
@@ -175,7 +175,7 @@ describe('a replicated group behind one entry', () => {
     )
   }
 
-  test('the host in use becomes read-only (SQLSTATE 25006): another one is found, and no caller sees it', async () => {
+  test('continues on another host without an error when the host in use becomes read-only (SQLSTATE 25006)', async () => {
     const other = await startPostgres({ version: '18', settings: { fsync: 'off' } })
     try {
       await handlerOf('', [other]).open()
@@ -195,24 +195,24 @@ describe('a replicated group behind one entry', () => {
     }
   })
 
-  test('a promotion without fencing: what is written then is written to the new primary only', async () => {
+  test('writes only to the new primary after a promotion without fencing', async () => {
     const handler = handlerOf('target_session_attrs=read-write')
     const promotions: object[] = []
-    const told: object[] = []
-    const hear = (message: unknown): void => {
+    const published: object[] = []
+    const onMessage = (message: unknown): void => {
       const { handler: whose, ...about } = message as { handler: object }
-      if (whose === handler) told.push(about)
+      if (whose === handler) published.push(about)
     }
-    subscribe('session-pgsql:promoted', hear)
+    subscribe('session-pgsql:promoted', onMessage)
     handler.on('promoted', (event) => promotions.push(event))
-    /** By id: whether the higher timeline had been seen when it was written. */
+    /** By id: whether the promotion had been noticed when it was written. */
     const written = new Map<string, boolean>()
     const session = (await handler.write('walker', { step: 0 }, { base: null })).session
     await eventually(async () =>
       expect(await second.query("SELECT 1 FROM php_session WHERE sess_id = 'walker'")).toHaveLength(1),
     )
     await promote(second)
-    // The old one still answers, and still takes writes; the handler looks for such a thing every second.
+    // The old primary still accepts writes. The handler looks for a promoted host every second.
     await eventually(async () => {
       const ids = Array.from({ length: 5 }, (_, n) => `unfenced-${written.size + n}`)
       const seen = promotions.length > 0
@@ -220,13 +220,13 @@ describe('a replicated group behind one entry', () => {
       for (const id of ids) written.set(id, seen)
       expect([...written.values()].filter((after) => after).length).toBeGreaterThan(100)
     }, 15_000)
-    unsubscribe('session-pgsql:promoted', hear)
-    expect(told).toEqual(promotions)
+    unsubscribe('session-pgsql:promoted', onMessage)
+    expect(published).toEqual(promotions)
     const late = [...written].flatMap(([id, seen]) => (seen ? [id] : []))
-    const lying = (server: PostgresServer): Promise<object[]> =>
+    const storedOn = (server: PostgresServer): Promise<object[]> =>
       server.query('SELECT sess_id FROM php_session WHERE sess_id = ANY($1)', [late])
-    expect(await lying(first)).toEqual([])
-    expect(await lying(second)).toHaveLength(late.length)
+    expect(await storedOn(first)).toEqual([])
+    expect(await storedOn(second)).toHaveLength(late.length)
     const [one, other] = [first, second].map(({ host, port }) => `${host}:${port}`)
     expect(promotions).toEqual([
       { server: handler.status().servers[0]?.name, from: one, to: other, timeline: 2 },
@@ -239,7 +239,7 @@ describe('a replicated group behind one entry', () => {
     expect(there).toEqual({ sess_data: '{"step":0}' })
   })
 
-  test('the old primary is refused even when the new one is away, and the new one is found when it is back', async () => {
+  test('rejects the old primary even while the new one is down, and returns to the new one', async () => {
     const handler = handlerOf('target_session_attrs=read-write')
     await eventually(async () => {
       await handler.write('walker', { step: 2 })

@@ -6,7 +6,7 @@ import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { promote, startStandby } from '../support/standby.ts'
 import { until, within } from '../support/wait.ts'
 
-/** What has happened to several servers, and to a group, as a process reads it that had no part in it. */
+/** Events of several servers and of a group, read by a process that had no part in them. */
 describe('the journal of several servers', () => {
   const names = ['a', 'b']
   let servers: PostgresServer[]
@@ -40,7 +40,7 @@ describe('the journal of several servers', () => {
   const kinds = async (sessions: SaveHandler, kind: string) =>
     (await sessions.journal()).filter((entry) => entry.kind === kind)
 
-  test('a failover, once as long as it goes on, and what was brought home; and whoever is away says nothing', async () => {
+  test('has one entry for a failover however long it lasts, and the failbacks; a server that is down contributes none', async () => {
     const table = 'moved'
     const sessions = handlerOf({ table })
     const ids = idsOf('a', 5)
@@ -58,15 +58,15 @@ describe('the journal of several servers', () => {
     expect(await kinds(other, 'broughtHome')).toEqual([])
 
     await servers[0]?.start()
-    const home = await until(async () => {
+    const failbacks = await until(async () => {
       const entries = await kinds(other, 'broughtHome')
       return entries.length > 0 ? entries : undefined
-    }, 'what was brought home')
+    }, 'the failback')
     await sessions.close()
     await other.close()
     const late = handlerOf({ table, createTable: false })
     const all = await kinds(late, 'broughtHome')
-    expect(all.length).toBeGreaterThanOrEqual(home.length)
+    expect(all.length).toBeGreaterThanOrEqual(failbacks.length)
     const sum = all.reduce(
       (count, entry) =>
         count + (entry.kind === 'broughtHome' ? entry.brought + entry.merged + entry.dropped : 0),
@@ -77,7 +77,7 @@ describe('the journal of several servers', () => {
     expect(await kinds(late, 'failover')).toHaveLength(1)
   })
 
-  test('a sweep is noted on the server that was swept', async () => {
+  test('writes the entry of a sweep to the server that was swept', async () => {
     const table = 'swept'
     const sessions = handlerOf({ table })
     await sessions.open()
@@ -93,15 +93,15 @@ describe('the journal of several servers', () => {
     expect(await servers[0]?.query('SELECT 1 FROM swept_event')).toEqual([])
   })
 
-  test('one that is missing, or not ours, is no error in the log of PostgreSQL', async () => {
+  test('a journal table that is missing or foreign causes no error in the log of PostgreSQL', async () => {
     const [server] = servers as [PostgresServer, PostgresServer]
     const table = 'missed'
     await handlerOf({ table }, ['a'], [server]).open()
     await server.query('DROP TABLE missed_event')
     await server.query('CREATE ROLE looker LOGIN')
     await server.query('GRANT SELECT, INSERT, UPDATE, DELETE ON missed TO looker')
-    const told: unknown[] = []
-    const debug = (_: string, error?: unknown) => told.push((error as Error).message)
+    const messages: unknown[] = []
+    const debug = (_: string, error?: unknown) => messages.push((error as Error).message)
     const logger = { debug, info() {}, warn() {}, error() {} }
     const db = `host=${server.host} port=${server.port} dbname=postgres user=looker`
     const before = server.log().length
@@ -118,32 +118,32 @@ describe('the journal of several servers', () => {
       expect(await sessions.journal()).toEqual([])
       await sessions.close()
     }
-    expect(told).toHaveLength(4)
+    expect(messages).toHaveLength(4)
     expect(server.log().slice(before)).not.toMatch(/ERROR/)
     expect(server.log()).toMatch(/ready to accept connections/)
   })
 
-  test('a server that hangs does not keep close() waiting for its journal', async () => {
+  test('close() does not wait for the journal of a server that hangs', async () => {
     const table = 'hung'
     const sessions = handlerOf({ table, operationTimeout: 120 }, ['b'], servers.slice(1))
     await sessions.open()
-    // The second sweep is left to be noted at the end.
+    // The second sweep is still to be written at close().
     for (const id of ['one', 'two']) {
       await servers[1]?.query(`INSERT INTO ${table} (sess_id, sess_data, sess_expire) VALUES ($1, '{}', 1)`, [
         id,
       ])
       expect(await sessions.gc()).toBe(1)
-      await until(async () => (await sessions.journal()).length === 1, 'the first to be noted')
+      await until(async () => (await sessions.journal()).length === 1, 'the first entry')
     }
     servers[1]?.pause()
     try {
-      await within(sessions.close(), 20_000, 'the end')
+      await within(sessions.close(), 20_000, 'close()')
     } finally {
       servers[1]?.resume()
     }
   })
 
-  test('a promotion is noted on the new primary', async () => {
+  test('writes the entry of a promotion to the new primary', async () => {
     const first = await startPostgres({ version: '18', settings: { fsync: 'off' } })
     const second = await startStandby(first)
     try {

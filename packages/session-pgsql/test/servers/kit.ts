@@ -6,7 +6,7 @@ import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 
 export type Data = Record<string, unknown>
 
-/** Four servers of their own for the tests of one `describe`, and handlers on three of them unless it says otherwise. */
+/** Starts four independent servers for the tests of one `describe`, with what these tests have in common. */
 export function severalServers() {
   const names = ['a', 'b', 'c', 'd']
   const servers: PostgresServer[] = []
@@ -14,7 +14,7 @@ export function severalServers() {
   const proxies: FaultyProxy[] = []
 
   beforeAll(async () => {
-    // Killed they are, but the machine is not.
+    // The servers are killed, but the machine keeps running: fsync is not needed.
     const settings = { fsync: 'off' }
     servers.push(...(await Promise.all(names.map(() => startPostgres({ version: '18', settings })))))
   })
@@ -27,7 +27,7 @@ export function severalServers() {
     await Promise.all(servers.map((server) => server.remove()))
   })
 
-  /** @param ports where to reach each, if not directly */
+  /** @param ports of proxies in front of the servers */
   function handlerOf(options: SaveHandlerOptions<Data> = {}, ports: (number | undefined)[] = [], count = 3) {
     const db = servers.slice(0, count).map((server, index) => {
       const port = ports[index] ?? server.port
@@ -41,10 +41,11 @@ export function severalServers() {
 
   let count = 0
   /**
-   * Ids whose home is this server, and that no other test uses.
+   * Returns ids that no other test uses.
    *
+   * @param name the server at the position `at` of their ranking
    * @param among how many servers there are
-   * @param at the server's place in the ranking of these ids; 0: their home
+   * @param at default 0: their home server
    */
   function idsOf(name: string, howMany: number, among = 3, at = 0): string[] {
     const placed = names.slice(0, among).map((one) => ({ name: one, weight: 1 }))
@@ -58,7 +59,7 @@ export function severalServers() {
   const idOf = (name: string): string => idsOf(name, 1)[0] as string
   const server = (name: string): PostgresServer => servers[names.indexOf(name)] as PostgresServer
 
-  /** Where a row lies, whatever it is. */
+  /** The servers that have a row of this id, tombstones included. */
   async function places(id: string): Promise<string[]> {
     const found: string[] = []
     for (const [index, one] of servers.entries()) {
@@ -71,7 +72,8 @@ export function severalServers() {
     return found
   }
 
-  async function marked(): Promise<number> {
+  /** The number of rows that belong on another server. */
+  async function fallbackRows(): Promise<number> {
     let sum = 0
     for (const one of servers) {
       if (!one.running) continue
@@ -86,12 +88,12 @@ export function severalServers() {
   const isDown = (handler: SaveHandler<Data>, name: string): boolean =>
     handler.status().servers.find((one) => one.name === name)?.health === 'down'
 
-  /** A proxy that is stopped after the test. */
+  /** Starts a proxy that is stopped after the test. */
   async function proxyTo(name: string): Promise<FaultyProxy> {
     const proxy = await startProxy(server(name))
     proxies.push(proxy)
     return proxy
   }
 
-  return { names, servers, server, handlerOf, idsOf, idOf, places, marked, isDown, proxyTo }
+  return { names, servers, server, handlerOf, idsOf, idOf, places, fallbackRows, isDown, proxyTo }
 }

@@ -5,11 +5,11 @@ import { describeOnEveryServer } from '../support/servers.ts'
 type Data = { table: string; n: number }
 
 /**
- * Two session tables behind one PgBouncer with two connections for both: whatever was prepared on a connection for
- * one of them is there when the other's statement comes along.
+ * Two session tables behind one PgBouncer with two connections for both: statements prepared for one table stay on a
+ * connection that is then used for the other.
  */
 describeOnEveryServer(
-  'two tables behind one pooler',
+  'two tables behind one PgBouncer',
   (server) => {
     const open: { close(): Promise<void> }[] = []
     afterAll(async () => {
@@ -17,11 +17,11 @@ describeOnEveryServer(
     })
 
     test.each([
-      // One connection each: then what the one has prepared is used by the other before anything fails.
+      // With one connection each, a handler uses a connection on which the other has prepared statements.
       { batch: true, poolSize: 1 },
       { batch: false, poolSize: 1 },
       { batch: true, poolSize: 10 },
-    ])('no row lands in the other one (%o)', async ({ batch, poolSize }) => {
+    ])('never writes a row to the other table (%o)', async ({ batch, poolSize }) => {
       const database = await server.freshDatabase()
       const tables = ['one', 'two']
       const handlers = tables.map((table) => {
@@ -64,7 +64,7 @@ describeOnEveryServer(
         expect(rows.map(({ sess_data }) => JSON.parse(sess_data).table)).toEqual(Array(5).fill(table))
         expect(await handler.gc()).toBe(0)
       }
-      // So that this was a test at all: the twenty callers of each have shared so few connections.
+      // Proves that the twenty callers of each handler have shared so few connections.
       const [row] = await database.query<{ n: number }>(
         'SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
       )

@@ -14,7 +14,7 @@ function shares(servers: readonly Placed[]): Map<string, number> {
   return shares
 }
 
-test('sessions are spread evenly, by names that hardly differ', () => {
+test('distributes sessions evenly over servers with similar names', () => {
   for (const servers of [
     named('a', 'b', 'c'),
     named('db1:5432/x', 'db2:5432/x', 'db3:5432/x', 'db4:5432/x'),
@@ -25,16 +25,16 @@ test('sessions are spread evenly, by names that hardly differ', () => {
   }
 })
 
-test('by weight', () => {
-  const spread = shares([
+test('distributes sessions by weight', () => {
+  const shareOf = shares([
     { name: 'small', weight: 1 },
     { name: 'big', weight: 3 },
   ])
-  expect(spread.get('big')).toBeGreaterThan(0.74)
-  expect(spread.get('big')).toBeLessThan(0.76)
+  expect(shareOf.get('big')).toBeGreaterThan(0.74)
+  expect(shareOf.get('big')).toBeLessThan(0.76)
 })
 
-test('a fourth takes its share from the three, and nothing moves among them', () => {
+test('a fourth server takes its share from the three, and no session moves among these', () => {
   const before = homes(named('a', 'b', 'c'))
   const after = homes(named('a', 'b', 'c', 'd'))
   const moved = after.filter((home, index) => home !== before[index])
@@ -43,7 +43,7 @@ test('a fourth takes its share from the three, and nothing moves among them', ()
   expect(moved.length / ids.length).toBeLessThan(0.26)
 })
 
-test('the order of the list does not count, and who is second is spread as well', () => {
+test('does not depend on the order of the list, and distributes the second rank evenly too', () => {
   const seconds = new Map<string, number>()
   for (const id of ids.slice(0, 30_000)) {
     const [first, second] = rank(id, named('a', 'b', 'c'))

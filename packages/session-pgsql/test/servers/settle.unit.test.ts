@@ -15,30 +15,30 @@ function stored(change: Partial<StoredSession> = {}): StoredSession {
   }
 }
 
-/** What a stand-in keeps of a session that was read as `base`. */
-function away(base: StoredSession, change: Partial<StoredSession> = {}): RowCopy {
+/** The row on a fallback server of a session that was read as `base`. */
+function fallbackRow(base: StoredSession, change: Partial<StoredSession> = {}): RowCopy {
   const session = stored({ text: '{"n":1}', ...change })
   return { session, home: 'home', base: recordBase(base), received: null, destroyed: null }
 }
 
-const bring = (row: RowCopy, there: RowCopy | undefined) =>
-  settle(row, there, NOW, (mine) => mine, 'stand-in', 'home')
+const moveHome = (row: RowCopy, current: RowCopy | undefined) =>
+  settle(row, current, NOW, (ours) => ours, 'fallback', 'home')
 
-test('a session whose row was deleted at home, without a tombstone, does not come back', async () => {
-  expect((await bring(away(stored()), undefined)).outcome).toBe('dropped')
+test('drops a session whose row was deleted on the home server without a tombstone', async () => {
+  expect((await moveHome(fallbackRow(stored()), undefined)).outcome).toBe('dropped')
 })
 
-test('one that had expired at home, and was swept there, lives on as its stand-in has prolonged it', async () => {
+test('keeps a session that GC removed at home after expiry but whose lifetime the fallback server extended', async () => {
   const base = stored({ expires: NOW - 100 })
-  expect((await bring(away(base), undefined)).outcome).toBe('brought')
-  expect((await bring(away(base, { expires: NOW - 1 }), undefined)).outcome).toBe('dropped')
+  expect((await moveHome(fallbackRow(base), undefined)).outcome).toBe('brought')
+  expect((await moveHome(fallbackRow(base, { expires: NOW - 1 }), undefined)).outcome).toBe('dropped')
 })
 
-test('one that was read from another stand-in need never have been at home', async () => {
-  expect((await bring(away(stored({ server: 'other' })), undefined)).outcome).toBe('brought')
+test('keeps a session without a row at home if it was read from another fallback server', async () => {
+  expect((await moveHome(fallbackRow(stored({ server: 'other' })), undefined)).outcome).toBe('brought')
 })
 
-test('both have moved on: the field that one side has set stays, and the later expiry', async () => {
+test('keeps the custom field that one side has set and the later expiry when both sides changed', async () => {
   const session = stored({
     text: '{"m":1}',
     digest: 'another',
@@ -46,18 +46,18 @@ test('both have moved on: the field that one side has set stays, and the later e
     accesses: 4,
     expires: NOW + 900,
   })
-  const there: RowCopy = { session, home: null, base: null, received: null, destroyed: null }
-  const { next, outcome } = await bring(away(stored(), { accesses: 3 }), there)
+  const current: RowCopy = { session, home: null, base: null, received: null, destroyed: null }
+  const { next, outcome } = await moveHome(fallbackRow(stored(), { accesses: 3 }), current)
   expect(outcome).toBe('merged')
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
 })
 
-test('a session that was merged with what a stand-in still has, and then destroyed, does not come back from there', async () => {
-  const kept = away(stored(), { generation: 2, created: 2000 })
-  const row: RowCopy = { ...kept, base: null }
-  const there: RowCopy = { session: stored(), home: null, base: null, received: null, destroyed: null }
-  const { next } = await bring(row, there)
+test('drops the row of a fallback server that was merged at home before the session was destroyed', async () => {
+  const created = fallbackRow(stored(), { generation: 2, created: 2000 })
+  const row: RowCopy = { ...created, base: null }
+  const current: RowCopy = { session: stored(), home: null, base: null, received: null, destroyed: null }
+  const { next } = await moveHome(row, current)
   const received = JSON.stringify({ from: 'other', base: null, generation: 2, row: {} })
-  const ended = tombstone('id', { ...(next as RowCopy), home: null, received }, null, NOW)
-  expect((await bring(row, ended)).outcome).toBe('dropped')
+  const destroyed = tombstone('id', { ...(next as RowCopy), home: null, received }, null, NOW)
+  expect((await moveHome(row, destroyed)).outcome).toBe('dropped')
 })

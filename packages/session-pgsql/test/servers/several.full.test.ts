@@ -9,14 +9,15 @@ import { eventually, sleep, until, within } from '../support/wait.ts'
 import { type Data, severalServers } from './kit.ts'
 import type { TerminatedResult } from './workers/terminated.ts'
 
-/** Several entries of `db`: faults one on top of the other, and what takes long. The rest is in several.test.ts. */
-describe('sessions on three servers, and what can go wrong', () => {
-  const { names, servers, server, handlerOf, idsOf, idOf, places, marked, isDown, proxyTo } = severalServers()
+/** Several entries of `db`: real independent servers with real faults. The cases of every run are in several.test.ts. */
+describe('sessions sharded over three servers, with faults that take longer', () => {
+  const { names, servers, server, handlerOf, idsOf, idOf, places, fallbackRows, isDown, proxyTo } =
+    severalServers()
 
   test.each([
     ['one', ['a']],
     ['all', ['a', 'b', 'c']],
-  ])('requests do not ask one that is down over and over: %s down', async (_, down) => {
+  ])('sends few requests to a server that is down: %s down', async (_, down) => {
     const sessions = handlerOf()
     await sessions.open()
     await Promise.all(down.map((name) => server(name).kill9()))
@@ -31,11 +32,11 @@ describe('sessions on three servers, and what can go wrong', () => {
       }
     }
     await Promise.all(Array.from({ length: 10 }, ask))
-    // Every 50 to 100 ms, and its own probes.
+    // One every 50 to 100 ms, and the probes.
     expect(calls() - before).toBeLessThan(30)
   })
 
-  test('all are down: a typed error at once; healed at the first that answers', async () => {
+  test('rejects with SERVER_DOWN at once when all servers are down, and recovers with the first that answers', async () => {
     const sessions = handlerOf()
     const id = idOf('a')
     await sessions.write(id, {}, { base: null })
@@ -50,7 +51,7 @@ describe('sessions on three servers, and what can go wrong', () => {
     )
   })
 
-  test('one hangs: nobody waits longer than operationTimeout, and soon nobody waits at all', async () => {
+  test('no request waits longer than operationTimeout for a server that hangs, and later ones do not wait', async () => {
     const sessions = handlerOf({ operationTimeout: 5 })
     const ids = idsOf('b', 10)
     const records = await Promise.all(
@@ -63,23 +64,23 @@ describe('sessions on three servers, and what can go wrong', () => {
       expect(results.every(({ outcome }) => outcome === 'updated')).toBe(true)
       expect(performance.now() - start).toBeLessThan(5000)
       expect(isDown(sessions, 'b')).toBe(true)
-      // Now it is not asked any more.
+      // From now on no request is sent to it.
       const calls = sessions.status().servers[1]?.calls
       await Promise.all(ids.map((id) => sessions.read(id)))
       expect(sessions.status().servers[1]?.calls).toBeLessThanOrEqual((calls ?? 0) + 1)
     } finally {
       server('b').resume()
     }
-    await eventually(async () => expect(await marked()).toBe(0))
+    await eventually(async () => expect(await fallbackRows()).toBe(0))
     for (const [n, id] of ids.entries()) expect((await sessions.read(id))?.data).toEqual({ n })
   })
 
-  test('one process sees the home as down, another does not: both changes come together', async () => {
+  test('merges both changes when only one of two processes finds the home server down', async () => {
     const proxy = await proxyTo('a')
     const cut = handlerOf({}, [proxy.port])
     const whole = handlerOf()
-    const conflicts: string[] = []
-    for (const one of [cut, whole]) one.on('broughtHome', ({ outcome }) => conflicts.push(outcome))
+    const outcomes: string[] = []
+    for (const one of [cut, whole]) one.on('broughtHome', ({ outcome }) => outcomes.push(outcome))
     const [both, left, gone] = idsOf('a', 3) as [string, string, string]
     for (const id of [both, left, gone]) await whole.write(id, { keep: 1, drop: 1 }, { base: null })
     const seen = new Map(
@@ -88,32 +89,32 @@ describe('sessions on three servers, and what can go wrong', () => {
     await proxy.refuse()
     proxy.drop()
 
-    await cut.write(both, { keep: 1, mine: 1 }, { base: seen.get(both) })
+    await cut.write(both, { keep: 1, ours: 1 }, { base: seen.get(both) })
     expect(isDown(cut, 'a')).toBe(true)
     await whole.write(both, { keep: 1, drop: 1, theirs: 1 }, { base: await whole.read(both) })
     await cut.write(left, { keep: 2, drop: 1 }, { base: seen.get(left) })
     await cut.write(gone, { keep: 3 }, { base: seen.get(gone) })
     await whole.destroy(gone)
 
-    // The other process brings home what it sees on the stand-in, while this one still writes there.
-    await eventually(async () => expect(await marked()).toBe(0))
+    // The other process moves the rows back, while this one still writes to the fallback server.
+    await eventually(async () => expect(await fallbackRows()).toBe(0))
     await cut.write(left, { keep: 2, drop: 1, late: 1 }, { base: seen.get(left), seen: { keep: 2, drop: 1 } })
     await proxy.resume()
     await eventually(async () => {
       expect(isDown(cut, 'a')).toBe(false)
-      expect(await marked()).toBe(0)
+      expect(await fallbackRows()).toBe(0)
     })
-    // Created, and written once on each side.
-    expect(await whole.read(both)).toMatchObject({ data: { keep: 1, mine: 1, theirs: 1 }, accesses: 3 })
+    // One access for the creation and for the write on each side.
+    expect(await whole.read(both)).toMatchObject({ data: { keep: 1, ours: 1, theirs: 1 }, accesses: 3 })
     expect((await whole.read(both))?.data).not.toHaveProperty('drop')
     expect((await whole.read(left))?.data).toMatchObject({ keep: 2, late: 1 })
     expect(await cut.read(gone)).toBeUndefined()
     expect(await whole.read(gone)).toBeUndefined()
-    expect(conflicts).toContain('merged')
-    expect(conflicts).toContain('dropped')
+    expect(outcomes).toContain('merged')
+    expect(outcomes).toContain('dropped')
   })
 
-  test('an id that was destroyed and begun anew while its home was away does not get the old data back', async () => {
+  test('a session destroyed and created again while its home server was down does not get the old data back', async () => {
     const sessions = handlerOf()
     const id = idOf('c')
     await sessions.write(id, { secret: 'old' }, { base: null })
@@ -121,12 +122,12 @@ describe('sessions on three servers, and what can go wrong', () => {
     await sessions.destroy(id)
     expect((await sessions.write(id, { fresh: 1 }, { base: null })).outcome).toBe('created')
     await server('c').start()
-    await eventually(async () => expect(await marked()).toBe(0))
+    await eventually(async () => expect(await fallbackRows()).toBe(0))
     expect((await sessions.read(id))?.data).toEqual({ fresh: 1 })
     expect(await places(id)).toEqual(['c'])
   })
 
-  test('what is written without a base while its home was away replaces what lay there', async () => {
+  test('a write without a base while the home server is down replaces the session there', async () => {
     const sessions = handlerOf()
     const [once, twice, merged] = idsOf('c', 3) as [string, string, string]
     const old = await Promise.all(
@@ -137,51 +138,51 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect(written.outcome).toBe('created')
     await sessions.write(twice, { n: 2, a: 1 }, { base: null })
     expect((await sessions.write(twice, { n: 3 })).outcome).toBe('updated')
-    // It was taken for absent, and is not.
+    // The caller took it for absent, but the home server has it.
     await sessions.write(merged, { n: 2 }, { base: null })
     await server('c').start()
     await eventually(async () => {
       expect(isDown(sessions, 'c')).toBe(false)
-      expect(await marked()).toBe(0)
+      expect(await fallbackRows()).toBe(0)
     })
     expect((await sessions.read(once))?.data).toEqual({ n: 2 })
     expect((await sessions.read(twice))?.data).toEqual({ n: 3 })
     expect((await sessions.read(merged))?.data).toEqual({ user: 'ada', n: 2 })
     for (const id of [once, twice, merged]) expect(await places(id)).toEqual(['c'])
-    // As after any such write: what was under way is laid over it, whichever of the two it had read.
+    // As after any such write: a later write is merged with it, whichever of the two versions it read.
     const before = await sessions.write(once, { user: 'ada', n: 1, x: 1 }, { base: old[0] })
     expect(before.session?.data).toEqual({ n: 2, x: 1 })
     const after = await sessions.write(once, { n: 2, y: 1 }, { base: written.session })
     expect(after.session?.data).toEqual({ n: 2, x: 1, y: 1 })
   })
 
-  const begun: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
+  const creations: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
     'after a read that found nothing': (sessions, id) => sessions.write(id, { fresh: 1 }, { base: null }),
-    'by a write without a base': (sessions, id) => sessions.write(id, { fresh: 1 }),
-    'after it was destroyed once before': async (sessions, id) => {
+    'with a write without a base': (sessions, id) => sessions.write(id, { fresh: 1 }),
+    'after a destroy': async (sessions, id) => {
       await sessions.destroy(id)
       await sessions.write(id, { fresh: 1 }, { base: null })
     },
-    'and written twice': async (sessions, id) => {
+    'and writes it twice': async (sessions, id) => {
       const { session } = await sessions.write(id, { fresh: 1 })
       await sessions.write(id, { fresh: 2 }, { base: session })
       await sessions.write(id, { fresh: 3 })
     },
   }
 
-  test.each(Object.entries(begun))(
-    'an id that was begun anew while its home was away (%s) and then destroyed does not get the old data back',
-    async (_, begin) => {
+  test.each(Object.entries(creations))(
+    'a session that a request creates again while its home server is down (%s) and then destroys does not get the old data back',
+    async (_, create) => {
       const sessions = handlerOf()
       const id = idOf('c')
       const old = (await sessions.write(id, { user: 'ada' }, { base: null })).session
       await server('c').kill9()
-      await begin(sessions, id)
+      await create(sessions, id)
       expect(await sessions.destroy(id)).toBe(true)
       await server('c').start()
       await eventually(async () => {
         expect(isDown(sessions, 'c')).toBe(false)
-        expect(await marked()).toBe(0)
+        expect(await fallbackRows()).toBe(0)
       })
       expect(await sessions.read(id)).toBeUndefined()
       expect(await places(id)).toEqual(['c (tombstone)'])
@@ -189,7 +190,7 @@ describe('sessions on three servers, and what can go wrong', () => {
     },
   )
 
-  test('whoever brings a row may die before it is gone from where it came: what home has written since stays', async () => {
+  test('keeps what the home server wrote since when a process dies between the two commits of a failback', async () => {
     const sessions = handlerOf()
     const outcomes: string[] = []
     sessions.on('broughtHome', ({ outcome }) => outcomes.push(outcome))
@@ -230,23 +231,23 @@ describe('sessions on three servers, and what can go wrong', () => {
     await sessions.write(moved, { n: 2, home: 1 }, { base: await sessions.read(moved) })
     expect(outcomes).toEqual([])
     for (const one of [server('b'), server('c')]) {
-      // Somebody who still sees the home as down has gone on with this one.
+      // Another process that still finds the home server down has continued on the fallback server.
       await one.query(
         `UPDATE php_session SET sess_data = '{"n":2,"away":1}' WHERE sess_id = $1 AND sess_home IS NOT NULL`,
         [moved],
       )
       await one.query('DROP TRIGGER no ON php_session')
     }
-    await eventually(async () => expect(await marked()).toBe(0))
+    await eventually(async () => expect(await fallbackRows()).toBe(0))
     expect(await sessions.read(known)).toMatchObject({ data: { n: 3 }, custom: 'three', accesses: 3 })
     expect(await sessions.read(fresh)).toMatchObject({ data: { n: 3 }, custom: 'three', accesses: 2 })
     expect((await sessions.read(moved))?.data).toEqual({ n: 2, home: 1, away: 1 })
     expect(outcomes.sort()).toEqual(['brought', 'brought', 'merged'])
-    const noted = await server('a').query('SELECT 1 FROM php_session WHERE sess_base IS NOT NULL')
-    expect(noted.length).toBeLessThanOrEqual(2)
+    const remembered = await server('a').query('SELECT 1 FROM php_session WHERE sess_base IS NOT NULL')
+    expect(remembered.length).toBeLessThanOrEqual(2)
   })
 
-  test('home hangs while a row is brought there: its stand-in goes on with it', async () => {
+  test('a request continues on the fallback server when the home server hangs during failback', async () => {
     const proxy = await proxyTo('a')
     const sessions = handlerOf({ operationTimeout: 30 }, [proxy.port])
     const id = idOf('a')
@@ -264,10 +265,14 @@ describe('sessions on three servers, and what can go wrong', () => {
         async () =>
           (await server('a').query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")).length >
           0,
-        'the row to be brought',
+        'the failback to wait for the lock',
       )
       server('a').pause()
-      const written = await within(sessions.write(id, { n: 3 }, { base: session }), 8000, 'the stand-in')
+      const written = await within(
+        sessions.write(id, { n: 3 }, { base: session }),
+        8000,
+        'the fallback server',
+      )
       expect(written.outcome).toBe('updated')
     } finally {
       server('a').resume()
@@ -277,24 +282,24 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect(await sessions.read(id)).toMatchObject({ data: { n: 3 }, accesses: 3 })
   })
 
-  test('one that is slow does not slow the sessions of the others', async () => {
+  test('a slow server does not slow down sessions of other servers', async () => {
     const proxy = await proxyTo('a')
     const sessions = handlerOf({}, [proxy.port])
-    const [slow, quick] = [idsOf('a', 50), idOf('b')]
-    await Promise.all([...slow, quick].map((id) => sessions.write(id, {}, { base: null })))
+    const [slow, fast] = [idsOf('a', 50), idOf('b')]
+    await Promise.all([...slow, fast].map((id) => sessions.write(id, {}, { base: null })))
     proxy.delay(150)
     let waiting = slow.length
     const reads = slow.map(async (id) => {
       expect(await sessions.read(id)).toBeDefined()
       waiting--
     })
-    for (let n = 0; n < 5; n++) expect(await sessions.read(quick)).toBeDefined()
+    for (let n = 0; n < 5; n++) expect(await sessions.read(fast)).toBeDefined()
     expect(waiting).toBe(slow.length)
     await Promise.all(reads)
     expect(isDown(sessions, 'a')).toBe(false)
   })
 
-  test('one is half-open: it takes connections and says nothing, and is passed over', async () => {
+  test('passes over a server that accepts connections but never answers', async () => {
     const proxy = await proxyTo('a')
     const sessions = handlerOf({}, [proxy.port])
     const [known, fresh] = idsOf('a', 2) as [string, string]
@@ -306,13 +311,13 @@ describe('sessions on three servers, and what can go wrong', () => {
         sessions.write(fresh, { n: 3 }, { base: null }),
       ]),
       5000,
-      'the stand-in to take over',
+      'the fallback server to answer',
     )
     expect(results.map(({ outcome }) => outcome)).toEqual(['updated', 'created'])
     expect(isDown(sessions, 'a')).toBe(true)
-    // One that begins meanwhile has no connection yet, and finds out all the same.
+    // A new handler has no connection yet, and passes the server over too.
     const later = handlerOf({}, [proxy.port])
-    const read = await within(later.read(known), 5000, 'a handler that has just begun')
+    const read = await within(later.read(known), 5000, 'the new handler')
     expect(read?.data).toEqual({ n: 2 })
     await proxy.resume()
     await eventually(async () => {
@@ -322,7 +327,7 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect((await sessions.read(fresh))?.data).toEqual({ n: 3 })
   })
 
-  test('reset() makes new connections to all', async () => {
+  test('reset() opens new connections to all servers', async () => {
     const sessions = handlerOf()
     const ids = ['a', 'b', 'c'].map(idOf)
     const connections = async (): Promise<number[][]> => {
@@ -330,7 +335,7 @@ describe('sessions on three servers, and what can go wrong', () => {
       const found = await Promise.all(
         servers.slice(0, 3).map((one) =>
           one.query<{ pid: number }>(
-            // Without the one that asks.
+            // Without the connection of this query.
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
           ),
         ),
@@ -350,22 +355,22 @@ describe('sessions on three servers, and what can go wrong', () => {
   })
 
   test.each(['destroyed', 'expired'])(
-    'a fourth joins: what was replaced there, and then %s, is not found at its old place again',
+    'does not find a session on its former home server that was replaced on a fourth and then %s',
     async (how) => {
-      const [replaced, begun] = idsOf('d', 2, 4) as [string, string]
+      const [replaced, created] = idsOf('d', 2, 4) as [string, string]
       const three = handlerOf()
-      for (const id of [replaced, begun]) await three.write(id, { v: 1 })
+      for (const id of [replaced, created]) await three.write(id, { v: 1 })
       const four = handlerOf({}, [], 4)
       await four.write(replaced, { v: 2 }, { lifetime: how === 'expired' ? 0.2 : 1000 })
-      // The old place cannot be asked.
-      const [old] = (await places(begun)) as [string]
+      // The former home server cannot be asked.
+      const [old] = (await places(created)) as [string]
       if (how === 'destroyed') {
         await server(old).kill9()
-        await four.write(begun, { v: 2 }, { base: null })
+        await four.write(created, { v: 2 }, { base: null })
         await server(old).start()
         await eventually(() => expect(isDown(four, old)).toBe(false))
-        expect(await four.destroy(begun)).toBe(true)
-        expect(await four.read(begun)).toBeUndefined()
+        expect(await four.destroy(created)).toBe(true)
+        expect(await four.read(created)).toBeUndefined()
         expect(await four.destroy(replaced)).toBe(true)
       } else {
         await sleep(1500)
@@ -375,9 +380,9 @@ describe('sessions on three servers, and what can go wrong', () => {
     },
   )
 
-  test('what is brought in both directions at once, over few connections, does not wait for itself', async () => {
+  test('does not deadlock when rows are moved in both directions at once over one connection each', async () => {
     const three = handlerOf()
-    // Of two servers each is home to what the other has.
+    // Each of two servers is the home server of the other's rows.
     const ids = ['a', 'b'].flatMap((name) => idsOf(name, 10, 2))
     const there = ids.map((_, n) => names[Number(n < 10)] as string)
     await three.open()
@@ -393,7 +398,7 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect(read.map((session) => session?.data)).toEqual(ids.map((_, n) => ({ n })))
   })
 
-  test('one that is to go is emptied while it is in use: weight=0, drain, and nobody is logged out', async () => {
+  test('drain empties a server with weight=0 while it is in use, and every session survives', async () => {
     const before = handlerOf()
     const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 4))
     await Promise.all(ids.map((id, n) => before.write(id, { n }, { base: null })))
@@ -424,7 +429,7 @@ describe('sessions on three servers, and what can go wrong', () => {
   })
 
   test.each(['default_transaction_read_only', 'a standby'])(
-    'one is read-only (%s): it is passed over as if it were down',
+    'treats a read-only server (%s) as down',
     async (how) => {
       const sessions = handlerOf({ operationTimeout: 20 })
       const [id, other] = idsOf('c', 2) as [string, string]
@@ -444,7 +449,7 @@ describe('sessions on three servers, and what can go wrong', () => {
       expect(isDown(sessions, 'c')).toBe(true)
       expect((await sessions.read(id))?.data).toEqual({ n: 2 })
       expect(await places(id)).toHaveLength(2)
-      // Another process, that only reads.
+      // Another process that only reads.
       const reader = handlerOf()
       await eventually(async () => {
         await reader.read(other)
@@ -462,20 +467,20 @@ describe('sessions on three servers, and what can go wrong', () => {
     },
   )
 
-  test('one process sees that home is back before another does: what it has brought is not absent for that one', async () => {
+  test('finds a session that another process moved back before this one found the home server up', async () => {
     const proxy = await proxyTo('b')
-    const [late, quick] = [handlerOf({}, [undefined, proxy.port]), handlerOf()]
+    const [late, early] = [handlerOf({}, [undefined, proxy.port]), handlerOf()]
     const ids = idsOf('b', 3)
     for (const id of ids) await late.write(id, { n: 1 }, { base: null })
     await proxy.refuse()
     proxy.drop()
     const since = performance.now()
     for (const id of ids) await late.write(id, { n: 2 })
-    await quick.open()
+    await early.open()
     await eventually(async () => {
       for (const id of ids) expect(await places(id)).toEqual(['b'])
     })
-    // Between two probes: they come 3.1, 6.3 and 11.3 s after it was found down.
+    // Between two probes, which are 3.1, 6.3 and 11.3 s after the server was found down.
     const elapsed = performance.now() - since
     await sleep((elapsed < 5000 ? 4500 : 8500) - elapsed)
     await proxy.resume()
@@ -484,7 +489,7 @@ describe('sessions on three servers, and what can go wrong', () => {
     for (const id of ids) expect((await late.read(id))?.data).toEqual({ n: 2 })
   })
 
-  test('a creation whose answer was lost, done again elsewhere, is one session when both come together', async () => {
+  test('failback makes one session of a creation whose answer was lost and that was repeated on the fallback server', async () => {
     const proxy = await proxyTo('a')
     const sessions = handlerOf({}, [proxy.port])
     const id = idOf('a')
@@ -503,32 +508,32 @@ describe('sessions on three servers, and what can go wrong', () => {
     const { outcome } = await sessions.write(id, { n: 2 }, { base: created.session })
     expect(outcome).toBe('updated')
     expect((await sessions.read(id))?.data).toEqual({ n: 2 })
-    // Another life of the id is another one.
+    // A new generation of the id is a new session.
     await sessions.destroy(id)
     await sessions.write(id, { fresh: 1 }, { base: null })
     expect((await sessions.write(id, { n: 3 }, { base: created.session })).outcome).toBe('gone')
   })
 
-  test('home and its stand-in fall one after the other: what the third has kept comes home', async () => {
+  test('moves a session back from a third server after the home server and its fallback went down in turn', async () => {
     const sessions = handlerOf()
     const id = idOf('a')
     await server('a').kill9()
     const { session } = await sessions.write(id, { n: 1 }, { base: null })
-    const standIn = (await places(id))[0] as string
-    await server(standIn).kill9()
+    const fallback = (await places(id))[0] as string
+    await server(fallback).kill9()
     expect((await sessions.write(id, { n: 2 }, { base: session })).outcome).toBe('updated')
     await server('a').start()
     await eventually(async () => expect(await places(id)).toEqual(['a']))
     expect((await sessions.read(id))?.data).toEqual({ n: 2 })
-    await server(standIn).start()
+    await server(fallback).start()
     await eventually(async () => {
-      expect(isDown(sessions, standIn)).toBe(false)
-      expect(await marked()).toBe(0)
+      expect(isDown(sessions, fallback)).toBe(false)
+      expect(await fallbackRows()).toBe(0)
     })
     expect((await sessions.read(id))?.data).toEqual({ n: 2 })
   })
 
-  test('nothing is kept of what was asked and answered', async () => {
+  test('does not retain the results of finished requests', async () => {
     const db = names.slice(0, 3).map((name) => `${server(name).conninfo()} name=${name}`)
     const module = new URL('./workers/many-reads.ts', import.meta.url)
     const worker = await startWorker<number>(module, { db }, { execArgv: ['--expose-gc'] })
@@ -536,15 +541,15 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect(await worker.result).toBeLessThan(15)
   })
 
-  test('SIGTERM under load: close() ends what is under way, nothing acknowledged is lost, and the process ends', async () => {
+  test('on SIGTERM under load, close() waits for writes in progress, loses no acknowledged write, and lets the process exit', async () => {
     const db = names.slice(0, 3).map((name) => `${server(name).conninfo()} name=${name}`)
     const module = new URL('./workers/terminated.ts', import.meta.url)
     const worker = await startWorker<TerminatedResult>(module, { db })
     expect(await worker.receive()).toBe('busy')
     await worker.kill('SIGTERM')
-    const { acknowledged, codes, underWay, cut, left } = await worker.result
-    expect(underWay).toBeGreaterThan(0)
-    expect({ cut, left }).toEqual({ cut: 0, left: 0 })
+    const { acknowledged, codes, inProgress, failed, unfinished } = await worker.result
+    expect(inProgress).toBeGreaterThan(0)
+    expect({ failed, unfinished }).toEqual({ failed: 0, unfinished: 0 })
     expect(codes).toEqual(['CLOSED'])
     const sessions = handlerOf()
     for (const [id, n] of Object.entries(acknowledged)) {
@@ -553,13 +558,13 @@ describe('sessions on three servers, and what can go wrong', () => {
     expect(Object.keys(acknowledged)).toHaveLength(50)
   })
 
-  test('close ends what is under way, with a server down and a probe waiting', async () => {
+  test('close() waits for a write in progress while a server is down and a probe is due', async () => {
     const sessions = handlerOf()
     const id = idOf('a')
     await sessions.write(id, {}, { base: null })
     await server('a').kill9()
-    const under = sessions.write(id, { v: 2 })
+    const write = sessions.write(id, { v: 2 })
     await within(sessions.close(), 10_000, 'close')
-    expect((await under).outcome).toBe('created')
+    expect((await write).outcome).toBe('created')
   })
 })

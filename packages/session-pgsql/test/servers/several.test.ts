@@ -4,16 +4,16 @@ import type { SaveHandlerOptions } from '../../src/index.ts'
 import { eventually } from '../support/wait.ts'
 import { type Data, severalServers } from './kit.ts'
 
-/** Several entries of `db`: independent servers, real ones, and real faults. */
-describe('sessions on three servers', () => {
-  const { servers, server, handlerOf, idsOf, idOf, places, marked, isDown, proxyTo } = severalServers()
+/** Several entries of `db`: real independent servers with real faults. */
+describe('sessions sharded over three servers', () => {
+  const { servers, server, handlerOf, idsOf, idOf, places, fallbackRows, isDown, proxyTo } = severalServers()
 
-  test('each lies at its home, and all that a handler can do goes there', async () => {
+  test('stores each session on its home server, and every method of the handler finds it there', async () => {
     const sessions = handlerOf()
     await sessions.open()
     const ids = ['a', 'b', 'c'].flatMap((name) => idsOf(name, 5))
     const records = await Promise.all(
-      ids.map(async (id, n) => (await sessions.write(id, { n }, { base: null, custom: 'spread' })).session),
+      ids.map(async (id, n) => (await sessions.write(id, { n }, { base: null, custom: 'sharded' })).session),
     )
     for (const [index, id] of ids.entries()) {
       expect(await places(id)).toEqual([['a', 'b', 'c'][Math.floor(index / 5)]])
@@ -22,10 +22,10 @@ describe('sessions on three servers', () => {
       'updated',
     )
     expect((await sessions.read(ids[0] as string))?.data).toEqual({ n: 'new' })
-    expect(await sessions.count({ field: 'spread' })).toBe(15)
+    expect(await sessions.count({ field: 'sharded' })).toBe(15)
     const seen: string[] = []
     for (let after: string | undefined, page = 0; page === 0 || after !== undefined; page++) {
-      const listed = await sessions.list({ field: 'spread', limit: 4, order: 'id', after })
+      const listed = await sessions.list({ field: 'sharded', limit: 4, order: 'id', after })
       expect(listed.length).toBeLessThanOrEqual(4)
       seen.push(...listed.map(({ id }) => id))
       after = listed.next
@@ -34,13 +34,13 @@ describe('sessions on three servers', () => {
     expect(await sessions.destroy(ids[1] as string)).toBe(true)
     expect(await sessions.read(ids[1] as string)).toBeUndefined()
     expect(await sessions.validateId(ids[1] as string)).toBe(false)
-    expect((await sessions.findByField('spread')).length).toBe(14)
-    expect(await sessions.destroyByField('spread')).toBe(14)
-    expect(await sessions.count({ field: 'spread' })).toBe(0)
+    expect((await sessions.findByField('sharded')).length).toBe(14)
+    expect(await sessions.destroyByField('sharded')).toBe(14)
+    expect(await sessions.count({ field: 'sharded' })).toBe(0)
     expect(sessions.status().servers.map(({ share }) => share)).toEqual([1 / 3, 1 / 3, 1 / 3])
   })
 
-  test('one dies: the next stands in within the same request, and brings home what it kept', async () => {
+  test('continues on the fallback server within the same request when a server dies, and moves its rows back later', async () => {
     const sessions = handlerOf()
     const down: string[] = []
     sessions.on('serverDown', ({ server }) => down.push(server))
@@ -53,7 +53,7 @@ describe('sessions on three servers', () => {
     )
     await server('a').kill9()
 
-    // All at once, and none fails.
+    // Concurrently, and none fails.
     const results = await Promise.all(
       others.map((id, n) =>
         sessions.write(id, { old: 1, n }, { base: records.get(id), errors: { errors: 1 } }),
@@ -75,13 +75,13 @@ describe('sessions on three servers', () => {
     const fresh = idOf('a')
     expect((await sessions.write(fresh, { fresh: true }, { base: null })).outcome).toBe('created')
     expect((await sessions.read(fresh))?.data).toEqual({ fresh: true })
-    // What nobody has told the stand-in of: absent, as in session_pgsql.
+    // A session that the fallback server does not have reads as absent, as in session_pgsql.
     expect(await sessions.read(idOf('a'))).toBeUndefined()
 
     await server('a').start()
     await eventually(async () => {
       expect(isDown(sessions, 'a')).toBe(false)
-      expect(await marked()).toBe(0)
+      expect(await fallbackRows()).toBe(0)
     })
     for (const [n, id] of others.entries()) {
       expect(await sessions.read(id)).toMatchObject({ data: { old: 1, n }, accesses: 2, errors: 1 })
@@ -100,7 +100,7 @@ describe('sessions on three servers', () => {
     ).toBeGreaterThan(18)
   })
 
-  test('whenHomeIsDown: "error": a session that nobody else knows is not taken for absent', async () => {
+  test('with whenHomeIsDown: "error", rejects for a session that no fallback server has', async () => {
     const sessions = handlerOf({ whenHomeIsDown: 'error' })
     const id = idOf('b')
     const record = (await sessions.write(id, { a: 1 }, { base: null })).session
@@ -122,11 +122,11 @@ describe('sessions on three servers', () => {
   })
 
   test.each<[string, SaveHandlerOptions<Data>['conflict'], Data, string[]]>([
-    ['overwrite', 'overwrite', { n: 2, mine: 1 }, []],
-    ['error', 'error', { n: 2, mine: 1, theirs: 1 }, ['CONFLICT']],
+    ['overwrite', 'overwrite', { n: 2, ours: 1 }, []],
+    ['error', 'error', { n: 2, ours: 1, theirs: 1 }, ['CONFLICT']],
     [
       'a function',
-      (mine, theirs, seen) => ({ sum: [mine, theirs, seen].map((data) => data?.n) }),
+      (ours, theirs, base) => ({ sum: [ours, theirs, base].map((data) => data?.n) }),
       { sum: [2, 3, 1] },
       [],
     ],
@@ -135,10 +135,10 @@ describe('sessions on three servers', () => {
       () => {
         throw new Error('no')
       },
-      { n: 2, mine: 1, theirs: 1 },
+      { n: 2, ours: 1, theirs: 1 },
       ['CONFLICT'],
     ],
-  ])('what comes home is settled as `conflict` says: %s', async (_, conflict, settled, codes) => {
+  ])('failback resolves a conflict with the option `conflict`: %s', async (_, conflict, settled, codes) => {
     const proxy = await proxyTo('a')
     const sessions = handlerOf({ conflict }, [proxy.port])
     const errors: string[] = []
@@ -147,8 +147,8 @@ describe('sessions on three servers', () => {
     const { session } = await sessions.write(id, { n: 1 }, { base: null })
     await proxy.refuse()
     proxy.drop()
-    await sessions.write(id, { n: 2, mine: 1 }, { base: session })
-    // As somebody has left it who could see its home all the time.
+    await sessions.write(id, { n: 2, ours: 1 }, { base: session })
+    // The change of a process that could reach the home server all the time.
     await server('a').query(`UPDATE php_session SET sess_data = '{"n":3,"theirs":1}' WHERE sess_id = $1`, [
       id,
     ])
@@ -158,32 +158,32 @@ describe('sessions on three servers', () => {
     expect(errors.filter((code) => code === 'CONFLICT')).toEqual(codes)
   })
 
-  test('"log out everywhere" says which servers it could not reach', async () => {
+  test('destroyByField names the servers that it could not reach', async () => {
     const sessions = handlerOf()
     const ids = ['a', 'b', 'c'].map(idOf)
     for (const id of ids) await sessions.write(id, {}, { base: null, custom: 'someone' })
     await server('b').kill9()
     await expect(sessions.destroyByField('someone')).rejects.toMatchObject({
       code: 'SERVER_DOWN',
-      message: expect.stringMatching(/\b2 sessions\b.*: b\./),
+      message: expect.stringMatching(/Destroyed 2 sessions.*: b\./),
     })
     await server('b').start()
     await eventually(async () => expect(await sessions.destroyByField('someone')).toBe(1))
   })
 
-  test('what happens to a server is told: by events, on the channels, and in status()', async () => {
+  test('reports a failover and a failback by events, on diagnostics channels and in status()', async () => {
     const sessions = handlerOf()
     const events: [string, object][] = []
-    const told: [string, object][] = []
+    const published: [string, object][] = []
     const stops: (() => void)[] = []
     for (const name of ['serverDown', 'serverUp', 'failover', 'broughtHome'] as const) {
       sessions.on(name, (event: object) => events.push([name, event]))
-      const hear = (message: unknown): void => {
+      const onMessage = (message: unknown): void => {
         const { handler, ...about } = message as { handler: object }
-        if (handler === sessions) told.push([name, about])
+        if (handler === sessions) published.push([name, about])
       }
-      subscribe(`session-pgsql:${name}`, hear)
-      stops.push(() => unsubscribe(`session-pgsql:${name}`, hear))
+      subscribe(`session-pgsql:${name}`, onMessage)
+      stops.push(() => unsubscribe(`session-pgsql:${name}`, onMessage))
     }
     try {
       const id = idOf('b')
@@ -196,7 +196,7 @@ describe('sessions on three servers', () => {
       expect(statusOf('b')).toMatchObject({ health: 'down', lastError: expect.any(String) })
       expect(statusOf('b')?.since.getTime()).toBeGreaterThanOrEqual(begun)
       expect(statusOf('b')?.errors).toBeGreaterThan(0)
-      const [standIn] = (await places(id)).filter((name) => name !== 'b') as [string]
+      const [fallback] = (await places(id)).filter((name) => name !== 'b') as [string]
       await server('b').start()
       const started = Date.now()
       await eventually(async () => {
@@ -205,19 +205,19 @@ describe('sessions on three servers', () => {
       })
       expect(events).toEqual([
         ['serverDown', { server: 'b', error: expect.objectContaining({ code: expect.any(String) }) }],
-        ['failover', { from: 'b', to: standIn }],
+        ['failover', { from: 'b', to: fallback }],
         ['serverUp', { server: 'b' }],
-        ['broughtHome', { id, from: standIn, to: 'b', outcome: 'brought' }],
+        ['broughtHome', { id, from: fallback, to: 'b', outcome: 'brought' }],
       ])
-      // The same, but for the id.
-      expect(told).toEqual(
+      // The channels publish the same events without the id.
+      expect(published).toEqual(
         events.map(([name, event]) => {
           const { id: _, ...about } = event as { id?: string }
           return [name, about]
         }),
       )
       expect(statusOf('b')).toMatchObject({ health: 'up', lastError: expect.any(String) })
-      // A probe may have found it while start() was still waiting for its word.
+      // A probe may succeed before start() resolves.
       expect(statusOf('b')?.since.getTime()).toBeGreaterThan(started - 10_000)
       expect(statusOf('b')?.since.getTime()).toBeGreaterThan(begun)
     } finally {
@@ -225,7 +225,7 @@ describe('sessions on three servers', () => {
     }
   })
 
-  test('GC goes on without a server that is away, and reports it', async () => {
+  test('GC sweeps the other servers when one is down, and reports that one', async () => {
     const sessions = handlerOf()
     const errors: Error[] = []
     const swept: { server: string; removed: number }[] = []
@@ -252,7 +252,7 @@ describe('sessions on three servers', () => {
     expect(await eventually(() => sessions.gc())).toBe(2)
   })
 
-  test('a fourth joins: what has moved is found at its old place, and brought', async () => {
+  test('finds sessions on their former home server after a fourth was added, and moves them', async () => {
     const three = handlerOf()
     const ids = idsOf('d', 10, 4)
     for (const [n, id] of ids.entries()) await three.write(id, { n }, { base: null })
@@ -267,7 +267,7 @@ describe('sessions on three servers', () => {
     expect(await four.read(last)).toBeUndefined()
   })
 
-  test('three join at once: what lay on the one there was is found', async () => {
+  test('finds the sessions of the only server after three were added at once', async () => {
     const ids = idsOf('a', 5, 4, 3)
     const one = handlerOf({}, [], 1)
     for (const [n, id] of ids.entries()) await one.write(id, { n }, { base: null })
@@ -275,11 +275,11 @@ describe('sessions on three servers', () => {
     for (const [n, id] of ids.entries()) expect((await four.read(id))?.data).toEqual({ n })
   })
 
-  test('every entry with weight=0 is refused', () => {
+  test('rejects a list of servers in which every entry has weight=0', () => {
     expect(() => handlerOf({ db: ['host=h name=x weight=0', 'host=h name=y weight=0'] })).toThrow('weight=0')
   })
 
-  test('failoverMode: everything at the first that is up', async () => {
+  test('failoverMode stores every session on the first server that is up', async () => {
     const sessions = handlerOf({ failoverMode: true })
     const ids = ['a', 'b', 'c'].map(idOf)
     for (const id of ids) await sessions.write(id, { v: 1 }, { base: null })

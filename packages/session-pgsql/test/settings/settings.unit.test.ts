@@ -14,7 +14,7 @@ import {
 
 type Environment = Record<string, string>
 
-/** No environment but the one that is given: that of the machine must not play along. */
+/** Resolves with the given environment only, not that of the process. */
 function resolve(options: unknown = {}, environment: Environment = {}, ini = ''): Settings {
   return resolveSettings(options as SaveHandlerOptions, {
     environment,
@@ -40,7 +40,7 @@ function newPool(config: pg.PoolConfig): pg.Pool {
   return pool
 }
 let instance: PGlite
-// Its start takes seconds on a busy machine.
+// Starting takes seconds on a busy machine.
 beforeAll(async () => {
   instance = await PGlite.create()
 }, 60_000)
@@ -50,7 +50,7 @@ afterAll(async () => {
 })
 
 describe('defaults', () => {
-  test('are those of the documentation', () => {
+  test('are as documented', () => {
     const { db, idPattern, logger, ...rest } = resolve()
     expect(rest).toEqual({
       table: { schema: undefined, name: 'php_session' },
@@ -84,7 +84,7 @@ describe('defaults', () => {
     expect(logger.warn).toBeTypeOf('function')
   })
 
-  test('the default logger shows warnings and errors only, on stderr', () => {
+  test('the default logger writes only warnings and errors, to stderr', () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
     const log = vi.spyOn(console, 'log').mockImplementation(() => {})
@@ -104,7 +104,7 @@ describe('defaults', () => {
 })
 
 describe('sources', () => {
-  /** For each option: what it is as an option, as text, and something else as text. */
+  /** For each option: a value, the same value as text, and another value as text. */
   const VALUES: Record<keyof typeof RULES, [value: unknown, text: string, other: string]> = {
     table: [{ schema: 's', name: 't' }, 's.t', 'u'],
     createTable: [false, 'off', 'on'],
@@ -128,7 +128,7 @@ describe('sources', () => {
   const snake = (name: string) => name.replaceAll(/[A-Z]/g, '_$&').toLowerCase()
 
   test.each(Object.entries(VALUES))(
-    '%s: option, php.ini, environment, in this order',
+    '%s: an option overrides php.ini, which overrides the environment',
     (name, [value, text, other]) => {
       const variable = `SESSION_PGSQL_${snake(name).toUpperCase()}`
       const ini = (content: string) => `[session]\nsession_pgsql.${snake(name)} = "${content}"\n`
@@ -143,7 +143,7 @@ describe('sources', () => {
     },
   )
 
-  test("the seed's php.ini, PHP's own directives included", () => {
+  test("reads a php.ini of session_pgsql, including PHP's directives", () => {
     const ini = `
       session.save_handler = pgsql
       session.name = SID
@@ -172,20 +172,18 @@ describe('sources', () => {
     })
   })
 
-  test('what is in a php.ini and cannot be served is an error', () => {
-    expect(messageOf({}, {}, 'session_pgsql.disable = On')).toMatch(
-      /session_pgsql.disable: it cannot be served/,
-    )
+  test('rejects unsupported directives of a php.ini', () => {
+    expect(messageOf({}, {}, 'session_pgsql.disable = On')).toMatch(/session_pgsql.disable: not supported/)
     expect(messageOf({}, {}, 'session_pgsql.gc_intervall = 5')).toMatch(
       /did you mean "session_pgsql.gc_interval"/,
     )
     expect(messageOf({}, {}, 'session.serialize_handler = igbinary')).toBe(
-      `directive session.serialize_handler: expected one of 'json', 'php', 'php_serialize', 'php_binary', or an object with name, encode and decode, got "igbinary"`,
+      `directive session.serialize_handler: expected one of 'json', 'php', 'php_serialize', 'php_binary', or an object with name, encode and decode; received "igbinary"`,
     )
     resolve({}, {}, 'session.gc_probability = 1\nother.thing = 2')
   })
 
-  test('db: SESSION_PGSQL_DB, DATABASE_URL, PG*, the default of the seed', () => {
+  test('db comes from SESSION_PGSQL_DB, DATABASE_URL, PG*, or the default of session_pgsql, in this order', () => {
     const all = {
       SESSION_PGSQL_DB: 'host=a',
       DATABASE_URL: 'postgresql://b/d',
@@ -208,67 +206,63 @@ describe('sources', () => {
 })
 
 describe('checks', () => {
-  test('an unknown option is an error with the nearest known one', () => {
+  test('rejects an unknown option and names the most similar known one', () => {
     expect(messageOf({ gc_interval: 5 })).toBe('unknown option "gc_interval"; did you mean "gcInterval"?')
-    expect(messageOf({ databse: 'x' })).toMatch(/unknown option "databse"\. Known are: db, table/)
+    expect(messageOf({ databse: 'x' })).toMatch(/unknown option "databse"\. Known names: db, table/)
     expect(messageOf({ pollSize: 5 })).toMatch(/did you mean "poolSize"/)
-    expect(messageOf(null)).toMatch(/expected an object such as .*, got null/)
-    expect(messageOf('host=h password=hunter2')).toMatch(/got a string$/)
+    expect(messageOf(null)).toMatch(/expected an object such as .*; received null/)
+    expect(messageOf('host=h password=hunter2')).toMatch(/received a string$/)
   })
 
   test.each<[keyof SaveHandlerOptions, unknown, RegExp]>([
-    ['createTable', 'yes', /^option createTable: expected true or false, got "yes"$/],
-    ['shortCircuit', 1, /expected true or false, got 1$/],
-    ['gcInterval', '3600', /expected a number of seconds, up to 2147483, got "3600"\. 0 means never/],
-    ['gcInterval', Number.NaN, /got NaN/],
-    ['gcInterval', -Infinity, /got -Infinity/],
-    ['gcMaxlifetime', 0, /from above 0 to 10000000000, got 0/],
-    ['refreshAfter', -1, /, or Infinity, got -1/],
-    ['keepExpiredFor', null, /got null/],
-    ['operationTimeout', Infinity, /got Infinity/],
-    ['operationTimeout', 5_000_000, /got 5000000/],
-    ['poolSize', 1.5, /a whole number of connections, from 1 to 10000, got 1.5/],
-    ['poolSize', 0, /got 0/],
-    ['name', 'a b', /got "a b"/],
-    ['name', '', /got ""/],
-    ['codec', 'igbinary', /got "igbinary"/],
-    ['codec', { name: 'x', encode() {} }, /expected an object with a name \(string\), encode and decode/],
-    [
-      'codec',
-      { name: 'x', encode() {}, decode() {}, merge: true },
-      /and merge \(function\) if it has its own/,
-    ],
-    ['conflict', 'first', /'merge', 'overwrite', 'error', or a function .*, got "first"/],
-    ['idPattern', '[a-z]', /a RegExp, or 'php', got "\[a-z\]"/],
-    ['whenHomeIsDown', 'wait', /'absent', 'error', got "wait"/],
-    ['logger', {}, /debug, info, warn and error \(functions\), or false, got an object/],
-    ['table', '', /got ""/],
-    ['table', 'a.b.c', /got "a\.b\.c"/],
-    ['table', '.b', /got "\.b"/],
-    ['table', 'a.', /got "a\."/],
-    ['table', '"a', /got/],
-    ['table', 'a"b', /got/],
-    ['table', 'a\0b', /got/],
-    ['table', '\ud800', /got/],
+    ['createTable', 'yes', /^option createTable: expected true or false; received "yes"$/],
+    ['shortCircuit', 1, /expected true or false; received 1$/],
+    ['gcInterval', '3600', /expected a number of seconds, up to 2147483; received "3600"\. 0 means never/],
+    ['gcInterval', Number.NaN, /received NaN/],
+    ['gcInterval', -Infinity, /received -Infinity/],
+    ['gcMaxlifetime', 0, /from above 0 to 10000000000; received 0/],
+    ['refreshAfter', -1, /, or Infinity; received -1/],
+    ['keepExpiredFor', null, /received null/],
+    ['operationTimeout', Infinity, /received Infinity/],
+    ['operationTimeout', 5_000_000, /received 5000000/],
+    ['poolSize', 1.5, /a whole number of connections, from 1 to 10000; received 1.5/],
+    ['poolSize', 0, /received 0/],
+    ['name', 'a b', /received "a b"/],
+    ['name', '', /received ""/],
+    ['codec', 'igbinary', /received "igbinary"/],
+    ['codec', { name: 'x', encode() {} }, /expected an object with name \(string\), encode and decode/],
+    ['codec', { name: 'x', encode() {}, decode() {}, merge: true }, /and optionally merge \(function\)/],
+    ['conflict', 'first', /'merge', 'overwrite', 'error', or a function .*; received "first"/],
+    ['idPattern', '[a-z]', /a RegExp, or 'php'; received "\[a-z\]"/],
+    ['whenHomeIsDown', 'wait', /'absent', 'error'; received "wait"/],
+    ['logger', {}, /debug, info, warn and error \(functions\), or false; received an object/],
+    ['table', '', /received ""/],
+    ['table', 'a.b.c', /received "a\.b\.c"/],
+    ['table', '.b', /received "\.b"/],
+    ['table', 'a.', /received "a\."/],
+    ['table', '"a', /received/],
+    ['table', 'a"b', /received/],
+    ['table', 'a\0b', /received/],
+    ['table', '\ud800', /received/],
     ['table', 'é'.repeat(32), /1 to 63 bytes/],
-    ['table', 5, /got 5/],
+    ['table', 5, /received 5/],
   ])('%s: %j', (name, value, message) => {
     expect(messageOf({ [name]: value })).toMatch(message)
   })
 
-  test('texts are checked like values, and the message names their place', () => {
+  test('checks texts like values, and names their source in the message', () => {
     expect(messageOf({}, { SESSION_PGSQL_POOL_SIZE: 'many' })).toMatch(
-      /^environment variable SESSION_PGSQL_POOL_SIZE: .*, got "many"$/,
+      /^environment variable SESSION_PGSQL_POOL_SIZE: .*; received "many"$/,
     )
     expect(messageOf({}, {}, 'session_pgsql.batch = 2')).toMatch(
-      /^directive session_pgsql.batch: .*, got "2"$/,
+      /^directive session_pgsql.batch: .*; received "2"$/,
     )
     expect(messageOf({}, { SESSION_PGSQL_ID_PATTERN: '(' })).toMatch(
       /^environment variable SESSION_PGSQL_ID_PATTERN/,
     )
   })
 
-  test('names of tables are taken literally', () => {
+  test('takes table names literally', () => {
     const table = (name: string) => resolve({ table: name }).table
     expect(table('Sessions')).toEqual({ schema: undefined, name: 'Sessions' })
     expect(table('web.sessions')).toEqual({ schema: 'web', name: 'sessions' })
@@ -278,7 +272,7 @@ describe('checks', () => {
     expect(table('x'.repeat(63)).name).toHaveLength(63)
   })
 
-  test('a pattern for ids holds for the whole id, and has no memory', () => {
+  test('matches idPattern with the whole id, and keeps no state between tests', () => {
     const { idPattern } = resolve({ idPattern: /[a-f]+|z/gim })
     expect(['abc', 'ABC', 'z', 'abc', 'abc'].every((id) => idPattern.test(id))).toBe(true)
     expect(['abc!', '!z', 'a\nb', 'abc\n', ''].some((id) => idPattern.test(id))).toBe(false)
@@ -286,7 +280,7 @@ describe('checks', () => {
     expect([php.test('aZ0,_-'), php.test('a.b'), php.test('')]).toEqual([true, false, false])
   })
 
-  test('functions and objects are kept as they are', () => {
+  test('keeps functions and objects unchanged', () => {
     const codec = { name: 'upper', encode: () => '', decode: () => ({}) }
     const conflict = () => ({})
     expect(resolve({ codec, conflict, logger: console })).toMatchObject({ codec, conflict, logger: console })
@@ -294,7 +288,7 @@ describe('checks', () => {
 })
 
 describe('db', () => {
-  test('takes every form, alone and in an array', () => {
+  test('accepts every form, alone and in an array', () => {
     const pool = newPool({ host: 'p', database: 'd', password: 'hunter2' })
     const config = { connectionString: 'postgresql://u:hunter2@c:7/d?sslmode=no-verify', max: 3 }
     const { db } = resolve({
@@ -328,9 +322,9 @@ describe('db', () => {
     expect(resolve({ db: { connectionString: 'postgresql:///d?host=/tmp' } }).db[0]?.name).toBe('/tmp:5432/d')
   })
 
-  test('two entries of one name are an error', () => {
+  test('rejects two entries with the same name', () => {
     expect(messageOf({ db: 'host=a dbname=d;postgresql://a/d' })).toMatch(
-      /two entries are called "a:5432\/d"/,
+      /two entries have the name "a:5432\/d"/,
     )
     expect(messageOf({ db: ['pglite:./x', 'pglite:./x'] })).toMatch(/"pglite:.\/x"/)
     expect(resolve({ db: 'host=a dbname=d;host=a dbname=d name=second' }).db).toHaveLength(2)
@@ -342,24 +336,24 @@ describe('db', () => {
     ['an array', [['host=a']]],
     ['a function', () => 'host=a'],
     ['a single connection', new pg.Client({ password: 'hunter2' })],
-    ['nothing', []],
+    ['an empty array', []],
     ['an empty string', ' ; '],
-    ['of another kind', 'mysql://u:hunter2@h/d'],
-    ['of another kind', 'redis://:hunter2@h'],
+    ['another scheme', 'mysql://u:hunter2@h/d'],
+    ['another scheme', 'redis://:hunter2@h'],
     ['an object of class Map', new Map([['password', 'hunter2']])],
-    ['connectionString: expected a string, got a number', { connectionString: 5, password: 'hunter2' }],
-    ['behind the password', 'host=a password=x hunter2=y'],
-    ['behind the password', 'host=a password=x;hunter2=y'],
+    ['connectionString: expected a string; received a number', { connectionString: 5, password: 'hunter2' }],
+    ['after the password', 'host=a password=x hunter2=y'],
+    ['after the password', 'host=a password=x;hunter2=y'],
     ['no "="', 'host=a password=x;hunter2'],
     ['no "="', 'hunter2'],
-  ])('%s is refused, and not shown', (what, db) => {
+  ])('rejects %s without showing the value', (what, db) => {
     const message = messageOf({ db })
     expect(message).toContain(what)
     expect(message).not.toContain('hunter2')
     expect(message.length).toBeLessThan(500)
   })
 
-  test('nothing that can be printed holds a password', () => {
+  test('no printed form contains a password', () => {
     const forms: [string, unknown][] = [
       ['conninfo', 'host=h password=hunter2 sslpassword=hunter2'],
       ['URL', 'postgresql://u:hunter2@h/d?sslpassword=hunter2'],
@@ -391,7 +385,7 @@ describe('db', () => {
 })
 
 describe('describeSettings', () => {
-  test('is plain JSON, and complete', () => {
+  test('returns complete, plain JSON', () => {
     const settings = resolve({
       db: 'postgresql://u:hunter2@a:1,b:2/d?sslmode=require&weight=2',
       table: 'web.sessions',
