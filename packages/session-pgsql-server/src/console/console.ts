@@ -32,13 +32,16 @@ export interface ConsoleOptions {
   readonly auditFile: string | undefined
   /** Where the page lies. @default where the build puts it */
   readonly pageFolder?: string | undefined
+  /** Milliseconds between two looks at the servers. @default 2000 */
+  readonly interval?: number | undefined
+  /** Milliseconds that a client has for the headers of a request. @default 10,000 */
+  readonly headersTimeout?: number | undefined
   /** What an administrator should read. */
   readonly log: (message: string) => void
 }
 
-/** Bytes of a request's headers, and milliseconds for them and for all of a request. */
+/** Bytes of a request's headers, and milliseconds for all of a request. */
 const MOST_HEADERS = 16 * 1024
-const HEADERS_TIME = 10_000
 const REQUEST_TIME = 30_000
 const MOST_CONNECTIONS = 500
 
@@ -59,11 +62,21 @@ export class Console {
   #metrics: { readonly metrics: Metrics; readonly figures: Figures } | undefined
 
   constructor(options: ConsoleOptions) {
-    const { sessions, passwords, trustProxy, names, tls, auditFile, log, pageFolder } = options
+    const {
+      sessions,
+      passwords,
+      trustProxy,
+      names,
+      tls,
+      auditFile,
+      log,
+      pageFolder,
+      headersTimeout = 10_000,
+    } = options
     this.#options = options
     this.#origin = { names, trustProxy, guarded: passwords !== undefined }
     this.#page = new Page(pageFolder)
-    this.#watch = new Watch(sessions)
+    this.#watch = new Watch(sessions, options.interval)
     this.#audit = new AuditLog(auditFile, log)
     this.#access = new Access(sessions, passwords, trustProxy)
     this.#api = new Api({
@@ -75,9 +88,9 @@ export class Console {
     })
     const limits = {
       maxHeaderSize: MOST_HEADERS,
-      headersTimeout: HEADERS_TIME,
+      headersTimeout,
       requestTimeout: REQUEST_TIME,
-      connectionsCheckingInterval: 2000,
+      connectionsCheckingInterval: Math.min(headersTimeout, 2000),
     }
     this.#server =
       tls === undefined

@@ -3,9 +3,6 @@ import type { GcRun, History, HistoryMark, HistoryPoint } from './api.ts'
 import { byTime, Past, type Sample } from './history.ts'
 import { Ring } from './ring.ts'
 
-/** Milliseconds between two looks. */
-const STEP = 2000
-
 /** Milliseconds within which the same, told by several processes, is told but once. */
 const AGAIN = 60_000
 
@@ -29,6 +26,7 @@ type Listeners = { [Event in keyof SaveHandlerEvents]?: (...args: SaveHandlerEve
 export class Watch {
   // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
   readonly #sessions: SaveHandler<any>
+  readonly #interval: number
   readonly #past = new Past()
   readonly #runs = new Ring<GcRun>(RUNS)
   readonly #listeners = new Set<Listener>()
@@ -45,9 +43,11 @@ export class Watch {
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
+  /** @param interval milliseconds between two looks */
   // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
-  constructor(sessions: SaveHandler<any>) {
+  constructor(sessions: SaveHandler<any>, interval = 2000) {
     this.#sessions = sessions
+    this.#interval = interval
     this.#handlers = {
       failover: ({ from, to }) => this.#onFailover(from, to, now()),
       broughtHome: ({ from, to }) => this.#onBroughtHome(from, to, 1, now()),
@@ -110,7 +110,8 @@ export class Watch {
     await this.look().catch(() => {})
     await this.#readJournal().catch(() => {})
     if (this.#stopped) return
-    this.#timer = setTimeout(() => void this.#step(), Math.max(STEP / 4, STEP - (performance.now() - begun)))
+    const left = this.#interval - (performance.now() - begun)
+    this.#timer = setTimeout(() => void this.#step(), Math.max(this.#interval / 4, left))
     this.#timer.unref()
   }
 

@@ -32,6 +32,8 @@ export interface GatewayOptions {
   readonly idleTimeout: number
   /** Port for `GET /health` and `GET /metrics` over HTTP; 0: any free port; undefined: none. */
   readonly healthPort: number | undefined
+  /** Seconds after which the lock of a gateway that has died is free again. @default 10 */
+  readonly lockLease?: number | undefined
   /**
    * Answers `GET /metrics`; the gateway does not close it. If unset, the gateway records its metrics with the
    * OpenTelemetry API, for the SDK that the program has registered.
@@ -80,7 +82,7 @@ export class Gateway {
       password,
       readBudget: new ReadBudget(MEMORY.reads),
       closedReads: new ClosedReads(MEMORY.closedReads),
-      locks: new Locks(sessions),
+      locks: new Locks(sessions, options.lockLease),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),
       metrics: new GatewayMetrics(

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import { ask, consoles } from './kit.ts'
+import { ask, consoles, type StartOptions } from './kit.ts'
 
 /** What the console's server answers to whatever is sent to it; no database is needed for that. */
 
@@ -14,8 +14,8 @@ const PAGE = {
   'secret.pem': 'not of a type that is served',
 }
 
-async function begin() {
-  return start({ db: `host=127.0.0.1 port=${await freePort()}` }, { page: PAGE })
+async function begin(options: StartOptions = {}) {
+  return start({ db: `host=127.0.0.1 port=${await freePort()}` }, { page: PAGE, ...options })
 }
 
 /** Sends bytes, and gives what comes back until the end. */
@@ -107,7 +107,7 @@ test('nothing outside of the page is served, however it is asked for', async () 
 })
 
 test('half a request is waited for, and then is answered with 408', async () => {
-  const { port } = await begin()
+  const { port } = await begin({ headersTimeout: 500 })
   expect(await raw(port, 'GET / HTTP/1.1\r\nHost: local')).toMatch(/^HTTP\/1\.1 408/)
   expect((await ask(port, '/')).status).toBe(200)
 })

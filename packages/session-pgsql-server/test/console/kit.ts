@@ -125,16 +125,20 @@ export interface StartOptions extends Partial<Omit<ConsoleOptions, 'sessions'>> 
   readonly page?: Readonly<Record<string, string>>
 }
 
-/** Starts consoles, which are closed after the test. */
-export function consoles(): (
-  database: Pick<FreshDatabase, 'db'>,
-  options?: StartOptions,
-) => Promise<Started> {
+/**
+ * Starts consoles, which are closed after the test.
+ *
+ * @param defaults options for all of them
+ */
+export function consoles(
+  defaults: StartOptions = {},
+): (database: Pick<FreshDatabase, 'db'>, options?: StartOptions) => Promise<Started> {
   const closing: (() => Promise<unknown>)[] = []
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close()
   })
-  return async ({ db }, { handler, page, ...options } = {}) => {
+  return async ({ db }, given = {}) => {
+    const { handler, page, ...options } = { ...defaults, ...given }
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
     for (const [name, text] of Object.entries(page ?? {})) await writeFile(join(folder, name), text)
     const sessions = new SaveHandler({ db, gcInterval: 0, operationTimeout: 3, ...handler })

@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import type { GcRun, HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
-import { type Browser, consoles } from './kit.ts'
+import { type Browser, consoles, type StartOptions } from './kit.ts'
 
 const NASTY = '</script><img src=x onerror="alert(1)">\u2028<!--'
 
@@ -14,8 +14,8 @@ describeOnEveryServer('what the console shows', (server) => {
     database = await server.freshDatabase()
   })
 
-  async function begin(table: string) {
-    const started = await start(database, { handler: { table } })
+  async function begin(table: string, options: StartOptions = {}) {
+    const started = await start(database, { handler: { table }, ...options })
     await started.sessions.open()
     const browser = started.browser()
     await browser.me()
@@ -268,7 +268,7 @@ describeOnEveryServer('what the console shows', (server) => {
 
   test('what another process has collected is told, too, each once, and again by the next console', async () => {
     const table = 'elsewhere'
-    const first = await begin(table)
+    const first = await begin(table, { interval: 200 })
     const site = new SaveHandler({ db: database.db, table, gcInterval: 0 })
     const expire = (id: string) =>
       database.query(`INSERT INTO ${table} (sess_id, sess_data, sess_expire) VALUES ($1, '{}', 1)`, [id])
@@ -302,7 +302,7 @@ describeOnEveryServer('what the console shows', (server) => {
     await expectAll(first.one)
     await first.close()
 
-    const second = await begin(table)
+    const second = await begin(table, { interval: 200 })
     await until(
       async () => (await marks(second.one)).some(({ kind }) => kind === 'consoleStarted'),
       'its start',

@@ -6,7 +6,7 @@ import { until } from '../../../session-pgsql/test/support/wait.ts'
 import type { HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
 import { type Browser, consoles, OPERATOR } from './kit.ts'
 
-const start = consoles()
+const start = consoles({ interval: 200 })
 const one = usePostgres({ version: '18', settings: { fsync: 'off' } })
 const other = usePostgres({ version: '18', settings: { fsync: 'off' } })
 

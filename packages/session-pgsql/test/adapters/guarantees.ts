@@ -71,7 +71,10 @@ export function describeGuarantees(driver: AdapterDriver): void {
 
     const place = (options: SiteOptions) => ({
       async start({ pause, timeout }: { pause: Pause; timeout: number }): Promise<ConformanceSite> {
-        const site = await driver.start({ db, gcInterval: 0, operationTimeout: timeout, ...options }, pause)
+        const site = await driver.start(
+          { db, gcInterval: 0, operationTimeout: timeout / 2, ...options },
+          pause,
+        )
         if (!driver.offers?.includes('users')) return site
         return {
           ...site,

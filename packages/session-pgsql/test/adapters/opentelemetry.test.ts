@@ -156,110 +156,106 @@ describeHandler('OpenTelemetry', (kit) => {
   })
 })
 
-describeHandler(
-  'OpenTelemetry spans',
-  (kit) => {
-    const exporter = new InMemorySpanExporter()
-    const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-    const tracer = provider.getTracer('test')
-    beforeAll(() => {
-      context.disable()
-      context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+describeHandler('OpenTelemetry spans', (kit) => {
+  const exporter = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const tracer = provider.getTracer('test')
+  beforeAll(() => {
+    context.disable()
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  })
+  beforeEach(() => exporter.reset())
+
+  const spans = (name: string) => exporter.getFinishedSpans().filter((span) => span.name === name)
+
+  /** As a request does: with a span around it. */
+  function request<T>(name: string, work: () => Promise<T>): Promise<T> {
+    return tracer.startActiveSpan(name, (span) => work().finally(() => span.end()))
+  }
+
+  test('an operation is a child of its caller, and the statement one of the operation', async () => {
+    const sessions = kit.open()
+    await sessions.open()
+    stops.push(recordTraces(sessions, provider))
+    const id = kit.id()
+    await request('GET /', async () => {
+      await sessions.write(id, { a: 1 })
+      await sessions.read(id)
     })
-    beforeEach(() => exporter.reset())
-
-    const spans = (name: string) => exporter.getFinishedSpans().filter((span) => span.name === name)
-
-    /** As a request does: with a span around it. */
-    function request<T>(name: string, work: () => Promise<T>): Promise<T> {
-      return tracer.startActiveSpan(name, (span) => work().finally(() => span.end()))
+    const [root] = spans('GET /')
+    const [write] = spans('session write')
+    const [read] = spans('session read')
+    for (const span of [write, read]) {
+      expect(span?.parentSpanContext?.spanId).toBe(root?.spanContext().spanId)
+      expect(span?.spanContext().traceId).toBe(root?.spanContext().traceId)
     }
-
-    test('an operation is a child of its caller, and the statement one of the operation', async () => {
-      const sessions = kit.open()
-      await sessions.open()
-      stops.push(recordTraces(sessions, provider))
-      const id = kit.id()
-      await request('GET /', async () => {
-        await sessions.write(id, { a: 1 })
-        await sessions.read(id)
-      })
-      const [root] = spans('GET /')
-      const [write] = spans('session write')
-      const [read] = spans('session read')
-      for (const span of [write, read]) {
-        expect(span?.parentSpanContext?.spanId).toBe(root?.spanContext().spanId)
-        expect(span?.spanContext().traceId).toBe(root?.spanContext().traceId)
-      }
-      expect(write?.attributes).toEqual({
-        'db.system.name': 'postgresql',
-        'db.operation.name': 'write',
-        'session_pgsql.outcome': 'created',
-      })
-      const [batch] = spans('session batch read')
-      expect(batch?.parentSpanContext?.spanId).toBe(read?.spanContext().spanId)
-      expect(batch?.attributes).toMatchObject({ 'db.operation.batch.size': 1, 'db.operation.name': 'read' })
+    expect(write?.attributes).toEqual({
+      'db.system.name': 'postgresql',
+      'db.operation.name': 'write',
+      'session_pgsql.outcome': 'created',
     })
+    const [batch] = spans('session batch read')
+    expect(batch?.parentSpanContext?.spanId).toBe(read?.spanContext().spanId)
+    expect(batch?.attributes).toMatchObject({ 'db.operation.batch.size': 1, 'db.operation.name': 'read' })
+  })
 
-    test('a statement for several requests is linked to each of them', async () => {
-      const sessions = kit.open()
-      await sessions.open()
-      stops.push(recordTraces(sessions, provider))
-      const names = ['GET /a', 'GET /b', 'GET /c']
-      await Promise.all(names.map((name) => request(name, () => sessions.read(kit.id()))))
-      const [batch, ...more] = spans('session batch read')
-      expect(more).toEqual([])
-      const reads = spans('session read').map((span) => span.spanContext().spanId)
-      expect(reads).toHaveLength(3)
-      const roots = names.map((name) => spans(name)[0]?.spanContext().spanId)
-      expect(spans('session read').map((span) => span.parentSpanContext?.spanId)).toEqual(roots)
-      const joined = [
-        batch?.parentSpanContext?.spanId,
-        ...(batch?.links ?? []).map((link) => link.context.spanId),
-      ]
-      expect(joined).toEqual(reads)
-    })
+  test('a statement for several requests is linked to each of them', async () => {
+    const sessions = kit.open()
+    await sessions.open()
+    stops.push(recordTraces(sessions, provider))
+    const names = ['GET /a', 'GET /b', 'GET /c']
+    await Promise.all(names.map((name) => request(name, () => sessions.read(kit.id()))))
+    const [batch, ...more] = spans('session batch read')
+    expect(more).toEqual([])
+    const reads = spans('session read').map((span) => span.spanContext().spanId)
+    expect(reads).toHaveLength(3)
+    const roots = names.map((name) => spans(name)[0]?.spanContext().spanId)
+    expect(spans('session read').map((span) => span.parentSpanContext?.spanId)).toEqual(roots)
+    const joined = [
+      batch?.parentSpanContext?.spanId,
+      ...(batch?.links ?? []).map((link) => link.context.spanId),
+    ]
+    expect(joined).toEqual(reads)
+  })
 
-    test('a failure is told by its code, without the message', async () => {
-      const sessions = kit.open({ conflict: 'error' })
-      stops.push(recordTraces(sessions, provider))
-      const id = kit.id()
-      const base = (await sessions.write(id, { a: 1 })).session
-      await sessions.write(id, { a: 2 }, { base })
-      await errorOf(sessions.write(id, { a: 3 }, { base }))
-      const failed = spans('session write').at(-1)
-      expect(failed?.attributes['error.type']).toBe('CONFLICT')
-      expect(failed?.status).toEqual({ code: 2 })
-      expect(failed?.events).toEqual([])
-    })
+  test('a failure is told by its code, without the message', async () => {
+    const sessions = kit.open({ conflict: 'error' })
+    stops.push(recordTraces(sessions, provider))
+    const id = kit.id()
+    const base = (await sessions.write(id, { a: 1 })).session
+    await sessions.write(id, { a: 2 }, { base })
+    await errorOf(sessions.write(id, { a: 3 }, { base }))
+    const failed = spans('session write').at(-1)
+    expect(failed?.attributes['error.type']).toBe('CONFLICT')
+    expect(failed?.status).toEqual({ code: 2 })
+    expect(failed?.events).toEqual([])
+  })
 
-    test('a garbage collection is no part of the request that set its timer', async () => {
-      const sessions = kit.open()
-      stops.push(recordTraces(sessions, provider))
-      await request('GET /', () => sessions.gc())
-      const [gc] = spans('session gc')
-      expect(gc?.parentSpanContext).toBeUndefined()
-      expect(gc?.attributes).toMatchObject({ 'session_pgsql.outcome': 'done', 'session_pgsql.gc.removed': 0 })
-    })
+  test('a garbage collection is no part of the request that set its timer', async () => {
+    const sessions = kit.open()
+    stops.push(recordTraces(sessions, provider))
+    await request('GET /', () => sessions.gc())
+    const [gc] = spans('session gc')
+    expect(gc?.parentSpanContext).toBeUndefined()
+    expect(gc?.attributes).toMatchObject({ 'session_pgsql.outcome': 'done', 'session_pgsql.gc.removed': 0 })
+  })
 
-    test('no span holds an id, data or an address', async () => {
-      const sessions = kit.open()
-      stops.push(recordTraces(sessions, provider))
-      const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
-      const base = (await sessions.write(id, { data }, { custom, address })).session
-      await sessions.write(id, { data, a: 1 }, { base })
-      await sessions.write(id, { data, b: 1 }, { base })
-      await sessions.touch(id)
-      await sessions.destroy(id)
-      const told = exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({
-        name,
-        attributes,
-        events,
-        status,
-      }))
-      expect(told.length).toBeGreaterThan(8)
-      for (const secret of [id, data, custom, address]) expect(JSON.stringify(told)).not.toContain(secret)
-    })
-  },
-  'once',
-)
+  test('no span holds an id, data or an address', async () => {
+    const sessions = kit.open()
+    stops.push(recordTraces(sessions, provider))
+    const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
+    const base = (await sessions.write(id, { data }, { custom, address })).session
+    await sessions.write(id, { data, a: 1 }, { base })
+    await sessions.write(id, { data, b: 1 }, { base })
+    await sessions.touch(id)
+    await sessions.destroy(id)
+    const told = exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({
+      name,
+      attributes,
+      events,
+      status,
+    }))
+    expect(told.length).toBeGreaterThan(8)
+    for (const secret of [id, data, custom, address]) expect(JSON.stringify(told)).not.toContain(secret)
+  })
+})

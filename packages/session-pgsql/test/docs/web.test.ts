@@ -28,51 +28,47 @@ function hookOf(db: unknown): { handle: Handle; close(): Promise<void> } {
   return { handle: made.handle, close: () => made.sessions.close() }
 }
 
-describeOnEveryServer(
-  "SvelteKit's hook in docs/web.md",
-  (server) => {
-    test('gives each request its session, and the browser its cookie when there is one', async () => {
-      const { handle, close } = hookOf((await server.freshDatabase()).db)
-      const visit = async (
-        cookie: string | undefined,
-        page: (session: WebSession<Record<string, unknown>>) => string,
-      ) => {
-        const event: Event = {
-          request: new Request('https://example.org/', { headers: cookie ? { cookie } : {} }),
-          locals: {},
-          getClientAddress: () => '203.0.113.7',
-        }
-        const response = await handle({
-          event,
-          resolve: async ({ locals }) =>
-            new Response(page(locals.session as WebSession<Record<string, unknown>>), {
-              headers: { 'set-cookie': 'other=1' },
-            }),
-        })
-        const [, given] = response.headers.getSetCookie()
-        return { given, text: await response.text() }
+describeOnEveryServer("SvelteKit's hook in docs/web.md", (server) => {
+  test('gives each request its session, and the browser its cookie when there is one', async () => {
+    const { handle, close } = hookOf((await server.freshDatabase()).db)
+    const visit = async (
+      cookie: string | undefined,
+      page: (session: WebSession<Record<string, unknown>>) => string,
+    ) => {
+      const event: Event = {
+        request: new Request('https://example.org/', { headers: cookie ? { cookie } : {} }),
+        locals: {},
+        getClientAddress: () => '203.0.113.7',
       }
-      try {
-        const show = (session: WebSession<Record<string, unknown>>): string => String(session.get('user'))
-        expect(await visit(undefined, show)).toEqual({ given: undefined, text: 'undefined' })
-        const signedIn = await visit(undefined, (session) => {
-          session.regenerate()
-          session.set('user', 'ada')
-          return 'welcome'
-        })
-        expect(signedIn.given).toMatch(/; HttpOnly; SameSite=Lax; Max-Age=\d+; Secure$/)
-        const cookie = signedIn.given?.split(';')[0]
-        expect(await visit(cookie, show)).toEqual({ given: undefined, text: 'ada' })
-        const out = await visit(cookie, (session) => {
-          session.destroy()
-          return 'bye'
-        })
-        expect(out.given).toMatch(/Max-Age=0|Expires=Thu, 01 Jan 1970/)
-        expect((await visit(cookie, show)).text).toBe('undefined')
-      } finally {
-        await close()
-      }
-    })
-  },
-  ['pglite'],
-)
+      const response = await handle({
+        event,
+        resolve: async ({ locals }) =>
+          new Response(page(locals.session as WebSession<Record<string, unknown>>), {
+            headers: { 'set-cookie': 'other=1' },
+          }),
+      })
+      const [, given] = response.headers.getSetCookie()
+      return { given, text: await response.text() }
+    }
+    try {
+      const show = (session: WebSession<Record<string, unknown>>): string => String(session.get('user'))
+      expect(await visit(undefined, show)).toEqual({ given: undefined, text: 'undefined' })
+      const signedIn = await visit(undefined, (session) => {
+        session.regenerate()
+        session.set('user', 'ada')
+        return 'welcome'
+      })
+      expect(signedIn.given).toMatch(/; HttpOnly; SameSite=Lax; Max-Age=\d+; Secure$/)
+      const cookie = signedIn.given?.split(';')[0]
+      expect(await visit(cookie, show)).toEqual({ given: undefined, text: 'ada' })
+      const out = await visit(cookie, (session) => {
+        session.destroy()
+        return 'bye'
+      })
+      expect(out.given).toMatch(/Max-Age=0|Expires=Thu, 01 Jan 1970/)
+      expect((await visit(cookie, show)).text).toBe('undefined')
+    } finally {
+      await close()
+    }
+  })
+})

@@ -23,8 +23,9 @@ describeOnEveryServer('every server', (server) => {
   })
 })
 
-test('the environment narrows the choice of servers, and adds one', () => {
-  expect(wantedServers({})).toEqual(['18', '15', 'pglite', 'pgbouncer'])
+test('the environment chooses the servers, and adds one', () => {
+  expect(wantedServers({})).toEqual(['18'])
+  expect(wantedServers({ SESSION_PGSQL_TEST_SERVERS: 'all' })).toEqual(['18', '15', 'pglite', 'pgbouncer'])
   expect(wantedServers({ SESSION_PGSQL_TEST_SERVERS: '15, pglite' })).toEqual(['15', 'pglite'])
   expect(wantedServers({ SESSION_PGSQL_TEST_SERVERS: '', SESSION_PGSQL_TEST_URL: 'postgres://h/d' })).toEqual(
     ['external'],

@@ -240,7 +240,7 @@ describeInBrowser('the console in a browser', (surfing) => {
       .getByRole('dialog')
       .getByRole('button', { name: /^End \d+ session/ })
       .click()
-    await page.getByRole('alert').getByText('these servers could not be asked').waitFor()
+    await page.getByRole('alert').getByText(other().port.toString()).waitFor()
     expect(await page.getByText('The database does not answer.').count()).toBe(0)
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByRole('link', { name: 'Overview' }).click()

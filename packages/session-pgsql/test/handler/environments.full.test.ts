@@ -63,29 +63,25 @@ describeHandler(
   'postgres only',
 )
 
-describeHandler(
-  'Columns that are too short for a value',
-  (kit) => {
-    test('fail the write of that row only, and nothing is truncated', async () => {
-      const sessions = kit.open({ table: 'short' })
-      await kit.open({ table: 'short' }).open()
-      await kit.query('ALTER TABLE short ALTER sess_custom TYPE varchar(5), ALTER sess_data TYPE varchar(20)')
-      const results = await Promise.allSettled([
-        sessions.write('a', { fits: 1 }, { custom: '12345' }),
-        sessions.write('b', { fits: 1 }, { custom: '123456' }),
-        sessions.write('c', { text: 'x'.repeat(30) }),
-        sessions.write('d', { fits: 1 }),
-      ])
-      expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
-      expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
-        code: 'DATABASE',
-        sqlState: '22001',
-      })
-      expect(await sessions.count()).toBe(2)
+describeHandler('Columns that are too short for a value', (kit) => {
+  test('fail the write of that row only, and nothing is truncated', async () => {
+    const sessions = kit.open({ table: 'short' })
+    await kit.open({ table: 'short' }).open()
+    await kit.query('ALTER TABLE short ALTER sess_custom TYPE varchar(5), ALTER sess_data TYPE varchar(20)')
+    const results = await Promise.allSettled([
+      sessions.write('a', { fits: 1 }, { custom: '12345' }),
+      sessions.write('b', { fits: 1 }, { custom: '123456' }),
+      sessions.write('c', { text: 'x'.repeat(30) }),
+      sessions.write('d', { fits: 1 }),
+    ])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
+      code: 'DATABASE',
+      sqlState: '22001',
     })
-  },
-  'once',
-)
+    expect(await sessions.count()).toBe(2)
+  })
+})
 
 describe('At start', () => {
   const server = usePostgres({ version: '15', settings: { fsync: 'off' }, timezone: 'Asia/Tokyo' })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { entryPoints, locate, makeProject, type Project, pack } from './consumer.ts'
+import { bin, entryPoints, locate, makeProject, type Project, pack } from './consumer.ts'
 
 let packed: Awaited<ReturnType<typeof pack>>
 const projects: Project[] = []
@@ -74,6 +74,14 @@ describe('Node', () => {
     )
     await user.node(['main.js'])
   })
+})
+
+test('the command runs, and says what to do while nothing is built', async () => {
+  const user = await project()
+  const command = join('node_modules/session-pgsql', bin['session-pgsql'])
+  expect(await user.node([command, '--help'])).toContain('session-pgsql')
+  await rm(join(user.folder, 'node_modules/session-pgsql/dist'), { recursive: true })
+  await expect(user.node([command, '--help'])).rejects.toThrow('Run "npm run build" first')
 })
 
 describe('TypeScript', () => {

@@ -36,10 +36,17 @@ test('what npm packs runs, and has what its README speaks of', async (ctx) => {
     await symlink(join(REPOSITORY, 'node_modules', name), join(modules, name))
   }
   const installed = join(modules, 'session-pgsql-server')
-  expect((await readdir(installed)).sort()).toEqual(['LICENSE', 'README.md', 'dist', 'package.json', 'php'])
+  expect((await readdir(installed)).sort()).toEqual([
+    'LICENSE',
+    'README.md',
+    'bin',
+    'dist',
+    'package.json',
+    'php',
+  ])
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['move_sessions.php', 'session_pgsql.php'])
 
-  const main = join(installed, 'dist/esm/main.js')
+  const main = join(installed, 'bin/session-pgsql-server.js')
   // As npx starts it: a program with its own first line.
   const { stdout: version } = await run(main, ['--version'])
   expect(version).toMatch(/^\d+\.\d+\.\d+/)
