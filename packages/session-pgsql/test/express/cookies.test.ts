@@ -31,6 +31,13 @@ describeOnEveryServer('cookies', (server) => {
           req.session.cookie.maxAge = Number(req.params.ms)
           res.send('aged')
         })
+        app.get('/age-saved-twice/:ms', (req, res, next) => {
+          req.session.cookie.maxAge = Number(req.params.ms)
+          req.session.save((error) => {
+            if (error) return next(error)
+            req.session.save((failure) => (failure ? next(failure) : res.send('aged')))
+          })
+        })
         app.get('/until-closed', (req, res) => {
           req.session.cookie.expires = null
           res.send('aged')
@@ -268,6 +275,21 @@ describeOnEveryServer('cookies', (server) => {
     expectAbout(left, HOUR * 1.1)
     await browser.text(`/age/${2 * HOUR}`)
     expect((await row(browser.id())).data).toMatchObject({ user: 'u', cookie: { sameSite: 'strict' } })
+  })
+
+  test('keeps a cookie that was changed on a row without one, also after a second save', async () => {
+    site = await start({ cookie: { maxAge: HOUR } })
+    const browser = site.browser()
+    await browser.text('/set')
+    await database.query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [
+      browser.id(),
+      '{"user":"php"}',
+    ])
+    await browser.text(`/age-saved-twice/${2 * HOUR}`)
+    expect((await row(browser.id())).data).toMatchObject({
+      user: 'php',
+      cookie: { originalMaxAge: expect.closeTo(2 * HOUR, -3) },
+    })
   })
 
   test('maxAge 0 and a date that is past end the session', async () => {

@@ -3,8 +3,9 @@ import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
-import { addErrors, metadataOf } from './pending-metadata.ts'
-import { baseOf, type Errors, registry, type Stored } from './registry.ts'
+import type { AddedErrors } from '../shared/request-state.ts'
+import type { Stored } from '../shared/working-copy.ts'
+import { links, stateOf } from './registry.ts'
 import type { PgsqlStore } from './store.ts'
 
 /** The least of a request that is needed here; Express's fits. */
@@ -37,62 +38,59 @@ export interface CurrentSession {
   getErrors(): SessionErrors
 }
 
-/** The current session of a request behind `session({ store: new PgsqlStore(...) })`. */
+/** Returns the current session of a request behind `session({ store: new PgsqlStore(...) })`. */
 export function pgsqlSession(request: RequestWithSession): CurrentSession {
-  const stored = (): SessionRecord<Stored> | undefined => recordOf(request)
+  const state = stateOf(request)
   return {
     info() {
-      const record = stored()
+      const record = recordOf(request)
       if (record === undefined) return undefined
       const { data: _, ...info } = record
       return info
     },
     getField() {
-      const pending = registry.metadata.get(request)?.custom
-      return pending === undefined ? (stored()?.custom ?? null) : pending
+      return state.custom === undefined ? (recordOf(request)?.custom ?? null) : state.custom
     },
     setField(value) {
       checkField(value)
-      metadataOf(request).custom = value
-      recordAtLast(request)
+      state.custom = value
+      recordAfterResponse(request)
     },
     addError(level = 'error', message) {
       const counter = COUNTERS[level]
       if (counter === undefined) throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
-      const added: Errors = { errors: 0, warnings: 0, notices: 0, [counter]: 1 }
-      if (message !== undefined) added.message = storable(message)
-      addErrors(metadataOf(request), added)
-      recordAtLast(request)
+      const added: AddedErrors = { errors: 0, warnings: 0, notices: 0, [counter]: 1 }
+      state.addErrors(message === undefined ? added : { ...added, message: storable(message) })
+      recordAfterResponse(request)
     },
     getErrors() {
-      const { errors = 0, warnings = 0, notices = 0, errorMessage = null } = stored() ?? {}
-      const pending = registry.metadata.get(request)?.errors
+      const { errors = 0, warnings = 0, notices = 0, errorMessage = null } = recordOf(request) ?? {}
+      const added = state.errors
       return {
-        errors: errors + (pending?.errors ?? 0),
-        warnings: warnings + (pending?.warnings ?? 0),
-        notices: notices + (pending?.notices ?? 0),
-        message: pending?.message ?? errorMessage,
+        errors: errors + (added?.errors ?? 0),
+        warnings: warnings + (added?.warnings ?? 0),
+        notices: notices + (added?.notices ?? 0),
+        message: added?.message ?? errorMessage,
       }
     },
   }
 }
 
 function recordOf({ session }: RequestWithSession): SessionRecord<Stored> | undefined {
-  const link = typeof session === 'object' && session !== null ? registry.links.get(session) : undefined
-  return link && (baseOf(link) ?? undefined)
+  return typeof session === 'object' && session !== null ? links.get(session)?.copy.record : undefined
 }
 
 /**
- * A session that was saved explicitly and has not changed since is neither saved nor touched at the end of the
- * request that made it. What has come after that save is recorded when the response is out.
+ * Touches the session after the response if metadata is still pending then. express-session neither saves nor
+ * touches a session at the end of the request that created it if it has not changed since an explicit save.
  */
-function recordAtLast(request: FullRequest): void {
+function recordAfterResponse(request: FullRequest): void {
   const { res } = request
   if (res === undefined || watched.has(request)) return
   watched.add(request)
   res.once('close', () => {
     const { session, sessionID, sessionStore } = request
-    if (!registry.metadata.has(request) || recordOf(request) === undefined) return
+    if (!stateOf(request).hasMetadata || recordOf(request) === undefined) return
     sessionStore?.touch(sessionID as string, session as SessionData, () => {})
   })
 }
