@@ -16,9 +16,9 @@ const shared = globalThis as { [KEY]?: Registry }
 shared[KEY] ??= { links: new WeakMap(), requests: new WeakMap() }
 
 /** One registry for all copies of this module: an application may import the store and require `pgsqlSession`. */
-const { links, requests } = shared[KEY]
+const registry: Registry = shared[KEY]
 
-export { links }
+export const links: Registry['links'] = registry.links
 
 /** Returns the link of the session object that is saved or touched under this id. */
 export function linkOf(
@@ -49,9 +49,9 @@ export function requestOf(session: object): object | undefined {
 
 /** Returns what is kept for a request. A plain object has none: each of its saves is a request of its own. */
 export function stateOf(request: object | undefined): RequestState {
-  const known = request && requests.get(request)
+  const known = request && registry.requests.get(request)
   if (known !== undefined) return known
   const state = new RequestState()
-  if (request !== undefined) requests.set(request, state)
+  if (request !== undefined) registry.requests.set(request, state)
   return state
 }
