@@ -3,7 +3,8 @@ import type { PoolConfig } from 'pg'
 import type { ConformanceSubject, OpenStore } from 'session-pgsql/testing'
 import { expressPlace } from 'session-pgsql/testing'
 import type { PostgresServer } from '../../packages/session-pgsql/test/support/postgres.ts'
-import { type FaultyProxy, startProxy } from '../../packages/session-pgsql/test/support/proxy.ts'
+import { startProxy } from '../../packages/session-pgsql/test/support/proxy.ts'
+import { networkFaults } from '../../packages/session-pgsql/test/testing/network-faults.ts'
 
 /** A store under test. */
 export interface TestedStore {
@@ -75,25 +76,5 @@ export async function onPostgres(store: PostgresStore, server: PostgresServer): 
       },
     },
     stop: () => proxy.stop(),
-  }
-}
-
-/** Returns the faults that a proxy between a store and its database can cause. */
-export function networkFaults(
-  proxy: FaultyProxy,
-): Required<Pick<NonNullable<ConformanceSubject['faults']>, 'away' | 'silent'>> {
-  const end = async (): Promise<void> => {
-    proxy.drop()
-    await proxy.resume()
-  }
-  return {
-    away: {
-      async begin() {
-        await proxy.refuse()
-        proxy.drop()
-      },
-      end,
-    },
-    silent: { begin: async () => proxy.silence(), end },
   }
 }

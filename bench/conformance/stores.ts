@@ -10,8 +10,9 @@ import { PgsqlStore, pgsqlSession } from 'session-pgsql/express'
 import { type CallbackStore, expressPlace } from 'session-pgsql/testing'
 import type { PostgresServer } from '../../packages/session-pgsql/test/support/postgres.ts'
 import { startProxy } from '../../packages/session-pgsql/test/support/proxy.ts'
+import { networkFaults } from '../../packages/session-pgsql/test/testing/network-faults.ts'
 import type { Redis } from '../programs.ts'
-import { networkFaults, onPostgres, type TestedStore } from './postgres.ts'
+import { onPostgres, type TestedStore } from './postgres.ts'
 
 /** The stores under test, each configured as its own documentation recommends, with the options that help it most. */
 

@@ -225,7 +225,7 @@ describeOnEveryServer('The unstorage example', (server) => {
       for (const one of [browser, other]) await one.send('POST', '/sign-in?user=ada')
       const [before, late] = [browser.clone(), browser.clone()]
       const slow = late.send('PUT', '/note?wait=late', 'written')
-      await gates.received('late')
+      await gates.reached('late')
       expect((await browser.send('POST', '/sign-out')).status).toBe(200)
       expect((await browser.send('POST', '/me')).status).toBe(401)
       gates.open('late')

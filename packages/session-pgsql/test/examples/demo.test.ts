@@ -50,8 +50,8 @@ describeOnEveryServer(
     test('two requests that overlap do not undo each other', async () => {
       const browser = await signedIn()
       const notes = ['left', 'right'].map((key) => browser.clone().send('POST', `/note/${key}`))
-      await gates.received('left')
-      await gates.received('right')
+      await gates.reached('left')
+      await gates.reached('right')
       gates.openAll()
       await Promise.all(notes)
       const { text } = await browser.send('GET', '/')
@@ -63,7 +63,7 @@ describeOnEveryServer(
       const browser = await signedIn()
       const [before, late] = [browser.clone(), browser.clone()]
       const slow = late.send('POST', '/note/late')
-      await gates.received('late')
+      await gates.reached('late')
       await browser.send('POST', '/sign-out')
       gates.open('late')
       await slow

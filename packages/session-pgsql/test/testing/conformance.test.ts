@@ -44,9 +44,9 @@ test('tells what holds from what does not, and from what was not tried', async (
   const reasons = Object.fromEntries(outcomes.map(({ id, reason }) => [id, reason]))
   expect(reasons).toMatchObject({
     restart: 'It is the memory of one process',
-    expired: 'It has no passTime',
-    away: 'It has no faults.away',
-    everywhere: 'It has no site.users',
+    expired: 'The subject has no passTime',
+    away: 'The subject has no faults.away',
+    everywhere: 'The subject has no site.users',
   })
   expect(reasons['two-keys']).toMatch(/right/)
 })
