@@ -55,7 +55,7 @@ export async function onPostgres(store: PostgresStore, server: PostgresServer): 
       fingerprint: async () =>
         JSON.stringify(await query(`SELECT xmin::text, ctid::text FROM ${table} ORDER BY 2`)),
       faults: {
-        ...networkFaults(proxy),
+        ...networkFaults(() => proxy),
         failing: { begin: () => rename(dataColumn, 'away'), end: () => rename('away', dataColumn) },
       },
       async setTimeZone(zone) {

@@ -120,7 +120,7 @@ export async function connectRedis(redis: Redis): Promise<TestedStore> {
           .join()
       },
       faults: {
-        ...networkFaults(proxy),
+        ...networkFaults(() => proxy),
         failing: { begin: () => permit('-'), end: () => permit('+') },
       },
       /** Redis has no time zone. The process's could matter. */

@@ -34,7 +34,7 @@ describeHandler(
     afterEach(async () => {
       await Promise.all(opened.splice(0).map((storage) => storage.close()))
     })
-    /** As in a process of its own: with connections and lines of its own. */
+    /** A storage as in another process, with its own connections and queues. */
     const openStorage = (options: SecondaryStorageOptions = {}) => {
       const db = kit.database().db
       const storage = pgsqlSecondaryStorage({
@@ -51,7 +51,7 @@ describeHandler(
     const left = async (storage: PgsqlSecondaryStorage, key: string) =>
       (((await storage.handler.info(key))?.expires?.getTime() ?? 0) - Date.now()) / 1000
 
-    test('values are what they were', async () => {
+    test('returns values unchanged', async () => {
       const storage = openStorage()
       for (const value of ['text', '', '{"a":1}', 'a\0b\ud800']) {
         const key = `verification:Ада Lovelace <${kit.id()}@example.org>`
@@ -66,7 +66,7 @@ describeHandler(
       }
     })
 
-    test('a ttl is in seconds, and exact', async () => {
+    test('a ttl is in seconds and exact', async () => {
       const storage = openStorage()
       const key = kit.id()
       await storage.set(key, 'x', 1000)
@@ -79,7 +79,7 @@ describeHandler(
       expect(await storage.increment(key, 100)).toBe(1)
     })
 
-    test('getAndDelete gives a value to one of a hundred callers', async () => {
+    test('getAndDelete returns a value to exactly one of 100 callers', async () => {
       const storages = openStorages(4)
       const [storage] = storages as [PgsqlSecondaryStorage]
       for (let round = 0; round < 5; round++) {
@@ -90,7 +90,7 @@ describeHandler(
         )
         expect(given.filter((value) => value !== null)).toEqual([`value ${round}`])
         expect(await storage.get(key)).toBeNull()
-        // It can be used again.
+        // The key can be used again.
         await storage.set(key, 'new', 100)
         expect(await storage.get(key)).toBe('new')
         expect(await storage.getAndDelete(key)).toBe('new')
@@ -98,7 +98,7 @@ describeHandler(
       }
     })
 
-    test('what is set while it is taken is either taken or there', async () => {
+    test('a value that is set during getAndDelete is either returned or stored', async () => {
       const [one, two] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
       for (let round = 0; round < 20; round++) {
         const key = kit.id()
@@ -110,7 +110,7 @@ describeHandler(
       }
     })
 
-    test('increment counts every one of a hundred callers', async () => {
+    test('increment counts each of 100 callers', async () => {
       const storages = openStorages(4)
       const key = kit.id()
       const sums = await Promise.all(
@@ -122,7 +122,7 @@ describeHandler(
       expect(await storages[1]?.increment(key, 1000)).toBe(1)
     })
 
-    test('the ttl of increment counts from the first', async () => {
+    test('the ttl of increment starts at the first call', async () => {
       const storage = openStorage()
       const key = kit.id()
       await storage.increment(key, 1000)
@@ -130,7 +130,7 @@ describeHandler(
       expect(await storage.increment(key, 5000)).toBe(2)
       expect((await storage.handler.read(key))?.data.until).toBe(until)
       expect(await left(storage, key)).toBeLessThan(1003)
-      // When it is over, a new one begins.
+      // After the ttl the count starts again.
       await storage.set(key, '7', 0.05)
       await eventually(async () => expect(await storage.get(key)).toBeNull())
       expect(await storage.increment(key, 1000)).toBe(1)
@@ -138,7 +138,7 @@ describeHandler(
       expect(await storage.increment(key, 5000)).toBe(8)
     })
 
-    test('an outage is an error, and heals', async () => {
+    test('an outage is an error, and ends', async () => {
       const storage = openStorage()
       const key = kit.id()
       await storage.set(key, 'kept')
@@ -159,7 +159,7 @@ describeHandler(
 )
 
 describeOnEveryServer('The better-auth example', (server) => {
-  test('signs up, in and out over HTTP, and keeps its sessions', async () => {
+  test('signs up, in and out over HTTP, and keeps its sessions after a restart', async () => {
     const database = await server.freshDatabase()
     const { createSite, emptyUsers } = await import(
       new URL('../../../../examples/better-auth/site.js', import.meta.url).pathname
@@ -175,33 +175,33 @@ describeOnEveryServer('The better-auth example', (server) => {
         headers: { cookie: as, origin: site.url, 'content-type': 'application/json' },
         ...(body && { body: JSON.stringify(body) }),
       })
-      const [given] = response.headers.getSetCookie()
-      return { status: response.status, given, text: await response.text() }
+      const [setCookie] = response.headers.getSetCookie()
+      return { status: response.status, setCookie, text: await response.text() }
     }
     const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
     expect((await send('sign-up/email', account)).status).toBe(200)
-    const { status, given } = await send('sign-in/email', account)
+    const { status, setCookie } = await send('sign-in/email', account)
     expect(status).toBe(200)
-    cookie = given?.split(';')[0] as string
-    const mine = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
-    expect((await mine())?.user.email).toBe('ada@example.org')
-    expect(await mine('')).toBeNull()
+    cookie = setCookie?.split(';')[0] as string
+    const session = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
+    expect((await session())?.user.email).toBe('ada@example.org')
+    expect(await session('')).toBeNull()
     expect((await site.handler.list({ name: 'better-auth' })).length).toBeGreaterThan(1)
     await site.stop()
     site = await start()
-    expect((await mine())?.user.email).toBe('ada@example.org')
+    expect((await session())?.user.email).toBe('ada@example.org')
     await database.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
     expect((await send('get-session')).status).toBe(500)
     await database.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
-    expect((await mine())?.user.email).toBe('ada@example.org')
+    expect((await session())?.user.email).toBe('ada@example.org')
     expect((await send('sign-out', {})).status).toBe(200)
-    expect(await mine()).toBeNull()
+    expect(await session()).toBeNull()
     await site.stop()
   })
 
   if (server.kind === 'pglite') return
 
-  test('requests that overlap, at the sign-out too, and a database that is away', async () => {
+  test('overlapping requests, also at the sign-out, and an outage keep the sessions right', async () => {
     const database = await server.freshDatabase()
     const direct = new URL(database.db as string)
     const proxy = await startProxy({ host: direct.hostname, port: Number(direct.port) })
@@ -226,7 +226,7 @@ describeOnEveryServer('The better-auth example', (server) => {
         email: 'ada@example.org',
         password: 'a long password',
       })
-      // better-auth lets three sign-ins through in ten seconds.
+      // better-auth's rate limit: three sign-ins in ten seconds.
       const devices = Array.from({ length: 3 }, () => new Browser(site.url))
       const answers = await Promise.all(
         devices.map((device) =>
@@ -244,7 +244,7 @@ describeOnEveryServer('The better-auth example', (server) => {
       const holder = new pg.Client({ connectionString: direct.href })
       await holder.connect()
       try {
-        // Reads pass, writes wait.
+        // Reads continue, writes wait.
         await holder.query('BEGIN; LOCK TABLE php_session IN SHARE MODE')
         const waiting = (count: number) =>
           until(
@@ -257,7 +257,7 @@ describeOnEveryServer('The better-auth example', (server) => {
               )[0]?.n === count,
             `${count} waiting for the table`,
           )
-        // It has read the session, and writes it, with the user's new name in it.
+        // This request has read the session and writes it with the user's new name.
         const slow = late.send('POST', '/api/auth/update-user', { name: 'Countess' })
         await waiting(1)
         const out = browser.send('POST', '/api/auth/sign-out', {})
@@ -284,7 +284,7 @@ describeOnEveryServer('The better-auth example', (server) => {
   })
 })
 
-test('it is a SecondaryStorage of better-auth', () => {
+test('fits the SecondaryStorage of better-auth', () => {
   expectTypeOf<PgsqlSecondaryStorage>().toExtend<SecondaryStorage>()
   expect(() => pgsqlSecondaryStorage({ db: 'pglite:', tabel: 'x' } as never)).toThrow(/did you mean "table"/)
 })

@@ -27,29 +27,29 @@ import { linkOf, links, newLink, requestOf, stateOf } from './registry.ts'
 export type { SharedHandlerOptions, StoredData }
 
 /**
- * All options of a save handler, with other defaults for three of them: `shortCircuit` true, `name`
- * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400; or a `handler` to share. `all`, `length`,
- * `ids` and `clear` stay within the name.
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400. `all`, `length`, `ids` and `clear` affect only
+ * sessions of this name.
  */
 export type PgsqlStoreOptions<Data = SessionData> = AdapterOptions<StoredData<Data>>
 
 /**
  * express-session's store on a save handler.
  *
- * Requests that overlap do not undo each other's changes: each Session remembers the row that it was made
- * from, and what it saves is its difference from that. What was destroyed meanwhile is not written back. An
- * error of the database is the callback's error, never "no session".
+ * Overlapping requests keep each other's changes: each Session remembers the row that it was made from, and a save
+ * writes the difference. A destroyed session is not written back. A database error is passed to the callback, never
+ * hidden as "no session".
  *
- * A plain copy given to `set` has no such memory: it creates or replaces.
+ * `set` with a plain copy of a session knows no such row: it creates or replaces.
  */
 export class PgsqlStore<Data = SessionData> extends Store {
-  /** What the sessions go through: for `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<StoredData<Data>>
-  /** The same, of data that is nobody's in particular. */
+  /** The save handler, typed for any data. */
   readonly #sessions: SaveHandler<Stored>
   readonly #opened: AdapterHandler<StoredData<Data>>
   readonly #name: string
-  /** Seconds; for cookies without an age. */
+  /** Seconds that a session lives if its cookie has no maxAge. */
   readonly #lifetime: number
 
   /** @throws INVALID_OPTION */
@@ -63,12 +63,12 @@ export class PgsqlStore<Data = SessionData> extends Store {
     this.#lifetime = lifetime
   }
 
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void> {
     return this.#opened.close()
   }
 
-  /** What is stored under this id; undefined if there is nothing. */
+  /** Reads a session; undefined if it does not exist. */
   override get(
     sid: string,
     callback: (error: unknown, session?: (SessionData & Partial<Data>) | null) => void,
@@ -76,7 +76,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#get(sid), callback as Callback<Stored | undefined>)
   }
 
-  /** Saves a session as it is at this moment; later changes are not meant. */
+  /** Saves a session as it is at the time of the call. */
   override set(
     sid: string,
     session: SessionData & Partial<Data>,
@@ -85,7 +85,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#set(sid, session as unknown as Stored), callback)
   }
 
-  /** Moves the expiry of a session that has not changed. One that is not there stays absent. */
+  /** Extends the expiry of a session. Creates no session. */
   override touch(
     sid: string,
     session: SessionData & Partial<Data>,
@@ -94,7 +94,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#touch(sid, session as unknown as Stored), callback)
   }
 
-  /** Removes a session, for good: a request that is under way does not bring it back. */
+  /** Destroys a session. A request in progress does not write it back. */
   override destroy(sid: string, callback?: (error?: unknown) => void): void {
     settle(
       this.#sessions.destroy(sid).then(() => {}),
@@ -102,19 +102,19 @@ export class PgsqlStore<Data = SessionData> extends Store {
     )
   }
 
-  /** All sessions by their ids. They are all in memory then. */
+  /** Reads all sessions into memory, by id. */
   override all(
     callback: (error: unknown, sessions?: Record<string, SessionData & Partial<Data>> | null) => void,
   ): void {
     settle(this.#all(), callback as Callback<Record<string, Stored>>)
   }
 
-  /** The ids of all sessions. */
+  /** Returns the ids of all sessions. */
   ids(callback: (error: unknown, ids?: string[]) => void): void {
     settle(this.#ids(), callback)
   }
 
-  /** How many sessions there are. It counts them one by one. */
+  /** Counts the sessions. PostgreSQL reads each of them. */
   override length(callback: (error: unknown, length?: number) => void): void {
     settle(this.#sessions.count({ name: this.#name }), callback)
   }
@@ -124,7 +124,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#clear(), callback)
   }
 
-  /** Makes the Session of a request of what `get` gave. express-session calls it. */
+  /** Creates the Session of a request from the object that `get` returned. express-session calls it. */
   override createSession(
     ...[request, session]: Parameters<Store['createSession']>
   ): ReturnType<Store['createSession']> {
@@ -225,7 +225,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     return idPages(this.#sessions, { name: this.#name })
   }
 
-  /** The attributes that the application has chosen, for a row that has none: `secure` must not be lost. */
+  /** Returns the application's cookie attributes for a row without a cookie: without them `secure` would be lost. */
   #configuredCookie(request: object): unknown {
     const { generate } = this as { generate?: (request: object) => void }
     if (generate === undefined) return { ...PLAIN_COOKIE }
