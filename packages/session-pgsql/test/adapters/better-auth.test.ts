@@ -32,7 +32,7 @@ describeHandler('better-auth', (kit) => {
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((storage) => storage.close()))
   })
-  /** As in a process of its own: with connections and lines of its own. */
+  /** A storage as in another process, with its own connections and queues. */
   const openStorage = (options: SecondaryStorageOptions = {}) => {
     const db = kit.database().db
     const storage = pgsqlSecondaryStorage({
@@ -49,7 +49,7 @@ describeHandler('better-auth', (kit) => {
   const left = async (storage: PgsqlSecondaryStorage, key: string) =>
     (((await storage.handler.info(key))?.expires?.getTime() ?? 0) - Date.now()) / 1000
 
-  test('values are what they were', async () => {
+  test('returns values unchanged', async () => {
     const storage = openStorage()
     for (const value of ['text', '', '{"a":1}', 'a\0b\ud800']) {
       const key = `verification:Ада Lovelace <${kit.id()}@example.org>`
@@ -64,7 +64,7 @@ describeHandler('better-auth', (kit) => {
     }
   })
 
-  test('a ttl is in seconds, and exact', async () => {
+  test('a ttl is in seconds and exact', async () => {
     const storage = openStorage()
     const key = kit.id()
     await storage.set(key, 'x', 1000)
@@ -77,7 +77,7 @@ describeHandler('better-auth', (kit) => {
     expect(await storage.increment(key, 100)).toBe(1)
   })
 
-  test('getAndDelete gives a value to one of a hundred callers', async () => {
+  test('getAndDelete returns a value to exactly one of 100 callers', async () => {
     const storages = openStorages(4)
     const [storage] = storages as [PgsqlSecondaryStorage]
     for (let round = 0; round < 5; round++) {
@@ -88,7 +88,7 @@ describeHandler('better-auth', (kit) => {
       )
       expect(given.filter((value) => value !== null)).toEqual([`value ${round}`])
       expect(await storage.get(key)).toBeNull()
-      // It can be used again.
+      // The key can be used again.
       await storage.set(key, 'new', 100)
       expect(await storage.get(key)).toBe('new')
       expect(await storage.getAndDelete(key)).toBe('new')
@@ -96,7 +96,7 @@ describeHandler('better-auth', (kit) => {
     }
   })
 
-  test('what is set while it is taken is either taken or there', async () => {
+  test('a value that is set during getAndDelete is either returned or stored', async () => {
     const [one, two] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
     for (let round = 0; round < 20; round++) {
       const key = kit.id()
@@ -108,7 +108,7 @@ describeHandler('better-auth', (kit) => {
     }
   })
 
-  test('increment counts every one of a hundred callers', async () => {
+  test('increment counts each of 100 callers', async () => {
     const storages = openStorages(4)
     const key = kit.id()
     const sums = await Promise.all(
@@ -120,7 +120,7 @@ describeHandler('better-auth', (kit) => {
     expect(await storages[1]?.increment(key, 1000)).toBe(1)
   })
 
-  test('the ttl of increment counts from the first', async () => {
+  test('the ttl of increment starts at the first call', async () => {
     const storage = openStorage()
     const key = kit.id()
     await storage.increment(key, 1000)
@@ -128,7 +128,7 @@ describeHandler('better-auth', (kit) => {
     expect(await storage.increment(key, 5000)).toBe(2)
     expect((await storage.handler.read(key))?.data.until).toBe(until)
     expect(await left(storage, key)).toBeLessThan(1003)
-    // When it is over, a new one begins.
+    // After the ttl the count starts again.
     await storage.set(key, '7', 0.05)
     await eventually(async () => expect(await storage.get(key)).toBeNull())
     expect(await storage.increment(key, 1000)).toBe(1)
@@ -136,7 +136,7 @@ describeHandler('better-auth', (kit) => {
     expect(await storage.increment(key, 5000)).toBe(8)
   })
 
-  test('an outage is an error, and heals', async () => {
+  test('an outage is an error, and ends', async () => {
     const storage = openStorage()
     const key = kit.id()
     await storage.set(key, 'kept')
@@ -155,7 +155,7 @@ describeHandler('better-auth', (kit) => {
 })
 
 describeOnEveryServer('The better-auth example', (server) => {
-  test('signs up, in and out over HTTP, and keeps its sessions', async () => {
+  test('signs up, in and out over HTTP, and keeps its sessions after a restart', async () => {
     const database = await server.freshDatabase()
     const { createSite, emptyUsers } = await import(
       new URL('../../../../examples/better-auth/site.js', import.meta.url).pathname
@@ -171,33 +171,33 @@ describeOnEveryServer('The better-auth example', (server) => {
         headers: { cookie: as, origin: site.url, 'content-type': 'application/json' },
         ...(body && { body: JSON.stringify(body) }),
       })
-      const [given] = response.headers.getSetCookie()
-      return { status: response.status, given, text: await response.text() }
+      const [setCookie] = response.headers.getSetCookie()
+      return { status: response.status, setCookie, text: await response.text() }
     }
     const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
     expect((await send('sign-up/email', account)).status).toBe(200)
-    const { status, given } = await send('sign-in/email', account)
+    const { status, setCookie } = await send('sign-in/email', account)
     expect(status).toBe(200)
-    cookie = given?.split(';')[0] as string
-    const mine = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
-    expect((await mine())?.user.email).toBe('ada@example.org')
-    expect(await mine('')).toBeNull()
+    cookie = setCookie?.split(';')[0] as string
+    const session = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
+    expect((await session())?.user.email).toBe('ada@example.org')
+    expect(await session('')).toBeNull()
     expect((await site.handler.list({ name: 'better-auth' })).length).toBeGreaterThan(1)
     await site.stop()
     site = await start()
-    expect((await mine())?.user.email).toBe('ada@example.org')
+    expect((await session())?.user.email).toBe('ada@example.org')
     await database.query('ALTER TABLE php_session RENAME COLUMN sess_data TO away')
     expect((await send('get-session')).status).toBe(500)
     await database.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
-    expect((await mine())?.user.email).toBe('ada@example.org')
+    expect((await session())?.user.email).toBe('ada@example.org')
     expect((await send('sign-out', {})).status).toBe(200)
-    expect(await mine()).toBeNull()
+    expect(await session()).toBeNull()
     await site.stop()
   })
 
   if (server.kind === 'pglite') return
 
-  test('a logout that comes while its session is written ends it; an outage is an error, and heals', async () => {
+  test('a logout during the write of its session ends it; an outage is an error, and ends', async () => {
     const database = await server.freshDatabase()
     const direct = new URL(database.db as string)
     const proxy = await startProxy({ host: direct.hostname, port: Number(direct.port) })
@@ -222,7 +222,7 @@ describeOnEveryServer('The better-auth example', (server) => {
         email: 'ada@example.org',
         password: 'a long password',
       })
-      // better-auth lets three sign-ins through in ten seconds.
+      // better-auth's rate limit: three sign-ins in ten seconds.
       const devices = Array.from({ length: 3 }, () => new Browser(site.url))
       const answers = await Promise.all(
         devices.map((device) =>
@@ -237,24 +237,24 @@ describeOnEveryServer('The better-auth example', (server) => {
       expect(new Set(seen)).toEqual(new Set(['ada@example.org']))
 
       const [before, late] = [browser.clone(), browser.clone()]
-      // A session's key is its token: what stands before the signature in the cookie.
+      // The key of a session is its token: the part of the cookie before the signature.
       const [token] = decodeURIComponent(browser.cookies.get('better-auth.session_token') ?? '').split(
         '.',
       ) as [string]
       const [reads, writes] = [vi.spyOn(site.handler, 'read'), vi.spyOn(site.handler, 'write')]
-      const asked = ({ mock }: { mock: { calls: readonly (readonly unknown[])[] } }, what: string) =>
+      const called = ({ mock }: { mock: { calls: readonly (readonly unknown[])[] } }, what: string) =>
         until(() => mock.calls.some(([key]) => key === token), what)
       const holder = new pg.Client({ connectionString: direct.href })
       await holder.connect()
       try {
         await holder.query('BEGIN')
         await holder.query('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [token])
-        // It has read the session, and writes it with the user's new name; the logout comes after this write.
+        // This request has read the session and writes it with the user's new name; the logout comes after this write.
         const slow = late.send('POST', '/api/auth/update-user', { name: 'Countess' })
-        await asked(writes, 'the session to be written')
+        await called(writes, 'the session to be written')
         reads.mockClear()
         const out = browser.send('POST', '/api/auth/sign-out', {})
-        await asked(reads, 'the logout to look at its session')
+        await called(reads, 'the logout to read its session')
         await holder.query('COMMIT')
         expect((await slow).status).toBe(200)
         expect((await out).status).toBe(200)
@@ -277,7 +277,7 @@ describeOnEveryServer('The better-auth example', (server) => {
   })
 })
 
-test('it is a SecondaryStorage of better-auth', () => {
+test('fits the SecondaryStorage of better-auth', () => {
   expectTypeOf<PgsqlSecondaryStorage>().toExtend<SecondaryStorage>()
   expect(() => pgsqlSecondaryStorage({ db: 'pglite:', tabel: 'x' } as never)).toThrow(/did you mean "table"/)
 })

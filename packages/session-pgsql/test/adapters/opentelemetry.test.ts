@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop()
 })
 
-/** OpenTelemetry's own SDK, which records one handler's metrics; asks it for one of them. */
+/** Records one handler's metrics with OpenTelemetry's SDK. */
 function measure(sessions: Handler) {
   const reader = new Reader()
   const provider = new MeterProvider({ readers: [reader] })
@@ -30,7 +30,7 @@ function measure(sessions: Handler) {
   return {
     stop,
     all,
-    /** Its points, each with its labels in one text: how often, or how much. */
+    /** Returns the value or count of each data point of a metric, by its attributes in one text. */
     async points(name: string): Promise<Record<string, number>> {
       const metric = (await all()).find(({ descriptor }) => descriptor.name === name)
       const points = (metric?.dataPoints ?? []).map(({ attributes, value }) => [
@@ -43,7 +43,7 @@ function measure(sessions: Handler) {
 }
 
 describeHandler('OpenTelemetry', (kit) => {
-  test('counts operations by outcome, batches, conflicts, and the connections', async () => {
+  test('counts operations by outcome, batches, conflicts and connections', async () => {
     const sessions = kit.open({ shortCircuit: true, conflict: 'error' })
     const { points } = measure(sessions)
     const id = kit.id()
@@ -95,7 +95,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.gc.duration')).toEqual({ [`${server} done`]: 1 })
   })
 
-  test('no name and no label holds an id, data or an address; what has ended records nothing', async () => {
+  test('no name or attribute contains an id, data or an address, and nothing is recorded after the stop', async () => {
     const sessions = kit.open()
     const { all, points, stop } = measure(sessions)
     const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
@@ -114,7 +114,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.operation.duration')).toEqual(before)
   })
 
-  test("another handler's doings are not counted", async () => {
+  test('does not count the operations of another handler', async () => {
     const [sessions, other] = [kit.open(), kit.open()]
     const { points } = measure(sessions)
     await sessions.read(kit.id())
@@ -122,7 +122,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.operation.duration')).toEqual({ 'read absent': 1 })
   })
 
-  test('without an SDK nobody listens', async () => {
+  test('does not subscribe without an SDK', async () => {
     metrics.disable()
     trace.disable()
     const stop = instrument(kit.open())
@@ -130,7 +130,7 @@ describeHandler('OpenTelemetry', (kit) => {
     stop()
   })
 
-  test('with a registered SDK both are recorded, until it is ended', async () => {
+  test('records metrics and traces with a registered SDK until it is stopped', async () => {
     const reader = new Reader()
     metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
     const exporter = new InMemorySpanExporter()
@@ -168,12 +168,12 @@ describeHandler('OpenTelemetry spans', (kit) => {
 
   const spans = (name: string) => exporter.getFinishedSpans().filter((span) => span.name === name)
 
-  /** As a request does: with a span around it. */
+  /** Runs work within a span, as a request. */
   function request<T>(name: string, work: () => Promise<T>): Promise<T> {
     return tracer.startActiveSpan(name, (span) => work().finally(() => span.end()))
   }
 
-  test('an operation is a child of its caller, and the statement one of the operation', async () => {
+  test('an operation is a child of its caller’s span, and a statement a child of the operation’s', async () => {
     const sessions = kit.open()
     await sessions.open()
     stops.push(recordTraces(sessions, provider))
@@ -199,7 +199,7 @@ describeHandler('OpenTelemetry spans', (kit) => {
     expect(batch?.attributes).toMatchObject({ 'db.operation.batch.size': 1, 'db.operation.name': 'read' })
   })
 
-  test('a statement for several requests is linked to each of them', async () => {
+  test('a statement for several requests has links to all of them', async () => {
     const sessions = kit.open()
     await sessions.open()
     stops.push(recordTraces(sessions, provider))
@@ -218,7 +218,7 @@ describeHandler('OpenTelemetry spans', (kit) => {
     expect(joined).toEqual(reads)
   })
 
-  test('a failure is told by its code, without the message', async () => {
+  test('records the code of an error, not its message', async () => {
     const sessions = kit.open({ conflict: 'error' })
     stops.push(recordTraces(sessions, provider))
     const id = kit.id()
@@ -231,7 +231,7 @@ describeHandler('OpenTelemetry spans', (kit) => {
     expect(failed?.events).toEqual([])
   })
 
-  test('a garbage collection is no part of the request that set its timer', async () => {
+  test('the span of a garbage collection has no parent', async () => {
     const sessions = kit.open()
     stops.push(recordTraces(sessions, provider))
     await request('GET /', () => sessions.gc())
@@ -240,7 +240,7 @@ describeHandler('OpenTelemetry spans', (kit) => {
     expect(gc?.attributes).toMatchObject({ 'session_pgsql.outcome': 'done', 'session_pgsql.gc.removed': 0 })
   })
 
-  test('no span holds an id, data or an address', async () => {
+  test('no span contains an id, data or an address', async () => {
     const sessions = kit.open()
     stops.push(recordTraces(sessions, provider))
     const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const

@@ -10,7 +10,7 @@ interface Visitor {
   cart: string[]
 }
 
-/** The same for each version of React Router. */
+/** The tests of each version of React Router. */
 export function describeReactRouter(version: string): void {
   describeGuarantees({
     name: version,
@@ -28,7 +28,7 @@ export function describeReactRouter(version: string): void {
       return { handler, storage, idOf }
     }
 
-    test('a missing row gives a session without id', async () => {
+    test('returns a session without id if the row is missing', async () => {
       const { handler, storage } = openStorage()
       const chosen = await cookie().serialize('chosen')
       const session = await storage.getSession(chosen)
@@ -41,7 +41,7 @@ export function describeReactRouter(version: string): void {
       expect((await handler.info(again.id))?.name).toBe('own')
     })
 
-    test('what was destroyed does not come back, and its late answer leaves the cookie alone', async () => {
+    test('a late commit does not restore a destroyed session, and sets no cookie', async () => {
       const { handler, storage, idOf } = openStorage()
       const first = await storage.getSession()
       first.set('user', 'ada')
@@ -52,20 +52,20 @@ export function describeReactRouter(version: string): void {
       late.set('user', 'eve')
       expect(await storage.commitSession(late)).toBe('')
       expect(await handler.read(await idOf(header))).toBeUndefined()
-      // Nor by a Session that was made by hand.
+      // Also not with a Session that the application has created.
       const made = createSession<Visitor>({ user: 'eve', cart: [] }, await idOf(header))
       expect(await storage.commitSession(made)).toBe('')
       expect(await handler.read(await idOf(header))).toBeUndefined()
     })
 
-    test('destroying a session that is not stored is harmless', async () => {
+    test('destroys a session that is not stored without an error', async () => {
       const { handler, storage } = openStorage()
       const { calls } = handler.status().servers[0] ?? {}
       expect(await storage.destroySession(await storage.getSession())).toMatch(/^own=;/)
       expect(handler.status().servers[0]?.calls).toBe(calls)
     })
 
-    test('one Session may be committed twice, and then destroyed', async () => {
+    test('commits one Session twice and then destroys it', async () => {
       const { handler, storage, idOf } = openStorage()
       const session = await storage.getSession()
       session.set('cart', ['apple'])
@@ -77,7 +77,7 @@ export function describeReactRouter(version: string): void {
       expect(await handler.read(await idOf(header))).toBeUndefined()
     })
 
-    test('a flash is gone once it was shown, whoever else commits', async () => {
+    test('a flash message is shown once, also if another request commits', async () => {
       const { storage } = openStorage()
       const first = await storage.getSession()
       first.flash('error', 'wrong password')
@@ -87,13 +87,13 @@ export function describeReactRouter(version: string): void {
       other.set('cart', ['pear'])
       await storage.commitSession(showing)
       await storage.commitSession(other)
-      // Its own object still has it: what others have deleted is not written again.
+      // This request's object still has the message: a commit must not restore what another has deleted.
       other.set('user', 'ada')
       await storage.commitSession(other)
       expect((await storage.getSession(header)).data).toEqual({ user: 'ada', cart: ['pear'] })
     })
 
-    test('what is changed deep inside is written', async () => {
+    test('writes a change at any depth', async () => {
       const { storage } = openStorage()
       const first = await storage.getSession()
       first.set('cart', ['apple'])
@@ -111,7 +111,7 @@ export function describeReactRouter(version: string): void {
         const { expires } = (await handler.info(await idOf(header))) ?? {}
         return ((expires?.getTime() ?? 0) - Date.now()) / 1000
       }
-      // A tenth is added, so that it need not be written with every request.
+      // A tenth is added, so that not every request needs a write.
       expect(await livesFor()).toBeGreaterThan(1090)
       expect(await livesFor()).toBeLessThan(1110)
       expect(await livesFor({ maxAge: 5000 })).toBeGreaterThan(5450)
@@ -136,7 +136,7 @@ export function describeReactRouter(version: string): void {
     })
   })
 
-  test(`${version}: a shared handler takes its options by itself`, () => {
+  test(`${version}: rejects options of a shared handler`, () => {
     const handler = new SaveHandler({ db: 'pglite:' })
     expect(() => createPgsqlSessionStorage({ handler, table: 'other' } as never)).toThrow(/option table/)
     expect(() => createPgsqlSessionStorage({ handler: {} } as never)).toThrow(/option handler/)

@@ -9,8 +9,8 @@ import { SaveHandler } from '../../src/index.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
 import { describeGuarantees, type SiteOptions, startExample } from './guarantees.ts'
 
-/** By default the id before the sign-in is answered for ten seconds more, for requests that are under way. */
-const WITHIN_GRACE = 'Within the grace the old id is still answered'
+/** By default the old id works for ten more seconds after the sign-in, for requests in progress. */
+const WITHIN_GRACE = 'The old id still works within the grace period'
 
 describeGuarantees({
   name: 'session-pgsql/web',
@@ -29,34 +29,34 @@ describeGuarantees({
 
 const SECRET = 'a secret for the tests'
 
-interface Visitor {
+interface UserData {
   user: string
   cart: string[]
   [key: string]: unknown
 }
 
-/** Keeps the one cookie as a browser does. */
+/** Keeps the session's cookie as a browser does. */
 class Jar {
-  readonly sessions: Sessions<Visitor>
+  readonly sessions: Sessions<UserData>
   cookie: string
   header: string | undefined
 
-  constructor(sessions: Sessions<Visitor>, cookie = '') {
+  constructor(sessions: Sessions<UserData>, cookie = '') {
     this.sessions = sessions
     this.cookie = cookie
   }
 
-  open(): Promise<WebSession<Visitor>> {
+  open(): Promise<WebSession<UserData>> {
     return this.sessions.session(request('https://example.org/', { cookie: this.cookie }))
   }
 
-  async commit(session: WebSession<Visitor>): Promise<string | undefined> {
+  async commit(session: WebSession<UserData>): Promise<string | undefined> {
     this.header = await session.commit()
     if (this.header !== undefined) this.cookie = this.header.split(';')[0] as string
     return this.header
   }
 
-  async visit(change: (session: WebSession<Visitor>) => void = () => {}): Promise<Data> {
+  async visit(change: (session: WebSession<UserData>) => void = () => {}): Promise<Data> {
     const session = await this.open()
     change(session)
     await this.commit(session)
@@ -72,17 +72,17 @@ function request(url: string, headers: Record<string, string> = {}): Request {
   return new Request(url, { headers })
 }
 
-describeHandler('Sessions of the web', (kit) => {
-  const over = (handler: Handler, options: Partial<SessionsOptions<Visitor>> = {}) =>
-    createSessions<Visitor>({ secret: SECRET, handler, ...options } as SessionsOptions<Visitor>)
-  const openJar = (options: Partial<SessionsOptions<Visitor>> = {}) => {
+describeHandler('Sessions for Request and Response', (kit) => {
+  const over = (handler: Handler, options: Partial<SessionsOptions<UserData>> = {}) =>
+    createSessions<UserData>({ secret: SECRET, handler, ...options } as SessionsOptions<UserData>)
+  const openJar = (options: Partial<SessionsOptions<UserData>> = {}) => {
     const handler = kit.open({ shortCircuit: true })
     return { handler, jar: new Jar(over(handler, options)) }
   }
 
-  test('a cookie is signed, HttpOnly, SameSite=Lax, and Secure where the request came by TLS', async () => {
+  test('the cookie is signed, HttpOnly, SameSite=Lax, and Secure for a request over TLS', async () => {
     const { handler } = openJar()
-    const give = async (url: string, options: Partial<SessionsOptions<Visitor>> = {}, headers = {}) => {
+    const give = async (url: string, options: Partial<SessionsOptions<UserData>> = {}, headers = {}) => {
       const session = await over(handler, options).session(request(url, headers))
       session.set('user', 'ada')
       return session.commit()
@@ -108,7 +108,7 @@ describeHandler('Sessions of the web', (kit) => {
     )
   })
 
-  test('what was not signed here is no session, whatever it looks like', async () => {
+  test('ignores a cookie without a valid signature', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     const [, id, time, signature] = /^sid=([^.]+)\.([^.]+)\.([^.]+)$/.exec(jar.cookie) ?? []
@@ -130,15 +130,15 @@ describeHandler('Sessions of the web', (kit) => {
     ]) {
       expect(await new Jar(jar.sessions, cookie).visit()).toEqual({})
     }
-    // One that was planted by a subdomain does not hide the real one.
-    const both = new Jar(jar.sessions, `sid=planted; ${other.cookie}; ${jar.cookie}`)
+    // A cookie that a subdomain has set does not hide the valid one.
+    const both = new Jar(jar.sessions, `sid=foreign; ${other.cookie}; ${jar.cookie}`)
     expect(await both.visit()).toEqual({ user: 'ada' })
-    // Another name with the same secret is another cookie.
+    // The signature covers the cookie's name.
     const renamed = new Jar(over(handler, { name: 'sod' }), jar.cookie.replace('sid', 'sod'))
     expect(await renamed.visit()).toEqual({})
   })
 
-  test('secrets rotate: an older one is accepted, and its cookie signed anew', async () => {
+  test('accepts an older secret, and signs its cookie with the current one', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     const newer = 'a newer secret for the tests'
@@ -151,7 +151,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await new Jar(over(handler, { secret: newer }), jar.cookie).visit()).toEqual({})
   })
 
-  test('an id that is signed and unknown is not adopted', async () => {
+  test('does not use a signed id that is not stored', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     const [listed] = (await handler.list({ order: '-created', limit: 10_000 })).filter(({ id }) =>
@@ -165,7 +165,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await handler.read(listed?.id as string)).toBeUndefined()
   })
 
-  test('a session is stored when something is set, and not before', async () => {
+  test('stores a session when something is set, not before', async () => {
     const { handler, jar } = openJar()
     const before = await handler.count()
     await jar.visit()
@@ -178,7 +178,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await handler.count()).toBe(before + 1)
   })
 
-  test('the field and the address are stored with the session', async () => {
+  test('stores the field and the address with the session', async () => {
     const { handler, jar } = openJar()
     const session = await jar.sessions.session(request('http://example.org/'), { address: '203.0.113.7' })
     const user = kit.id()
@@ -188,14 +188,14 @@ describeHandler('Sessions of the web', (kit) => {
     const [found] = await handler.findByField(user)
     expect(found).toMatchObject({ name: 'sid', addressCreated: '203.0.113.7', data: { user } })
     expect((await jar.open()).field).toBe(user)
-    // A new id keeps it.
+    // The field stays with a new id.
     await jar.visit((next) => next.regenerate())
     expect((await jar.open()).field).toBe(user)
     await handler.destroyByField(user)
     expect(await jar.visit()).toEqual({})
   })
 
-  test('what is changed deep inside is written', async () => {
+  test('writes a change at any depth', async () => {
     const { jar } = openJar()
     await jar.visit((session) => session.set('cart', ['apple']))
     await jar.visit((session) => session.get('cart')?.push('pear'))
@@ -204,7 +204,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await jar.visit()).toEqual({})
   })
 
-  test('a commit may be repeated, and takes only what is new', async () => {
+  test('a repeated commit writes only new changes', async () => {
     const { handler, jar } = openJar()
     const session = await jar.open()
     session.set('user', 'ada')
@@ -220,14 +220,14 @@ describeHandler('Sessions of the web', (kit) => {
     expect((await handler.info(session.id as string))?.accesses).toBe(2)
   })
 
-  test('keys that objects have by themselves are data, and our own key is not', async () => {
+  test('property names of objects are valid keys, and the reserved key is not', async () => {
     const { jar } = openJar()
     await jar.visit((session) => {
       expect(session.get('constructor' as string)).toBeUndefined()
       session.set('__proto__', 'x')
       session.set('constructor' as string, 'y')
-      expect(() => session.set('$session', {})).toThrow(/kept/)
-      expect(() => session.delete('$session')).toThrow(/kept/)
+      expect(() => session.set('$session', {})).toThrow(/reserved/)
+      expect(() => session.delete('$session')).toThrow(/reserved/)
       expect(session.get('$session')).toBeUndefined()
     })
     const session = await jar.open()
@@ -239,13 +239,13 @@ describeHandler('Sessions of the web', (kit) => {
     await jar.visit((session) => session.set('user', 'ada'))
     await jar.visit()
     expect(jar.header).toBeUndefined()
-    // Its age is in it: signed then, it comes later.
+    // The cookie contains the time of its signature.
     const later = new Jar(over(handler, { cookie: { maxAge: 1e-3 } }), jar.cookie)
     expect(await later.visit()).toEqual({ user: 'ada' })
     expect(later.header).toMatch(/^sid=/)
   })
 
-  test('after regenerate the new id has all, and the old one shortly what it had before', async () => {
+  test('after regenerate the new id has all data, and the old id for a short time the earlier data', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('cart', ['apple']))
     const old = jar.clone()
@@ -258,11 +258,11 @@ describeHandler('Sessions of the web', (kit) => {
     expect((await jar.open()).id).not.toBe(before)
     expect(await jar.visit()).toEqual({ cart: ['apple'], user: 'ada' })
     expect(await old.visit()).toEqual({ cart: ['apple'] })
-    // Who comes now with the old id changes nothing, and is given no cookie.
+    // A new request with the old id changes nothing in the session and gets no cookie.
     await old.visit((session) => session.set('user', 'eve'))
     expect(old.header).toBeUndefined()
     expect(await jar.visit()).toEqual({ cart: ['apple'], user: 'ada' })
-    // Nobody can keep it alive: the time is in the row, whatever its expiry is.
+    // The grace period is stored in the row's data: extending the row's expiry does not extend it.
     const { data = {} } = (await handler.read(before)) ?? {}
     const ids = Object.keys(data.$session.next)
     await handler.write(before, { ...data, $session: { next: { [ids[0] as string]: Date.now() - 1 } } })
@@ -270,7 +270,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await jar.visit()).toEqual({ cart: ['apple'], user: 'ada' })
   })
 
-  test('without grace the old id is worth nothing', async () => {
+  test('with a grace of 0 the old id has no session', async () => {
     const { handler, jar } = openJar({ grace: 0 })
     await jar.visit((session) => session.set('cart', ['apple']))
     const old = jar.clone()
@@ -281,14 +281,14 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await jar.visit()).toEqual({ cart: ['apple'] })
   })
 
-  test('what a request under way changes reaches the session under its new id', async () => {
+  test('applies the changes of a request in progress to the session under its new id', async () => {
     const { jar } = openJar()
     await jar.visit((session) => {
       session.set('cart', ['apple'])
       session.set('flash', 'hello')
     })
-    const underWay = jar.clone()
-    const session = await underWay.open()
+    const inProgress = jar.clone()
+    const session = await inProgress.open()
     const idle = await jar.clone().open()
     await jar.visit((current) => {
       current.regenerate()
@@ -296,13 +296,13 @@ describeHandler('Sessions of the web', (kit) => {
     })
     session.set('cart', ['apple', 'pear'])
     session.delete('flash')
-    // A cookie would take the new id away from the browser.
-    expect(await underWay.commit(session)).toBeUndefined()
+    // A cookie would replace the browser's new id.
+    expect(await inProgress.commit(session)).toBeUndefined()
     expect(await idle.commit()).toBeUndefined()
     expect(await jar.visit()).toEqual({ cart: ['apple', 'pear'], user: 'ada' })
   })
 
-  test('changes that overlap the change of the id are all there', async () => {
+  test('keeps all changes that overlap a change of the id', async () => {
     const { jar } = openJar()
     for (let round = 0; round < 5; round++) {
       await jar.visit((session) => session.set(`round${round}`, 1))
@@ -312,15 +312,15 @@ describeHandler('Sessions of the web', (kit) => {
         if (index === 4) session.regenerate()
       }
       const headers = await Promise.all(sessions.map((session) => session.commit()))
-      const given = headers.filter((header) => header !== undefined)
-      expect(given).toHaveLength(1)
-      jar.cookie = (given[0] as string).split(';')[0] as string
+      const cookies = headers.filter((header) => header !== undefined)
+      expect(cookies).toHaveLength(1)
+      jar.cookie = (cookies[0] as string).split(';')[0] as string
       const keys = sessions.map((_, index) => `k${round}-${index}`)
       expect(Object.keys(await jar.visit())).toEqual(expect.arrayContaining(keys))
     }
   })
 
-  test('a sign-out while the id is changing ends it under both', async () => {
+  test('a sign-out during a change of the id ends the session under both ids', async () => {
     const { handler } = openJar()
     for (let round = 0; round < 12; round++) {
       const jar = new Jar(over(handler))
@@ -330,9 +330,9 @@ describeHandler('Sessions of the web', (kit) => {
       leaving.destroy()
       changing.regenerate()
       changing.set('late', 1)
-      // The one begins somewhat later than the other, by another step in each round.
+      // The delay between the two differs in each round.
       const wait = async (steps: number) => {
-        for (let step = 0; step < steps; step++) await handler.read('nobody')
+        for (let step = 0; step < steps; step++) await handler.read('none')
       }
       const [header] = await Promise.all([
         wait(round % 4).then(() => changing.commit()),
@@ -345,7 +345,7 @@ describeHandler('Sessions of the web', (kit) => {
     }
   })
 
-  test('a sign-out after the change of the id, by whoever knows either, ends it under both', async () => {
+  test('a sign-out with either id after a change of the id ends the session under both', async () => {
     for (const by of ['old', 'new']) {
       const { jar } = openJar()
       const user = kit.id()
@@ -359,7 +359,7 @@ describeHandler('Sessions of the web', (kit) => {
     }
   })
 
-  test('a destroyed session does not come back, and another can begin in the same request', async () => {
+  test('does not restore a destroyed session, and starts another in the same request', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     const late = await jar.open()
@@ -385,14 +385,14 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await jar.visit()).toEqual({ user: 'bob' })
   })
 
-  test('an expired session is a new one', async () => {
+  test('a request with an expired session gets a new one', async () => {
     const { jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     await expireAgo(kit, (await jar.open()).id as string, 100)
     expect(await jar.visit()).toEqual({})
   })
 
-  test('an outage is an error, and a commit may be tried again', async () => {
+  test('an outage is an error, and a commit can be repeated', async () => {
     const { jar } = openJar()
     await jar.visit((session) => session.set('cart', ['apple']))
     const session = await jar.open()
@@ -409,7 +409,7 @@ describeHandler('Sessions of the web', (kit) => {
     expect(await jar.visit()).toEqual({ cart: ['apple'], user: 'ada' })
   })
 
-  test('data that is no object is an error', async () => {
+  test('data that is not an object is an error', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
     await handler.write((await jar.open()).id as string, ['x'] as unknown as Data)
@@ -417,7 +417,7 @@ describeHandler('Sessions of the web', (kit) => {
   })
 })
 
-test('options are checked', () => {
+test('rejects invalid options', () => {
   const handler = new SaveHandler({ db: 'pglite:' })
   const make = (options: object) => () => createSessions({ handler, secret: SECRET, ...options })
   for (const options of [
@@ -442,12 +442,12 @@ test('options are checked', () => {
   }
 })
 
-test('the type of the data is known throughout', () => {
+test('keeps the type of the data', () => {
   const sessions = createSessions<{ user: string; visits: number }>({ secret: SECRET, db: 'pglite:' })
   const session = {} as Awaited<ReturnType<typeof sessions.session>>
   expectTypeOf(session.get<'visits'>).returns.toEqualTypeOf<number | undefined>()
   expectTypeOf(session.set<'user'>).parameters.toEqualTypeOf<['user', string]>()
   expectTypeOf(sessions.handler).toEqualTypeOf<SaveHandler<{ user: string; visits: number }>>()
-  // The web's own requests fit.
+  // The web's Request fits.
   expectTypeOf<Request>().toExtend<Parameters<typeof sessions.session>[0]>()
 })

@@ -8,28 +8,28 @@ import { SaveHandler } from '../../src/index.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/metrics.md'), 'utf8')
 
-test('every diagnostics channel is in the tables, and nothing else is', () => {
+test('the tables list exactly the diagnostics channels', () => {
   const named = [...page.matchAll(/^\| `session-pgsql:(\w+)` \|/gm)].map(([, name]) => name)
   expect(named.sort()).toEqual([...Object.keys(tracing), 'queued', ...EVENTS].sort())
 })
 
-test('every metric is in the table with its unit and type, and nothing else is', () => {
-  const made: string[] = []
+test('the table lists exactly the metrics, with unit and type', () => {
+  const created: string[] = []
   const meter = new MeterProvider().getMeter('test')
-  // The real meter, which tells what is asked of it.
-  const telling = new Proxy(meter, {
+  // The real meter, with its calls recorded.
+  const recording = new Proxy(meter, {
     get(target, method: keyof typeof meter & string) {
       const create = target[method] as (...given: unknown[]) => unknown
       const type = { createHistogram: 'histogram', createCounter: 'counter' }[method as string] ?? 'gauge'
       return (...given: unknown[]) => {
         if (method.startsWith('create'))
-          made.push(`${given[0]} ${(given[1] as { unit: string }).unit} ${type}`)
+          created.push(`${given[0]} ${(given[1] as { unit: string }).unit} ${type}`)
         return create.apply(target, given)
       }
     },
   })
-  recordMetrics(new SaveHandler({ db: 'host=localhost' }), { getMeter: () => telling })()
+  recordMetrics(new SaveHandler({ db: 'host=localhost' }), { getMeter: () => recording })()
   const own = page.slice(0, page.indexOf('## Prometheus'))
   const rows = [...own.matchAll(/^\| `([a-z_.]+)` \| (\S+) \| (histogram|counter|gauge) \|/gm)]
-  expect(rows.map(([, name, unit, type]) => `${name} ${unit} ${type}`).sort()).toEqual(made.sort())
+  expect(rows.map(([, name, unit, type]) => `${name} ${unit} ${type}`).sort()).toEqual(created.sort())
 })

@@ -47,11 +47,11 @@ describeOnEveryServer(
       return database.query('SELECT sess_id FROM php_session WHERE strpos(sess_data, $1) > 0', [text])
     }
 
-    test('two requests that overlap do not undo each other', async () => {
+    test('overlapping requests keep each other’s changes', async () => {
       const browser = await signedIn()
       const notes = ['left', 'right'].map((key) => browser.clone().send('POST', `/note/${key}`))
-      await gates.received('left')
-      await gates.received('right')
+      await gates.reached('left')
+      await gates.reached('right')
       gates.openAll()
       await Promise.all(notes)
       const { text } = await browser.send('GET', '/')
@@ -59,11 +59,11 @@ describeOnEveryServer(
       expect(text).toContain('<code>right</code>')
     })
 
-    test('a request under way at the sign-out does not bring the session back', async () => {
+    test('a request in progress at the sign-out does not restore the session', async () => {
       const browser = await signedIn()
       const [before, late] = [browser.clone(), browser.clone()]
       const slow = late.send('POST', '/note/late')
-      await gates.received('late')
+      await gates.reached('late')
       await browser.send('POST', '/sign-out')
       gates.open('late')
       await slow
@@ -71,17 +71,17 @@ describeOnEveryServer(
       expect((await before.send('GET', '/')).text).toContain('Nobody is signed in')
     })
 
-    test('signing out everywhere ends every device, and nobody else', async () => {
+    test('signing out everywhere ends all sessions of the user and no other', async () => {
       const browser = await signedIn()
-      const [other, stranger] = [new Browser(browser.url), new Browser(browser.url)]
+      const [other, otherUser] = [new Browser(browser.url), new Browser(browser.url)]
       await other.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' }))
-      await stranger.send('POST', '/sign-in', new URLSearchParams({ user: 'babbage' }))
+      await otherUser.send('POST', '/sign-in', new URLSearchParams({ user: 'babbage' }))
       await browser.send('POST', '/sign-out-everywhere')
       expect((await other.send('GET', '/')).text).toContain('Nobody is signed in')
-      expect((await stranger.send('GET', '/')).text).toContain('Signed in as babbage')
+      expect((await otherUser.send('GET', '/')).text).toContain('Signed in as babbage')
     })
 
-    test('a restart keeps the session, and a fault of the database is an error, not a new one', async () => {
+    test('sessions survive a restart, and a database error is an error, not a new session', async () => {
       const browser = await signedIn()
       for (const stop of stopping.splice(0)) await stop()
       const again = browser.clone((await start()).url)

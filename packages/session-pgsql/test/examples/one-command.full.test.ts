@@ -7,28 +7,28 @@ import { Browser } from '../../src/testing/browser.ts'
 import { until, within } from '../support/wait.ts'
 
 /**
- * Every example by the one command of its package.json, as a process of its own on the embedded database and on
- * the package as it was built: a visitor comes, the process ends and starts again, and the visitor is known.
+ * Starts every example with `npm start`, as a process on the embedded database and on the built package. A browser
+ * stores something, the process restarts, and the browser reads it again.
  */
 
 const EXAMPLES = join(import.meta.dirname, '../../../../examples')
 
-/** One that needs more than Node; its own tests are in the package of the gateway. */
+/** Needs more than Node: the server package has its tests. */
 const ELSEWHERE = ['php-and-node']
 
 interface Visit {
-  /** Leaves something behind. */
-  come(browser: Browser): Promise<unknown>
-  /** A page that shows whether it is still there ... */
+  /** Stores something. */
+  store(browser: Browser): Promise<unknown>
+  /** A page that shows it. */
   readonly page: string
-  /** ... with this text. */
+  /** The text on that page. */
   readonly shows: string
-  /** Everybody sees it. */
+  /** True if browsers without the session see it, too. */
   readonly isPublic?: boolean
 }
 
-const guaranteed: Visit = {
-  async come(browser) {
+const conformanceSite: Visit = {
+  async store(browser) {
     await browser.send('POST', '/sign-in?user=ada')
     await browser.send('POST', '/set?key=color&value=blue')
   },
@@ -40,22 +40,22 @@ const account = { name: 'Ada', email: 'ada@example.org', password: 'a long passw
 
 const VISITS: Record<string, Visit> = {
   'better-auth': {
-    come: (browser) => browser.send('POST', '/api/auth/sign-up/email', account),
+    store: (browser) => browser.send('POST', '/api/auth/sign-up/email', account),
     page: '/api/auth/get-session',
     shows: 'ada@example.org',
   },
   demo: {
-    come: (browser) => browser.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' })),
+    store: (browser) => browser.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' })),
     page: '/',
     shows: 'lovelace',
   },
-  fastify: guaranteed,
-  hono: guaranteed,
-  koa: guaranteed,
-  nestjs: guaranteed,
-  'react-router': guaranteed,
+  fastify: conformanceSite,
+  hono: conformanceSite,
+  koa: conformanceSite,
+  nestjs: conformanceSite,
+  'react-router': conformanceSite,
   unstorage: {
-    async come(browser) {
+    async store(browser) {
       await browser.send('POST', '/sign-in?user=ada')
       await browser.send('PUT', '/color', 'blue')
     },
@@ -63,12 +63,12 @@ const VISITS: Record<string, Visit> = {
     shows: 'blue',
     isPublic: true,
   },
-  web: guaranteed,
+  web: conformanceSite,
 }
 
-test('no example is forgotten', () => {
-  const there = readdirSync(EXAMPLES)
-  expect([...Object.keys(VISITS), ...ELSEWHERE].sort()).toEqual(there.sort())
+test('tests every example', () => {
+  const examples = readdirSync(EXAMPLES)
+  expect([...Object.keys(VISITS), ...ELSEWHERE].sort()).toEqual(examples.sort())
 })
 
 describe.each(Object.keys(VISITS))('the example %s', (name) => {
@@ -90,7 +90,7 @@ describe.each(Object.keys(VISITS))('the example %s', (name) => {
         DEMO_FOLDER: database,
         PORT: '0',
       },
-      // A group of its own, as a shell gives it: Ctrl+C goes to all of it.
+      // A process group, as a shell creates it: Ctrl+C reaches all its processes.
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -108,7 +108,7 @@ describe.each(Object.keys(VISITS))('the example %s', (name) => {
     }
     const url = await until(
       () => {
-        if (child.exitCode !== null) throw new Error(`It ended: ${output}`)
+        if (child.exitCode !== null) throw new Error(`The example ended: ${output}`)
         return /http:\/\/[^\s;/]+:\d+/.exec(output)?.[0]
       },
       `${name} to listen`,
@@ -117,18 +117,18 @@ describe.each(Object.keys(VISITS))('the example %s', (name) => {
     return { url, end }
   }
 
-  test('runs by one command, and knows its visitors after a restart', async () => {
+  test('starts with one command, and keeps its sessions after a restart', async () => {
     const visit = VISITS[name] as Visit
     running = await start()
     const browser = new Browser(running.url)
-    await visit.come(browser)
+    await visit.store(browser)
     expect((await browser.send('GET', visit.page)).text).toContain(visit.shows)
     expect(await running.end('SIGINT')).not.toMatch(/Error/)
     running = await start()
     expect((await browser.clone(running.url).send('GET', visit.page)).text).toContain(visit.shows)
-    const stranger = await new Browser(running.url).send('GET', visit.page)
-    expect(stranger.status).toBeLessThan(500)
-    if (visit.isPublic !== true) expect(stranger.text).not.toContain(visit.shows)
+    const otherBrowser = await new Browser(running.url).send('GET', visit.page)
+    expect(otherBrowser.status).toBeLessThan(500)
+    if (visit.isPublic !== true) expect(otherBrowser.text).not.toContain(visit.shows)
     await running.end('SIGTERM')
   }, 300_000)
 })

@@ -6,8 +6,8 @@ import { type Site, startSite } from './site.ts'
 
 describeOnEveryServer('an outage', (server) => {
   if (server.kind === 'pglite') {
-    // It is in this process: there is no connection that could be lost.
-    test('of PGlite is none', () => expect(server.name).toBe('PGlite'))
+    // PGlite runs in this process: there is no connection that could be lost.
+    test('cannot happen with PGlite', () => expect(server.name).toBe('PGlite'))
     return
   }
   let database: FreshDatabase
@@ -44,7 +44,7 @@ describeOnEveryServer('an outage', (server) => {
     await proxy?.stop()
   })
 
-  test('is an error, never a signed-out user, and over when the server is back', async () => {
+  test('is an error, never a signed-out user, and ends when the server is back', async () => {
     const browser = site.browser()
     await browser.text('/in')
     const faults: [name: string, begin: () => void | Promise<void>][] = [
@@ -66,7 +66,7 @@ describeOnEveryServer('an outage', (server) => {
       }
       proxy.drop()
       await proxy.resume()
-      // A sign-out whose answer was lost may have been carried out.
+      // The sign-out whose reply was lost may have been applied.
       const signedOut = name === 'answers lost'
       await eventually(async () => {
         const { status, text } = await browser.get('/')
@@ -76,7 +76,7 @@ describeOnEveryServer('an outage', (server) => {
     }
   })
 
-  test('does not take the sessions away from requests that come after it', async () => {
+  test('leaves the sessions to later requests', async () => {
     const seen: string[] = []
     site.store.on('disconnect', () => seen.push('disconnect'))
     const browser = site.browser()

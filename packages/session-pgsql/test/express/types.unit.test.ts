@@ -14,8 +14,8 @@ interface MyData {
   cart: string[]
 }
 
-// Nothing of this is run: what is tested is what the compiler takes.
-test('the types are those of @types/express-session', () => {
+// This code never runs: the compiler checks it.
+test('the types fit @types/express-session', () => {
   const check = (store: PgsqlStore, mine: PgsqlStore<MyData>): void => {
     expectTypeOf(store).toExtend<Store>()
     expectTypeOf(session({ store, secret: 's' })).toEqualTypeOf<RequestHandler>()

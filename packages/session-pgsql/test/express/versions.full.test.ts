@@ -17,7 +17,7 @@ describeOnEveryServer('versions', (server) => {
   })
 
   for (const [version, create] of Object.entries(versions)) {
-    test(`${version}: sign in, an error, sign out`, async () => {
+    test(`${version}: signs in, records an error and signs out`, async () => {
       expect(require(`${version === 'Express 4' ? 'express4' : 'express'}/package.json`).version).toMatch(
         version.slice(-1),
       )

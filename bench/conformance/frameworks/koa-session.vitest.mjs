@@ -1,6 +1,6 @@
-import { hostConfig } from './vitest.mjs'
+import { frameworkConfig } from './vitest.mjs'
 
-export default hostConfig({
+export default frameworkConfig({
   include: ['test/store.test.ts', 'test/externalkey.test.ts'],
   replace: { 'test/store': 'koa-session-store.mjs' },
 })

@@ -1,6 +1,6 @@
-import { hostConfig } from './vitest.mjs'
+import { frameworkConfig } from './vitest.mjs'
 
-export default hostConfig({
+export default frameworkConfig({
   include: [
     'packages/react-router/__tests__/server-runtime/sessions-test.ts',
     'packages/react-router-node/__tests__/sessions-test.ts',
@@ -8,9 +8,9 @@ export default hostConfig({
   replace: {
     'packages/react-router/lib/server-runtime/sessions/memoryStorage': 'react-router-storage.mjs',
     'packages/react-router-node/sessions/fileStorage': 'react-router-storage.mjs',
-    // Our adapter is on the React Router of the checkout.
+    // The adapter must use the checkout's React Router.
     'react-router': 'react-router-checkout.mjs',
   },
-  // Two tests look into the files that a session would lie in.
+  // Two tests read the files in which sessions are stored. Here there are none.
   edit: (code) => code.replaceAll('it("saves expires to file', 'it.skip("saves expires to file'),
 })

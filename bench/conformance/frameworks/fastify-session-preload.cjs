@@ -1,6 +1,7 @@
 /**
- * Loaded before each file of @fastify/session's tests: puts a store of ours where TestStore is loaded from, and our
- * plugin where it is registered with such a store. The plugin is on the @fastify/session of the checkout.
+ * Preloaded before each test file of @fastify/session. It replaces the module of TestStore with a PgsqlStore, and
+ * registers the plugin pgsqlSession wherever a test uses such a store. The plugin uses the checkout's
+ * @fastify/session.
  */
 const { randomBytes } = require('node:crypto')
 const Module = require('node:module')
@@ -8,11 +9,11 @@ const { join } = require('node:path')
 const { after } = require('node:test')
 
 const folder = process.cwd()
-const theirs = require(folder)
+const original = require(folder)
 const resolve = Module._resolveFilename
 Module._resolveFilename = (name, ...others) =>
   name === '@fastify/session' ? join(folder, 'the original') : resolve(name, ...others)
-require.cache[join(folder, 'the original')] = { exports: theirs, loaded: true }
+require.cache[join(folder, 'the original')] = { exports: original, loaded: true }
 
 const { PgsqlStore, pgsqlSession } = require('session-pgsql/fastify')
 const driver = Module.createRequire(require.resolve('session-pgsql/package.json'))
@@ -25,36 +26,36 @@ const db =
 let stores = 0
 let calls = () => 0
 
-class StoreInPostgres extends PgsqlStore {
-  #put
+class TestStore extends PgsqlStore {
+  #added
 
-  /** A test puts a session into the map of its store. */
+  /** @param sessions a Map to which a test adds sessions directly */
   constructor(sessions = new Map()) {
     super({ db, table: `sessions_${randomBytes(6).toString('hex')}`, gcInterval: 0 })
-    this.#put = sessions
+    this.#added = sessions
     stores++
     const before = calls
     calls = () => before() + this.handler.status().servers[0].calls
   }
 
   get(id, callback) {
-    const put = this.#put.get(id)
-    if (put === undefined) return super.get(id, callback)
-    this.#put.delete(id)
-    this.handler.write(id, put).then(() => super.get(id, callback), callback)
+    const session = this.#added.get(id)
+    if (session === undefined) return super.get(id, callback)
+    this.#added.delete(id)
+    this.handler.write(id, session).then(() => super.get(id, callback), callback)
   }
 }
 
-const place = join(folder, 'test/TestStore.js')
-require(place)
-require.cache[place].exports = StoreInPostgres
+const testStore = join(folder, 'test/TestStore.js')
+require(testStore)
+require.cache[testStore].exports = TestStore
 
 function session(fastify, options, done) {
-  if (!(options.store instanceof PgsqlStore)) return theirs(fastify, options, done)
+  if (!(options.store instanceof PgsqlStore)) return original(fastify, options, done)
   pgsqlSession(fastify, options).then(() => done(), done)
 }
-Object.assign(session, theirs)
-for (const symbol of Object.getOwnPropertySymbols(theirs)) session[symbol] = theirs[symbol]
+Object.assign(session, original)
+for (const symbol of Object.getOwnPropertySymbols(original)) session[symbol] = original[symbol]
 require.cache[join(folder, require(join(folder, 'package.json')).main)].exports = session
 
 after(async () => {

@@ -1,4 +1,4 @@
-/** In the place of koa-session's test/store.ts. The tests put their own text there, and look at it. */
+/** Replaces koa-session's test/store.ts. */
 import { PgsqlStore } from 'session-pgsql/koa'
 import { database } from './vitest.mjs'
 

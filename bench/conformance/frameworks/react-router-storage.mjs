@@ -1,4 +1,4 @@
-/** In the place of React Router's sessions in memory, and of those in files. */
+/** Replaces React Router's session storages in memory and in files. */
 import { SaveHandler } from 'session-pgsql'
 import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
 import { database } from './vitest.mjs'

@@ -1,12 +1,12 @@
 /**
- * Runs express-session's own tests with PgsqlStore in the place of its MemoryStore.
+ * Runs express-session's own tests with PgsqlStore instead of its MemoryStore.
  *
  *   git clone https://github.com/expressjs/session && (cd session && npm install)
  *   npm run build
- *   npx tsx scripts/conformance/express-session.mjs ./session [18 | 15 | pglite]
+ *   npx tsx bench/conformance/frameworks/express-session.mjs ./session [18 | 15 | pglite]
  *
- * Nothing of theirs is kept here. Every MemoryStore that the tests make is a store of ours on a table of its
- * own; see express-session-preload.cjs. What is tested is what was built, in CommonJS.
+ * This repository has no copy of them. Each MemoryStore that the tests create is a PgsqlStore with its own table; see
+ * express-session-preload.cjs. The tests use the CommonJS build.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

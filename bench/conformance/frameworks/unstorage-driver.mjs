@@ -1,4 +1,4 @@
-/** In the place of unstorage's memory driver, where its test takes it from. */
+/** Replaces unstorage's memory driver. */
 import pgsqlDriver from 'session-pgsql/unstorage'
 import { database } from './vitest.mjs'
 

@@ -1,11 +1,11 @@
 /**
- * Runs @fastify/session's own tests with our store in the place of its TestStore, behind our plugin.
+ * Runs @fastify/session's own tests with PgsqlStore instead of its TestStore, and with the plugin pgsqlSession.
  *
  *   git clone https://github.com/fastify/session && (cd session && npm install)
  *   npm run build
- *   npx tsx scripts/conformance/fastify-session.mjs ./session [18 | 15 | pglite]
+ *   npx tsx bench/conformance/frameworks/fastify-session.mjs ./session [18 | 15 | pglite]
  *
- * See fastify-session-preload.cjs. What is tested is what was built, in CommonJS.
+ * See fastify-session-preload.cjs. The tests use the CommonJS build.
  */
 import { fileURLToPath } from 'node:url'
 import { checkout, onServer, run } from './run.mjs'

@@ -1,39 +1,40 @@
 /**
- * For hosts whose tests vitest can run, be they written for vitest, jest or mocha: a configuration that puts
- * modules of ours in the place of theirs. What a checkout does not have installed comes from this repository.
+ * For frameworks whose tests vitest can run, whether written for vitest, jest or mocha: a configuration that rereplacements
+ * modules of the framework with modules of this folder. Packages that the checkout has not installed are taken from
+ * this repository.
  */
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const repository = resolve(here, '../..')
+const repository = resolve(here, '../../..')
 
 /**
- * @param {object} host
- * @param {string[]} host.include the tests, from the checkout's folder
- * @param {Record<string, string>} host.replace their modules, as paths without ending from the checkout's folder; ours,
- *   from this folder
- * @param {(code: string, file: string) => string} [host.edit] changes a test before it runs
+ * @param {object} framework
+ * @param {string[]} framework.include the test files, relative to the checkout
+ * @param {Record<string, string>} framework.replace by module of the framework (its path relative to the checkout,
+ *   without extension): the file of this folder that rereplacements it
+ * @param {(code: string, file: string) => string} [framework.edit] changes a test file before it runs
  */
-export function hostConfig({ include, replace, edit = (code) => code }) {
+export function frameworkConfig({ include, replace, edit = (code) => code }) {
   const folder = resolve(process.env.SESSION_PGSQL_CONFORMANCE_FOLDER)
-  const places = new Map(
-    Object.entries(replace).map(([theirs, ours]) => [join(folder, theirs), join(here, ours)]),
+  const replacements = new Map(
+    Object.entries(replace).map(([module, file]) => [join(folder, module), join(here, file)]),
   )
   return {
     root: folder,
     plugins: [
       {
-        name: 'ours in the place of theirs',
+        name: 'replaced modules',
         enforce: 'pre',
         async resolveId(name, importer) {
           if (importer === undefined || name.startsWith('node:')) return undefined
           if (name.startsWith('.'))
-            return places.get(resolve(dirname(importer), name).replace(/\.[jt]sx?$/, ''))
+            return replacements.get(resolve(dirname(importer), name).replace(/\.[jt]sx?$/, ''))
           const options = { skipSelf: true }
           return (
-            places.get(join(folder, name)) ??
+            replacements.get(join(folder, name)) ??
             (await this.resolve(name, importer, options)) ??
             this.resolve(name, join(repository, 'package.json'), options)
           )
@@ -47,8 +48,8 @@ export function hostConfig({ include, replace, edit = (code) => code }) {
       include,
       globals: true,
       setupFiles: [join(here, 'vitest-setup.mjs')],
-      // What is ours and imports what is theirs goes through the plugin, too.
-      server: { deps: { inline: [/session-pgsql\/dist/, /scripts\/conformance/] } },
+      // The adapters and the files of this folder import the framework: they must go through the plugin, too.
+      server: { deps: { inline: [/session-pgsql\/dist/, /bench\/conformance/] } },
       testTimeout: 30_000,
       fileParallelism: false,
     },
@@ -57,13 +58,13 @@ export function hostConfig({ include, replace, edit = (code) => code }) {
   }
 }
 
-/** What a store of ours is given as `db`. */
+/** Returns the option `db` of the store under test. */
 export async function database() {
   const url = process.env.SESSION_PGSQL_CONFORMANCE_DB
   if (url !== 'pglite') return { connectionString: url }
   const { PGlite } = await import(
     createRequire(join(repository, 'packages/session-pgsql/package.json')).resolve('@electric-sql/pglite')
   )
-  // It starts in seconds, and the first test should not pay for it.
+  // PGlite takes seconds to start: start it before the first test, whose time is limited.
   return PGlite.create()
 }

@@ -1,4 +1,4 @@
-/** A storage of ours, and a Map that shows what lies in it, for tests that look there. */
+/** A secondary storage on PostgreSQL, mirrored into a Map, which the tests inspect. */
 import { randomUUID } from 'node:crypto'
 import { pgsqlSecondaryStorage } from 'session-pgsql/better-auth'
 import { database } from './vitest.mjs'
@@ -7,11 +7,11 @@ const storage = pgsqlSecondaryStorage({ db: await database(), gcInterval: 0 })
 
 /**
  * @param {Map<string, unknown>} map
- * @param {(text: string) => unknown} parse what the test's storage makes of a text
+ * @param {(text: string) => unknown} parse converts a stored text as the test's storage does
  */
-export function overMap(map, parse) {
+export function mirroredStorage(map, parse) {
   let prefix = `${randomUUID()}:`
-  // A test that empties its Map empties its storage.
+  // Tests clear the Map to clear the storage.
   map.clear = () => {
     prefix = `${randomUUID()}:`
     Map.prototype.clear.call(map)

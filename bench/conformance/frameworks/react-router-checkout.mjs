@@ -1,4 +1,4 @@
-/** In the place of react-router: the part of the checkout that has to do with sessions. */
+/** Replaces react-router: exports only the checkout's modules for sessions, which need no installation. */
 import { join } from 'node:path'
 
 const runtime = join(process.env.SESSION_PGSQL_CONFORMANCE_FOLDER, 'packages/react-router/lib/server-runtime')

@@ -10,13 +10,14 @@ import { PgsqlStore, pgsqlSession } from 'session-pgsql/express'
 import { type CallbackStore, expressPlace } from 'session-pgsql/testing'
 import type { PostgresServer } from '../../packages/session-pgsql/test/support/postgres.ts'
 import { startProxy } from '../../packages/session-pgsql/test/support/proxy.ts'
+import { networkFaults } from '../../packages/session-pgsql/test/testing/network-faults.ts'
 import type { Redis } from '../programs.ts'
-import { type Contender, postgresContender } from './postgres.ts'
+import { onPostgres, type TestedStore } from './postgres.ts'
 
-/** The stores that are held against the suite, each as its own documentation advises, and at its best. */
+/** The stores under test, each configured as its own documentation recommends, with the options that help it most. */
 
-export function sessionPgsql(server: PostgresServer): Promise<Contender> {
-  return postgresContender(
+export function sessionPgsql(server: PostgresServer): Promise<TestedStore> {
+  return onPostgres(
     {
       name: 'session-pgsql',
       version: versionOf('session-pgsql'),
@@ -41,10 +42,10 @@ export function sessionPgsql(server: PostgresServer): Promise<Contender> {
   )
 }
 
-/** With node-postgres' own time limits; the store has none. */
-export function connectPgSimpleContender(server: PostgresServer): Promise<Contender> {
+/** With node-postgres' own time limits, because the store has none. */
+export function connectPgSimpleStore(server: PostgresServer): Promise<TestedStore> {
   const PgStore = connectPgSimple(session)
-  return postgresContender(
+  return onPostgres(
     {
       name: 'connect-pg-simple',
       version: versionOf('connect-pg-simple'),
@@ -69,8 +70,8 @@ export function connectPgSimpleContender(server: PostgresServer): Promise<Conten
   )
 }
 
-/** On node-redis, which shall fail while it is offline instead of waiting, and notice when nothing comes back. */
-export async function connectRedis(redis: Redis): Promise<Contender> {
+/** On node-redis, configured to fail instead of waiting while it is offline, and to notice missing replies. */
+export async function connectRedis(redis: Redis): Promise<TestedStore> {
   const proxy = await startProxy({ host: '127.0.0.1', port: redis.port })
   const admin = await createClient({ socket: { host: '127.0.0.1', port: redis.port } }).connect()
   const zone = process.env.TZ
@@ -83,22 +84,18 @@ export async function connectRedis(redis: Redis): Promise<Contender> {
           port: proxy.port,
           connectTimeout: limit,
           socketTimeout: limit,
-          // By default it gives up for good after a socketTimeout.
+          // By default node-redis does not reconnect after a socketTimeout.
           reconnectStrategy: (retries) => Math.min(50 * 2 ** retries, 2000),
         },
         pingInterval: limit / 3,
         disableOfflineQueue: true,
       })
       client.on('error', () => {})
-      // As its documentation shows; where Redis is away, it goes on trying by itself.
+      // As its documentation shows. If Redis is unreachable, the client keeps trying.
       await Promise.race([client.connect().catch(() => {}), sleep(limit)])
       const store = new RedisStore({ client, prefix })
       return { store: store as unknown as CallbackStore, close: () => client.destroy() }
     })
-  const backAgain = async () => {
-    proxy.drop()
-    await proxy.resume()
-  }
   const commands = ['get', 'set', 'expire', 'del']
   const permit = async (sign: '+' | '-') => {
     await admin.sendCommand(['ACL', 'SETUSER', 'default', ...commands.map((command) => sign + command)])
@@ -123,17 +120,10 @@ export async function connectRedis(redis: Redis): Promise<Contender> {
           .join()
       },
       faults: {
-        away: {
-          async begin() {
-            await proxy.refuse()
-            proxy.drop()
-          },
-          end: backAgain,
-        },
-        silent: { begin: async () => proxy.silence(), end: backAgain },
+        ...networkFaults(() => proxy),
         failing: { begin: () => permit('-'), end: () => permit('+') },
       },
-      /** Redis knows none; that of the process could matter. */
+      /** Redis has no time zone. The process's could matter. */
       async setTimeZone(to) {
         process.env.TZ = to
       },
@@ -148,10 +138,10 @@ export async function connectRedis(redis: Redis): Promise<Contender> {
   }
 }
 
-/** express-session's own, for development. */
-export async function memoryStore(): Promise<Contender> {
+/** express-session's own store, for development. */
+export async function memoryStore(): Promise<TestedStore> {
   const stores: { sessions: Record<string, string> }[] = []
-  const alone = 'It is the memory of one process'
+  const oneProcess = 'It stores sessions in the memory of one process'
   const noDatabase = 'It has no database'
   return {
     version: versionOf('express-session'),
@@ -173,10 +163,10 @@ export async function memoryStore(): Promise<Contender> {
       },
       fingerprint: async () => JSON.stringify(stores.map(({ sessions }) => sessions)),
       cannot: {
-        restart: alone,
-        'two-processes': alone,
-        'sign-out-processes': alone,
-        'no-write': 'Its writes cost nobody anything',
+        restart: oneProcess,
+        'two-processes': oneProcess,
+        'sign-out-processes': oneProcess,
+        'no-write': 'Its writes cost nothing',
         'time-zone': noDatabase,
         away: noDatabase,
         silent: noDatabase,
@@ -196,5 +186,5 @@ function versionOf(name: string): string {
       return JSON.parse(readFileSync(`${folder}/${name}/package.json`, 'utf8')).version
     } catch {}
   }
-  throw new Error(`${name} is not installed`)
+  throw new Error(`Cannot find the package ${name}. Run npm ci.`)
 }

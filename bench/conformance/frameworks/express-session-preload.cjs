@@ -1,12 +1,12 @@
 /**
- * Loaded by mocha inside a checkout of express-session: puts a class of ours where its MemoryStore is
- * loaded from, so that the tests' stores and the one that it makes by default are both ours.
+ * Preloaded by mocha in a checkout of express-session. It replaces the module of MemoryStore, so that every store of
+ * the tests is a PgsqlStore, including the default store.
  */
 const { createRequire } = require('node:module')
 const { join } = require('node:path')
 const { PgsqlStore } = require('session-pgsql/express')
 
-/** The drivers are those of the package. */
+/** Loads the drivers that session-pgsql uses. */
 const driver = createRequire(require.resolve('session-pgsql/package.json'))
 
 const url = process.env.SESSION_PGSQL_CONFORMANCE_DB
@@ -17,7 +17,7 @@ const db =
 let tables = 0
 let calls = () => 0
 
-class StoreInPostgres extends PgsqlStore {
+class TestStore extends PgsqlStore {
   constructor() {
     tables++
     super({ db, table: `sessions_${tables}`, gcInterval: 0 })
@@ -26,13 +26,13 @@ class StoreInPostgres extends PgsqlStore {
   }
 }
 
-const place = join(process.cwd(), 'session', 'memory.js')
-require(place)
-require.cache[place].exports = StoreInPostgres
+const memoryStore = join(process.cwd(), 'session', 'memory.js')
+require(memoryStore)
+require.cache[memoryStore].exports = TestStore
 
 exports.mochaHooks = {
   async beforeAll() {
-    // PGlite starts in seconds, and the first test should not pay for it.
+    // PGlite takes seconds to start: start it before the first test, whose time is limited.
     this.timeout(60_000)
     await db.query('SELECT 1')
   },

@@ -3,18 +3,18 @@ import { Browser } from './browser.ts'
 import { Gates } from './gates.ts'
 import type { ConformancePlace, ConformanceSite, ConformanceSubject, StartOptions } from './subject.ts'
 
-/** Long enough that no case fails on it by a machine that is slow. */
+/** Seconds for one operation on the database: enough for a slow machine. */
 const TIMEOUT = 15
 
-/** Someone who has signed in at a site that was started for it. */
+/** A user who has signed in at a site of this run. */
 export interface SignedIn {
   readonly site: ConformanceSite
   readonly browser: Browser
   readonly user: string
 }
 
-/** One run of one case: what it has started, and ends. */
-export class Visit {
+/** One run of one case. It stops at the end the sites that the case has started. */
+export class CaseRun {
   readonly subject: ConformanceSubject
   readonly #gates = new Gates()
   readonly #sites = new Set<ConformanceSite>()
@@ -46,19 +46,19 @@ export class Visit {
   }
 
   /**
-   * Lets a request wait after it has read its session.
+   * Sends a request and waits until it has read its session, where it is held.
    *
-   * @returns lets it go on, and gives the status of its answer
+   * @returns a function that lets the request continue, and returns the status of its response
    */
   async hold(browser: Browser, path: string): Promise<() => Promise<number>> {
     const name = unique()
     const slow = browser.send('POST', `${path}&wait=${name}`)
-    // Whoever waits for it sees the error; if a case fails before that, its own error is the one to see.
+    // The caller of the returned function gets its error. If the case fails before that, the error is ignored.
     slow.catch(() => {})
     await Promise.race([
-      this.#gates.received(name),
+      this.#gates.reached(name),
       slow.then(({ status, text }) => {
-        throw new Error(`POST ${path} did not wait: ${status} ${text}`)
+        throw new Error(`Expected POST ${path} to await \`pause\`; received ${status} ${text}`)
       }),
     ])
     return async () => {
@@ -77,12 +77,12 @@ export class Visit {
 
 let count = 0
 
-/** A value that occurs nowhere else. */
+/** Returns a text that occurs nowhere else. */
 export function unique(): string {
   return `u${process.pid}x${++count}x${Math.random().toString(36).slice(2)}`
 }
 
-/** Until `check` no longer throws, for at most 30 seconds; then its error comes out. */
+/** Repeats `check` until it succeeds, for at most 30 seconds. @throws its last error */
 export async function eventually(check: () => Promise<void>): Promise<void> {
   const deadline = performance.now() + 30_000
   for (;;) {
