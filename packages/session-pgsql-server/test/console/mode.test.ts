@@ -124,7 +124,7 @@ describeOnEveryServer(
       const { code, portAfter, stop } = begin(['console', '--ini', ini, '--port', '0'], nothing)
       const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
       expect((await ask(port, '/api/sessions')).json.sessions).toMatchObject([{ id: 'i'.repeat(26) }])
-      expect((await ask(port, '/api/gc')).json).toMatchObject({ keeps: true })
+      expect((await ask(port, '/api/gc')).json).toMatchObject({ keepsRows: true })
       stop()
       expect(await code).toBe(0)
 
