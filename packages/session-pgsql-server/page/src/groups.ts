@@ -9,7 +9,7 @@ export type Group = NameMetrics
 export const groupsOf = (point: HistoryPoint, by: Grouping): readonly NameMetrics[] =>
   by === 'name' ? point.perName : point.perServer
 
-export const label = ({ name }: Pick<Group, 'name'>): string => name ?? '(no name)'
+export const label = ({ name }: Pick<Group, 'name'>): string => name ?? 'unnamed'
 
 /** Returns the groups of all points, those with the most sessions first. */
 export function groups(points: readonly HistoryPoint[], by: Grouping): Group[] {

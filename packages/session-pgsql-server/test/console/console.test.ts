@@ -135,13 +135,13 @@ describeInBrowser('the console in a browser', (browser) => {
     ]
     const page = await operator(port)
     await search(page, 'field', 'grace')
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     const dialog = page.getByRole('dialog', { name: 'End all 2 sessions with this field?' })
     await dialog.getByRole('button', { name: 'Cancel' }).click()
     await phone.reload()
     await phone.getByText('Signed in as grace').waitFor()
 
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await dialog.getByRole('button', { name: 'End 2 sessions' }).click()
     await page.getByText('2 sessions ended.').waitFor()
     await page.getByText('No sessions match the search.').waitFor()
@@ -235,12 +235,12 @@ describeInBrowser('the console in a browser', (browser) => {
 
     // A partial failure is shown as one, not as an outage of the database.
     await search(page, 'field', 'ada')
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await page
       .getByRole('dialog')
       .getByRole('button', { name: /^End \d+ session/ })
       .click()
-    await page.getByRole('alert').getByText('these servers could not be asked').waitFor()
+    await page.getByRole('alert').getByText('cannot reach these servers').waitFor()
     expect(await page.getByText('The database is not responding.').count()).toBe(0)
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByRole('link', { name: 'Overview' }).click()
@@ -579,7 +579,7 @@ describeInBrowser('the console in a browser', (browser) => {
       await page.getByText('1 session', { exact: true }).waitFor()
       await expectText()
     }
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await page.getByRole('dialog').getByText(attack('field')).waitFor()
     await expectText()
     await page.getByRole('button', { name: 'Cancel' }).click()
@@ -593,7 +593,7 @@ describeInBrowser('the console in a browser', (browser) => {
     await page.getByText(JSON.stringify(attack('inner'))).waitFor()
     await expectText()
 
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'End 1 session' }).click()
     await page.getByText('1 session ended.').waitFor()
     await page.getByRole('link', { name: 'Audit log' }).click()

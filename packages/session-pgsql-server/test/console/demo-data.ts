@@ -175,13 +175,13 @@ export function demoOverview(now: number): Overview {
         health: 'down',
         since: iso(now - 4 * 60_000),
         share: 0.333,
-        lastError: 'connect ETIMEDOUT 10.0.0.13:5432',
+        lastError: 'Cannot connect to 10.0.0.13:5432: connection timed out.',
       },
     ],
     advice: [
       {
         level: 'critical',
-        message: 'This server is not responding: connect ETIMEDOUT 10.0.0.13:5432',
+        message: 'This server is not responding: Cannot connect to 10.0.0.13:5432: connection timed out.',
         action: 'Check that it is running and reachable. `session-pgsql doctor` reports what it finds.',
         server: 'db3',
       },

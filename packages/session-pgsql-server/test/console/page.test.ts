@@ -10,7 +10,7 @@ import { demoHistory } from './demo-data.ts'
 
 /** The page alone, with made-up data that covers all cases. console.test.ts tests it with the real console. */
 
-const LOOKS = [
+const DEVICES = [
   { device: 'desktop', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
   { device: 'phone', colorScheme: 'dark', viewport: { width: 360, height: 740 } },
 ] as const
@@ -53,7 +53,7 @@ describeInBrowser('the page', (browser) => {
     locked.stop()
   })
 
-  const looks: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
+  const pages: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
     overview: async (page) => {
       await page.goto(demo.url)
       await page.locator('.server').first().waitFor()
@@ -89,18 +89,18 @@ describeInBrowser('the page', (browser) => {
     },
     'audit log': async (page) => {
       await page.goto(`${demo.url}#/audit`)
-      await page.getByText('Ended all with a field').waitFor()
+      await page.getByText('Ended by field').waitFor()
     },
     'sign in': async (page) => {
       await page.goto(locked.url)
       await page.getByLabel('Password').waitFor()
     },
   }
-  for (const [name, go] of Object.entries(looks)) {
-    test.each(LOOKS)(
+  for (const [name, go] of Object.entries(pages)) {
+    test.each(DEVICES)(
       `${name} has no accessibility problem and no horizontal overflow: $device, $colorScheme`,
-      async (look) => {
-        const page = await browser.page(look)
+      async (device) => {
+        const page = await browser.page(device)
         await go(page)
         expect(await accessibilityProblems(page)).toEqual([])
         const wider = await page.evaluate('document.documentElement.scrollWidth - innerWidth')
@@ -122,7 +122,7 @@ describeInBrowser('the page', (browser) => {
     await search.focus()
     await page.keyboard.type('ada@example.org')
     await page.keyboard.press('Enter')
-    await page.getByRole('button', { name: 'End all with this field' }).waitFor()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).waitFor()
     expect(page.url()).toContain('q=ada%40example.org')
 
     // A slash inside a text field is text.
@@ -131,7 +131,7 @@ describeInBrowser('the page', (browser) => {
     await page.keyboard.type('/')
     expect(await search.inputValue()).toBe('ada@example.org/')
 
-    await page.getByRole('button', { name: 'End all with this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     const dialog = page.getByRole('dialog')
     await dialog.waitFor()
     for (let presses = 0; presses < 6; presses++) {
@@ -145,7 +145,7 @@ describeInBrowser('the page', (browser) => {
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
     await until(
-      () => page.evaluate('document.activeElement.textContent === "End all with this field"'),
+      () => page.evaluate('document.activeElement.textContent === "End all sessions with this field"'),
       'the button has the focus again',
     )
     await page.context().close()

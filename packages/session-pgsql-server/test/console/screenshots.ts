@@ -23,9 +23,9 @@ await browser.close()
 demo.stop()
 locked.stop()
 
-async function take(page: Page, look: string, short: boolean): Promise<void> {
+async function take(page: Page, suffix: string, short: boolean): Promise<void> {
   const shot = (name: string, fullPage = !short) =>
-    page.screenshot({ path: `${FOLDER}/console-${name}-${look}.png`, fullPage })
+    page.screenshot({ path: `${FOLDER}/console-${name}-${suffix}.png`, fullPage })
   await page.goto(demo.url)
   await page.locator('.server').first().waitFor()
   await page.locator('canvas').nth(3).waitFor()

@@ -85,7 +85,7 @@ function Name({ by, group }: { by: Grouping; group: Group }) {
 
 function Value({ of, exact }: { of: number | null; exact: boolean }) {
   if (of === null) return <None why="unknown" />
-  return exact ? <>{whole(of)}</> : <span title="Estimate">{about(whole)(of)}</span>
+  return exact ? whole(of) : <span title="Estimate">{about(whole)(of)}</span>
 }
 
 function toneOf(metric: keyof SessionMetrics, group: Group): string {

@@ -37,7 +37,7 @@ function Server({ server }: { server: ServerOverview }) {
       {health === 'down' && lastError && <p class="bad-text text">{lastError}</p>}
       <div class="share">
         <Bar part={share} />
-        <span class="muted">home server of {percent(share)} of the ids</span>
+        <span class="muted">home server for {percent(share)} of the ids</span>
       </div>
       {health !== 'down' && <Facts of={facts(server)} />}
       <Standbys of={server.standbys ?? []} />

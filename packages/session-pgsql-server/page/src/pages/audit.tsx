@@ -14,7 +14,7 @@ const ACTIONS: Readonly<Record<AuditEntry['act'], string>> = {
   'sign-out': 'Signed out',
   look: 'Viewed data',
   end: 'Ended sessions',
-  'end-field': 'Ended all with a field',
+  'end-field': 'Ended by field',
   gc: 'Ran GC',
 }
 

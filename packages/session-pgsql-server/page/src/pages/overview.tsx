@@ -101,28 +101,28 @@ function KeyMetrics({ of: { sessions, servers } }: { of: Overview }) {
       <KeyMetric name="Active sessions">
         <Count of={sessions} />
       </KeyMetric>
-      <KeyMetric name="Created" note={period}>
+      <KeyMetric name="Created" caption={period}>
         <Count of={total('created')} />
       </KeyMetric>
-      <KeyMetric name="Ended" note={period}>
+      <KeyMetric name="Ended" caption={period}>
         <Count of={total('ended')} />
       </KeyMetric>
-      <KeyMetric name="Accesses" note="per second">
+      <KeyMetric name="Accesses" caption="per second">
         {seconds > 0 ? rate(sum(recent.map((point) => point.accesses ?? 0)) / seconds) : <None />}
       </KeyMetric>
       <KeyMetric
         name="Errors"
-        note={period}
+        caption={period}
         tone={errors !== undefined && errors.value > 0 ? 'bad' : undefined}
       >
         <Count of={errors} />
       </KeyMetric>
-      <KeyMetric name="Warnings" note={period}>
+      <KeyMetric name="Warnings" caption={period}>
         <Count of={total('warnings', allExact)} />
       </KeyMetric>
       <KeyMetric
         name="Servers"
-        note={`of ${whole(servers.length)} up`}
+        caption={`of ${whole(servers.length)} up`}
         tone={up < servers.length ? 'bad' : undefined}
       >
         {whole(up)}
@@ -133,17 +133,17 @@ function KeyMetrics({ of: { sessions, servers } }: { of: Overview }) {
 
 interface KeyMetricProps {
   readonly name: string
-  readonly note?: string
+  readonly caption?: string
   readonly tone?: Tone | undefined
   readonly children: preact.ComponentChildren
 }
 
-function KeyMetric({ name, note, tone, children }: KeyMetricProps) {
+function KeyMetric({ name, caption, tone, children }: KeyMetricProps) {
   return (
     <div class={`card key-metric ${tone ?? ''}`}>
       <dt>{name}</dt>
       <dd>
-        <span class="big">{children}</span> {note && <span class="muted">{note}</span>}
+        <span class="big">{children}</span> {caption && <span class="muted">{caption}</span>}
       </dd>
     </div>
   )

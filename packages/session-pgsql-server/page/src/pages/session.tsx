@@ -41,13 +41,13 @@ function Detail({ session }: { session: SessionDetail }) {
           </button>
           {field !== null && (
             <button type="button" onClick={() => void confirmEndByField(field, () => {})}>
-              End all with this field
+              End all sessions with this field
             </button>
           )}
         </div>
       )}
       {expired && (
-        <p class="card note">
+        <p class="card notice">
           This session has expired. GC has not removed it yet, or is configured to keep expired rows.
         </p>
       )}

@@ -112,7 +112,7 @@ export function SessionsPage() {
               <div class="buttons">
                 {by === 'field' && q !== '' && (
                   <button type="button" onClick={() => void confirmEndByField(q, () => {})}>
-                    End all with this field
+                    End all sessions with this field
                   </button>
                 )}
                 <button
