@@ -9,8 +9,8 @@ import { expect, test } from 'vitest'
 const run = promisify(execFile)
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** The package as npm would install it: nothing of the repository above it, its dependencies beside it. */
-test('what npm packs runs, and has what its README speaks of', async (ctx) => {
+/** Installs the packed packages outside of the repository, with their dependencies, as npm would. */
+test('runs as packed by npm, and contains the files that its README mentions', async (ctx) => {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-server-'))
   ctx.onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const modules = join(folder, 'node_modules')
@@ -47,7 +47,7 @@ test('what npm packs runs, and has what its README speaks of', async (ctx) => {
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['move_sessions.php', 'session_pgsql.php'])
 
   const main = join(installed, 'bin/session-pgsql-server.js')
-  // As npx starts it: a program with its own first line.
+  // npx runs the file itself, by its first line.
   const { stdout: version } = await run(main, ['--version'])
   expect(version).toMatch(/^\d+\.\d+\.\d+/)
   const { stdout: help } = await run(main, ['gateway', '--help'])

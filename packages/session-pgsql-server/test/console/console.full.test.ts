@@ -12,11 +12,11 @@ import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { accessibilityProblems, describeInBrowser } from './browser.ts'
 import { consoles, OPERATOR } from './kit.ts'
 
-/** The console as people use it: a real browser, the real page, PostgreSQL, and the demo's site beside it. */
+/** The whole console: a real browser, the built page, PostgreSQL, and the demo's site as the writer of sessions. */
 
 const SITE = fileURLToPath(new URL('../../../../examples/demo/site.js', import.meta.url))
 
-describeInBrowser('the console in a browser', (surfing) => {
+describeInBrowser('the console in a browser', (browser) => {
   const one = usePostgres({ version: '18', settings: { fsync: 'off' } })
   const other = usePostgres({ version: '18', settings: { fsync: 'off' } })
   const start = consoles()
@@ -24,8 +24,8 @@ describeInBrowser('the console in a browser', (surfing) => {
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close()
   })
-  // Browsers complain of every answer that is not 200, and of those that do not come: some tests are about that.
-  surfing.forgive(
+  // Browsers log every failed request, and some tests cause such requests.
+  browser.allow(
     /Failed to load resource|blocked by CORS policy|Refused to display|violates the following Content Security Policy directive: "frame-ancestors/,
   )
 
@@ -47,7 +47,7 @@ describeInBrowser('the console in a browser', (surfing) => {
   }
 
   async function visitor(site: string, name: string): Promise<Page> {
-    const page = await surfing.page()
+    const page = await browser.page()
     await page.goto(site)
     await page.getByLabel('Name').fill(name)
     await page.getByRole('button', { name: 'Sign in' }).click()
@@ -56,19 +56,19 @@ describeInBrowser('the console in a browser', (surfing) => {
   }
 
   async function operator(port: number, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> {
-    const page = await surfing.page({ colorScheme })
+    const page = await browser.page({ colorScheme })
     await page.goto(`http://127.0.0.1:${port}/`)
     return page
   }
 
-  async function expectSound(page: Page): Promise<void> {
+  async function expectAccessible(page: Page): Promise<void> {
     expect(await accessibilityProblems(page)).toEqual([])
-    await page.getByRole('button', { name: 'Make it dark' }).click()
+    await page.getByRole('button', { name: 'Switch to dark theme' }).click()
     expect(await accessibilityProblems(page)).toEqual([])
-    await page.getByRole('button', { name: 'Make it light' }).click()
+    await page.getByRole('button', { name: 'Switch to light theme' }).click()
   }
 
-  const howMany = (page: Page, selector: string, count: number) =>
+  const waitForCount = (page: Page, selector: string, count: number) =>
     until(async () => (await page.locator(selector).count()) === count, `${count} of ${selector}`, 60_000)
 
   async function search(page: Page, by: string, text: string): Promise<void> {
@@ -78,7 +78,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByRole('searchbox').press('Enter')
   }
 
-  test('a session appears, is found, looked at and ended, and its user is out', async () => {
+  test('lists a new session, finds it, shows its data and ends it, which signs out its user', async () => {
     const site = await startSite(one().url())
     const { port } = await start(
       { db: one().url() },
@@ -89,43 +89,43 @@ describeInBrowser('the console in a browser', (surfing) => {
     const page = await operator(port)
     await page.getByLabel('Password').fill('a guess')
     await page.getByRole('button', { name: 'Sign in' }).click()
-    await page.getByText('That is not the password.').waitFor()
-    await expectSound(page)
+    await page.getByText('Wrong password.').waitFor()
+    await expectAccessible(page)
     await page.getByLabel('Password').fill(OPERATOR)
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByRole('link', { name: 'connect.sid' }).waitFor()
     await page.getByText('live', { exact: true }).waitFor()
     await page.locator('canvas').first().waitFor()
-    await expectSound(page)
+    await expectAccessible(page)
 
     await search(page, 'field', 'ada')
     await page.getByText('1 session', { exact: true }).waitFor()
-    await expectSound(page)
+    await expectAccessible(page)
     await page.locator('.sessions a.id').click()
-    const holds = page.getByText('"ada"')
-    await page.getByText('Each look is noted').waitFor()
-    expect(await holds.count()).toBe(0)
-    await page.getByRole('button', { name: 'Show the data' }).click()
-    await holds.waitFor()
-    await expectSound(page)
+    const data = page.getByText('"ada"')
+    await page.getByText('The audit log records each view.').waitFor()
+    expect(await data.count()).toBe(0)
+    await page.getByRole('button', { name: 'Show data' }).click()
+    await data.waitFor()
+    await expectAccessible(page)
 
     await page.getByRole('button', { name: 'End this session' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'End it' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End session' }).click()
     await page.getByText('1 session ended.').waitFor()
     await page.getByText('There is no such session').waitFor()
     await ada.reload()
     await ada.getByText('Nobody is signed in').waitFor()
 
     await page.getByRole('link', { name: 'Audit log' }).click()
-    for (const act of ['Ended sessions', 'Looked at data', 'Signed in', 'Sign-in failed']) {
+    for (const act of ['Ended sessions', 'Viewed data', 'Signed in', 'Sign-in failed']) {
       await page.getByRole('cell', { name: act }).waitFor()
     }
-    await expectSound(page)
+    await expectAccessible(page)
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByLabel('Password').waitFor()
   })
 
-  test('one user is logged out everywhere, and is told apart from the others', async () => {
+  test('ends all sessions of one user and leaves those of other users', async () => {
     const site = await startSite(one().url())
     const { port } = await start({ db: one().url() })
     const [phone, desk, other] = [
@@ -135,16 +135,16 @@ describeInBrowser('the console in a browser', (surfing) => {
     ]
     const page = await operator(port)
     await search(page, 'field', 'grace')
-    await page.getByRole('button', { name: 'End all of this field' }).click()
-    const dialog = page.getByRole('dialog', { name: 'End all 2 sessions of this field?' })
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
+    const dialog = page.getByRole('dialog', { name: 'End all 2 sessions with this field?' })
     await dialog.getByRole('button', { name: 'Cancel' }).click()
     await phone.reload()
     await phone.getByText('Signed in as grace').waitFor()
 
-    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await dialog.getByRole('button', { name: 'End 2 sessions' }).click()
     await page.getByText('2 sessions ended.').waitFor()
-    await page.getByText('No session is like that.').waitFor()
+    await page.getByText('No sessions match the search.').waitFor()
     for (const device of [phone, desk]) {
       await device.reload()
       await device.getByText('Nobody is signed in').waitFor()
@@ -153,18 +153,18 @@ describeInBrowser('the console in a browser', (surfing) => {
     await other.getByText('Signed in as linus').waitFor()
   })
 
-  test('those that are picked are ended, and GC is run', async () => {
-    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'picked' } })
+  test('ends the selected sessions and runs GC', async () => {
+    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'selected' } })
     const ids = Array.from({ length: 5 }, () => sessions.createId())
     for (const id of ids) await sessions.write(id, { id })
     await queryOnce(
       one().conninfo(),
-      `INSERT INTO picked (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
+      `INSERT INTO selected (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
     )
-    // Expired ten minutes ago, and filed under the hour to come.
+    // Expired ten minutes ago, but GC is due for it in the next hour.
     await queryOnce(
       one().conninfo(),
-      `INSERT INTO picked (sess_id, sess_data, sess_expire, sess_sweep)
+      `INSERT INTO selected (sess_id, sess_data, sess_expire, sess_sweep)
        SELECT 'zzz', '{}', now - 600, now + 3000 FROM (SELECT extract(epoch FROM now())::bigint AS now) AS clock`,
     )
     const page = await operator(port)
@@ -175,14 +175,14 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByRole('button', { name: 'End selected (3)' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'End 3 sessions' }).click()
     await page.getByText('3 sessions ended.').waitFor()
-    await howMany(page, '.sessions a.id', 2)
+    await waitForCount(page, '.sessions a.id', 2)
     expect(await sessions.read(ids[3] as string)).toBeDefined()
 
     await page.getByRole('link', { name: 'Overview' }).click()
     const run = page.getByRole('button', { name: 'Run GC' })
     const dialog = page.getByRole('dialog', { name: 'Remove 3 expired sessions?' })
     const left = async () =>
-      (await queryOnce(one().conninfo(), 'SELECT sess_id FROM picked ORDER BY 1')).map(
+      (await queryOnce(one().conninfo(), 'SELECT sess_id FROM selected ORDER BY 1')).map(
         ({ sess_id }) => sess_id,
       )
     await run.click()
@@ -190,15 +190,15 @@ describeInBrowser('the console in a browser', (surfing) => {
     await dialog.getByRole('button', { name: 'Cancel' }).click()
     expect(await left()).toHaveLength(6)
 
-    // Another process is at it.
+    // Another process holds GC's lock.
     const sweeper = connectPool(one().url())
     closing.push(() => sweeper.end())
     const holder = await sweeper.connect()
-    const lock = `hashtext('session_pgsql gc'), hashtext('"public"."picked"')`
+    const lock = `hashtext('session_pgsql gc'), hashtext('"public"."selected"')`
     await holder.query(`SELECT pg_advisory_lock(${lock})`)
     await run.click()
     await dialog.getByRole('button', { name: 'Run GC' }).click()
-    await page.getByText(/Busy: another process is at it/).waitFor()
+    await page.getByText(/Busy: another process is already running GC/).waitFor()
     await holder.query(`SELECT pg_advisory_unlock(${lock})`)
     holder.release()
     expect(await left()).toHaveLength(6)
@@ -208,7 +208,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByText('GC removed 3 expired sessions.').waitFor()
     expect(await left()).toEqual([...ids.slice(3), 'zzz'].sort())
     await run.click()
-    await page.getByText('Nothing is due').waitFor()
+    await page.getByText('No expired session is due').waitFor()
     await page.getByRole('link', { name: 'Audit log' }).click()
     await page
       .getByRole('row', { name: /GC|garbage/i })
@@ -217,13 +217,13 @@ describeInBrowser('the console in a browser', (surfing) => {
       .waitFor()
   })
 
-  test('a server goes red, and green again', async () => {
+  test('shows that a server goes down and comes up again', async () => {
     const db = `${one().conninfo()};${other().conninfo()}`
     const { port, sessions } = await start({ db }, { handler: { table: 'spread' } })
     await sessions.open()
     for (let n = 0; n < 20; n++) await sessions.write(sessions.createId(), {}, { custom: 'ada' })
     const page = await operator(port)
-    await howMany(page, '.server.up', 2)
+    await waitForCount(page, '.server.up', 2)
     expect(await page.locator('.server.down').count()).toBe(0)
 
     await other().stop('immediate')
@@ -231,31 +231,31 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.locator('.advice .bad').waitFor()
     await page.locator('.events').getByText(/./).first().waitFor()
     expect(await page.locator('.server.up').count()).toBe(1)
-    await expectSound(page)
+    await expectAccessible(page)
 
-    // What could be done in part only is told as that: it is not the database that is away.
+    // A partial failure is shown as one, not as an outage of the database.
     await search(page, 'field', 'ada')
-    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await page
       .getByRole('dialog')
       .getByRole('button', { name: /^End \d+ session/ })
       .click()
     await page.getByRole('alert').getByText(other().port.toString()).waitFor()
-    expect(await page.getByText('The database does not answer.').count()).toBe(0)
+    expect(await page.getByText('The database is not responding.').count()).toBe(0)
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByRole('link', { name: 'Overview' }).click()
 
     await other().start()
-    await howMany(page, '.server.up', 2)
+    await waitForCount(page, '.server.up', 2)
     await page.locator('.advice .bad').waitFor({ state: 'detached' })
   })
 
-  test('what goes on shows in all, by cookie name and by server, in tables and charts', async () => {
+  test('shows the metrics in total, by cookie name and by server, in tables and charts', async () => {
     const db = `${one().conninfo()};${other().conninfo()}`
-    const { port, sessions } = await start({ db }, { handler: { table: 'parted' } })
+    const { port, sessions } = await start({ db }, { handler: { table: 'grouped' } })
     await sessions.open()
     const page = await operator(port)
-    // What has been before the first look is not told as having begun.
+    // Sessions from before the first sample do not count as created.
     await page.getByRole('img', { name: /^Chart: Sessions\. sessions: 0 now/ }).waitFor()
 
     const [shop, forum] = [12, 6].map((count) => Array.from({ length: count }, () => sessions.createId()))
@@ -277,7 +277,7 @@ describeInBrowser('the console in a browser', (surfing) => {
         `${name}: ${expected} in the table`,
         60_000,
       )
-    // Sessions now, created, ended, accesses, errors, warnings.
+    // Active sessions, created, ended, accesses, errors, warnings.
     await shows('shop', ['12', '12', '0', '12', '2', '0'])
     await shows('forum', ['6', '6', '0', '5', '0', '1'])
     for (const id of shop?.slice(1, 3) ?? []) await sessions.destroy(id)
@@ -291,7 +291,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     await until(
       async () => {
         const rows = (await Promise.all((await servers.all()).map(cells))).filter((its) => its.length > 0)
-        // PostgreSQL's counters come later than the rows.
+        // PostgreSQL's counters lag behind the rows.
         return [0, 1, 2, 4, 5].map((column) => sum(rows, column)).join() === '16,18,2,2,1'
       },
       'the same by server',
@@ -315,9 +315,9 @@ describeInBrowser('the console in a browser', (surfing) => {
       expect(sentence).toMatch(new RegExp(`${name}: [\\d.]+ now, 0 to [\\d.]*[1-9]`))
     }
     expect(await page.locator('canvas').count()).toBe(6)
-    await expectSound(page)
+    await expectAccessible(page)
 
-    // By the keyboard, and kept.
+    // The choice works by keyboard and survives a reload.
     await page.getByRole('radio', { name: 'by cookie name' }).focus()
     await page.keyboard.press('ArrowRight')
     const [name, count] = counts[0] as (typeof counts)[number]
@@ -326,11 +326,11 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.reload()
     await byServer.waitFor()
     expect(await page.getByRole('radio', { name: 'by server' }).isChecked()).toBe(true)
-    await expectSound(page)
+    await expectAccessible(page)
   })
 
-  test('what happens to the servers of a site shows on the time line of a console that has no part in it', async () => {
-    // A group whose standby is promoted, and a server beside it that goes away.
+  test('shows failovers, promotions and GC of another process as events, and shows them again after a restart', async () => {
+    // A group whose standby is promoted, and a second server that goes down.
     const first = await startPostgres({ version: '18', settings: { fsync: 'off' } })
     const second = await startStandby(first)
     closing.push(
@@ -339,7 +339,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     )
     const group = `host=${first.host},${second.host} port=${first.port},${second.port} dbname=postgres user=postgres target_session_attrs=read-write name=group`
     const db = `${group};${other().conninfo()} name=alone`
-    const handler = { table: 'marked' }
+    const handler = { table: 'annotated' }
     const site = new SaveHandler({ db, gcInterval: 0, ...handler })
     site.on('error', () => {})
     closing.push(() => site.close())
@@ -351,45 +351,45 @@ describeInBrowser('the console in a browser', (surfing) => {
 
     const { port, close } = await start({ db }, { handler: { ...handler, createTable: false } })
     let page = await operator(port)
-    const told = (text: string | RegExp) =>
+    const expectEvent = (text: string | RegExp) =>
       page.locator('.events').getByText(text).first().waitFor({ timeout: 60_000 })
-    await told('The console was started.')
+    await expectEvent('The console started.')
 
     await other().stop('immediate')
     await write(2)
-    await told('group stands in for alone.')
+    await expectEvent('Sessions failed over from alone to group.')
     await other().start()
-    await told(/^\d+ sessions? (was|were) brought home from group to alone\.$/)
+    await expectEvent(/^\d+ sessions? moved back from group to alone\.$/)
     await until(
-      () => second.query("SELECT 1 FROM marked WHERE sess_id = 'id0'").then(() => true),
+      () => second.query("SELECT 1 FROM annotated WHERE sess_id = 'id0'").then(() => true),
       'the standby to have the table',
     )
     await promote(second)
     const [before, now] = [first, second].map(({ host, port }) => `${host}:${port}`)
-    await told(`group is ${now} now; it was ${before}.`)
+    await expectEvent(`The primary of group changed from ${before} to ${now}.`)
     await queryOnce(
       second.conninfo(),
-      `INSERT INTO marked (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
+      `INSERT INTO annotated (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
     )
     await until(async () => (await site.gc()) === 3, 'the sweep')
-    await told('Garbage collection removed 3 on group.')
+    await expectEvent('GC removed 3 sessions on group.')
     await page.getByRole('row', { name: /group .* 3$/ }).waitFor()
-    await expectSound(page)
+    await expectAccessible(page)
 
-    // Another console, later.
+    // Another console, started later.
     await close()
     page = await operator((await start({ db }, { handler: { ...handler, createTable: false } })).port)
-    await told('The console was started.')
-    for (const text of ['group stands in for alone.', 'Garbage collection removed 3 on group.'])
-      await told(text)
-    await told(`group is ${now} now; it was ${before}.`)
-    await told(/brought home from group to alone/)
+    await expectEvent('The console started.')
+    for (const text of ['Sessions failed over from alone to group.', 'GC removed 3 sessions on group.'])
+      await expectEvent(text)
+    await expectEvent(`The primary of group changed from ${before} to ${now}.`)
+    await expectEvent(/moved back from group to alone/)
     await page.getByRole('row', { name: /group .* 3$/ }).waitFor()
   })
 
-  test('with the database away it says so, on every page, and recovers by itself', async () => {
+  test('says on every page that the database is not responding, and recovers', async () => {
     const { port, sessions } = await start({ db: other().url() })
-    await sessions.write('kept-while-it-is-away', {})
+    await sessions.write('shown-during-the-outage', {})
     const overview = await operator(port)
     await overview.locator('.server.up').waitFor()
     const list = await operator(port)
@@ -398,21 +398,21 @@ describeInBrowser('the console in a browser', (surfing) => {
 
     await other().stop('immediate')
     for (const page of [overview, list]) {
-      await page.getByText('The database does not answer.').first().waitFor({ timeout: 60_000 })
+      await page.getByText('The database is not responding.').first().waitFor({ timeout: 60_000 })
     }
     await overview.locator('.server.down').getByText('down', { exact: true }).waitFor()
     expect(await overview.locator('.server.up').count()).toBe(0)
-    const servers = overview.locator('.figure', { hasText: 'Servers' })
+    const servers = overview.locator('.key-metric', { hasText: 'Servers' })
     await servers.getByText('of 1 up').waitFor()
     expect(await servers.locator('.big').textContent()).toBe('0')
-    await expectSound(overview)
-    // What was there is still to be read.
-    await list.getByText('kept-while-it-is-away').waitFor()
+    await expectAccessible(overview)
+    // The last known data stays.
+    await list.getByText('shown-during-the-outage').waitFor()
 
     await other().start()
     for (const page of [overview, list]) {
       await page
-        .getByText('The database does not answer.')
+        .getByText('The database is not responding.')
         .first()
         .waitFor({ state: 'detached', timeout: 60_000 })
     }
@@ -420,26 +420,26 @@ describeInBrowser('the console in a browser', (surfing) => {
     expect(await overview.locator('.server.down').count()).toBe(0)
   })
 
-  test('with the console away the page says so, and goes on when it is back', async () => {
+  test('says that the console is not responding, and recovers after its restart', async () => {
     const first = await start({ db: one().url() })
     const page = await operator(first.port)
     await page.getByText('live', { exact: true }).waitFor()
     await first.close()
-    await page.getByText('The console does not answer.').waitFor()
+    await page.getByText('The console is not responding.').waitFor()
     const { sessions } = await start({ db: one().url() }, { port: first.port })
-    await page.getByText('The console does not answer.').waitFor({ state: 'detached' })
+    await page.getByText('The console is not responding.').waitFor({ state: 'detached' })
     await page.getByText('live', { exact: true }).waitFor()
-    // Its token is another one now; who acts does not notice.
+    // The restarted console has another token, which the page requests without the user.
     const id = first.sessions.createId()
     await sessions.write(id, {})
     await page.goto(`http://127.0.0.1:${first.port}/#/session?id=${id}`)
     await page.getByRole('button', { name: 'End this session' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'End it' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'End session' }).click()
     await page.getByText('1 session ended.').waitFor()
     expect(await sessions.read(id)).toBeUndefined()
   })
 
-  test('sessions are found by their last error and by their cookie name', async () => {
+  test('finds sessions by their last error and by their cookie name', async () => {
     const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'erring' } })
     const [first, second] = [sessions.createId(), sessions.createId()]
     await sessions.write(first, {}, { name: 'shop' })
@@ -451,7 +451,7 @@ describeInBrowser('the console in a browser', (surfing) => {
     await page.getByText('1 session', { exact: true }).waitFor()
     expect(await page.locator('.sessions a.id').allTextContents()).toEqual([first])
     await search(page, 'error', 'no such message')
-    await page.getByText('No session is like that.').waitFor()
+    await page.getByText('No sessions match the search.').waitFor()
 
     await page.getByRole('link', { name: 'Overview' }).click()
     await page.getByRole('link', { name: 'forum' }).click()
@@ -462,7 +462,7 @@ describeInBrowser('the console in a browser', (surfing) => {
   })
 
   test.each(['localhost', '127.0.0.1'])(
-    'a page of another site changes and learns nothing, from %s',
+    'reveals nothing to a page of another site and accepts no change from it, from %s',
     async (host) => {
       const { port, sessions } = await start(
         { db: one().url() },
@@ -484,36 +484,36 @@ describeInBrowser('the console in a browser', (surfing) => {
       await page.getByRole('button', { name: 'Sign in' }).click()
       await page.getByText('live', { exact: true }).waitFor()
 
-      // In the same browser, with the operator's cookie.
+      // In the same browser profile, with the operator's cookie.
       const evil = await page.context().newPage()
       await evil.goto(`http://${host}:${(server.address() as AddressInfo).port}/`)
       for (const console of [port, open.port]) {
-        const learnt = await evil.evaluate(
+        const leaked = await evil.evaluate(
           async ({ url, id }) => {
-            const learnt: string[] = []
-            const look = (path: string, init: RequestInit = {}) =>
+            const leaked: string[] = []
+            const attempt = (path: string, init: RequestInit = {}) =>
               fetch(url + path, { credentials: 'include', ...init }).then(
-                async (response) => learnt.push(await response.text()),
+                async (response) => leaked.push(await response.text()),
                 () => {},
               )
             const body = JSON.stringify({ ids: [id] })
             for (const path of ['api/me', 'api/sessions', 'api/overview', 'api/gc', '']) {
-              await look(path)
-              await look(path, { mode: 'no-cors' })
+              await attempt(path)
+              await attempt(path, { mode: 'no-cors' })
             }
             for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/json']) {
               const headers = { 'content-type': type }
               for (const path of ['api/end', 'api/gc', 'api/sign-out']) {
-                await look(path, { method: 'POST', headers, body })
-                await look(path, { method: 'POST', headers, body, mode: 'no-cors' })
+                await attempt(path, { method: 'POST', headers, body })
+                await attempt(path, { method: 'POST', headers, body, mode: 'no-cors' })
               }
             }
-            // What no-cors gives is opaque, and empty.
-            return learnt.filter((text) => text !== '')
+            // A no-cors response is opaque and its text is empty.
+            return leaked.filter((text) => text !== '')
           },
           { url: `http://127.0.0.1:${console}/`, id },
         )
-        expect(learnt).toEqual([])
+        expect(leaked).toEqual([])
         const framed = evil.waitForResponse((response) => response.url().endsWith('/api/end'))
         await evil.setContent(
           `<form method="post" enctype="text/plain" target="framed" action="http://127.0.0.1:${console}/api/end">
@@ -523,7 +523,7 @@ describeInBrowser('the console in a browser', (surfing) => {
         expect((await framed).status()).toBe(403)
       }
       expect(await sessions.read(id)).toBeDefined()
-      // Nobody was signed out, either.
+      // The operator is still signed in.
       await page.reload()
       await page.getByText('live', { exact: true }).waitFor()
       await page.getByRole('link', { name: 'Audit log' }).click()
@@ -532,8 +532,8 @@ describeInBrowser('the console in a browser', (surfing) => {
     },
   )
 
-  test('whatever is stored is shown as text', async () => {
-    const mark = (what: string) =>
+  test('shows everything stored as text, never as HTML', async () => {
+    const attack = (what: string) =>
       `"'><img src=x onerror=window.hacked="${what}"><script>window.hacked=1</script>`
     const id = `<svg/onload=window.hacked=1>"'><img/src=x/onerror=window.hacked=2>`
     const { port } = await start({ db: one().url() }, { handler: { table: 'attacked' } })
@@ -541,12 +541,12 @@ describeInBrowser('the console in a browser', (surfing) => {
     closing.push(() => writer.close())
     await writer.write(
       id,
-      { [mark('key')]: mark('value'), list: [mark('item'), { constructor: mark('inner') }] },
-      { address: mark('address'), custom: mark('field') },
+      { [attack('key')]: attack('value'), list: [attack('item'), { constructor: attack('inner') }] },
+      { address: attack('address'), custom: attack('field') },
     )
-    await writer.addError(id, 'error', mark('message'))
-    // No name of ours looks like that; somebody else's may.
-    await queryOnce(one().url(), 'UPDATE attacked SET sess_name = $1', [mark('name')])
+    await writer.addError(id, 'error', attack('message'))
+    // The library refuses such a cookie name, but another writer may not.
+    await queryOnce(one().url(), 'UPDATE attacked SET sess_name = $1', [attack('name')])
 
     const page = await operator(port)
     const asked: string[] = []
@@ -555,45 +555,45 @@ describeInBrowser('the console in a browser', (surfing) => {
       void dialog.dismiss()
     })
     const expectText = async () => {
-      // The page's own picture is the only one, and its script too.
+      // The page's own image and script are the only ones.
       expect(
         await page.locator('img:not(.brand img), #app script, iframe, object, svg[onload]').count(),
       ).toBe(0)
       expect(await page.evaluate('window.hacked')).toBeUndefined()
     }
-    await page.getByText(mark('name')).waitFor()
+    await page.getByText(attack('name')).waitFor()
     await expectText()
     await page.getByRole('radio', { name: 'by cookie name' }).check()
-    await page.locator('.legend').getByText(mark('name')).first().waitFor()
+    await page.locator('.legend').getByText(attack('name')).first().waitFor()
     await page
-      .getByRole('img', { name: mark('name') })
+      .getByRole('img', { name: attack('name') })
       .first()
       .waitFor()
     await expectText()
     for (const [by, text] of [
       ['id', id.slice(0, 20)],
-      ['address', mark('address')],
-      ['field', mark('field')],
+      ['address', attack('address')],
+      ['field', attack('field')],
     ] as const) {
       await search(page, by, text)
       await page.getByText('1 session', { exact: true }).waitFor()
       await expectText()
     }
-    await page.getByRole('button', { name: 'End all of this field' }).click()
-    await page.getByRole('dialog').getByText(mark('field')).waitFor()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
+    await page.getByRole('dialog').getByText(attack('field')).waitFor()
     await expectText()
     await page.getByRole('button', { name: 'Cancel' }).click()
 
     await page.locator('.sessions a.id').click()
-    await page.getByText(mark('message')).waitFor()
-    await page.getByText(mark('address')).first().waitFor()
-    await page.getByRole('button', { name: 'Show the data' }).click()
-    await page.getByText(mark('key')).waitFor()
+    await page.getByText(attack('message')).waitFor()
+    await page.getByText(attack('address')).first().waitFor()
+    await page.getByRole('button', { name: 'Show data' }).click()
+    await page.getByText(attack('key')).waitFor()
     await page.locator('.tree summary').last().click()
-    await page.getByText(JSON.stringify(mark('inner'))).waitFor()
+    await page.getByText(JSON.stringify(attack('inner'))).waitFor()
     await expectText()
 
-    await page.getByRole('button', { name: 'End all of this field' }).click()
+    await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'End 1 session' }).click()
     await page.getByText('1 session ended.').waitFor()
     await page.getByRole('link', { name: 'Audit log' }).click()

@@ -8,11 +8,11 @@ import { afterEach, expect, test } from 'vitest'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { describeInBrowser } from './browser.ts'
 
-/** What `npm run demo` starts, from what was built: the site and its console, in one process. */
+/** The process that `npm run demo` starts from the build: the site and its console. */
 
 const DEMO = fileURLToPath(new URL('../../../../examples/demo/main.js', import.meta.url))
 
-describeInBrowser('the demo', (surfing) => {
+describeInBrowser('the demo', (browser) => {
   let demo: ChildProcess | undefined
   let folder: string | undefined
   afterEach(async () => {
@@ -23,49 +23,49 @@ describeInBrowser('the demo', (surfing) => {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   })
 
-  // The site has no icon; and in the end the console's page loses its console.
-  surfing.forgive(/Failed to load resource/)
+  // The site has no icon, and at the end the page loses its console.
+  browser.allow(/Failed to load resource/)
 
-  test('its button makes traffic, and the charts of the console move', async () => {
+  test('creates traffic by its button, which the charts of the console show', async () => {
     folder = await mkdtemp(join(tmpdir(), 'session-pgsql-demo-'))
     const env = { ...process.env, DEMO_FOLDER: join(folder, 'data'), PORT: '0', CONSOLE_PORT: '0' }
     demo = spawn(process.execPath, [DEMO], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-    let said = ''
-    for (const stream of [demo.stdout, demo.stderr]) stream?.on('data', (piece) => (said += piece))
-    const place = (pattern: RegExp) =>
+    let output = ''
+    for (const stream of [demo.stdout, demo.stderr]) stream?.on('data', (chunk) => (output += chunk))
+    const urlIn = (pattern: RegExp) =>
       until(() => {
-        if (demo?.exitCode !== null) throw new Error(said)
-        return pattern.exec(said)?.[1]
-      }, `${pattern} in what the demo says`)
-    const site = await place(/demo: (http:\S+)/)
-    const operators = await place(/console beside it: (http:\S+)/)
+        if (demo?.exitCode !== null) throw new Error(output)
+        return pattern.exec(output)?.[1]
+      }, `${pattern} in the output of the demo`)
+    const site = await urlIn(/demo: (http:\S+)/)
+    const operators = await urlIn(/console beside it: (http:\S+)/)
 
-    const visitor = await surfing.page()
+    const visitor = await browser.page()
     await visitor.goto(site)
-    const console = await surfing.page()
+    const console = await browser.page()
     await console.goto(operators)
     await console.locator('canvas').nth(3).waitFor()
-    const figure = async (name: string): Promise<number> => {
-      const text = await console.locator('.figure', { hasText: name }).locator('.big').textContent()
+    const metric = async (name: string): Promise<number> => {
+      const text = await console.locator('.key-metric', { hasText: name }).locator('.big').textContent()
       return Number(text?.replaceAll(/[^\d.]/g, ''))
     }
-    const before = await figure('Created')
+    const before = await metric('Created')
     await visitor.getByRole('button', { name: 'Make traffic' }).click()
     await visitor.getByRole('button', { name: 'Visitors are here' }).waitFor()
     await until(
-      async () => (await figure('Created')) >= before + 10,
-      'sessions that begin, in figures',
+      async () => (await metric('Created')) >= before + 10,
+      'created sessions in the key metrics',
       60_000,
     )
-    await until(async () => (await figure('Accesses')) > 0, 'accesses, in figures', 60_000)
+    await until(async () => (await metric('Accesses')) > 0, 'accesses in the key metrics', 60_000)
     const chart = console.getByRole('img', { name: /^Chart: Sessions\./ })
     await until(
       async () => {
         const [, low = '0', high = '0'] =
-          /([\d,]+) to ([\d,]+) in this time/.exec((await chart.getAttribute('aria-label')) ?? '') ?? []
+          /([\d,]+) to ([\d,]+) in this period/.exec((await chart.getAttribute('aria-label')) ?? '') ?? []
         return Number(high.replaceAll(',', '')) - Number(low.replaceAll(',', '')) >= 10
       },
-      'a line that goes up',
+      'a rising line',
       60_000,
     )
     expect(demo.exitCode).toBeNull()

@@ -4,14 +4,14 @@ import { amount, dateTime, relative } from '../format.ts'
 import { href } from '../route.ts'
 import { now } from '../state.ts'
 
-/** Parts that are too small for a file of their own. */
+/** Small components that several pages use. */
 
 export function Count({ of }: { of: Amount | undefined }) {
   if (of === undefined) return <None />
-  return <span title={of.exact ? undefined : 'An estimate'}>{amount(of)}</span>
+  return <span title={of.exact ? undefined : 'Estimate'}>{amount(of)}</span>
 }
 
-/** Nothing is known, or there is nothing. */
+/** A dash for a missing value; `why` is read by screen readers. */
 export function None({ why }: { why?: string }) {
   return (
     <span class="none">
@@ -21,7 +21,7 @@ export function None({ why }: { why?: string }) {
   )
 }
 
-/** "5 minutes ago", with the date itself on demand. */
+/** A relative time such as "5 minutes ago", with the date as its tooltip. */
 export function Ago({ at }: { at: string | null | undefined }) {
   if (!at) return <None />
   return (
@@ -31,19 +31,19 @@ export function Ago({ at }: { at: string | null | undefined }) {
   )
 }
 
-/** The date, and beside it how long ago that is. */
+/** A date followed by the relative time. */
 export function When({ at }: { at: string | null | undefined }) {
   if (!at) return <None />
   return (
     <time dateTime={at}>
-      <span class="figures">{dateTime(at)}</span> <span class="muted">{relative(at, now.value)}</span>
+      <span class="tabular">{dateTime(at)}</span> <span class="muted">{relative(at, now.value)}</span>
     </time>
   )
 }
 
 export type Tone = 'good' | 'warn' | 'bad' | 'plain'
 
-/** Says a state in a word; the shape of its mark tells it apart without colours too. */
+/** A state as a word. Each tone has its own shape, so that the state is visible without colours. */
 export function Badge({ tone, children }: { tone: Tone; children: ComponentChildren }) {
   return (
     <span class={`badge ${tone}`}>
@@ -66,7 +66,7 @@ export function Shape({ tone }: { tone: Tone }) {
   )
 }
 
-/** A part of all, 0 to 1. What it shows is said beside it. */
+/** A bar for a share from 0 to 1. Hidden from screen readers, because the text beside it says the same. */
 export function Bar({ part }: { part: number }) {
   return (
     <svg class="bar" width="100%" height="8" aria-hidden="true">
@@ -77,7 +77,7 @@ export function Bar({ part }: { part: number }) {
 }
 
 interface ChoiceProps<Value> {
-  /** Says what is chosen, to those who do not see it. */
+  /** A label for screen readers. */
   readonly legend: string
   readonly name: string
   readonly options: readonly { readonly value: Value; readonly label: string }[]
@@ -85,7 +85,7 @@ interface ChoiceProps<Value> {
   readonly onChange: (value: Value) => void
 }
 
-/** One of a few, side by side. */
+/** Radio buttons as one row. */
 export function Choice<Value extends string | number>(props: ChoiceProps<Value>) {
   const { legend, name, options, value: chosen, onChange } = props
   return (
@@ -119,7 +119,7 @@ export function Facts({ of }: { of: readonly Fact[] }) {
   )
 }
 
-/** An id, which may be long, as a way to its session. */
+/** A link to the page of a session. */
 export function SessionLink({ id }: { id: string }) {
   return (
     <a class="id" href={href('session', { id })} title={id}>
@@ -137,6 +137,6 @@ export function Problem({ text }: { text: string }) {
   )
 }
 
-export function Waiting() {
-  return <p class="muted waiting">One moment…</p>
+export function Loading() {
+  return <p class="muted">Loading…</p>
 }
