@@ -51,7 +51,7 @@ describeInBrowser('the demo', (surfing) => {
     }
     const before = await figure('Created')
     await visitor.getByRole('button', { name: 'Make traffic' }).click()
-    await visitor.getByRole('button', { name: 'Visitors are here' }).waitFor()
+    await visitor.getByRole('button', { name: 'Traffic is running' }).waitFor()
     await until(
       async () => (await figure('Created')) >= before + 10,
       'sessions that begin, in figures',
