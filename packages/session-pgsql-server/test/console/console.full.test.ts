@@ -114,7 +114,7 @@ describeInBrowser('the console in a browser', (browser) => {
     await page.getByText('1 session ended.').waitFor()
     await page.getByText('There is no such session').waitFor()
     await ada.reload()
-    await ada.getByText('Nobody is signed in').waitFor()
+    await ada.getByText('You are not signed in').waitFor()
 
     await page.getByRole('link', { name: 'Audit log' }).click()
     for (const act of ['Ended sessions', 'Viewed data', 'Signed in', 'Sign-in failed']) {
@@ -147,7 +147,7 @@ describeInBrowser('the console in a browser', (browser) => {
     await page.getByText('No sessions match the search.').waitFor()
     for (const device of [phone, desk]) {
       await device.reload()
-      await device.getByText('Nobody is signed in').waitFor()
+      await device.getByText('You are not signed in').waitFor()
     }
     await other.reload()
     await other.getByText('Signed in as linus').waitFor()

@@ -51,7 +51,7 @@ describeInBrowser('the demo', (browser) => {
     }
     const before = await metric('Created')
     await visitor.getByRole('button', { name: 'Make traffic' }).click()
-    await visitor.getByRole('button', { name: 'Visitors are here' }).waitFor()
+    await visitor.getByRole('button', { name: 'Traffic is running' }).waitFor()
     await until(
       async () => (await metric('Created')) >= before + 10,
       'created sessions in the key metrics',

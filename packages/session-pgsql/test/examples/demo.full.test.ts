@@ -68,7 +68,7 @@ describeOnEveryServer(
       gates.open('late')
       await slow
       expect(await rowsWith('lovelace')).toEqual([])
-      expect((await before.send('GET', '/')).text).toContain('Nobody is signed in')
+      expect((await before.send('GET', '/')).text).toContain('You are not signed in')
     })
 
     test('signing out everywhere ends all sessions of the user and no other', async () => {
@@ -77,7 +77,7 @@ describeOnEveryServer(
       await other.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' }))
       await otherUser.send('POST', '/sign-in', new URLSearchParams({ user: 'babbage' }))
       await browser.send('POST', '/sign-out-everywhere')
-      expect((await other.send('GET', '/')).text).toContain('Nobody is signed in')
+      expect((await other.send('GET', '/')).text).toContain('You are not signed in')
       expect((await otherUser.send('GET', '/')).text).toContain('Signed in as babbage')
     })
 
