@@ -2,7 +2,7 @@ import { startWorkers, type Worker } from '../packages/session-pgsql/test/suppor
 import { within } from '../packages/session-pgsql/test/support/wait.ts'
 import type { ContestantOptions, Operation } from './contestants/contestant.ts'
 import type { RacerInput, Slice, SliceOrder } from './racer.ts'
-import { type Spread, spreadOf } from './statistics.ts'
+import { type ShardedSessions, spreadOf } from './statistics.ts'
 
 /** Runs contestants in turns, slice by slice: whatever else the machine does meanwhile hits them all alike. */
 
@@ -37,10 +37,10 @@ export interface RaceOptions {
 export interface Standing {
   readonly name: string
   /** Calls a second. */
-  readonly rate: Spread
+  readonly rate: ShardedSessions
   /** Milliseconds. */
-  readonly p50: Spread
-  readonly p99: Spread
+  readonly p50: ShardedSessions
+  readonly p99: ShardedSessions
   /** Calls a second, round by round: ratios are made of those of one round. */
   readonly rounds: readonly number[]
 }
@@ -86,7 +86,7 @@ export async function race(options: RaceOptions): Promise<Standing[]> {
 }
 
 /** How many times as fast `one` was as `other`, each round by itself. */
-export function ratioOf(one: Standing, other: Standing): Spread {
+export function ratioOf(one: Standing, other: Standing): ShardedSessions {
   return spreadOf(one.rounds.map((rate, round) => rate / (other.rounds[round] as number)))
 }
 

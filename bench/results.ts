@@ -1,5 +1,5 @@
 import type { Standing } from './race.ts'
-import type { Spread } from './statistics.ts'
+import type { ShardedSessions } from './statistics.ts'
 
 /** What a run has found: this is what `--json` writes and `--from` reads. */
 export interface Results {
@@ -33,7 +33,7 @@ export interface RatioResult {
   readonly what: string
   readonly one: string
   readonly other: string
-  readonly ratio: Spread
+  readonly ratio: ShardedSessions
   /** The mark; undefined: told, not judged. */
   readonly atLeast: number | undefined
 }

@@ -1,11 +1,11 @@
 /** A middle and how far the values lie about it: half of them between the quartiles. */
-export interface Spread {
+export interface ShardedSessions {
   readonly median: number
   readonly lower: number
   readonly upper: number
 }
 
-export function spreadOf(values: readonly number[]): Spread {
+export function spreadOf(values: readonly number[]): ShardedSessions {
   const sorted = [...values].sort((one, other) => one - other)
   return { median: quantile(sorted, 0.5), lower: quantile(sorted, 0.25), upper: quantile(sorted, 0.75) }
 }

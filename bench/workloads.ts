@@ -19,7 +19,7 @@ export interface Workload {
     readonly operation: Operation
     readonly name?: string
   }[]
-  readonly marks: readonly Mark[]
+  readonly metadata: readonly Mark[]
 }
 
 /** `one` at least so many times as fast as the fastest of `others`; without a number it is told, not judged. */
@@ -69,7 +69,7 @@ export const WORKLOADS: readonly Workload[] = [
     about: 'sessions read at random',
     window: Number.POSITIVE_INFINITY,
     field: [...all('read'), { racer: PGBENCH, operation: 'read' }],
-    marks: [
+    metadata: [
       { what: 'read', one: OURS, others: SIMPLE, atLeast: 6 },
       { what: 'read', one: OURS, others: [SIMPLE[0]] },
       { what: 'read', one: OURS, others: [REDIS], atLeast: 1.2 },
@@ -81,7 +81,7 @@ export const WORKLOADS: readonly Workload[] = [
     about: 'sessions written at random, all of their data new',
     window: 10_000,
     field: [{ racer: OURS, operation: 'writeBased', name: `${OURS}, with a base` }, ...all('write')],
-    marks: [
+    metadata: [
       { what: 'write with a base', one: `${OURS}, with a base`, others: SIMPLE, atLeast: 4 },
       { what: 'write with a base', one: `${OURS}, with a base`, others: [SIMPLE[0]] },
       { what: 'write with a base', one: `${OURS}, with a base`, others: [REDIS], atLeast: 0.6 },
@@ -95,7 +95,7 @@ export const WORKLOADS: readonly Workload[] = [
     about: 'expiries moved at random',
     window: 10_000,
     field: all('touch'),
-    marks: [
+    metadata: [
       { what: 'touch', one: OURS, others: SIMPLE, atLeast: 6 },
       { what: 'touch', one: OURS, others: [SIMPLE[0]] },
       { what: 'touch', one: OURS, others: [REDIS], atLeast: 0.9 },
@@ -111,7 +111,7 @@ export const WORKLOADS: readonly Workload[] = [
         { racer: OURS, operation },
         { racer: STRAIGHT, operation },
       ],
-      marks: [
+      metadata: [
         {
           what: operation === 'read' ? 'read, one caller' : 'write with a base, one caller',
           one: OURS,
@@ -143,7 +143,7 @@ export async function runWorkload(workload: Workload, setting: Setting): Promise
 }
 
 async function runRace(
-  { name, about, callers, window, marks }: Omit<Workload, 'field'>,
+  { name, about, callers, window, metadata }: Omit<Workload, 'field'>,
   entries: readonly Entry[],
   { parameters }: Setting,
 ): Promise<WorkloadResult> {
@@ -156,7 +156,7 @@ async function runRace(
     warmUp: short ? 0 : 2,
     window,
   })
-  return { name, about, standings, ratios: marks.flatMap((mark) => judge(mark, standings)) }
+  return { name, about, standings, ratios: metadata.flatMap((mark) => judge(mark, standings)) }
 }
 
 /** Against the fastest of the others: their best setting counts. */
@@ -174,7 +174,7 @@ const HTTP: Omit<Workload, 'field'> = {
   name: 'http',
   about: 'an Express application, each request reads a session and touches it',
   window: Number.POSITIVE_INFINITY,
-  marks: [
+  metadata: [
     { what: 'HTTP requests', one: OURS, others: [MEMORY], atLeast: 0.9 },
     { what: 'HTTP requests', one: OURS, others: SIMPLE, atLeast: 1.5 },
   ],

@@ -4,7 +4,7 @@
  * take those files as CommonJS.
  */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
@@ -19,9 +19,4 @@ for (const project of ['tsconfig.esm.json', 'tsconfig.cjs.json']) {
 }
 if (existsSync('dist/cjs')) {
   writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n')
-}
-
-const { bin = {} } = JSON.parse(readFileSync('package.json', 'utf8'))
-for (const file of Object.values(bin)) {
-  if (existsSync(file)) chmodSync(file, 0o755)
 }

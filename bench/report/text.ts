@@ -7,7 +7,7 @@ import {
   type ScenarioResult,
   type WorkloadResult,
 } from '../results.ts'
-import type { Spread } from '../statistics.ts'
+import type { ShardedSessions } from '../statistics.ts'
 
 /** Results for the terminal. */
 
@@ -65,7 +65,7 @@ export function verdict(met: boolean): string {
   return met ? 'met' : 'MISSED'
 }
 
-export function spread({ median, lower, upper }: Spread): string {
+export function spread({ median, lower, upper }: ShardedSessions): string {
   return `${number(median)} (${number(lower)} to ${number(upper)})`
 }
 

@@ -3,19 +3,19 @@ import Fastify from 'fastify'
 import { PgsqlStore, pgsqlSession } from 'session-pgsql/fastify'
 
 /**
- * A small site on @fastify/session.
+ * A small site with @fastify/session.
  *
- * @param options for the store: `{ db }`
- * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ * @param options the store's options: `{ db }`
+ * @param pause called with the parameter `wait`, to let requests overlap. Default: waits for so many milliseconds
  */
 export async function createSite(options, pause = sleep, port = 0) {
   const store = new PgsqlStore(options)
   const app = Fastify({ forceCloseConnections: true })
   app.register(fastifyCookie)
-  // In the place of @fastify/session, with its options.
+  // Instead of @fastify/session, with its options.
   app.register(pgsqlSession, {
     store,
-    // Of an example on your own machine; a real site has a secret of its own.
+    // For an example on your own machine. A real site needs a secret.
     secret: 'an example, on your own machine only',
     cookie: { secure: 'auto', maxAge: 60 * 60 * 1000, sameSite: 'lax' },
     saveUninitialized: false,
@@ -36,7 +36,7 @@ export async function createSite(options, pause = sleep, port = 0) {
     return 'done\n'
   })
   app.post('/sign-in', async (request) => {
-    // A new id at the sign-in: whoever knew the old one does not get in.
+    // A new id at the sign-in: an attacker who knows the old id is not signed in.
     await request.session.regenerate()
     request.session.user = request.query.user
     return 'done\n'
@@ -49,7 +49,7 @@ export async function createSite(options, pause = sleep, port = 0) {
   return {
     url: await app.listen({ port, host: '127.0.0.1' }),
     handler: store.handler,
-    // Closes the store, too.
+    // This closes the store, too.
     stop: () => app.close(),
   }
 }

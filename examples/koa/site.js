@@ -3,15 +3,15 @@ import session from 'koa-session'
 import { PgsqlStore } from 'session-pgsql/koa'
 
 /**
- * A small site on koa-session.
+ * A small site with koa-session.
  *
- * @param options for the store: `{ db }`
- * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ * @param options the store's options: `{ db }`
+ * @param pause called with the parameter `wait`, to let requests overlap. Default: waits for so many milliseconds
  */
 export async function createSite(options, pause = sleep, port = 0) {
   const store = new PgsqlStore(options)
   const app = new Koa()
-  // Of an example on your own machine; a real site has keys of its own.
+  // For an example on your own machine. A real site needs secret keys.
   app.keys = ['example']
   app.silent = true
   app.use(session({ store, maxAge: 60 * 60 * 1000, renew: true, sameSite: 'lax' }, app))
@@ -31,7 +31,7 @@ export async function createSite(options, pause = sleep, port = 0) {
         delete ctx.session[key]
         break
       case 'POST /sign-in':
-        // A new id at the sign-in: whoever knew the old one does not get in.
+        // A new id at the sign-in: an attacker who knows the old id is not signed in.
         await ctx.session.regenerate()
         ctx.session.user = user
         break

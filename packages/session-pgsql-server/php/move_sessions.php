@@ -1,16 +1,16 @@
 <?php
 /**
- * Moves a live site's sessions to the gateway, so that nobody is logged out:
+ * Copies a live site's sessions to the gateway, so that its users stay logged in:
  *
  *     php move_sessions.php FROM TO [LIFETIME]
  *
- * FROM      a folder of PHP's `files` handler, or a save path of phpredis
- * TO        the gateway, as session.save_path has it: "tcp://127.0.0.1:6380?prefix=PHPSESSID:"
- * LIFETIME  seconds, as session.gc_maxlifetime has it (default 1440): a file lives so long after its last access
+ * FROM      a folder of PHP's handler `files`, or a save path of phpredis
+ * TO        the gateway, as in session.save_path: "tcp://127.0.0.1:6380?prefix=PHPSESSID:"
+ * LIFETIME  seconds that a session lives after its last access, as in session.gc_maxlifetime (default: 1440)
  *
- * What is there already with the same bytes is left alone, so it may be run again: once while the site runs, and
- * once more, which is quick, while PHP is stopped for the change of php.ini. Not after that: it would put old
- * sessions over new ones. FROM is only read.
+ * Sessions whose bytes are the same at TO are skipped, so the script may run twice: while the site is running, and then,
+ * quickly, while PHP is stopped to change php.ini. Do not run it after that change: it would replace newer sessions by
+ * older ones. The script only reads FROM.
  */
 require __DIR__ . '/session_pgsql.php';
 
@@ -21,20 +21,20 @@ if (PHP_SAPI !== 'cli' || $argc < 3) {
 [, $from, $to] = $argv;
 $lifetime = (int) ($argv[3] ?? 1440);
 
-/** @return iterable<string, array{string, int}> by id: the bytes, and the seconds left */
+/** @return iterable<string, array{string, int}> by id: the bytes of a session, and the seconds until it expires */
 function files(string $folder, int $lifetime): iterable
 {
     $entries = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($folder, FilesystemIterator::SKIP_DOTS));
     foreach ($entries as $file) {
         if (!$file->isFile() || !str_starts_with($file->getFilename(), 'sess_')) continue;
         $left = $file->getMTime() + $lifetime - time();
-        // It may be collected while we look.
+        // PHP may collect the file in the meantime.
         $bytes = $left > 0 ? @file_get_contents($file->getPathname()) : false;
         if ($bytes !== false) yield substr($file->getFilename(), 5) => [$bytes, $left];
     }
 }
 
-/** @return iterable<string, array{string, int}> */
+/** @return iterable<string, array{string, int}> by id, as from files() */
 function entries(string $path, int $lifetime): iterable
 {
     $redis = SessionPgsqlGateway::connection($path);
@@ -58,10 +58,10 @@ try {
     $source->rewind();
     $gateway = SessionPgsqlGateway::connection($to);
     $prefix = SessionPgsqlGateway::prefix($to);
-    $moved = $there = 0;
+    $moved = $skipped = 0;
     foreach ($source as $id => [$bytes, $left]) {
         if ($gateway->get($prefix . $id) === $bytes) {
-            $there++;
+            $skipped++;
         } elseif ($gateway->setex($prefix . $id, $left, $bytes)) {
             $moved++;
         } else {
@@ -72,4 +72,4 @@ try {
     fwrite(STDERR, 'move_sessions: ' . $error->getMessage() . "\n");
     exit(1);
 }
-echo "$moved moved, $there were there already\n";
+echo "moved: $moved, skipped: $skipped (already stored)\n";

@@ -1,21 +1,21 @@
 <?php
 /**
- * session_pgsql's functions, for a PHP whose sessions go through the gateway of session-pgsql-server.
+ * The functions of the C extension session_pgsql, for a PHP whose sessions are served by session-pgsql-server's gateway.
  *
  *     session.save_handler = redis
  *     session.save_path    = "tcp://127.0.0.1:6380?prefix=PHPSESSID:"
  *     auto_prepend_file    = /usr/local/lib/node_modules/session-pgsql-server/php/session_pgsql.php
  *
- * or `require` it where the functions are wanted. They ask the gateway that session.save_path names, over a
- * connection of their own, made when it is first needed. With this file, the client's address
- * ($_SERVER['REMOTE_ADDR']) is kept with each session: it is told when the request ends.
+ * or `require` this file in scripts that use the functions. They send commands to the gateway in session.save_path, over
+ * a connection of their own, opened with the first command. This file also stores the client's address
+ * ($_SERVER['REMOTE_ADDR']) with each session, at the end of the request.
  *
- * PHP 8.1 or later with phpredis 5.3 or later. What the gateway cannot do is a warning, and false.
+ * Requires PHP 8.1 or later and phpredis 5.3 or later. A function that fails raises a warning and returns false.
  */
 
 if (!function_exists('session_pgsql_status')) {
     /**
-     * The settings in force, and of each database server its name, role and health; never a password:
+     * Returns the settings in force, and the name, role and health of each database server; never a password. Keys:
      * "Servers", "Number of Servers", "Failover Mode", "Short Circuit", "Keep Expired", "Settings".
      */
     function session_pgsql_status(): array|false
@@ -34,8 +34,8 @@ if (!function_exists('session_pgsql_status')) {
     }
 
     /**
-     * What is known of the current session, under the names that session_pgsql had; dates in seconds since 1970.
-     * Null if it is not stored yet: a new session is when the request ends, or at session_write_close().
+     * Returns the metadata of the current session under the keys of the C extension; times in seconds since 1970.
+     * Null if the session is not stored yet: PHP stores it at session_write_close(), or at the end of the request.
      */
     function session_pgsql_info(): array|null|false
     {
@@ -60,22 +60,22 @@ if (!function_exists('session_pgsql_status')) {
     }
 
     /**
-     * Sets the custom field of the current session: a user's id, say, by which to find it. Null empties it. With a
-     * session that is not stored yet it is stored when that is.
+     * Sets the custom field of the current session, for example to the user's id, by which the session can be found.
+     * Null clears it. If the session is not stored yet, the field is stored with it.
      */
     function session_pgsql_set_field(?string $value): bool
     {
         return SessionPgsqlGateway::askOfSession('SESSION.FIELD', $value ?? '') !== false;
     }
 
-    /** The custom field of the current session; null if it is empty. */
+    /** Returns the custom field of the current session; null if it is empty. */
     function session_pgsql_get_field(): string|null|false
     {
         return SessionPgsqlGateway::askOfSession('SESSION.FIELD');
     }
 
     /**
-     * Adds one to a counter of the current session, and remembers the message.
+     * Adds one to an error counter of the current session, and stores the message.
      *
      * @param int|string $error_level 'error', 'warning' or 'notice', or one of PHP's levels, such as E_USER_WARNING
      */
@@ -93,7 +93,7 @@ if (!function_exists('session_pgsql_status')) {
         return SessionPgsqlGateway::askOfSession('SESSION.ERROR', $level, ...$message) !== false;
     }
 
-    /** The three counters of the current session, and if asked for the last message. */
+    /** Returns the three error counters of the current session, and the last message if asked for. */
     function session_pgsql_get_error(bool $with_error_message = false): array|false
     {
         $errors = SessionPgsqlGateway::askOfSession('SESSION.ERROR');
@@ -107,23 +107,27 @@ if (!function_exists('session_pgsql_status')) {
         return $with_error_message ? $counters + ['Error Message' => $errors['message'] ?? null] : $counters;
     }
 
-    /** Closes the gateway's connections to its database servers and looks for them anew. */
+    /** Makes the gateway reconnect to its database servers. */
     function session_pgsql_reset(): bool
     {
         return SessionPgsqlGateway::ask('SESSION.RESET') !== false;
     }
 }
 
-/** The way to the gateway. Not for use outside of this file and its neighbour. */
+/** The connection to the gateway. Internal: for this file and move_sessions.php. */
 final class SessionPgsqlGateway
 {
     private const DEFAULT_PREFIX = 'PHPREDIS_SESSION:';
 
     private static ?Redis $connection = null;
-    /** The save path that the connection goes by, and the server in it. */
+    /** The save path that the connection was opened for. */
     private static string $path = '';
 
-    /** @return string|int|true|null|false null: there is no such thing; false: it failed, and a warning has said so */
+    /**
+     * Sends a command.
+     *
+     * @return string|int|true|null|false null: there is no value; false: the command failed, with a warning
+     */
     public static function ask(string $command, string ...$arguments): string|int|bool|null
     {
         try {
@@ -134,7 +138,7 @@ final class SessionPgsqlGateway
                 throw new RedisException($redis->getLastError());
             }
         } catch (RedisException $error) {
-            // The next call tries again.
+            // The next call reconnects.
             self::$connection = null;
             trigger_error("session_pgsql: $command: " . $error->getMessage(), E_USER_WARNING);
             return false;
@@ -142,25 +146,25 @@ final class SessionPgsqlGateway
         return $answer === false ? null : $answer;
     }
 
-    /** The same of the current session. */
+    /** Sends a command for the key of the current session. */
     public static function askOfSession(string $command, string ...$arguments): string|int|bool|null
     {
         $id = (string) session_id();
         if ($id === '') {
-            trigger_error("session_pgsql: $command: there is no session; session_start() comes first", E_USER_WARNING);
+            trigger_error("session_pgsql: $command: no session is active; call session_start() first", E_USER_WARNING);
             return false;
         }
         return self::ask($command, self::prefix(session_save_path()) . $id, ...$arguments);
     }
 
-    /** What stands before the id in the names that phpredis uses. */
+    /** Returns what phpredis puts before the id in the keys of sessions. */
     public static function prefix(string $path): string
     {
         return self::serverFor($path, (string) session_id())['prefix'] ?? self::DEFAULT_PREFIX;
     }
 
-    /** Tells the client's address at the end of a request, before PHP writes the session. */
-    public static function tellAddress(): void
+    /** Sends the client's address, at the end of a request and before PHP writes the session. */
+    public static function sendAddress(): void
     {
         $address = $_SERVER['REMOTE_ADDR'] ?? '';
         if ($address !== '' && session_id() !== '' && ini_get('session.save_handler') === 'redis') {
@@ -191,19 +195,19 @@ final class SessionPgsqlGateway
         if (isset($server['stream'])) {
             $arguments[] = ['stream' => $server['stream']];
         }
-        // phpredis warns of a host name that it does not find, and throws all the same.
+        // For an unknown host name phpredis both warns and throws.
         if (!@$redis->connect(...$arguments)) {
-            throw new RedisException("no connection to $server[host]");
+            throw new RedisException("cannot connect to $server[host]");
         }
         if (isset($server['auth']) && !$redis->auth($server['auth'])) {
-            throw new RedisException('the gateway has refused the password');
+            throw new RedisException('the gateway refused the password in session.save_path (auth)');
         }
         return $redis;
     }
 
     /**
-     * The one of a save path's servers to which phpredis sends the session with this id: by weight, from the id's
-     * first four bytes.
+     * Returns the server of a save path to which phpredis sends the session with this id: by weight, from the first
+     * four bytes of the id.
      *
      * @return array<string, mixed>
      * @throws RedisException
@@ -212,11 +216,11 @@ final class SessionPgsqlGateway
     {
         $servers = [];
         foreach (preg_split('/[\s,]+/', $path, -1, PREG_SPLIT_NO_EMPTY) as $text) {
-            // phpredis looks through its list from the end.
+            // phpredis searches its list from the end.
             array_unshift($servers, self::server($text));
         }
         if ($servers === []) {
-            throw new RedisException('session.save_path names no server');
+            throw new RedisException('session.save_path contains no server');
         }
         $weights = array_column($servers, 'weight');
         $place = unpack('L', str_pad($id, 4, "\0"))[1] % array_sum($weights);
@@ -235,7 +239,7 @@ final class SessionPgsqlGateway
         $isSocket = str_starts_with($text, 'unix:');
         $url = parse_url($isSocket ? 'file' . substr($text, 4) : $text);
         if ($url === false || !isset($url[$isSocket ? 'path' : 'host'])) {
-            throw new RedisException('session.save_path is not one of phpredis');
+            throw new RedisException('invalid session.save_path: expected tcp://HOST:PORT or unix:PATH, as phpredis reads it');
         }
         parse_str($url['query'] ?? '', $server);
         $server['weight'] = max(1, (int) ($server['weight'] ?? 1));
@@ -247,4 +251,4 @@ final class SessionPgsqlGateway
     }
 }
 
-register_shutdown_function([SessionPgsqlGateway::class, 'tellAddress']);
+register_shutdown_function([SessionPgsqlGateway::class, 'sendAddress']);

@@ -1,57 +1,122 @@
 import { readFileSync } from 'node:fs'
-import { UsageError } from './mode.ts'
+import { isIP } from 'node:net'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { readPhpIni } from 'session-pgsql'
 
-/** What the modes' command lines have in common. Every failure is a `UsageError` that names the flag. */
+/** How the modes read their flags. Every failure is a `UsageError` whose message names the flag. */
 
-type Flags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
+/** A command line, or a file that it names, that the server cannot run with. */
+export class UsageError extends Error {}
 
-/** A whole number in a range. */
-export function numberOf(flags: Flags, flag: string, least: number, most: number): number {
-  const text = String(flags[flag] ?? '')
-  const value = Number(text)
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value
-  throw new UsageError(`--${flag}: expected a whole number from ${least} to ${most}, got "${text}"`)
-}
+/** Flags by name, as `parseArgs` of Node.js takes them. */
+export type FlagOptions = NonNullable<ParseArgsConfig['options']>
 
-/** The text of a file that a flag names. */
-export function readFlagged(flag: string, file: string): string {
+/** Flags of every mode. */
+const COMMON = {
+  ini: { type: 'string' },
+  db: { type: 'string' },
+  table: { type: 'string' },
+  host: { type: 'string', default: '127.0.0.1' },
+  'password-file': { type: 'string' },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+
+/** The values of a mode's own flags `Own` and of the common ones. */
+export type FlagValues<Own extends FlagOptions> = ReturnType<
+  typeof parseArgs<{ options: typeof COMMON & Own; strict: true }>
+>['values']
+
+type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** @throws UsageError for a flag that is unknown or lacks its value */
+export function parseFlags<Own extends FlagOptions>(argv: readonly string[], own: Own): FlagValues<Own> {
   try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    throw new UsageError(`${flag}: ${file} cannot be read`)
+    const options = { ...COMMON, ...own }
+    return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error))
   }
 }
 
-/** The first line of the file that a flag names. */
-export function passwordIn(flag: string, file: string | undefined): string | undefined {
-  if (file === undefined) return undefined
-  const [password] = readFlagged(flag, file).split(/\r?\n/, 1)
-  if (password === '') throw new UsageError(`${flag}: the password is empty`)
+/** Returns the whole number that a flag gives. @throws UsageError if it is not from `min` to `max` */
+export function numberOf(flags: Values, flag: string, min: number, max: number): number {
+  const text = String(flags[flag] ?? '')
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value
+  throw new UsageError(`--${flag}: expected a whole number from ${min} to ${max}, received "${text}"`)
+}
+
+/** Returns a port; 0: any free port. */
+export function portOf(flags: Values, flag: string): number {
+  return numberOf(flags, flag, 0, 65_535)
+}
+
+/** Returns the directives of the php.ini that `--ini` names; empty without the flag. */
+export function iniOf({ ini }: Values): Map<string, string> {
+  return typeof ini === 'string' ? readPhpIni(ini) : new Map()
+}
+
+/**
+ * Returns a password: the first line of the file that a flag names, else the environment variable.
+ *
+ * @returns undefined if neither is set
+ */
+export function passwordOf(
+  flags: Values,
+  flag: string,
+  environment: Environment,
+  variable: string,
+): string | undefined {
+  const file = flags[flag]
+  const [source, password] =
+    typeof file === 'string'
+      ? [`--${flag}`, read(`--${flag}`, file).split(/\r?\n/, 1)[0]]
+      : [variable, environment[variable]]
+  if (password === '') throw new UsageError(`${source}: the password is empty`)
   return password
 }
 
+/** @throws UsageError if other machines can connect and there is no password */
+export function requirePassword(host: string, password: unknown): void {
+  if (password !== undefined || isLoopback(host)) return
+  throw new UsageError(
+    `--host ${host} accepts connections from other machines: set a password (--password-file), or listen on 127.0.0.1`,
+  )
+}
+
+/** Certificate and key as PEM texts. */
 export interface TlsFiles {
   readonly cert: string
   readonly key: string
 }
 
-export function tlsOf({ 'tls-cert': cert, 'tls-key': key }: Flags): TlsFiles | undefined {
+/** Returns the texts of `--tls-cert` and `--tls-key`; undefined without these flags. */
+export function tlsOf({ 'tls-cert': cert, 'tls-key': key }: Values): TlsFiles | undefined {
   if (cert === undefined && key === undefined) return undefined
   if (typeof cert !== 'string' || typeof key !== 'string') {
-    throw new UsageError('--tls-cert and --tls-key come together')
+    throw new UsageError('--tls-cert and --tls-key must be set together')
   }
-  return { cert: readFlagged('--tls-cert', cert), key: readFlagged('--tls-key', key) }
+  return { cert: read('--tls-cert', cert), key: read('--tls-key', key) }
 }
 
-/** Whether only this machine reaches what listens there. */
+/** Returns true if only this machine can connect to the address. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
 
-/** Resolves when the process is asked to end. */
-export function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+/** Returns the host as it is written in a URL: an IPv6 address is in brackets. */
+export function hostInUrl(host: string): string {
+  return isIP(host) === 6 ? `[${host}]` : host
+}
+
+function read(flag: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`${flag}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
 }

@@ -1,13 +1,12 @@
-#!/usr/bin/env node
 import process from 'node:process'
 import { run } from './run.ts'
 
-/** The process: signals, streams, exit code. Everything else is in run.ts. */
+/** The process: signals, streams and exit code. run.ts has everything else. */
 
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Who says it twice does not want to wait.
+    // A second signal ends the process at once, with the exit code that shells expect.
     if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
     stop.abort(signal)
   })

@@ -1,19 +1,56 @@
-/** Where a command runs: what `process` has of it, to be put in its place in tests. */
-export interface Surroundings {
+import { type FlagOptions, type FlagValues, parseFlags } from './flags.ts'
+
+/** The process that a command runs in; tests substitute it. */
+export interface ProcessContext {
   readonly environment: Record<string, string | undefined>
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
-  /** Aborted when the process is asked to end; a service then finishes what is under way. */
+  /** Aborted when the process is asked to stop; a server then finishes what is in progress. */
   readonly signal: AbortSignal
 }
 
-/** One thing that the server can be, such as the gateway. */
+/** A server that the command can start, such as the gateway. */
 export interface Mode {
   readonly name: string
   readonly summary: string
-  /** Serves until `signal` is aborted. @returns the exit code */
-  run(argv: readonly string[], surroundings: Surroundings): Promise<number>
+  /** Serves until `signal` is aborted; with `--help` it prints the help instead. */
+  run(argv: readonly string[], context: ProcessContext): Promise<void>
 }
 
-/** A command line, or what it names, that cannot be served; the message says what was expected. */
-export class UsageError extends Error {}
+export interface ModeOptions<Own extends FlagOptions> {
+  readonly name: string
+  /** One line for the help of the command. */
+  readonly summary: string
+  /** The text of `--help`. */
+  readonly help: string
+  /** The mode's own flags; those in flags.ts are common to all. */
+  readonly flags: Own
+  /** Serves until `signal` is aborted. */
+  serve(flags: FlagValues<Own>, context: ProcessContext): Promise<void>
+}
+
+export function defineMode<const Own extends FlagOptions>({
+  name,
+  summary,
+  help,
+  flags,
+  serve,
+}: ModeOptions<Own>): Mode {
+  return {
+    name,
+    summary,
+    async run(argv, context) {
+      const values = parseFlags(argv, flags)
+      if ((values as { readonly help?: boolean }).help) context.stdout.write(help)
+      else await serve(values, context)
+    },
+  }
+}
+
+/** Resolves when the process is asked to stop. */
+export function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

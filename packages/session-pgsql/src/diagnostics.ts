@@ -1,73 +1,78 @@
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
- * Node's diagnostics channels: what save handlers do, told to whoever measures or traces it. It costs nothing
- * until somebody listens. The channels belong to the process; each message says whose it is.
+ * Publishes what save handlers do on Node's diagnostics channels, for metrics and traces. Costs nothing without
+ * subscribers. The channels are those of the process; each message names its save handler.
  *
- * No message holds the id, the data or an address of a session, so that whoever counts them cannot leak any.
+ * No message contains the id, the data or an IP address of a session, so that metrics cannot leak them.
  */
 
-/** What every message holds. */
+/** The properties of every message. */
 export interface DiagnosticsMessage {
-  /** The `SaveHandler` whose doing it is. */
+  /** The `SaveHandler` that publishes the message. */
   readonly handler: object
 }
 
 /**
- * The message of `tracing:session-pgsql:read:start` and the like, of `read`, `write`, `touch` and `destroy`: one
- * object from the beginning of an operation to its end.
+ * The message of the channels `tracing:session-pgsql:read:start` etc., for `read`, `write`, `touch` and `destroy`. One
+ * object for all events of an operation.
  */
 export interface OperationMessage<Outcome extends string> extends DiagnosticsMessage {
-  /** When it began, in milliseconds of `performance.now()`. */
+  /** When it started, in milliseconds of `performance.now()`. */
   readonly at: number
-  /** Known at `asyncEnd`, if it did not fail. */
+  /** Set at `asyncEnd`, unless the operation failed. */
   outcome?: Outcome
-  /** Known at `error`: what the operation rejects with. */
+  /** Set at `error`: the error with which the operation rejects. */
   error?: unknown
 }
 
 export type ReadMessage = OperationMessage<'found' | 'absent'>
-/** The outcomes of `WriteResult`. */
+/** Has the outcomes of `WriteResult`. */
 export type WriteMessage = OperationMessage<'created' | 'updated' | 'merged' | 'skipped' | 'gone'>
 export type TouchMessage = OperationMessage<'touched' | 'skipped' | 'absent'>
 export type DestroyMessage = OperationMessage<'destroyed' | 'absent'>
 
-/** The message of `session-pgsql:queued`: what one operation wants of one server waits for its statement. */
+/** The message of `session-pgsql:queued`: a request to a server waits to be sent in a batch. */
 export interface QueuedMessage extends DiagnosticsMessage {
   /** The server's name, as in `status()`. */
   readonly server: string
-  /** Orders of one kind share statements: `read`, `save`, `touch`, `put`, `destroy`, `quickSave`, `quickTouch`. */
+  /** Requests of one kind share statements: `read`, `save`, `touch`, `put`, `destroy`, `quickSave`, `quickTouch`. */
   readonly kind: string
-  /** Milliseconds of `performance.now()`. */
+  /** When it was queued, in milliseconds of `performance.now()`. */
   readonly at: number
 }
 
-/** The message of `tracing:session-pgsql:batch:start` and the like: one statement for many sessions. */
+/** The message of the channels `tracing:session-pgsql:batch:start` etc.: one statement for many sessions. */
 export interface BatchMessage extends DiagnosticsMessage {
+  /** The server's name, as in `status()`. */
   readonly server: string
+  /** The kind of its requests; see `QueuedMessage`. */
   readonly kind: string
-  /** Sessions in it. */
+  /** The number of sessions. */
   readonly size: number
-  /** Of each of them what `session-pgsql:queued` has told, in their order, if somebody listened to it then. */
+  /** The `QueuedMessage` of each session, in order; undefined if `session-pgsql:queued` had no subscriber then. */
   readonly orders: readonly (QueuedMessage | undefined)[]
-  /** When the statement went out, in milliseconds of `performance.now()`. */
+  /** When the statement was sent, in milliseconds of `performance.now()`. */
   readonly at: number
+  /** Set at `error`. */
   error?: unknown
 }
 
-/** The message of `tracing:session-pgsql:gc:start` and the like: the garbage collection of one server. */
+/** The message of the channels `tracing:session-pgsql:gc:start` etc.: the garbage collection of one server. */
 export interface GcMessage extends DiagnosticsMessage {
+  /** The server's name, as in `status()`. */
   readonly server: string
-  /** When it began, in milliseconds of `performance.now()`. */
+  /** When it started, in milliseconds of `performance.now()`. */
   readonly at: number
-  /** Known at `asyncEnd`: sessions removed or emptied. */
+  /** Set at `asyncEnd`: the number of sessions removed or emptied. */
   removed?: number
-  /** `busy`: another process is at it, and it was left to that one; `interrupted`: the handler was closed. */
+  /** Set at `asyncEnd`. `busy`: another process is sweeping the server; `interrupted`: the save handler was closed. */
   outcome?: 'done' | 'busy' | 'interrupted'
+  /** Set at `error`. */
   error?: unknown
 }
 
-/** What has a beginning and an end, and the message of each. */
+/** The traced operations and their messages. */
 export interface TracedMessages {
   read: ReadMessage
   write: WriteMessage
@@ -88,7 +93,7 @@ export const tracing: {
   gc: tracingChannel('session-pgsql:gc'),
 }
 
-/** Every event of a save handler has a channel of its name: `session-pgsql:serverDown`. */
+/** The events of a save handler. Each has a channel, such as `session-pgsql:serverDown`. */
 export const EVENTS = [
   'gone',
   'conflict',
@@ -110,27 +115,27 @@ const eventChannels = Object.fromEntries(
 ) as Record<EventName, Channel>
 
 /**
- * Does `work`, and tells of its beginning and its end. To be called only if somebody listens
- * (`hasSubscribers`): whoever does not ask makes no message.
+ * Runs `work` and publishes its start and end. Call it only if the channel has subscribers (`hasSubscribers`), so that
+ * no message is created without them.
  *
- * @param told what its result adds to the message. The result itself, which may be a session, is not told.
+ * @param resultOf what the result adds to the message; the result itself, which may be a session, is not published
  */
 export async function traced<Message extends object, T>(
   to: TracingChannel<unknown, Message>,
   about: Omit<Message, 'at'>,
   work: () => Promise<T>,
-  told: (result: T) => Partial<Message>,
+  resultOf: (result: T) => Partial<Message>,
 ): Promise<T> {
   const message = { ...about, at: performance.now() } as unknown as Message
   let result: T | undefined
   await to.tracePromise(async () => {
     result = await work()
-    Object.assign(message, told(result))
+    Object.assign(message, resultOf(result))
   }, message)
   return result as T
 }
 
-/** Tells that something waits for its statement; undefined if nobody listens. */
+/** Publishes that a request waits to be sent. Returns the message; undefined without subscribers. */
 export function queued(handler: object, server: string, kind: string): QueuedMessage | undefined {
   if (!queuedChannel.hasSubscribers) return undefined
   const message: QueuedMessage = { handler, server, kind, at: performance.now() }
@@ -138,7 +143,7 @@ export function queued(handler: object, server: string, kind: string): QueuedMes
   return message
 }
 
-/** Tells of an event what the handler's listeners are told, but for the id. */
+/** Publishes an event as the save handler emits it, without the session id. */
 export function announce(handler: object, event: EventName, about: object): void {
   const to = eventChannels[event]
   if (!to.hasSubscribers) return

@@ -1,51 +1,51 @@
 /**
- * Every error of this package. Other files throw what is defined here and nothing else, so that a program
- * can tell them apart by `code`, and so that no text ever holds session data or a password.
+ * The errors of this package. Other files throw these only, so that programs can distinguish them by `code`, and so
+ * that no message contains session data or a password.
  */
 
-/** What went wrong, stable across versions. A test holds this table against the code and the docs. */
+/** The error codes, stable across versions. A test compares this table with the code and the docs. */
 export const ERROR_CODES = {
-  INVALID_OPTION: 'A setting is not what it should be',
-  INVALID_ARGUMENT: 'A method was given something that it cannot take',
-  INVALID_ID: 'This cannot be the id of a session',
-  INVALID_DATA: 'The data of a session cannot be encoded or stored faithfully',
-  UNDECODABLE: 'The stored data of a session cannot be decoded by the codec in force',
-  CONFLICT: 'Somebody else has changed the session since it was read (conflict: "error")',
-  AMBIGUOUS: 'The connection was lost after sending, and it cannot be told whether the write was done',
+  INVALID_OPTION: 'A setting is invalid',
+  INVALID_ARGUMENT: 'An argument of a method is invalid',
+  INVALID_ID: 'The session id is invalid',
+  INVALID_DATA: 'The session data cannot be encoded or stored without loss',
+  UNDECODABLE: 'The codec cannot decode the stored session data',
+  CONFLICT: 'Another request has changed the session since it was read (conflict: "error")',
+  AMBIGUOUS: 'The connection was lost, and the change may or may not have been applied',
   TIMEOUT: 'No answer within operationTimeout',
   OVERLOADED: 'Too many operations are waiting',
   SERVER_DOWN: 'The database server cannot be reached',
-  TABLE_MISSING: 'The session table is not there',
-  TABLE_UNFIT: 'The session table lacks columns that a session needs',
-  PRIVILEGE_MISSING: 'The database user may not do what is needed',
-  CLOCK_IMPLAUSIBLE: "The database's clock and the clock of this machine are too far apart",
-  DATABASE: 'The database refused a statement',
-  CLOSED: 'The save handler has been closed',
+  TABLE_MISSING: 'The session table does not exist',
+  TABLE_UNFIT: 'The session table lacks required columns',
+  PRIVILEGE_MISSING: 'The database user lacks a required privilege',
+  CLOCK_IMPLAUSIBLE: "The database's clock and this machine's clock differ too much",
+  DATABASE: 'PostgreSQL rejected a statement',
+  CLOSED: 'The save handler is closed',
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES
 
 export interface ErrorDetails {
-  /** What led to it. Errors of the database are cut down to what holds no data; see `withoutData`. */
+  /** The error that caused this one. Of a database error, only properties without data are kept; see `withoutData`. */
   cause?: unknown
-  /** The SQLSTATE that PostgreSQL gave, where it gave one. */
+  /** PostgreSQL's SQLSTATE, if the error comes from PostgreSQL. */
   sqlState?: string | undefined
-  /** True if the statement may have been carried out all the same. */
+  /** True if the statement may have been applied. */
   outcomeUnknown?: boolean
 }
 
 const brand: unique symbol = Symbol.for('session-pgsql.error') as never
 
 /**
- * The one class of errors. Two copies of this package in one process (ESM and CommonJS, or two versions)
- * recognise each other's: `instanceof` goes by a registered symbol, not by the prototype.
+ * The class of all errors of this package. `instanceof` compares a registered symbol instead of the prototype, so it
+ * also works between two copies of the package in one process (ESM and CommonJS, or two versions).
  */
 export class SessionPgsqlError extends Error {
-  /** Stable, for programs. The message is for people and may change. */
+  /** What went wrong; stable, for programs. The message is for people and may change. */
   readonly code: ErrorCode
-  /** The SQLSTATE that PostgreSQL gave, where it gave one. */
+  /** PostgreSQL's SQLSTATE, if the error comes from PostgreSQL. */
   readonly sqlState: string | undefined
-  /** True if the statement may have been carried out all the same: the connection was lost after sending. */
+  /** True if the connection was lost after sending, so the statement may have been applied. */
   readonly outcomeUnknown: boolean
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -57,7 +57,7 @@ export class SessionPgsqlError extends Error {
     Object.defineProperty(this, brand, { value: true })
   }
 
-  /** The same error again, for another caller: an error that is shared collects what each of them adds. */
+  /** Returns a copy for another caller: callers may add properties to the error that they receive. */
   copy(): SessionPgsqlError {
     return new SessionPgsqlError(this.code, this.message, {
       cause: this.cause,
@@ -72,8 +72,8 @@ export class SessionPgsqlError extends Error {
 }
 
 /**
- * PostgreSQL's errors carry rows and parameters in `detail` and `where`, and node-postgres hangs the client
- * on some of them. What is kept says what happened and to which object, never with which values.
+ * PostgreSQL's errors contain rows and parameters in `detail` and `where`, and node-postgres attaches the client to
+ * some of them. Keeps what happened and to which object, but no values.
  */
 function withoutData(cause: unknown): unknown {
   if (!(cause instanceof Error) || cause instanceof SessionPgsqlError) return cause

@@ -1,6 +1,6 @@
 /**
- * Puts properties on an object that no loop, spread, `JSON.stringify` or `util.inspect` shows: for passwords,
- * and for objects of drivers that have passwords inside.
+ * Adds properties that loops, object spread, `JSON.stringify` and `util.inspect` do not show: for passwords, and for
+ * driver objects that contain passwords.
  */
 export function hidden<T extends object, H extends object>(visible: T, secrets: H): T & H {
   for (const [key, value] of Object.entries(secrets)) {

@@ -36,6 +36,8 @@ export type {
   ServerSweep,
   SessionErrors,
   TouchOptions,
+  UpdateOptions,
+  UpdateResult,
   WriteOptions,
   WriteOutcome,
   WriteResult,

@@ -1,13 +1,13 @@
 /**
- * The known name that is most likely meant by a misspelt one: `gc_interval` means `gcInterval`, `dbnam` means
- * `dbname`. Undefined where nothing is near enough to be worth a hint.
+ * Returns the known name that a misspelt one most likely means: `gcInterval` for `gc_interval`, `dbname` for `dbnam`.
+ * Returns undefined if none is similar enough for a hint.
  */
 export function nearest(name: string, known: readonly string[]): string | undefined {
-  const wanted = bare(name)
+  const wanted = simplified(name)
   let best: string | undefined
   let bestDistance = Math.max(1, Math.floor(wanted.length / 3)) + 1
   for (const candidate of known) {
-    const distance = editDistance(wanted, bare(candidate))
+    const distance = editDistance(wanted, simplified(candidate))
     if (distance < bestDistance) {
       best = candidate
       bestDistance = distance
@@ -16,12 +16,12 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best
 }
 
-/** Spelling without what people mix up first: capitals, underscores, hyphens. */
-function bare(name: string): string {
+/** Removes what is most often confused: capitals, underscores, hyphens. */
+function simplified(name: string): string {
   return name.toLowerCase().replaceAll(/[_-]/g, '')
 }
 
-/** Letters to add, drop, replace, or swap with their neighbour. */
+/** Returns the number of letters to insert, delete, replace, or swap with their neighbour. */
 function editDistance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]
   const at = (i: number, j: number): number => rows[i]?.[j] ?? Number.POSITIVE_INFINITY

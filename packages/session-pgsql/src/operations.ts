@@ -1,71 +1,77 @@
 import type { ServerStatus } from './servers/server.ts'
 import type { SessionRecord } from './session/record.ts'
 
-/** What can be asked of a save handler, and what it answers. */
+/** The arguments, results and events of a save handler. */
 
-/** The seed's levels: `session_pgsql_add_error()`. */
+/** The error levels of `session_pgsql_add_error()` of the C extension. */
 export type ErrorLevel = 'error' | 'warning' | 'notice'
 
-/** What to add to a session's error counters. */
+/** Increments of a session's error counters. */
 export interface ErrorCounts {
   readonly errors?: number | undefined
   readonly warnings?: number | undefined
   readonly notices?: number | undefined
-  /** The last error's message. */
+  /** The message of the last error. */
   readonly message?: string | undefined
 }
 
-/** The seed's `session_pgsql_get_error()`. */
+/** A session's error counters, as `session_pgsql_get_error()` of the C extension returns them. */
 export interface SessionErrors {
   readonly errors: number
   readonly warnings: number
   readonly notices: number
+  /** The message of the last error; null if there was none. */
   readonly message: string | null
 }
 
 export interface WriteOptions<Data> {
   /**
-   * What the session is taken to be. A record: write only if it is still that; if somebody else has changed
-   * the data it is a conflict, if it was destroyed the outcome is `gone`. `null`: it must be absent, else the
-   * data is merged into what is there. `'existing'`: update only. Left out: create or replace.
+   * The state of the session that the write expects. Default: create or replace the session.
+   *
+   * - a record: the session is as read. If another request has changed its data, that is a conflict, resolved by the
+   *   option `conflict`. If it was destroyed, the outcome is `gone`.
+   * - `null`: no session exists. If one exists, the data is merged into it.
+   * - `'existing'`: update an existing session only.
    */
   readonly base?: SessionRecord<Data> | null | 'existing' | undefined
   /**
-   * What the data looked like when the caller was last in step with the table; the caller's change is the
-   * difference between this and the data. Default: the base's data. After a write that merged, `base` is its
-   * result and `seen` is what was sent: otherwise the next write would read the other side's keys as
-   * deletions.
+   * The data from which the caller started; the caller's change is the difference between this and the data. Default:
+   * the data of `base`. After a write that merged, pass its `session` as `base` and its `sent` as `seen`: otherwise the
+   * next write would take the other request's keys for deleted by the caller.
    */
   readonly seen?: Data | undefined
   /**
-   * `'error'`: where somebody else has changed the session since the base, or made one that must be absent, this
-   * write fails with CONFLICT and changes nothing. Default: as the setting `conflict` says.
+   * `'error'`: if another request has changed the session since `base`, or created one that must be absent, this write
+   * rejects with CONFLICT and changes nothing. Default: the option `conflict` of the save handler.
    */
   readonly conflict?: 'error' | undefined
-  /** Seconds to live from now, or a function of the data as it will be stored. Default: `gcMaxlifetime`. */
+  /** Seconds until the session expires, or a function that returns them for the data to be stored. Default: `gcMaxlifetime`. */
   readonly lifetime?: number | ((data: Data) => number) | undefined
-  /** The client's address, kept as `addressModified`, and at the creation as `addressCreated`. */
+  /** The client's IP address, stored as `addressModified`, and at creation also as `addressCreated`. */
   readonly address?: string | undefined
-  /** The cookie's name, kept at the creation. Default: the setting `name`. */
+  /** The name of the session cookie, stored at creation. Default: the option `name`. */
   readonly name?: string | undefined
-  /** The custom field's new value, null to empty it; left out: as it is. Forces the write. */
+  /** The custom field; null clears it. Default: unchanged. With it, unchanged data is written too. */
   readonly custom?: string | null | undefined
-  /** What to add to the error counters. Forces the write. */
+  /** Increments of the error counters. With it, unchanged data is written too. */
   readonly errors?: ErrorCounts | undefined
-  /** `false`: this is not another access. Count one for each request and id. Default: true. */
+  /** Whether the write counts as an access. Count one for each request and id. Default: true */
   readonly access?: boolean | undefined
 }
 
 export interface TouchOptions<Data> {
-  /** Seconds to live from now. Default: `gcMaxlifetime`. */
+  /** Seconds until the session expires. Default: `gcMaxlifetime`. */
   readonly lifetime?: number | undefined
   /**
-   * The record that the caller speaks for. Only that life of the id is touched, and as long as the data is
-   * still the same the expiry may be shortened. Without it a touch never shortens.
+   * The record to touch. A session that was created later under the same id is not touched, and the expiry may become
+   * earlier while the data is unchanged. Without it, a touch never makes the expiry earlier.
    */
   readonly base?: SessionRecord<Data> | undefined
+  /** The custom field; null clears it. Default: unchanged. */
   readonly custom?: string | null | undefined
+  /** Increments of the error counters. */
   readonly errors?: ErrorCounts | undefined
+  /** Whether the touch counts as an access. Default: true */
   readonly access?: boolean | undefined
 }
 
@@ -73,44 +79,63 @@ export type WriteOutcome = 'created' | 'updated' | 'merged' | 'skipped' | 'gone'
 
 export interface WriteResult<Data> {
   /**
-   * - `created`, `updated`: as asked
-   * - `merged`: with what somebody else had written
-   * - `skipped`: nothing had changed and nothing was sent (short circuit), so it cannot know of a destroy
-   * - `gone`: the session was destroyed, has expired, or its id has begun another life; the write was discarded
+   * - `created`, `updated`: the data was stored as given
+   * - `merged`: the data was merged with a change of another request
+   * - `skipped`: the data is unchanged and nothing was sent (`shortCircuit`), so a destroy would not be noticed
+   * - `gone`: the write was discarded, because the session was destroyed, has expired, or its id is in use for a new
+   *   session
    */
   readonly outcome: WriteOutcome
-  /** The session as it is stored now, fit to be the next base; undefined with `gone`. */
+  /** The stored session, for use as the next `base`; undefined if the outcome is `gone`. */
   readonly session: SessionRecord<Data> | undefined
-  /** A fresh copy of the data as it was sent: the `seen` of the next write. */
+  /** A copy of the data as sent, for use as the next `seen`. */
   readonly sent: Data
 }
 
-interface JournalNote {
-  /** No two entries have the same. */
+/** The options of `update`: those of `write` except the ones that the function determines. */
+export interface UpdateOptions<Data> extends Omit<WriteOptions<Data>, 'base' | 'seen' | 'conflict'> {
+  /**
+   * The session to update. Default: `'existing'`.
+   *
+   * - a record: the session that it was read from, with all later changes. If that was destroyed and its id is in use
+   *   for a new session, the outcome is `gone`.
+   * - `null`: a session that does not exist is created, and the function receives empty data.
+   * - `'existing'`: the session of this id, if it exists.
+   */
+  readonly base?: SessionRecord<Data> | null | 'existing' | undefined
+}
+
+export interface UpdateResult<Data, Value> extends WriteResult<Data> {
+  /** The return value of the function, from the call whose result was written; undefined if the outcome is `gone`. */
+  readonly value: Value | undefined
+}
+
+interface EntryBase {
+  /** Unique. */
   readonly id: string
-  /** The server that it concerns and on which it was noted, by its name in `status()`. */
+  /** The server that the event concerns and on which the entry is stored, named as in `status()`. */
   readonly server: string
-  /** By that database's clock. */
+  /** When it occurred, by that database's clock. */
   readonly at: Date
-  /** Whether this save handler has noted it; then it was also an event. */
+  /** True if this save handler wrote the entry, and so has also emitted it as an event. */
   readonly own: boolean
 }
 
-/** What `journal()` tells: what save handlers told as events, in whatever process. */
+/** An entry of `journal()`: an event of a save handler in this or another process. */
 export type JournalEntry =
-  /** A sweep that has removed or emptied sessions. What one process sweeps within a minute may be one entry. */
-  | (JournalNote & { readonly kind: 'gc'; readonly removed: number; readonly seconds: number })
-  /** A server has begun to stand in for another. Told once by each process, for as long as it goes on. */
-  | (JournalNote & { readonly kind: 'failover'; readonly from: string; readonly to: string })
-  /** Another host has become a group's primary. */
-  | (JournalNote & {
+  /** Sweeps of one process that removed or emptied sessions; those within a minute may share an entry. `seconds` is their duration. */
+  | (EntryBase & { readonly kind: 'gc'; readonly removed: number; readonly seconds: number })
+  /** The server `to` became the fallback of `from`, which is down. One entry of each process, however long it lasts. */
+  | (EntryBase & { readonly kind: 'failover'; readonly from: string; readonly to: string })
+  /** Another host has become the primary of a replicated group. */
+  | (EntryBase & {
       readonly kind: 'promoted'
       readonly from: string
       readonly to: string
       readonly timeline: number
     })
-  /** What one process has brought home in some seconds, and what came of it: how many sessions of each. */
-  | (JournalNote & {
+  /** Sessions that one process has moved from a fallback server back to their home server, counted by outcome. */
+  | (EntryBase & {
       readonly kind: 'broughtHome'
       readonly from: string
       readonly to: string
@@ -119,63 +144,65 @@ export type JournalEntry =
       readonly dropped: number
     })
 
-/** What `sweep()` has done on one server. */
+/** The result of `sweep()` for one server. */
 export interface ServerSweep {
-  /** As in `status()`. */
+  /** The server's name, as in `status()`. */
   readonly server: string
-  /** How many sessions were removed or emptied; with an error it is not known. */
+  /** The number of sessions removed or emptied; 0 if there is an error, although some may have been. */
   readonly removed: number
   /**
-   * `done`: nothing is left; `busy`: another process is at it, and was left to it; `interrupted`: by `close()`;
-   * undefined: it has failed, and `error` says why.
+   * `done`: nothing is left; `busy`: another process is sweeping the server; `interrupted`: `close()` was called;
+   * undefined: the sweep failed with `error`.
    */
   readonly ended: 'done' | 'busy' | 'interrupted' | undefined
   readonly error: Error | undefined
 }
 
-/** What `countDue()` says of one server. */
+/** The result of `countDue()` for one server. */
 export interface ServerDue {
-  /** As in `status()`. */
+  /** The server's name, as in `status()`. */
   readonly server: string
+  /** The number of sessions that `gc()` would remove or empty. */
   readonly count: number
-  /** false: so many at least. */
+  /** False if there are at least `count`. */
   readonly exact: boolean
-  /** Why it could not be counted, if so. */
+  /** Why the count failed, if it did. */
   readonly error: Error | undefined
 }
 
-/** The session events: `gone` and `conflict` tell of a session by its id, `error` of what went wrong in the background. */
+/** The events of a save handler. */
 export interface SaveHandlerEvents {
-  /** A write was discarded, for its session had been destroyed, had expired, or its id has begun another life. */
+  /** A write was discarded, because its session was destroyed, has expired, or its id is in use for a new session. */
   gone: [event: { id: string }]
-  /** Somebody else had changed a session; it is settled as `conflict` says. */
+  /** A write found that another request had changed the session. It is resolved by the option `conflict`. */
   conflict: [event: { id: string }]
-  /** With several servers: this one cannot be reached, and is not asked any more until a probe finds it alive. */
+  /** With several servers: this one cannot be reached, and gets no more requests until a probe succeeds. */
   serverDown: [event: { server: string; error: Error }]
+  /** With several servers: a server that was down can be reached again. */
   serverUp: [event: { server: string }]
-  /** A request was served by another server than its session's home, which is down. */
+  /** A request was served by the fallback server `to`, because the home server `from` is down. */
   failover: [event: { from: string; to: string }]
   /**
-   * With several hosts in one entry: another one has become the group's primary, and is used from now on. Hosts are
-   * named as in `status()`; `timeline` is PostgreSQL's count of the promotions.
+   * With several hosts in one entry: another host has become the primary, and is used from now on. `from` and `to` are
+   * hosts as in `status()`. `timeline` is PostgreSQL's timeline, which each promotion increments.
    */
   promoted: [event: { server: string; from: string; to: string; timeline: number }]
   /**
-   * What another server kept of a session has come to its home: as it was; merged with what had changed at home;
-   * or dropped, for it was destroyed there.
+   * A session was moved back from a fallback server to its home server: unchanged; merged with a change of the home
+   * server; or dropped, because it was destroyed there.
    */
   broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
-  /** A server was swept, by `gc()` or at `gcInterval`, in so many seconds. Not told where another process was at it. */
+  /** A server was swept, by `gc()`, `sweep()` or at `gcInterval`. Not emitted if another process was sweeping it. */
   gc: [event: { server: string; removed: number; seconds: number }]
-  /** Something failed that no caller waits for, such as a garbage collection. Without a listener it is logged once. */
+  /** Background work, such as a garbage collection, failed. Without a listener, the first error is logged. */
   error: [error: Error]
 }
 
-/** The settings in force and how each server is: the seed's `session_pgsql_status()`. */
+/** The settings in force and the state of each server, like `session_pgsql_status()` of the C extension. */
 export interface HandlerStatus {
-  /** As they are in force, for people; without passwords. */
+  /** The settings in force, for people to read; without passwords. */
   readonly settings: Record<string, unknown>
-  /** Operations under way or waiting. */
+  /** Operations that run or wait. */
   readonly pending: number
   readonly servers: readonly ServerStatus[]
 }

@@ -2,50 +2,51 @@ import { readFileSync } from 'node:fs'
 import { SessionPgsqlError } from './errors.ts'
 
 /**
- * Reads the directives of a php.ini as PHP does. Parsers for .ini files in general read other values from the
- * same file: quotes, backslashes, `${…}`, `On` and sections all mean something of their own here.
+ * Reads the directives of a php.ini as PHP does. General .ini parsers read other values from the same file: quotes,
+ * backslashes, `${…}`, `On` and sections have a meaning of their own in PHP.
  *
- * Not done: PHP's constants (`E_ALL`) stay words, for they are known to PHP only; no directive of ours needs one.
+ * PHP's constants (`E_ALL`) stay words, because only PHP knows their values. No directive of session_pgsql needs one.
  */
 
 export interface PhpIniSources {
-  /** For `${NAME}`. @default process.env */
+  /** The variables for `${NAME}`. @default process.env */
   environment?: Record<string, string | undefined> | undefined
-  /** For messages. @default 'php.ini' */
+  /** The path shown in error messages. @default 'php.ini' */
   path?: string | undefined
 }
 
 /**
- * The directives of a php.ini in the file system, read as PHP reads them: quotes, comments, `${ENV}`, On and Off.
+ * Reads the directives of a php.ini file as PHP reads them, with quotes, comments, `${ENV}`, On and Off.
  *
- * @throws INVALID_OPTION if it cannot be read
+ * @returns directives that apply everywhere, the last value of each
+ * @throws INVALID_OPTION if the file cannot be read, or PHP would stop reading it at a syntax error
  */
 export function readPhpIni(path: string): Map<string, string> {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new SessionPgsqlError('INVALID_OPTION', `the php.ini ${path} cannot be read`, { cause })
+    throw new SessionPgsqlError('INVALID_OPTION', `cannot read the php.ini ${path}`, { cause })
   }
   return parsePhpIni(text, { path })
 }
 
 /**
- * The directives that apply everywhere, the last value of each. What stands in a `[PATH=…]` or `[HOST=…]` section
- * applies only there, and is left out; so are arrays (`name[] = value`).
+ * Returns the directives that apply everywhere, the last value of each. Leaves out directives in `[PATH=…]` and
+ * `[HOST=…]` sections, and arrays (`name[] = value`).
  */
 export function parsePhpIni(text: string, sources: PhpIniSources = {}): Map<string, string> {
   const directives = new Map<string, string>()
   const { environment = process.env, path = 'php.ini' } = sources
-  // PHP asks earlier directives first.
+  // As in PHP, earlier directives come before the environment.
   const lookUp = (name: string): string | undefined => directives.get(name) ?? environment[name]
-  // PHP stops reading at it without a word.
-  if (text.includes('\0')) throw new SessionPgsqlError('INVALID_OPTION', `${path} holds a NUL character`)
+  // PHP stops reading at a NUL character without an error.
+  if (text.includes('\0')) throw new SessionPgsqlError('INVALID_OPTION', `${path} contains a NUL character`)
   const scanner = new Scanner(text.startsWith('\uFEFF') ? text.slice(1) : text, lookUp, path)
   let everywhere = true
   for (let statement = scanner.next(); statement !== undefined; statement = scanner.next()) {
     if ('section' in statement) {
-      // No section leads back: even [other] behind [PATH=/www] still means that path only.
+      // No section ends it: directives in [other] after [PATH=/www] still apply to that path only.
       everywhere &&= !/^(?:path|host)./is.test(statement.section)
     } else if (everywhere) {
       if (statement.value === undefined) directives.delete(statement.name)
@@ -61,7 +62,7 @@ type Statement = { readonly section: string } | { readonly name: string; readonl
 const TRUE_WORD = /^(?:true|on|yes)$/i
 const FALSE_WORD = /^(?:false|off|no|none|null)$/i
 
-/** Sticky, so that they match at the place where the scanner stands. */
+/** Sticky, so that they match at the position of the scanner. */
 const BLANKS = /[ \t]*/y
 const GAP = /[ \t\r\n]*/y
 const COMMENT = /;[^\r\n]*/y
@@ -69,10 +70,10 @@ const END_OF_LINE = /[ \t]*(?:\r\n?|\n|$|;[^\r\n]*(?:\r\n?|\n|$))/y
 const NAME = /[^=\n\r\t;&|^$~(){}!"[\]\0]+/y
 const WORD = /(?:[^$= \t\n\r;&|^~()!"'\0]|\$(?:\\.|[^{\0]))+/sy
 const RAW = /'[^']+'/y
-/** PHP ends a value at two single quotes; the second one begins a name, which alone says nothing. */
+/** PHP ends a value at two single quotes; the second begins a name, which is ignored without a value. */
 const EMPTY_RAW = /'(?=')/y
 const VARIABLE = /\$\{([^=\n\r\t;&|^$~(){}!"[\]\0]+)\}/y
-/** Between brackets, where a backslash keeps what follows. */
+/** Between brackets, where a backslash escapes the next character. */
 const BRACKETED = /[^$\n\r;"'\]\\]+|\\.|\$/sy
 const QUOTE = /[ \t]*"/y
 
@@ -88,14 +89,14 @@ class Scanner {
     this.#path = path
   }
 
-  /** The next statement, or undefined at the end. */
+  /** Returns the next statement, or undefined at the end. */
   next(): Statement | undefined {
     for (;;) {
       this.#take(GAP)
       if (this.#at >= this.#text.length) return undefined
       if (this.#take(COMMENT) !== undefined) continue
       if (this.#char() === '[') return { section: this.#section() }
-      // A blank before it saves `yes = 1` from being taken for a truth value.
+      // After a blank, PHP does not take the `yes` of `yes = 1` for a truth value.
       const indented = this.#text[this.#at - 1] === ' '
       const name = this.#take(NAME)?.trim()
       if (name === undefined || (!indented && (TRUE_WORD.test(name) || FALSE_WORD.test(name)))) {
@@ -111,7 +112,7 @@ class Scanner {
         return { name, value: isArray ? undefined : value }
       }
       if (isArray) throw this.#unexpected()
-      // A name alone says nothing.
+      // A name without a value is ignored.
     }
   }
 
@@ -149,7 +150,7 @@ class Scanner {
     return (this.#take(END_OF_LINE) ?? this.#take(EMPTY_RAW)) !== undefined
   }
 
-  /** `|`, `&` and `^` calculate with whole numbers, from left to right. */
+  /** `|`, `&` and `^` are integer operators, evaluated from left to right. */
   #expression(): string {
     let value = this.#operand()
     for (;;) {
@@ -175,7 +176,7 @@ class Scanner {
     return String(operator === '~' ? ~value : Number(!value))
   }
 
-  /** Words, quotes and variables that stand side by side make one string. */
+  /** Adjacent words, quotes and variables are one string. */
   #string(): string {
     let value = ''
     for (let parts = 0; ; parts++) {
@@ -190,7 +191,7 @@ class Scanner {
     }
   }
 
-  /** Single quotes: everything is itself. */
+  /** Single quotes have no escapes. */
   #raw(): string | undefined {
     if (this.#char() !== "'") return undefined
     return (this.#take(RAW) ?? this.#fail()).slice(1, -1)
@@ -198,7 +199,7 @@ class Scanner {
 
   #word(): string | undefined {
     const word = this.#peek(WORD)
-    // PHP takes these words for truth values even in the middle, where none can stand.
+    // PHP takes these words for truth values even in the middle of a value, where it rejects them.
     if (word !== undefined && (TRUE_WORD.test(word) || FALSE_WORD.test(word))) throw this.#unexpected()
     return this.#take(WORD)
   }
@@ -208,9 +209,9 @@ class Scanner {
     const [, inside] = this.#match(VARIABLE) ?? []
     if (inside === undefined) throw this.#unexpected()
     this.#take(VARIABLE)
-    // `${NAME:-otherwise}` came with PHP 8.3.
-    const [, name = inside, otherwise = ''] = /^(.*?):-(.*)$/s.exec(inside) ?? []
-    return this.#lookUp(name.trim()) ?? otherwise
+    // `${NAME:-fallback}`, since PHP 8.3.
+    const [, name = inside, fallback = ''] = /^(.*?):-(.*)$/s.exec(inside) ?? []
+    return this.#lookUp(name.trim()) ?? fallback
   }
 
   #quoted(): string | undefined {
@@ -236,10 +237,10 @@ class Scanner {
     }
   }
 
-  /** A backslash takes away the meaning of a double quote, a dollar sign or a backslash; before anything else it is a backslash. */
+  /** A backslash escapes a double quote, a dollar sign or a backslash; before anything else it is literal. */
   #escape(): string {
     const char = this.#text[this.#at + 1]
-    // "C:\folder\" at the end of a line: the quote closes.
+    // The quote closes in "C:\folder\" at the end of a line.
     const closes = char === '"' && /^[\r\n]?$/.test(this.#text.slice(this.#at + 2, this.#at + 3))
     if (char === undefined || closes || !/["\\$]/.test(char)) {
       this.#at++
@@ -272,17 +273,17 @@ class Scanner {
     throw this.#unexpected()
   }
 
-  /** Shows the place, never the text: the line may hold a password. */
+  /** The message has the position but not the text: the line may contain a password. */
   #unexpected(at: number = this.#at): SessionPgsqlError {
     const line = this.#text.slice(0, at).split(/\r\n?|\n/).length
     return new SessionPgsqlError(
       'INVALID_OPTION',
-      `${this.#path}, line ${line}: PHP would stop reading here. A value with any of ; = & | ^ ~ ! ( ) { } " in it stands in double quotes`,
+      `${this.#path}, line ${line}: syntax error, at which PHP would stop reading. Put a value that contains any of ; = & | ^ ~ ! ( ) { } " into double quotes`,
     )
   }
 }
 
-/** The whole number at the beginning of a text, as C's atoi has it. */
+/** Returns the integer at the beginning of a text, as C's atoi does. */
 function whole(text: string): number {
   return Number.parseInt(text, 10) || 0
 }

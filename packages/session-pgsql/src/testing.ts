@@ -1,4 +1,4 @@
-/** What a session store must do under overlap, expiry and faults, as cases that any store can be held against. */
+/** The conformance suite: what any session store must do under overlapping requests, expiry and faults. */
 
 export {
   type ConformanceCase,

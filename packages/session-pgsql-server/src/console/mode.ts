@@ -1,8 +1,17 @@
 import { isIP } from 'node:net'
-import { parseArgs } from 'node:util'
-import { readPhpIni, SaveHandler } from 'session-pgsql'
-import { ended, isLoopback, numberOf, passwordIn, tlsOf } from '../flags.ts'
-import { type Mode, type Surroundings, UsageError } from '../mode.ts'
+import { SaveHandler } from 'session-pgsql'
+import {
+  type FlagValues,
+  hostInUrl,
+  iniOf,
+  isLoopback,
+  passwordOf,
+  portOf,
+  requirePassword,
+  tlsOf,
+  UsageError,
+} from '../flags.ts'
+import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import type { Passwords } from './access.ts'
 import { defaultAuditFile } from './audit.ts'
 import { Console, type ConsoleOptions } from './console.ts'
@@ -37,39 +46,28 @@ What is left out comes from the environment, as in the library: SESSION_PGSQL_DB
 `
 
 const FLAGS = {
-  ini: { type: 'string' },
-  db: { type: 'string' },
-  table: { type: 'string' },
-  host: { type: 'string', default: '127.0.0.1' },
   port: { type: 'string', default: '8095' },
-  'password-file': { type: 'string' },
   'reader-password-file': { type: 'string' },
   name: { type: 'string', multiple: true },
   'trust-proxy': { type: 'boolean', default: false },
-  'tls-cert': { type: 'string' },
-  'tls-key': { type: 'string' },
   metrics: { type: 'boolean', default: false },
   'audit-file': { type: 'string' },
-  help: { type: 'boolean', default: false },
 } as const
 
-export const consoleMode: Mode = {
+export const consoleMode: Mode = defineMode({
   name: 'console',
   summary: 'a web page for operators: sessions, servers, and what wants attention',
+  help: HELP,
+  flags: FLAGS,
 
-  async run(argv, surroundings): Promise<number> {
-    const { stdout, stderr, signal } = surroundings
-    const flags = parse(argv)
-    if (flags.help) {
-      stdout.write(HELP)
-      return 0
-    }
-    const options = optionsOf(flags, surroundings)
+  async serve(flags, context) {
+    const { stdout, stderr, signal } = context
+    const options = optionsOf(flags, context)
     const { sessions, host, tls, trustProxy } = options
     const console = new Console(options)
     try {
       const port = await console.listen()
-      const at = `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}/`
+      const at = `${tls ? 'https' : 'http'}://${hostInUrl(host)}:${port}/`
       stdout.write(`session-pgsql-server console: ${at}\naudit log: ${options.auditFile}\n`)
       if (!console.hasPage) stderr.write('the page has not been built: npm run build\n')
       if (!isLoopback(host) && tls === undefined && !trustProxy) {
@@ -77,33 +75,20 @@ export const consoleMode: Mode = {
           'without TLS the password can be read on its way: --tls-cert, or a proxy and --trust-proxy\n',
         )
       }
-      await ended(signal)
+      await stopped(signal)
     } finally {
       await console.close()
       await sessions.close()
     }
-    return 0
   },
-}
+})
 
-type Flags = ReturnType<typeof parse>
+type Flags = FlagValues<typeof FLAGS>
 
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: FLAGS, strict: true, allowPositionals: false }).values
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error))
-  }
-}
-
-function optionsOf(flags: Flags, { environment, stderr }: Surroundings): ConsoleOptions {
+function optionsOf(flags: Flags, { environment, stderr }: ProcessContext): ConsoleOptions {
   const passwords = passwordsOf(flags, environment)
   const { host, 'trust-proxy': trustProxy } = flags
-  if (passwords === undefined && !isLoopback(host)) {
-    throw new UsageError(
-      `--host ${host} can be reached from other machines: set a password (--password-file), or listen on 127.0.0.1`,
-    )
-  }
+  requirePassword(host, passwords)
   if (passwords === undefined && trustProxy) {
     throw new UsageError(
       '--trust-proxy: whoever reaches the proxy would be an operator; set a password (--password-file)',
@@ -127,12 +112,12 @@ function optionsOf(flags: Flags, { environment, stderr }: Surroundings): Console
       gcInterval: 0,
       poolSize: 5,
     },
-    { ini: flags.ini === undefined ? new Map() : readPhpIni(flags.ini), environment },
+    { ini: iniOf(flags), environment },
   )
   return {
     sessions,
     host,
-    port: numberOf(flags, 'port', 0, 65_535),
+    port: portOf(flags, 'port'),
     passwords,
     names: isIP(host) === 0 && host !== 'localhost' ? [host.toLowerCase(), ...names] : names,
     trustProxy,
@@ -143,13 +128,10 @@ function optionsOf(flags: Flags, { environment, stderr }: Surroundings): Console
   }
 }
 
-function passwordsOf(flags: Flags, environment: Surroundings['environment']): Passwords | undefined {
-  const operator =
-    passwordIn('--password-file', flags['password-file']) ?? environment.SESSION_PGSQL_CONSOLE_PASSWORD
-  const reader =
-    passwordIn('--reader-password-file', flags['reader-password-file']) ??
-    environment.SESSION_PGSQL_CONSOLE_READER_PASSWORD
-  if (operator === '' || reader === '') throw new UsageError('the password is empty')
+function passwordsOf(flags: Flags, environment: ProcessContext['environment']): Passwords | undefined {
+  const password = (flag: string, variable: string) => passwordOf(flags, flag, environment, variable)
+  const operator = password('password-file', 'SESSION_PGSQL_CONSOLE_PASSWORD')
+  const reader = password('reader-password-file', 'SESSION_PGSQL_CONSOLE_READER_PASSWORD')
   if (operator === undefined) {
     if (reader === undefined) return undefined
     throw new UsageError('the readers have a password and the operators have none: set --password-file')

@@ -1,90 +1,101 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { metrics as registered } from '@opentelemetry/api'
+import { metrics as openTelemetry } from '@opentelemetry/api'
+import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { Client, type Shared } from './connection.ts'
+import { Connection, type ConnectionLimits } from './connection.ts'
 import { Locks } from './locks.ts'
-import { Figures } from './metrics.ts'
-import { Notes } from './pending-metadata.ts'
-import type { PhpSide, Sessions } from './php-side.ts'
-import { AllReads, LeftReads } from './reads.ts'
+import { GatewayMetrics } from './metrics.ts'
+import { PendingMetadata } from './pending-metadata.ts'
+import { ClosedReads, ReadBudget } from './reads.ts'
 import { failure } from './replies.ts'
+import type { Shared } from './visitor.ts'
+import type { Sessions, WireFormat } from './wire-format.ts'
 
 export interface GatewayOptions {
+  /** The gateway does not close it. */
   readonly sessions: Sessions
-  readonly php: PhpSide
+  /** What the data of `sessions` is. */
+  readonly wireFormat: WireFormat
   readonly host: string
-  /** 0: any that is free. */
+  /** 0: any free port. */
   readonly port: number
+  /** undefined: clients need none. */
   readonly password: string | undefined
-  /** PEM texts: with them it speaks TLS only. */
-  readonly tls: { readonly cert: string; readonly key: string } | undefined
+  /** With a certificate, the gateway accepts TLS only. */
+  readonly tls: TlsFiles | undefined
   readonly maxConnections: number
-  /** Most bytes of one session. */
+  /** Largest session in bytes. */
   readonly maxValue: number
-  /** Seconds after which a connection that says nothing is ended; 0: never. */
+  /** Seconds after which a connection without commands is closed; 0: never. */
   readonly idleTimeout: number
-  /** Where `GET /health` and `GET /metrics` are answered over HTTP; undefined: nowhere. */
+  /** Port for `GET /health` and `GET /metrics` over HTTP; 0: any free port; undefined: none. */
   readonly healthPort: number | undefined
+  /** Seconds after which the lock of a gateway that has died is free again. @default 10 */
+  readonly lockLease?: number | undefined
   /**
-   * What `GET /metrics` is answered with; it is not closed here. Left out: the gateway's figures go to the
-   * OpenTelemetry that the program has registered, if it has.
+   * Answers `GET /metrics`; the gateway does not close it. If unset, the gateway records its metrics with the
+   * OpenTelemetry API, for the SDK that the program has registered.
    */
   readonly metrics?: Metrics | undefined
 }
 
 const MIB = 1024 * 1024
 
-/** Most bytes of what connections have read, of what those had that have ended, of notes, and of what is on its way. */
-const MEMORY = { reads: 256 * MIB, left: 64 * MIB, notes: 16 * MIB, onItsWay: 256 * MIB }
+/** Most bytes of each kind that all connections hold together; see `reads.ts`, `pending-metadata.ts`, `connection.ts`. */
+const MEMORY = { reads: 256 * MIB, closedReads: 64 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MIB }
 
-/** Milliseconds that a client has to agree on TLS. */
-const HANDSHAKE = 10_000
+/** Milliseconds that a client has for the TLS handshake. */
+const HANDSHAKE_TIMEOUT = 10_000
 
-/** Connections that may be there beside those that are served: being refused, or shaking hands. */
-const AT_THE_DOOR = 64
+/** Connections beyond `maxConnections`, for those that are being refused or are in the TLS handshake. */
+const SPARE_CONNECTIONS = 64
 
-/** Seconds of silence after which it is asked whether the other side is still there: a lock is held until it is not. */
+/** Seconds without traffic until TCP probes the client: the locks of a vanished client are held until then. */
 const KEEP_ALIVE = 30
 
-/** An id that no session has: asking for it shows that the database answers. */
-const PROBE = 'session-pgsql-server-probe'
+/** An id that no session has: reading it shows that the database answers. */
+const PROBE_ID = 'session-pgsql-server-probe'
 
-/** Milliseconds that connections are given to have their last command answered. */
-const FAREWELL = 5000
+/** Milliseconds that `close` gives connections to finish. */
+const DRAIN_TIMEOUT = 5000
 
-/** Sessions for PHP: a server that speaks the part of Redis' protocol that phpredis' session handler uses. */
+/** Sessions for PHP: a server for the part of Redis' protocol that phpredis' session handler uses. */
 export class Gateway {
   readonly #options: GatewayOptions
   readonly #shared: Shared
+  readonly #limits: ConnectionLimits
   readonly #server: Server
   readonly #health: HttpServer | undefined
-  readonly #clients = new Map<Client, Promise<void>>()
-  readonly #watch: NodeJS.Timeout
+  /** Each settles when its connection has closed. */
+  readonly #connections = new Map<Connection, Promise<void>>()
+  readonly #timeoutCheck: NodeJS.Timeout
   #probe: Promise<void> | undefined
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { sessions, php, password, maxValue, tls, healthPort } = options
+    const { sessions, wireFormat, password, maxValue, maxConnections, tls, healthPort } = options
     this.#shared = {
       sessions,
-      php,
+      wireFormat,
       password,
-      maxValue,
-      reads: new AllReads(MEMORY.reads),
-      left: new LeftReads(MEMORY.left),
-      // A few of the largest sessions find room in any case.
-      memory: { most: Math.max(MEMORY.onItsWay, 4 * maxValue), held: 0 },
-      locks: new Locks(sessions),
-      notes: new Notes(MEMORY.notes),
+      readBudget: new ReadBudget(MEMORY.reads),
+      closedReads: new ClosedReads(MEMORY.closedReads),
+      locks: new Locks(sessions, options.lockLease),
+      pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),
-      figures: new Figures(options.metrics?.meter ?? registered.getMeter('session-pgsql-server'), () => ({
-        connections: this.#clients.size,
-        maxConnections: options.maxConnections,
-        locks: this.#shared.locks.count,
-      })),
+      metrics: new GatewayMetrics(
+        options.metrics?.meter ?? openTelemetry.getMeter('session-pgsql-server'),
+        () => ({
+          connections: this.#connections.size,
+          maxConnections,
+          locks: this.#shared.locks.count,
+        }),
+      ),
     }
+    // A few of the largest sessions always fit.
+    this.#limits = { maxValue, memory: { max: Math.max(MEMORY.inFlight, 4 * maxValue), held: 0 } }
     const socket = {
       noDelay: true,
       allowHalfOpen: true,
@@ -93,68 +104,76 @@ export class Gateway {
     }
     this.#server =
       tls === undefined
-        ? createServer(socket, this.#welcome)
-        : createTlsServer({ ...tls, ...socket, handshakeTimeout: HANDSHAKE }, this.#welcome)
-    // Node tells of a handshake that takes too long, and leaves the connection as it is.
+        ? createServer(socket, this.#accept)
+        : createTlsServer({ ...tls, ...socket, handshakeTimeout: HANDSHAKE_TIMEOUT }, this.#accept)
+    // Node reports a handshake that fails or times out, and leaves the connection open.
     this.#server.on('tlsClientError', (_error, socket: Socket) => socket.destroy())
-    this.#server.maxConnections = options.maxConnections + AT_THE_DOOR
+    this.#server.maxConnections = maxConnections + SPARE_CONNECTIONS
     this.#health = healthPort === undefined ? undefined : createHttpServer(this.#answerHealth)
-    if (this.#health !== undefined) this.#health.maxConnections = AT_THE_DOOR
-    this.#watch = setInterval(() => {
+    if (this.#health !== undefined) this.#health.maxConnections = SPARE_CONNECTIONS
+    this.#timeoutCheck = setInterval(() => {
       const now = performance.now()
-      const idle = options.idleTimeout || Number.POSITIVE_INFINITY
-      for (const client of this.#clients.keys()) client.check(now, idle)
+      const idleTimeout = options.idleTimeout || Number.POSITIVE_INFINITY
+      for (const connection of this.#connections.keys()) connection.checkTimeouts(now, idleTimeout)
     }, 1000).unref()
   }
 
-  /** @returns where it listens, and where its health can be asked */
+  /**
+   * Starts listening. If a port is not available, it closes the gateway and rejects.
+   *
+   * @returns the ports, also if the options left them to the system
+   */
   async listen(): Promise<{ port: number; healthPort: number | undefined }> {
     const { host, port, healthPort } = this.#options
     try {
-      const at = await listening(this.#server, port, host)
-      const healthAt =
-        this.#health === undefined ? undefined : await listening(this.#health, healthPort as number, host)
-      return { port: at, healthPort: healthAt }
+      return {
+        port: await listen(this.#server, port, host),
+        healthPort:
+          this.#health === undefined ? undefined : await listen(this.#health, healthPort as number, host),
+      }
     } catch (error) {
       await this.close()
       throw error
     }
   }
 
-  /** Takes no more connections, answers what is under way, gives back the locks. The save handler stays open. */
+  /**
+   * Accepts no more connections, answers the commands in progress, and releases the locks. PHP requests in progress
+   * have 5 seconds to write their session.
+   */
   async close(): Promise<void> {
     this.#server.close()
     this.#health?.close()
     this.#health?.closeAllConnections()
-    for (const client of this.#clients.keys()) client.leave()
-    const farewell = setTimeout(() => {
-      for (const client of this.#clients.keys()) client.end()
-    }, FAREWELL)
-    await Promise.all(this.#clients.values())
-    clearTimeout(farewell)
-    clearInterval(this.#watch)
+    for (const connection of this.#connections.keys()) connection.drain()
+    const timeout = setTimeout(() => {
+      for (const connection of this.#connections.keys()) connection.destroy()
+    }, DRAIN_TIMEOUT)
+    await Promise.all(this.#connections.values())
+    clearTimeout(timeout)
+    clearInterval(this.#timeoutCheck)
     this.#shared.locks.close()
-    this.#shared.figures.close()
+    this.#shared.metrics.close()
   }
 
-  readonly #welcome = (socket: Socket): void => {
+  readonly #accept = (socket: Socket): void => {
     socket.on('error', () => {})
-    if (this.#clients.size >= this.#options.maxConnections) {
-      this.#shared.figures.connectionRefused()
+    if (this.#connections.size >= this.#options.maxConnections) {
+      this.#shared.metrics.connectionRefused()
       socket.end(failure('ERR max number of clients reached'), () => socket.destroy())
       return
     }
-    const client = new Client(socket, this.#shared)
-    this.#clients.set(
-      client,
-      client.serve().finally(() => this.#clients.delete(client)),
+    const connection = new Connection(socket, this.#shared, this.#limits)
+    this.#connections.set(
+      connection,
+      connection.serve().finally(() => this.#connections.delete(connection)),
     )
   }
 
-  /** However many ask, the database is asked once at a time. */
+  /** Queries the database, with one query at a time for all callers. */
   #ping(): Promise<void> {
     this.#probe ??= this.#shared.sessions
-      .validateId(PROBE)
+      .validateId(PROBE_ID)
       .then(() => {})
       .finally(() => {
         this.#probe = undefined
@@ -164,9 +183,9 @@ export class Gateway {
 
   readonly #answerHealth: Parameters<typeof createHttpServer>[1] = async (request, response) => {
     const { metrics } = this.#options
-    const asks = request.method === 'GET' || request.method === 'HEAD'
-    if (asks && request.url === '/metrics' && metrics !== undefined) return metrics.answer(request, response)
-    if (!asks || request.url !== '/health') {
+    const isGet = request.method === 'GET' || request.method === 'HEAD'
+    if (isGet && request.url === '/metrics' && metrics !== undefined) return metrics.answer(request, response)
+    if (!isGet || request.url !== '/health') {
       response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health, GET /metrics\n')
       return
     }
@@ -182,16 +201,17 @@ export class Gateway {
         'content-type': 'application/json',
         'cache-control': 'no-store',
       })
-      .end(`${JSON.stringify({ status, connections: this.#clients.size, servers })}\n`)
+      .end(`${JSON.stringify({ status, connections: this.#connections.size, servers })}\n`)
   }
 }
 
-function listening(server: Server | HttpServer, port: number, host: string): Promise<number> {
+/** @returns the port */
+function listen(server: Server | HttpServer, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
       server.off('error', reject)
-      // A connection that could not be accepted, for want of file descriptors say, is no end of the others.
+      // A connection that cannot be accepted, for example for lack of file descriptors, does not affect the others.
       server.on('error', () => {})
       resolve((server.address() as AddressInfo).port)
     })

@@ -1,59 +1,62 @@
-import type { Sessions } from './php-side.ts'
+import type { Sessions } from './wire-format.ts'
 
-/** Seconds of a lease. It is renewed three times as often, as long as its connection lives. */
-const LEASE = 10
+/** Most locks of one connection. PHP holds one, and a second one while it regenerates an id. */
+export const MAX_LOCKS = 64
 
-/** Most locks of one connection. PHP has one, and a second one while an id is made anew. */
-export const MOST_LOCKS = 64
-
-interface Held {
+interface HeldLock {
   readonly id: string
   readonly owner: string
-  /** The connection that took it. */
+  /** The client whose connection took it. */
   readonly holder: object
-  /** When the client wants it to end, in milliseconds of `performance.now()`. */
+  /** When the client's own time limit ends, in milliseconds of `performance.now()`. */
   ends: number
-  /** A renewal that is under way: one that came after the release would take the lock for nobody. */
+  /** The renewal in progress. A release waits for it: a renewal after the release would lock the session again. */
   renewal: Promise<void> | undefined
 }
 
 /**
- * The locks that the connections of this gateway hold. Each is a lease in the database: real for every gateway,
- * and gone soon after a gateway that has died. What a connection holds when it ends is given back.
+ * The locks that the connections of this gateway hold. Each is a lease in the database: all gateways respect it, and
+ * it ends soon after a gateway that died. When a connection closes, its locks are released.
  */
 export class Locks {
   readonly #sessions: Sessions
-  readonly #held = new Set<Held>()
+  readonly #lease: number
+  readonly #held = new Set<HeldLock>()
   readonly #renewal: NodeJS.Timeout
 
-  constructor(sessions: Sessions) {
+  /** @param lease seconds of a lease in the database; renewed three times as often while the connection is open */
+  constructor(sessions: Sessions, lease = 10) {
     this.#sessions = sessions
-    this.#renewal = setInterval(() => this.#renew(), (LEASE * 1000) / 3).unref()
+    this.#lease = lease
+    this.#renewal = setInterval(() => this.#renew(), (lease * 1000) / 3).unref()
   }
 
   /**
-   * @param seconds for which the client wants it; Infinity: until it gives it back
+   * Takes a lock, or extends it for its owner.
+   *
+   * @param seconds after which the lock ends; Infinity: it ends with its release, or with the connection
    * @returns false while another owner has it
    */
   async take(id: string, owner: string, seconds: number, holder: object): Promise<boolean> {
-    if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return false
+    if (!(await this.#sessions.tryLock(id, owner, Math.min(this.#lease, seconds)))) return false
     const ends = performance.now() + seconds * 1000
-    const held = this.#of(holder).find((one) => one.id === id && one.owner === owner)
+    const held = this.#heldBy(holder).find((lock) => lock.id === id && lock.owner === owner)
     if (held === undefined) this.#held.add({ id, owner, holder, ends, renewal: undefined })
     else held.ends = ends
     return true
   }
 
-  /** Whether this connection may take no more. */
+  /** Returns true if this holder has as many locks as it may. */
   isFull(holder: object): boolean {
-    return this.#of(holder).length >= MOST_LOCKS
+    return this.#heldBy(holder).length >= MAX_LOCKS
   }
 
-  /** Whether this connection has one. */
+  /** Returns true if this holder has a lock. */
   has(holder: object): boolean {
-    return this.#of(holder).length > 0
+    return this.#heldBy(holder).length > 0
   }
 
+  /** @returns false if this owner does not have the lock */
   async release(id: string, owner: string): Promise<boolean> {
     for (const held of this.#held) {
       if (held.id !== id || held.owner !== owner) continue
@@ -63,26 +66,27 @@ export class Locks {
     return this.#sessions.unlock(id, owner)
   }
 
-  /** Gives back what a connection held that has ended. */
-  async abandon(holder: object): Promise<void> {
-    // Where the database cannot be asked the lease ends by itself.
-    for (const { id, owner } of this.#of(holder)) await this.release(id, owner).catch(() => {})
+  /** Releases all locks of a holder. Never rejects: a lease that cannot be released ends by itself. */
+  async releaseAll(holder: object): Promise<void> {
+    for (const { id, owner } of this.#heldBy(holder)) await this.release(id, owner).catch(() => {})
   }
 
-  /** How many are held. */
+  /** How many locks are held. */
   get count(): number {
     return this.#held.size
   }
 
+  /** Returns the owner of a session's lock, whichever gateway it is held through; undefined if it is free. */
   owner(id: string): Promise<string | undefined> {
     return this.#sessions.lockOwner(id)
   }
 
+  /** Ends the renewals. */
   close(): void {
     clearInterval(this.#renewal)
   }
 
-  #of(holder: object): Held[] {
+  #heldBy(holder: object): HeldLock[] {
     return [...this.#held].filter((held) => held.holder === holder)
   }
 
@@ -95,12 +99,12 @@ export class Locks {
     }
   }
 
-  async #renewOne(held: Held, left: number): Promise<void> {
+  async #renewOne(held: HeldLock, left: number): Promise<void> {
     try {
-      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(LEASE, left))
+      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(this.#lease, left))
       if (!isOurs) this.#held.delete(held)
     } catch {
-      // Tried again in time, as long as the lease lasts.
+      // The next interval tries again while the lease lasts.
     }
     held.renewal = undefined
   }

@@ -1,51 +1,51 @@
 import type { Meter, ObservableResult } from '@opentelemetry/api'
 
-/** What a gateway has at this moment. */
-export interface Standing {
+/** The state of a gateway that its gauges show. */
+export interface GatewayState {
   readonly connections: number
   readonly maxConnections: number
   /** Locks that its connections hold. */
   readonly locks: number
 }
 
-/** Seconds; a command may wait for a database that is away, until `operationTimeout`. */
+/** Bucket boundaries in seconds. While its database is unreachable, a command may wait for `operationTimeout`. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** The gateway's own metrics; docs/metrics.md has their list. No label holds what a client has sent. */
-export class Figures {
+/** The metrics of the gateway itself, listed in docs/metrics.md. No label holds what a client has sent. */
+export class GatewayMetrics {
   readonly #commands
   readonly #refused
   readonly #lockRequests
-  readonly #stops: (() => void)[] = []
+  readonly #unregister: (() => void)[] = []
 
-  /** @param standing asked whenever somebody wants to know */
-  constructor(meter: Meter, standing: () => Standing) {
-    const gauge = (name: string, unit: string, description: string, figure: keyof Standing): void => {
+  /** @param state called at each collection */
+  constructor(meter: Meter, state: () => GatewayState) {
+    const gauge = (name: string, unit: string, description: string, property: keyof GatewayState): void => {
       const instrument = meter.createObservableUpDownCounter(`session_pgsql.gateway.${name}`, {
         description,
         unit,
       })
-      const observe = (result: ObservableResult): void => result.observe(standing()[figure])
+      const observe = (result: ObservableResult): void => result.observe(state()[property])
       instrument.addCallback(observe)
-      this.#stops.push(() => instrument.removeCallback(observe))
+      this.#unregister.push(() => instrument.removeCallback(observe))
     }
-    gauge('connection.count', '{connection}', 'Connections of clients', 'connections')
-    gauge('connection.max', '{connection}', 'Most connections that are taken', 'maxConnections')
+    gauge('connection.count', '{connection}', 'Open connections of clients', 'connections')
+    gauge('connection.max', '{connection}', 'Most connections that the gateway accepts', 'maxConnections')
     gauge('lock.count', '{lock}', 'Session locks that connections hold', 'locks')
     this.#refused = meter.createCounter('session_pgsql.gateway.connection.refused', {
-      description: 'Connections that were one too many',
+      description: 'Connections refused because there were too many',
       unit: '{connection}',
     })
     this.#lockRequests = meter.createCounter('session_pgsql.gateway.lock.requests', {
-      description: 'Tries to take the lock of a session',
+      description: 'Attempts to take the lock of a session',
       unit: '{request}',
     })
     this.#commands = meter.createHistogram('session_pgsql.gateway.command.duration', {
-      description: 'Duration of commands, from the command to its answer',
+      description: 'Duration of commands, until the reply',
       unit: 's',
       advice: { explicitBucketBoundaries: SECONDS },
     })
-    // A counter that comes into being with its first count has not gone up, to who watches it.
+    // Prometheus sees an increase only if the counter was there before.
     this.#refused.add(0)
   }
 
@@ -61,12 +61,13 @@ export class Figures {
     this.#refused.add(1)
   }
 
-  /** @param taken false: somebody else has it, and the client will try again */
-  lockRequest(taken: boolean): void {
-    this.#lockRequests.add(1, { 'session_pgsql.outcome': taken ? 'taken' : 'busy' })
+  /** @param isTaken false: another client has the lock, and this one will try again */
+  lockRequest(isTaken: boolean): void {
+    this.#lockRequests.add(1, { 'session_pgsql.outcome': isTaken ? 'taken' : 'busy' })
   }
 
+  /** Unregisters the gauges. */
   close(): void {
-    for (const stop of this.#stops.splice(0)) stop()
+    for (const unregister of this.#unregister.splice(0)) unregister()
   }
 }

@@ -1,71 +1,65 @@
 import type { ErrorCounts, ErrorLevel } from 'session-pgsql'
+import { BoundedMap } from './bounded-map.ts'
 
-/** What is to be stored with a session's next write. */
-export interface Note {
-  /** The client's address, told by `SESSION.ADDRESS`. */
+/** Metadata to be stored with a session's next write. */
+export interface PendingUpdate {
+  /** The client's address, from `SESSION.ADDRESS`. */
   readonly address?: string
-  /** The custom field of a session that is not stored yet; null empties it. */
+  /** The custom field of a session that is not stored yet; null clears it. */
   readonly custom?: string | null
-  /** The errors of one. */
+  /** The errors of a session that is not stored yet. */
   readonly errors?: ErrorCounts
 }
 
-/** Bytes that a note takes beside its texts, about. */
-const BESIDE = 500
+/** Estimated bytes of an update besides its texts. */
+const OVERHEAD = 500
 
-/** Longest message of an error that is noted, in characters: a note lies in memory. */
-const LONGEST = 10_000
+/** Characters of an error message that are kept. */
+const MAX_MESSAGE = 10_000
 
 const COUNTERS = { error: 'errors', warning: 'warnings', notice: 'notices' } as const
 
-/** Notes by key. Bounded: the oldest goes first. */
-export class Notes {
-  readonly #notes = new Map<string, Note>()
-  readonly #most: number
-  #weight = 0
+/** Metadata by key, bounded in memory: the oldest is dropped first. */
+export class PendingMetadata {
+  readonly #updates: BoundedMap<string, PendingUpdate>
 
-  /** @param most bytes */
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxBytes: number) {
+    this.#updates = new BoundedMap(maxBytes, sizeOf)
   }
 
-  get(key: string): Note | undefined {
-    return this.#notes.get(key)
+  get(key: string): PendingUpdate | undefined {
+    return this.#updates.get(key)
   }
 
-  /** Adds to what is noted. */
-  set(key: string, note: Note): void {
-    const whole = { ...this.#notes.get(key), ...note }
-    this.delete(key)
-    this.#notes.set(key, whole)
-    this.#weight += weightOf(key, whole)
-    for (const oldest of this.#notes.keys()) {
-      if (this.#weight <= this.#most || oldest === key) return
-      this.delete(oldest)
-    }
+  /** Adds to the update of a key. */
+  set(key: string, update: PendingUpdate): void {
+    this.#updates.set(key, { ...this.#updates.get(key), ...update })
   }
 
   addError(key: string, level: ErrorLevel, message: string | undefined): void {
-    const before = this.#notes.get(key)?.errors
+    const before = this.#updates.get(key)?.errors
     const counter = COUNTERS[level]
     this.set(key, {
       errors: {
         ...before,
         [counter]: (before?.[counter] ?? 0) + 1,
-        message: message === undefined ? before?.message : message.slice(0, LONGEST).toWellFormed(),
+        // The cut may split a character in two.
+        message: message === undefined ? before?.message : message.slice(0, MAX_MESSAGE).toWellFormed(),
       },
     })
   }
 
   delete(key: string): void {
-    const note = this.#notes.get(key)
-    if (note === undefined) return
-    this.#notes.delete(key)
-    this.#weight -= weightOf(key, note)
+    this.#updates.delete(key)
+  }
+
+  /** Removes an update that was stored. What was added during the write stays for the next write. */
+  stored(key: string, update: PendingUpdate | undefined): void {
+    if (this.#updates.get(key) === update) this.#updates.delete(key)
   }
 }
 
-function weightOf(key: string, { address, custom, errors }: Note): number {
+function sizeOf({ address, custom, errors }: PendingUpdate, key: string): number {
   const texts = [key, address, custom, errors?.message]
-  return BESIDE + 2 * texts.reduce((sum, text) => sum + (text?.length ?? 0), 0)
+  return OVERHEAD + 2 * texts.reduce((sum, text) => sum + (text?.length ?? 0), 0)
 }

@@ -1,51 +1,63 @@
 import { isUtf8 } from 'node:buffer'
 import type { SessionRecord, WriteResult } from 'session-pgsql'
+import { BoundedMap } from './bounded-map.ts'
 
-/** Bytes that a session takes beside its data, about. */
-const BESIDE = 1000
+/**
+ * What clients have read, by key: the base of what they write next. All of it is bounded; a write whose base was
+ * evicted creates the session or replaces it.
+ */
 
-/** What a client has read under one key, and so what its next write is a change of. */
+/** Estimated bytes of a known session besides its texts. */
+const OVERHEAD = 1000
+
+/** Seconds for which the reads of a closed connection are kept: its client may come back on another connection. */
+const KEPT = 60
+
+/** What a client knows about the session under one key. */
 export interface KnownSession {
-  /** null: there was nothing. */
+  /** null: there was no session. */
   readonly base: SessionRecord<unknown> | null
-  /** What the client holds itself, where that is not the base's data: after a write that merged. */
+  /** What the client itself holds, if that is not the base's data: after a write that was merged. */
   readonly seen: unknown
-  /** Whether the request that is under way has been counted as an access: it has written, or moved the expiry. */
+  /** True if the access of the current PHP request has been counted: it has written, or extended the expiry. */
   counted: boolean
-  /** How many bytes it holds, at most. */
-  readonly weight: number
+  /** Estimate of the bytes that it takes in memory; constant. */
+  readonly bytes: number
 }
 
-/** @param key under which there was nothing */
-export function nothingRead(key: string): KnownSession {
-  return { base: null, seen: undefined, counted: false, weight: BESIDE + 2 * key.length }
+/** @param key the key under which there was no session */
+export function absentSession(key: string): KnownSession {
+  return { base: null, seen: undefined, counted: false, bytes: OVERHEAD + 2 * key.length }
 }
 
-/** @param bytes its data, as it was given out */
-export function sessionRead(record: SessionRecord<unknown>, bytes: Uint8Array): KnownSession {
+/** @param data PHP's bytes, as the client received them */
+export function readSession(record: SessionRecord<unknown>, data: Uint8Array): KnownSession {
   const { errorMessage, custom } = record
-  const texts = 2 * ((errorMessage?.length ?? 0) + (custom?.length ?? 0))
+  const metadata = 2 * ((errorMessage?.length ?? 0) + (custom?.length ?? 0))
   return {
     base: withoutData(record),
     seen: undefined,
     counted: false,
-    weight: BESIDE + texts + textWeight(bytes),
+    bytes: OVERHEAD + metadata + textBytes(data),
   }
 }
 
-/** What a client knows after its write. Decoded when it is asked for: PHP's next request reads first, and nobody asks. */
+/**
+ * What a client knows after its write. Base and data are decoded when they are asked for; usually they are not, because
+ * PHP's next request reads first.
+ */
 export class WrittenSession implements KnownSession {
   counted = true
-  readonly weight: number
+  readonly bytes: number
   readonly #result: WriteResult<unknown>
 
   /**
-   * @param sent what the client has sent
-   * @param stored what is stored now: after a merge that is something else
+   * @param sent PHP's bytes, as the client sent them
+   * @param stored PHP's bytes, as they are stored: after a merge not the same
    */
   constructor(result: WriteResult<unknown>, sent: Uint8Array, stored: Uint8Array) {
     this.#result = result
-    this.weight = BESIDE + textWeight(sent) + textWeight(stored)
+    this.bytes = OVERHEAD + textBytes(sent) + textBytes(stored)
   }
 
   get base(): SessionRecord<unknown> | null {
@@ -58,27 +70,32 @@ export class WrittenSession implements KnownSession {
   }
 }
 
-/** A base is compared by its text. Its data, which may take twenty times as much where it is decoded, nobody needs or counts. */
+/**
+ * A base is compared by its text. Its decoded data can take twenty times the memory, is not counted in `bytes`, and is
+ * not needed.
+ */
 function withoutData(record: SessionRecord<unknown>): SessionRecord<unknown> {
   return Object.assign(record, { data: undefined })
 }
 
-/** What the text that is stored for these bytes takes: two bytes a character, and three characters for what no text holds. */
-function textWeight(bytes: Uint8Array): number {
-  return bytes.length * (isUtf8(bytes) && !bytes.includes(0) ? 2 : 6)
+/** Bytes of the text that is stored for PHP's bytes: 2 for a character, and 3 characters for a byte that is escaped. */
+function textBytes(data: Uint8Array): number {
+  return data.length * (isUtf8(data) && !data.includes(0) ? 2 : 6)
 }
 
-/** What one connection has read. Bounded: the oldest goes first, and a write without it is best effort. */
-export class Reads {
-  readonly #known = new Map<string, KnownSession>()
-  readonly #most: number
-  readonly #all: AllReads
-  #weight = 0
+/** The reads of one connection. */
+export class ConnectionReads {
+  readonly #known: BoundedMap<string, KnownSession>
+  readonly #budget: ReadBudget
 
-  /** @param most bytes */
-  constructor(most: number, all: AllReads) {
-    this.#most = most
-    this.#all = all
+  /** @param budget shared with the other connections */
+  constructor(maxBytes: number, budget: ReadBudget) {
+    this.#known = new BoundedMap(
+      maxBytes,
+      ({ bytes }) => bytes,
+      (_key, evicted) => budget.remove(evicted),
+    )
+    this.#budget = budget
   }
 
   get(key: string): KnownSession | undefined {
@@ -88,100 +105,75 @@ export class Reads {
   set(key: string, session: KnownSession): void {
     this.delete(key)
     this.#known.set(key, session)
-    this.#weight += session.weight
-    this.#all.add(session, () => this.delete(key))
-    for (const oldest of this.#known.keys()) {
-      if (this.#weight <= this.#most || oldest === key) return
-      this.delete(oldest)
-    }
+    this.#budget.add(session, () => this.delete(key))
   }
 
   delete(key: string): void {
-    const session = this.#known.get(key)
-    if (session === undefined) return
-    this.#known.delete(key)
-    this.#weight -= session.weight
-    this.#all.delete(session)
+    const session = this.#known.delete(key)
+    if (session !== undefined) this.#budget.remove(session)
   }
 
-  /** All of it, which is forgotten. */
-  *take(): Generator<[string, KnownSession]> {
-    for (const [key, session] of this.#known) {
+  /** Removes and returns everything. */
+  *drain(): Generator<[string, KnownSession]> {
+    for (const [key, session] of this.#known.entries()) {
       this.delete(key)
       yield [key, session]
     }
   }
 }
 
-/** What all connections that are there have read: bounded together, for there may be many that stay. */
-export class AllReads {
-  readonly #known = new Map<KnownSession, () => void>()
-  readonly #most: number
-  #weight = 0
+/** Bounds the reads of all open connections together, because persistent connections may be many. */
+export class ReadBudget {
+  readonly #forget: BoundedMap<KnownSession, () => void>
 
-  /** @param most bytes */
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxBytes: number) {
+    this.#forget = new BoundedMap(
+      maxBytes,
+      (_forget, { bytes }) => bytes,
+      (_session, forget) => forget(),
+    )
   }
 
-  /** @param forget called when there is no room for it any more */
+  /** @param forget called when the session is evicted */
   add(session: KnownSession, forget: () => void): void {
-    this.#known.set(session, forget)
-    this.#weight += session.weight
-    for (const [oldest, forgetOldest] of this.#known) {
-      if (this.#weight <= this.#most || oldest === session) return
-      forgetOldest()
-    }
+    this.#forget.set(session, forget)
   }
 
-  delete(session: KnownSession): void {
-    if (this.#known.delete(session)) this.#weight -= session.weight
+  remove(session: KnownSession): void {
+    this.#forget.delete(session)
   }
 }
 
-/** Seconds for which it is remembered what a connection had read that has ended: its client may come back on another. */
-const REMEMBERED = 60
-
 /**
- * What connections had read when they ended. Of those that had read the same key a request under way is kept before
- * one that has written since or moved the expiry, for that was its end as a rule. Of two under way it is the older:
- * against it a merge takes nothing for a deletion that was none. Of two that are done it is the newer.
+ * The reads of connections that closed. If several had read the same key, one is kept:
+ * - a PHP request in progress before one that has written or extended the expiry, which usually was its end
+ * - the older one of two requests in progress: against it, a merge takes nothing for a deletion that was none
+ * - the newer one of two requests that have ended
  */
-export class LeftReads {
-  readonly #left = new Map<string, { session: KnownSession; until: number }>()
-  readonly #most: number
-  #weight = 0
+export class ClosedReads {
+  readonly #kept: BoundedMap<string, { readonly session: KnownSession; readonly until: number }>
 
-  /** @param most bytes */
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxBytes: number) {
+    this.#kept = new BoundedMap(maxBytes, ({ session }) => session.bytes)
   }
 
-  leave(reads: Reads): void {
+  /** Takes over the reads of a connection that closed. */
+  add(reads: ConnectionReads): void {
     const now = performance.now()
-    for (const [key, { until }] of this.#left) {
+    for (const [key, { until }] of this.#kept.entries()) {
       if (until > now) break
-      this.take(key)
+      this.#kept.delete(key)
     }
-    for (const [key, session] of reads.take()) {
-      const before = this.#left.get(key)
+    for (const [key, session] of reads.drain()) {
+      const before = this.#kept.get(key)
       if (before !== undefined && !before.session.counted) continue
-      this.take(key)
-      this.#left.set(key, { session, until: now + REMEMBERED * 1000 })
-      this.#weight += session.weight
-    }
-    for (const key of this.#left.keys()) {
-      if (this.#weight <= this.#most) return
-      this.take(key)
+      this.#kept.set(key, { session, until: now + KEPT * 1000 })
     }
   }
 
-  /** Once: whoever takes it has it from then on. */
+  /** Removes what is kept under a key and returns it. */
   take(key: string): KnownSession | undefined {
-    const left = this.#left.get(key)
-    if (left === undefined) return undefined
-    this.#left.delete(key)
-    this.#weight -= left.session.weight
-    return left.until > performance.now() ? left.session : undefined
+    const kept = this.#kept.delete(key)
+    return kept !== undefined && kept.until > performance.now() ? kept.session : undefined
   }
 }

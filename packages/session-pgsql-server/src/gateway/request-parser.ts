@@ -1,27 +1,26 @@
 /**
- * Reads commands as a client sends them: RESP arrays of bulk strings. Of the lines of words that Redis takes too, PING
- * alone is one: any other is the beginning of another protocol. A page that somebody has open on this machine, or a
- * service that fetches what it is told, can make HTTP out of what looks like commands, and nothing but the first line of
- * it tells.
+ * Parses commands as clients send them: RESP arrays of bulk strings. Of Redis' inline commands it accepts PING only. Any
+ * other line is the start of another protocol: a web page open on this machine, or a service that fetches a given URL,
+ * can send HTTP whose body looks like commands, and only its first line tells them apart.
  *
- * Strict, and of our own, because it stands in front of strangers: the parsers that Redis' clients use
- * (redis-parser, that of node-redis) read a server's answers, which they trust. They make an array as long as
- * was announced before its elements are there, go down as deep as it is nested, and know no limit.
+ * Strict, and written for this gateway, because it reads the input of unauthenticated clients. The parsers of Redis'
+ * clients (redis-parser, the one of node-redis) read the replies of a server that they trust: they allocate an array of
+ * the announced length before its elements arrive, recurse as deep as it is nested, and have no limits.
  */
 
-/** One command: its name and its arguments, as bytes. */
+/** A command: its name and its arguments, as bytes. */
 export type Command = readonly Buffer[]
 
 export interface ParserLimits {
   /** Most bytes of one argument. */
   readonly argument: number
-  /** Most arguments of one command, its name included. */
+  /** Most arguments of one command, including its name. */
   readonly arguments: number
   /** Most bytes of all arguments of one command. */
   readonly command: number
 }
 
-/** The client does not speak the protocol, or wants too much: it is told so, and the connection ends. */
+/** The input is not the protocol, or exceeds a limit. The message is sent to the client; then the connection closes. */
 export class ProtocolError extends Error {}
 
 const CR = 13
@@ -29,7 +28,7 @@ const LF = 10
 const STAR = 0x2a
 const DOLLAR = 0x24
 
-/** Longest line: a length, or PING. */
+/** Longest line in bytes: a length, or PING. */
 const MAX_LINE = 1024
 
 const PING = /^ping$/i
@@ -37,40 +36,42 @@ const PING = /^ping$/i
 const EMPTY: Buffer = Buffer.alloc(0)
 
 export class RequestParser {
+  /** May be replaced between two commands. */
   limits: ParserLimits
-  /** What has come and is not read yet. */
+  /** Received, and not parsed yet. */
   readonly #input = new Input()
-  /** Arguments of the command that is being read, and how many are still to come. */
+  /** Arguments of the current command. */
   #command: Buffer[] = []
+  /** How many of its arguments are missing. */
   #missing = 0
-  /** Bytes of those that are there, or announced. */
-  #weight = 0
-  /** Bytes of the argument that is being read; undefined: its length is next. */
+  /** Bytes of its arguments, as announced. */
+  #commandBytes = 0
+  /** Bytes of the current argument; undefined: its length is next. */
   #size: number | undefined
 
   constructor(limits: ParserLimits) {
     this.limits = limits
   }
 
-  /** Whether a command has begun and not ended. */
+  /** True if a part of a command has been received. */
   get midway(): boolean {
     return this.#input.length > 0 || this.#missing > 0
   }
 
-  /** Bytes that have come of commands that are not whole. */
+  /** Received bytes of commands that are not complete. */
   get held(): number {
-    return this.#weight - (this.#size ?? 0) + this.#input.length
+    return this.#commandBytes - (this.#size ?? 0) + this.#input.length
   }
 
-  /** Takes what has come. */
+  /** Adds received bytes. */
   add(chunk: Buffer): void {
     this.#input.add(chunk)
   }
 
   /**
-   * The next command, if it is there as a whole.
+   * Returns the next command; undefined if it is not complete.
    *
-   * @throws ProtocolError
+   * @throws ProtocolError; nothing can be parsed after it
    */
   next(): Command | undefined {
     for (;;) {
@@ -85,9 +86,9 @@ export class RequestParser {
         if (this.#missing > 0) {
           if (line[0] !== DOLLAR) throw new ProtocolError(`expected '$', got '${shown(line)}'`)
           this.#size = this.#number(line, this.limits.argument, 'bulk length')
-          this.#weight += this.#size
-          if (this.#weight > this.limits.command) {
-            throw new ProtocolError(`a command is more than ${this.limits.command} bytes`)
+          this.#commandBytes += this.#size
+          if (this.#commandBytes > this.limits.command) {
+            throw new ProtocolError(`the command is longer than ${this.limits.command} bytes`)
           }
           continue
         }
@@ -104,17 +105,17 @@ export class RequestParser {
       if (this.#missing === 0 && this.#command.length > 0) {
         const command = this.#command
         this.#command = []
-        this.#weight = 0
+        this.#commandBytes = 0
         return command
       }
     }
   }
 
-  #number(line: Buffer, most: number, what: string): number {
+  #number(line: Buffer, max: number, what: string): number {
     const text = line.toString('latin1', 1)
     if (!/^\d{1,10}$/.test(text)) throw new ProtocolError(`invalid ${what}`)
     const value = Number(text)
-    if (value > most) throw new ProtocolError(`${what} is more than ${most}`)
+    if (value > max) throw new ProtocolError(`${what} is more than ${max}`)
     return value
   }
 
@@ -128,7 +129,7 @@ export class RequestParser {
   #takeLine(): Buffer | undefined {
     const end = this.#input.indexOf(LF, MAX_LINE)
     if (end < 0) {
-      if (this.#input.length >= MAX_LINE) throw new ProtocolError('a line is too long')
+      if (this.#input.length >= MAX_LINE) throw new ProtocolError('the line is too long')
       return undefined
     }
     const line = this.#input.take(end + 1)
@@ -137,16 +138,16 @@ export class RequestParser {
 }
 
 /**
- * Bytes that wait. A chunk that comes when nothing does is taken as it is. Otherwise it is copied behind what
- * waits, into twice the room: however small the pieces are in which a client sends, each byte is copied a few
- * times, and the room is at most twice what has come.
+ * A buffer of received bytes. If it is empty, a chunk is used without a copy. Otherwise the chunk is appended to a copy
+ * with twice the capacity that is needed: however small a client's chunks are, each byte is copied a few times, and the
+ * capacity is at most twice what was received.
  */
 class Input {
   #bytes: Buffer = EMPTY
   #start = 0
   #end = 0
-  /** Whether the room behind the end is ours. */
-  #own = false
+  /** True if the capacity after the end may be written to: `#bytes` is a copy, not a chunk. */
+  #isCopy = false
 
   get length(): number {
     return this.#end - this.#start
@@ -157,36 +158,38 @@ class Input {
       this.#bytes = chunk
       this.#start = 0
       this.#end = chunk.length
-      this.#own = false
+      this.#isCopy = false
       return
     }
-    if (!this.#own || this.#end + chunk.length > this.#bytes.length) {
-      // Never moved within the same room: arguments that were taken lie in it.
+    if (!this.#isCopy || this.#end + chunk.length > this.#bytes.length) {
+      // Bytes are never moved within a buffer, because arguments that were taken are views of it.
       const bytes = Buffer.allocUnsafeSlow(2 * (this.length + chunk.length))
       this.#bytes.copy(bytes, 0, this.#start, this.#end)
       this.#end -= this.#start
       this.#start = 0
       this.#bytes = bytes
-      this.#own = true
+      this.#isCopy = true
     }
     chunk.copy(this.#bytes, this.#end)
     this.#end += chunk.length
   }
 
-  /** Where this byte is first, among so many; -1 if it is not. */
-  indexOf(byte: number, most: number): number {
-    return this.#bytes.subarray(this.#start, Math.min(this.#end, this.#start + most)).indexOf(byte)
+  /** Returns the position of a byte within the first `max` bytes; -1 if it is not among them. */
+  indexOf(byte: number, max: number): number {
+    return this.#bytes.subarray(this.#start, Math.min(this.#end, this.#start + max)).indexOf(byte)
   }
 
+  /** Removes the first bytes and returns them. */
   take(size: number): Buffer {
     const taken = this.#bytes.subarray(this.#start, this.#start + size)
     this.#start += size
-    // The room is not held for nothing.
+    // Releases the memory.
     if (this.#start === this.#end) this.#bytes = EMPTY
     return taken
   }
 }
 
+/** The first character of a line: it tells the protocol, and holds no data. */
 function shown(line: Buffer): string {
   return line.toString('latin1', 0, 1).replace(/[^\x20-\x7e]/, '?')
 }

@@ -1,26 +1,32 @@
 import type { PhpSessionFormat } from 'session-pgsql'
 import { Gateway } from './gateway.ts'
-import { type Sessions, valuesOf } from './php-side.ts'
+import { phpValues, type Sessions } from './wire-format.ts'
 
 export interface StartGatewayOptions {
-  /** The sessions. Its codec is what PHP writes, its `idPattern` is 'php'. It is not closed here. */
+  /**
+   * The sessions to serve. Its `codec` must be the one of PHP's `session.serialize_handler`, its `idPattern` 'php'.
+   * The gateway does not close it.
+   */
   readonly sessions: Sessions
-  /** The codec of `sessions`, PHP's `session.serialize_handler`. @default 'php' */
+  /** The codec of `sessions`: PHP's `session.serialize_handler`. @default 'php' */
   readonly format?: PhpSessionFormat
-  /** On this machine, 127.0.0.1. 0: any that is free. @default 6380 */
+  /** Port on 127.0.0.1; 0: any free port. @default 6380 */
   readonly port?: number
 }
 
 /**
- * The gateway inside of a Node program, over a save handler that it has already: for sites of which Node and PHP
- * are two halves. What other machines are to reach is the command's: `session-pgsql-server gateway`.
+ * Starts the gateway inside a Node program, on a save handler that the program uses too: for sites that run PHP and
+ * Node. It listens on 127.0.0.1 without a password; to serve other machines, run `session-pgsql-server gateway`.
+ *
+ * @returns the port, and a function that closes the gateway
+ * @throws if the port is not available
  */
 export async function startGateway(
   options: StartGatewayOptions,
 ): Promise<{ readonly port: number; close(): Promise<void> }> {
   const gateway = new Gateway({
     sessions: options.sessions,
-    php: valuesOf(options.format),
+    wireFormat: phpValues(options.format),
     host: '127.0.0.1',
     port: options.port ?? 6380,
     password: undefined,

@@ -6,28 +6,29 @@ import type { SaveHandler } from 'session-pgsql'
 import { recordMetrics } from 'session-pgsql/opentelemetry'
 
 /**
- * What Prometheus is answered at `GET /metrics`: the metrics of a save handler, and what is recorded with `meter`
- * beside them. docs/metrics.md has their list. They hold no id, data or address of a session, but the servers' names.
+ * The answer to `GET /metrics`, in the text format of Prometheus: the metrics of a save handler, and those recorded with
+ * `meter`. docs/metrics.md lists them. They hold the servers' names, and no id, data or address of a session.
  */
 export class Metrics {
+  /** For further metrics of the same process. */
   readonly meter: Meter
-  // Collects, and listens nowhere: the gateway and the console have a listener of their own.
+  // The exporter only collects: gateway and console have their own HTTP server.
   readonly #exporter = new PrometheusExporter({ preventServerStart: true })
   readonly #serializer = new PrometheusSerializer('', false, undefined, true, true)
   readonly #provider = new MeterProvider({ readers: [this.#exporter] })
-  readonly #stop: () => void
+  readonly #stopRecording: () => void
 
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  // biome-ignore lint/suspicious/noExplicitAny: metrics do not depend on the data's type
   constructor(sessions: SaveHandler<any>) {
     this.meter = this.#provider.getMeter('session-pgsql-server')
-    this.#stop = recordMetrics(sessions, this.#provider)
+    this.#stopRecording = recordMetrics(sessions, this.#provider)
   }
 
-  /** Answers a GET or HEAD. Never rejects. */
+  /** Answers a GET or HEAD request: 200, or 500 if the metrics cannot be collected. Never rejects. */
   async answer(_request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const { resourceMetrics } = await this.#exporter.collect()
-      const text = this.#serializer.serialize(inPrometheusNames(resourceMetrics))
+      const text = this.#serializer.serialize(withUnitInNames(resourceMetrics))
       response
         .writeHead(200, {
           'content-type': 'text/plain; version=0.0.4; charset=utf-8',
@@ -35,22 +36,22 @@ export class Metrics {
         })
         .end(text)
     } catch {
-      response.writeHead(500, { 'content-type': 'text/plain' }).end('the metrics cannot be collected\n')
+      response.writeHead(500, { 'content-type': 'text/plain' }).end('Cannot collect the metrics.\n')
     }
   }
 
-  /** Ends the recording. */
+  /** Stops recording. */
   async close(): Promise<void> {
-    this.#stop()
+    this.#stopRecording()
     await this.#provider.shutdown()
   }
 }
 
 /**
- * With the unit in the name, as OpenTelemetry's rules for Prometheus say and its Collector does, so that a dashboard
- * fits either way. The exporter leaves it out; ours are seconds, or counts, which have none.
+ * Adds the unit to the names, as OpenTelemetry's rules for Prometheus require and its Collector does, so that a dashboard
+ * works with both. The exporter omits it. Our units are seconds, and counts, whose names get none.
  */
-function inPrometheusNames({ resource, scopeMetrics }: ResourceMetrics): ResourceMetrics {
+function withUnitInNames({ resource, scopeMetrics }: ResourceMetrics): ResourceMetrics {
   return {
     resource,
     scopeMetrics: scopeMetrics.map(({ scope, metrics }) => ({

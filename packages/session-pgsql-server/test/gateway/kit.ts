@@ -2,15 +2,28 @@ import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgs
 import { afterEach } from 'vitest'
 import type { FreshDatabase, TestServer } from '../../../session-pgsql/test/support/servers.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
-import { BYTES } from '../../src/gateway/php-side.ts'
+import { PHP_BYTES } from '../../src/gateway/wire-format.ts'
+import { Metrics } from '../../src/metrics/metrics.ts'
 import { Talk } from './talk.ts'
 
 export const DATA = 'user|s:3:"ada";n|i:1;'
 
-/** The SHA-1 of phpredis' script for giving back a lock. */
+/** SHA-1 of phpredis' script that releases a lock. */
 export const UNLOCK = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
-/** Gateways in this process, over real sockets and a real database; what a test has begun ends with it. */
+/** A gateway on 127.0.0.1 without password, TLS and time limits, with limits that tests can reach. */
+export const DEFAULTS = {
+  host: '127.0.0.1',
+  port: 0,
+  password: undefined,
+  tls: undefined,
+  maxConnections: 100,
+  maxValue: 100_000,
+  idleTimeout: 0,
+  healthPort: undefined,
+} satisfies Partial<GatewayOptions>
+
+/** Gateways in this process, over real sockets and a real database; each is closed after its test. */
 export function gateways(server: TestServer) {
   const closing: (() => Promise<unknown>)[] = []
   afterEach(async () => {
@@ -24,33 +37,23 @@ export function gateways(server: TestServer) {
     return database.db as string
   }
 
-  /** @param where the database, if it is not the one that all tests of the suite share */
-  async function start(options: Partial<GatewayOptions> = {}, where?: string) {
+  /** @param url the database, if not the one that the tests of the suite share */
+  async function start(options: Partial<GatewayOptions> = {}, url?: string) {
     const settings = {
-      db: where ?? (await db()),
+      db: url ?? (await db()),
       idPattern: 'php',
       gcInterval: 0,
       operationTimeout: 3,
     } satisfies SaveHandlerOptions
-    // As `session-pgsql-server gateway` has it; and beside it a program that reads PHP's values.
-    const bytes = new SaveHandler({ ...settings, codec: phpBytesCodec('php') })
+    // The gateway's own, as in `session-pgsql-server gateway`; and one of a program that reads PHP's values.
+    const own = new SaveHandler({ ...settings, codec: phpBytesCodec('php') })
     const sessions = new SaveHandler({ ...settings, codec: 'php' })
-    const gateway = new Gateway({
-      sessions: bytes,
-      php: BYTES,
-      host: '127.0.0.1',
-      port: 0,
-      password: undefined,
-      tls: undefined,
-      maxConnections: 100,
-      maxValue: 100_000,
-      idleTimeout: 0,
-      healthPort: undefined,
-      ...options,
-    })
+    const metrics = options.healthPort === undefined ? undefined : new Metrics(own)
+    const gateway = new Gateway({ ...DEFAULTS, sessions: own, wireFormat: PHP_BYTES, metrics, ...options })
     closing.push(
       () => sessions.close(),
-      () => bytes.close(),
+      () => own.close(),
+      async () => metrics?.close(),
       () => gateway.close(),
     )
     const { port, healthPort } = await gateway.listen()
@@ -59,7 +62,7 @@ export function gateways(server: TestServer) {
       closing.push(async () => talk.end())
       return talk
     }
-    return { sessions, own: bytes, gateway, port, healthPort, talk }
+    return { sessions, own, gateway, port, healthPort, talk }
   }
 
   return {
@@ -67,7 +70,7 @@ export function gateways(server: TestServer) {
     db,
     /** A key that no other test uses. */
     key: (): string => `PHPSESSID:${(count++).toString().padStart(26, 'k')}`,
-    /** Something to be done after the test, before what was begun earlier is ended. */
-    after: (end: () => Promise<unknown>) => closing.push(end),
+    /** Runs a function after the test, before those that were passed earlier. */
+    after: (close: () => Promise<unknown>) => closing.push(close),
   }
 }

@@ -1,16 +1,17 @@
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
-import { eventually } from '../../../session-pgsql/test/support/wait.ts'
-import { Notes } from '../../src/gateway/pending-metadata.ts'
-import { AllReads, type KnownSession, LeftReads, Reads } from '../../src/gateway/reads.ts'
+import { eventually, within } from '../../../session-pgsql/test/support/wait.ts'
+import { PendingMetadata } from '../../src/gateway/pending-metadata.ts'
+import { ClosedReads, ConnectionReads, type KnownSession, ReadBudget } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
 import { command, type Talk } from './talk.ts'
 
-/** Bytes that are in use, when what is not has been collected. */
+/** Returns the bytes in use after garbage collection. */
 function heap(): number {
   setFlagsFromString('--expose-gc')
   const collect: () => void = runInNewContext('gc')
@@ -20,11 +21,11 @@ function heap(): number {
 }
 
 describeOnEveryServer(
-  'what clients may not do to the gateway',
+  'limits of the gateway',
   (server) => {
     const { start, db, key, after } = gateways(server)
 
-    /** The gateway's clock in our hands: what it does by time it does when we say. */
+    /** Stops the gateway's clock. @returns a function that advances it */
     function clock() {
       vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] })
       after(async () => vi.useRealTimers())
@@ -36,41 +37,67 @@ describeOnEveryServer(
       return ((await response.json()) as { connections: number }).connections
     }
 
-    test('half a command: its sender is waited for, and then is not any more', async () => {
-      const pass = clock()
+    test('closes a connection whose client does not complete a command in time', async () => {
+      const advance = clock()
       const { talk } = await start()
-      const [slow, patient] = [talk(), talk()]
+      const [slow, steady] = [talk(), talk()]
       const whole = command('SETEX', key(), '1440', DATA)
-      for (const client of [slow, patient]) {
+      for (const client of [slow, steady]) {
         expect(await client.ask('PING')).toBe('+PONG\r\n')
         client.send(whole.subarray(0, 20))
       }
-      // It has come when another's command that was sent later is answered.
+      // Those bytes have arrived when a command that was sent later is answered.
       expect(await talk().ask('PING')).toBe('+PONG\r\n')
-      pass(25)
-      patient.send(whole.subarray(20))
-      expect(await patient.answer()).toBe('+OK\r\n')
-      // A byte now and then is not enough.
+      advance(25)
+      steady.send(whole.subarray(20))
+      expect(await steady.answer()).toBe('+OK\r\n')
+      // Another byte does not extend the timeout.
       slow.send(whole.subarray(20, 21))
       expect(await talk().ask('PING')).toBe('+PONG\r\n')
-      pass(10)
+      advance(10)
       expect(await slow.rest()).toBe('')
-      expect(await patient.ask('PING')).toBe('+PONG\r\n')
+      expect(await steady.ask('PING')).toBe('+PONG\r\n')
     })
 
-    test('a stranger who does not give the password', async () => {
-      const pass = clock()
+    test('closes a connection whose client does not send the password in time', async () => {
+      const advance = clock()
       const { talk } = await start({ password: 'sesame' })
-      const [silent, welcome] = [talk(), talk()]
-      expect(await welcome.ask('AUTH', 'sesame')).toBe('+OK\r\n')
+      const [silent, authenticated] = [talk(), talk()]
+      expect(await authenticated.ask('AUTH', 'sesame')).toBe('+OK\r\n')
       expect(await silent.ask('PING')).toMatch(/^-NOAUTH/)
-      pass(15)
+      advance(15)
       expect(await silent.rest()).toBe('')
-      expect(await welcome.ask('PING')).toBe('+PONG\r\n')
+      expect(await authenticated.ask('PING')).toBe('+PONG\r\n')
     })
 
-    test('a client that takes no answers: it is given up, and others are served meanwhile', async () => {
-      const pass = clock()
+    test('closes a connection without the password in time, even if it took replies slowly before', async () => {
+      const advance = clock()
+      const { port } = await start({ password: 'sesame' })
+      const slow = connect({ host: '127.0.0.1', port })
+      after(async () => slow.destroy())
+      const batch = Buffer.concat(Array.from({ length: 10_000 }, () => command('HELLO')))
+      const reply = '-NOAUTH HELLO must be called with the client already authenticated, or with AUTH\r\n'
+      slow.pause()
+      let sent = 0
+      // The gateway stops reading, because its replies are not taken.
+      await eventually(() => {
+        slow.write(batch)
+        sent += 10_000
+        expect(slow.writableLength).toBeGreaterThan(1_000_000)
+      }, 3_600_000)
+      let received = 0
+      slow.on('data', (chunk: Buffer) => {
+        received += chunk.length
+      })
+      slow.resume()
+      await eventually(() => expect(received).toBe(sent * reply.length), 3_600_000)
+      const closed = once(slow, 'close')
+      advance(15)
+      await within(closed, 10_000, 'the gateway to close the connection')
+    })
+
+    test('closes a connection whose client takes no replies, and serves other clients meanwhile', async () => {
+      const advance = clock()
       const { talk, port, healthPort } = await start({ healthPort: 0, maxValue: 2 * 1024 * 1024 })
       const writer = talk()
       const one = key()
@@ -83,28 +110,28 @@ describeOnEveryServer(
       for (let n = 0; n < 60; n++) deaf.write(command('GET', one))
       await eventually(async () => {
         expect(await writer.ask('PING')).toBe('+PONG\r\n')
-        pass(31)
+        advance(31)
         expect(await connections(healthPort)).toBe(1)
-        // `eventually` goes by the same clock.
+        // The timeout of `eventually` uses the same clock.
       }, 3_600_000)
     })
 
-    test('a silent one is ended after --idle-timeout, one that works is not', async () => {
-      const pass = clock()
+    test('closes an idle connection after --idle-timeout, and keeps an active one', async () => {
+      const advance = clock()
       const { talk } = await start({ idleTimeout: 60 })
-      const [silent, busy] = [talk(), talk()]
-      for (const client of [silent, busy]) expect(await client.ask('PING')).toBe('+PONG\r\n')
-      pass(40)
-      expect(await busy.ask('PING')).toBe('+PONG\r\n')
-      pass(40)
-      expect(await silent.rest()).toBe('')
-      expect(await busy.ask('PING')).toBe('+PONG\r\n')
+      const [idle, active] = [talk(), talk()]
+      for (const client of [idle, active]) expect(await client.ask('PING')).toBe('+PONG\r\n')
+      advance(40)
+      expect(await active.ask('PING')).toBe('+PONG\r\n')
+      advance(40)
+      expect(await idle.rest()).toBe('')
+      expect(await active.ask('PING')).toBe('+PONG\r\n')
     })
 
-    test('many half commands together: the gateway has room for so many bytes, and refuses more', async () => {
+    test('refuses input when the commands in flight use up the memory for them', async () => {
       const maxValue = 64 * 1024 * 1024
       const { talk, healthPort } = await start({ maxValue, healthPort: 0 })
-      // Room is for four of the largest.
+      // There is memory for four of the largest sessions.
       const head = Buffer.from(`*4\r\n$5\r\nSETEX\r\n$1\r\nk\r\n$4\r\n1440\r\n$${maxValue}\r\n`)
       const part = Buffer.alloc(maxValue - 1024)
       const clients: Talk[] = []
@@ -115,17 +142,17 @@ describeOnEveryServer(
         client.send(part)
       }
       const answers = await Promise.race(clients.map((client) => client.rest()))
-      expect(answers).toMatch(/Protocol error: the gateway has too much on its way/)
+      expect(answers).toMatch(/Protocol error: the memory for commands in flight is exhausted/)
       for (const client of clients) client.end()
       await eventually(async () => expect(await connections(healthPort)).toBe(0))
-      // The room is free again.
+      // The memory is free again.
       const one = key()
       const client = talk()
       expect(await client.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
       expect(await client.ask('GET', one)).toContain(DATA)
     })
 
-    test('a stop waits for a request that has read and not written, and for one with a lock', async () => {
+    test('waits at close for a request that has read and not written, and for one with a lock', async () => {
       const { gateway, sessions, talk } = await start()
       const [writer, locker, idle] = [talk(), talk(), talk()]
       const [one, two] = [key(), key()]
@@ -144,7 +171,7 @@ describeOnEveryServer(
       expect((await sessions.read(one.split(':')[1] as string))?.data).toMatchObject({ late: 1 })
     })
 
-    test('what a connection has read takes the room of its bytes, not of what they decode to', async () => {
+    test('holds the encoded sessions that a connection has read, not the decoded ones', async () => {
       const { talk } = await start()
       const client = talk()
       const [count, objects] = [40, 4000]
@@ -158,11 +185,11 @@ describeOnEveryServer(
       const before = heap()
       for (const one of keys) expect((await reader.ask('GET', one)).length).toBeGreaterThan(data.length)
       for (const one of keys) expect(await reader.ask('EXPIRE', one, '1440')).toBe(':1\r\n')
-      // Decoded they would take fifteen times as much.
+      // Decoded, they would take fifteen times the memory.
       expect(heap() - before).toBeLessThan(count * data.length * 4)
     })
 
-    test('a connection holds so many locks and no more; taken again by its owner a lock is one', async () => {
+    test('limits the locks of a connection, and counts a lock once that its owner takes again', async () => {
       const { talk, healthPort } = await start({ healthPort: 0 })
       const client = talk()
       for (let n = 0; n < 100; n++) {
@@ -180,8 +207,8 @@ describeOnEveryServer(
       expect(await connections(healthPort)).toBe(2)
     })
 
-    test('a lock that is given back while it is being renewed is free', async () => {
-      const pass = clock()
+    test('leaves a lock free that is released during its renewal', async () => {
+      const advance = clock()
       const url = new URL(await db())
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
       after(() => proxy.stop())
@@ -192,7 +219,7 @@ describeOnEveryServer(
         const lock = `${key()}_LOCK`
         expect(await holder.ask('SET', lock, 'mine', 'NX')).toBe('+OK\r\n')
         proxy.holdServerReplies()
-        pass(4)
+        advance(4)
         const released = holder.ask('DELEX', lock, 'IFEQ', 'mine')
         await new Promise((resolve) => setImmediate(resolve))
         await proxy.resume()
@@ -204,35 +231,35 @@ describeOnEveryServer(
   ['postgres'],
 )
 
-describe('what is noted of sessions', () => {
-  test('is bounded in bytes: the oldest goes first', () => {
-    const notes = new Notes(10_000)
+describe('PendingMetadata', () => {
+  test('drops the oldest update when its memory is full', () => {
+    const pending = new PendingMetadata(10_000)
     const custom = 'x'.repeat(1000)
-    for (let n = 0; n < 100; n++) notes.set(`key${n}`, { custom })
-    const left = Array.from({ length: 100 }, (_, n) => n).filter((n) => notes.get(`key${n}`) !== undefined)
+    for (let n = 0; n < 100; n++) pending.set(`key${n}`, { custom })
+    const left = Array.from({ length: 100 }, (_, n) => n).filter((n) => pending.get(`key${n}`) !== undefined)
     expect(left.length).toBeGreaterThan(1)
     expect(left.length).toBeLessThan(10)
     expect(left.at(-1)).toBe(99)
-    // What was said of one session before is still counted once.
-    for (let n = 0; n < 100; n++) notes.addError('key99', 'error', 'x'.repeat(100))
-    expect(notes.get('key98')).toBeDefined()
-    expect(notes.get('key99')?.errors).toMatchObject({ errors: 100 })
-    // What is larger than all room is noted alone.
-    notes.set('huge', { custom: 'x'.repeat(100_000) })
-    expect(notes.get('huge')).toBeDefined()
-    expect(notes.get('key99')).toBeUndefined()
-    notes.delete('huge')
-    for (const name of ['a', 'b', 'c']) notes.set(name, { custom })
-    expect(notes.get('a')).toBeDefined()
+    // Updates of one session are counted once.
+    for (let n = 0; n < 100; n++) pending.addError('key99', 'error', 'x'.repeat(100))
+    expect(pending.get('key98')).toBeDefined()
+    expect(pending.get('key99')?.errors).toMatchObject({ errors: 100 })
+    // An update that is larger than the limit is kept alone.
+    pending.set('huge', { custom: 'x'.repeat(100_000) })
+    expect(pending.get('huge')).toBeDefined()
+    expect(pending.get('key99')).toBeUndefined()
+    pending.delete('huge')
+    for (const name of ['a', 'b', 'c']) pending.set(name, { custom })
+    expect(pending.get('a')).toBeDefined()
   })
 })
 
-describe('what connections have read', () => {
-  const session = (weight: number): KnownSession => ({ base: null, seen: undefined, counted: false, weight })
+describe('reads of connections', () => {
+  const session = (bytes: number): KnownSession => ({ base: null, seen: undefined, counted: false, bytes })
 
-  test('one connection remembers so much, and all together so much', () => {
-    const all = new AllReads(1000)
-    const [first, second] = [new Reads(600, all), new Reads(600, all)]
+  test('are bounded for each connection, and for all together', () => {
+    const all = new ReadBudget(1000)
+    const [first, second] = [new ConnectionReads(600, all), new ConnectionReads(600, all)]
     for (const name of ['a', 'b', 'c', 'd']) first.set(name, session(200))
     expect(['a', 'b', 'c', 'd'].map((name) => first.get(name) !== undefined)).toEqual([
       false,
@@ -243,42 +270,42 @@ describe('what connections have read', () => {
     for (const name of ['e', 'f', 'g']) second.set(name, session(200))
     expect(['b', 'c', 'd'].map((name) => first.get(name) !== undefined)).toEqual([false, true, true])
     expect(['e', 'f', 'g'].map((name) => second.get(name) !== undefined)).toEqual([true, true, true])
-    // What is larger than all is remembered alone.
+    // A session that is larger than the limit is kept alone.
     second.set('huge', session(5000))
     expect(second.get('huge')).toBeDefined()
     expect(first.get('d')).toBeUndefined()
   })
 
-  test('what a connection leaves is somebody else’s once, and counts for all no more', () => {
-    const all = new AllReads(1000)
-    const left = new LeftReads(1000)
-    const reads = new Reads(1000, all)
+  test('are handed out once after their connection has closed, and leave the common budget', () => {
+    const all = new ReadBudget(1000)
+    const left = new ClosedReads(1000)
+    const reads = new ConnectionReads(1000, all)
     reads.set('a', session(900))
-    left.leave(reads)
+    left.add(reads)
     expect(reads.get('a')).toBeUndefined()
-    const next = new Reads(1000, all)
+    const next = new ConnectionReads(1000, all)
     next.set('b', session(900))
     next.set('c', session(50))
     expect(next.get('b')).toBeDefined()
-    expect(left.take('a')?.weight).toBe(900)
+    expect(left.take('a')?.bytes).toBe(900)
     expect(left.take('a')).toBeUndefined()
   })
 
-  test('of what was left, a request under way counts before one that is done, and the older of two under way', () => {
-    const left = new LeftReads(10_000)
+  test('of closed connections: keep a request in progress before one that ended, and the older one of two in progress', () => {
+    const left = new ClosedReads(10_000)
     const leave = (weight: number, counted: boolean): void => {
-      const reads = new Reads(10_000, new AllReads(10_000))
+      const reads = new ConnectionReads(10_000, new ReadBudget(10_000))
       reads.set('a', { ...session(weight), counted })
-      left.leave(reads)
+      left.add(reads)
     }
     leave(1, true)
     leave(2, true)
     leave(3, false)
     leave(4, false)
     leave(5, true)
-    expect(left.take('a')?.weight).toBe(3)
+    expect(left.take('a')?.bytes).toBe(3)
     leave(6, true)
     leave(7, true)
-    expect(left.take('a')?.weight).toBe(7)
+    expect(left.take('a')?.bytes).toBe(7)
   })
 })

@@ -1,79 +1,35 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { SaveHandler } from 'session-pgsql'
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import { Gateway } from '../../src/gateway/gateway.ts'
-import { valuesOf } from '../../src/gateway/php-side.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { run } from '../../src/run.ts'
-import { Talk } from './talk.ts'
-
-const UNLOCK = 'b70c2384248f88e6b75b9f89241a180f856ad852'
+import { gateways, UNLOCK } from './kit.ts'
 
 describeOnEveryServer(
   "the gateway's metrics",
   (server) => {
-    const closing: (() => Promise<unknown>)[] = []
-    let database: FreshDatabase | undefined
-    afterEach(async () => {
-      for (const close of closing.splice(0).reverse()) await close()
-    })
+    const { start, db, after: atEnd } = gateways(server)
 
-    async function start(maxConnections = 100) {
-      database ??= await server.freshDatabase()
-      const sessions = new SaveHandler({
-        db: database.db as string,
-        codec: 'php',
-        idPattern: 'php',
-        gcInterval: 0,
-      })
-      const metrics = new Metrics(sessions)
-      const gateway = new Gateway({
-        sessions,
-        php: valuesOf('php'),
-        host: '127.0.0.1',
-        port: 0,
-        password: undefined,
-        tls: undefined,
-        maxConnections,
-        maxValue: 100_000,
-        idleTimeout: 0,
-        healthPort: 0,
-        metrics,
-      })
-      closing.push(
-        () => sessions.close(),
-        () => metrics.close(),
-        () => gateway.close(),
-      )
-      const { port, healthPort } = await gateway.listen()
-      const talk = (): Talk => {
-        const talk = new Talk(port)
-        closing.push(async () => talk.end())
-        return talk
-      }
-      return { sessions, healthPort, talk, scrape: () => scrape(healthPort as number) }
-    }
-
-    test('commands by name, connections and locks, beside those of the save handler', async () => {
-      const { talk, scrape, sessions } = await start()
+    test('count commands by name, connections and locks, besides the metrics of the save handler', async () => {
+      const { talk, healthPort, sessions } = await start({ healthPort: 0 })
       const client = talk()
       const key = `PHPSESSID:${'k'.repeat(26)}`
       const lock = `${key}_LOCK`
       expect(await client.ask('SET', lock, 'me', 'NX', 'PX', '5000')).toBe('+OK\r\n')
       expect(await talk().ask('SET', lock, 'you', 'NX', 'PX', '5000')).toBe('$-1\r\n')
-      const held = await scrape()
+      const held = await scrape(healthPort)
       await client.ask('GET', key)
       await client.ask('SETEX', key, '100', 'n|i:1;')
       await client.ask('GET', 'PHPSESSID:not an id!')
       await client.ask('SETEX', key, 'soon', 'n|i:1;')
       await client.ask('FLUSHALL')
       await client.ask('EVALSHA', UNLOCK, '1', lock, 'me')
-      const after = await scrape()
+      const after = await scrape(healthPort)
 
       expect(held.value('session_pgsql_gateway_lock_count')).toBe(1)
       expect(after.value('session_pgsql_gateway_lock_count')).toBe(0)
@@ -108,7 +64,7 @@ describeOnEveryServer(
       for (const secret of ['kkk', 'FLUSHALL', 'n|i', 'not an id']) expect(after.text).not.toContain(secret)
     })
 
-    test('an outage of one of two servers: it is not up, it is counted, and so is who was served by the other', async () => {
+    test('count an outage of one of two servers, and the sessions that the other one served', async () => {
       const [near, far] = [await server.freshDatabase(), await server.freshDatabase()]
       const url = new URL(far.db as string)
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
@@ -123,21 +79,21 @@ describeOnEveryServer(
       const metrics = new Metrics(sessions)
       const http = createServer((request, response) => void metrics.answer(request, response))
       await new Promise<void>((done) => http.listen(0, '127.0.0.1', done))
-      closing.push(
-        () => proxy.stop(),
-        () => sessions.close(),
-        () => metrics.close(),
-        async () => http.close(),
-      )
+      atEnd(async () => {
+        http.close()
+        await metrics.close()
+        await sessions.close()
+        await proxy.stop()
+      })
       await sessions.open()
       const [here, there] = sessions.status().servers.map(({ name }) => name)
       const look = () => scrape((http.address() as AddressInfo).port)
       const up = async (name: string | undefined) =>
         (await look()).value('session_pgsql_server_up', { session_pgsql_server: name })
-      const visit = async () => {
+      const writeSessions = async () => {
         for (let n = 0; n < 10; n++) await sessions.write(sessions.createId(), { n })
       }
-      await visit()
+      await writeSessions()
       expect([await up(here), await up(there)]).toEqual([1, 1])
       const connections = (text: string) =>
         [...text.matchAll(/^db_client_connection_count\{.*\} (\d+)$/gm)].map(([, count]) => Number(count))
@@ -147,7 +103,7 @@ describeOnEveryServer(
 
       await proxy.refuse()
       proxy.drop()
-      await visit()
+      await writeSessions()
       expect([await up(here), await up(there)]).toEqual([1, 0])
       const during = await look()
       expect(during.value('session_pgsql_server_outages_total', { session_pgsql_server: there })).toBe(1)
@@ -157,38 +113,37 @@ describeOnEveryServer(
       expect(failovers(here)).toBe(0)
 
       await proxy.resume()
-      await until(async () => (await up(there)) === 1, 'the server is up again')
+      await until(async () => (await up(there)) === 1, 'the server to be up again')
       const after = await look()
       expect(after.value('session_pgsql_server_outages_total', { session_pgsql_server: there })).toBe(1)
     })
 
-    test('a connection that is one too many is counted', async () => {
-      const { talk, scrape } = await start(1)
+    test('count a connection beyond the limit', async () => {
+      const { talk, healthPort } = await start({ healthPort: 0, maxConnections: 1 })
       const client = talk()
       await client.ask('PING')
-      expect((await scrape()).value('session_pgsql_gateway_connection_refused_total')).toBe(0)
+      expect((await scrape(healthPort)).value('session_pgsql_gateway_connection_refused_total')).toBe(0)
       expect(await talk().rest()).toContain('max number of clients')
-      expect((await scrape()).value('session_pgsql_gateway_connection_refused_total')).toBe(1)
+      expect((await scrape(healthPort)).value('session_pgsql_gateway_connection_refused_total')).toBe(1)
     })
 
-    test('the command session-pgsql-server gateway serves them beside its health, to Prometheus', async () => {
-      database ??= await server.freshDatabase()
+    test('are served to Prometheus by the command session-pgsql-server gateway, besides its health', async () => {
       const [port, healthPort] = [await freePort(), await freePort()]
       const stop = new AbortController()
-      const argv = ['gateway', '--db', database.db as string, '--port', port, '--health-port', healthPort]
-      let said = ''
+      const argv = ['gateway', '--db', await db(), '--port', port, '--health-port', healthPort]
+      let output = ''
       const running = run(argv.map(String), {
         environment: {},
-        stdout: { write: (text: string) => (said += text) },
-        stderr: { write: (text: string) => (said += text) },
+        stdout: { write: (text: string) => (output += text) },
+        stderr: { write: (text: string) => (output += text) },
         signal: stop.signal,
       })
-      closing.push(async () => {
+      atEnd(async () => {
         stop.abort()
         expect(await running).toBe(0)
       })
-      await until(() => said.includes('the database answers'), 'the gateway')
-      expect(said).toContain(`metrics: http://127.0.0.1:${healthPort}/metrics`)
+      await until(() => output.includes('connected to the database'), 'the gateway')
+      expect(output).toContain(`metrics: http://127.0.0.1:${healthPort}/metrics`)
       const response = await fetch(`http://127.0.0.1:${healthPort}/metrics`)
       expect(response.status).toBe(200)
       expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
@@ -200,12 +155,12 @@ describeOnEveryServer(
   ['postgres'],
 )
 
-/** What Prometheus would see. */
-async function scrape(port: number) {
+/** Returns what Prometheus would read. */
+async function scrape(port: number | undefined) {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
   return {
     text,
-    /** The sample of this name with exactly these labels, but for the buckets'. */
+    /** Returns the sample of this name with exactly these labels. */
     value(name: string, labels: Record<string, string | undefined> = {}): number | undefined {
       const wanted = Object.entries(labels).flatMap(([label, value]) =>
         value === undefined ? [] : [`${label}="${value}"`],

@@ -22,7 +22,7 @@ describeOnEveryServer(
         [id],
       )
 
-    test('answers what phpredis asks', async () => {
+    test('answers the commands of phpredis', async () => {
       const { talk, sessions } = await start()
       const client = talk()
       const one = key()
@@ -58,7 +58,7 @@ describeOnEveryServer(
       expect(await client.rest()).toBe('')
     })
 
-    test('what it does not know is an error, and the connection lives on', async () => {
+    test('replies with an error to an invalid command, and keeps the connection', async () => {
       const { talk } = await start()
       const client = talk()
       expect(await client.ask('FLUSHALL')).toBe("-ERR unknown command 'FLUSHALL'\r\n")
@@ -72,13 +72,13 @@ describeOnEveryServer(
       expect(await client.ask('PING')).toBe('+PONG\r\n')
     })
 
-    test('a note that no write could store is refused, not kept; and the session can be written', async () => {
+    test('refuses metadata that could not be stored, so that it does not fail the write of the session', async () => {
       const { talk, sessions } = await start()
       const client = talk()
       const one = key()
-      expect(await client.ask('SESSION.ADDRESS', one, '203.0.113.7\0')).toMatch(/^-ERR expected an address/)
-      expect(await client.ask('SESSION.ADDRESS', one, 'x'.repeat(5000))).toMatch(/^-ERR expected an address/)
-      // Cut in the middle of a character it would be none.
+      expect(await client.ask('SESSION.ADDRESS', one, '203.0.113.7\0')).toMatch(/^-ERR invalid address/)
+      expect(await client.ask('SESSION.ADDRESS', one, 'x'.repeat(5000))).toMatch(/^-ERR invalid address/)
+      // The cut at the longest message is in the middle of a character.
       expect(await client.ask('SESSION.ERROR', one, 'error', `x${'\u{1f600}'.repeat(8000)}`)).toBe(':0\r\n')
       expect(await client.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
       const written = await sessions.read(one.split(':')[1] as string)
@@ -95,11 +95,11 @@ describeOnEveryServer(
         ['SETEX', long, '1440', DATA],
         ['SESSION.ADDRESS', long, '203.0.113.7'],
       ]) {
-        expect(await client.ask(...words)).toMatch(/^-ERR a key has at most/)
+        expect(await client.ask(...words)).toMatch(/^-ERR the key is too long/)
       }
     })
 
-    test('commands may be split at any byte, and sent all at once', async () => {
+    test('accepts commands that are split at any byte, or sent all at once', async () => {
       const { talk } = await start()
       const one = key()
       const stream = Buffer.concat([
@@ -123,7 +123,7 @@ describeOnEveryServer(
       }
     })
 
-    test('bad bytes: an error or the end, never a crash; and it serves on', async () => {
+    test('replies to invalid bytes with an error or closes the connection, and keeps serving', async () => {
       const { talk, port } = await start()
       const bad: [string, RegExp][] = [
         ['*1\r\n$-5\r\n', /Protocol error: invalid bulk length/],
@@ -133,7 +133,7 @@ describeOnEveryServer(
         ['*-7\r\n', /invalid multibulk/],
         ['*1\r\n*1\r\n', /expected '\$', got '\*'/],
         ['*1\r\n$4\r\nPINGxx', /expected CRLF/],
-        ['x'.repeat(5000), /a line is too long/],
+        ['x'.repeat(5000), /the line is too long/],
       ]
       for (const [bytes, error] of bad) {
         const client = talk()
@@ -167,7 +167,7 @@ describeOnEveryServer(
       expect(await talk().ask('PING')).toBe('+PONG\r\n')
     })
 
-    test('who has sent its last word still gets the answers', async () => {
+    test('answers a client that has closed its sending side', async () => {
       const { talk } = await start()
       const [client, one] = [talk(), key()]
       client.send(Buffer.concat([command('SETEX', one, '1440', DATA), command('GET', one)]))
@@ -175,7 +175,7 @@ describeOnEveryServer(
       expect(await client.rest()).toBe(`+OK\r\n$${DATA.length}\r\n${DATA}\r\n:1\r\n`)
     })
 
-    test('commands that come while one is under way wait for it, however many', async () => {
+    test('answers commands in order, however many arrive while one is in progress', async () => {
       const { talk } = await start()
       const [client, one] = [talk(), key()]
       client.send(command('SETEX', one, '1440', DATA))
@@ -188,25 +188,25 @@ describeOnEveryServer(
         expect(await client.answer()).toContain(n % 2 === 0 ? DATA : `\r\n${n}\r\n`)
     })
 
-    test('what another has stored and PHP could not decode is an error and no session', async () => {
+    test('replies with an error to the GET of a session that PHP could not decode', async () => {
       const { talk } = await start()
       const one = key()
       const node = new SaveHandler({ db: await db(), gcInterval: 0 })
       after(() => node.close())
       await node.write(one.split(':')[1] as string, { user: 'ada' })
       const client = talk()
-      // PHP would destroy the session.
+      // PHP would destroy a session that it cannot decode.
       for (let n = 0; n < 2; n++) expect(await client.ask('GET', one)).toMatch(/^-ERR UNDECODABLE/)
       expect(await client.ask('EXISTS', one)).toBe(':1\r\n')
     })
 
-    test('a page of another site, or a service that fetches what it is told, writes no session over HTTP', async () => {
+    test('executes no command in the body of an HTTP request', async () => {
       const { talk, port, sessions } = await start()
       const one = key()
       const id = one.split(':')[1] as string
       const bodies = [`SETEX ${one} 1440 ${DATA}\r\n`, command('SETEX', one, '1440', DATA).toString()]
       for (const body of bodies) {
-        // As a browser sends it without asking, from a page that somebody has open on this machine.
+        // As a browser sends it without a preflight request, from any page that is open on this machine.
         const answer = fetch(`http://127.0.0.1:${port}/`, {
           method: 'POST',
           headers: { 'content-type': 'text/plain' },
@@ -220,7 +220,7 @@ describeOnEveryServer(
       expect(await sessions.read(id)).toBeUndefined()
     })
 
-    test('two requests that overlap keep the changes of both; one under way at the end does not bring it back', async () => {
+    test('keeps both changes when two requests overlap, and does not restore a destroyed session', async () => {
       const { talk, sessions } = await start()
       const [first, second] = [talk(), talk()]
       const one = key()
@@ -230,7 +230,7 @@ describeOnEveryServer(
       expect(await first.ask('SETEX', one, '1440', `${DATA}a|i:1;`)).toBe('+OK\r\n')
       expect(await second.ask('SETEX', one, '1440', `${DATA}b|i:2;`)).toBe('+OK\r\n')
       expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, a: 1, b: 2 })
-      // The first has not seen b, and deletes nothing by not knowing it.
+      // The first client has not seen b: its data without b is no deletion.
       expect(await first.ask('SETEX', one, '1440', `${DATA}a|i:3;`)).toBe('+OK\r\n')
       expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, a: 3, b: 2 })
 
@@ -241,7 +241,7 @@ describeOnEveryServer(
       expect(await sessions.read(id)).toBeUndefined()
     })
 
-    test('SET with NX or XX: what is there or not between the look and the write is not undone', async () => {
+    test('SET with NX or XX checks the session in the write itself', async () => {
       const { talk, sessions } = await start()
       const [first, second] = [talk(), talk()]
       const one = key()
@@ -252,7 +252,7 @@ describeOnEveryServer(
       expect(await second.ask('SET', one, 'b|i:2;', 'XX', 'EX', '100')).toBe('+OK\r\n')
       expect((await sessions.read(id))?.data).toEqual({ b: 2 })
 
-      // It is there when looked for, and gone when written.
+      // The session exists at the check, and is gone at the write.
       const other = key()
       const there = vi.spyOn(sessions, 'validateId').mockResolvedValueOnce(true)
       expect(await talk().ask('SET', other, 'a|i:1;', 'XX', 'EX', '100')).toBe('$-1\r\n')
@@ -260,7 +260,7 @@ describeOnEveryServer(
       expect(await sessions.read(other.split(':')[1] as string)).toBeUndefined()
     })
 
-    test('of several SET with NX at once, of one gateway or of two, one is OK and what it sent is stored', async () => {
+    test('stores the session of exactly one of several SET NX at once, through one gateway or two', async () => {
       const [here, there] = [await start(), await start()]
       const clients = [here.talk(), here.talk(), there.talk(), there.talk()]
       for (let round = 0; round < 50; round++) {
@@ -275,7 +275,7 @@ describeOnEveryServer(
       }
     })
 
-    test('a client that comes back on another connection goes on from what it had read', async () => {
+    test('merges the write of a client that has reconnected with what it had read before', async () => {
       const { talk, sessions } = await start()
       const one = key()
       const id = one.split(':')[1] as string
@@ -288,17 +288,17 @@ describeOnEveryServer(
       await other.ask('SETEX', one, '1440', `${DATA}other|i:1;`)
       const after = talk()
       await eventually(async () => {
-        // The gateway has seen the first one leave.
+        // Passes once the gateway has noticed the end of the first connection.
         expect(await after.ask('SETEX', one, '1440', `${DATA}mine|i:1;`)).toBe('+OK\r\n')
         expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, other: 1, mine: 1 })
       })
     })
 
-    test('what a request has unset stays unset over a lost connection, whatever requests before it have left', async () => {
+    test('keeps an unset variable unset after a lost connection, whatever earlier requests had read', async () => {
       const { talk, sessions, healthPort } = await start({ healthPort: 0 })
       const one = key()
       const id = one.split(':')[1] as string
-      /** One request of PHP, over a connection of its own; the gateway has seen its end. */
+      /** One PHP request on a connection of its own; resolves when the gateway has noticed its end. */
       async function request(...commands: string[][]): Promise<void> {
         const client = talk()
         for (const words of commands) expect(await client.ask(...words)).not.toMatch(/^-/)
@@ -312,13 +312,13 @@ describeOnEveryServer(
       await request(['GET', one], set('n|i:1;'))
       await request(['GET', one], ['EXPIRE', one, '1440'])
       await request(['GET', one], set(DATA))
-      // It loses its connection after it has read.
+      // This request loses its connection after it has read.
       await request(['GET', one])
       await request(set('n|i:1;'))
       expect((await sessions.read(id))?.data).toEqual({ n: 1 })
     })
 
-    test('a lock is one for all gateways, and is gone with who holds it', async () => {
+    test('excludes the clients of all gateways with a lock, until its time limit or the end of its connection', async () => {
       const [here, there] = [await start(), await start()]
       const one = key()
       const lock = `${one}_LOCK`
@@ -333,21 +333,21 @@ describeOnEveryServer(
       await eventually(async () =>
         expect(await mine.ask('SET', lock, 'mine', 'NX', 'PX', '400')).toBe('+OK\r\n'),
       )
-      // Its time is over, although its holder lives.
+      // The time limit has passed, although the connection is open.
       await eventually(async () =>
         expect(await there.talk().ask('SET', lock, 'late', 'NX', 'PX', '30000')).toBe('+OK\r\n'),
       )
       expect(await mine.ask('EVALSHA', 'f'.repeat(40), '1', lock, 'x')).toMatch(/^-NOSCRIPT/)
     })
 
-    test('a lock is renewed as long as its connection lives, past its lease', async () => {
-      const [here, there] = [await start(), await start()]
+    test('renews a lock past its lease while its connection is open', async () => {
+      const [here, there] = [await start({ lockLease: 3 }), await start()]
       const [holder, other] = [here.talk(), there.talk()]
       const lock = `${key()}_LOCK`
       const id = lock.slice('PHPSESSID:'.length, -'_LOCK'.length)
       expect(await holder.ask('SET', lock, 'mine', 'NX', 'PX', '60000')).toBe('+OK\r\n')
       const [{ ends } = { ends: 0 }] = await leases(id)
-      // The lease that was taken first is over by now.
+      // Past the end of the first lease.
       await eventually(async () => {
         const [lease] = await leases(id)
         expect(lease?.now).toBeGreaterThan(ends)
@@ -360,7 +360,7 @@ describeOnEveryServer(
       )
     })
 
-    test('a password: nothing before it, few tries, and little that a stranger may send', async () => {
+    test('requires the password first, and limits the attempts and the input of unauthenticated clients', async () => {
       const { talk } = await start({ password: 'sesame' })
       const client = talk()
       expect(await client.ask('GET', key())).toMatch(/^-NOAUTH/)
@@ -373,12 +373,12 @@ describeOnEveryServer(
       const guesser = talk()
       for (let n = 0; n < 5; n++) expect(await guesser.ask('AUTH', `guess${n}`)).toMatch(/^-WRONGPASS/)
       expect(await guesser.rest()).toBe('')
-      const stranger = talk()
-      stranger.send('*2\r\n$4\r\nAUTH\r\n$50000\r\n')
-      expect(await stranger.rest()).toMatch(/more than 1024/)
+      const unauthenticated = talk()
+      unauthenticated.send('*2\r\n$4\r\nAUTH\r\n$50000\r\n')
+      expect(await unauthenticated.rest()).toMatch(/more than 1024/)
     })
 
-    test('no more connections than it may have', async () => {
+    test('refuses connections beyond maxConnections', async () => {
       const { talk } = await start({ maxConnections: 2 })
       const [one, two] = [talk(), talk()]
       expect(await one.ask('PING')).toBe('+PONG\r\n')
@@ -388,7 +388,7 @@ describeOnEveryServer(
       await eventually(async () => expect(await talk().ask('PING')).toBe('+PONG\r\n'))
     })
 
-    test('the database is away: PING, the health and every read say so, and it comes back', async () => {
+    test('reports an unreachable database by PING, health and every read, until it is reachable again', async () => {
       const url = new URL(await db())
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
       after(() => proxy.stop())
@@ -413,7 +413,7 @@ describeOnEveryServer(
       expect((await health()).status).toBe(200)
     })
 
-    test('close answers what is under way and ends the connections', async () => {
+    test('close answers the command in progress and closes the connections', async () => {
       const url = new URL(await db())
       const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
       after(() => proxy.stop())
@@ -447,7 +447,7 @@ describe('the command line of the gateway', () => {
     return { code, ...text }
   }
 
-  test('says what is wrong', async () => {
+  test('exits with 2 and says what is wrong', async () => {
     expect(await runWith()).toMatchObject({ code: 2, stderr: expect.stringContaining('gateway') })
     expect(await runWith('gateway', '--host', '0.0.0.0')).toMatchObject({
       code: 2,

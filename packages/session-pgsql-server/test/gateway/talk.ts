@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 
-/** A client that speaks bytes. */
+/** A client that sends and receives raw bytes. */
 export class Talk {
   readonly socket: Socket
   #received = Buffer.alloc(0)
@@ -24,13 +24,13 @@ export class Talk {
     this.socket.write(bytes)
   }
 
-  /** Sends a command and waits for its answer. */
+  /** Sends a command and waits for its reply. */
   async ask(...words: (string | Buffer)[]): Promise<string> {
     this.send(command(...words))
     return this.answer()
   }
 
-  /** The next answer, as it comes; an array is one answer. Empty: the connection has ended. */
+  /** Returns the next reply as its bytes; an array is one reply. Empty: the connection has closed. */
   async answer(): Promise<string> {
     const deadline = Date.now() + 20_000
     for (;;) {
@@ -41,7 +41,7 @@ export class Talk {
         return answer
       }
       if (this.#ended) return ''
-      if (Date.now() > deadline) throw new Error('no answer in 20 s')
+      if (Date.now() > deadline) throw new Error('no reply within 20 s')
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 100)
         this.#wake = () => {
@@ -52,7 +52,7 @@ export class Talk {
     }
   }
 
-  /** Everything that comes until the connection ends. */
+  /** Returns all replies until the connection closes. */
   async rest(): Promise<string> {
     let all = ''
     for (let answer = await this.answer(); answer !== ''; answer = await this.answer()) all += answer
@@ -72,7 +72,7 @@ export function command(...words: (string | Buffer)[]): Buffer {
   ])
 }
 
-/** Bytes of the answer that begins here; undefined while it is not whole. */
+/** Returns the length of the reply that begins at `from`; undefined if it is not complete. */
 function lengthOf(bytes: Buffer, from: number): number | undefined {
   const end = bytes.indexOf('\r\n', from)
   if (end < 0) return undefined

@@ -1,21 +1,24 @@
 import type { SaveHandler } from '../save-handler.ts'
+import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
 import { type Stored, WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions of Hono, by @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
+/** Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 
 /**
- * All options of a save handler, with `shortCircuit` true, `name` 'sid' and `gcMaxlifetime` 86400 by default; or
- * a `handler` to share. `gcMaxlifetime` is how long a session lives after its last request; let the `duration`
- * of @hono/session, which is the cookie's, be no longer.
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'sid', `gcMaxlifetime` 86400.
+ *
+ * A session lives for `gcMaxlifetime` seconds after its last request. The `duration` of @hono/session, which is
+ * the cookie's, should not be longer.
  */
 export type PgsqlSessionsOptions<Data = Record<string, unknown>> = AdapterOptions<Data>
 
-/** The least of Hono's Context that is needed here. */
+/** The part of Hono's Context that the middleware uses. */
 export interface HonoContext {
-  // biome-ignore lint/suspicious/noExplicitAny: what the runtime gives
+  // biome-ignore lint/suspicious/noExplicitAny: depends on the runtime
   readonly env?: any
   // biome-ignore lint/suspicious/noExplicitAny: Hono's own knows the application's variables
   set(key: any, value: any): void
@@ -23,27 +26,28 @@ export interface HonoContext {
   get(key: any): any
 }
 
-/** The middleware, with what its sessions go through. */
+/** The middleware and its save handler. */
 export interface PgsqlSessions<Data> {
   (context: HonoContext, next: () => Promise<void>): Promise<void>
-  /** For `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<Data>
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void>
 }
 
 /**
- * The middleware that goes before `useSession` of @hono/session, in the place of `useSessionStorage`.
+ * Creates the middleware that goes before `useSession` of @hono/session, instead of `useSessionStorage`.
  *
- * For each request it keeps what the request has read, so that requests that overlap do not undo each other's
- * changes, and nothing comes back that was destroyed meanwhile. @hono/session does not wait for its writes; this
- * does, before the answer goes out: a write that fails is an error of the request, and never an unhandled
- * rejection. A session that is only read is kept alive.
+ * It remembers what each request has read, so that overlapping requests keep each other's changes and a destroyed
+ * session is not written back. @hono/session does not wait for its writes. This middleware does, before the
+ * response is sent: a failed write is an error of the request, never an unhandled rejection. It extends the
+ * expiry of a session that is only read.
  *
- * Within a request every `session.get()` sees what the first one has seen.
+ * Within a request every `session.get()` returns what the first one has read.
  *
- * What @hono/session cannot do: `session.delete()` removes only the cookie if the request has not read the
- * session; so `await session.get()` before it. It gives no new id at the sign-in; `regenerateSession` does.
+ * Limitations of @hono/session: `session.delete()` removes only the cookie if the request has not read the
+ * session, so call `await session.get()` first. It does not change the session's id at the login; for that call
+ * `regenerateSession`.
  *
  * @throws INVALID_OPTION
  */
@@ -52,12 +56,14 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
 ): PgsqlSessions<Data> {
   const opened = openHandler<Data>(options, 'sid')
   const middleware = async (context: HonoContext, next: () => Promise<void>): Promise<void> => {
-    const storage = new RequestStorage(opened as unknown as AdapterHandler<Stored>, addressOf(context))
+    // Only @hono/node-server gives Node's request, and with it the client's address.
+    const address = addressOf(context.env?.incoming)
+    const storage = new RequestStorage(opened as unknown as AdapterHandler<Stored>, address)
     context.set(VARIABLE, storage)
     try {
       await next()
     } catch (error) {
-      // The first thing that went wrong is what the request has failed with.
+      // The request fails with this error, which came first.
       await storage.settled().catch(() => {})
       throw error
     }
@@ -67,37 +73,42 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
 }
 
 /**
- * Gives the session a new id, for the sign-in: destroys the old one, so that whoever knew it does not get in.
- * What is to be kept is passed to `session.update` after it, and that must be called.
+ * Gives the session a new id. Call it at the login: the old session is destroyed, so that an attacker who knows its
+ * id is not logged in. Then call `session.update` with the data to keep.
  *
  * ```ts
  * const data = await c.var.session.get()
  * await regenerateSession(c)
  * await c.var.session.update({ ...data, user })
  * ```
+ *
+ * @throws TypeError if the middleware `pgsqlSessions` is not installed
  */
 export async function regenerateSession(context: HonoContext): Promise<void> {
   const storage = context.get(VARIABLE)
   if (!(storage instanceof RequestStorage)) {
-    throw new TypeError('regenerateSession: the middleware pgsqlSessions is not in use here')
+    throw new TypeError(
+      'Cannot regenerate the session: the middleware pgsqlSessions is not installed. Add it before useSession.',
+    )
   }
   await storage.regenerate()
 }
 
-/** Where @hono/session looks for its storage. */
+/** The context variable in which @hono/session expects its storage. */
 const VARIABLE = 'sessionStorage'
 
 /** The storage of one request. */
 class RequestStorage {
   readonly #opened: AdapterHandler<Stored>
   readonly #address: string | undefined
-  /** What was read, by id; null: nothing. */
+  /** The sessions that the request has read, by id; null: absent. */
   readonly #read: Map<string, Promise<Read | null>> = new Map()
+  /** The sessions that the request has created, by id. */
   readonly #created: Map<string, WorkingCopy> = new Map()
-  /** Ids that were written or destroyed; the others are kept alive. */
+  /** Ids that were written or destroyed. The others are touched. */
   readonly #changed: Set<string> = new Set()
   readonly #pending: Promise<unknown>[] = []
-  #isRetired = false
+  #isRegenerated = false
 
   constructor(opened: AdapterHandler<Stored>, address: string | undefined) {
     this.#opened = opened
@@ -106,7 +117,7 @@ class RequestStorage {
 
   // biome-ignore lint/suspicious/noExplicitAny: the application's data, as @hono/session types it
   async get(id: string): Promise<any> {
-    if (this.#isRetired && !this.#created.has(id)) {
+    if (this.#isRegenerated && !this.#created.has(id)) {
       await this.#destroy(id)
       return null
     }
@@ -116,7 +127,7 @@ class RequestStorage {
       this.#read.set(id, reading)
     }
     const read = await reading
-    // Each caller may change what it is given.
+    // A copy for each caller: a change of one must not show in another.
     return read && this.#opened.handler.snapshot(read.data)
   }
 
@@ -130,11 +141,11 @@ class RequestStorage {
   }
 
   async regenerate(): Promise<void> {
-    this.#isRetired = true
+    this.#isRegenerated = true
     await Promise.all([...this.#read.keys()].map((id) => this.#destroy(id)))
   }
 
-  /** Waits for everything that was begun; throws what has failed first. */
+  /** Waits for all reads and writes, and rejects with the first error. */
   async settled(): Promise<void> {
     for (const [id, reading] of this.#read) {
       if (!this.#changed.has(id)) this.#keep(this.#touch(reading))
@@ -148,7 +159,6 @@ class RequestStorage {
     const { handler } = this.#opened
     const record = await handler.read(id)
     if (record === undefined) return null
-    // The copy keeps the record; its data is this storage's own, and stays as it was read.
     return { copy: new WorkingCopy(handler, id, record), data: record.data }
   }
 
@@ -168,25 +178,21 @@ class RequestStorage {
   }
 
   async #touch(reading: Promise<Read | null>): Promise<void> {
-    // Who has read knows already if that has failed.
+    // An error of the read is already that of the caller of `get`.
     const read = await reading.catch(() => null)
-    await read?.copy.touch(this.#opened.lifetime)
+    await read?.copy.touch({ lifetime: this.#opened.lifetime })
   }
 
   #keep(work: Promise<void>): void {
-    // Until `settled` comes to it nobody listens.
+    // Until `settled` handles it, a rejection must not count as unhandled.
     work.catch(() => {})
     this.#pending.push(work)
   }
 }
 
+/** A session that the request has read. */
 interface Read {
   readonly copy: WorkingCopy
+  /** The data as it was read. */
   readonly data: Stored
-}
-
-/** Under @hono/node-server; elsewhere it is not known. */
-function addressOf({ env }: HonoContext): string | undefined {
-  const address: unknown = env?.incoming?.socket?.remoteAddress
-  return typeof address === 'string' ? address : undefined
 }

@@ -1,51 +1,54 @@
 import type { SaveHandler } from '../save-handler.ts'
+import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { LONGEST_LIFETIME } from './shared/stored-cookie.ts'
-import { keysOf, type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
+import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
+import { type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
 
-/** Sessions of Koa, by koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
+/** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 
-/** The data of a session as it is stored: what the application keeps, and what koa-session adds. */
+/** The data of a session as it is stored: the application's keys, and koa-session's. */
 export type StoredData<Data = Record<string, unknown>> = Partial<Data> & {
-  /** Milliseconds since 1970; only below 5 minutes of `_maxAge`. Otherwise the row's expiry stands for it. */
+  /** Milliseconds since 1970. Stored only if `_maxAge` is below 5 minutes; otherwise the row's expiry is used. */
   _expire?: number | undefined
   /** Milliseconds. */
   _maxAge?: number | undefined
-  /** It lasts until the browser is closed. */
+  /** True if the cookie lasts until the browser is closed. */
   _session?: boolean | undefined
 }
 
-/** All options of a save handler, with `shortCircuit` true, `name` 'koa.sess' and `gcMaxlifetime` 86400 by default; or a `handler` to share. */
+/**
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'koa.sess', `gcMaxlifetime` 86400.
+ */
 export type PgsqlStoreOptions<Data = Record<string, unknown>> = AdapterOptions<StoredData<Data>>
 
-/** What koa-session passes along; its `ctx` ties the calls of one request together. */
+/** What koa-session passes with each call. `ctx` identifies the request. */
 export interface KoaCall {
   readonly ctx?: unknown
 }
 
-/** Milliseconds of `_maxAge` below which the row's whole seconds are too coarse. */
-const EXACT_BELOW = 300_000
-
 /**
  * koa-session's store on a save handler.
  *
- * Requests that overlap do not undo each other's changes, and what was destroyed meanwhile is not written back:
- * the row that a request has read is remembered by its `ctx`. Every save is compared with that row, forced ones
- * too; `changed` is not relied on. An error of the database is an error of the request.
+ * Overlapping requests keep each other's changes, and a destroyed session is not written back: the store
+ * remembers by `ctx` which row a request has read. It compares every save with that row, forced saves included,
+ * and ignores `changed`. A database error is an error of the request.
  *
- * With koa-session's defaults an expiry moves only when the session changes; `rolling: true` or `renew: true`
- * moves it on. Both are cheap here: an unchanged session is touched only once in a tenth of its lifetime.
+ * With koa-session's defaults the expiry moves only when the session changes. `rolling: true` or `renew: true`
+ * extends it with each request. Both are cheap here: an unchanged session is touched once in a tenth of its
+ * lifetime.
  *
- * New id at the sign-in: `await ctx.session.regenerate()`, which takes the data along.
+ * For a new id at the login: `await ctx.session.regenerate()`, which keeps the data.
  */
 export class PgsqlStore<Data = Record<string, unknown>> {
-  /** What the sessions go through: for `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<StoredData<Data>>
   readonly #sessions: SaveHandler<Stored>
   readonly #opened: AdapterHandler<StoredData<Data>>
-  readonly #requests: WeakMap<object, Map<string, Held>> = new WeakMap()
+  /** By `ctx`: the sessions of the request, by key. */
+  readonly #requests: WeakMap<object, Map<string, Link>> = new WeakMap()
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
@@ -54,27 +57,27 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     this.#sessions = this.handler as unknown as SaveHandler<Stored>
   }
 
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void> {
     return this.#opened.close()
   }
 
-  /** What is stored under this key; undefined if there is nothing. */
+  /** Reads the session with this key; undefined if it does not exist. */
   async get(
     key: string,
     _maxAge?: number | 'session' | undefined,
     { ctx }: KoaCall = {},
-    // biome-ignore lint/suspicious/noExplicitAny: koa-session hands it on as it is
+    // biome-ignore lint/suspicious/noExplicitAny: koa-session passes it to the application unchanged
   ): Promise<any> {
     const record = await this.#sessions.read(key)
     if (record === undefined) return undefined
     const copy = new WorkingCopy(this.#sessions, key, record)
-    const data = keysOf(record)
+    const { data } = record
     const withheld = withhold(data, isShadowed)
-    this.#heldBy(ctx)?.set(key, { copy, withheld })
+    this.#linksOf(ctx)?.set(key, { copy, withheld })
     const age = data._maxAge
     if (typeof age === 'number' && data._expire === undefined) {
-      // The row lives for longer than the cookie by what koa-session adds and by what a touch may be late.
+      // The row outlives the cookie: by what koa-session adds, and by the time that a touch may be late.
       const latest = Date.now() + age
       data._expire = Math.min((record.expires?.getTime() ?? Number.POSITIVE_INFINITY) - ADDED, latest)
     }
@@ -82,7 +85,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
   }
 
   /**
-   * Saves a session, as its difference from what this request has read.
+   * Saves the changes of a session since this request read it.
    *
    * @param maxAge milliseconds; 'session' or undefined: `gcMaxlifetime`
    */
@@ -92,18 +95,19 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     maxAge?: number | 'session' | undefined,
     { ctx }: KoaCall = {},
   ): Promise<void> {
-    const held = this.#heldBy(ctx)
-    let known = held?.get(key)
-    if (known === undefined) {
-      // A request that has not read it has made it, and must not fall over somebody else's.
-      known = { copy: new WorkingCopy(this.#sessions, key, held === undefined ? undefined : null) }
-      held?.set(key, known)
+    const links = this.#linksOf(ctx)
+    let link = links?.get(key)
+    if (link === undefined) {
+      // The request has not read this session, so it creates it. It must not replace a session of another request.
+      const base = links === undefined ? undefined : null
+      link = { copy: new WorkingCopy(this.#sessions, key, base), withheld: {} }
+      links?.set(key, link)
     }
     const { _expire, ...data } = session as Stored
     const age = data._maxAge
     if (typeof age === 'number' && age < EXACT_BELOW) data._expire = _expire
-    await known.copy.write(
-      { ...data, ...known.withheld },
+    await link.copy.write(
+      { ...data, ...link.withheld },
       {
         lifetime: secondsOf(maxAge) ?? this.#opened.lifetime,
         address: addressOf(ctx),
@@ -112,35 +116,35 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     )
   }
 
-  /** Removes a session, for good: a request that is under way does not bring it back. */
+  /** Destroys a session. A request in progress does not write it back. */
   async destroy(key: string, _call?: KoaCall): Promise<void> {
     await this.#sessions.destroy(key)
   }
 
-  #heldBy(ctx: unknown): Map<string, Held> | undefined {
+  #linksOf(ctx: unknown): Map<string, Link> | undefined {
     if (typeof ctx !== 'object' || ctx === null) return undefined
-    let held = this.#requests.get(ctx)
-    if (held === undefined) {
-      held = new Map()
-      this.#requests.set(ctx, held)
+    let links = this.#requests.get(ctx)
+    if (links === undefined) {
+      links = new Map()
+      this.#requests.set(ctx, links)
     }
-    return held
+    return links
   }
 }
 
-interface Held {
+interface Link {
   readonly copy: WorkingCopy
-  /** What koa-session's Session would not show. */
-  readonly withheld?: Stored
+  /** The keys that koa-session's Session hides; see `withhold`. */
+  readonly withheld: Stored
 }
 
-/** Milliseconds that koa-session adds to the maxAge, so that the store forgets after the browser. */
+/** Milliseconds that koa-session adds to the maxAge, so that the stored session outlives the cookie. */
 const ADDED = 10_000
 
-/** koa-session's own. */
+/** The keys that koa-session adds to the data. */
 const OWN = ['_expire', '_maxAge', '_session']
 
-/** What its Session has itself. */
+/** The property names of koa-session's Session. */
 const SHADOWED = new Set(
   'commit constructor externalKey isNew length manuallyCommit maxAge populated regenerate save toJSON __proto__'.split(
     ' ',
@@ -149,14 +153,4 @@ const SHADOWED = new Set(
 
 function isShadowed(key: string): boolean {
   return SHADOWED.has(key) || (key.startsWith('_') && !OWN.includes(key))
-}
-
-function secondsOf(maxAge: unknown): number | undefined {
-  if (typeof maxAge !== 'number' || !Number.isFinite(maxAge)) return undefined
-  return Math.min(Math.max(0, maxAge / 1000), LONGEST_LIFETIME)
-}
-
-function addressOf(ctx: unknown): string | undefined {
-  const { ip } = (ctx ?? {}) as { ip?: unknown }
-  return typeof ip === 'string' && ip !== '' ? ip : undefined
 }

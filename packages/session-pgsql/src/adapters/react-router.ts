@@ -8,14 +8,13 @@ import {
   type SessionIdStorageStrategy,
   type SessionStorage,
 } from 'react-router'
-import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
-import type { SessionRecord } from '../session/record.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { ownOrShared } from './shared/own-handler.ts'
+import { ownOrShared } from './shared/open-handler.ts'
+import { type Stored, WorkingCopy } from './shared/working-copy.ts'
 
 /**
- * Sessions of React Router 7 and 8, in the place of its `createSessionStorage`:
+ * Sessions for React Router 7 and 8. Use it instead of `createSessionStorage`:
  *
  * ```js
  * import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
@@ -24,28 +23,29 @@ import { ownOrShared } from './shared/own-handler.ts'
  * })
  * ```
  *
- * Each session remembers the row that it was read from: requests that overlap do not undo each other's
- * changes, and what was destroyed meanwhile is not written back (`commitSession` then gives an empty header,
- * which browsers ignore: it takes no newer cookie away). A session whose row is missing has no id, so that an
- * id that somebody else chose is never adopted.
+ * Each session remembers the row that it was read from: overlapping requests keep each other's changes, and a
+ * destroyed session is not written back. `commitSession` then returns an empty header, which browsers ignore, so
+ * that a newer cookie stays. A session whose row is missing has no id: an id that an attacker has chosen is never
+ * used.
  *
- * What React Router's contract cannot do: change the id of a session. At sign-in, begin a new one:
- * `const fresh = await getSession()`, set what is to be kept, `await destroySession(old)`, and commit `fresh`.
- * Requests that were under way with the old id are then too late. And `commitSession` gives a cookie each time:
- * the answer of a slow request may overwrite a newer one.
+ * Limitations of React Router's contract: it cannot change the id of a session. At the login, create a new one:
+ * `const fresh = await getSession()`, set the data to keep, `await destroySession(old)`, and commit `fresh`.
+ * Changes of requests in progress with the old id are lost. `commitSession` returns a cookie each time, so the
+ * response of a slow request may replace a newer cookie.
  */
 
-/** For a storage over a save handler that others use too. */
+/** The options of a storage that shares a save handler with others. */
 export interface SharedHandlerOptions {
-  /** The save handler. It is not closed here. It wants `shortCircuit: true`, which a save handler has not by itself. */
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  /**
+   * The save handler. The storage does not close it. Set its option `shortCircuit: true`, or every commit writes.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: a handler of any data
   handler: SaveHandler<any>
 }
 
 /**
- * The cookie, and all options of a save handler, with other defaults for two of them: `shortCircuit` true,
- * `gcMaxlifetime` (for cookies without `maxAge` or `expires`) 86400; or a `handler` to share. `name` is the
- * cookie's.
+ * The cookie, and all options of a save handler or a `handler` to share. Defaults that differ: `shortCircuit`
+ * true, `gcMaxlifetime` (for cookies without `maxAge` or `expires`) 86400. `name` is the cookie's.
  */
 export type PgsqlSessionStorageOptions<Data = SessionData> = {
   /** As for `createSessionStorage`: a cookie, or its options. @default named '__session', and not signed */
@@ -54,24 +54,10 @@ export type PgsqlSessionStorageOptions<Data = SessionData> = {
 
 export interface PgsqlSessionStorage<Data = SessionData, FlashData = Data>
   extends SessionStorage<Data, FlashData> {
-  /** What the sessions go through: for `gc()`, `status()` and the like. */
+  /** The save handler, for `gc()`, `status()` and so on. */
   readonly handler: SaveHandler<Data>
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void>
-}
-
-type Stored = Record<string, unknown>
-
-/** What ties a Session to its row. */
-interface Link {
-  id: string
-  /** As it was last read or written; null: it is new; `existing`: somebody made a Session of an id by hand. */
-  base: SessionRecord<Stored> | null | 'existing'
-  /** What the data looked like then, where that is not the base's. */
-  seen: Stored | undefined
-  isCounted: boolean
-  /** The last commit under way. Never rejects. */
-  tail: Promise<unknown>
 }
 
 const DEFAULTS = { gcMaxlifetime: 86_400, shortCircuit: true } as const
@@ -84,39 +70,36 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
   const cookie = isCookie(given) ? given : createCookie(given?.name ?? '__session', given)
   const { handler, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
   const sessions = handler as unknown as SaveHandler<Stored>
-  const fallback =
+  const defaultLifetime =
     shared === undefined ? (handler.status().settings.gcMaxlifetime as number) : DEFAULTS.gcMaxlifetime
-  const links = new WeakMap<object, Link>()
+  /** By Session. A new session has none until its first commit. */
+  const copies = new WeakMap<object, WorkingCopy>()
 
-  // The host's own makes its warnings and takes the cookie away; the rest goes by the Session, which it does not pass on.
-  const host = createSessionStorage<Data, FlashData>({
+  // React Router's own storage removes the cookie and warns about unsafe ones. It reads and writes by id, without
+  // the Session, so it does neither here.
+  const base = createSessionStorage<Data, FlashData>({
     cookie,
-    createData: notUsed,
-    readData: notUsed,
-    updateData: notUsed,
+    createData: unused,
+    readData: unused,
+    updateData: unused,
     async deleteData(id) {
-      // React Router 7 asks for it with the empty id of a new session.
+      // React Router 7 calls this for a new session, too, whose id is empty.
       if (id !== '') await sessions.destroy(id)
     },
   })
 
-  async function commit(session: Session<Data, FlashData>, link: Link, lifetime: number): Promise<boolean> {
-    const isNew = link.base === null
-    // A second try, after an error, finds what the first has made.
-    if (isNew && link.id === '') link.id = sessions.createId()
-    const result = await sessions.write(link.id, session.data as Stored, {
-      base: link.base,
-      seen: link.seen,
-      lifetime,
-      name: cookie.name,
-      access: !link.isCounted,
-    })
-    if (result.session === undefined) return false
-    link.isCounted ||= result.outcome !== 'skipped'
-    link.base = result.session
-    // What others have written is not in the Session: the next commit must not take that for a deletion.
-    link.seen = result.sent
-    return true
+  function copyOf(session: Session<Data, FlashData>): WorkingCopy {
+    let copy = copies.get(session)
+    if (copy === undefined) {
+      const { id } = session
+      // With an id, but not from `getSession`: the application has created the Session itself.
+      copy =
+        id === ''
+          ? new WorkingCopy(sessions, sessions.createId(), null)
+          : new WorkingCopy(sessions, id, 'existing')
+      copies.set(session, copy)
+    }
+    return copy
   }
 
   return {
@@ -125,41 +108,30 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
     async getSession(header, parseOptions) {
       const id: unknown = header ? await cookie.parse(header, parseOptions) : null
       const record = typeof id === 'string' && id !== '' ? await sessions.read(id) : undefined
-      if (record !== undefined && !isObject(record.data)) {
-        throw new SessionPgsqlError(
-          'UNDECODABLE',
-          'The stored data of this session is not an object with keys. Was it written by something else?',
-        )
-      }
-      // A copy: what the application changes deep inside shall not change what it started from.
-      const data = record === undefined ? {} : sessions.snapshot(record.data)
-      const session = createSession<Data, FlashData>(data as Data, record?.id ?? '')
-      links.set(session, newLink(record?.id ?? '', record ?? null))
+      if (record === undefined) return createSession<Data, FlashData>({} as Data, '')
+      const copy = new WorkingCopy(sessions, record.id, record)
+      // Not the record's own data: the application may change it at any depth.
+      const data = sessions.snapshot(record.data) as Data
+      const session = createSession<Data, FlashData>(data, record.id)
+      copies.set(session, copy)
       return session
     },
     async commitSession(session, serializeOptions) {
-      const { id } = session
-      const link = links.get(session) ?? newLink(id, id === '' ? null : 'existing')
-      links.set(session, link)
+      const copy = copyOf(session)
       const expires = expiryOf(serializeOptions) ?? cookie.expires
-      const lifetime = expires === undefined ? fallback : Math.max(0, (expires.getTime() - Date.now()) / 1000)
-      const done = link.tail.then(() => commit(session, link, lifetime))
-      link.tail = done.catch(() => {})
-      return (await done) ? cookie.serialize(link.id, serializeOptions) : ''
+      const lifetime =
+        expires === undefined ? defaultLifetime : Math.max(0, (expires.getTime() - Date.now()) / 1000)
+      const outcome = await copy.write(session.data as Stored, { lifetime, name: cookie.name })
+      return outcome === 'gone' ? '' : cookie.serialize(copy.id, serializeOptions)
     },
     async destroySession(session, serializeOptions) {
-      const link = links.get(session)
-      await link?.tail
-      const header = await host.destroySession(session, serializeOptions)
-      // Committed in this request, it has an id that the Session does not know of.
-      if (link !== undefined && link.id !== '' && link.id !== session.id) await sessions.destroy(link.id)
+      const header = await base.destroySession(session, serializeOptions)
+      // A session that this request has created has an id that its Session does not know.
+      const copy = copies.get(session)
+      if (copy !== undefined && copy.id !== session.id) await sessions.destroy(copy.id)
       return header
     },
   }
-}
-
-function newLink(id: string, base: Link['base']): Link {
-  return { id, base, seen: undefined, isCounted: false, tail: Promise.resolve() }
 }
 
 function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Date | undefined {
@@ -167,10 +139,6 @@ function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Dat
   return options?.expires ?? undefined
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function notUsed(): Promise<never> {
-  return Promise.reject(new Error('Sessions are read and written by their Session, not by their id.'))
+function unused(): Promise<never> {
+  return Promise.reject(new Error('Unexpected call: sessions are read and written through their Session.'))
 }

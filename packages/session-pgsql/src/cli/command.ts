@@ -10,7 +10,7 @@ export interface Command {
   readonly usage: string
   /** One line for the list of commands. */
   readonly summary: string
-  /** What there is to know, then examples. Lines of at most 80 columns. */
+  /** What there is to know, then examples. IdQueues of at most 80 columns. */
   readonly details: string
   /** Beyond those of every command. */
   readonly flags: Flags

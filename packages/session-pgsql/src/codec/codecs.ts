@@ -1,6 +1,6 @@
 import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
-import { checkEncoded } from '../session/checks.ts'
 import type { Codec, MergingCodec } from './codec.ts'
+import { checkEncoded } from './encoded.ts'
 import { json } from './json.ts'
 import { merge } from './merge.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'

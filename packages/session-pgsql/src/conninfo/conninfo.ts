@@ -15,73 +15,74 @@ export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
 export interface TlsSettings {
   /** @default 'prefer', as in libpq; 'verify-full' with `sslrootcert=system` */
   readonly mode: SslMode
-  /** File with the authorities to trust, or `system`. Undefined: ~/.postgresql/root.crt if it is there. */
+  /** File of trusted certificate authorities, or `system`. Undefined for ~/.postgresql/root.crt, if it exists. */
   readonly rootCert: string | undefined
-  /** File with revoked certificates. Undefined: ~/.postgresql/root.crl if it is there. */
+  /** File of revoked certificates. Undefined for ~/.postgresql/root.crl, if it exists. */
   readonly crl: string | undefined
-  /** File with our certificate. Undefined: ~/.postgresql/postgresql.crt if it is there. */
+  /** File of the client certificate. Undefined for ~/.postgresql/postgresql.crt, if it exists. */
   readonly cert: string | undefined
-  /** File with the key of our certificate. Undefined: ~/.postgresql/postgresql.key if it is there. */
+  /** File of the client certificate's key. Undefined for ~/.postgresql/postgresql.key, if it exists. */
   readonly key: string | undefined
-  /** What the key is encrypted with. Not enumerable. */
+  /** Password of the encrypted key. Not enumerable. */
   readonly password: string | undefined
-  /** `direct` saves a round trip; PostgreSQL 17 and later. @default 'postgres' */
+  /** `direct` saves a round trip; from PostgreSQL 17. @default 'postgres' */
   readonly negotiation: 'postgres' | 'direct'
-  /** @default undefined: Node's, TLSv1.2 */
+  /** @default undefined, Node's default TLSv1.2 */
   readonly minVersion: TlsVersion | undefined
-  /** @default undefined: the highest that both sides know */
+  /** @default undefined, the highest that both sides support */
   readonly maxVersion: TlsVersion | undefined
 }
 
 export interface Host {
-  /** Name, address, or folder of a Unix socket (begins with `/`). Certificates and password files go by it. */
+  /** Name, address, or directory of a Unix socket (begins with `/`). Certificates and password files are matched with it. */
   readonly host: string
   readonly port: number
-  /** `hostaddr`: connect to this address without asking DNS for the host. */
+  /** `hostaddr`: the address to connect to, without a DNS lookup of `host`. */
   readonly address: string | undefined
 }
 
-/** One entry of `db`: a server, or the hosts of one replicated group. */
+/** One entry of `db`: a server, or the hosts of a replicated group. */
 export interface Conninfo {
   /**
-   * What placement and status call this server: the keyword `name`, or hosts, ports and database, as in
-   * `db1:5432,db2:5432/sessions`. Never a password.
+   * The server's name in placement and status: the keyword `name`, or hosts, ports and database, as in
+   * `db1:5432,db2:5432/sessions`. Never contains a password.
    */
   readonly name: string
-  /** In the order given; at least one. */
+  /** In the given order; at least one. */
   readonly hosts: readonly Host[]
   readonly user: string
   readonly database: string
-  /** Not enumerable. Undefined: from the password file, if the server asks for one. */
+  /** Not enumerable. Undefined for the password file's, if the server requires a password. */
   readonly password: string | undefined
   readonly tls: TlsSettings
-  /** Seconds for one host. Undefined: no limit of its own (`0` in libpq's spelling). */
+  /** Seconds for each host. Undefined for no limit (`0` in libpq). */
   readonly connectTimeout: number | undefined
-  /** Which of the hosts will do. @default 'any' */
+  /** Which hosts can be used. @default 'any' */
   readonly targetSessionAttrs: TargetSessionAttrs
-  /** Whether the hosts are tried in a random order. @default 'disable' */
+  /** `random`: use the hosts in a random order. @default 'disable' */
   readonly loadBalanceHosts: 'disable' | 'random'
-  /** Whether TCP looks now and then if the other side is still there. @default true */
+  /** Whether TCP keepalives are sent. @default true */
   readonly keepalives: boolean
-  /** Seconds of silence before it does. Undefined: the operating system's. */
+  /** Seconds of inactivity before the first keepalive. Undefined for the operating system's default. */
   readonly keepalivesIdle: number | undefined
-  /** Undefined: `session_pgsql`. */
+  /** Undefined for `session_pgsql`. */
   readonly applicationName: string | undefined
-  /** Options for the server process, such as `-c statement_timeout=5s`. */
+  /** Command-line options of the server process, such as `-c statement_timeout=5s`. */
   readonly options: string | undefined
-  /** Where passwords are looked up. Undefined: ~/.pgpass if it is there. */
+  /** Password file. Undefined for ~/.pgpass, if it exists. */
   readonly passfile: string | undefined
-  /** Our own keyword: this server's share of the sessions, compared to the others'. @default 1 */
+  /** This server's share of the sessions relative to other servers; not a keyword of libpq. @default 1 */
   readonly weight: number
 }
 
 /**
- * Reads one entry of `db`, a libpq conninfo string or URL; what it leaves out comes from libpq's environment
- * variables, then from libpq's defaults.
+ * Parses one entry of `db`, a libpq conninfo string or URL. Missing values come from libpq's environment variables,
+ * then from libpq's defaults.
  *
  * @param environment usually `process.env`
- * @param afterPassword the entry before this one ended in an unquoted password, of which this may be the rest:
- *   its first keyword is then not shown if it is unknown
+ * @param afterPassword the previous entry ended in an unquoted password, of which this entry may be the rest: its first
+ *   keyword is not shown in messages if it is unknown
+ * @throws INVALID_OPTION
  */
 export function parseConninfo(
   text: string,
@@ -92,8 +93,8 @@ export function parseConninfo(
   const read = reader(given, environment)
   for (const [keyword, entry] of Object.entries(KEYWORDS)) {
     const value = read(keyword)
-    if (entry.refused !== undefined && value !== undefined && entry.harmless?.includes(value) !== true) {
-      throw invalid(`${keyword} cannot be served with this value: ${entry.refused}`)
+    if (entry.unsupported !== undefined && value !== undefined && entry.harmless?.includes(value) !== true) {
+      throw invalid(`${keyword}: this value is not supported: ${entry.unsupported}`)
     }
   }
   const hosts = hostsOf(read)
@@ -132,7 +133,7 @@ export function parseConninfo(
 
 type Read = (keyword: string) => string | undefined
 
-/** As in libpq: what is given, even if empty, comes before the service file, and that before the environment. */
+/** As in libpq: values of the string, even empty ones, come before the service file, and that before the environment. */
 function reader(given: Pairs, environment: Record<string, string | undefined>): Read {
   const fromEnvironment = (keyword: string): string | undefined => {
     const variable = KEYWORDS[keyword]?.variable
@@ -145,8 +146,8 @@ function reader(given: Pairs, environment: Record<string, string | undefined>): 
 }
 
 /**
- * libpq's own default is a socket folder that was chosen when it was compiled, and differs between
- * distributions; it falls back to localhost where it has none, and so do we.
+ * libpq's default is a socket directory chosen when libpq was compiled, which differs between distributions. Without
+ * one, it is localhost, as here.
  */
 const DEFAULT_HOST = 'localhost'
 const DEFAULT_PORT = 5432
@@ -157,10 +158,14 @@ function hostsOf(read: Read): readonly Host[] {
   const ports = list(read('port'))
   const count = Math.max(names.length, addresses.length, 1)
   if (names.length > 0 && addresses.length > 0 && names.length !== addresses.length) {
-    throw invalid(`${names.length} values for host, but ${addresses.length} for hostaddr: give one for each`)
+    throw invalid(
+      `expected as many values for hostaddr as for host; received ${names.length} values for host, but ${addresses.length} for hostaddr`,
+    )
   }
   if (ports.length > 1 && ports.length !== count) {
-    throw invalid(`${ports.length} values for port, but ${count} for host: give one for all, or one for each`)
+    throw invalid(
+      `expected one value for port, or one for each host; received ${ports.length} values for port, but ${count} for host`,
+    )
   }
   return Object.freeze(
     Array.from({ length: count }, (_, i) => {
@@ -168,7 +173,7 @@ function hostsOf(read: Read): readonly Host[] {
       const host = names[i] || address || DEFAULT_HOST
       if (!host.startsWith('/') && !/^[^\s@=/?#'"\\;]+$/.test(host)) {
         throw invalid(
-          'a host is neither a name, nor an address, nor a folder that begins with /. In a password, @ is written %40 in a URL; an empty value is written as two single quotes',
+          'host: expected a name, an address, or a directory that begins with /. Write @ in the password of a URL as %40, and an empty value as two single quotes',
         )
       }
       return Object.freeze({ host, port: portOf(ports.length === 1 ? ports[0] : ports[i]), address })
@@ -185,7 +190,7 @@ function portOf(text: string | undefined): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (port < 1 || port > 65535) {
     throw invalid(
-      'port: expected a number from 1 to 65535. If this is a URL whose password holds / or @, write them %2F and %40',
+      'port: expected a number from 1 to 65535. Write / and @ in the password of a URL as %2F and %40',
     )
   }
   return port
@@ -195,10 +200,12 @@ function operatingSystemUser(environment: Record<string, string | undefined>): s
   try {
     return userInfo().username
   } catch {
-    // A container may run under a number that no user belongs to.
+    // The user id of a container process may have no name.
     const user = environment.USER || environment.USERNAME
     if (user) return user
-    throw invalid('no user is given, and the user of this process has no name. Add user=…, or set PGUSER')
+    throw invalid(
+      'no user is set, and the operating system user of this process has no name. Add user=…, or set PGUSER',
+    )
   }
 }
 
@@ -222,12 +229,12 @@ function tlsOf(read: Read): TlsSettings {
     'verify-full',
   ])
   if (system && mode !== 'verify-full') {
-    // With a public authority anybody can have a certificate; only the name tells the server apart.
-    throw invalid(`sslrootcert=system needs sslmode=verify-full, not ${mode}`)
+    // Anyone can get a certificate of a public authority; only the host name identifies the server.
+    throw invalid(`sslrootcert=system requires sslmode=verify-full, not ${mode}`)
   }
   const negotiation = oneOf(read, 'sslnegotiation', 'postgres', ['postgres', 'direct'])
   if (negotiation === 'direct' && ['disable', 'allow', 'prefer'].includes(mode)) {
-    throw invalid(`sslnegotiation=direct needs sslmode=require or more, not ${mode}`)
+    throw invalid(`sslnegotiation=direct requires sslmode=require or stricter, not ${mode}`)
   }
   const minVersion = oneOf(read, 'ssl_min_protocol_version', undefined, TLS_VERSIONS)
   const maxVersion = oneOf(read, 'ssl_max_protocol_version', undefined, TLS_VERSIONS)
@@ -278,7 +285,7 @@ function integer(read: Read, keyword: string): number | undefined {
   return Number(value)
 }
 
-/** libpq: zero and less mean the same as not given. */
+/** As in libpq, zero and negative values mean unset. */
 function positive(value: number | undefined): number | undefined {
   return value !== undefined && value > 0 ? value : undefined
 }
@@ -287,7 +294,7 @@ function weightOf(text: string | undefined): number {
   if (text === undefined || text === '') return 1
   const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : -1
   if (!(weight >= 0 && weight <= 1e6)) {
-    throw invalid('weight: expected a number such as 2, or 0 for a server that is to be emptied')
+    throw invalid('weight: expected a number such as 2, or 0 for a server that is being drained')
   }
   return weight
 }

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 
-/** Where a user's own files lie. Of a user who has no home, as a service's may have none: `/`, as in containers. */
+/** Returns the user's home directory; `/` for a user without one, as services and containers may have. */
 export function homeFolder(): string {
   try {
     return homedir()

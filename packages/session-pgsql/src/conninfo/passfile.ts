@@ -4,8 +4,8 @@ import { SessionPgsqlError } from '../errors.ts'
 import { homeFolder } from './home-folder.ts'
 
 /**
- * libpq's password file: `host:port:database:user:password`, one entry a line, the first that fits counts. It
- * is read here because node-postgres reads only the file of PGPASSFILE, and will not much longer.
+ * libpq's password file: one `host:port:database:user:password` a line; the first that matches is used. Read here,
+ * because node-postgres reads only the file of PGPASSFILE, and plans to drop that.
  */
 
 export interface PasswordFor {
@@ -15,7 +15,7 @@ export interface PasswordFor {
   readonly user: string
 }
 
-/** Where libpq looks for it if nobody says. */
+/** Returns libpq's default path of the password file. */
 export function defaultPassfile(): string {
   return process.platform === 'win32'
     ? join(process.env.APPDATA ?? homeFolder(), 'postgresql', 'pgpass.conf')
@@ -23,9 +23,10 @@ export function defaultPassfile(): string {
 }
 
 /**
- * @returns undefined if there is no such file, or nothing in it fits
- * @throws {SessionPgsqlError} INVALID_OPTION: others may read the file. libpq warns and goes on without it, so
- *   that the server refuses; here the reason is said at once.
+ * Looks up a password in a password file.
+ *
+ * @returns undefined if the file does not exist or no line matches
+ * @throws INVALID_OPTION if other users can access the file; libpq only warns, and the server then rejects the login
  */
 export async function passwordFromFile(path: string, wanted: PasswordFor): Promise<string | undefined> {
   let text: string
@@ -34,7 +35,7 @@ export async function passwordFromFile(path: string, wanted: PasswordFor): Promi
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
       throw new SessionPgsqlError(
         'INVALID_OPTION',
-        `the password file ${path} can be read or written by others, so it is not used. Mend it with: chmod 600 ${path}`,
+        `passfile: ${path} is accessible to other users, so it is not used. Fix it with: chmod 600 ${path}`,
       )
     }
     text = await readFile(path, 'utf8')
@@ -51,12 +52,12 @@ export async function passwordFromFile(path: string, wanted: PasswordFor): Promi
 
 function passwordOf(line: string, wanted: PasswordFor): string | undefined {
   if (line.startsWith('#')) return undefined
-  // The password is all behind the fourth colon; a backslash keeps a colon or a backslash what it is.
+  // The password is everything after the fourth colon. A backslash escapes a colon or a backslash.
   const match = /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*)$/s.exec(line)
   if (match === null) return undefined
   const [, host = '', port = '', database = '', user = '', password = ''] = match
   const fits = (field: string, values: readonly string[]) => field === '*' || values.includes(plain(field))
-  // A socket in the usual place is "localhost" to libpq; which place that is, only its build knows.
+  // libpq takes a socket in its default directory for "localhost"; that directory depends on its build.
   const hosts = wanted.host.startsWith('/') ? [wanted.host, 'localhost'] : [wanted.host]
   return fits(host, hosts) &&
     fits(port, [String(wanted.port)]) &&

@@ -5,8 +5,10 @@ import { KEYWORDS } from './keywords.ts'
 import { invalid, type Pairs } from './syntax.ts'
 
 /**
- * libpq's connection service file: `[name]`, then one `keyword=value` a line. It is looked for in `file`
+ * Reads a section of libpq's connection service file: `[name]`, then one `keyword=value` a line. Looks in `file`
  * (`servicefile`, PGSERVICEFILE) or ~/.pg_service.conf, then in pg_service.conf of PGSYSCONFDIR.
+ *
+ * @throws INVALID_OPTION if no file has the section, or a line of it is invalid
  */
 export function readService(
   name: string,
@@ -22,13 +24,13 @@ export function readService(
   throw invalid(`service: no section [${name}] in ${files.join(' or ')}`)
 }
 
-function sectionOf(path: string, name: string, mustBeThere: boolean): Pairs | undefined {
+function sectionOf(path: string, name: string, mustExist: boolean): Pairs | undefined {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
-    if (!mustBeThere) return undefined
-    throw invalid(`servicefile: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    if (!mustExist) return undefined
+    throw invalid(`servicefile: cannot read ${path} (${(error as NodeJS.ErrnoException).code})`)
   }
   let found: Pairs | undefined
   for (const [index, line] of text.split(/\r?\n/).entries()) {
@@ -41,11 +43,9 @@ function sectionOf(path: string, name: string, mustBeThere: boolean): Pairs | un
       const equals = trimmed.indexOf('=')
       const keyword = trimmed.slice(0, Math.max(equals, 0))
       if (!Object.hasOwn(KEYWORDS, keyword) || keyword.startsWith('service')) {
-        throw invalid(
-          `line ${index + 1} of ${path} is not of the form keyword=value, or the keyword is unknown`,
-        )
+        throw invalid(`line ${index + 1} of ${path}: expected keyword=value with a known keyword`)
       }
-      // libpq: what comes first in the section stays.
+      // As in libpq, the first value of a keyword counts.
       if (!found.has(keyword)) found.set(keyword, trimmed.slice(equals + 1))
     }
   }

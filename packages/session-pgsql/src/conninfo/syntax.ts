@@ -3,19 +3,19 @@ import { nearest } from '../nearest.ts'
 import { KEYWORDS } from './keywords.ts'
 
 /**
- * The two spellings of libpq, read as libpq reads them: `keyword=value` pairs and URLs.
+ * Parses the two forms of libpq's connection strings, `keyword=value` pairs and URLs, as libpq does.
  *
- * No message here holds a value: it might be the password. Not even an unknown keyword right behind a password is
- * shown, for in `password=correct horse=battery` it is a part of it.
+ * No message contains a value, because it may be the password. Nor does it contain an unknown keyword that follows a
+ * password, because it may be part of the password, as in `password=correct horse=battery`.
  */
 
 /** A later value of a keyword replaces an earlier one. */
 export type Pairs = Map<string, string>
 
-/** What a message calls a text that must not be shown. */
+/** Used in messages instead of the text, which must not be shown. */
 const THE_STRING = 'the connection string'
 
-/** Splits `db` at semicolons that stand outside quotes. Blank entries are left out. */
+/** Splits `db` at semicolons outside quotes. Leaves out empty entries. */
 export function splitEntries(text: string): string[] {
   const entries: string[] = []
   let start = 0
@@ -29,12 +29,12 @@ export function splitEntries(text: string): string[] {
 }
 
 function endOfEntry(text: string, start: number): number {
-  // A URL has no quotes; a semicolon in it is percent-encoded.
+  // URLs have no quotes; a semicolon in a URL is percent-encoded.
   if (/^\s*[a-z][a-z0-9+.-]*:/i.test(text.slice(start))) {
     const end = text.indexOf(';', start)
     return end === -1 ? text.length : end
   }
-  // As in libpq, a quote counts only where a value begins: `password=it's` has none.
+  // As in libpq, a value is quoted only if it begins with a quote: `password=it's` is not.
   let i = start
   while (i < text.length) {
     while (i < text.length && text[i] !== '=' && text[i] !== ';') i++
@@ -47,7 +47,7 @@ function endOfEntry(text: string, start: number): number {
   return text.length
 }
 
-/** The position of the closing quote, or of the end where there is none. */
+/** Returns the position of the closing quote, or the end of the text if there is none. */
 function endOfQuotes(text: string, opening: number): number {
   let i = opening + 1
   while (i < text.length && text[i] !== "'") i += text[i] === '\\' ? 2 : 1
@@ -59,10 +59,12 @@ function isBlank(char: string | undefined): boolean {
 }
 
 /**
- * @param afterPassword the text before this one ended in a password, which an unquoted semicolon may have cut off
+ * Parses a connection string of either form.
+ *
+ * @param afterPassword the previous text ended in a password, which an unquoted semicolon may have cut off
  */
 export function parsePairs(text: string, afterPassword = false): Pairs {
-  if (text.includes('\0')) throw invalid(`${THE_STRING} holds a NUL character`)
+  if (text.includes('\0')) throw invalid(`${THE_STRING} contains a NUL character`)
   const url = /^postgres(?:ql)?:\/\//.exec(text)
   return url === null ? parseKeywords(text, afterPassword) : parseUrl(text.slice(url[0].length))
 }
@@ -80,7 +82,7 @@ function parseKeywords(text: string, afterPassword: boolean): Pairs {
     while (isBlank(text[i])) i++
     if (text[i] !== '=') {
       throw invalid(
-        `setting number ${number} of ${THE_STRING} has no "=" behind its keyword. A value that holds blanks must stand in single quotes`,
+        `setting number ${number} of ${THE_STRING} has no "=" after its keyword. Put a value that contains blanks into single quotes`,
       )
     }
     i++
@@ -89,8 +91,7 @@ function parseKeywords(text: string, afterPassword: boolean): Pairs {
     let value = ''
     if (text[i] === "'") {
       const end = endOfQuotes(text, i)
-      if (end >= text.length)
-        throw invalid(`the value of "${keyword}" has an opening quote but no closing one`)
+      if (end >= text.length) throw invalid(`the value of "${keyword}" has no closing quote`)
       value = unescaped(text.slice(i + 1, end))
       i = end + 1
     } else {
@@ -115,7 +116,7 @@ export function isSecret(keyword: string): boolean {
 function parseUrl(text: string): Pairs {
   const pairs: Pairs = new Map()
   const put = (keyword: string, value: string) => {
-    // libpq: what is empty in a URL counts as not given.
+    // As in libpq, an empty part of a URL is unset.
     if (value !== '') pairs.set(keyword, decode(value, keyword))
   }
   const credentials = /^([^@/]*)@/.exec(text)
@@ -131,7 +132,7 @@ function parseUrl(text: string): Pairs {
   const path = question === -1 ? rest : rest.slice(0, question)
   if (path.includes('@')) {
     throw invalid(
-      `${THE_STRING} has an "@" behind the one that ends the user and password. In a user name or password, @ is written %40, / %2F, : %3A, ; %3B, ? %3F`,
+      `${THE_STRING} has more than one "@". Percent-encode special characters in user name and password: @ as %40, / as %2F, : as %3A, ; as %3B, ? as %3F`,
     )
   }
   const slash = path.indexOf('/')
@@ -152,24 +153,24 @@ function parseUrl(text: string): Pairs {
 
 function fail(): never {
   throw invalid(
-    `${THE_STRING} is not a URL: expected host, host:port or [IPv6 address]:port between // and /`,
+    `${THE_STRING} is not a valid URL: expected host, host:port or [IPv6 address]:port between // and /`,
   )
 }
 
 function parseQuery(query: string, pairs: Pairs): void {
   if (query === '') return
   let secret = false
-  // libpq lets one & stand behind the last.
+  // As in libpq, one & may follow the last parameter.
   for (const parameter of query.replace(/&$/, '').split('&')) {
     const equals = parameter.indexOf('=')
     if (equals === -1 || parameter.indexOf('=', equals + 1) !== -1) {
       throw invalid(
-        `a parameter behind the "?" of ${THE_STRING} is not of the form keyword=value. In a value, = is written %3D and & %26`,
+        `expected keyword=value for each parameter after the "?" of ${THE_STRING}. Write = in a value as %3D, and & as %26`,
       )
     }
     const keyword = decode(parameter.slice(0, equals), 'keyword')
     const value = parameter.slice(equals + 1)
-    // libpq takes JDBC's spelling, but only this value of it.
+    // As libpq, supports JDBC's spelling for this value only.
     if (keyword === 'ssl' && value === 'true') {
       pairs.set('sslmode', 'require')
       continue
@@ -185,10 +186,10 @@ function decode(text: string, keyword: string): string {
     const decoded = decodeURIComponent(text)
     if (!decoded.includes('\0')) return decoded
   } catch {
-    // The error of decodeURIComponent shows nothing, and says less than the one below.
+    // The error below is more helpful than that of decodeURIComponent.
   }
   throw invalid(
-    `the ${isKnown(keyword) ? `"${keyword}"` : 'keyword'} in ${THE_STRING} has a broken percent-encoding`,
+    `the ${isKnown(keyword) ? `"${keyword}"` : 'keyword'} in ${THE_STRING} has an invalid percent-encoding`,
   )
 }
 
@@ -203,15 +204,17 @@ function check(keyword: string, afterPassword: boolean): void {
   const showable = !afterPassword && /^[A-Za-z_][A-Za-z0-9_]{0,40}$/.test(keyword)
   if (showable) throw invalid(`unknown keyword "${keyword}" in ${THE_STRING}${meant}`)
   const advice =
-    meant !== '' ? meant : '. If the password holds blanks, quotes or semicolons, put it into single quotes'
-  throw invalid(`unknown keyword${afterPassword ? ' behind the password' : ''} in ${THE_STRING}${advice}`)
+    meant !== ''
+      ? meant
+      : '. If the password contains blanks, quotes or semicolons, put it into single quotes'
+  throw invalid(`unknown keyword${afterPassword ? ' after the password' : ''} in ${THE_STRING}${advice}`)
 }
 
 export function invalid(message: string): SessionPgsqlError {
   return new SessionPgsqlError('INVALID_OPTION', `db: ${message}`)
 }
 
-/** Whether an entry of `db` ends in a password without quotes, so that a semicolon in it has cut it off. */
+/** Returns true if an entry of `db` ends in an unquoted password, which a semicolon in it may have cut off. */
 export function endsInPassword(entry: string | undefined): boolean {
   return entry !== undefined && /(?:password|secret)\s*=\s*[^\s']\S*$/.test(entry)
 }

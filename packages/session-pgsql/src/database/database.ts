@@ -1,90 +1,98 @@
 import { createHash } from 'node:crypto'
 
 /**
- * How to talk to one PostgreSQL server, whatever stands behind it: node-postgres or PGlite.
- * The layers above know this face only.
+ * Access to one PostgreSQL server, by node-postgres or PGlite. The layers above use this interface only.
  *
- * Errors are `SessionPgsqlError`s: SERVER_DOWN (not reached, or lost; `outcomeUnknown` if it was lost after
- * sending), TIMEOUT (the deadline has passed; the connection was thrown away), DATABASE (PostgreSQL refused
- * the statement; `sqlState` says why).
+ * Errors are `SessionPgsqlError`s: SERVER_DOWN (cannot connect, or the connection was lost; `outcomeUnknown` if it was
+ * lost after sending), TIMEOUT (the deadline has passed; the connection is discarded), DATABASE (PostgreSQL rejected
+ * the statement; `sqlState` has the reason).
  */
 export interface Database {
   /**
-   * Sends one statement and waits for its rows until the deadline.
+   * Sends one statement and returns its rows.
    *
    * @param deadline when to give up, in milliseconds of `performance.now()`
    */
   query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]>
 
   /**
-   * Calls `work` inside BEGIN and COMMIT on one connection; ROLLBACK if it rejects. A ROLLBACK that fails
-   * hides nothing: the error of `work` is the one that comes out.
+   * Calls `work` inside BEGIN and COMMIT on one connection; sends ROLLBACK if it rejects. If ROLLBACK fails as well,
+   * the promise still rejects with the error of `work`.
+   *
+   * @param deadline when to give up, in milliseconds of `performance.now()`
    */
   transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T>
 
-  /** Asks, on a connection for nothing else, whether it takes writes; without it `query` has to do. */
+  /**
+   * Checks on a dedicated connection that the server accepts writes. If it is undefined, probe with `query`.
+   *
+   * @param deadline when to give up, in milliseconds of `performance.now()`
+   */
   ping?(deadline: number): Promise<boolean>
 
   /**
-   * Told what a server says of itself that has answered: whether it is a standby. The same connection may lead to
-   * another server than at first, for a pooler may stand between.
+   * Called with the role that a server reported in its answer. A connection may lead to another server than before if
+   * a pooler is in between.
    *
-   * @returns whether that is of no use; then the connections there were are not used any more
+   * @param standby whether the server is a standby
+   * @returns true if a server with this role is not wanted; the existing connections are then no longer used
    */
   distrusts?(standby: boolean): boolean
 
-  /** Which of several hosts is in use, if there are several. */
+  /** The host in use, if there are several; otherwise undefined. */
   readonly address?: string | undefined
 
-  /** How its connections are used; undefined where there is no pool. */
+  /** Connection counts of the pool; undefined if there is no pool. */
   readonly pool?: PoolUse | undefined
 
-  /** Closes what was opened here; what the caller brought stays open. */
+  /** Closes the pool or instance if this object owns it. One that the caller passed in stays open. */
   close(): Promise<void>
 }
 
-/** How the connections of a pool are used at this moment. */
+/** Connection counts of a pool at this moment. */
 export interface PoolUse {
   /** Open connections. */
   readonly size: number
-  /** Those of them that nobody uses. */
+  /** Open connections that are not in use. */
   readonly idle: number
-  /** Requests that wait for one. */
+  /** Requests that wait for a connection. */
   readonly pending: number
-  /** Most connections that it opens. */
+  /** Maximum number of connections. */
   readonly max: number
 }
 
+/** Sends one statement and returns its rows. */
 export type Query = (statement: Statement, parameters: readonly Parameter[]) => Promise<Row[]>
 
-/** A row: one text per column in the statement's order, as PostgreSQL prints it; NULL is null. */
+/** A row: the text of each column in the statement's order, as PostgreSQL prints it; NULL is null. */
 export type Row = readonly (string | null)[]
 
-/** A scalar, or one of the arrays that a batch is made of. */
+/** A scalar, or an array with one element for each request of a batch. */
 export type Parameter = string | number | boolean | null | Column
 
-/** An array parameter; its type is named because it travels in PostgreSQL's binary form. */
+/** An array parameter. It has a type because it is sent in PostgreSQL's binary format. */
 export type Column =
   | { readonly type: 'text'; readonly values: readonly (string | null)[] }
   | { readonly type: 'bigint'; readonly values: readonly (string | number | null)[] }
   | { readonly type: 'float8'; readonly values: readonly (number | null)[] }
   | { readonly type: 'boolean'; readonly values: readonly (boolean | null)[] }
 
+/** A statement to send. */
 export interface Statement {
   readonly text: string
   /**
-   * The name under which it is prepared, or undefined for what is sent once. It is a hash of the text: behind
-   * a pooler that does not keep connections apart, one name for two texts would run the wrong one.
+   * The name of the prepared statement, or undefined if it is not prepared. The name is a hash of the text: behind a
+   * pooler that shares connections, one name for two texts would run the wrong statement.
    */
   readonly name: string | undefined
 }
 
-/** A statement that is prepared, because it will be sent again and again. */
+/** Returns a statement that is prepared, because it is sent repeatedly. */
 export function prepared(text: string): Statement {
   return { text, name: `session_pgsql_${createHash('sha256').update(text).digest('hex').slice(0, 32)}` }
 }
 
-/** A statement that is sent as it is. */
+/** Returns a statement that is not prepared. */
 export function plain(text: string): Statement {
   return { text, name: undefined }
 }

@@ -1,13 +1,14 @@
 /**
- * The parts of node-postgres and PGlite that are used here, as structures. So the types of this package need
- * neither of them installed, and a pool of another copy or version fits. A type test pins them to the real ones.
+ * Structural types for the parts of node-postgres and PGlite that the library uses. The library's types therefore need
+ * neither package installed, and a pool from another copy or version fits. A type test checks them against the real
+ * types.
  */
 import type { Row } from './database.ts'
 
-/** `pg.Connection`, as a Submittable is given it. */
+/** `pg.Connection`, as node-postgres passes it to a Submittable. */
 export interface ConnectionLike {
   readonly stream: { cork(): void; uncork(): void }
-  /** The texts of the statements that have been parsed, by their names. */
+  /** The texts of the prepared statements, by name. */
   readonly parsedStatements: Readonly<Record<string, string>>
   parse(statement: { readonly text: string; readonly name: string | undefined }): void
   bind(portal: {
@@ -18,9 +19,10 @@ export interface ConnectionLike {
   sync(): void
 }
 
+/** Called with the result of a query, or with its error. */
 export type QueryCallback = (error: Error | null, result?: { readonly rows: readonly Row[] }) => void
 
-/** `pg.Submittable`: a query of somebody's own, which the client calls back with what the server says. */
+/** `pg.Submittable`: a custom query. The client passes the server's messages to its handlers. */
 export interface SubmittableLike {
   readonly text: string
   readonly name: string | undefined
@@ -32,12 +34,12 @@ export interface SubmittableLike {
   handleError(error: Error): void
 }
 
-/** `pg.PoolClient`: one connection, out of the pool. */
+/** `pg.PoolClient`: one connection of the pool. */
 export interface PoolClientLike {
-  /** `pg.Connection`. The client of pg-native has none, and carries no Submittable. */
+  /** `pg.Connection`. Undefined for pg-native's client, which does not support Submittables. */
   readonly connection?: unknown
   query(query: SubmittableLike, callback: QueryCallback): void
-  /** Gives it back; with `true` or an error it is closed and not used again. */
+  /** Returns the client to the pool; with `true` or an error the pool closes it instead. */
   release(destroy?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
@@ -60,7 +62,7 @@ export interface PoolLike {
 }
 
 /**
- * `pg.PoolConfig`, as far as a name is made of it; the rest is handed to node-postgres as it is.
+ * `pg.PoolConfig`, as far as the library reads it. All options are passed on to node-postgres.
  */
 export interface PoolConfigLike {
   readonly connectionString?: string | undefined
@@ -70,39 +72,42 @@ export interface PoolConfigLike {
   readonly database?: string | undefined
   readonly password?: string | (() => string | Promise<string>) | undefined
   readonly ssl?: unknown
-  /** Connections at most; without it our `poolSize` is the limit. */
+  /** Maximum number of connections. Default: the option `poolSize`. */
   readonly max?: number | undefined
-  /** Not one of node-postgres': what placement and status call this server. */
+  /** The server's name in placement and in `status()`. Not an option of node-postgres. */
   readonly name?: string | undefined
-  /** So that a single connection, `pg.Client`, does not pass for options. */
+  /** Excludes a single connection (`pg.Client`). */
   readonly connect?: undefined
 }
 
-/** What is handed to `new pg.Pool` for an entry that was given as a conninfo string or URL. */
+/** The options for `new pg.Pool` if the entry is a conninfo string or URL. */
 export interface NodePostgresConfig {
-  /** A host name, an address, or a folder with a socket. */
+  /** A host name, an IP address, or a directory with a Unix socket. */
   host: string
   port: number
   user: string
   database: string
-  /** Asked only if the server wants one, at every new connection, so that a changed password file is seen. */
+  /**
+   * Called at every new connection for which the server requires a password, so that a changed password file is read.
+   */
   password: () => Promise<string>
   ssl: false | NodePostgresTls
-  /** Left out for PostgreSQL's own negotiation, which every server knows. */
+  /** Undefined: the negotiation by SSLRequest, which every server supports. */
   sslnegotiation?: 'direct'
-  /** Connections at most. */
+  /** Maximum number of connections. */
   max: number
-  /** Milliseconds, as node-postgres wants it. */
+  /** Milliseconds. */
   connectionTimeoutMillis: number
   keepAlive: boolean
-  /** Milliseconds until the first probe; left out for the operating system's. */
+  /** Milliseconds until the first keepalive probe. Default: the operating system's. */
   keepAliveInitialDelayMillis?: number
   application_name: string
   options?: string
 }
 
+/** TLS options of a connection. */
 export interface NodePostgresTls {
-  /** Authorities, certificate and key lie in here, where nothing can print them. */
+  /** Holds the certificate authorities, the certificate and the key, so that they cannot be printed. */
   secureContext: import('node:tls').SecureContext
   rejectUnauthorized: boolean
   servername?: string
@@ -119,21 +124,24 @@ export interface PgliteLike {
   close(): Promise<void>
 }
 
+/** A PGlite transaction. */
 export interface PgliteTransaction {
   query(text: string, parameters?: unknown[], options?: PgliteOptions): Promise<PgliteResult>
   exec(text: string): Promise<unknown>
 }
 
+/** Query options of PGlite. */
 export interface PgliteOptions {
   rowMode?: 'array'
-  /** How a column is decoded, by the OID of its type. */
+  /** Decoders of columns, by the OID of the type. */
   parsers?: Record<number, (value: string) => unknown>
-  /** How a parameter is encoded, by the OID of its type. */
+  /** Encoders of parameters, by the OID of the type. */
   serializers?: Record<number, (value: unknown) => string>
-  /** The types of the parameters, by OID. */
+  /** OIDs of the parameters' types. */
   paramTypes?: number[]
 }
 
+/** A query result of PGlite. */
 export interface PgliteResult {
   readonly rows: unknown[]
 }

@@ -2,20 +2,19 @@ import type { Row } from './database.ts'
 import type { ConnectionLike, QueryCallback, SubmittableLike } from './drivers.ts'
 
 /**
- * One statement on its way over PostgreSQL's extended query protocol: what node-postgres calls a Submittable, as its
- * own pg-cursor is one.
+ * Sends one statement by PostgreSQL's extended query protocol. It is a Submittable of node-postgres, as pg-cursor is.
  *
- * Its usual query asks for the description of the columns with every statement, prepared or not, and makes an object
- * of each of them; a row passes through a parser for each column. Here all columns are texts that the layers above
- * know, so nothing is asked for but rows, and they are taken as they come: a lone read takes this process a third less.
+ * node-postgres' own query requests the column descriptions with every statement, prepared or not, creates an object
+ * for each column, and runs a parser for each value. This query requests rows only and takes every value as text.
+ * Measured: a single read takes a third less CPU time in this process.
  */
 export class ExtendedQuery implements SubmittableLike {
   readonly text: string
-  /** undefined: it is parsed for this once. */
+  /** undefined: the statement is not prepared. */
   readonly name: string | undefined
-  /** As they travel: a text, a Buffer for what is in PostgreSQL's binary form, or null. */
+  /** Encoded parameters: text, a Buffer in PostgreSQL's binary format, or null. */
   readonly values: readonly (string | Buffer | null)[]
-  /** Set by the client that is given it. */
+  /** Set by the client. */
   callback: QueryCallback | undefined
   readonly rows: Row[] = []
 
@@ -27,10 +26,10 @@ export class ExtendedQuery implements SubmittableLike {
 
   submit(connection: ConnectionLike): void {
     const { text, name, values } = this
-    // Together, or each message would be a packet of its own.
+    // Corked: otherwise each message would be a separate packet.
     connection.stream.cork()
     try {
-      // The client keeps account of what this connection has parsed.
+      // The client records the prepared statements of this connection.
       if (name === undefined || connection.parsedStatements[name] !== text) connection.parse({ text, name })
       connection.bind({ statement: name, values })
       connection.execute({})
@@ -52,6 +51,6 @@ export class ExtendedQuery implements SubmittableLike {
     this.callback?.(error)
   }
 
-  /** How many rows there were is no news. */
+  /** The row count is not needed. */
   handleCommandComplete(): void {}
 }

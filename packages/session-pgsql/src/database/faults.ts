@@ -1,40 +1,45 @@
 import { SessionPgsqlError } from '../errors.ts'
 
 /**
- * What an error of PostgreSQL or of the network means. By SQLSTATE, never by message: messages are
- * translated.
+ * Translates errors of PostgreSQL and of the network. They are recognized by SQLSTATE, never by message, because
+ * PostgreSQL translates its messages.
  */
 
+/** Returns the error's `code` (an SQLSTATE or a code of Node); undefined if it has none. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : undefined
 }
 
-/** The SQLSTATE, if the error is PostgreSQL's answer: only those say how severe they are. */
+/**
+ * Returns the SQLSTATE if the error came from PostgreSQL, which only its errors' `severity` tells; otherwise undefined.
+ */
 export function sqlStateOf(error: unknown): string | undefined {
   const isAnswer = typeof (error as { severity?: unknown } | null)?.severity === 'string'
   return isAnswer ? codeOf(error) : undefined
 }
 
-/** Whether the server is going away, not yet there, or has no room: then another may serve, or a later try. */
+/**
+ * Returns true if the server is shutting down, starting up, or out of connections. Another server or a retry may work.
+ */
 function meansServerDown(sqlState: string): boolean {
   return sqlState.startsWith('08') || ['57P01', '57P02', '57P03', '57P05', '53300'].includes(sqlState)
 }
 
-/** Whether the connection on which this came is of no more use. */
+/** Returns true if the connection on which the error came must be closed. */
 export function breaksConnection(error: unknown): boolean {
   const sqlState = sqlStateOf(error)
   return sqlState === undefined || meansServerDown(sqlState) || isAboutNames(error)
 }
 
-/** A connection could not be made: nothing was sent. */
+/** Returns the error for a connection that could not be made. No statement was sent. */
 export function connectFault(cause: unknown): SessionPgsqlError {
   if (cause instanceof SessionPgsqlError) return cause
   const sqlState = sqlStateOf(cause)
   if (sqlState !== undefined && !meansServerDown(sqlState)) {
     return new SessionPgsqlError(
       'DATABASE',
-      `The database refused the connection: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
+      `The database rejected the connection: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
       { cause, sqlState },
     )
   }
@@ -45,9 +50,9 @@ export function connectFault(cause: unknown): SessionPgsqlError {
 }
 
 /**
- * A statement failed after it was sent.
+ * Returns the error for a statement that failed after it was sent.
  *
- * @param mayBeDone whether it can have been carried out although no answer came
+ * @param mayBeDone whether PostgreSQL may have executed it although no answer came
  */
 export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsqlError {
   if (cause instanceof SessionPgsqlError) {
@@ -67,27 +72,27 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
     )
   }
   if (sqlState === '57014' || sqlState === '55P03') {
-    // statement_timeout, lock_timeout or an operator's cancel: ended in order, and nothing was done.
-    return new SessionPgsqlError('TIMEOUT', `The database gave up on a statement (SQLSTATE ${sqlState}).`, {
+    // statement_timeout, lock_timeout or an operator's cancel: the statement was rolled back.
+    return new SessionPgsqlError('TIMEOUT', `The database canceled a statement (SQLSTATE ${sqlState}).`, {
       sqlState,
     })
   }
   if (sqlState === '22P05' || sqlState === '22021') {
     return new SessionPgsqlError(
       'INVALID_DATA',
-      `The encoding of the database cannot represent a character of this session's data, field, name or address (SQLSTATE ${sqlState}). A database in UTF8 can.`,
+      `The database's encoding cannot store a character in this session's data, custom field, name or address (SQLSTATE ${sqlState}). Use a database with the encoding UTF8.`,
       { sqlState },
     )
   }
   if (isAboutData(sqlState)) {
-    // PostgreSQL's message may quote the data.
-    return new SessionPgsqlError('DATABASE', `The database refused the data (SQLSTATE ${sqlState}).`, {
+    // PostgreSQL's message may contain session data.
+    return new SessionPgsqlError('DATABASE', `The database rejected the data (SQLSTATE ${sqlState}).`, {
       sqlState,
     })
   }
   return new SessionPgsqlError(
     'DATABASE',
-    `The database refused a statement: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
+    `The database rejected a statement: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
     {
       cause,
       sqlState,
@@ -95,36 +100,45 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
   )
 }
 
-/** Whether a statement failed for what one of its rows holds: the others may be tried without it. */
+/** Returns true if one row's content made the statement fail. The other rows may succeed without it. */
 export function isAboutData(sqlState: string | undefined): boolean {
   return sqlState !== undefined && /^(22|23|44|54|P0)/.test(sqlState)
 }
 
-/** Whether the same statement may well pass when it is sent again: deadlock, serialization. */
+/** Returns true if the statement may succeed when it is sent again: deadlock or serialization failure. */
 export function isTransient(sqlState: string | undefined): boolean {
   return sqlState === '40P01' || sqlState === '40001'
 }
 
-/** Whether a statement waited longer for a lock than lock_timeout allows. */
+/** Returns true if a statement waited for a lock longer than lock_timeout. */
 export function isLocked(sqlState: string | undefined): boolean {
   return sqlState === '55P03'
 }
 
-/** Whether a name could not be prepared or was not known: a pooler that mixes connections stands between. */
+/**
+ * Returns true if a prepared statement does not exist, exists already, or has a stale plan, as behind a pooler that
+ * shares connections.
+ */
 export function isAboutNames(error: unknown): boolean {
   const code = codeOf(error)
   return code === '26000' || code === '42P05' || code === '0A000'
 }
 
+/**
+ * Returns the error TIMEOUT.
+ *
+ * @param what what the caller was waiting for
+ * @param sent whether the statement was sent, and may have been executed
+ */
 export function timeoutFault(what: string, sent: boolean): SessionPgsqlError {
-  return new SessionPgsqlError('TIMEOUT', `No answer from the database within operationTimeout (${what}).`, {
+  return new SessionPgsqlError('TIMEOUT', `The database did not answer within operationTimeout (${what}).`, {
     outcomeUnknown: sent,
   })
 }
 
 function messageOf(cause: unknown): string {
   const error = cause as { message?: unknown; errors?: unknown; code?: unknown } | null
-  // Node reports the attempts at each address of a name as one AggregateError without a message.
+  // Node reports the failed attempts at a host's addresses as one AggregateError without a message.
   if (Array.isArray(error?.errors) && error.errors.length > 0) return messageOf(error.errors[0])
   const message =
     typeof error?.message === 'string' && error.message !== ''

@@ -21,28 +21,28 @@ import {
   timeoutFault,
 } from './faults.ts'
 
-/** PostgreSQL by node-postgres: on a pool of our own, or on the caller's. */
+/** PostgreSQL by node-postgres, on the library's pool or on the caller's. */
 export class NodePostgres implements Database {
   readonly #pool: PoolLike
   readonly #owned: boolean
-  /** Connections that somebody here has at this moment. */
+  /** Connections that are in use here. */
   #used = 0
-  /** False once a pooler has shown that it cannot carry prepared statements. */
+  /** False after an error showed that the pooler does not support prepared statements. */
   #named = true
-  readonly #onPoolError: (error: unknown) => void = () => {}
+  readonly #ignorePoolError: (error: unknown) => void = () => {}
 
   /**
-   * @param pool where connections come from
-   * @param owned whether `close` ends it; the caller's pool stays open
+   * @param pool the pool to take connections from
+   * @param owned whether `close` ends the pool; the caller's pool stays open
    */
   constructor(pool: PoolLike, owned: boolean) {
     this.#pool = pool
     this.#owned = owned
-    // An idle connection that dies is an 'error' of the pool; without a listener it would end the process.
-    // There is nothing to do about it: the pool has dropped that connection.
-    pool.on('error', this.#onPoolError)
-    // From its first moment: the server may end it in the very packet in which it lets us in.
-    pool.on('connect', signsOf)
+    // If an idle connection breaks, the pool removes it and emits 'error', which would end the process without a
+    // listener.
+    pool.on('error', this.#ignorePoolError)
+    // At once: the server may end a connection in the same packet in which it accepts it.
+    pool.on('connect', noticesOf)
   }
 
   async query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
@@ -51,8 +51,8 @@ export class NodePostgres implements Database {
     } catch (error) {
       if (statement.name === undefined || !isAboutNames(error)) throw statementFault(error, true)
     }
-    // Nothing was done: the statement was not even found, or its plan is stale after a change of the table
-    // (0A000), which the next connection will not know.
+    // Nothing was executed: the prepared statement does not exist, or its plan is stale because the table changed
+    // (0A000). Sent once more without a name, it works.
     return await this.#once({ ...statement, name: undefined }, parameters, deadline).catch((error) => {
       throw statementFault(error, true)
     })
@@ -65,7 +65,7 @@ export class NodePostgres implements Database {
       return await this.#send(client, statement, parameters, deadline)
     } catch (error) {
       broken = breaksConnection(error)
-      // A pooler that mixes connections will do so again.
+      // A pooler that shares connections causes this error again.
       if (['26000', '42P05'].includes(codeOf(error) ?? '')) this.#named = false
       throw error
     } finally {
@@ -81,7 +81,7 @@ export class NodePostgres implements Database {
       try {
         return await this.#send(client, { ...statement, name: undefined }, parameters, deadline)
       } catch (error) {
-        // Until COMMIT is sent nothing can have been done.
+        // Before COMMIT is sent, nothing can have been committed.
         throw statementFault(error, committing)
       }
     }
@@ -93,7 +93,7 @@ export class NodePostgres implements Database {
       broken = false
       return result
     } catch (error) {
-      // A ROLLBACK that fails must not hide what went wrong; it costs the connection.
+      // If ROLLBACK fails, the connection is closed, and the first error is still thrown.
       if (!committing)
         broken = await run(plain('ROLLBACK'), []).then(
           () => false,
@@ -112,17 +112,16 @@ export class NodePostgres implements Database {
 
   async close(): Promise<void> {
     if (this.#owned) await this.#pool.end()
-    // Only now: connections that die while the pool ends are still reported. On a pool of our own the
-    // listener stays, for its sockets may outlive `end`.
+    // The library's pool keeps its listeners, because its sockets may break after `end`.
     else {
-      this.#pool.removeListener('error', this.#onPoolError)
-      this.#pool.removeListener('connect', signsOf)
+      this.#pool.removeListener('error', this.#ignorePoolError)
+      this.#pool.removeListener('connect', noticesOf)
     }
   }
 
   async #connect(deadline: number): Promise<PoolClientLike> {
     const left = deadline - performance.now()
-    if (left <= 0) throw timeoutFault('before a connection was free', false)
+    if (left <= 0) throw timeoutFault('waiting for a connection', false)
     const connecting = this.#pool.connect()
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_, reject) => {
@@ -133,19 +132,19 @@ export class NodePostgres implements Database {
       this.#used++
       return client
     } catch (error) {
-      // One that comes too late goes back to the pool.
+      // A connection that is ready after the deadline goes back to the pool.
       connecting.then(
         (client) => client.release(),
         () => {},
       )
       const fault = connectFault(error)
-      const none = this.#used === 0 && this.#pool.idleCount === 0
-      if (fault.sqlState !== NO_ROOM || none) throw fault
+      const hasNone = this.#used === 0 && this.#pool.idleCount === 0
+      if (fault.sqlState !== TOO_MANY_CONNECTIONS || hasNone) throw fault
     } finally {
       clearTimeout(timer)
     }
-    // The server has no room for another one: those that there are will have to do.
-    await sleep(NO_ROOM_DELAY)
+    // The server accepts no more connections: wait for one of the open ones.
+    await sleep(TOO_MANY_DELAY)
     return this.#connect(deadline)
   }
 
@@ -154,63 +153,61 @@ export class NodePostgres implements Database {
     client.release(broken)
   }
 
-  /** Sends on this connection. Rejects with what node-postgres gave, or with TIMEOUT. */
+  /** Sends a statement on this connection. @throws the error of node-postgres, or TIMEOUT */
   #send(
     client: PoolClientLike,
     { text, name }: Statement,
     parameters: readonly Parameter[],
     deadline: number,
   ): Promise<Row[]> {
-    if (client.connection === undefined) throw foreignFault()
-    const signs = signsOf(client)
-    signs.unreplicated = false
+    if (client.connection === undefined) throw unsupportedClientFault()
+    const notices = noticesOf(client)
+    notices.unreplicated = false
     const query = new ExtendedQuery(text, this.#named ? name : undefined, parameters.map(encode))
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
-        () => reject(timeoutFault('waiting for its answer', true)),
+        () => reject(timeoutFault('waiting for the answer', true)),
         Math.max(1, deadline - performance.now()),
       )
-      // Not the promise that it would give: each of those keeps the next one's rows alive until the next full
+      // With a callback: node-postgres' promises keep the rows of later queries alive until the next full garbage
       // collection. Measured: a fifth of the time of a read.
       client.query(query, (error) => {
         clearTimeout(timer)
         if (error) reject(error)
-        else if (signs.unreplicated) reject(unreplicatedFault())
+        else if (notices.unreplicated) reject(unreplicatedFault())
         else resolve(query.rows)
       })
     })
   }
 }
 
-/** SQLSTATE too_many_connections: of the server, the database or the role. */
-const NO_ROOM = '53300'
+/** SQLSTATE too_many_connections: the limit of the server, the database or the role is reached. */
+const TOO_MANY_CONNECTIONS = '53300'
 
-/** Milliseconds in which one of those that there are may become free. */
-const NO_ROOM_DELAY = 20
+/** Milliseconds to wait until one of the open connections may be free. */
+const TOO_MANY_DELAY = 20
 
-interface Signs {
+interface Notices {
+  /** Whether the server committed without an acknowledgement of its synchronous standby. */
   unreplicated: boolean
 }
 
-const signs = new WeakMap<PoolClientLike, Signs>()
+const noticesByClient = new WeakMap<PoolClientLike, Notices>()
 
-/** What a connection has said besides its answers. */
-function signsOf(client: PoolClientLike): Signs {
-  let known = signs.get(client)
-  if (known === undefined) {
-    known = { unreplicated: false }
-    signs.set(client, known)
-    const heard = known
-    client.on('notice', (notice) => {
-      // The commit stands here but has not reached the standby: that is no success. Known by the routine
-      // that says so; the text is translated.
-      if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') heard.unreplicated = true
-    })
-    // A connection that breaks between two queries says so by an event, which would end the process; the
-    // next query on it is told as well.
-    client.on('error', () => {})
-  }
-  return known
+/** Returns the notices of a connection since its last statement. The first call subscribes to them. */
+function noticesOf(client: PoolClientLike): Notices {
+  const known = noticesByClient.get(client)
+  if (known !== undefined) return known
+  const notices: Notices = { unreplicated: false }
+  noticesByClient.set(client, notices)
+  client.on('notice', (notice) => {
+    // Recognized by the C function that reports it, because the text is translated.
+    if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') notices.unreplicated = true
+  })
+  // A connection that breaks between two queries emits 'error', which would end the process without a listener. The
+  // next query on it fails as well.
+  client.on('error', () => {})
+  return notices
 }
 
 function encode(parameter: Parameter): string | Buffer | null {
@@ -218,17 +215,17 @@ function encode(parameter: Parameter): string | Buffer | null {
   return typeof parameter === 'object' ? encodeArray(parameter) : String(parameter)
 }
 
-function foreignFault(): SessionPgsqlError {
+function unsupportedClientFault(): SessionPgsqlError {
   return new SessionPgsqlError(
     'INVALID_OPTION',
-    "db: expected a pool of node-postgres' own clients; got one of others, such as pg-native's. Give a `pg.Pool`.",
+    'db: expected a `pg.Pool` with JavaScript clients; received a pool with other clients, such as those of pg-native. Pass a `pg.Pool`.',
   )
 }
 
 function unreplicatedFault(): SessionPgsqlError {
   return new SessionPgsqlError(
     'SERVER_DOWN',
-    'The commit was done on this server but did not reach its synchronous standby.',
+    'The server committed the change, but its synchronous standby did not acknowledge it.',
     { outcomeUnknown: true },
   )
 }

@@ -2,12 +2,12 @@ import type { Database, Parameter, Query, Row, Statement } from './database.ts'
 import type { PgliteLike, PgliteTransaction } from './drivers.ts'
 import { statementFault, timeoutFault } from './faults.ts'
 
-/** PostgreSQL inside this process. It has one connection; PGlite itself lets its callers take turns. */
+/** PGlite: PostgreSQL inside this process. It has one connection and queues its callers itself. */
 export class Pglite implements Database {
   readonly #instance: PgliteLike
   readonly #owned: boolean
 
-  /** @param owned whether `close` closes it; the caller's stays open */
+  /** @param owned whether `close` closes the instance; the caller's instance stays open */
   constructor(instance: PgliteLike, owned: boolean) {
     this.#instance = instance
     this.#owned = owned
@@ -49,7 +49,7 @@ async function run(
 
 const asText = (text: string): string => text
 
-/** Every type that our statements return, by its OID: bool, int8, int2, int4, text, oid, float4, float8, numeric. */
+/** Every type that the statements return, by its OID: bool, int8, int2, int4, text, oid, float4, float8, numeric. */
 const AS_TEXT = Object.fromEntries([16, 20, 21, 23, 25, 26, 700, 701, 1700].map((oid) => [oid, asText]))
 
 function within<T>(deadline: number, work: Promise<T>): Promise<T> {

@@ -5,9 +5,9 @@ import type { Servers } from '../servers/servers.ts'
 import { sweepLocks } from '../table/locks.ts'
 import { countDue, type SweepOptions, type Swept, sweep } from '../table/sweep.ts'
 
-/** Garbage collection: when, and what of it each server has. */
+/** Garbage collection: when it runs, and what it does on each server. */
 
-/** When to collect: every so often, or after every access. */
+/** Schedules garbage collection: at an interval while there are accesses, or after every access. */
 export class Collector {
   readonly #interval: number
   readonly #collect: () => Promise<unknown>
@@ -17,7 +17,7 @@ export class Collector {
   #closed = false
 
   /**
-   * @param interval seconds between two collections; 0: never; negative: after every access
+   * @param interval seconds between two collections; 0 for never, negative for after every access
    * @param collect must not reject
    */
   constructor(interval: number, collect: () => Promise<unknown>) {
@@ -25,14 +25,14 @@ export class Collector {
     this.#collect = collect
   }
 
-  /** To be called at every access. Never waits: the collection begins after the answer to it is out. */
+  /** Call it at every access. Never waits: the collection begins later, in the background. */
   accessed(): void {
     if (this.#timer !== undefined || this.#closed || this.#interval === 0) return
     if (this.#running) {
       this.#again = true
       return
     }
-    // A tenth at random: processes that start together shall not sweep together.
+    // A tenth is random, so that processes that start together do not sweep together.
     const delay = this.#interval < 0 ? 0 : this.#interval * 1000 * (0.95 + Math.random() / 10)
     this.#timer = setTimeout(() => {
       this.#timer = undefined
@@ -55,10 +55,10 @@ export class Collector {
   }
 }
 
-/** Rows of one server that are looked at to say how many are due. */
+/** The most due rows that are counted on one server. */
 const MOST_COUNTED = 10_000
 
-/** What there is to collect on every server. Nothing here rejects for a server's sake. */
+/** Sweeps the servers and counts what is due. No method rejects because a server fails. */
 export class Garbage {
   readonly #servers: Servers
   readonly #options: SweepOptions
@@ -67,8 +67,8 @@ export class Garbage {
   readonly #closing: AbortController = new AbortController()
 
   /**
-   * @param handler whose doing it is, for diagnostics
-   * @param onSwept told of each server that was swept, and not where another process was at it
+   * @param handler the save handler, for diagnostics
+   * @param onSwept called for each server that was swept, unless another process was already sweeping it
    */
   constructor(
     servers: Servers,
@@ -91,7 +91,7 @@ export class Garbage {
     return Promise.all(this.#servers.all.map(sweepOne))
   }
 
-  /** How much there is to sweep. @param timeLimit seconds after which PostgreSQL itself gives up */
+  /** Counts the sessions that are due. @param timeLimit seconds after which PostgreSQL cancels the count */
   due(timeLimit: number): Promise<ServerDue[]> {
     const countOne = (server: Server): Promise<ServerDue> =>
       countDue(server.table, this.#options, { rows: MOST_COUNTED, timeLimit }).then(
@@ -101,7 +101,7 @@ export class Garbage {
     return Promise.all(this.#servers.all.map(countOne))
   }
 
-  /** Ends the sweeps that are under way after their batch. */
+  /** Ends running sweeps after their current batch. */
   close(): void {
     this.#closing.abort()
   }
@@ -117,9 +117,9 @@ export class Garbage {
   }
 
   async #sweep({ name, table }: Server): Promise<Swept> {
-    const begun = performance.now()
+    const start = performance.now()
     const swept = await sweep(table, this.#options)
-    const seconds = (performance.now() - begun) / 1000
+    const seconds = (performance.now() - start) / 1000
     if (swept.ended !== 'busy') this.#onSwept({ server: name, removed: swept.removed, seconds })
     await sweepLocks(table, performance.now() + this.#options.operationTimeout * 1000)
     return swept

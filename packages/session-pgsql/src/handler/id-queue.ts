@@ -1,63 +1,63 @@
 import type { StoredSession } from '../session/stored.ts'
 
-/** Those who wait for one id, and what the last of them that wrote has left. */
-export interface Line {
-  /** What this process knows to lie in the table, as long as somebody stands in line: the next rebases on it in memory. */
+/** The operations of one id that run or wait, and the session that the last write of them left. */
+export interface IdQueue {
+  /** The row as this process last wrote it, while the queue is not empty: the next write rebases on it in memory. */
   latest: StoredSession | undefined
   length: number
-  /** Resolves when the last in line is done. Never rejects. */
+  /** Resolves when the last operation of the queue ends. Never rejects. */
   tail: Promise<void> | undefined
-  /** A read that has not begun: whoever comes right behind it shares it. */
+  /** A read that has not begun, if it is the last operation of the queue: the next read shares it. */
   read: Promise<unknown> | undefined
 }
 
 /**
- * One thing at a time for each id, of whatever kind, in the order in which they were asked. Without it a
- * destroy overtakes the write before it, and the session is back.
+ * Runs one operation at a time for each id, of whatever kind, in the order of the calls. Without it, a destroy could
+ * overtake an earlier write, and the session would come back.
  *
- * What waits here needs no timer: each one's deadline is no earlier than that of the one before it, which
- * ends by its own.
+ * Waiting operations need no timer: the deadline of each is no earlier than that of its predecessor, which ends by
+ * its own.
  */
-export class Lines {
-  readonly #lines = new Map<string, Line>()
+export class IdQueues {
+  readonly #queues = new Map<string, IdQueue>()
 
-  /** Begins at once, synchronously, if nobody stands in line. */
-  run<T>(id: string, work: (line: Line) => Promise<T>): Promise<T> {
-    let line = this.#lines.get(id)
+  /** Begins at once, synchronously, if the queue of the id is empty. */
+  run<T>(id: string, work: (queue: IdQueue) => Promise<T>): Promise<T> {
+    let existing = this.#queues.get(id)
     let result: Promise<T>
-    if (line === undefined) {
-      line = { latest: undefined, length: 1, tail: undefined, read: undefined }
-      this.#lines.set(id, line)
-      result = work(line)
+    if (existing === undefined) {
+      existing = { latest: undefined, length: 1, tail: undefined, read: undefined }
+      this.#queues.set(id, existing)
+      result = work(existing)
     } else {
-      const joined = line
+      const joined = existing
       joined.length++
       joined.read = undefined
       const next = (): Promise<T> => work(joined)
       result = joined.tail === undefined ? next() : joined.tail.then(next)
     }
-    const here = line
+    const queue = existing
     const done = (): void => {
-      if (--here.length > 0) return
-      this.#lines.delete(id)
-      // A Map that V8 has outgrown still refers to what was in it, until the next full collection.
-      here.tail = undefined
-      here.latest = undefined
+      if (--queue.length > 0) return
+      this.#queues.delete(id)
+      // After a Map has grown, V8 keeps references to its former entries until the next full collection.
+      queue.tail = undefined
+      queue.latest = undefined
     }
-    here.tail = result.then(done, done)
+    queue.tail = result.then(done, done)
     return result
   }
 
-  /** A read: joins one that waits, for it will see all that was asked before either of them. */
+  /** Shares a read that waits at the end of the queue: it will see everything that was called before either. */
   read<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const line = this.#lines.get(id)
-    if (line?.read !== undefined) return line.read as Promise<T>
+    const queue = this.#queues.get(id)
+    if (queue?.read !== undefined) return queue.read as Promise<T>
     const result = this.run(id, () => {
-      const own = this.#lines.get(id)
+      const own = this.#queues.get(id)
       if (own !== undefined) own.read = undefined
       return work()
     })
-    if (line !== undefined) line.read = result
+    if (queue !== undefined) queue.read = result
     return result
   }
 }

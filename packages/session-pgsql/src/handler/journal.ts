@@ -1,69 +1,69 @@
 import { randomBytes } from 'node:crypto'
 import type { JournalEntry } from '../operations.ts'
-import type { Note } from '../table/journal.ts'
+import type { JournalEvent } from '../table/journal.ts'
 
-/** Milliseconds within which what happens again is added to what was noted before. */
-const AGAIN = 60_000
+/** Milliseconds between two entries about the same recurring event. */
+const INTERVAL = 60_000
 
-/** Milliseconds for which sessions that come home are counted before the first are noted: many come together. */
-const GATHER = 3000
+/** Milliseconds for which failbacks are counted before the first entry: many sessions are moved in succession. */
+const FAILBACK_DELAY = 3000
 
-/** Milliseconds that a note may take, and at the end, when somebody waits for it. */
-const PATIENCE = 2000
-const FAREWELL = 500
+/** Milliseconds that a write to the journal may take, and at `close`, when the caller waits for it. */
+const WRITE_TIMEOUT = 2000
+const CLOSE_TIMEOUT = 500
 
 type Counts = Readonly<Record<string, number>>
 
-/** Something that happens, as long as it goes on. */
-interface Case {
+/** An event that may recur, from its first occurrence until it has not recurred for `INTERVAL`. */
+interface Recurring {
   readonly server: string
   readonly kind: JournalEntry['kind']
-  readonly which: Readonly<Record<string, string | number>>
-  /** What has come of it since it was last noted; undefined: nothing. */
+  /** Details that distinguish it from other events of its kind. */
+  readonly details: Readonly<Record<string, string | number>>
+  /** Counts since the last entry; undefined if it has not occurred since. */
   counts: Counts | undefined
-  /** When it happened last, in milliseconds of `performance.now()`. */
+  /** The last occurrence, in milliseconds of `performance.now()`. */
   at: number
   timer: NodeJS.Timeout
 }
 
+type Write = (server: string, event: JournalEvent, age: number, deadline: number) => Promise<void>
+
 /**
- * What a save handler notes of what happens to its servers, for operators who look from another process: at once,
- * and as long as it goes on once a minute at most. Always behind the back of whoever is served; where nothing
- * happens nothing is written.
+ * Writes events of a save handler's servers to the journal, for operators of other processes. The first occurrence is
+ * written at once; later ones are added up and written at most once a minute. Writes in the background, and nothing
+ * if nothing happens, so that an idle server stays idle.
  */
 export class Journal {
-  readonly #write: (server: string, note: Note, age: number, deadline: number) => Promise<void>
+  readonly #write: Write
   readonly #onFailure: (error: unknown) => void
-  /** Every note's id begins with it. */
-  readonly #name = randomBytes(9).toString('base64url')
-  readonly #cases = new Map<string, Case>()
+  /** Prefix of the ids of this process's entries. */
+  readonly #processId = randomBytes(9).toString('base64url')
+  readonly #recurring = new Map<string, Recurring>()
   readonly #writing = new Set<Promise<void>>()
-  #notes = 0
+  #written = 0
   #closed = false
 
   /**
-   * @param write writes it on that server, `age` being the seconds that have passed since
-   * @param onFailure told when it could not
+   * @param write writes an event to the journal of a server; `age` is the seconds since it occurred
+   * @param onFailure called when a write fails
    */
-  constructor(
-    write: (server: string, note: Note, age: number, deadline: number) => Promise<void>,
-    onFailure: (error: unknown) => void,
-  ) {
+  constructor(write: Write, onFailure: (error: unknown) => void) {
     this.#write = write
     this.#onFailure = onFailure
   }
 
-  /** A sweep that has found nothing is not noted: it must not be what wakes an idle server. */
+  /** Records a sweep. Ignores one that removed nothing, which must not wake an idle server. */
   gc({ server, removed, seconds }: { server: string; removed: number; seconds: number }): void {
-    if (removed > 0) this.#happens('gc', server, {}, { removed, seconds })
+    if (removed > 0) this.#record('gc', server, {}, { removed, seconds })
   }
 
   failover({ from, to }: { from: string; to: string }): void {
-    this.#happens('failover', to, { from })
+    this.#record('failover', to, { from })
   }
 
-  promoted({ server, ...which }: { server: string; from: string; to: string; timeline: number }): void {
-    this.#happens('promoted', server, which)
+  promoted({ server, ...details }: { server: string; from: string; to: string; timeline: number }): void {
+    this.#record('promoted', server, details)
   }
 
   broughtHome({
@@ -76,92 +76,94 @@ export class Journal {
     outcome: 'brought' | 'merged' | 'dropped'
   }): void {
     const none = { brought: 0, merged: 0, dropped: 0 }
-    this.#happens('broughtHome', to, { from }, { ...none, [outcome]: 1 }, GATHER)
+    this.#record('broughtHome', to, { from }, { ...none, [outcome]: 1 }, FAILBACK_DELAY)
   }
 
-  /** Of what was read of a server's journal, what can be told; undefined: of a later version than this one. */
-  entryOf(server: string, { id, at, kind, about }: Note & { readonly at: Date }): JournalEntry | undefined {
-    const note = { id, server, at, own: id.startsWith(`${this.#name}-`) }
+  /** Returns the public form of an event read from a server's journal; undefined if a later version wrote it. */
+  entryOf(
+    server: string,
+    { id, at, kind, about }: JournalEvent & { readonly at: Date },
+  ): JournalEntry | undefined {
+    const entry = { id, server, at, own: id.startsWith(`${this.#processId}-`) }
     const text = (key: string): string => String(about[key] ?? '')
     const number = (key: string): number => Number(about[key] ?? 0) || 0
     const from = text('from')
     switch (kind) {
       case 'gc':
-        return { ...note, kind, removed: number('removed'), seconds: number('seconds') }
+        return { ...entry, kind, removed: number('removed'), seconds: number('seconds') }
       case 'failover':
-        return { ...note, kind, from, to: server }
+        return { ...entry, kind, from, to: server }
       case 'promoted':
-        return { ...note, kind, from, to: text('to'), timeline: number('timeline') }
+        return { ...entry, kind, from, to: text('to'), timeline: number('timeline') }
       case 'broughtHome': {
         const counts = {
           brought: number('brought'),
           merged: number('merged'),
           dropped: number('dropped'),
         }
-        return { ...note, kind, from, to: server, ...counts }
+        return { ...entry, kind, from, to: server, ...counts }
       }
       default:
         return undefined
     }
   }
 
-  /** Writes what is left, which takes some seconds at most; then nothing more is noted. */
+  /** Writes what is left, with a short timeout. Later events are ignored. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const one of this.#cases.values()) {
-      clearTimeout(one.timer)
-      this.#note(one, FAREWELL)
+    for (const event of this.#recurring.values()) {
+      clearTimeout(event.timer)
+      this.#writeEvent(event, CLOSE_TIMEOUT)
     }
-    this.#cases.clear()
+    this.#recurring.clear()
     await Promise.all(this.#writing)
   }
 
   /**
-   * @param which tells one case of a kind from another
-   * @param counts what is to be added up; without them it is noted once, as long as it goes on
-   * @param delay milliseconds until it is first noted
+   * @param counts added up between two entries; without them, a recurring event has one entry
+   * @param delay milliseconds until the first entry
    */
-  #happens(
+  #record(
     kind: JournalEntry['kind'],
     server: string,
-    which: Case['which'],
+    details: Recurring['details'],
     counts?: Counts,
     delay: number = 0,
   ): void {
     if (this.#closed) return
-    const key = JSON.stringify([kind, server, which])
-    const known = this.#cases.get(key)
+    const key = JSON.stringify([kind, server, details])
+    const known = this.#recurring.get(key)
     const at = performance.now()
     if (known === undefined) {
-      const timer = this.#in(delay, key)
-      this.#cases.set(key, { server, kind, which, counts: counts ?? {}, at, timer })
+      const timer = this.#writeIn(delay, key)
+      this.#recurring.set(key, { server, kind, details, counts: counts ?? {}, at, timer })
     } else if (counts !== undefined) {
       known.counts = sum(known.counts, counts)
       known.at = at
     } else if (known.counts === undefined) known.timer.refresh()
   }
 
-  #in(delay: number, key: string): NodeJS.Timeout {
-    return setTimeout(() => this.#isTime(key), delay).unref()
+  #writeIn(delay: number, key: string): NodeJS.Timeout {
+    return setTimeout(() => this.#writeOrForget(key), delay).unref()
   }
 
-  #isTime(key: string): void {
-    const one = this.#cases.get(key)
-    if (one?.counts === undefined) {
-      this.#cases.delete(key)
+  #writeOrForget(key: string): void {
+    const event = this.#recurring.get(key)
+    if (event?.counts === undefined) {
+      this.#recurring.delete(key)
       return
     }
-    this.#note(one, PATIENCE)
-    one.timer = this.#in(AGAIN, key)
+    this.#writeEvent(event, WRITE_TIMEOUT)
+    event.timer = this.#writeIn(INTERVAL, key)
   }
 
-  #note(one: Case, patience: number): void {
-    const { server, kind, which, counts } = one
+  #writeEvent(recurring: Recurring, timeout: number): void {
+    const { server, kind, details, counts } = recurring
     if (counts === undefined) return
-    one.counts = undefined
-    const note = { id: `${this.#name}-${++this.#notes}`, kind, about: { ...which, ...counts } }
+    recurring.counts = undefined
+    const event = { id: `${this.#processId}-${++this.#written}`, kind, about: { ...details, ...counts } }
     const now = performance.now()
-    const writing = this.#write(server, note, (now - one.at) / 1000, now + patience)
+    const writing = this.#write(server, event, (now - recurring.at) / 1000, now + timeout)
       .catch(this.#onFailure)
       .finally(() => this.#writing.delete(writing))
     this.#writing.add(writing)

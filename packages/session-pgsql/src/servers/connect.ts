@@ -6,7 +6,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings/settings.ts'
 import { Group, type Promotion } from './group.ts'
 
-/** Makes what an entry of `db` names. The drivers are loaded here, when they are first needed. */
+/** Connects to the database of an entry of `db`. Loads its driver at the first use. */
 export async function connect(
   entry: DatabaseEntry,
   settings: { readonly poolSize: number; readonly operationTimeout: number },
@@ -31,8 +31,8 @@ async function newPool(
   { poolSize, operationTimeout }: { readonly poolSize: number; readonly operationTimeout: number },
 ): Promise<PoolLike> {
   const { default: pg } = await import('pg')
-  // A password that is not enumerable would not survive a spread. Without a time limit, connections that nobody
-  // answers would use up the pool for good.
+  // Object.create, because object spread would lose a password that is not enumerable. The timeout, because connection
+  // attempts that are never answered would exhaust the pool for good.
   const defaults = { max: poolSize, connectionTimeoutMillis: operationTimeout * 1000 }
   return new pg.Pool(Object.assign(Object.create(config), defaults, config) as object) as unknown as PoolLike
 }
@@ -44,7 +44,7 @@ async function openPglite(folder: string | undefined): Promise<PgliteLike> {
   } catch (cause) {
     throw new SessionPgsqlError(
       'INVALID_OPTION',
-      'The embedded database needs the package @electric-sql/pglite: npm install @electric-sql/pglite.',
+      'The embedded database needs the package @electric-sql/pglite. Install it with: npm install @electric-sql/pglite',
       { cause },
     )
   }
@@ -55,7 +55,7 @@ async function openPglite(folder: string | undefined): Promise<PgliteLike> {
   } catch (cause) {
     throw new SessionPgsqlError(
       'SERVER_DOWN',
-      'The embedded database does not start. Is its folder in use by another process, or not its own?',
+      'Cannot start the embedded database. The data directory may be in use by another process, or may not be a PGlite directory.',
       { cause },
     )
   }

@@ -2,24 +2,24 @@ import type { Conninfo, TargetSessionAttrs } from '../conninfo/conninfo.ts'
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { HostDatabase, type Role } from './host.ts'
-import { Waiting } from './waiting.ts'
+import { InFlight } from './in-flight.ts'
 
-/** Milliseconds that the other hosts have to answer once one is found that would do. */
-const OTHERS = 250
+/** Milliseconds that the other hosts have to answer once one has been found that can be used. */
+const OTHERS_TIMEOUT = 250
 
-/** Milliseconds between two looks for a primary that has overtaken ours. */
-const WATCH = 1000
+/** Milliseconds between two searches for a host that was promoted while the primary in use still answers. */
+const WATCH_INTERVAL = 1000
 
-/** Another host has become the primary of a group. */
+/** Another host has become the primary of a replicated group. */
 export interface Promotion {
-  /** The hosts, as `status()` names them. */
+  /** The hosts, named as in `status()`. */
   readonly from: string
   readonly to: string
-  /** PostgreSQL's count of the promotions in this group's history. */
+  /** The new primary's timeline: PostgreSQL increments it at each promotion. */
   readonly timeline: number
 }
 
-/** What fits a target; libpq's rules. The last rank that anybody reaches counts; undefined does not fit. */
+/** Whether a host can be used for a `target_session_attrs`, by libpq's rules. */
 const FITS: Record<TargetSessionAttrs, (role: Role) => boolean> = {
   any: () => true,
   'read-write': ({ readOnly, standby }) => !readOnly && !standby,
@@ -32,25 +32,24 @@ const FITS: Record<TargetSessionAttrs, (role: Role) => boolean> = {
 /**
  * A replicated group of hosts behind one entry of `db`: libpq's `host=a,b,c target_session_attrs=read-write`.
  *
- * The host that fits is found by asking all of them at once, and found anew when it is lost or when it turns
- * out to be read-only. Of several that call themselves primary the one with the highest timeline is taken,
- * and lower ones are refused from then on: after a promotion without fencing both accept writes, and what is
- * written to the old one is lost.
+ * Queries the roles of all hosts at once and uses the one that fits; searches again when it is lost or found to be
+ * read-only. If several hosts claim to be primary, the one on the highest timeline wins, and lower ones are refused
+ * from then on: after a promotion without fencing both accept writes, and writes to the old primary are lost.
  */
 export class Group implements Database {
   readonly #target: TargetSessionAttrs
   readonly #hosts: readonly HostDatabase[]
   readonly #random: boolean
-  /** One host, whatever it is: there is nothing to find. */
+  /** One host of any role: no search is needed. */
   readonly #simple: boolean
   readonly #probeTimeout: number
   readonly #onPromotion: (promotion: Promotion) => void
-  readonly #waiting = new Waiting()
+  readonly #inFlight = new InFlight()
   #current: HostDatabase | undefined
-  /** The last primary that was in use, and still is unless it was lost. */
+  /** The last primary in use, which may have been lost since. */
   #primary: HostDatabase | undefined
   #searching: Promise<HostDatabase> | undefined
-  /** The highest that was seen. */
+  /** The highest timeline seen. */
   #timeline = 0
   #watch: NodeJS.Timeout | undefined
 
@@ -79,12 +78,12 @@ export class Group implements Database {
     return true
   }
 
-  /** The host in use, for `status()`. */
+  /** The host in use. */
   get address(): string | undefined {
     return this.#current?.label
   }
 
-  /** That of the host in use. */
+  /** The pool of the host in use. */
   get pool(): PoolUse | undefined {
     return this.#current?.pool
   }
@@ -112,7 +111,7 @@ export class Group implements Database {
     for (let tries = 1; ; tries++) {
       const host = this.#current ?? (await this.#search(deadline))
       try {
-        return await this.#waiting.for(call(host))
+        return await this.#inFlight.wait(call(host))
       } catch (error) {
         if (!(error instanceof SessionPgsqlError)) throw error
         const readOnly = error.sqlState === '25006'
@@ -120,14 +119,14 @@ export class Group implements Database {
           error.code === 'SERVER_DOWN' || (error.code === 'TIMEOUT' && error.sqlState === undefined)
         if (!readOnly && !lost) throw error
         if (this.#current === host) this.#current = undefined
-        // It is no longer the primary, or nothing was sent: another host may do it within the same request.
+        // The host is no longer the primary, or nothing was sent: the same request may continue on another host.
         const mayRepeat = readOnly || (error.code === 'SERVER_DOWN' && !error.outcomeUnknown)
         if (!mayRepeat || tries > this.#hosts.length || performance.now() >= deadline) throw error
       }
     }
   }
 
-  /** Many callers make one search. */
+  /** Finds the host to use. Concurrent calls share one search. */
   #search(deadline: number): Promise<HostDatabase> {
     this.#searching ??= this.#find(deadline).finally(() => {
       this.#searching = undefined
@@ -141,11 +140,11 @@ export class Group implements Database {
       this.#current = only as HostDatabase
       return this.#current
     }
-    const found = await this.#ask(Math.min(deadline, performance.now() + this.#probeTimeout))
+    const found = await this.#queryRoles(Math.min(deadline, performance.now() + this.#probeTimeout))
     if (found.chosen === undefined) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
-        `None of the hosts is what target_session_attrs=${this.#target} asks for: ${found.reasons.join('; ')}.`,
+        `No host matches target_session_attrs=${this.#target}: ${found.reasons.join('; ')}.`,
       )
     }
     this.#take(found.chosen)
@@ -162,7 +161,7 @@ export class Group implements Database {
     }
     this.#timeline = Math.max(this.#timeline, timeline)
     if (this.#watch === undefined && this.#hosts.length > 1 && this.#wantsPrimary()) {
-      this.#watch = setInterval(() => void this.#lookForHigher(), WATCH)
+      this.#watch = setInterval(() => void this.#findPromoted(), WATCH_INTERVAL)
       this.#watch.unref()
     }
   }
@@ -171,13 +170,13 @@ export class Group implements Database {
     return this.#target === 'read-write' || this.#target === 'primary'
   }
 
-  /** Asks every host at once; waits for those that are slow only until one is found and a little longer. */
-  async #ask(deadline: number): Promise<{ chosen: Candidate | undefined; reasons: string[] }> {
+  /** Queries the roles of all hosts at once. Once one fits, waits only a little longer for the others. */
+  async #queryRoles(deadline: number): Promise<{ chosen: Candidate | undefined; reasons: string[] }> {
     const candidates: Candidate[] = []
     const reasons: string[] = []
-    let enough = (): void => {}
-    const waitedLongEnough = new Promise<void>((resolve) => {
-      enough = resolve
+    let stopWaiting = (): void => {}
+    const othersTimeout = new Promise<void>((resolve) => {
+      stopWaiting = resolve
     })
     const asked = this.#hosts.map(async (host) => {
       try {
@@ -185,12 +184,12 @@ export class Group implements Database {
         const refusal = this.#refusal(role)
         if (refusal !== undefined) throw new Error(refusal)
         candidates.push({ host, role })
-        setTimeout(enough, OTHERS).unref()
+        setTimeout(stopWaiting, OTHERS_TIMEOUT).unref()
       } catch (error) {
         reasons.push(`${host.label}: ${(error as Error).message.replace(/\.$/, '')}`)
       }
     })
-    await Promise.race([Promise.all(asked), waitedLongEnough])
+    await Promise.race([Promise.all(asked), othersTimeout])
     return { chosen: this.#choose(candidates), reasons }
   }
 
@@ -198,7 +197,7 @@ export class Group implements Database {
     if (!FITS[this.#target](role))
       return role.standby ? 'it is a standby' : role.readOnly ? 'it is read-only' : 'it is a primary'
     if (!role.standby && role.timeline < this.#timeline) {
-      return `its timeline ${role.timeline} is behind ${this.#timeline}: another host was promoted in its place`
+      return `its timeline ${role.timeline} is older than ${this.#timeline}, so another host was promoted to replace it`
     }
     return undefined
   }
@@ -213,20 +212,20 @@ export class Group implements Database {
     return [...candidates].sort((one, other) => compare(rank(one), rank(other)))[0]
   }
 
-  /** A primary that was promoted while ours still answers: ours is the old one. */
-  async #lookForHigher(): Promise<void> {
+  /** Switches to a primary that was promoted while the one in use still answers, and so is outdated. */
+  async #findPromoted(): Promise<void> {
     if (this.#current === undefined || this.#searching !== undefined) return
-    const { chosen } = await this.#ask(performance.now() + this.#probeTimeout)
+    const { chosen } = await this.#queryRoles(performance.now() + this.#probeTimeout)
     if (chosen === undefined || chosen.role.timeline <= this.#timeline || this.#watch === undefined) return
     const old = this.#current
     this.#take(chosen)
     if (old === chosen.host) return
-    // With synchronous replication its commits hang, for its standby has gone to the other one.
-    this.#waiting.letGo(
+    // With synchronous replication its commits hang, because its standby now follows the new primary.
+    this.#inFlight.rejectAll(
       () =>
         new SessionPgsqlError(
           'SERVER_DOWN',
-          'Another host was promoted in the place of the one that was asked.',
+          'Another host was promoted to primary while this request was in progress.',
           {
             outcomeUnknown: true,
           },

@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
-import { Waiting } from './waiting.ts'
+import { InFlight } from './in-flight.ts'
 
 /** Milliseconds between two probes of a server that is down: at first, and at most. */
-const PROBE = { first: 100, most: 5000 }
+const PROBE_INTERVAL = { first: 100, most: 5000 }
 
-/** Milliseconds that something may take before it is asked whether the server is alive ... */
-const DOUBT = 400
+/** Milliseconds after which a request that has no answer has the server pinged. */
+const SLOW_AFTER = 400
 
-/** ... and that it has for the answer. */
-const PATIENCE = 400
+/** Milliseconds that the server has to answer the ping. */
+const PING_TIMEOUT = 400
 
-/** How often is looked whether that is over, in milliseconds. */
+/** Milliseconds between two looks at the ping's time. */
 const TICK = 20
 
 export interface HealthEvents {
@@ -20,28 +20,28 @@ export interface HealthEvents {
 }
 
 /**
- * Whether one of several servers is to be asked. Whoever finds it down says so, and from then on nobody asks it
- * until a probe finds it alive: one probe for all, less often each time, and never at the same moment as those of
- * other processes. What hangs is found out by asking for something simple beside it.
+ * Circuit breaker of one of several servers. The first request that finds the server down marks it down for the
+ * whole process; from then on no request is sent to it until a probe succeeds. Probes are shared by all requests,
+ * back off, and have a random delay, so that processes do not probe in step. A server that hangs is found by pinging
+ * it while a request waits.
  */
 export class Health {
   readonly #ping: (deadline: number) => Promise<unknown>
   readonly #events: HealthEvents
-  readonly #waiting = new Waiting()
+  readonly #inFlight = new InFlight()
   #isDown = false
-  /** It does not even refuse. */
+  /** The last ping timed out: the server does not even refuse. */
   #hangs = false
   #checking: Promise<boolean> | undefined
-  /** When that was answered the last time, in milliseconds of `performance.now()`. */
-  #asked = 0
-  /** Until requests may ask again. */
+  /** When the last ping ended, in milliseconds of `performance.now()`. */
+  #checkedAt = 0
+  /** Resolves when requests may ping again. */
   #pause: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
   /**
-   * @param ping asks the server something simple, on a connection that nobody else keeps busy; rejects when it does
-   *   not answer until the deadline
+   * @param ping sends a trivial statement on a connection of its own; rejects if there is no answer by the deadline
    */
   constructor(ping: (deadline: number) => Promise<unknown>, events: HealthEvents) {
     this.#ping = ping
@@ -53,93 +53,96 @@ export class Health {
   }
 
   /**
-   * Runs what is asked of the server. When the server turns out to be down in the meantime it rejects with
-   * SERVER_DOWN at once, whatever became of it.
+   * Runs a request to the server. If the server is found to be down meanwhile, rejects with SERVER_DOWN at once; the
+   * request may or may not have been applied.
    */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#isDown) throw isAway()
-    let doubt: NodeJS.Timeout | undefined
-    const doubted = (): void => {
-      void this.confirm()
-      doubt = setTimeout(doubted, DOUBT)
+    if (this.#isDown) throw serverDown()
+    let timer: NodeJS.Timeout | undefined
+    const checkAgain = (): void => {
+      void this.check()
+      timer = setTimeout(checkAgain, SLOW_AFTER)
     }
-    doubt = setTimeout(doubted, DOUBT)
+    timer = setTimeout(checkAgain, SLOW_AFTER)
     try {
-      return await this.#waiting.for(work())
+      return await this.#inFlight.wait(work())
     } catch (error) {
-      // A lost connection is not a lost server: whoever asked will ask again. And one that has become read-only
-      // (SQLSTATE 25006) is of no more use than one that is away.
-      if ((isUnreachable(error) || isReadOnly(error)) && !this.#isDown) await this.confirm()
+      // A lost connection is not a lost server: the caller sends again. A server that has become read-only
+      // (SQLSTATE 25006) is of no more use than one that is down.
+      if ((isUnreachable(error) || isReadOnly(error)) && !this.#isDown) await this.check()
       throw error
     } finally {
-      clearTimeout(doubt)
+      clearTimeout(timer)
     }
   }
 
   /**
-   * Whether it is up again, asked anew: before something is believed that another server says in its place. Nobody
-   * waits for one that does not even refuse; it is asked all the same. However many requests want to know, they ask
-   * no more often than the first probe does, and wait for their turn.
+   * Returns true if the server is up, pinging it if it was down: for callers about to trust another server's answer
+   * instead. Returns false at once for a server that hung at the last ping, and pings it in the background. All
+   * requests together ping no more often than the first probe does.
    */
   async isBack(): Promise<boolean> {
     if (!this.#isDown) return true
-    const asked = this.#askAnew()
-    return this.#hangs ? false : asked
+    const checked = this.#checkAgain()
+    return this.#hangs ? false : checked
   }
 
-  async #askAnew(): Promise<boolean> {
-    this.#pause ??= sleep(Math.max(0, this.#asked + someOf(PROBE.first) - performance.now()))
-      // The question that is under way may be too old.
+  async #checkAgain(): Promise<boolean> {
+    this.#pause ??= sleep(Math.max(0, this.#checkedAt + jittered(PROBE_INTERVAL.first) - performance.now()))
+      // A ping already in progress may have begun too early to count.
       .then(() => this.#checking)
       .then(() => {
         this.#pause = undefined
       })
     await this.#pause
-    return !this.#isDown || this.confirm()
+    return !this.#isDown || this.check()
   }
 
-  /** Asks whether it is alive. However many want to know, it is asked once. */
-  confirm(): Promise<boolean> {
-    this.#checking ??= this.#answers()
+  /** Pings the server and updates its state. Returns true if it is up. Concurrent calls share one ping. */
+  check(): Promise<boolean> {
+    this.#checking ??= this.#pingInTime()
       .then(
         () => {
-          this.#up()
+          this.#markUp()
           return true
         },
         (error) => {
-          // It has answered, if only to refuse: it is there.
           this.#hangs = error.code === 'TIMEOUT'
-          const away = isUnreachable(error) || this.#hangs
-          if (away) this.#fall(error)
-          else this.#up()
-          return !away
+          const isDown = isUnreachable(error) || this.#hangs
+          if (isDown) this.#markDown(error)
+          // The server has answered, if only with an error: it is up.
+          else this.#markUp()
+          return !isDown
         },
       )
       .finally(() => {
         this.#checking = undefined
-        this.#asked = performance.now()
+        this.#checkedAt = performance.now()
       })
     return this.#checking
   }
 
-  /** A process that was busy or had no processor meanwhile has not listened: that time does not count. */
-  async #answers(): Promise<unknown> {
-    const asked = this.#ping(performance.now() + PATIENCE * 10)
-    let patience: NodeJS.Timeout | undefined
-    const silence = new Promise<never>((_, reject) => {
-      let left = PATIENCE
+  /** Time in which this process was blocked or had no CPU does not count: the answer may wait unread. */
+  async #pingInTime(): Promise<unknown> {
+    const answer = this.#ping(performance.now() + PING_TIMEOUT * 10)
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<never>((_, reject) => {
+      let left = PING_TIMEOUT
       let last = performance.now()
-      patience = setInterval(() => {
+      timer = setInterval(() => {
         const now = performance.now()
         left -= Math.min(now - last, TICK * 2)
         last = now
-        if (left <= 0) reject(new SessionPgsqlError('TIMEOUT', `It has not answered for ${PATIENCE} ms.`))
+        if (left > 0) return
+        reject(
+          new SessionPgsqlError('TIMEOUT', `The database server did not answer within ${PING_TIMEOUT} ms.`),
+        )
       }, TICK)
     })
     try {
-      return await Promise.race([asked, silence])
+      return await Promise.race([answer, timeout])
     } finally {
-      clearInterval(patience)
+      clearInterval(timer)
     }
   }
 
@@ -148,15 +151,15 @@ export class Health {
     clearTimeout(this.#timer)
   }
 
-  #fall(error: Error): void {
+  #markDown(error: Error): void {
     if (this.#isDown || this.#closed) return
     this.#isDown = true
-    this.#waiting.letGo(() => isAway(error))
+    this.#inFlight.rejectAll(() => serverDown(error))
     this.#events.onDown(error)
-    this.#probeIn(PROBE.first)
+    this.#probeIn(PROBE_INTERVAL.first)
   }
 
-  #up(): void {
+  #markUp(): void {
     if (!this.#isDown) return
     clearTimeout(this.#timer)
     this.#isDown = false
@@ -166,14 +169,14 @@ export class Health {
   #probeIn(delay: number): void {
     if (this.#closed) return
     this.#timer = setTimeout(async () => {
-      if (!(await this.confirm())) this.#probeIn(Math.min(delay * 2, PROBE.most))
-    }, someOf(delay))
+      if (!(await this.check())) this.#probeIn(Math.min(delay * 2, PROBE_INTERVAL.most))
+    }, jittered(delay))
     this.#timer.unref()
   }
 }
 
-/** Half of it by chance: processes that saw a server fall together must not come back together. */
-function someOf(delay: number): number {
+/** Half of the delay is random: processes that saw a server fall together must not return to it together. */
+function jittered(delay: number): number {
   return delay * (0.5 + Math.random() / 2)
 }
 
@@ -185,10 +188,10 @@ function isReadOnly(error: unknown): boolean {
   return error instanceof SessionPgsqlError && error.sqlState === '25006'
 }
 
-function isAway(cause?: Error): SessionPgsqlError {
-  // What was under way may have been done.
-  return new SessionPgsqlError('SERVER_DOWN', 'The database server cannot be reached.', {
+function serverDown(cause?: Error): SessionPgsqlError {
+  return new SessionPgsqlError('SERVER_DOWN', 'Cannot reach the database server.', {
     cause,
+    // The request in progress may have been applied.
     outcomeUnknown: true,
   })
 }

@@ -7,11 +7,11 @@ import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { isTlsRefused, poolConfigOf } from './node-postgres-config.ts'
 
-/** What a host says of itself. */
+/** What a host reports about itself. */
 export interface Role {
   readonly standby: boolean
   readonly readOnly: boolean
-  /** Counts the promotions in the history of this server's data; 0 on a standby. */
+  /** The host's timeline: PostgreSQL increments it at each promotion. 0 on a standby. */
   readonly timeline: number
 }
 
@@ -21,25 +21,25 @@ const ROLE = plain(`
       ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END`)
 
 /**
- * One host of a conninfo: a pool of connections, made when it is first used, and one connection more by which
- * it is asked for its role.
+ * One host of a conninfo: a pool of connections, opened at the first use, and one more connection to query its
+ * role.
  */
 export class HostDatabase implements Database {
   readonly label: string
   readonly #conninfo: Conninfo
   readonly #host: Host
   readonly #limits: { readonly poolSize: number; readonly operationTimeout: number }
-  /** For `prefer` and `allow`: whether TLS is in use, once that is settled; it takes two attempts. */
+  /** With `sslmode` `prefer` and `allow`: whether TLS is used, once that is known after up to two attempts. */
   #encrypted: boolean | undefined
   readonly #refuse: ((role: Role) => string | undefined) | undefined
   #database: Promise<NodePostgres> | undefined
-  /** The same, once it is there. */
+  /** The resolved `#database`. */
   #open: NodePostgres | undefined
   #probe: Promise<NodePostgres> | undefined
 
   /**
-   * @param refuse says of a role why it will not do; every new connection is asked, for a host that was the
-   *   primary may have come back as a standby. Left out: any role will do, and nobody asks.
+   * @param refuse returns why a role cannot be used, or undefined. Called for every new connection, because a host
+   *   that was the primary may have come back as a standby. Without it, any role is accepted and none is queried.
    */
   constructor(
     conninfo: Conninfo,
@@ -62,14 +62,14 @@ export class HostDatabase implements Database {
     return this.#use((database) => database.transaction(work, deadline))
   }
 
-  /** Without the connection by which it is asked for its role. */
+  /** Does not count the connection that queries the role. */
   get pool(): PoolUse | undefined {
     return this.#open?.pool
   }
 
   role(deadline: number): Promise<Role> {
     return this.#attempt(async () => {
-      this.#probe ??= kept(this.#connect(1, undefined), () => {
+      this.#probe ??= withoutFailure(this.#connect(1, undefined), () => {
         this.#probe = undefined
       })
       const [row] = await (await this.#probe).query(ROLE, [], deadline)
@@ -77,7 +77,7 @@ export class HostDatabase implements Database {
     })
   }
 
-  /** Drops every connection; the next use makes new ones. */
+  /** Closes every connection. The next use opens new ones. */
   async close(): Promise<void> {
     const open = [this.#database, this.#probe]
     this.#database = undefined
@@ -88,7 +88,7 @@ export class HostDatabase implements Database {
 
   #use<T>(call: (database: Database) => Promise<T>): Promise<T> {
     return this.#attempt(async () => {
-      this.#database ??= kept(this.#connect(this.#limits.poolSize, this.#refuse), () => {
+      this.#database ??= withoutFailure(this.#connect(this.#limits.poolSize, this.#refuse), () => {
         this.#database = undefined
       })
       this.#open = await this.#database
@@ -100,18 +100,18 @@ export class HostDatabase implements Database {
     try {
       return await call()
     } catch (error) {
-      if (!this.#mayTryOtherwise(error)) throw error
-      // libpq's second attempt: without TLS for `prefer`, with it for `allow`.
+      if (!this.#mayRetryTls(error)) throw error
+      // libpq's second attempt: without TLS for `prefer`, with TLS for `allow`.
       this.#encrypted = this.#conninfo.tls.mode === 'allow'
       await this.close()
       return await call()
     }
   }
 
-  #mayTryOtherwise(error: unknown): boolean {
+  #mayRetryTls(error: unknown): boolean {
     if (this.#encrypted !== undefined || !(error instanceof SessionPgsqlError)) return false
     const { mode } = this.#conninfo.tls
-    // 28000: pg_hba.conf has no line for a connection of this kind.
+    // 28000: pg_hba.conf rejects connections without TLS.
     return (
       (mode === 'prefer' && isTlsRefused(error.cause)) || (mode === 'allow' && error.sqlState === '28000')
     )
@@ -139,7 +139,7 @@ function roleOf(row: Row | undefined): Role {
   return { standby: row?.[0] === 't', readOnly: row?.[1] === 'on', timeline: Number(row?.[2]) }
 }
 
-/** For pg-pool, which calls it with every new connection before anybody else gets it. */
+/** A `verify` function of pg-pool: called for every new connection before it is used. */
 function verifier(refuse: (role: Role) => string | undefined) {
   return (client: PoolClientLike, done: (error?: Error) => void): void => {
     const query = new ExtendedQuery(ROLE.text, undefined, [])
@@ -149,14 +149,14 @@ function verifier(refuse: (role: Role) => string | undefined) {
       done(
         refusal === undefined
           ? undefined
-          : new SessionPgsqlError('SERVER_DOWN', `This host will not do: ${refusal}.`),
+          : new SessionPgsqlError('SERVER_DOWN', `Cannot use this host: ${refusal}.`),
       )
     })
   }
 }
 
-/** A failure to connect is not kept. */
-function kept<T>(connecting: Promise<T>, forget: () => void): Promise<T> {
+/** Clears the cached promise if connecting fails, so that the next use tries again. */
+function withoutFailure<T>(connecting: Promise<T>, forget: () => void): Promise<T> {
   connecting.catch(forget)
   return connecting
 }

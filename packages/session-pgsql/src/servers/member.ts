@@ -1,14 +1,14 @@
 import type { Health } from './health.ts'
 import type { Server } from './server.ts'
 
-/** One of several servers, among which sessions are spread. */
+/** One of several independent servers that share the sessions. */
 export interface Member {
   readonly name: string
   readonly weight: number
   readonly server: Server
   readonly health: Health
-  /** Rows that belong elsewhere, at the last look; at most so many as are brought at a time. */
+  /** Rows on it that belong on another server, counted at the last scan up to one batch. */
   waiting: number
-  /** What became of those that this process has brought home from here. */
-  readonly arrivals: { brought: number; merged: number; dropped: number }
+  /** Rows that this process has moved from it to their home servers, by outcome. */
+  readonly failbacks: { brought: number; merged: number; dropped: number }
 }

@@ -9,13 +9,13 @@ import type { NodePostgresConfig, NodePostgresTls } from '../database/drivers.ts
 import { SessionPgsqlError } from '../errors.ts'
 
 /**
- * What node-postgres needs to know for one host of a conninfo. Everything is said explicitly, for node-postgres
- * reads what is left out from its own environment variables, with its own idea of `sslmode`.
+ * Returns the configuration of node-postgres for one host of a conninfo. Sets every option explicitly, because
+ * node-postgres takes missing ones from environment variables, with its own interpretation of `sslmode`.
  *
- * @param poolSize connections at most
- * @param connectTimeoutSeconds the caller's own limit; the conninfo's counts if it is shorter
- * @param encrypted for `prefer` and `allow`, which are two attempts made by the caller: whether this is the one
- *   with TLS. Left out: the first of the two. The other modes leave no choice.
+ * @param poolSize the most connections
+ * @param connectTimeoutSeconds the caller's limit; the conninfo's applies if it is shorter
+ * @param encrypted whether to use TLS, for `prefer` and `allow`, where the caller makes two attempts. Default: as in
+ *   the first attempt. Ignored for the other modes.
  */
 export async function poolConfigOf(
   conninfo: Conninfo,
@@ -36,8 +36,8 @@ export async function poolConfigOf(
     keepAlive: conninfo.keepalives,
     application_name: conninfo.applicationName ?? 'session_pgsql',
   }
-  // PgBouncer refuses whoever sends any, be it a blank. That is for the one case in which node-postgres would take
-  // PGOPTIONS although the conninfo says that there are none.
+  // PgBouncer rejects clients that send any options, even a blank. The blank is only for the case in which
+  // node-postgres would use PGOPTIONS although the conninfo has no options.
   const options = conninfo.options ?? (process.env.PGOPTIONS ? ' ' : undefined)
   if (options !== undefined) config.options = options
   if (config.ssl !== false && conninfo.tls.negotiation === 'direct') config.sslnegotiation = 'direct'
@@ -46,9 +46,9 @@ export async function poolConfigOf(
   return config
 }
 
-/** Whether the server answered that it has no TLS: with `prefer`, time for the attempt without it. */
+/** Returns true if the server does not support TLS; with `prefer`, the next attempt is without it. */
 export function isTlsRefused(error: unknown): boolean {
-  // node-postgres gives it no code.
+  // node-postgres sets no error code.
   return error instanceof Error && error.message === 'The server does not support SSL connections'
 }
 
@@ -58,14 +58,13 @@ async function passwordFor(conninfo: Conninfo, host: Pick<Host, 'host' | 'port'>
   const path = conninfo.passfile ?? defaultPassfile()
   const password = await passwordFromFile(path, { host: host.host, port: host.port, database, user })
   if (password !== undefined) return password
-  throw new SessionPgsqlError(
-    'INVALID_OPTION',
-    `the server ${host.host}:${host.port} asks for a password, and there is none: neither in db, nor in PGPASSWORD, nor for user ${user} and database ${database} in ${path}`,
+  throw invalid(
+    `the server ${host.host}:${host.port} requires a password, but none is set: not in db, not in PGPASSWORD, and not for user ${user} and database ${database} in ${path}`,
   )
 }
 
 function usesTls({ mode }: TlsSettings, host: string, encrypted: boolean): boolean {
-  // A socket does not leave the machine; libpq ignores sslmode there.
+  // Unix sockets do not leave the machine; libpq ignores sslmode for them.
   if (mode === 'disable' || host.startsWith('/')) return false
   return mode === 'prefer' || mode === 'allow' ? encrypted : true
 }
@@ -86,28 +85,28 @@ async function tlsOf(settings: TlsSettings, host: string): Promise<NodePostgresT
       ...(settings.maxVersion && { maxVersion: settings.maxVersion }),
     }),
     rejectUnauthorized: verify,
-    // Not an address: it must not be sent as the name of a server (RFC 6066).
+    // RFC 6066 forbids an IP address as server name.
     ...(isIP(host) === 0 && { servername: host }),
-    // By the host that was asked for, whatever address `hostaddr` leads to.
+    // Verifies the name of `host`, whatever address `hostaddr` gives.
     checkServerIdentity: (_, certificate) =>
       settings.mode === 'verify-full' ? tls.checkServerIdentity(host, certificate) : undefined,
   }
 }
 
-/** Whom to trust; undefined: the chain is not checked. */
+/** Returns the certificate authorities to trust; undefined if the chain is not verified. */
 async function authoritiesOf(settings: TlsSettings): Promise<string | readonly string[] | undefined> {
   if (settings.rootCert === 'system') return systemAuthorities()
   const file = await fileOrDefault('sslrootcert', settings.rootCert, 'root.crt')
   if (file === undefined && settings.mode.startsWith('verify-')) {
     throw invalid(
-      `sslmode=${settings.mode} needs a file with the authorities to trust: there is no ${userFile('root.crt')}. Name one with sslrootcert, or write sslrootcert=system`,
+      `sslmode=${settings.mode} needs a file of trusted certificate authorities, but ${userFile('root.crt')} does not exist. Set sslrootcert to a file, or to system`,
     )
   }
-  // With a file at hand, libpq checks the chain even where the mode does not ask for it, and so do we.
+  // As in libpq, an existing file makes the chain be verified even if the mode does not require it.
   return file
 }
 
-/** Those of the operating system where Node can read them (22.15), otherwise those that came with Node. */
+/** Returns the authorities of the operating system if Node can read them (from 22.15), otherwise those bundled with Node. */
 function systemAuthorities(): readonly string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: 'system') => string[] }
   const found = getCACertificates?.('system') ?? []
@@ -118,9 +117,11 @@ async function keyOf(settings: TlsSettings): Promise<string> {
   const path = settings.key ?? userFile('postgresql.key')
   const key = await readNamed('sslkey', path)
   const { mode, uid } = await stat(path)
-  // libpq: its group may read a key of root's.
+  // As in libpq, the group may read a key that is owned by root.
   if (process.platform !== 'win32' && (mode & (uid === 0 ? 0o037 : 0o077)) !== 0) {
-    throw invalid(`sslkey: ${path} can be read by others, so it is not used. Mend it with: chmod 600 ${path}`)
+    throw invalid(
+      `sslkey: ${path} is accessible to other users, so it is not used. Fix it with: chmod 600 ${path}`,
+    )
   }
   return key
 }
@@ -142,7 +143,7 @@ async function readNamed(keyword: string, path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw invalid(`${keyword}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw invalid(`${keyword}: cannot read ${path} (${(error as NodeJS.ErrnoException).code})`)
   }
 }
 
@@ -150,14 +151,14 @@ function secureContext(options: Record<string, unknown>): tls.SecureContext {
   try {
     return tls.createSecureContext(options)
   } catch (error) {
-    // OpenSSL's reason names neither key nor password.
+    // OpenSSL's message contains neither key nor password.
     throw invalid(
-      `sslrootcert, sslcrl, sslcert or sslkey cannot be used: ${(error as Error).message}. Is sslpassword right, and does the key belong to the certificate?`,
+      `cannot use sslrootcert, sslcrl, sslcert or sslkey: ${(error as Error).message}. Check sslpassword, and that the key belongs to the certificate`,
     )
   }
 }
 
-/** Where libpq keeps a user's files. */
+/** Returns the path of one of libpq's per-user files. */
 function userFile(name: string): string {
   return process.platform === 'win32'
     ? join(process.env.APPDATA ?? homeFolder(), 'postgresql', name)

@@ -1,16 +1,16 @@
-/** What a server is placed by: its stable name, never its address. */
+/** What determines which sessions a server gets: its stable name, never its address. */
 export interface Placed {
   readonly name: string
-  /** 0: home to no session; what still lies there is asked for last. */
+  /** 0: home server of no session; asked last for the sessions that it still has. */
   readonly weight: number
 }
 
 /**
- * Where a session lies: rendezvous hashing of its id over the servers' names. Each server gets a score for each
- * id, and the highest is its home. Whoever joins takes only its share, from everybody; whoever leaves leaves its
- * share to everybody. No state, no coordination: every process comes to the same order.
+ * Ranks the servers for an id by rendezvous hashing: each server gets a score from the id and its name, and the
+ * highest score is the home server. A server that is added takes only its share, from all others; one that is
+ * removed leaves its share to all others. Needs no state and no coordination: every process gets the same order.
  *
- * @returns the servers, home first
+ * @returns the servers, the home server first
  */
 export function rank<S extends Placed>(id: string, servers: readonly S[]): S[] {
   return servers
@@ -19,13 +19,13 @@ export function rank<S extends Placed>(id: string, servers: readonly S[]): S[] {
     .map(({ server }) => server)
 }
 
-/** The weighted form: of two servers, one of twice the weight has twice the chance of the higher score. */
+/** The weighted form: a server of twice the weight has twice the chance of the highest score. */
 function scoreOf(id: string, { name, weight }: Placed): number {
   if (weight === 0) return 0
   return -weight / Math.log(fraction(`${name}\0${id}`))
 }
 
-/** A number between 0 and 1, neither of them, that hangs on every bit of the text. */
+/** Returns a number between 0 and 1, both exclusive, that depends on every bit of the text. */
 function fraction(text: string): number {
   let high = 0x9e3779b9
   let low = 0x85ebca6b
@@ -40,7 +40,7 @@ function fraction(text: string): number {
   return ((high >>> 0) * 0x200000 + (low >>> 11) + 0.5) / 2 ** 53
 }
 
-/** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
+/** The finalizer of MurmurHash3: each bit of the input changes half of the bits of the output. */
 function mixed(value: number): number {
   let bits = value ^ (value >>> 16)
   bits = Math.imul(bits, 0x85ebca6b)

@@ -13,10 +13,10 @@ import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
 import type { Promotion } from './group.ts'
 
-/** Most sessions in one statement. */
+/** The most sessions in one statement. */
 const MAX_ROWS = 512
 
-/** Of the settings, what concerns a server. */
+/** The settings that concern one server. */
 export interface ServerSettings {
   readonly table: TableName
   readonly createTable: boolean
@@ -27,34 +27,36 @@ export interface ServerSettings {
 }
 
 export interface ServerStatus {
-  /** Host, port and database; never a password. Sessions are placed by it. */
+  /** The entry's `name`, or its hosts, ports and database; never a password. Determines which sessions it gets. */
   readonly name: string
-  /** The host in use, of an entry with several; undefined before the first use, and where there is only one. */
+  /** The host in use, for an entry with several hosts; undefined with one host and before the first use. */
   readonly address: string | undefined
-  /** `unknown` until it was first used. */
+  /** `unknown` before the first use. */
   readonly role: 'primary' | 'standby' | 'unknown'
   readonly health: 'up' | 'down' | 'unknown'
-  /** Since when it is in this health. */
+  /** When `health` last changed. */
   readonly since: Date
-  /** Statements and transactions sent. */
+  /** Statements and transactions sent since the save handler was created. */
   readonly calls: number
-  /** Those that failed. */
+  /** How many of `calls` failed. */
   readonly errors: number
+  /** The message of the last of them. */
   readonly lastError: string | undefined
-  /** What operations want of it that is in no statement yet. */
+  /** Requests that are not yet in a statement. */
   readonly waiting: number
-  /** Its connections; undefined before the first use, and for PGlite, which has one. */
+  /** Its connection pool; undefined before the first use, and for PGlite, which has one connection. */
   readonly pool: PoolUse | undefined
-  /** The part of the ids whose home it is, from 0 to 1. */
+  /** The share of the session ids of which it is the home server, from 0 to 1. */
   readonly share: number
-  /** With several servers: what it keeps for others, and what this process has brought from here to where it belongs. */
+  /** With several servers: failback from this server, where it was a fallback, to home servers. */
   readonly homecoming?: {
-    /** Rows that belong elsewhere, at the last look; no more than are brought at a time are counted. */
+    /** Rows that belong on another server, at the last scan; counted up to 200. */
     readonly waiting: number
+    /** Rows that this process has moved back unchanged. */
     readonly brought: number
-    /** Both sides had moved on: the changes of both were brought together. */
+    /** Rows moved back whose home server had changed the session too: both changes were kept. */
     readonly merged: number
-    /** Destroyed at home in the meantime, or of a life that is over. */
+    /** Rows discarded: the session was destroyed at home, or its id was in use for a new session. */
     readonly dropped: number
   }
 }
@@ -68,8 +70,8 @@ export class Server {
   readonly #embedded: boolean
 
   /**
-   * @param handler whose server it is, for diagnostics
-   * @param onPromotion told when another host of a group has become its primary
+   * @param handler the save handler, for diagnostics
+   * @param onPromotion called when another host of a replicated group has become its primary
    */
   constructor(
     entry: DatabaseEntry,
@@ -93,14 +95,14 @@ export class Server {
   }
 
   /**
-   * Resolves when an embedded database has started, which takes seconds and counts against nobody's
-   * `operationTimeout`; undefined for any other, and once it has.
+   * Resolves when an embedded database has started, which takes seconds and does not count towards
+   * `operationTimeout`; undefined for other databases, and once it has started.
    */
   get starting(): Promise<unknown> | undefined {
     return this.#embedded && !this.#connection.connected ? this.#connection.connect() : undefined
   }
 
-  /** Sends a statement that is not about the session table. */
+  /** Sends a statement that does not concern the session table. */
   query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
     return this.#connection.query(statement, parameters, deadline)
   }
@@ -111,16 +113,16 @@ export class Server {
     return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 
-  /** @throws SERVER_DOWN if it does not answer, or takes no writes; it may be so busy that nothing else is answered */
+  /** Checks that the server accepts writes, on a connection of its own. @throws SERVER_DOWN if it does not, or does not answer */
   async ping(deadline: number): Promise<void> {
     if (await this.#connection.ping(deadline)) return
-    throw new SessionPgsqlError('SERVER_DOWN', 'The server is read-only.')
+    throw new SessionPgsqlError('SERVER_DOWN', 'The database server is read-only.')
   }
 
-  /** Drops every connection; the next use makes new ones and looks at the table anew. */
+  /** Closes every connection. The next use opens new ones and inspects the table again. */
   async reset(): Promise<void> {
     this.table.forget()
-    // What lives in the memory of a database of our own would be lost with it.
+    // Closing an in-memory database would lose its data.
     if (!this.#inMemory) await this.#connection.close()
   }
 
@@ -129,7 +131,7 @@ export class Server {
   }
 }
 
-/** A database that is connected to when it is first used, and that keeps book of how that goes. A failure is not kept. */
+/** Connects at the first use, and records health and counters. A failure to connect is not cached: the next use tries again. */
 class Connection implements Database {
   health: ServerStatus['health'] = 'unknown'
   since: Date = new Date()
@@ -187,19 +189,21 @@ class Connection implements Database {
     try {
       this.#open = await this.connect()
       const result = await call(this.#open)
-      this.#is('up')
+      this.#setHealth('up')
       return result
     } catch (error) {
       this.errors++
       this.lastError = error instanceof Error ? error.message : String(error)
       const { code, sqlState } = error as SessionPgsqlError
-      // With a SQLSTATE it was PostgreSQL that gave up: it is there.
-      this.#is(code === 'SERVER_DOWN' || (code === 'TIMEOUT' && sqlState === undefined) ? 'down' : 'up')
+      // An error with a SQLSTATE comes from PostgreSQL: the server is up.
+      this.#setHealth(
+        code === 'SERVER_DOWN' || (code === 'TIMEOUT' && sqlState === undefined) ? 'down' : 'up',
+      )
       throw error
     }
   }
 
-  #is(health: ServerStatus['health']): void {
+  #setHealth(health: ServerStatus['health']): void {
     if (this.health === health) return
     this.health = health
     this.since = new Date()

@@ -1,29 +1,30 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { DatabaseEntry } from '../settings/settings.ts'
-import type { Sessions } from '../table/sessions.ts'
-import { type Arrival, Homecoming, type MergeTexts } from './failback.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
+import { Failback } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
 import type { Member } from './member.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
-import { Spread } from './sharded-sessions.ts'
+import type { FailbackOutcome, MergeTexts } from './settle.ts'
+import { ShardedSessions } from './sharded-sessions.ts'
 
 export interface ServersSettings extends ServerSettings {
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
 }
 
-/** What is told about the servers. */
+/** Receives what happens to the servers. */
 export interface ServersListener {
-  /** Whose servers they are, for diagnostics. */
+  /** The save handler, for diagnostics. */
   readonly handler: object
   onDown(server: string, error: Error): void
   onUp(server: string): void
-  /** A request was served by another server than its session's home. */
+  /** A request was served by a fallback server, because its home server is down. */
   onFailover(event: { from: string; to: string }): void
-  /** Another host has become the primary of a group. */
+  /** Another host has become the primary of a replicated group. */
   onPromotion(event: { server: string } & Promotion): void
-  onArrival(event: { id: string; from: string; to: string; outcome: Arrival }): void
+  onFailback(event: { id: string; from: string; to: string; outcome: FailbackOutcome }): void
   onError(error: Error): void
   merge: MergeTexts
 }
@@ -34,7 +35,7 @@ export interface ServerAnswer<T> {
   readonly error: SessionPgsqlError | undefined
 }
 
-/** The part of the ids whose home each server is, from 0 to 1. */
+/** Returns the share of the ids of which each server is the home server, from 0 to 1. */
 export function sharesOf({
   db,
   failoverMode,
@@ -55,14 +56,15 @@ export function weightOf(entry: DatabaseEntry): number {
   return entry.kind === 'conninfo' ? entry.conninfo.weight : 1
 }
 
-/** Every server of `db`, and which of them a session lies on. */
+/** The servers of `db`: one, or several among which the sessions are sharded. */
 export class Servers {
   readonly all: readonly Server[]
-  /** What a session's life goes through: the one table there is, or all of them. */
-  readonly sessions: Sessions
+  /** Reads and writes sessions: the table of the only server, or the sharded tables of all. */
+  readonly sessions: StoredSessions
   readonly #shares: ReadonlyMap<string, number>
-  readonly #several:
-    | { readonly members: readonly Member[]; readonly spread: Spread; readonly homecoming: Homecoming }
+  /** Set only with several servers. */
+  readonly #sharding:
+    | { readonly members: readonly Member[]; readonly sharded: ShardedSessions; readonly failback: Failback }
     | undefined
 
   /** @param entries at least one */
@@ -82,7 +84,7 @@ export class Servers {
     if (entries.every((entry) => weightOf(entry) === 0)) {
       throw new SessionPgsqlError(
         'INVALID_OPTION',
-        'option db: every entry has weight=0; one of them must take the sessions',
+        'option db: every entry has weight=0, so no server can take sessions. Set another weight for at least one entry.',
       )
     }
     const members = entries.map((entry, index): Member => {
@@ -96,55 +98,54 @@ export class Servers {
           onDown: (error) => listener.onDown(name, error),
           onUp: () => {
             listener.onUp(name)
-            void homecoming.look()
+            void failback.scan()
           },
         }),
         waiting: 0,
-        arrivals: { brought: 0, merged: 0, dropped: 0 },
+        failbacks: { brought: 0, merged: 0, dropped: 0 },
       }
     })
     const { failoverMode, whenHomeIsDown, operationTimeout } = settings
-    const spread: Spread = new Spread({
+    const sharded: ShardedSessions = new ShardedSessions({
       members,
       failoverMode,
       whenHomeIsDown,
-      homecoming: () => homecoming,
+      failback: () => failback,
       onFailover: listener.onFailover,
     })
-    const homecoming: Homecoming = new Homecoming({
+    const failback: Failback = new Failback({
       members,
-      homeOf: (id) => spread.ranked(id)[0] as Member,
+      homeOf: (id) => sharded.ranked(id)[0] as Member,
       merge: listener.merge,
       operationTimeout,
-      onArrival: listener.onArrival,
+      onFailback: listener.onFailback,
       onError: listener.onError,
     })
-    this.sessions = spread
-    this.#several = { members, spread, homecoming }
+    this.sessions = sharded
+    this.#sharding = { members, sharded, failback }
   }
 
-  /** Asks the server on which a session of this id lies, or who stands in for it. */
+  /** Runs work on the home server of an id, or on its fallback server. */
   ask<T>(id: string, deadline: number, work: (server: Server) => Promise<T>): Promise<T> {
-    if (this.#several === undefined) return work(this.all[0] as Server)
-    return this.#several.spread.ask(id, deadline, ({ server }) => work(server))
+    if (this.#sharding === undefined) return work(this.all[0] as Server)
+    return this.#sharding.sharded.ask(id, deadline, ({ server }) => work(server))
   }
 
   /**
-   * Asks every server that is up.
+   * Runs work on every server that is up.
    *
-   * @returns the answers, and the names of the servers that gave none
-   * @throws what the first failed with, if none answered
+   * @returns the answers, and the names of the servers that could not be reached
+   * @throws the first server's error, if none could be reached; any other error
    */
   async everywhere<T>(work: (server: Server) => Promise<T>): Promise<{ answers: T[]; missing: string[] }> {
-    if (this.#several === undefined) return { answers: [await work(this.all[0] as Server)], missing: [] }
-    const { members } = this.#several
+    if (this.#sharding === undefined) return { answers: [await work(this.all[0] as Server)], missing: [] }
+    const { members } = this.#sharding
     const asked = await Promise.allSettled(
       members.map(({ health, server }) => health.run(() => work(server))),
     )
     const answers = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
     const failed = asked.find((one) => one.status === 'rejected')
-    const unanswered = (error: unknown): boolean => isUnreachable(error)
-    for (const one of asked) if (one.status === 'rejected' && !unanswered(one.reason)) throw one.reason
+    for (const one of asked) if (one.status === 'rejected' && !isUnreachable(one.reason)) throw one.reason
     if (answers.length === 0) throw failed?.reason
     return {
       answers,
@@ -152,16 +153,16 @@ export class Servers {
     }
   }
 
-  /** @param name of one that there is */
+  /** Returns the server of this name. @param name as in `status()` */
   named(name: string): Server {
     return this.all.find((server) => server.name === name) as Server
   }
 
-  /** Asks every server; one that fails has the error instead of an answer. */
+  /** Runs work on every server. A server that fails has an `error` instead of an `answer`. */
   each<T>(work: (server: Server) => Promise<T>): Promise<ServerAnswer<T>[]> {
     return Promise.all(
       this.all.map(async (server, index) => {
-        const health = this.#several?.members[index]?.health
+        const health = this.#sharding?.members[index]?.health
         try {
           const answer = await (health === undefined ? work(server) : health.run(() => work(server)))
           return { name: server.name, answer, error: undefined }
@@ -173,32 +174,32 @@ export class Servers {
     )
   }
 
-  /** What has to be waited for before the clock of an operation begins to run; nothing, as a rule. */
+  /** Resolves when embedded databases have started, before the timeout of an operation begins; usually undefined. */
   get starting(): Promise<unknown> | undefined {
-    // Asked for by every operation: nothing is allocated as a rule.
+    // Read by every operation: usually nothing is allocated.
     const starting = this.all.some((server) => server.starting !== undefined)
     return starting ? Promise.all(this.all.map((server) => server.starting)) : undefined
   }
 
   status(): ServerStatus[] {
-    if (this.#several === undefined) return this.all.map((server) => ({ ...server.status(), share: 1 }))
-    return this.#several.members.map(({ server, health, waiting, arrivals }) => ({
+    if (this.#sharding === undefined) return this.all.map((server) => ({ ...server.status(), share: 1 }))
+    return this.#sharding.members.map(({ server, health, waiting, failbacks }) => ({
       ...server.status(),
       ...(health.isDown ? { health: 'down' as const } : {}),
       share: this.#shares.get(server.name) ?? 0,
-      homecoming: { waiting, ...arrivals },
+      homecoming: { waiting, ...failbacks },
     }))
   }
 
   async reset(): Promise<void> {
     await Promise.all(this.all.map((server) => server.reset()))
-    await Promise.all(this.#several?.members.map(({ health }) => health.confirm()) ?? [])
+    await Promise.all(this.#sharding?.members.map(({ health }) => health.check()) ?? [])
   }
 
   async close(): Promise<void> {
-    if (this.#several !== undefined) {
-      for (const { health } of this.#several.members) health.close()
-      await this.#several.homecoming.close()
+    if (this.#sharding !== undefined) {
+      for (const { health } of this.#sharding.members) health.close()
+      await this.#sharding.failback.close()
     }
     await Promise.all(this.all.map((server) => server.close()))
   }

@@ -1,52 +1,58 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type Marks, type StoredSession, type Touch } from '../session/stored.ts'
+import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
   baseOf,
-  canStandIn,
-  lockWhole,
-  markOf,
+  canBeFallback,
+  lockRowCopy,
+  type RowCopy,
+  recordBase,
   tombstone,
-  type WholeRow,
-  writeWhole,
+  writeRowCopy,
 } from '../table/row-copies.ts'
-import type { Sessions } from '../table/sessions.ts'
-import { beats, type Homecoming, isMerged } from './failback.ts'
+import type { StoredSessions } from '../table/stored-sessions.ts'
+import type { Failback } from './failback.ts'
 import type { Member } from './member.ts'
 import { rank } from './placement.ts'
+import { isMerged, supersedes } from './settle.ts'
 
-/** How many are asked for what home does not have: as many servers as may be added at a time. */
-const NEXT = 3
+/** Servers asked for a session that its home server does not have: as many servers as may be added at a time. */
+const NEXT_IN_RANK = 3
 
-export interface SpreadOptions {
+export interface ShardedSessionsOptions {
   readonly members: readonly Member[]
-  /** Always the first of the list that is up, instead of spreading. */
+  /** Always use the first server of the list that is up, instead of sharding. */
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
-  readonly homecoming: () => Homecoming
+  readonly failback: () => Failback
   readonly onFailover: (event: { from: string; to: string }) => void
 }
 
 /**
- * Sessions on several independent servers. Each has its home; while that is down the next in rank stands in for
- * it, and what it keeps is marked, to be brought home. A record remembers the server that it was read from:
- * only that one can say that the session is gone.
+ * Sessions sharded over several independent servers. Each session has a home server. While that is down, the next
+ * server in rank is the fallback: the rows that it stores name their home server, and are moved back later. A record
+ * remembers the server that it was read from: only that server can say that the session is gone.
  */
-export class Spread implements Sessions {
-  readonly #options: SpreadOptions
+export class ShardedSessions implements StoredSessions {
+  readonly #options: ShardedSessionsOptions
 
-  constructor(options: SpreadOptions) {
+  constructor(options: ShardedSessionsOptions) {
     this.#options = options
   }
 
-  /** Home first, then those that stand in for it. */
+  /** Returns the servers in the order in which they are used for this id: the home server, then its fallbacks. */
   ranked(id: string): readonly Member[] {
     const { members, failoverMode } = this.#options
     return failoverMode ? members : rank(id, members)
   }
 
-  /** Asks the home, or who stands in for it. Who does not answer is passed over, within the same request. */
+  /**
+   * Runs work on the home server of an id, or on the first fallback server that is up. If a server goes down meanwhile,
+   * the same call continues with the next.
+   *
+   * @throws SERVER_DOWN if no server can be reached
+   */
   async ask<T>(id: string, deadline: number, work: (member: Member, home: Member) => Promise<T>): Promise<T> {
     const ranked = this.ranked(id)
     const home = ranked[0] as Member
@@ -57,7 +63,7 @@ export class Spread implements Sessions {
       try {
         return await member.health.run(() => work(member, home))
       } catch (error) {
-        // It has answered, or was given all the time there was.
+        // The server has answered with an error, or no time is left for another.
         if (!member.health.isDown || performance.now() >= deadline) throw error
         last = error
       }
@@ -67,163 +73,173 @@ export class Spread implements Sessions {
       last ??
       new SessionPgsqlError(
         'SERVER_DOWN',
-        `None of the ${ranked.length} database servers can be reached. They are tried again by and by, and the first that answers is used.`,
+        `Cannot reach any of the ${ranked.length} database servers. Retrying in the background.`,
       )
     )
   }
 
   async read(id: string, deadline: number): Promise<StoredSession | undefined> {
-    const { stored, certain } = await this.ask(id, deadline, async (member, home) => {
+    const { stored, isCertain } = await this.ask(id, deadline, async (member, home) => {
       let found = await member.server.table.read(id, deadline)
-      if (found === undefined && member === home && (await this.#fetch(id, home, deadline))) {
+      if (found === undefined && member === home && (await this.#moveHome(id, home, deadline))) {
         found = await member.server.table.read(id, deadline)
       }
-      return { stored: found && readFrom(member, found), certain: member === home }
+      return { stored: found && withServer(found, member), isCertain: member === home }
     })
-    if (stored !== undefined || certain) return stored
-    // Another process may have seen that home is back before we did, and have brought it there.
+    if (stored !== undefined || isCertain) return stored
+    // Another process may have found the home server up before this one, and have moved the session back.
     return (await this.#isHomeBack(id, deadline)) ? this.read(id, deadline) : undefined
   }
 
-  /** Before a stand-in is believed that there is no such session. @throws SERVER_DOWN if that is not to be believed */
+  /**
+   * Returns true if the home server is back. Called before a fallback server's "no such session" is trusted.
+   *
+   * @throws SERVER_DOWN if it is not to be trusted (`whenHomeIsDown: 'error'`)
+   */
   async #isHomeBack(id: string, deadline: number): Promise<boolean> {
     const [home] = this.ranked(id)
     if (performance.now() < deadline && (await (home as Member).health.isBack())) return true
     if (this.#options.whenHomeIsDown === 'absent') return false
     throw new SessionPgsqlError(
       'SERVER_DOWN',
-      'The database server of this session cannot be reached, and no other one knows the session (whenHomeIsDown: "error").',
+      `Cannot reach the home server of this session, ${(home as Member).name}, and no fallback server has the session (whenHomeIsDown: "error").`,
     )
   }
 
-  save(order: Save, deadline: number): Promise<Answer> {
-    const { change, base } = order
+  save(request: Save, deadline: number): Promise<Answer> {
+    const { change, base } = request
     const { id } = change
     return this.ask(id, deadline, async (member, home) => {
       const { table } = member.server
       if (base === undefined) {
-        const answer = await table.save(order, deadline)
-        if (answer.outcome !== 'gone') return answered(member, answer)
-        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.save(order, deadline)
-        const fetched = member === home && (await this.#fetch(id, home, deadline))
-        return answered(member, fetched ? await table.save(order, deadline) : answer)
+        const answer = await table.save(request, deadline)
+        if (answer.outcome !== 'gone') return answerFrom(member, answer)
+        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.save(request, deadline)
+        const isMoved = member === home && (await this.#moveHome(id, home, deadline))
+        return answerFrom(member, isMoved ? await table.save(request, deadline) : answer)
       }
       if (base.server === member.name) {
-        const answer = await table.save(order, deadline)
-        if (answer.outcome !== 'gone' || member === home) return answered(member, answer)
-        // Destroyed, it would have left a tombstone: as a rule somebody has just brought it home.
-        if (!home.health.isDown) return this.save(order, deadline)
+        const answer = await table.save(request, deadline)
+        if (answer.outcome !== 'gone' || member === home) return answerFrom(member, answer)
+        // A destroy would have left a tombstone. Usually the row has just been moved back.
+        if (!home.health.isDown) return this.save(request, deadline)
       }
-      if (member !== home) return answered(member, await this.#plant(member, home, change, base, deadline))
-      const current = await this.#atHome(base, home, deadline)
+      const current = member === home ? await this.#readAtHome(base, home, deadline) : 'unknown'
       if (current === 'unknown') {
-        return answered(member, await this.#plant(member, home, change, base, deadline))
+        return answerFrom(member, await this.#writeRecord(member, home, change, base, deadline))
       }
-      if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
-      if (current.text !== base.text) return answered(member, { outcome: 'conflict', stored: current })
-      return answered(member, await table.save({ change, base: current }, deadline))
+      if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline))) return GONE
+      if (current.text !== base.text) return answerFrom(member, { outcome: 'conflict', stored: current })
+      return answerFrom(member, await table.save({ change, base: current }, deadline))
     })
   }
 
-  put(order: Put, deadline: number): Promise<Answer> {
-    const { change, mustBeAbsent } = order
+  put(request: Put, deadline: number): Promise<Answer> {
+    const { change, mustBeAbsent } = request
     return this.ask(change.id, deadline, async (member, home) => {
       const { table } = member.server
       if (member === home) {
-        const answer = await table.put(order, deadline)
-        // What it has replaced may lie with another, and must not be found there when this one is gone. Whatever
-        // comes of that, it is written.
+        const answer = await table.put(request, deadline)
+        // The session that it replaces may be on another server, where it must not be found once this one is gone.
+        // The write has succeeded, so an error here does not count.
         if (answer.outcome === 'created' && !mustBeAbsent) {
-          await this.#fetch(change.id, home, deadline).catch(() => false)
+          await this.#moveHome(change.id, home, deadline).catch(() => false)
         }
-        return answered(member, answer)
+        return answerFrom(member, answer)
       }
-      if (!canStandIn(await table.open(deadline))) return answered(member, await table.put(order, deadline))
-      const planted = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockWhole(query, shape, change.id)
-        const alive = row !== undefined && isAlive(row, clock) ? row : undefined
-        if (alive !== undefined && mustBeAbsent) {
-          return { outcome: 'conflict', stored: alive.session } as const
-        }
-        const now = Math.ceil(clock)
-        const nothing = tombstone(change.id, undefined, null, clock).session
-        const fresh: StoredSession = {
-          ...nothing,
-          name: change.name,
-          created: now,
-          addressCreated: change.address,
-          generation: Math.floor(clock * 1e6),
-        }
-        const session = changed(alive?.session ?? fresh, change, clock, change.lifetime)
-        const replaces = mustBeAbsent ? null : markOf(nothing, { replaced: now })
-        // After a destroy it is another life, and must not be laid over the old one.
-        const base =
-          row?.destroyed == null
-            ? (alive?.base ?? replaces)
-            : markOf(row.session, { destroyed: row.destroyed })
-        await writeWhole(query, shape, { session, home: home.name, base, arrived: null, destroyed: null })
-        const { row: written } = await lockWhole(query, shape, change.id)
-        const outcome = alive === undefined ? 'created' : 'updated'
-        return { outcome, stored: (written as WholeRow).session } as const
-      }, deadline)
-      return answered(member, planted)
+      const canMark = canBeFallback(await table.open(deadline))
+      return answerFrom(
+        member,
+        await (canMark ? this.#putOnFallback(member, home, request, deadline) : table.put(request, deadline)),
+      )
     })
   }
 
-  touch(order: Touch, deadline: number): Promise<Answer> {
-    const { id, base } = order
+  async #putOnFallback(
+    { server }: Member,
+    home: Member,
+    { change, mustBeAbsent }: Put,
+    deadline: number,
+  ): Promise<Answer> {
+    return server.table.transaction(async (query, shape): Promise<Answer> => {
+      const { row, clock } = await lockRowCopy(query, shape, change.id)
+      const alive = row !== undefined && isAlive(row, clock) ? row : undefined
+      if (alive !== undefined && mustBeAbsent) return { outcome: 'conflict', stored: alive.session }
+      const now = Math.ceil(clock)
+      const empty = tombstone(change.id, undefined, null, clock).session
+      const created: StoredSession = {
+        ...empty,
+        name: change.name,
+        created: now,
+        addressCreated: change.address,
+        generation: Math.floor(clock * 1e6),
+      }
+      const session = changed(alive?.session ?? created, change, clock, change.lifetime)
+      const replaced = mustBeAbsent ? null : recordBase(empty, { replaced: now })
+      // After a destroy this is a new generation, and must not be merged with the old one.
+      const base =
+        row?.destroyed == null
+          ? (alive?.base ?? replaced)
+          : recordBase(row.session, { destroyed: row.destroyed })
+      await writeRowCopy(query, shape, { session, home: home.name, base, received: null, destroyed: null })
+      const { row: written } = await lockRowCopy(query, shape, change.id)
+      const outcome = alive === undefined ? 'created' : 'updated'
+      return { outcome, stored: (written as RowCopy).session }
+    }, deadline)
+  }
+
+  touch(request: Touch, deadline: number): Promise<Answer> {
+    const { id, base } = request
     return this.ask(id, deadline, async (member, home) => {
       const { table } = member.server
       if (base === undefined) {
-        const answer = await table.touch(order, deadline)
+        const answer = await table.touch(request, deadline)
         if (answer.outcome !== 'gone') return answer
-        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.touch(order, deadline)
-        const fetched = member === home && (await this.#fetch(id, home, deadline))
-        return fetched ? table.touch(order, deadline) : answer
+        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.touch(request, deadline)
+        const isMoved = member === home && (await this.#moveHome(id, home, deadline))
+        return isMoved ? table.touch(request, deadline) : answer
       }
       if (base.server === member.name) {
-        const answer = await table.touch(order, deadline)
+        const answer = await table.touch(request, deadline)
         if (answer.outcome !== 'gone' || member === home) return answer
-        if (!home.health.isDown) return this.touch(order, deadline)
+        if (!home.health.isDown) return this.touch(request, deadline)
       }
-      if (member === home) {
-        const current = await this.#atHome(base, home, deadline)
-        if (current !== 'unknown') {
-          if (current === undefined || !(await this.#isSameLife(current, base, home, deadline))) return GONE
-          return table.touch({ ...order, base: current.text === base.text ? current : undefined }, deadline)
-        }
+      const current = member === home ? await this.#readAtHome(base, home, deadline) : 'unknown'
+      if (current !== 'unknown') {
+        if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline)))
+          return GONE
+        return table.touch({ ...request, base: current.text === base.text ? current : undefined }, deadline)
       }
       const change: Change & { keepExpiry: boolean } = {
         id,
         text: base.text,
-        lifetime: order.lifetime ?? 0,
-        access: order.access,
+        lifetime: request.lifetime ?? 0,
+        access: request.access,
         address: null,
         name: base.name ?? '',
-        marks: order.marks,
-        keepExpiry: order.lifetime === null,
+        metadata: request.metadata,
+        keepExpiry: request.lifetime === null,
       }
-      const planted = await this.#plant(member, home, change, base, deadline)
-      // Somebody has written there before: it is there, and need only be touched.
-      if (planted.outcome === 'conflict') return table.touch({ ...order, base: undefined }, deadline)
-      if (planted.outcome === 'gone' || planted.stored === undefined) return GONE
-      return { outcome: 'touched', expires: planted.stored.expires, clock: planted.stored.clock }
+      const written = await this.#writeRecord(member, home, change, base, deadline)
+      // Another request has written the session there: it only needs to be touched.
+      if (written.outcome === 'conflict') return table.touch({ ...request, base: undefined }, deadline)
+      if (written.outcome === 'gone' || written.stored === undefined) return GONE
+      return { outcome: 'touched', expires: written.stored.expires, clock: written.stored.clock }
     })
   }
 
-  /** Leaves a tombstone: it beats what others may still bring. */
+  /** Leaves a tombstone, which supersedes what other servers may still move back. */
   destroy(id: string, deadline: number): Promise<Answer> {
     return this.ask(id, deadline, async (member, home) => {
       const { table } = member.server
-      if (!canStandIn(await table.open(deadline))) return table.destroy(id, deadline)
-      const alive = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockWhole(query, shape, id)
-        const was = row !== undefined && isAlive(row, clock)
-        await writeWhole(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
-        return was
+      if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
+      const wasAlive = await table.transaction(async (query, shape) => {
+        const { row, clock } = await lockRowCopy(query, shape, id)
+        await writeRowCopy(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
+        return row !== undefined && isAlive(row, clock)
       }, deadline)
-      const elsewhere = !alive && member === home && (await this.#fetch(id, home, deadline))
-      return { outcome: alive || elsewhere ? 'destroyed' : 'gone' }
+      const isMoved = !wasAlive && member === home && (await this.#moveHome(id, home, deadline))
+      return { outcome: wasAlive || isMoved ? 'destroyed' : 'gone' }
     })
   }
 
@@ -232,12 +248,13 @@ export class Spread implements Sessions {
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer> {
-    return this.ask(id, deadline, async (member) =>
-      answered(
+    return this.ask(id, deadline, async (member) => {
+      const { table } = member.server
+      return answerFrom(
         member,
-        await member.server.table.saveLocked(id, (current) => decide(readFrom(member, current)), deadline),
-      ),
-    )
+        await table.saveLocked(id, (current) => decide(withServer(current, member)), deadline),
+      )
+    })
   }
 
   replicated(id: string, deadline: number): Promise<void> {
@@ -245,41 +262,45 @@ export class Spread implements Sessions {
   }
 
   /**
-   * What home does not have may lie with those next in rank: they stood in, or were the home until a server was
-   * added.
+   * Looks on other servers for a session that its home server does not have, and moves it home: they were its
+   * fallback, or its home until a server was added.
    *
-   * @returns whether something was there and has been brought
+   * @returns true if another server had it
    */
-  async #fetch(id: string, home: Member, deadline: number): Promise<boolean> {
+  async #moveHome(id: string, home: Member, deadline: number): Promise<boolean> {
     const others = this.ranked(id).filter((member) => member !== home && !member.health.isDown)
-    // And those that are to be emptied, wherever they stand. All at once: who waits for them waits for all.
-    const asked = others.filter(({ weight }, index) => index < NEXT || weight === 0)
-    const lie = await Promise.all(
+    // Also asks the servers that are being drained (weight 0), whatever their rank. In parallel: the request waits.
+    const asked = others.filter(({ weight }, index) => index < NEXT_IN_RANK || weight === 0)
+    const found = await Promise.all(
       asked.map(({ health, server }) =>
         health
           .run(() => server.table.read(id, deadline))
-          // That it cannot be asked makes nothing of what home says wrong.
+          // A server that cannot be asked does not invalidate the answer of the home server.
           .catch(() => undefined),
       ),
     )
-    const place = asked.find((_, index) => lie[index] !== undefined)
-    return place !== undefined && (await this.#options.homecoming().bring(id, place, home)) !== undefined
+    const from = asked.find((_, index) => found[index] !== undefined)
+    return from !== undefined && (await this.#options.failback().moveBack(id, from, home)) !== undefined
   }
 
-  /** The session at home, after what another server had of it was brought there. `unknown`: that one is down. */
-  async #atHome(
+  /**
+   * Reads the session from its home server, after moving back the version that the record was read from.
+   *
+   * @returns 'unknown' if the home server has no row and the server that the record was read from is down
+   */
+  async #readAtHome(
     base: StoredSession,
     home: Member,
     deadline: number,
   ): Promise<StoredSession | 'unknown' | undefined> {
     const from = this.#options.members.find(({ name }) => name === base.server)
-    const reachable = from !== undefined && !from.health.isDown
-    if (reachable) await this.#options.homecoming().bring(base.id, from, home)
+    const isReachable = from !== undefined && !from.health.isDown
+    if (isReachable) await this.#options.failback().moveBack(base.id, from, home)
     const current = await home.server.table.read(base.id, deadline)
-    return current ?? (reachable ? undefined : 'unknown')
+    return current ?? (isReachable ? undefined : 'unknown')
   }
 
-  async #isSameLife(
+  async #isSameGeneration(
     current: StoredSession,
     base: StoredSession,
     home: Member,
@@ -287,16 +308,16 @@ export class Spread implements Sessions {
   ): Promise<boolean> {
     if (current.generation === base.generation) return true
     return home.server.table.transaction(async (query, shape) => {
-      const { row } = await lockWhole(query, shape, base.id)
+      const { row } = await lockRowCopy(query, shape, base.id)
       return row !== undefined && isMerged(row, base)
     }, deadline)
   }
 
   /**
-   * Writes a whole record where it was not read: its home is away, or was when it was read. Marked with where it
-   * belongs and what it replaces there.
+   * Writes a whole record to a server from which it was not read, because its server is or was down. On a fallback
+   * server, the row names its home server and what it replaces there.
    */
-  async #plant(
+  async #writeRecord(
     member: Member,
     home: Member,
     change: Change & { keepExpiry?: boolean },
@@ -304,15 +325,15 @@ export class Spread implements Sessions {
     deadline: number,
   ): Promise<Answer> {
     const { table } = member.server
-    if (!canStandIn(await table.open(deadline))) {
+    if (!canBeFallback(await table.open(deadline))) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
-        'The database server of this session cannot be reached, and the table of the next one lacks the columns to stand in for it (sess_home, sess_base, sess_destroyed).',
+        `Cannot reach the home server of this session, ${home.name}, and the session table on ${member.name} lacks the columns of a fallback server (sess_home, sess_base, sess_destroyed). Add them with: session-pgsql init.`,
       )
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockWhole(query, shape, base.id)
-      if (row?.destroyed != null && beats(row, base, row.base === null ? undefined : baseOf(row.base))) {
+      const { row, clock } = await lockRowCopy(query, shape, base.id)
+      if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
       if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {
@@ -320,44 +341,47 @@ export class Spread implements Sessions {
         if (row.session.text !== base.text) return { outcome: 'conflict', stored: row.session }
       }
       const lifetime = change.keepExpiry ? null : change.lifetime
-      const session = changed(base, change, clock, lifetime)
-      const known = row !== undefined && row.destroyed === null
-      const away = member === home ? null : home.name
-      const mark = member === home ? null : known ? row.base : markOf(base)
-      const arrived = (member === home && known && row.arrived) || null
-      await writeWhole(query, shape, { session, home: away, base: mark, arrived, destroyed: null })
-      const { row: written } = await lockWhole(query, shape, base.id)
-      return { outcome: 'updated', stored: (written as WholeRow).session }
+      const known = row?.destroyed === null ? row : undefined
+      await writeRowCopy(query, shape, {
+        session: changed(base, change, clock, lifetime),
+        ...(member === home
+          ? { home: null, base: null, received: known?.received ?? null }
+          : { home: home.name, base: known === undefined ? recordBase(base) : known.base, received: null }),
+        destroyed: null,
+      })
+      const { row: written } = await lockRowCopy(query, shape, base.id)
+      return { outcome: 'updated', stored: (written as RowCopy).session }
     }, deadline)
   }
 }
 
-function readFrom({ name }: Member, stored: StoredSession): StoredSession {
+function withServer(stored: StoredSession, { name }: Member): StoredSession {
   return { ...stored, server: name }
 }
 
-function answered(member: Member, answer: Answer): Answer {
-  return answer.stored === undefined ? answer : { ...answer, stored: readFrom(member, answer.stored) }
+function answerFrom(member: Member, answer: Answer): Answer {
+  return answer.stored === undefined ? answer : { ...answer, stored: withServer(answer.stored, member) }
 }
 
-function isAlive({ session: { expires }, destroyed }: WholeRow, clock: number): boolean {
+function isAlive({ session: { expires }, destroyed }: RowCopy, clock: number): boolean {
   return destroyed === null && (expires === null || expires >= clock)
 }
 
-/** The record after a change, as the statements would leave it. @param lifetime null: the expiry stays */
+/** Returns the record after a change, as the SQL statements would leave it. @param lifetime null keeps the expiry */
 function changed(base: StoredSession, change: Change, clock: number, lifetime: number | null): StoredSession {
-  const marks: Marks = change.marks ?? {}
+  const metadata: MetadataUpdate = change.metadata ?? {}
   return {
     ...base,
     text: change.text,
+    version: change.text === base.text ? base.version : base.version + 1,
     modified: change.text === base.text && base.modified !== null ? base.modified : Math.ceil(clock),
     expires: lifetime === null ? base.expires : Math.ceil(clock + lifetime),
     addressModified: change.address ?? base.addressModified,
     accesses: base.accesses + (change.access ? 1 : 0),
-    errors: base.errors + (marks.errors ?? 0),
-    warnings: base.warnings + (marks.warnings ?? 0),
-    notices: base.notices + (marks.notices ?? 0),
-    errorMessage: marks.message ?? base.errorMessage,
-    custom: marks.custom === undefined ? base.custom : marks.custom,
+    errors: base.errors + (metadata.errors ?? 0),
+    warnings: base.warnings + (metadata.warnings ?? 0),
+    notices: base.notices + (metadata.notices ?? 0),
+    errorMessage: metadata.message ?? base.errorMessage,
+    custom: metadata.custom === undefined ? base.custom : metadata.custom,
   }
 }

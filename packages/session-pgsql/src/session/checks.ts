@@ -1,67 +1,56 @@
 import { SessionPgsqlError } from '../errors.ts'
-import type { Marks } from './stored.ts'
+import type { MetadataUpdate } from './stored.ts'
 
 /**
- * Checks of what is passed to the methods. PostgreSQL's text holds neither a NUL nor half a surrogate pair;
- * what it cannot hold is refused here, and nothing is cut off. No message shows a value.
+ * Checks of arguments. PostgreSQL's text cannot store a NUL character or a lone surrogate; such strings are rejected,
+ * and never truncated. No message contains a string that was passed in.
  */
 
-/** About 300 years. */
-const LONGEST_LIFETIME = 1e10
+/** Seconds: about 300 years. */
+const MAX_LIFETIME = 1e10
 
-/** PostgreSQL would take a gigabyte; a session of that size is a mistake, and stalls everybody else's. */
-export const MAX_TEXT: number = 64 * 1024 * 1024
-
-/** Characters of a name, a custom field, an address or a message: they come along wherever sessions are listed. */
+/**
+ * Maximum length of a name, a custom field, an address or a message, in characters: every list of sessions has them.
+ */
 const MAX_FIELD = 1024 * 1024
 
+/**
+ * @param what the argument's name, for the message
+ * @throws INVALID_ARGUMENT
+ */
 export function checkText(what: string, text: unknown): asserts text is string {
   if (typeof text !== 'string') {
-    throw invalid(`Expected ${what} to be a string; received ${text === null ? 'null' : typeof text}.`)
+    throw invalid(`Expected the ${what} to be a string; received ${received(text)}.`)
   }
   if (text.length > MAX_FIELD) {
     throw invalid(
-      `The ${what} has ${text.length.toLocaleString('en')} characters, and ${MAX_FIELD.toLocaleString('en')} are the limit.`,
+      `Expected the ${what} to have at most ${MAX_FIELD.toLocaleString('en')} characters; received ${text.length.toLocaleString('en')}.`,
     )
   }
   if (text.includes('\0')) {
-    throw invalid(`The ${what} holds a NUL character, which PostgreSQL cannot store. Remove or escape it.`)
+    throw invalid(`The ${what} contains a NUL character, which PostgreSQL cannot store. Remove or escape it.`)
   }
   if (!text.isWellFormed()) {
     throw invalid(
-      `The ${what} holds half a surrogate pair, which PostgreSQL cannot store. Cut strings between characters, or use toWellFormed().`,
+      `The ${what} contains a lone surrogate, which PostgreSQL cannot store. Do not split characters, or call toWellFormed().`,
     )
   }
 }
 
-/** What a codec has made of the data. */
-export function checkEncoded(text: unknown, codec: string): asserts text is string {
-  const refuse = (reason: string): never => {
-    throw new SessionPgsqlError('INVALID_DATA', `The session's data cannot be stored: ${reason}`)
-  }
-  if (typeof text !== 'string') refuse(`the codec ${codec} gave ${typeof text} instead of a string.`)
-  const encoded = text as string
-  if (encoded.length > MAX_TEXT) {
-    refuse(
-      `it has ${encoded.length.toLocaleString('en')} characters, and ${MAX_TEXT.toLocaleString('en')} are the limit.`,
-    )
-  }
-  if (encoded.includes('\0')) refuse(`what the codec ${codec} made of it holds a NUL character.`)
-  if (!encoded.isWellFormed()) refuse(`what the codec ${codec} made of it holds half a surrogate pair.`)
-}
-
-/** @param lifetime seconds */
+/**
+ * @param lifetime seconds
+ * @throws INVALID_ARGUMENT
+ */
 export function checkLifetime(lifetime: unknown): asserts lifetime is number {
-  if (typeof lifetime !== 'number' || !(lifetime >= 0 && lifetime <= LONGEST_LIFETIME)) {
-    const received = typeof lifetime === 'number' ? String(lifetime) : typeof lifetime
+  if (typeof lifetime !== 'number' || !(lifetime >= 0 && lifetime <= MAX_LIFETIME)) {
     throw invalid(
-      `Expected the lifetime to be a number of seconds from 0 to ${LONGEST_LIFETIME}; received ${received}.`,
+      `Expected the lifetime to be a number of seconds from 0 to ${MAX_LIFETIME}; received ${received(lifetime)}.`,
     )
   }
 }
 
-/** The custom field and the errors, checked; undefined if there is nothing to record. */
-export function marksOf(options: {
+/** Returns the checked custom field and errors; undefined if there are none. @throws INVALID_ARGUMENT */
+export function metadataOf(options: {
   readonly custom?: string | null | undefined
   readonly errors?:
     | {
@@ -71,30 +60,40 @@ export function marksOf(options: {
         readonly message?: string | undefined
       }
     | undefined
-}): Marks | undefined {
+}): MetadataUpdate | undefined {
   const { custom, errors } = options
-  const marks: { -readonly [K in keyof Marks]: Marks[K] } = {}
+  const metadata: { -readonly [K in keyof MetadataUpdate]: MetadataUpdate[K] } = {}
   if (custom !== undefined) {
     if (custom !== null) checkText('custom field', custom)
-    marks.custom = custom
+    metadata.custom = custom
   }
   for (const counter of ['errors', 'warnings', 'notices'] as const) {
     const count = errors?.[counter]
     if (count === undefined || count === 0) continue
     if (!Number.isSafeInteger(count) || count < 0) {
       throw invalid(
-        `Expected the number of ${counter} to be a whole number from 0 on; received ${typeof count === 'number' ? count : typeof count}.`,
+        `Expected the number of ${counter} to be an integer of at least 0; received ${received(count)}.`,
       )
     }
-    marks[counter] = count
+    metadata[counter] = count
   }
   if (errors?.message !== undefined) {
     checkText('error message', errors.message)
-    marks.message = errors.message
+    metadata.message = errors.message
   }
-  return Object.keys(marks).length === 0 ? undefined : marks
+  return Object.keys(metadata).length === 0 ? undefined : metadata
 }
 
+/**
+ * Returns the description of an argument for a message: a number's value, otherwise the type, because it may be session
+ * data.
+ */
+export function received(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'number' ? String(value) : typeof value
+}
+
+/** Returns the error INVALID_ARGUMENT. */
 export function invalid(message: string, cause?: unknown): SessionPgsqlError {
   return new SessionPgsqlError('INVALID_ARGUMENT', message, { cause })
 }

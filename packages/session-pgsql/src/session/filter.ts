@@ -1,55 +1,65 @@
 import type { SessionInfo } from './record.ts'
 
-/** Which sessions are meant. All that is given must fit. */
+/** Selects sessions. A session must match every option that is set. */
 export interface SessionFilter {
-  /** The cookie's name. */
+  /** The cookie's name. Default: any. */
   readonly name?: string | undefined
-  /** This one id. */
+  /** The id of one session. */
   readonly id?: string | undefined
-  /** What the ids begin with. Served by the index where `sess_id` has the collation "C", as in a table created here. */
+  /**
+   * The first characters of the id. Uses the index if `sess_id` has the collation "C", as in tables that this library
+   * creates.
+   */
   readonly idPrefix?: string | undefined
   /** The custom field. */
   readonly field?: string | undefined
-  /** The client's address, at the first or at the last write. */
+  /** The client's address at the first or at the last write. */
   readonly address?: string | undefined
-  /** What the message of the last error contains, in capitals or not. No index serves it: give a `timeLimit`. */
+  /** A part of the last error message, case-insensitive. No index supports this filter: set a `timeLimit`. */
   readonly errorMessage?: string | undefined
-  /** `true`: those that have not expired (the default); `false`: those that have, and are not swept yet; `'any'`: both. */
+  /**
+   * `true`: sessions that have not expired; `false`: expired sessions that are not removed yet; `'any'`: both. Default:
+   * true.
+   */
   readonly active?: boolean | 'any' | undefined
 }
 
-/** What to sort by; with a `-` before it the greatest first. */
+/** The column to sort by; preceded by `-` in descending order. */
 export type SessionOrder = ListColumn | `-${ListColumn}`
 
+/** A column to sort by. */
 export type ListColumn = 'id' | 'created' | 'modified' | 'expires' | 'accesses' | 'errors'
 
+/** Options of `count`. */
 export interface CountOptions extends SessionFilter {
   /**
-   * Seconds after which PostgreSQL itself gives up on the statement, with the error TIMEOUT: for a look that must
-   * not become a burden, such as a search that no index serves. Not on PGlite, which cannot interrupt itself.
-   * Default: none; after `operationTimeout` nobody waits any more, but the statement goes on.
+   * Seconds after which PostgreSQL cancels the statement, with the error TIMEOUT; above 0, at most 86400. Limits the
+   * load of queries without an index. Has no effect on PGlite, which cannot interrupt itself. Default: none; after
+   * `operationTimeout` the call rejects, but PostgreSQL finishes the statement.
    */
   readonly timeLimit?: number | undefined
 }
 
+/** Options of `list`. */
 export interface ListOptions extends CountOptions {
-  /** Default: `id`, the one order that an index serves; any other sorts all that the filter leaves. */
+  /** Default: `id`, the only order with an index. Any other order sorts every session that matches the filter. */
   readonly order?: SessionOrder | undefined
-  /** Where the page begins: the `next` of the page before it. */
+  /** The `next` of the previous page. Default: the first page. */
   readonly after?: string | undefined
-  /** Most sessions of a page, 1 to 10,000. Default: 100. */
+  /** Maximum number of sessions in a page, 1 to 10,000. Default: 100. */
   readonly limit?: number | undefined
-  /** `true`: with the data as it is stored, as `text`. It is not decoded. Default: false. */
+  /** Whether each session has its stored data, not decoded, as `text`. Default: false. */
   readonly text?: boolean | undefined
 }
 
+/** A session in a list. */
 export interface ListedSession extends SessionInfo {
-  /** The stored data, if it was asked for. */
+  /** The stored data, with the option `text`. */
   readonly text?: string
 }
 
-/** A page of a list: an array, and where the next page begins. */
+/** A page of a list: an array with the cursor of the next page. */
 export interface SessionPage extends Array<ListedSession> {
-  /** For `after`; undefined on the last page. */
+  /** The next page's `after`; undefined on the last page. */
   readonly next: string | undefined
 }

@@ -1,20 +1,23 @@
 import type { Codec } from '../codec/codec.ts'
 import type { StoredSession } from './stored.ts'
 
-/** What is known of a session besides its data: the seed's `session_pgsql_info()`. */
+/** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
 export interface SessionInfo {
   readonly id: string
-  /** The cookie's name under which it was created; null in a row of another writer. */
+  /** The name of the cookie for which it was created; null in a row of another writer. */
   readonly name: string | null
-  /** All three by the database's clock, in whole seconds, rounded up; null in a row of another writer that left them out. */
+  /**
+   * The creation. Dates are by the database's clock, in seconds, rounded up; null if another writer did not set them.
+   */
   readonly created: Date | null
   /** The last write of its data. */
   readonly modified: Date | null
   readonly expires: Date | null
-  /** The client's address at the first and at the last write. */
+  /** The client's address at the first write. */
   readonly addressCreated: string | null
+  /** The client's address at the last write. */
   readonly addressModified: string | null
-  /** Writes and touches that were accesses. With short circuit those that were skipped are not in it. */
+  /** The number of writes and touches that count as an access. Skipped ones (`shortCircuit`) do not count. */
   readonly accesses: number
   readonly errors: number
   readonly warnings: number
@@ -26,8 +29,8 @@ export interface SessionInfo {
 }
 
 /**
- * A session as it was read or written. `data` belongs to whoever holds the record: changing it changes
- * neither the session nor what a write with this record as its base is compared against.
+ * A session as it was read or written. The caller may change `data`: that changes neither the stored session nor the
+ * base that a later write with this record compares with.
  */
 export class SessionRecord<Data> implements SessionInfo {
   readonly id: string
@@ -46,7 +49,7 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly custom: string | null
   readonly #stored: StoredSession
 
-  /** @internal Records come from a save handler. */
+  /** @internal The save handler creates records. */
   constructor(stored: StoredSession, codec: Codec<Data>) {
     this.id = stored.id
     this.name = stored.name
@@ -66,21 +69,21 @@ export class SessionRecord<Data> implements SessionInfo {
   }
 
   /**
-   * Milliseconds by which the database's clock was ahead of this machine's when the session was read: for who
-   * compares its dates with this machine's. Good to a round trip to the database.
+   * Milliseconds by which the database's clock was ahead of this machine's when the session was read. Add it to this
+   * machine's time before comparing with the record's dates. Accurate to a round trip to the database.
    */
   get clockAhead(): number {
     const { clock, readAt } = this.#stored
     return clock * 1000 - (Date.now() - (performance.now() - readAt))
   }
 
-  /** @internal What it was made from; undefined for what only looks like a record, such as a copy of one. */
+  /** @internal Returns the stored session of a record; undefined for other values, such as a copy of a record. */
   static stored(value: unknown): StoredSession | undefined {
     return typeof value === 'object' && value !== null && #stored in value ? value.#stored : undefined
   }
 }
 
-/** The same without the data, as a plain object. */
+/** Returns the session without its data, as a plain object. */
 export function infoOf(stored: StoredSession): SessionInfo {
   return {
     id: stored.id,

@@ -1,87 +1,94 @@
 import type { SessionPgsqlError } from '../errors.ts'
 
-/** What one server says of its sessions in numbers: for people who look, not for every request. */
+/** The statistics of one server, for operators and not for every request. */
 export interface ServerStatistics {
-  /** As in `status()`. */
+  /** The server's name, as in `status()`. */
   readonly name: string
-  /** Undefined: the server gave no answer in time, and `error` says why. */
+  /** Undefined if the server did not answer in time; see `error`. */
   readonly table: TableStatistics | undefined
   readonly error: SessionPgsqlError | undefined
 }
 
+/** Statistics of a session table and its server. */
 export interface TableStatistics {
-  /** By the database's clock. */
+  /** The time of the statistics, by the database's clock. */
   readonly at: Date
-  /** Of PostgreSQL: `18.1`. */
+  /** PostgreSQL's version, for example `18.1`. */
   readonly version: string
-  /** The id of its next transaction: from this on `written` counts, if it is asked for. */
+  /** The id of the next transaction. With these statistics as `before`, later ones count `written` from it. */
   readonly transaction: number
   readonly standby: boolean
-  /** Whether the sessions were counted. In a large table they are estimated of a sample of its pages. */
+  /** Whether all sessions were counted. In a large table they are estimated from a sample of its pages. */
   readonly exact: boolean
   /**
-   * The part of the table's pages that was read, at most 1. As long as it stays the same so do the pages: what is
-   * said of them moves because the sessions do.
+   * The fraction of the table's pages that was read, at most 1. While it stays the same, the same pages are read, so
+   * that the estimates change only if the sessions do.
    */
   readonly sampled: number
-  /** How many rows one that was read stands for, at least 1: an estimate is what was found there times this. */
+  /**
+   * The number of rows that one row of the sample represents, at least 1. Estimates are counts of the sample times
+   * this.
+   */
   readonly scale: number
-  /** Those that have not expired. */
+  /** The number of sessions that have not expired. */
   readonly sessions: number
-  /** The cookies' names with the most of them, at most 30, those with expired rows alone last. */
+  /** The cookies' names with the most sessions, at most 30. Names with expired rows only come last. */
   readonly names: readonly NameStatistics[]
-  /** How many expire in each of the next 24 hours, if nobody uses them. */
+  /** The number of sessions that expire in each of the next 24 hours, unless they are used. */
   readonly expiring: readonly number[]
-  /** Expired more than two hours ago, and garbage collection has not come by. */
+  /** The number of sessions that expired more than two hours ago and are not removed yet. */
   readonly unswept: number
   /** Sums of the error counters of all rows. */
   readonly errors: number
   readonly warnings: number
   readonly notices: number
   /**
-   * Rows inserted, deleted and updated since PostgreSQL's statistics were last reset, as of a second ago; of a
-   * connection that has nothing to do, as of ten.
+   * Rows inserted, deleted and updated since PostgreSQL's statistics were last reset. They are a second old; those of
+   * an idle connection up to ten seconds.
    */
   readonly inserted: number
   readonly deleted: number
   readonly updated: number
-  /** Of the updates those made in place (HOT). */
+  /** Number of HOT updates. */
   readonly hotUpdated: number
-  /** As autovacuum sees them. */
+  /** Live and dead rows, as autovacuum counts them. */
   readonly liveRows: number
   readonly deadRows: number
-  /** Of the table with its TOAST table, and of its indexes. */
+  /** Size of the table with its TOAST table, and size of its indexes. */
   readonly tableBytes: number
   readonly indexBytes: number
-  /** By hand or by autovacuum; null: not since the statistics were last reset. */
+  /** The last VACUUM, manual or by autovacuum; null if there was none since the statistics were last reset. */
   readonly lastVacuum: Date | null
-  /** On a primary: its standbys. What the database user may not see is null (`pg_monitor` may). */
+  /** The standbys of a primary. Values that the database user may not read are null (`pg_monitor` may read them). */
   readonly standbys: readonly StandbyStatistics[]
-  /** Whether dates are stored as 32-bit integers, which end in 2038. */
+  /** Whether dates are stored as 32-bit integers, which overflow in 2038. */
   readonly integerDates: boolean
-  /** Whether garbage collection has its index. */
+  /** Whether the table has the index that garbage collection uses. */
   readonly sweepIndex: boolean
 }
 
-/** Of the rows of one cookie's name. Sums are of all of them, the expired ones that are still there included. */
+/** Statistics of the rows with one cookie name. Sums include expired rows that are not removed yet. */
 export interface NameStatistics {
-  /** null: of another writer, without a name. */
+  /** null: rows of another writer that did not set a name. */
   readonly name: string | null
-  /** Those that have not expired. */
+  /** The number of sessions that have not expired. */
   readonly sessions: number
-  /** Sums of the access and error counters: those of a row that is deleted go with it. */
+  /** Sums of the access and error counters. They decrease when rows are deleted. */
   readonly accesses: number
   readonly errors: number
   readonly warnings: number
   /**
-   * How many of the rows were created in each of the last ten seconds, `at` rounded up first, the newest first: so
-   * that who looks again within that time knows which have come since.
+   * The number of rows created in each of the last ten seconds, the newest first, counted from `at` rounded up. A
+   * caller that repeats the query within ten seconds can tell which rows are new.
    */
   readonly created: readonly number[]
-  /** How many of the sessions were created, changed, touched or filed anew since the statistics `before`; else null. */
+  /**
+   * The number of sessions that were created, changed, touched or rescheduled since `before`; null without `before`.
+   */
   readonly written: number | null
 }
 
+/** A standby of a primary. */
 export interface StandbyStatistics {
   /** Its application_name. */
   readonly name: string

@@ -1,17 +1,19 @@
 /**
- * A session as it lies in the table: what the layers below the save handler speak of. No data is decoded
- * here. Times are whole seconds since 1970 by the database's clock.
+ * A session as it is stored in the table, with its data not decoded. The layers below the save handler use it. Times
+ * are seconds since 1970 by the database's clock, as integers.
  */
 export interface StoredSession {
   readonly id: string
   readonly name: string | null
-  /** The column `sess_data` as it stands; NULL reads as the empty text. */
+  /** The column `sess_data`; the empty string if it is NULL. */
   readonly text: string
-  /** The server's digest of the data, the mark by which a write knows that nobody else has written. */
+  /** The digest of the data, computed by PostgreSQL. It detects writes of programs that do not count versions. */
   readonly digest: string | null
+  /** The number of writes of data in this generation. 0 in a row of a program that does not count them. */
+  readonly version: number
   readonly created: number | null
   readonly modified: number | null
-  /** null: written by somebody else who gave it no expiry; it does not expire. */
+  /** null: the session does not expire, because another writer set no expiry. */
   readonly expires: number | null
   readonly addressCreated: string | null
   readonly addressModified: string | null
@@ -22,59 +24,73 @@ export interface StoredSession {
   readonly errorMessage: string | null
   readonly custom: string | null
   /**
-   * Tells two lives of one id apart (microseconds since 1970 at its beginning); null in a table without the
-   * column `sess_generation`, where the second of creation and the counter must do.
+   * Distinguishes two generations of one id: microseconds since 1970 at the creation. null in a table without the
+   * column `sess_generation`, where the second of creation and the counter are compared instead.
    */
   readonly generation: number | null
-  /** Of several servers, the one that it was read from. */
+  /** With several servers, the one from which it was read. */
   readonly server?: string
-  /** The database's clock when this was read, in seconds with a fraction ... */
+  /** The database's clock at the read, in seconds with a fraction. */
   readonly clock: number
-  /** ... and this process's then, in milliseconds of `performance.now()`. */
+  /** This process's clock at the read, in milliseconds of `performance.now()`. */
   readonly readAt: number
 }
 
-/** Seconds until it expires, going by the database's clock; Infinity if it does not. */
+/** Tells one state of a session's data from another. */
+export type State = Pick<StoredSession, 'generation' | 'version' | 'digest'>
+
+/**
+ * Returns true if the data has not been written between the two reads. The statements make the same comparison; see
+ * `sameData` in table/statements.ts.
+ */
+export function isSameState(one: State, other: State): boolean {
+  return one.generation === other.generation && one.version === other.version && one.digest === other.digest
+}
+
+/** Returns the seconds until the session expires, by the database's clock; Infinity if it does not. */
 export function remaining(stored: StoredSession): number {
   if (stored.expires === null) return Number.POSITIVE_INFINITY
   return stored.expires - (stored.clock + (performance.now() - stored.readAt) / 1000)
 }
 
-/** What is to be recorded along with a write or a touch. */
-export interface Marks {
-  /** The custom field's new value; left out: as it is. */
+/** The metadata that a write or a touch updates. */
+export interface MetadataUpdate {
+  /** The new custom field. Default: unchanged. */
   readonly custom?: string | null
-  /** How many to add to each counter. */
+  /** The numbers to add to the counters. */
   readonly errors?: number
   readonly warnings?: number
   readonly notices?: number
-  /** The last error's message; left out: as it is. */
+  /** The last error message. Default: unchanged. */
   readonly message?: string
 }
 
-/** What a write asks of the table. */
+/** The change that a write requests. */
 export interface Change {
   readonly id: string
   readonly text: string
   /** Seconds to live from now. */
   readonly lifetime: number
-  /** Whether this is an access, to be counted. */
+  /** Whether it counts as an access. */
   readonly access: boolean
   readonly address: string | null
   readonly name: string
-  readonly marks: Marks | undefined
+  readonly metadata: MetadataUpdate | undefined
 }
 
-/** What a touch asks of the table. */
+/** A request to move the expiry. */
 export interface Touch {
   readonly id: string
-  /** Seconds to live from now; null: the expiry stays. */
+  /** Seconds to live from now; null: the expiry does not change. */
   readonly lifetime: number | null
   readonly access: boolean
-  readonly marks: Marks | undefined
-  /** With it, the expiry may also be shortened, and only this life of the id is touched. */
+  readonly metadata: MetadataUpdate | undefined
+  /** With a base, the expiry may be shortened too, and only this generation of the id is touched. */
   readonly base: StoredSession | undefined
 }
 
-/** A request that was under way when its session expired may still write for so many seconds; GC waits as long. */
+/**
+ * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage
+ * collection removes it afterwards.
+ */
 export const GRACE = 60

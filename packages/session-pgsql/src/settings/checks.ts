@@ -1,15 +1,16 @@
 import { SessionPgsqlError } from '../errors.ts'
 
 /**
- * Checks of single settings. Each takes the setting's place ("option gcInterval", "directive
- * session_pgsql.gc_interval") and gives back the value in its final form, or throws INVALID_OPTION with what
- * was expected and what came.
+ * Checks a setting. Takes where it was set ("option gcInterval", "directive session_pgsql.gc_interval") and returns
+ * the value in its final form.
+ *
+ * @throws INVALID_OPTION with what was expected and what was received
  */
 export type Check<T> = (where: string, value: unknown) => T
 
 export function refuse(where: string, expected: string, value: unknown, advice?: string): SessionPgsqlError {
   return problem(
-    `${where}: expected ${expected}, got ${shown(value)}${advice === undefined ? '' : `. ${advice}`}`,
+    `${where}: expected ${expected}; received ${shown(value)}${advice === undefined ? '' : `. ${advice}`}`,
   )
 }
 
@@ -17,7 +18,7 @@ export function problem(message: string): SessionPgsqlError {
   return new SessionPgsqlError('INVALID_OPTION', message)
 }
 
-/** For values that hold no secret; of what might, only `typeName` is shown. */
+/** For values without secrets only; use `typeName` for others. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (typeof value === 'number' || typeof value === 'boolean' || value == null) return String(value)
@@ -42,17 +43,17 @@ export const isBoolean: Check<boolean> = (where, value) => {
 interface NumberRule {
   readonly min: number
   readonly max: number
-  /** Whether `min` itself is too little. */
+  /** Whether `min` itself is excluded. */
   readonly above?: boolean
   readonly orInfinity?: boolean
   readonly whole?: boolean
   readonly advice?: string
 }
 
-/** The longest that one timer of Node can wait, in seconds: nearly 25 days. */
+/** The longest delay of a Node timer in seconds, nearly 25 days. */
 export const LONGEST_TIMER = 2_147_483
 
-/** About 300 years: more is a mistake of units, and must not overflow anything. */
+/** About 300 years in seconds. Longer lifetimes are a wrong unit, and could overflow. */
 export const LONGEST_LIFETIME = 1e10
 
 export function isNumber(unit: string, rule: NumberRule): Check<number> {

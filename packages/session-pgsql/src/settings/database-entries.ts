@@ -4,22 +4,22 @@ import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.t
 import { hidden } from '../hidden.ts'
 import { isObjectWith, problem, typeName } from './checks.ts'
 
-/** One server of `db`. What may hold a password, or is a driver's object, is not enumerable. */
+/** One server of `db`. Driver objects and values that may contain a password are not enumerable. */
 export type DatabaseEntry =
   | { readonly kind: 'conninfo'; readonly name: string; readonly conninfo: Conninfo }
-  /** The caller's own pool: it is used, and never ended. */
+  /** The caller's pool, which is never ended here. */
   | { readonly kind: 'pool'; readonly name: string; readonly pool: PoolLike }
-  /** node-postgres' own options. */
+  /** Options of node-postgres. */
   | { readonly kind: 'poolConfig'; readonly name: string; readonly config: PoolConfigLike }
-  /** The caller's own PGlite: it is used, and never closed. */
+  /** The caller's PGlite instance, which is never closed here. */
   | { readonly kind: 'pglite'; readonly name: string; readonly instance: PgliteLike }
-  /** The embedded PostgreSQL in a folder; undefined: in memory, gone with the process. */
+  /** Embedded PostgreSQL in a data directory; undefined for in memory, lost with the process. */
   | { readonly kind: 'pgliteFolder'; readonly name: string; readonly folder: string | undefined }
 
-/** What `db` may be: a string (several entries separated by `;`), one of the others, or an array of them. */
+/** The type of `db`: a string of one or more entries separated by `;`, one of the other forms, or an array of them. */
 export type DatabaseOption = OneDatabase | readonly OneDatabase[]
 
-/** A `URL`; as a structure, so that the types of this package need neither those of Node nor of a browser. */
+/** A `URL`, described by its structure so that this package's types need neither Node's nor the DOM's. */
 export interface UrlLike {
   readonly href: string
   readonly searchParams: object
@@ -29,7 +29,7 @@ export type OneDatabase =
   | string
   | UrlLike
   | PoolConfigLike
-  // Options of node-postgres that no name is made of, in an object that is written out.
+  // Further options of node-postgres, allowed in an object literal.
   | (PoolConfigLike & Record<string, unknown>)
   | PoolLike
   | PgliteLike
@@ -39,7 +39,7 @@ type Environment = Record<string, string | undefined>
 const EXPECTED =
   'a conninfo string such as "host=db1 dbname=php_session user=php_session", a URL such as "postgresql://php_session@db1/php_session", "pglite:./folder", a pg.Pool, options for one, a PGlite instance, or an array of these'
 
-/** Never shows what came: it may hold a password. */
+/** Messages never contain the value, which may contain a password. */
 export function databaseEntries(
   where: string,
   value: unknown,
@@ -49,13 +49,13 @@ export function databaseEntries(
   const entries = given.flatMap((one) =>
     typeof one === 'string' ? textEntries(where, one, environment) : [objectEntry(where, one, environment)],
   )
-  if (entries.length === 0) throw problem(`${where}: expected ${EXPECTED}; got nothing`)
+  if (entries.length === 0) throw problem(`${where}: expected ${EXPECTED}; received an empty array`)
   const named = numberMemories(entries)
   const names = new Set<string>()
   for (const { name } of named) {
     if (names.has(name)) {
       throw problem(
-        `${where}: two entries are called "${name}". Sessions are spread by these names, so each needs its own: remove one, or add name=… to it`,
+        `${where}: two entries have the name "${name}". Names decide which sessions a server gets, so they must be unique: remove one entry, or add name=… to it`,
       )
     }
     names.add(name)
@@ -63,7 +63,7 @@ export function databaseEntries(
   return Object.freeze(named.map((entry) => Object.freeze(entry)))
 }
 
-/** The server that libpq's variables (PGHOST, …) name, everything else by its defaults. */
+/** Returns the server of libpq's environment variables (PGHOST, …), with libpq's defaults. */
 export function environmentEntries(environment: Environment): readonly DatabaseEntry[] {
   return Object.freeze([conninfoEntry('', environment, false)])
 }
@@ -75,7 +75,7 @@ function conninfoEntry(text: string, environment: Environment, afterPassword: bo
 
 function textEntries(where: string, text: string, environment: Environment): DatabaseEntry[] {
   const parts = splitEntries(text)
-  if (parts.length === 0) throw problem(`${where}: expected ${EXPECTED}; got an empty string`)
+  if (parts.length === 0) throw problem(`${where}: expected ${EXPECTED}; received an empty string`)
   return parts.map((part, i) => textEntry(where, part, environment, endsInPassword(parts[i - 1])))
 }
 
@@ -87,14 +87,14 @@ function textEntry(
 ): DatabaseEntry {
   if (/^pglite:/i.test(text)) {
     const folder = text.slice('pglite:'.length)
-    const inMemory = folder === '' || folder === '//' || folder.startsWith('memory:')
-    return inMemory
+    const isInMemory = folder === '' || folder === '//' || folder.startsWith('memory:')
+    return isInMemory
       ? { kind: 'pgliteFolder', name: 'pglite:', folder: undefined }
       : { kind: 'pgliteFolder', name: `pglite:${folder}`, folder }
   }
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)
   if (scheme !== null && !/^postgres(?:ql)?:\/\//.test(text)) {
-    throw problem(`${where}: expected ${EXPECTED}; got a text that begins like a URL of another kind`)
+    throw problem(`${where}: expected ${EXPECTED}; received a URL with another scheme`)
   }
   return conninfoEntry(text, environment, afterPassword)
 }
@@ -104,13 +104,13 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
   if (isObjectWith(value, ['query', 'exec', 'transaction']) && 'waitReady' in value) {
     const instance = value as unknown as PgliteLike
     const folder = instance.dataDir
-    const inMemory = folder === undefined || folder === '' || folder.startsWith('memory:')
-    return entryWith('pglite', inMemory ? 'pglite:' : `pglite:${folder}`, { instance })
+    const isInMemory = folder === undefined || folder === '' || folder.startsWith('memory:')
+    return entryWith('pglite', isInMemory ? 'pglite:' : `pglite:${folder}`, { instance })
   }
   if (isObjectWith(value, ['connect', 'query'])) {
     if (!('totalCount' in value)) {
       throw problem(
-        `${where}: expected ${EXPECTED}; got a single connection (${typeName(value)}). One connection cannot serve overlapping requests: give a pg.Pool`,
+        `${where}: expected ${EXPECTED}; received a single connection (${typeName(value)}), which cannot serve concurrent requests. Pass a pg.Pool instead`,
       )
     }
     const pool = value as unknown as PoolLike & { readonly options?: PoolConfigLike }
@@ -119,11 +119,13 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && isPlain(value)) {
     const config: PoolConfigLike = value
     if (config.connectionString !== undefined && typeof config.connectionString !== 'string') {
-      throw problem(`${where}: connectionString: expected a string, got ${typeName(config.connectionString)}`)
+      throw problem(
+        `${where}: connectionString: expected a string; received ${typeName(config.connectionString)}`,
+      )
     }
     return entryWith('poolConfig', configName(config, environment), { config })
   }
-  throw problem(`${where}: expected ${EXPECTED}; got ${typeName(value)}`)
+  throw problem(`${where}: expected ${EXPECTED}; received ${typeName(value)}`)
 }
 
 function isPlain(value: object): boolean {
@@ -140,7 +142,7 @@ function entryWith<K extends DatabaseEntry['kind'], S extends object>(
   return hidden({ kind, name }, secrets)
 }
 
-/** The name of a server that node-postgres' options lead to: node-postgres' own order of sources, without the password. */
+/** Returns the name of the server of these options, from the same sources as node-postgres, without the password. */
 function configName(config: PoolConfigLike, environment: Environment): string {
   if (typeof config.name === 'string' && config.name !== '') return config.name
   if (typeof config.connectionString === 'string') {
@@ -149,7 +151,7 @@ function configName(config: PoolConfigLike, environment: Environment): string {
       try {
         return parseConninfo(text, environment).name
       } catch {
-        // node-postgres knows parameters that libpq does not; host and database stand before them, as a rule.
+        // node-postgres has parameters that libpq has not; host and database usually come before them.
       }
     }
   }
@@ -159,7 +161,7 @@ function configName(config: PoolConfigLike, environment: Environment): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}/${config.database || environment.PGDATABASE || user}`
 }
 
-/** Databases in memory have no place that could name them; their order does. */
+/** Names several in-memory databases by their order. */
 function numberMemories(entries: DatabaseEntry[]): DatabaseEntry[] {
   let count = 0
   return entries.map((entry) => {

@@ -14,7 +14,7 @@ export type ConflictFunction<Data> = (mine: Data, theirs: Data, seen: Data | und
 
 export type ConflictRule = 'merge' | 'overwrite' | 'error'
 
-/** Where messages go. `console`, pino and winston fit. */
+/** Receives log messages. `console`, pino and winston loggers have this form. */
 export interface Logger {
   debug(message: string, error?: unknown): void
   info(message: string, error?: unknown): void
@@ -23,72 +23,72 @@ export interface Logger {
 }
 
 /**
- * What a user can set. Every duration is in seconds. Each option can also stand in a php.ini
- * (`session_pgsql.gc_interval`) or in the environment (`SESSION_PGSQL_GC_INTERVAL`); an option given here comes
- * before the php.ini, and that before the environment. An option that is `undefined` counts as not given.
+ * The options of a save handler. Durations are in seconds. Unset options fall back to php.ini
+ * (`session_pgsql.gc_interval`), then to environment variables (`SESSION_PGSQL_GC_INTERVAL`), then to the defaults. An
+ * option that is `undefined` is unset.
  */
 export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   /**
    * The database servers: libpq conninfo strings or URLs, separated by `;` or in an array; options for a
-   * `pg.Pool`; a `pg.Pool`, which is not ended here; a PGlite instance; `pglite:` (in memory) or
+   * `pg.Pool`; a `pg.Pool`, which the save handler never ends; a PGlite instance; `pglite:` (in memory) or
    * `pglite:./folder`.
    *
    * @default DATABASE_URL, else libpq's PGHOST, PGDATABASE, …, else 'host=localhost dbname=php_session user=nobody'
    */
   db?: DatabaseOption | undefined
   /**
-   * The session table: `table` or `schema.table`, taken literally; a name with a dot in double quotes.
+   * The session table: `table` or `schema.table`, taken literally. Put a name that contains a dot into double quotes.
    * @default 'php_session'
    */
   table?: string | undefined
-  /** Create the table where it is missing, and the journal beside it. @default true */
+  /** Create the session table and the journal if they do not exist, and add missing columns if the role is allowed to. @default true */
   createTable?: boolean | undefined
-  /** With several servers: always use the first that answers, instead of spreading the sessions. @default false */
+  /** With several servers: always use the first that answers, instead of sharding the sessions. @default false */
   failoverMode?: boolean | undefined
-  /** Do not write what has not changed. @default false in the save handler, true in the adapters */
+  /** Do not write unchanged sessions. @default false in the save handler, true in the adapters */
   shortCircuit?: boolean | undefined
   /**
-   * With `shortCircuit`: how old the stored expiry may get before an unchanged session is written after all,
-   * in seconds. `Infinity`: never, as session_pgsql did.
+   * With `shortCircuit`: seconds after which the expiry of an unchanged session is refreshed. `Infinity` for never, as
+   * session_pgsql does.
    * @default a tenth of the session's lifetime
    */
   refreshAfter?: number | undefined
-  /** Keep counters, addresses and dates of expired sessions; only their data is removed. @default false */
+  /** Remove only the data of expired sessions; keep their counters, addresses and dates. @default false */
   keepExpired?: boolean | undefined
-  /** With `keepExpired`: seconds until an expired row is removed for good. @default Infinity */
+  /** With `keepExpired`: seconds until an expired row is removed completely. @default Infinity */
   keepExpiredFor?: number | undefined
-  /** Seconds between two garbage collections; 0: never; negative: after every access. @default 3600 */
+  /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
-  /** Seconds that a session lives after its last access, where a write does not say otherwise. @default 1440 */
+  /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */
   gcMaxlifetime?: number | undefined
-  /** The session's name (that of its cookie), stored with it. @default 'PHPSESSID' */
+  /** The session name (the name of its cookie), stored with it. @default 'PHPSESSID' */
   name?: string | undefined
-  /** How data becomes text: json, or one of PHP's formats, or one's own. @default 'json' */
+  /** How data is stored as text: JSON, one of PHP's formats, or a codec of your own. @default 'json' */
   codec?: CodecName | Codec<Data> | undefined
   /**
-   * What happens when somebody else has changed the session since it was read: the changes of both are
-   * brought together, the last one wins, the write fails with CONFLICT, or a function decides.
+   * What a write does if another request has changed the session since it was read: merge both changes, overwrite the
+   * other change, reject with CONFLICT, or call a function that returns the data to store.
    * @default 'merge'
    */
   conflict?: ConflictRule | ConflictFunction<Data> | undefined
-  /** Send what arrives at the same time as one statement. @default true */
+  /** Send concurrent requests as one statement. @default true */
   batch?: boolean | undefined
-  /** Seconds after which an operation fails with TIMEOUT rather than wait on. @default 5 */
+  /** Seconds after which an operation rejects with TIMEOUT. @default 5 */
   operationTimeout?: number | undefined
-  /** Connections per server at most. @default 10 */
+  /** The most connections to each server. @default 10 */
   poolSize?: number | undefined
   /**
-   * What an id must look like as a whole; what does not fit never reaches the database. `'php'`: letters,
-   * digits, comma, hyphen and underscore.
+   * The pattern that a whole id must match; an id that does not never reaches the database. `'php'`: letters, digits,
+   * comma, hyphen and underscore.
    * @default printable ASCII without blanks, 1 to 256 characters
    */
   idPattern?: RegExp | 'php' | undefined
   /**
-   * What a session reads as while its server is away and no other one knows it: absent, as in session_pgsql,
-   * or the error SERVER_DOWN.
+   * With several servers: what a read of a session does while its home server is down and no fallback server has it.
+   * Treats it as absent, as session_pgsql does, or rejects with SERVER_DOWN.
    * @default 'absent'
    */
   whenHomeIsDown?: 'absent' | 'error' | undefined
-  /** Where messages go; `false`: nowhere. @default warnings and errors go to stderr */
+  /** Receives log messages; `false` for none. @default warnings and errors are written to stderr */
   logger?: Logger | false | undefined
 }

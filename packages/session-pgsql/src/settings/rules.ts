@@ -13,17 +13,17 @@ import {
 import type { CodecName, ConflictFunction, ConflictRule, Logger } from './options.ts'
 import { type TableName, tableName } from './table-name.ts'
 
-/** How one option is read. `db` is not among them: it has sources of its own. */
+/** How one option is read. `db` has no rule, because it has further sources. */
 export interface Rule<T> {
   readonly check: Check<T>
-  /** What a text of a php.ini or of the environment means; what it cannot mean is left to `check` to refuse. */
+  /** Converts a text of a php.ini or of the environment. Returns a text that it cannot convert unchanged, for `check` to reject. */
   readonly fromText: (text: string) => unknown
   readonly fallback: T
-  /** PHP's own directives, looked at behind `session_pgsql.…`. */
+  /** PHP's directives that apply if `session_pgsql.…` is not set. */
   readonly directives?: readonly string[]
 }
 
-/** Truth as php.ini and shells write it. */
+/** Booleans as written in php.ini and shells. */
 function booleanText(text: string): unknown {
   if (/^(?:1|on|yes|true)$/i.test(text)) return true
   return /^(?:0|off|no|false|none|null|)$/i.test(text) ? false : text
@@ -46,11 +46,11 @@ function number<F extends number | undefined>(
   return { check, fromText: numberText, fallback, directives }
 }
 
-/** session_pgsql asked for 32 characters; PHP today makes 22 to 256. */
+/** Returns the pattern for whole ids, without state. */
 function idPattern(where: string, value: unknown): RegExp {
   if (value === 'php') return PHP_ID_PATTERN
   if (!(value instanceof RegExp)) throw refuse(where, "a RegExp, or 'php'", value)
-  // Flags that make one test depend on the one before, or on lines, have no place here.
+  // Removes the flags that make a test depend on the previous one or on lines.
   return new RegExp(`^(?:${value.source})$`, value.flags.replaceAll(/[gmyd]/g, ''))
 }
 
@@ -65,11 +65,7 @@ function idPatternText(text: string): unknown {
 
 function sessionName(where: string, value: unknown): string {
   if (typeof value === 'string' && /^[^\s\p{Cc}\p{Cs};=,]{1,256}$/u.test(value)) return value
-  throw refuse(
-    where,
-    'a name for the session, 1 to 256 characters without blanks, comma, semicolon or "="',
-    value,
-  )
+  throw refuse(where, 'a session name of 1 to 256 characters without blanks, comma, semicolon or "="', value)
 }
 
 const CODECS = ['json', 'php', 'php_serialize', 'php_binary'] as const
@@ -78,15 +74,15 @@ function codec(where: string, value: unknown): CodecName | Codec<unknown> {
   if (typeof value !== 'object' || value === null) {
     return isOneOf(CODECS, ', or an object with name, encode and decode')(where, value)
   }
-  const isWhole =
+  const isCodec =
     isObjectWith(value, ['encode', 'decode']) && typeof value.name === 'string' && value.name !== ''
   const { merge } = value as Partial<Codec<unknown>>
-  if (isWhole && (merge === undefined || typeof merge === 'function')) {
+  if (isCodec && (merge === undefined || typeof merge === 'function')) {
     return value as unknown as Codec<unknown>
   }
   throw refuse(
     where,
-    'an object with a name (string), encode and decode (functions), and merge (function) if it has its own',
+    'an object with name (string), encode and decode (functions), and optionally merge (function)',
     value,
   )
 }
@@ -101,15 +97,15 @@ function conflict(where: string, value: unknown): ConflictRule | ConflictFunctio
 
 const SILENT: Logger = Object.freeze({ debug() {}, info() {}, warn() {}, error() {} })
 
-/** What an operator must see, and no more. */
+/** Writes only warnings and errors. */
 const STDERR: Logger = Object.freeze({
   debug() {},
   info() {},
-  warn: (message: string, error?: unknown) => console.warn(line(message, error)),
-  error: (message: string, error?: unknown) => console.error(line(message, error)),
+  warn: (message: string, error?: unknown) => console.warn(logLine(message, error)),
+  error: (message: string, error?: unknown) => console.error(logLine(message, error)),
 })
 
-function line(message: string, error: unknown): string {
+function logLine(message: string, error: unknown): string {
   const reason = error === undefined ? '' : `: ${error instanceof Error ? error.message : String(error)}`
   return `session_pgsql: ${message}${reason}`
 }
@@ -123,7 +119,7 @@ function logger(where: string, value: unknown): Logger {
 
 const lifetime = { max: LONGEST_LIFETIME, min: 0 }
 
-/** Every option but `db`, in the order in which `status()` shows them. */
+/** The rules of all options except `db`, in the order in which `status()` shows them. */
 export const RULES: Rules = {
   table: {
     check: tableName,
@@ -141,7 +137,7 @@ export const RULES: Rules = {
     isNumber('seconds', {
       min: -Infinity,
       max: LONGEST_TIMER,
-      advice: '0 means never, and a negative number after every access',
+      advice: '0 means never, a negative number means after every access',
     }),
   ),
   gcMaxlifetime: number(1440, isNumber('seconds', { ...lifetime, above: true }), ['session.gc_maxlifetime']),

@@ -8,8 +8,8 @@ import { RULES, type Rule } from './rules.ts'
 import type { TableName } from './table-name.ts'
 
 /**
- * What a user can set, and how it becomes what is in force: options before the php.ini, before the environment,
- * before the defaults. settings/options.ts documents each option, settings/rules.ts says how it is checked.
+ * Resolves the options of a user to settings: from options, php.ini, environment variables and defaults, in this
+ * order. options.ts documents the options, rules.ts checks them.
  */
 
 export type { DatabaseEntry, DatabaseOption } from './database-entries.ts'
@@ -22,7 +22,7 @@ export type {
 } from './options.ts'
 export type { TableName } from './table-name.ts'
 
-/** The settings in force, checked and complete. Frozen, and safe to print: no password is enumerable. */
+/** The complete, checked settings. Frozen, and safe to print: passwords are not enumerable. */
 export interface Settings<Data = Record<string, unknown>> {
   /** At least one. */
   readonly db: readonly DatabaseEntry[]
@@ -30,12 +30,12 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly createTable: boolean
   readonly failoverMode: boolean
   readonly shortCircuit: boolean
-  /** Seconds; undefined: a tenth of the session's lifetime; Infinity: never. */
+  /** Seconds; undefined for a tenth of the session's lifetime, Infinity for never. */
   readonly refreshAfter: number | undefined
   readonly keepExpired: boolean
-  /** Seconds; Infinity: for good. */
+  /** Seconds; Infinity for never removed. */
   readonly keepExpiredFor: number
-  /** Seconds; 0: never; negative: after every access. */
+  /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
   readonly gcMaxlifetime: number
@@ -46,7 +46,7 @@ export interface Settings<Data = Record<string, unknown>> {
   /** Seconds. */
   readonly operationTimeout: number
   readonly poolSize: number
-  /** Matches an id as a whole; without state, so that it can be tested again and again. */
+  /** Matches a whole id; has no state between tests. */
   readonly idPattern: RegExp
   readonly whenHomeIsDown: 'absent' | 'error'
   readonly logger: Logger
@@ -57,14 +57,14 @@ export interface SettingsSources {
   ini?: ReadonlyMap<string, string> | undefined
   /** @default process.env */
   environment?: Record<string, string | undefined> | undefined
-  /** An adapter's own defaults, in the place of ours; what a user sets anywhere comes before them. */
+  /** An adapter's defaults, which replace the save handler's. Settings from any source override them. */
   defaults?: Partial<Settings> | undefined
 }
 
-/** session_pgsql's own. */
-const SEED_DB = 'host=localhost dbname=php_session user=nobody'
+/** The default of the C extension session_pgsql. */
+const DEFAULT_DB = 'host=localhost dbname=php_session user=nobody'
 
-/** libpq's variables that say which database is meant, as opposed to how to reach it. */
+/** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
 
 const OPTION_NAMES: readonly string[] = ['db', ...Object.keys(RULES)]
@@ -75,7 +75,7 @@ export function resolveSettings<Data = Record<string, unknown>>(
 ): Settings<Data> {
   const { ini = new Map<string, string>(), environment = process.env, defaults } = sources
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw problem(`options: expected an object such as { db: 'host=db1' }, got ${typeName(options)}`)
+    throw problem(`options: expected an object such as { db: 'host=db1' }; received ${typeName(options)}`)
   }
   for (const name of Object.keys(options)) {
     if (!OPTION_NAMES.includes(name)) throw problem(`unknown option "${name}"${hint(name, OPTION_NAMES)}`)
@@ -102,7 +102,7 @@ function resolve(
     if (text !== undefined) return rule.check(`directive ${directive}`, rule.fromText(text))
   }
   const text = environment[variableOf(name)]
-  // An empty variable is how many a deployment file says "not set".
+  // Many deployment files set a variable to an empty string for "not set".
   if (text !== undefined && text !== '') {
     return rule.check(`environment variable ${variableOf(name)}`, rule.fromText(text))
   }
@@ -124,10 +124,10 @@ function resolveDb(
   if (WHICH_DATABASE.some((variable) => environment[variable])) {
     return environmentEntries(environment)
   }
-  return databaseEntries('default of db', SEED_DB, environment)
+  return databaseEntries('default of db', DEFAULT_DB, environment)
 }
 
-/** A misspelt directive of ours would have no effect, silently. Those of others are none of our business. */
+/** A misspelt directive would have no effect without an error. Ignores directives of other extensions. */
 function checkDirectives(ini: ReadonlyMap<string, string>): void {
   const known = [...OPTION_NAMES.map(directiveOf), 'session_pgsql.disable']
   for (const name of ini.keys()) {
@@ -138,22 +138,22 @@ function checkDirectives(ini: ReadonlyMap<string, string>): void {
   const disable = ini.get('session_pgsql.disable')
   if (disable !== undefined && RULES.batch.fromText(disable) !== false) {
     throw problem(
-      'directive session_pgsql.disable: it cannot be served, for nothing could take the place of the save handler. Remove it, and do not use the save handler where it is not wanted',
+      'directive session_pgsql.disable: not supported, because no other save handler could take over. Remove it, and do not create a save handler where you do not want one',
     )
   }
 }
 
 function hint(name: string, known: readonly string[]): string {
   const meant = nearest(name, known)
-  return meant === undefined ? `. Known are: ${known.join(', ')}` : `; did you mean "${meant}"?`
+  return meant === undefined ? `. Known names: ${known.join(', ')}` : `; did you mean "${meant}"?`
 }
 
-/** `gcInterval` is `session_pgsql.gc_interval` in a php.ini … */
+/** Returns the name in a php.ini: `session_pgsql.gc_interval` for `gcInterval`. */
 function directiveOf(name: string): string {
   return `session_pgsql.${snakeCase(name)}`
 }
 
-/** … and `SESSION_PGSQL_GC_INTERVAL` in the environment. */
+/** Returns the environment variable: `SESSION_PGSQL_GC_INTERVAL` for `gcInterval`. */
 function variableOf(name: string): string {
   return `SESSION_PGSQL_${snakeCase(name).toUpperCase()}`
 }
@@ -162,7 +162,7 @@ function snakeCase(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 
-/** The settings as plain JSON, for `status()`: no secret, no function, and Infinity as a word. */
+/** Returns the settings as plain JSON for `status()`: without secrets and functions, Infinity as a string. */
 export function describeSettings<Data>(settings: Settings<Data>): Record<string, unknown> {
   const { schema, name } = settings.table
   const { codec, conflict, refreshAfter } = settings

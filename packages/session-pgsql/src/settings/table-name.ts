@@ -1,21 +1,21 @@
 import { refuse } from './checks.ts'
 
 export interface TableName {
-  /** Undefined: the first schema of the connection's search_path that has such a table, or may get one. */
+  /** Undefined for the first schema of the connection's search_path that has the table, or in which it can be created. */
   readonly schema: string | undefined
-  /** As PostgreSQL stores it: not quoted, not folded to lower case. */
+  /** As PostgreSQL stores it: neither quoted nor converted to lower case. */
   readonly name: string
 }
 
-/** PostgreSQL would cut off what is longer, silently: two tables could become one. */
+/** PostgreSQL truncates longer names, so two names could become one table. */
 const LONGEST_IDENTIFIER = 63
 
 const EXPECTED =
-  'the name of a table, or schema.table, each with 1 to 63 bytes; a name that holds a dot stands in double quotes, with "" for a quote in it'
+  'table or schema.table, each name with 1 to 63 bytes; a name that contains a dot in double quotes, with "" for a double quote'
 
 /**
- * Reads `table`. A part without quotes is taken literally: `Sessions` is a table whose name begins with a
- * capital, for nobody can see in JavaScript that SQL would fold it.
+ * Parses the option `table`. Takes names without quotes literally: `Sessions` has a capital letter, although SQL would
+ * convert it to lower case, which a JavaScript developer does not expect.
  */
 export function tableName(where: string, value: unknown): TableName {
   if (typeof value !== 'string') throw refuse(where, EXPECTED, value)

@@ -2,13 +2,14 @@ import type { Row } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
- * What the statements of statements.ts answer: `n, outcome, text, now`, then the record, a
- * column for each of its fields.
+ * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, now`, followed by the
+ * columns of the record.
  *
  * - `updated`, `created`, `touched`, `destroyed`: done
- * - `conflict`: somebody else's data is there; it comes along
- * - `gone`: not there, another life of the id, or expired too long ago
- * - `busy`: locked by somebody; `late`: the database's clock was past the deadline. Nothing was done.
+ * - `conflict`: another writer changed the data; the row contains the stored session
+ * - `gone`: the session does not exist, is another generation of the id, or expired too long ago
+ * - `busy`: another transaction has locked the row; nothing was done
+ * - `late`: the database's clock was past the deadline; nothing was done
  */
 export type Outcome =
   | 'read'
@@ -22,13 +23,16 @@ export type Outcome =
   | 'busy'
   | 'late'
 
+/** The answer to one request of a batch. */
 export interface Answer {
   readonly outcome: Outcome
-  /** With `updated` and `created` as it lies in the table now (its text is what was sent), with `conflict` as it was found. */
+  /**
+   * With `updated` and `created`: the new row, whose text is the one that was sent. With `conflict`: the stored row.
+   */
   readonly stored?: StoredSession
-  /** With `touched`: the expiry as it is now. */
+  /** With `touched`: the new expiry, in seconds since 1970. */
   readonly expires?: number | null
-  /** The database's clock then. */
+  /** With `touched`: the database's clock, in seconds since 1970. */
   readonly clock?: number
 }
 
@@ -44,10 +48,10 @@ export function clockOf(row: Row): number {
 }
 
 /**
- * An answer for each order of a batch.
+ * Returns an answer for each request of a batch, in the order of the requests.
  *
- * @param texts what each order has sent as data: of what was stored, the row does not repeat it
- * @param otherwise the answer for an order of which no row speaks
+ * @param texts the data that each request sent: rows of stored data do not repeat it
+ * @param otherwise the answer to a request without a row
  */
 export function answersOf<Otherwise extends Answer | undefined>(
   rows: readonly Row[],
@@ -71,14 +75,16 @@ export function answersOf<Otherwise extends Answer | undefined>(
   return answers
 }
 
-/** Where the record begins in a row, and how many columns it has. */
+/** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
-export const RECORD_COLUMNS = 15
+export const RECORD_COLUMNS = 16
 
 /**
- * @param clock the database's clock
- * @param readAt and this process's
- * @param text what the row does not say because the caller has sent it
+ * Returns the session in a row.
+ *
+ * @param clock the database's clock at the read, in seconds
+ * @param readAt this process's clock at the read, in milliseconds of `performance.now()`
+ * @param text the data, if the caller sent it and the row does not repeat it
  */
 export function storedOf(
   row: Row,
@@ -103,9 +109,15 @@ export function storedOf(
     errorMessage: row[RECORD + 12] as string | null,
     custom: row[RECORD + 13] as string | null,
     generation: numberOf(row[RECORD + 14]),
+    version: Number(row[RECORD + 15] ?? 0),
     clock,
     readAt,
   }
+}
+
+/** Returns true for a boolean that is true, in either way PostgreSQL prints it: `t`, or `true` after a cast to text. */
+export function isTrue(text: string | null | undefined): boolean {
+  return text === 't' || text === 'true'
 }
 
 function numberOf(text: string | null | undefined): number | null {

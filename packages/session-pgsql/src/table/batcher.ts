@@ -1,81 +1,81 @@
-import { isAboutData, isLocked, isTransient, timeoutFault } from '../database/faults.ts'
+import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
 import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Limit, Timed } from './limit.ts'
 
-/** What one lane sends, and how much of it at once. */
-export interface LaneOptions<Order, Answer> {
-  /** What its orders are, for diagnostics. */
+/** What one batcher sends. */
+export interface BatcherOptions<Request, Answer> {
+  /** The kind of its requests, for diagnostics. */
   readonly kind: string
   /**
-   * Sends one statement for all the orders, each with its deadline; resolves to an answer for each, in their
-   * order. No two of them are for the same id: whoever submits sees to that.
+   * Sends one statement for all requests, each with its deadline. Resolves to an answer for each, in the order of the
+   * requests. The caller of `submit` ensures that no two of them have the same id.
    */
-  readonly send: (orders: readonly Order[], deadlines: readonly number[]) => Promise<Answer[]>
-  /** How much an order weighs, in characters. */
-  readonly weigh: (order: Order) => number
-  /** Whether the row was locked by somebody: such an order is sent again a little later, with the next batch. */
+  readonly send: (requests: readonly Request[], deadlines: readonly number[]) => Promise<Answer[]>
+  /** Returns the size of a request, in characters. */
+  readonly sizeOf: (request: Request) => number
+  /** Returns true if the row was locked. The request is sent again after a delay, in a later batch. */
   readonly isBusy: (answer: Answer) => boolean
-  /** Most orders in one statement; 1 turns batching off. */
+  /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
 }
 
-/** A heavier batch is not filled up further, so that one statement stays well below what a message may hold. */
-const MAX_WEIGHT = 1_000_000
+/** Maximum size of a batch of several requests, in characters: far below the limit of a protocol message. */
+const MAX_SIZE = 1_000_000
 
 /**
- * Batches of a lane under way at a time: with two, PostgreSQL works on one, or waits for the disk, while this process
- * decodes and encodes the other. Measured on two cores that had nothing else to do: 1.4 times as many reads as with
- * one; three gained nothing more.
+ * Maximum number of batches in flight for one batcher. With two, PostgreSQL executes one or waits for the disk while
+ * this process encodes and decodes the other. Measured on two idle cores: 1.4 times as many reads as with one; three
+ * gained nothing more.
  */
-const FLIGHTS = 2
+const MAX_IN_FLIGHT = 2
 
-/** Fewer orders than this are not worth a statement of their own while another is under way. */
-const WORTHWHILE = 8
+/** Minimum number of requests for a second batch while the first is in flight. */
+const MIN_SECOND_BATCH = 8
 
-/** Milliseconds after which a batch no longer holds back the next one. */
-const STALE = 50
+/** Milliseconds after which a batch in flight no longer delays the next one. */
+const STALE_AFTER = 50
 
-/** Milliseconds before a busy row is tried again: at once, then twice as long each time, up to the last. */
+/** Milliseconds before a request for a locked row is sent again, by the number of tries. */
 const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
 
 /**
- * Gathers orders of one kind and sends them as one statement, or as two: what arrives
- * while these are in flight goes out as the next. An order that finds nothing in flight goes out at the end of
- * the tick.
+ * Sends requests of one kind in batches, each as one statement. Requests that arrive while batches are in flight form
+ * the next batch. A request that arrives while none is in flight is sent at the end of the tick.
  *
- * A statement for each order is the bottleneck of a session store, not PostgreSQL: batches read six times
- * as many sessions a second and write four times as many.
+ * The bottleneck of a session store is one statement for each request, not PostgreSQL: batches read six times as many
+ * sessions a second and write four times as many.
  */
-export class Lane<Order, Answer> {
-  readonly #options: LaneOptions<Order, Answer>
-  #waiting: Entry<Order, Answer>[] = []
-  /** Batches in flight that hold back the next: those that are not stale. */
-  readonly #flights = new Set<Flight>()
+export class Batcher<Request, Answer> {
+  readonly #options: BatcherOptions<Request, Answer>
+  #waiting: Entry<Request, Answer>[] = []
+  /** The batches in flight that delay the next one: those that are not stale. */
+  readonly #inFlight = new Set<InFlightBatch>()
   #watching = false
   #scheduled = false
   readonly #limit: Limit
   readonly #source: Source
 
   /**
-   * @param limit how many statements may be in flight, shared by the lanes of a table
-   * @param source whose lane it is, for diagnostics
+   * @param limit limits the statements in flight of all batchers of a table
+   * @param source the batcher's save handler and server, for diagnostics
    */
-  constructor(options: LaneOptions<Order, Answer>, limit: Limit, source: Source) {
+  constructor(options: BatcherOptions<Request, Answer>, limit: Limit, source: Source) {
     this.#options = options
     this.#limit = limit
     this.#source = source
   }
 
-  /** Orders that are not in a statement yet. */
+  /** Number of requests that are not sent yet. */
   get waiting(): number {
     return this.#waiting.length
   }
 
-  /** @param deadline in milliseconds of `performance.now()`; past it the promise rejects with TIMEOUT */
-  submit(order: Order, deadline: number): Promise<Answer> {
+  /** @param deadline in milliseconds of `performance.now()`; when it has passed, the promise rejects with TIMEOUT */
+  submit(request: Request, deadline: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const entry: Entry<Order, Answer> = {
-        order,
+      const entry: Entry<Request, Answer> = {
+        request,
         deadline,
         resolve,
         reject,
@@ -91,18 +91,18 @@ export class Lane<Order, Answer> {
     })
   }
 
-  #enqueue(entry: Entry<Order, Answer>): void {
+  #enqueue(entry: Entry<Request, Answer>): void {
     this.#waiting.push(entry)
-    if (this.#mayFly()) this.#schedule()
+    if (this.#maySend()) this.#schedule()
     else this.#watch()
   }
 
-  #mayFly(): boolean {
-    const { size } = this.#flights
-    return size === 0 || (size < FLIGHTS && this.#waiting.length >= WORTHWHILE)
+  #maySend(): boolean {
+    const { size } = this.#inFlight
+    return size === 0 || (size < MAX_IN_FLIGHT && this.#waiting.length >= MIN_SECOND_BATCH)
   }
 
-  /** At the end of the tick: after every callback and promise that is due now has had its say. */
+  /** Sends at the end of the tick, after all callbacks and promise reactions that are due. */
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
@@ -112,26 +112,26 @@ export class Lane<Order, Answer> {
   readonly #dispatch = (): void => {
     this.#scheduled = false
     const single = this.#options.maxRows === 1
-    while (this.#waiting.length > 0 && (single || this.#mayFly())) {
-      if (!this.#limit.take(this.#dispatch)) return
-      const batch = this.#take()
-      if (batch.length === 0) this.#limit.give()
-      else this.#fly(batch)
+    while (this.#waiting.length > 0 && (single || this.#maySend())) {
+      if (!this.#limit.acquire(this.#dispatch)) return
+      const batch = this.#takeBatch()
+      if (batch.length === 0) this.#limit.release()
+      else this.#start(batch)
     }
   }
 
-  #take(): Entry<Order, Answer>[] {
+  #takeBatch(): Entry<Request, Answer>[] {
     const { maxRows } = this.#options
-    const many = this.#flights.size === 0 && this.#waiting.length >= FLIGHTS * WORTHWHILE
-    const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / FLIGHTS)) : maxRows
-    const batch: Entry<Order, Answer>[] = []
-    let weight = 0
+    const many = this.#inFlight.size === 0 && this.#waiting.length >= MAX_IN_FLIGHT * MIN_SECOND_BATCH
+    const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / MAX_IN_FLIGHT)) : maxRows
+    const batch: Entry<Request, Answer>[] = []
+    let size = 0
     let taken = 0
     for (const entry of this.#waiting) {
       if (batch.length >= most) break
       if (!entry.settled) {
-        weight += this.#options.weigh(entry.order)
-        if (batch.length > 0 && weight > MAX_WEIGHT) break
+        size += this.#options.sizeOf(entry.request)
+        if (batch.length > 0 && size > MAX_SIZE) break
         entry.sent = true
         batch.push(entry)
       }
@@ -141,50 +141,50 @@ export class Lane<Order, Answer> {
     return batch
   }
 
-  #fly(batch: Entry<Order, Answer>[]): void {
-    const flight = { since: performance.now() }
-    this.#flights.add(flight)
-    void this.#send(batch).finally(() => {
-      this.#limit.give()
-      this.#release(flight)
+  #start(entries: Entry<Request, Answer>[]): void {
+    const batch = { since: performance.now() }
+    this.#inFlight.add(batch)
+    void this.#send(entries).finally(() => {
+      this.#limit.release()
+      this.#sendNextAfter(batch)
     })
   }
 
-  #release(flight: Flight): void {
-    if (!this.#flights.delete(flight) || this.#waiting.length === 0) return
-    if (this.#mayFly()) this.#schedule()
+  #sendNextAfter(batch: InFlightBatch): void {
+    if (!this.#inFlight.delete(batch) || this.#waiting.length === 0) return
+    if (this.#maySend()) this.#schedule()
     else this.#watch()
   }
 
-  /** One timer for the flights that others wait for, and none where nobody waits. */
+  /** Sets a timer for batches that become stale, only while requests wait for them. */
   #watch(): void {
-    const [oldest] = this.#flights
+    const [oldest] = this.#inFlight
     if (this.#watching || oldest === undefined) return
     this.#watching = true
     setTimeout(
       () => {
         this.#watching = false
-        const stale = performance.now() - STALE
-        for (const flight of this.#flights) if (flight.since <= stale) this.#release(flight)
+        const stale = performance.now() - STALE_AFTER
+        for (const batch of this.#inFlight) if (batch.since <= stale) this.#sendNextAfter(batch)
         if (this.#waiting.length > 0) this.#watch()
       },
-      Math.ceil(oldest.since + STALE - performance.now()),
+      Math.ceil(oldest.since + STALE_AFTER - performance.now()),
     )
   }
 
-  /** Never rejects: each entry is told for itself. */
-  async #send(batch: Entry<Order, Answer>[]): Promise<void> {
+  /** Never rejects: settles each entry instead. */
+  async #send(batch: Entry<Request, Answer>[]): Promise<void> {
     try {
       const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
       if (isTransient(sqlState)) {
-        for (const entry of batch) this.#again(entry)
+        for (const entry of batch) this.#retry(entry)
       } else if (batch.length === 1 && isLocked(sqlState)) {
-        this.#againAlone(batch[0] as Entry<Order, Answer>)
+        this.#retryAlone(batch[0] as Entry<Request, Answer>)
       } else if (batch.length > 1 && (isAboutData(sqlState) || isLocked(sqlState))) {
-        // One bad row fails all: found by halves, it fails (or waits) alone.
+        // One row fails the whole statement. Halving isolates it, so that it fails (or waits) alone.
         const middle = batch.length >> 1
         await this.#send(batch.slice(0, middle))
         await this.#send(batch.slice(middle))
@@ -194,14 +194,14 @@ export class Lane<Order, Answer> {
     }
   }
 
-  #ask(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+  #ask(batch: readonly Entry<Request, Answer>[]): Promise<Answer[]> {
     return this.#options.send(
-      batch.map((entry) => entry.order),
+      batch.map((entry) => entry.request),
       batch.map((entry) => entry.deadline),
     )
   }
 
-  #askTraced(batch: readonly Entry<Order, Answer>[]): Promise<Answer[]> {
+  #askTraced(batch: readonly Entry<Request, Answer>[]): Promise<Answer[]> {
     const message = {
       ...this.#source,
       kind: this.#options.kind,
@@ -216,27 +216,27 @@ export class Lane<Order, Answer> {
     )
   }
 
-  #settle(entry: Entry<Order, Answer>, answer: Answer): void {
-    if (this.#options.isBusy(answer)) this.#again(entry)
+  #settle(entry: Entry<Request, Answer>, answer: Answer): void {
+    if (this.#options.isBusy(answer)) this.#retry(entry)
     else if (this.#limit.deadlines.settle(entry)) entry.resolve(answer)
   }
 
-  #reject(entry: Entry<Order, Answer>, error: unknown): void {
+  #reject(entry: Entry<Request, Answer>, error: unknown): void {
     if (!this.#limit.deadlines.settle(entry)) return
-    // One error for each caller: they may each add to it.
+    // A copy for each caller, because a caller may add to its error.
     entry.reject(error instanceof SessionPgsqlError ? error.copy() : error)
   }
 
-  #again(entry: Entry<Order, Answer>): void {
+  #retry(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = delayOf(entry)
+    const delay = nextDelay(entry)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
 
-  /** What waits inside the database would make a whole batch wait each time. */
-  #againAlone(entry: Entry<Order, Answer>): void {
+  /** Sends the request in a statement of its own: one that waits inside PostgreSQL would delay its whole batch. */
+  #retryAlone(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
     setTimeout(() => {
@@ -245,163 +245,31 @@ export class Lane<Order, Answer> {
         entry.sent = true
         await this.#send([entry])
       }
-      // Past its deadline it has been told so.
+      // At its deadline the entry itself is rejected.
       this.#limit.run(send, entry.deadline).catch(() => {})
-    }, delayOf(entry))
+    }, nextDelay(entry))
   }
 }
 
-function delayOf(entry: { tries: number }): number {
+function nextDelay(entry: { tries: number }): number {
   return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
 }
 
-/** Whose doing something is, for diagnostics. */
+/** The save handler and the server that a diagnostics message is about. */
 export interface Source {
   readonly handler: object
   readonly server: string
 }
 
-interface Flight {
+interface InFlightBatch {
   /** In milliseconds of `performance.now()`. */
   readonly since: number
 }
 
-interface Entry<Order, Answer> extends Timed {
-  readonly order: Order
+interface Entry<Request, Answer> extends Timed {
+  readonly request: Request
   readonly resolve: (answer: Answer) => void
-  /** What was told of its waiting, if anybody listened. */
+  /** The diagnostics message about its waiting, if there were subscribers. */
   readonly queued: QueuedMessage | undefined
   tries: number
-}
-
-interface Timed {
-  readonly deadline: number
-  readonly reject: (error: unknown) => void
-  /** Whether it is in a statement under way, and may be done although its caller is told otherwise. */
-  sent: boolean
-  settled: boolean
-  /** Its neighbours in `Deadlines` while it waits. */
-  before: Timed | undefined
-  after: Timed | undefined
-}
-
-/** How many statements are in flight on one server, over all lanes, and the deadlines of what waits. */
-export class Limit {
-  readonly deadlines: Deadlines = new Deadlines()
-  readonly #most: number
-  #inFlight = 0
-  #blocked = new Set<() => void>()
-
-  /** @param most as many as there are connections: a statement that waits for one is better left open for more orders */
-  constructor(most: number) {
-    this.#most = most
-  }
-
-  /** Takes a place; or says no, and calls back once when one is free. */
-  take(whenFree: () => void): boolean {
-    if (this.#inFlight < this.#most) {
-      this.#inFlight++
-      return true
-    }
-    this.#blocked.add(whenFree)
-    return false
-  }
-
-  /** Runs `work` when there is a place; rejects with TIMEOUT if there is none until the deadline. */
-  async run<T>(work: () => Promise<T>, deadline: number): Promise<T> {
-    await new Promise<void>((resolve, reject) => {
-      const waiting: Timed = {
-        deadline,
-        reject,
-        sent: false,
-        settled: false,
-        before: undefined,
-        after: undefined,
-      }
-      const enter = (): void => {
-        if (waiting.settled || !this.take(enter)) return
-        this.deadlines.settle(waiting)
-        resolve()
-      }
-      this.deadlines.add(waiting)
-      enter()
-    })
-    try {
-      return await work()
-    } finally {
-      this.give()
-    }
-  }
-
-  give(): void {
-    this.#inFlight--
-    // Whoever is called may have nothing to send any more: then it is the next one's turn.
-    for (const next of this.#blocked) {
-      if (this.#inFlight >= this.#most) return
-      this.#blocked.delete(next)
-      next()
-    }
-  }
-}
-
-/**
- * One timer for all that waits, not one each: it is set for the oldest and looks at the others when it
- * fires. What waits is nearly always in the order of its deadlines.
- */
-class Deadlines {
-  /**
-   * A list, linked through the entries, not a Set: each Set that V8 outgrows refers to the next one, and with
-   * hundreds of entries that come and go in a millisecond the old ones, dead but not collected, kept a quarter
-   * of all that was read alive into the old generation. Measured: a fifth of the time of a read.
-   */
-  #first: Timed | undefined
-  #last: Timed | undefined
-  #timer: NodeJS.Timeout | undefined
-  #armed = Number.POSITIVE_INFINITY
-
-  add(entry: Timed): void {
-    entry.before = this.#last
-    if (this.#last === undefined) this.#first = entry
-    else this.#last.after = entry
-    this.#last = entry
-    // What has stood in line comes here later than others with a later deadline.
-    if (entry.deadline < this.#armed) this.#arm(entry.deadline)
-  }
-
-  /** @returns whether it was still waiting */
-  settle(entry: Timed): boolean {
-    if (entry.settled) return false
-    entry.settled = true
-    const { before, after } = entry
-    if (before === undefined) this.#first = after
-    else before.after = after
-    if (after === undefined) this.#last = before
-    else after.before = before
-    entry.before = undefined
-    entry.after = undefined
-    return true
-  }
-
-  #arm(deadline: number): void {
-    clearTimeout(this.#timer)
-    this.#armed = deadline
-    this.#timer = setTimeout(this.#expire, Math.max(1, Math.ceil(deadline - performance.now())))
-    // Whoever waits has a socket or a timer of a statement open; this one must not keep a process alive.
-    this.#timer.unref()
-  }
-
-  readonly #expire = (): void => {
-    this.#timer = undefined
-    this.#armed = Number.POSITIVE_INFINITY
-    const now = performance.now()
-    let next = Number.POSITIVE_INFINITY
-    for (let entry = this.#first, after: Timed | undefined; entry !== undefined; entry = after) {
-      after = entry.after
-      if (entry.deadline > now) next = Math.min(next, entry.deadline)
-      else if (this.settle(entry)) {
-        entry.reject(timeoutFault('waiting for its turn or its answer', entry.sent))
-      }
-    }
-    if (next < Number.POSITIVE_INFINITY) this.#arm(next)
-  }
 }

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 
 /**
- * The session table: its columns, how it is created, what is granted on it, and how one is looked at that
- * is already there. The DDL is code, not a file beside it: bundlers lose files.
+ * The session table: its columns, the DDL that creates it, and the privileges that it needs. The DDL is code and not
+ * a separate file, because bundlers leave such files out.
  */
 
 /**
- * The seed's columns with the types that a new table gets. Where the seed says integer, ours say bigint. Ids
- * are compared byte by byte: by the rules of a language, looking one up takes up to a third longer.
+ * The columns of the C extension, session_pgsql, with their types in a new table. Its integer columns are bigint here.
+ * Ids are compared byte by byte: with the collation of a language, a lookup takes up to a third longer.
  */
-const SEED_COLUMNS = [
+const EXTENSION_COLUMNS = [
   ['sess_id', 'text COLLATE "C" PRIMARY KEY'],
   ['sess_name', 'text'],
   ['sess_data', 'text'],
@@ -26,26 +26,30 @@ const SEED_COLUMNS = [
   ['sess_custom', 'text'],
 ] as const
 
-/** What the seed did not have. A table without them is used all the same; see `Shape`. */
-const OUR_COLUMNS = [
-  // When GC looks at the row: its expiry rounded up to the hour. 0: at the next GC, so that a row written by
-  // somebody else is looked at and filed. NULL: never (emptied, or without expiry).
+/** The columns that the C extension does not have. They are optional; see `Shape`. */
+const ADDED_COLUMNS = [
+  // When garbage collection checks the row: its expiry, rounded up to the hour. 0: at the next run, so that rows of
+  // other writers are checked and get a time. NULL: never (the row is emptied, or does not expire).
   ['sess_sweep', 'bigint DEFAULT 0'],
-  // Tells two lives of one id apart, even within one second: microseconds since 1970 at its beginning.
+  // Distinguishes two generations of an id, even within one second: microseconds since 1970 at its creation.
   ['sess_generation', 'bigint'],
-  // For several servers: where the row belongs, what it replaces there, and when it was destroyed.
+  // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
+  ['sess_version', 'bigint'],
+  // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
   ['sess_home', 'text'],
   ['sess_base', 'text'],
   ['sess_destroyed', 'bigint'],
 ] as const
 
-export type SeedColumn = (typeof SEED_COLUMNS)[number][0]
-export type OurColumn = (typeof OUR_COLUMNS)[number][0]
+/** A column of the C extension, session_pgsql. */
+export type ExtensionColumn = (typeof EXTENSION_COLUMNS)[number][0]
+/** An optional column that this library adds. */
+export type AddedColumn = (typeof ADDED_COLUMNS)[number][0]
 
-export const SEED_COLUMN_NAMES: readonly SeedColumn[] = SEED_COLUMNS.map(([name]) => name)
-export const OUR_COLUMN_NAMES: readonly OurColumn[] = OUR_COLUMNS.map(([name]) => name)
+export const EXTENSION_COLUMN_NAMES: readonly ExtensionColumn[] = EXTENSION_COLUMNS.map(([name]) => name)
+export const ADDED_COLUMN_NAMES: readonly AddedColumn[] = ADDED_COLUMNS.map(([name]) => name)
 
-/** `fillfactor` leaves room for HOT updates; autovacuum's own scale is far too lazy for a hot, big table. */
+/** `fillfactor` leaves room for HOT updates. Autovacuum's defaults are too slow for a large table with many updates. */
 const STORAGE = [
   'fillfactor = 80',
   'autovacuum_vacuum_scale_factor = 0.02',
@@ -55,12 +59,13 @@ const STORAGE = [
   'toast.autovacuum_vacuum_cost_delay = 1',
 ]
 
+/** A table's full name, unquoted. */
 export interface TableName {
   readonly schema: string
   readonly table: string
 }
 
-/** As SQL: `"schema"."table"`. */
+/** Returns the name as SQL: `"schema"."table"`. */
 export function sqlName(name: TableName): string {
   return `${quoteIdentifier(name.schema)}.${quoteIdentifier(name.table)}`
 }
@@ -69,37 +74,44 @@ export function quoteIdentifier(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`
 }
 
-/** The statements that create the table and the journal beside it, in their order. */
+export function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+/** Returns the statements that create the session table and its journal, in order. */
 export function createStatements(name: TableName): string[] {
-  const columns = [...SEED_COLUMNS, ...OUR_COLUMNS].map(([column, type]) => `  ${column.padEnd(18)} ${type}`)
+  const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS].map(
+    ([column, type]) => `  ${column.padEnd(18)} ${type}`,
+  )
   return [
     `CREATE TABLE ${sqlName(name)} (\n${columns.join(',\n')}\n) WITH (\n  ${STORAGE.join(',\n  ')}\n)`,
     sweepIndexStatement(name),
     customIndexStatement(name),
     homeIndexStatement(name),
-    createBesideStatement(name, 'event'),
+    createCompanionStatement(name, 'event'),
   ]
 }
 
-/** Bytes of a name in PostgreSQL. */
-const LONGEST_NAME = 63
+/** Maximum length of a name in PostgreSQL, in bytes. */
+const MAX_NAME_BYTES = 63
 
-/** A table that lies beside that of the sessions: of their locks, of what has happened, or of what was imported. */
-export function besideName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
+/** Returns the name of a companion table of the session table: for locks, journal events or imports. */
+export function companionName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
   const name = `${table}_${what}`
-  if (Buffer.byteLength(name) <= LONGEST_NAME) return { schema, table: name }
-  // PostgreSQL would cut it off, and it would be the name of the session table.
+  if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return { schema, table: name }
+  // PostgreSQL would truncate the name to that of the session table.
   return { schema, table: `session_${what}_${createHash('sha256').update(table).digest('hex').slice(0, 32)}` }
 }
 
-/** The tables that are made when they are first needed, at the latest. */
-export type Beside = 'lock' | 'event'
+/** The companion tables that are created on first use. */
+export type Companion = 'lock' | 'event'
 
-export function createBesideStatement(name: TableName, what: Beside): string {
-  return `CREATE TABLE IF NOT EXISTS ${sqlName(besideName(name, what))} (\n${BESIDE[what]}`
+/** Returns the statement that creates a companion table if it does not exist. */
+export function createCompanionStatement(name: TableName, what: Companion): string {
+  return `CREATE TABLE IF NOT EXISTS ${sqlName(companionName(name, what))} (\n${COMPANION_COLUMNS[what]}`
 }
 
-const BESIDE: Record<Beside, string> = {
+const COMPANION_COLUMNS: Record<Companion, string> = {
   lock: `  sess_id     text COLLATE "C" PRIMARY KEY,
   lock_owner  text NOT NULL,
   lock_until  double precision NOT NULL
@@ -111,30 +123,33 @@ const BESIDE: Record<Beside, string> = {
 )`,
 }
 
-/** @param how `CONCURRENTLY`: without holding up writers, and outside a transaction */
+/** @param how `CONCURRENTLY`: does not block writers, and must run outside a transaction */
 export function sweepIndexStatement(name: TableName, how: '' | ' CONCURRENTLY' = ''): string {
   return `CREATE INDEX${how} ON ${sqlName(name)} (sess_sweep)`
 }
 
-/** Hash: a b-tree refuses a long text. Looked at by findByField alone. */
+/** A hash index, because a b-tree rejects long values. Only queries by custom field use it. */
 export function customIndexStatement(name: TableName, how: '' | ' CONCURRENTLY' = ''): string {
   return `CREATE INDEX${how} ON ${sqlName(name)} USING hash (sess_custom)`
 }
 
-/** For several servers, which look for such rows every other second. There is nothing in it as a rule. */
+/** Several servers search for such rows every two seconds. The index is usually empty. */
 export function homeIndexStatement(name: TableName, how: '' | ' CONCURRENTLY' = ''): string {
   return `CREATE INDEX${how} ON ${sqlName(name)} (sess_home, sess_id) WHERE sess_home IS NOT NULL`
 }
 
-/** Adds what `missing` names to a table that somebody else made. */
-export function addColumnsStatement(name: TableName, missing: readonly (SeedColumn | OurColumn)[]): string {
-  const added = [...SEED_COLUMNS, ...OUR_COLUMNS]
+/** Returns the statement that adds the missing columns to an existing table. */
+export function addColumnsStatement(
+  name: TableName,
+  missing: readonly (ExtensionColumn | AddedColumn)[],
+): string {
+  const added = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS]
     .filter(([column]) => missing.includes(column))
     .map(([column, type]) => `ADD COLUMN IF NOT EXISTS ${column} ${type}`)
   return `ALTER TABLE ${sqlName(name)} ${added.join(', ')}`
 }
 
-/** What the owner must grant so that `role` can keep sessions in the table. */
+/** Returns the GRANT statements that `role` needs to store sessions in the table. */
 export function grantStatements(name: TableName, role: string): string[] {
   return [
     `GRANT USAGE ON SCHEMA ${quoteIdentifier(name.schema)} TO ${quoteIdentifier(role)}`,
@@ -142,18 +157,23 @@ export function grantStatements(name: TableName, role: string): string[] {
   ]
 }
 
-/** What `role` needs to write the journal; to read it, SELECT is enough. */
+/** Returns the GRANT statement that `role` needs to write the journal. To read it, SELECT is enough. */
 export function grantJournalStatement(name: TableName, role: string): string {
-  return `GRANT SELECT, INSERT, DELETE ON ${sqlName(besideName(name, 'event'))} TO ${quoteIdentifier(role)}`
+  return `GRANT SELECT, INSERT, DELETE ON ${sqlName(companionName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
-/** What a table turned out to have. Everything that statements are made of. */
+/** The properties of an existing session table on which the statements depend. */
 export interface Shape {
   readonly name: TableName
-  /** Of ours, those that are there. */
-  readonly ours: ReadonlySet<OurColumn>
-  /** Of the seed's, those of 32 bits: dates and counters are clamped there. */
-  readonly narrow: ReadonlySet<SeedColumn>
-  /** Whether an index leads with sess_sweep; without one GC goes through the table in the order of ids. */
+  /** The added columns that the table has. */
+  readonly added: ReadonlySet<AddedColumn>
+  /** The extension's columns that have 32 bits. Dates and counters are clamped there. */
+  readonly narrow: ReadonlySet<ExtensionColumn>
+  /**
+   * The seed of the data's digest: the identifier of the database cluster, which no visitor knows. undefined: the
+   * role may not read it.
+   */
+  readonly digestSeed: string | undefined
+  /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
 }

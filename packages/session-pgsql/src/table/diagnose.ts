@@ -1,14 +1,14 @@
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import {
+  type AddedColumn,
   addColumnsStatement,
-  besideName,
-  createBesideStatement,
+  companionName,
+  createCompanionStatement,
   customIndexStatement,
   grantJournalStatement,
   grantStatements,
   homeIndexStatement,
-  type OurColumn,
   quoteIdentifier,
   type Shape,
   sqlName,
@@ -18,87 +18,89 @@ import { countUnswept, type ServerFacts, serverFacts, type TableFacts, tableFact
 import {
   type FoundTable,
   type Inspection,
-  inspect,
-  missingColumns,
-  missingSeedColumns,
+  missingAddedColumns,
+  missingExtensionColumns,
   shapeOf,
-  type WantedTable,
 } from './inspect.ts'
-import { type JournalPlace, placeOf, placeText } from './journal.ts'
+import { type JournalState, journalStateOf, journalStateText } from './journal.ts'
 import { IMPLAUSIBLE } from './sweep.ts'
+import type { SessionTable } from './table.ts'
 
-/** `ok`: as it should be; `warning`: it works, but worse than it could; `problem`: something does not work. */
+/** `ok`: nothing to do; `warning`: it works, but not as well as it could; `problem`: something does not work. */
 export type Level = 'ok' | 'warning' | 'problem'
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Finding {
-  /** What was looked at: stable, for programs. */
+  /** The check's name. Stable, for programs. */
   readonly check: string
   readonly level: Level
-  /** For people. */
+  /** For operators. */
   readonly message: string
-  /** SQL or commands that mend it, a line for each; nothing for what is well. */
+  /** SQL or commands that fix it, one on each line; empty for `ok`. */
   readonly remedy: readonly string[]
 }
 
-/** What PostgreSQL this is tested with, at the least; as in `server_version_num`. */
+/** The oldest version of PostgreSQL in the tests, as in `server_version_num`. */
 const OLDEST_TESTED = 150_000
 
-/** Seconds of difference between the clocks that a person should hear of. */
+/** Difference between the clocks that is reported, in seconds. */
 const CLOCK_NOTICEABLE = 5
 
-/** Statistics of fewer updates than this say nothing. */
+/** Minimum number of updates for a statement about HOT updates. */
 const ENOUGH_UPDATES = 1000
 
-/** Seconds after which an expired session should have been swept, at any sensible interval; and how many are counted. */
+/** Seconds after its expiry at which garbage collection should have removed a session. */
 const LATE = 86_400
-const MOST_LATE = 10_000
+
+/** Maximum number of late sessions that are counted. */
+const MAX_LATE = 10_000
 
 /**
- * Looks at a server and its session table the way an operator would, and says how to mend what is not well.
- * Changes nothing. Rejects only if the server cannot be asked.
+ * Checks a server and its session table for problems, and returns a finding with a remedy for each check. Changes
+ * nothing. Rejects only if the server cannot be queried.
  */
-export async function diagnose(query: Query, wanted: WantedTable): Promise<Finding[]> {
-  const inspection = await inspect(query, wanted)
+export async function diagnose(table: SessionTable, deadline: number): Promise<Finding[]> {
+  const query: Query = (statement, parameters) => table.queryUnopened(statement, parameters, deadline)
+  const inspection = await table.inspect(deadline)
   const server = await serverFacts(query)
   const findings = [...aboutServer(inspection, server)]
   const { found } = inspection
   if (found === undefined) return [...findings, missingTable(inspection)]
 
   findings.push(...aboutStructure(inspection, found))
-  const table = await tableFacts(query, found.name)
-  findings.push(...aboutIndexes(found, table), ...aboutStorage(found, table, server))
-  if (found.missingPrivileges.length === 0 && missingSeedColumns(found).length === 0) {
-    findings.push(aboutSweeping(await countUnswept(query, found.name, LATE, MOST_LATE)))
+  const facts = await tableFacts(query, found.name)
+  findings.push(...aboutIndexes(found, facts), ...aboutStorage(found, facts, server))
+  if (found.missingPrivileges.length === 0 && missingExtensionColumns(found).length === 0) {
+    findings.push(aboutSweeping(await countUnswept(query, found.name, LATE, MAX_LATE)))
   }
   if (!found.missingPrivileges.includes('USAGE')) {
-    const [row] = await query(plain(placeText(found.name)), [found.name.schema])
-    findings.push(aboutJournal(placeOf(row), found, inspection.user))
+    const [row] = await query(plain(journalStateText(found.name)), [found.name.schema])
+    findings.push(aboutJournal(journalStateOf(row), found, inspection.user))
   }
   return findings
 }
 
 function* aboutServer(inspection: Inspection, server: ServerFacts): Generator<Finding> {
   const { user, superuser, standby, serverVersion, place } = inspection
-  const version = `PostgreSQL ${serverVersion}, as the user ${user}`
+  const version = `PostgreSQL ${serverVersion}, database user ${user}`
   yield server.version >= OLDEST_TESTED
     ? ok('connection', `${version}.`)
-    : warning('connection', `${version}. The oldest version this is tested with is 15.`)
+    : warning('connection', `${version}. Versions below 15 are not tested.`)
   if (standby) {
-    yield problem('writable', 'This is a standby; nothing can be written here.', [
-      'In db, name all hosts of the group: host=a,b,c target_session_attrs=read-write',
+    yield problem('writable', 'The server is a standby and rejects writes.', [
+      'In the option db, name all hosts of the group: host=a,b,c target_session_attrs=read-write',
     ])
   } else if (server.readOnly) {
-    yield problem('writable', 'Transactions are read-only by default; nothing can be written.', [
+    yield problem('writable', 'Transactions are read-only by default, so that the server rejects writes.', [
       `ALTER ROLE ${quoteIdentifier(user)} SET default_transaction_read_only = off;`,
     ])
   } else {
-    yield ok('writable', 'This is a primary, and transactions may write.')
+    yield ok('writable', 'The server is a primary and accepts writes.')
   }
   yield superuser
     ? warning(
         'superuser',
-        `${user} is a superuser: who gets hold of the application gets the whole server.`,
+        `${user} is a superuser: an attacker who takes over the application gets the whole database server.`,
         [
           'CREATE ROLE php_session LOGIN;',
           ...grantStatements(inspection.found?.name ?? place, 'php_session').map(statement),
@@ -107,10 +109,10 @@ function* aboutServer(inspection: Inspection, server: ServerFacts): Generator<Fi
     : ok('superuser', `${user} is not a superuser.`)
   yield aboutClock(server)
   yield server.encoding === 'UTF8'
-    ? ok('encoding', 'The database is in UTF8.')
+    ? ok('encoding', 'The encoding of the database is UTF8.')
     : warning(
         'encoding',
-        `The database is in ${server.encoding}: data with characters that it lacks is refused. The encoding is chosen when a database is created.`,
+        `The encoding of the database is ${server.encoding}: sessions with other characters are rejected. The encoding is set when a database is created.`,
         ["CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0;"],
       )
   const unsafe = [
@@ -119,10 +121,10 @@ function* aboutServer(inspection: Inspection, server: ServerFacts): Generator<Fi
     ...(server.synchronousCommit ? [] : ['synchronous_commit']),
   ]
   yield unsafe.length === 0
-    ? ok('durability', 'What was acknowledged survives a crash of the server.')
+    ? ok('durability', 'Acknowledged writes survive a crash of the server.')
     : warning(
         'durability',
-        `${unsafe.join(', ')} ${unsafe.length === 1 ? 'is' : 'are'} off: a crash of the server loses what was acknowledged last${unsafe.includes('synchronous_commit') && unsafe.length === 1 ? '' : ', or the database'}.`,
+        `${unsafe.join(', ')} ${unsafe.length === 1 ? 'is' : 'are'} off: a crash of the server loses the last acknowledged writes${unsafe.includes('synchronous_commit') && unsafe.length === 1 ? '' : ', or corrupts the database'}.`,
         [...unsafe.map((setting) => `ALTER SYSTEM SET ${setting} = on;`), 'SELECT pg_reload_conf();'],
       )
 }
@@ -130,12 +132,15 @@ function* aboutServer(inspection: Inspection, server: ServerFacts): Generator<Fi
 function aboutClock({ clockAhead, clockDoubt }: ServerFacts): Finding {
   const off = Math.abs(clockAhead)
   if (off <= CLOCK_NOTICEABLE + clockDoubt) {
-    return ok('clock', `The database's clock agrees with this machine's within ${CLOCK_NOTICEABLE} s.`)
+    return ok(
+      'clock',
+      `The clocks of the database and of this machine differ by at most ${CLOCK_NOTICEABLE} s.`,
+    )
   }
   const message = `The database's clock is ${Math.round(off)} s ${clockAhead > 0 ? 'ahead of' : 'behind'} this machine's`
   const remedy = ['On both machines: timedatectl status']
   return off > IMPLAUSIBLE
-    ? problem('clock', `${message}. No session is swept until they agree within an hour.`, remedy)
+    ? problem('clock', `${message}. Garbage collection is suspended until they agree within an hour.`, remedy)
     : warning(
         'clock',
         `${message}. Sessions expire by the database's clock, cookies by the browser's.`,
@@ -144,51 +149,53 @@ function aboutClock({ clockAhead, clockDoubt }: ServerFacts): Finding {
 }
 
 function missingTable({ place, user }: Inspection): Finding {
-  return problem('table', `The session table ${sqlName(place)} is not there.`, [
+  return problem('table', `The session table ${sqlName(place)} does not exist.`, [
     'session-pgsql init',
-    `Or as its owner, what this prints: session-pgsql init --print --role ${shellQuote(user)}`,
+    `Or run the statements that this command prints: session-pgsql init --print --role ${shellQuote(user)}`,
   ])
 }
 
 function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<Finding> {
   const { user } = inspection
   const table = sqlName(found.name)
-  const asOwner = found.owned ? '' : ' Only its owner can change it.'
+  const asOwner = found.owned ? '' : ' Only the owner of the table can change it.'
   yield ok(
     'table',
-    `${table} is there, and ${found.owned ? `is ${user}'s own` : 'belongs to another user, who alone can change it'}.`,
+    `${table} exists and belongs to ${found.owned ? user : 'another user, who alone can change it'}.`,
   )
   yield found.missingPrivileges.length === 0
-    ? ok('privileges', `${user} has the privileges that are needed.`)
+    ? ok('privileges', `${user} has the required privileges.`)
     : problem(
         'privileges',
         `${user} lacks ${found.missingPrivileges.join(', ')} on ${table}.`,
         grantStatements(found.name, user).map(statement),
       )
 
-  const missing = missingSeedColumns(found)
+  const missing = missingExtensionColumns(found)
   let shape: Shape | undefined
   if (missing.length > 0) {
     yield problem('columns', `${table} lacks ${missing.join(', ')}.${asOwner}`, [
       statement(addColumnsStatement(found.name, missing)),
     ])
   } else if (!found.uniqueId) {
-    yield problem('columns', `sess_id has no unique index: one id could have several rows.${asOwner}`, [
-      `ALTER TABLE ${table} ADD PRIMARY KEY (sess_id);`,
-    ])
+    yield problem(
+      'columns',
+      `sess_id has no unique index, so that an id could have several rows.${asOwner}`,
+      [`ALTER TABLE ${table} ADD PRIMARY KEY (sess_id);`],
+    )
   } else {
     try {
-      // Privileges have had their say.
+      // Missing privileges are a finding of their own.
       shape = shapeOf({ ...inspection, found: { ...found, missingPrivileges: [] } })
-      yield ok('columns', 'Every column of session_pgsql is there.')
+      yield ok('columns', 'The table has every column of session_pgsql.')
     } catch (error) {
       if (!(error instanceof SessionPgsqlError)) throw error
       yield problem('columns', error.message)
     }
   }
-  const lacking = missingColumns(found)
+  const lacking = missingAddedColumns(found)
   yield lacking.length === 0
-    ? ok('own-columns', 'Every column beyond those of session_pgsql is there.')
+    ? ok('own-columns', 'The table has every optional column.')
     : warning('own-columns', `${table} lacks ${lacking.join(', ')}. ${consequences(lacking)}${asOwner}`, [
         statement(addColumnsStatement(found.name, lacking)),
       ])
@@ -197,19 +204,19 @@ function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<F
     ? ok('integer-dates', 'Dates and counters have 64 bits.')
     : warning(
         'integer-dates',
-        `${narrow.length} columns are integer: dates end on 2038-01-19, later ones are stored as that day. Mending it rewrites the table, and nobody can use it meanwhile.${asOwner}`,
+        `${narrow.length} columns are integer: dates after 2038-01-19 are stored as that day. The remedy rewrites the table and locks it meanwhile.${asOwner}`,
         [`ALTER TABLE ${table} ${narrow.map((column) => `ALTER COLUMN ${column} TYPE bigint`).join(', ')};`],
       )
 }
 
-function consequences(lacking: readonly OurColumn[]): string {
+function consequences(lacking: readonly AddedColumn[]): string {
   const effects = [
-    ...(lacking.includes('sess_sweep') ? ['garbage collection goes through the whole table'] : []),
+    ...(lacking.includes('sess_sweep') ? ['garbage collection scans the whole table'] : []),
     ...(lacking.includes('sess_generation')
-      ? ['an id destroyed and used again within one second is not told from its first life']
+      ? ['an id that is destroyed and used again within one second looks like the same session']
       : []),
     ...(lacking.some((column) => ['sess_home', 'sess_base', 'sess_destroyed'].includes(column))
-      ? ['the sessions cannot be spread over several servers']
+      ? ['sessions cannot be sharded over several servers']
       : []),
   ]
   return `Without them ${effects.join('; ')}.`
@@ -217,19 +224,21 @@ function consequences(lacking: readonly OurColumn[]): string {
 
 function* aboutIndexes(found: FoundTable, table: TableFacts): Generator<Finding> {
   yield found.sweepIndex
-    ? ok('sweep-index', 'Garbage collection has its index.')
-    : warning('sweep-index', 'No index on sess_sweep: garbage collection goes through the whole table.', [
+    ? ok('sweep-index', 'Garbage collection uses an index on sess_sweep.')
+    : warning('sweep-index', 'There is no index on sess_sweep: garbage collection scans the whole table.', [
         statement(sweepIndexStatement(found.name, ' CONCURRENTLY')),
       ])
   yield found.customIndex
-    ? ok('field-index', 'The custom field has its index.')
-    : warning('field-index', 'No index on sess_custom: looking by field goes through the whole table.', [
-        statement(customIndexStatement(found.name, ' CONCURRENTLY')),
-      ])
+    ? ok('field-index', 'Queries by custom field use an index on sess_custom.')
+    : warning(
+        'field-index',
+        'There is no index on sess_custom: queries by custom field scan the whole table.',
+        [statement(customIndexStatement(found.name, ' CONCURRENTLY'))],
+      )
   if (!found.homeIndex && found.columns.has('sess_home')) {
     yield warning(
       'home-index',
-      'No index on sess_home: with several servers, the whole table is gone through every other second.',
+      'There is no index on sess_home: with several servers, every process scans the whole table every two seconds.',
       [statement(homeIndexStatement(found.name, ' CONCURRENTLY'))],
     )
   }
@@ -237,7 +246,7 @@ function* aboutIndexes(found: FoundTable, table: TableFacts): Generator<Finding>
   if (broken.length > 0) {
     yield warning(
       'broken-indexes',
-      `${namesOf(broken)} was left unfinished: it is written and never read.`,
+      `${namesOf(broken)} is invalid: PostgreSQL updates it but does not use it.`,
       broken.map(({ name }) => `DROP INDEX CONCURRENTLY ${name};`),
     )
   }
@@ -246,10 +255,10 @@ function* aboutIndexes(found: FoundTable, table: TableFacts): Generator<Finding>
     ({ blocksHot, columns }) => blocksHot && columns.some((column) => changing.includes(column)),
   )
   yield slow.length === 0
-    ? ok('touched-indexes', 'No index holds what changes at every access.')
+    ? ok('touched-indexes', 'No index contains a column that changes at every access.')
     : warning(
         'touched-indexes',
-        `${namesOf(slow)} holds what changes at every access, so that every touch rewrites all indexes.`,
+        `${namesOf(slow)} contains a column that changes at every access, so that every touch writes to all indexes.`,
         slow.map(({ name }) => `DROP INDEX CONCURRENTLY ${name};`),
       )
 }
@@ -257,22 +266,22 @@ function* aboutIndexes(found: FoundTable, table: TableFacts): Generator<Finding>
 function* aboutStorage(found: FoundTable, table: TableFacts, server: ServerFacts): Generator<Finding> {
   const name = sqlName(found.name)
   if (table.unlogged) {
-    yield warning('unlogged', `${name} is UNLOGGED: a crash empties it, and standbys do not have it.`, [
+    yield warning('unlogged', `${name} is UNLOGGED: a crash empties it, and standbys do not have its rows.`, [
       `ALTER TABLE ${name} SET LOGGED;`,
     ])
   }
   if (table.rowSecurity) {
-    yield warning('row-security', 'Row-level security is on: sessions that it hides look destroyed.', [
+    yield warning('row-security', 'Row-level security is on: hidden sessions look destroyed.', [
       `ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY;`,
     ])
   }
   yield table.fillfactor !== undefined && table.fillfactor <= 90
-    ? ok('fillfactor', `Pages are filled to ${table.fillfactor} %, which leaves room for updates in place.`)
-    : warning('fillfactor', 'Pages are filled to the brim, which leaves no room for updates in place.', [
+    ? ok('fillfactor', `The fillfactor is ${table.fillfactor} %, which leaves room for HOT updates.`)
+    : warning('fillfactor', 'The fillfactor is above 90 %, which leaves no room for HOT updates.', [
         `ALTER TABLE ${name} SET (fillfactor = 80);`,
       ])
   yield table.autovacuum && server.autovacuum
-    ? ok('autovacuum', 'Autovacuum looks after the table.')
+    ? ok('autovacuum', 'Autovacuum is on.')
     : warning('autovacuum', 'Autovacuum is off: the table grows with every update.', [
         server.autovacuum
           ? `ALTER TABLE ${name} RESET (autovacuum_enabled);`
@@ -284,15 +293,15 @@ function* aboutStorage(found: FoundTable, table: TableFacts, server: ServerFacts
 
 function aboutHot({ updates, hotUpdates }: TableFacts): Finding {
   if (updates < ENOUGH_UPDATES) {
-    return ok('hot-updates', `Too few updates yet (${updates}) to say how many are made in place.`)
+    return ok('hot-updates', `There were too few updates (${updates}) to judge the share of HOT updates.`)
   }
   const share = Math.round((hotUpdates / updates) * 100)
-  const message = `${share} % of ${updates.toLocaleString('en')} updates were made in place (HOT)`
+  const message = `${share} % of ${updates.toLocaleString('en')} updates were HOT updates`
   return share >= 50
     ? ok('hot-updates', `${message}.`)
     : warning(
         'hot-updates',
-        `${message}; most should be. See fillfactor and touched-indexes, and look for long transactions.`,
+        `${message}; expected at least 50 %. Check fillfactor and touched-indexes, and look for long transactions.`,
         [
           "SELECT pid, xact_start, state FROM pg_stat_activity WHERE xact_start < now() - interval '5 minutes';",
         ],
@@ -300,7 +309,7 @@ function aboutHot({ updates, hotUpdates }: TableFacts): Finding {
 }
 
 function aboutDeadRows(name: string, { liveRows, deadRows }: TableFacts): Finding {
-  const message = `${deadRows.toLocaleString('en')} dead rows beside ${liveRows.toLocaleString('en')} live ones`
+  const message = `${deadRows.toLocaleString('en')} dead rows, ${liveRows.toLocaleString('en')} live rows`
   return deadRows < 10_000 || deadRows < liveRows / 5
     ? ok('dead-rows', `${message}.`)
     : warning('dead-rows', `${message}: autovacuum does not keep up.`, [`VACUUM (ANALYZE) ${name};`])
@@ -308,37 +317,37 @@ function aboutDeadRows(name: string, { liveRows, deadRows }: TableFacts): Findin
 
 function aboutSweeping(late: number | undefined): Finding {
   if (late === undefined) {
-    return warning('sweeping', 'Whether expired sessions are swept was not found out in time.')
+    return warning('sweeping', 'Expired sessions could not be counted in time.')
   }
   return late === 0
-    ? ok('sweeping', 'Nothing is left that expired more than a day ago.')
+    ? ok('sweeping', 'No session is left that expired more than a day ago.')
     : warning(
         'sweeping',
-        `${late === MOST_LATE ? 'At least ' : ''}${late.toLocaleString('en')} sessions expired more than a day ago and were not swept.`,
-        ['session-pgsql gc', 'Then call it from cron, or set gcInterval above 0.'],
+        `${late === MAX_LATE ? 'At least ' : ''}${late.toLocaleString('en')} sessions expired more than a day ago and were not removed.`,
+        ['session-pgsql gc', 'Then run it from cron, or set gcInterval above 0.'],
       )
 }
 
 function aboutJournal(
-  { there, fits, writable, creatable }: JournalPlace,
+  { exists, fits, writable, creatable }: JournalState,
   { name }: FoundTable,
   user: string,
 ): Finding {
-  const journal = sqlName(besideName(name, 'event'))
-  const blind = 'the console sees no failovers and no garbage collections of other processes'
+  const journal = sqlName(companionName(name, 'event'))
+  const blind = 'the console cannot show failovers and garbage collections of other processes'
   const grant = statement(grantJournalStatement(name, user))
-  if (!there) {
+  if (!exists) {
     return creatable
-      ? ok('journal', 'There is no journal yet; it is created when there is something to note.')
+      ? ok('journal', 'There is no journal yet. It is created with the first event.')
       : warning('journal', `There is no journal, and ${user} may not create it: ${blind}.`, [
-          statement(createBesideStatement(name, 'event').replaceAll(/\s+/g, ' ')),
+          statement(createCompanionStatement(name, 'event').replaceAll(/\s+/g, ' ')),
           grant,
         ])
   }
-  if (!fits) return warning('journal', `${journal} is not the journal, but has its name: ${blind}.`)
+  if (!fits) return warning('journal', `${journal} has the name of the journal but other columns: ${blind}.`)
   return writable
-    ? ok('journal', `What happens to the servers is noted in ${journal}.`)
-    : warning('journal', `${user} may not write ${journal}: ${blind}.`, [grant])
+    ? ok('journal', `Events are recorded in ${journal}.`)
+    : warning('journal', `${user} may not write to ${journal}: ${blind}.`, [grant])
 }
 
 function namesOf(indexes: readonly { readonly name: string }[]): string {

@@ -1,33 +1,34 @@
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { isTrue } from './answers.ts'
 import { sqlName, type TableName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 
-/** What only `diagnose` wants to know: looked up there, and not at every opening. */
-
+/** Properties of a server that only `diagnose` needs. They are not queried when a table is opened. */
 export interface ServerFacts {
-  /** Seconds by which the database's clock is ahead of this machine's, and how sure that is. */
+  /** Seconds by which the database's clock is ahead of this machine's. */
   readonly clockAhead: number
+  /** Maximum error of `clockAhead`, in seconds. */
   readonly clockDoubt: number
-  /** As in `server_version_num`: 180004. */
+  /** `server_version_num`, for example 180004. */
   readonly version: number
   readonly encoding: string
   readonly readOnly: boolean
-  /** Settings that lose commits in a crash, as they are. */
+  /** Settings that are needed so that commits survive a crash. */
   readonly fsync: boolean
   readonly fullPageWrites: boolean
   readonly synchronousCommit: boolean
   readonly autovacuum: boolean
 }
 
+/** Properties of a session table that only `diagnose` needs. */
 export interface TableFacts {
-  readonly owner: string
   readonly unlogged: boolean
   readonly rowSecurity: boolean
-  /** Percent; undefined: PostgreSQL's own 100. */
+  /** Percent; undefined: PostgreSQL's default, 100. */
   readonly fillfactor: number | undefined
   readonly autovacuum: boolean
-  /** Since the statistics were last reset. */
+  /** Number of updates since the statistics were last reset. */
   readonly updates: number
   readonly hotUpdates: number
   readonly liveRows: number
@@ -36,12 +37,12 @@ export interface TableFacts {
 }
 
 interface IndexFacts {
-  /** As SQL, with its schema. */
+  /** Quoted, with the schema. */
   readonly name: string
   readonly valid: boolean
-  /** Whether it stores column values such that their change rewrites it: any but BRIN. */
+  /** Whether changing one of its columns prevents a HOT update: true except for BRIN. */
   readonly blocksHot: boolean
-  /** Every column that it looks at, as key, in an expression, or in its condition. */
+  /** Every column that it uses, as a key, in an expression, or in its condition. */
   readonly columns: readonly string[]
 }
 
@@ -50,9 +51,9 @@ const SETTINGS = plain(`
     current_setting('transaction_read_only'), current_setting('fsync'), current_setting('full_page_writes'),
     current_setting('synchronous_commit'), current_setting('autovacuum')`)
 
-// The views of the statistics hold nothing of tables that were never used, hence the outer join.
+// An outer join, because the statistics views have no row for a table that was never used.
 const TABLE = plain(`
-  SELECT c.oid, pg_get_userbyid(c.relowner), c.relpersistence = 'u', row_security_active(c.oid),
+  SELECT c.oid, c.relpersistence = 'u', row_security_active(c.oid),
     (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'),
     (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'),
     s.n_tup_upd, s.n_tup_hot_upd, s.n_live_tup, s.n_dead_tup
@@ -91,11 +92,10 @@ export async function serverFacts(query: Query): Promise<ServerFacts> {
 
 export async function tableFacts(query: Query, name: TableName): Promise<TableFacts> {
   const [row = []] = await query(TABLE, [name.schema, name.table])
-  const [oid = null, owner, unlogged, rowSecurity, fillfactor, autovacuum, ...counts] = row
+  const [oid = null, unlogged, rowSecurity, fillfactor, autovacuum, ...counts] = row
   const indexes = await query(INDEXES, [oid])
   const [updates = 0, hotUpdates = 0, liveRows = 0, deadRows = 0] = counts.map((count) => Number(count ?? 0))
   return {
-    owner: owner ?? '',
     unlogged: isTrue(unlogged),
     rowSecurity: isTrue(rowSecurity),
     fillfactor: fillfactor == null ? undefined : Number(fillfactor),
@@ -114,8 +114,8 @@ export async function tableFacts(query: Query, name: TableName): Promise<TableFa
 }
 
 /**
- * How many sessions expired more than `seconds` ago and still have their data, counted up to `most`.
- * undefined: not found out in time.
+ * Returns the number of sessions that expired more than `seconds` ago and still have their data, at most `most`; or
+ * undefined if the deadline passed.
  */
 export async function countUnswept(
   query: Query,
@@ -134,9 +134,4 @@ export async function countUnswept(
     if (error instanceof SessionPgsqlError && error.code === 'TIMEOUT') return undefined
     throw error
   }
-}
-
-/** A boolean as PostgreSQL prints it: `t`, or `true` where it was cast. */
-function isTrue(text: string | null | undefined): boolean {
-  return text === 't' || text === 'true'
 }

@@ -1,19 +1,20 @@
 import { plain } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { besideName, type Shape, sqlName } from './definition.ts'
+import { companionName, type Shape, sqlName } from './definition.ts'
 import { lockOutCreators } from './inspect.ts'
-import { CLOCK, sweepTime } from './statements.ts'
+import { CLOCK, capped, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /**
- * Sessions that come from another store, while that one is still in use and this one may be, too.
+ * Imports sessions from another store. Both stores may be in use during the import.
  *
- * A table beside the sessions, the *ledger*, remembers each id that has come and what its row was then, by a
- * digest. So a later run can tell: a row that is as it came may follow its source, one that was used here since
- * is left alone, and one that is no longer here was destroyed and is not brought back.
+ * A companion table, the *ledger*, records each imported id and a digest of its row. A later run can then distinguish
+ * three cases. A row with the same digest is unused, and follows its source. A row with another digest was used here,
+ * and stays unchanged. A missing row was destroyed here, and is not imported again.
  */
 
-export interface Arriving {
+/** A session to import. */
+export interface ImportedSession {
   readonly id: string
   readonly text: string
   /** Seconds to live from now. */
@@ -22,42 +23,43 @@ export interface Arriving {
   readonly custom: string | null
 }
 
-/** One pass over a source. */
+/** One run of an import. */
 export interface Run {
-  /** What the source is called in the ledger. */
+  /** The source's name in the ledger. */
   readonly source: string
-  /** Greater than that of every run before it. */
+  /** Greater than the number of every earlier run. */
   readonly number: number
-  /** The name of the sessions' cookie. */
+  /** The cookie's name. */
   readonly name: string
 }
 
-export interface Arrived {
-  /** How many are here for the first time. */
+/** How many sessions a batch of an import wrote. */
+export interface ImportCounts {
+  /** Number of sessions that were imported for the first time. */
   readonly moved: number
-  /** How many were here as they had come, and follow what has changed in the source since. */
+  /** Number of unused sessions that were updated from their source. */
   readonly renewed: number
 }
 
 /**
- * Seconds after its expiry for which a row that came and was never used is kept from GC. Its source may have
- * prolonged it by the next run; were it swept by then, that could not be told from destroyed.
+ * Seconds after its expiry for which garbage collection keeps an unused row. Its source may extend it before the next
+ * run. If it were removed by then, the run could not distinguish it from a destroyed one.
  */
 const KEPT = 7 * 86_400
 
-/** Seconds by which two reckonings of one expiry may differ: sent at another time, rounded up. */
+/** Seconds by which two computations of one expiry may differ, because of transit time and rounding. */
 const SAME_EXPIRY = 2
 
-/** Makes the ledger where it is missing, and numbers the run. */
+/** Creates the ledger if it does not exist, and returns the number of a new run. @throws PRIVILEGE_MISSING */
 export async function beginRun(table: SessionTable, deadline: number): Promise<number> {
   const shape = await table.open(deadline)
   const ddl = ledgerStatement(shape)
   try {
     return await table.transaction(async (query) => {
       await query(lockOutCreators, [shape.name.table])
-      // Looked for first: IF NOT EXISTS needs the privilege to create even if it is there.
-      const [there] = await query(plain('SELECT to_regclass($1)'), [ledgerName(shape)])
-      if (there?.[0] == null) await query(plain(ddl), [])
+      // Not CREATE TABLE IF NOT EXISTS, which requires the privilege to create even if the table exists.
+      const [existing] = await query(plain('SELECT to_regclass($1)'), [ledgerName(shape)])
+      if (existing?.[0] == null) await query(plain(ddl), [])
       const [row] = await query(
         plain(
           `SELECT greatest(coalesce(max(l.run), 0) + 1, (${CLOCK} * 1000000)::bigint) FROM ${ledgerName(shape)} l`,
@@ -70,26 +72,26 @@ export async function beginRun(table: SessionTable, deadline: number): Promise<n
     if (!(error instanceof SessionPgsqlError) || error.code !== 'PRIVILEGE_MISSING') throw error
     throw new SessionPgsqlError(
       'PRIVILEGE_MISSING',
-      `An import remembers in the table ${ledgerName(shape)} what it has moved, and this database user may not create or use it. ` +
-        `Import as the owner of ${sqlName(shape.name)}, or let the owner run: ${ddl}; and GRANT SELECT, INSERT, UPDATE, DELETE on it.`,
+      `The import records the moved sessions in the table ${ledgerName(shape)}, and this database user may not create or use it. ` +
+        `Import as the owner of ${sqlName(shape.name)}, or run as the owner: ${ddl}; and GRANT SELECT, INSERT, UPDATE, DELETE on it.`,
       { cause: error },
     )
   }
 }
 
-/** Takes sessions in; no id may come twice. What is newer here, or was destroyed here, stays as it is. */
-export function takeIn(
+/** Imports sessions with different ids. Those that were used or destroyed here stay unchanged. */
+export function importSessions(
   table: SessionTable,
-  arriving: readonly Arriving[],
+  sessions: readonly ImportedSession[],
   run: Run,
   deadline: number,
-): Promise<Arrived> {
+): Promise<ImportCounts> {
   return table.transaction(async (query, shape) => {
-    const rows = await query(plain(arrivalText(shape)), [
-      { type: 'text', values: arriving.map(({ id }) => id) },
-      { type: 'text', values: arriving.map(({ text }) => text) },
-      { type: 'float8', values: arriving.map(({ lifetime }) => lifetime) },
-      { type: 'text', values: arriving.map(({ custom }) => custom) },
+    const rows = await query(plain(importText(shape)), [
+      { type: 'text', values: sessions.map(({ id }) => id) },
+      { type: 'text', values: sessions.map(({ text }) => text) },
+      { type: 'float8', values: sessions.map(({ lifetime }) => lifetime) },
+      { type: 'text', values: sessions.map(({ custom }) => custom) },
       run.name,
       run.source,
       run.number,
@@ -110,8 +112,8 @@ export function takeIn(
   }, deadline)
 }
 
-/** Records sessions as seen in this run without taking them in, for those that cannot be. */
-export async function sawIds(
+/** Records in the ledger that this run has seen sessions in the source, for those that cannot be imported. */
+export async function recordSeen(
   table: SessionTable,
   ids: readonly string[],
   run: Run,
@@ -129,7 +131,7 @@ export async function sawIds(
   )
 }
 
-/** Ids that have come from this source, and that this run has not seen there; a page of them, in order. */
+/** Returns the next page, after the id `after`, of ids that were imported from this source and not seen in this run. */
 export async function missedIds(
   table: SessionTable,
   run: Run,
@@ -148,7 +150,7 @@ export async function missedIds(
   return rows.map(([id]) => id as string)
 }
 
-/** Removes what has ended in the source, as far as it is here as it came. @returns how many */
+/** Removes unused sessions that ended in the source. @returns their number */
 export function removeMissed(
   table: SessionTable,
   ids: readonly string[],
@@ -160,7 +162,7 @@ export function removeMissed(
       plain(`
         WITH removed AS (
           DELETE FROM ${sqlName(shape.name)} t USING ${ledgerName(shape)} l
-          WHERE t.sess_id = ANY($1::text[]) AND l.sess_id = t.sess_id AND l.run < $2::bigint AND ${isAsItCame('t', 'l', shape)}
+          WHERE t.sess_id = ANY($1::text[]) AND l.sess_id = t.sess_id AND l.run < $2::bigint AND ${isUnused('t', 'l', shape)}
           RETURNING t.sess_id
         )
         DELETE FROM ${ledgerName(shape)} l USING removed r WHERE l.sess_id = r.sess_id RETURNING 1`),
@@ -171,7 +173,7 @@ export function removeMissed(
 }
 
 function ledgerName(shape: Shape): string {
-  return sqlName(besideName(shape.name, 'import'))
+  return sqlName(companionName(shape.name, 'import'))
 }
 
 function ledgerStatement(shape: Shape): string {
@@ -183,8 +185,8 @@ function ledgerStatement(shape: Shape): string {
 )`
 }
 
-/** A digest of everything in a row that a use of the session changes. */
-function markOf(row: string, shape: Shape): string {
+/** Returns SQL of a digest of the columns that change when the session is used. */
+function rowDigest(row: string, shape: Shape): string {
   const columns = [
     'sess_data',
     'sess_created',
@@ -197,27 +199,25 @@ function markOf(row: string, shape: Shape): string {
     'sess_notice',
     'sess_err_message',
     'sess_custom',
-    ...(shape.ours.has('sess_generation') ? ['sess_generation'] : []),
+    ...(shape.added.has('sess_generation') ? ['sess_generation'] : []),
   ]
   return `hashtextextended(ROW(${columns.map((column) => `${row}.${column}`).join(', ')})::text COLLATE "C", 0)`
 }
 
-function isAsItCame(row: string, ledger: string, shape: Shape): string {
-  return `${markOf(row, shape)} = ${ledger}.mark`
+function isUnused(row: string, ledger: string, shape: Shape): string {
+  return `${rowDigest(row, shape)} = ${ledger}.mark`
 }
 
-/** Answers `id, mark, 'moved' | 'renewed'` for what was written. */
-function arrivalText(shape: Shape): string {
+/** Returns SQL that writes sessions, and returns `id, mark, 'moved' | 'renewed'` for each row it wrote. */
+function importText(shape: Shape): string {
   const sql = sqlName(shape.name)
-  const cap = (column: string, value: string): string =>
-    shape.narrow.has(column as never) ? `least(${value}, 2147483647)` : value
-  const expiry = cap('sess_expire', 'ceil(i.now + i.lifetime)::bigint')
+  const expiry = capped(shape, 'sess_expire', 'ceil(i.now + i.lifetime)::bigint')
   const values: Record<string, string> = {
     sess_id: 'i.id',
     sess_name: '$5::text',
     sess_data: 'i.data',
-    sess_created: cap('sess_created', 'ceil(i.now)::bigint'),
-    sess_modified: cap('sess_modified', 'ceil(i.now)::bigint'),
+    sess_created: capped(shape, 'sess_created', 'ceil(i.now)::bigint'),
+    sess_modified: capped(shape, 'sess_modified', 'ceil(i.now)::bigint'),
     sess_expire: expiry,
     sess_addr_created: 'NULL',
     sess_addr_modified: 'NULL',
@@ -228,19 +228,21 @@ function arrivalText(shape: Shape): string {
     sess_err_message: 'NULL',
     sess_custom: 'i.custom',
   }
-  const ours: Record<string, string> = {
+  const added: Record<string, string> = {
     sess_sweep: sweepTime(`i.now + i.lifetime + ${KEPT}`),
     sess_generation: '(i.now * 1000000)::bigint',
+    sess_version: '1',
     sess_home: 'NULL',
     sess_base: 'NULL',
     sess_destroyed: 'NULL',
   }
-  for (const [column, value] of Object.entries(ours)) {
-    if (shape.ours.has(column as never)) values[column] = value
+  for (const [column, value] of Object.entries(added)) {
+    if (shape.added.has(column as never)) values[column] = value
   }
   const columns = Object.keys(values)
-  const tombstone = shape.ours.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
-  const sweep = shape.ours.has('sess_sweep') ? `, sess_sweep = ${values.sess_sweep}` : ''
+  const tombstone = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+  const sweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${values.sess_sweep}` : ''
+  const version = shape.added.has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : ''
   return `
     WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
     input AS MATERIALIZED (
@@ -252,23 +254,23 @@ function arrivalText(shape: Shape): string {
       INSERT INTO ${ledgerName(shape)} AS l (sess_id, source, run)
       SELECT i.id, $6::text, $7::bigint FROM input i ORDER BY i.id COLLATE "C"
       ON CONFLICT (sess_id) DO UPDATE SET source = excluded.source, run = greatest(l.run, excluded.run)
-      RETURNING l.sess_id, l.mark, l.xmax = 0 AS fresh
+      RETURNING l.sess_id, l.mark, l.xmax = 0 AS is_new
     ),
     moved AS (
       INSERT INTO ${sql} AS t (${columns.join(', ')})
       SELECT ${columns.map((column) => values[column]).join(', ')}
-      FROM input i JOIN known k ON k.sess_id = i.id WHERE k.fresh ORDER BY i.id COLLATE "C"
+      FROM input i JOIN known k ON k.sess_id = i.id WHERE k.is_new ORDER BY i.id COLLATE "C"
       ON CONFLICT (sess_id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}
         WHERE t.sess_expire < ${CLOCK}${tombstone}
-      RETURNING t.sess_id, ${markOf('t', shape)}, 'moved'
+      RETURNING t.sess_id, ${rowDigest('t', shape)}, 'moved'
     ),
     renewed AS (
-      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}
+      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}${version}
       FROM input i JOIN known k ON k.sess_id = i.id
-      WHERE t.sess_id = i.id AND NOT k.fresh AND ${isAsItCame('t', 'k', shape)} AND (
+      WHERE t.sess_id = i.id AND NOT k.is_new AND ${isUnused('t', 'k', shape)} AND (
         t.sess_data IS DISTINCT FROM i.data OR t.sess_custom IS DISTINCT FROM i.custom
         OR abs(t.sess_expire - ${expiry}) > ${SAME_EXPIRY})
-      RETURNING t.sess_id, ${markOf('t', shape)}, 'renewed'
+      RETURNING t.sess_id, ${rowDigest('t', shape)}, 'renewed'
     )
     SELECT * FROM moved UNION ALL SELECT * FROM renewed`
 }

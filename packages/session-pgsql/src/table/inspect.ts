@@ -1,15 +1,16 @@
 import { plain, type Query, type Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { isTrue } from './answers.ts'
 import {
+  ADDED_COLUMN_NAMES,
+  type AddedColumn,
   addColumnsStatement,
   createStatements,
+  EXTENSION_COLUMN_NAMES,
+  type ExtensionColumn,
   grantStatements,
   homeIndexStatement,
-  OUR_COLUMN_NAMES,
-  type OurColumn,
   quoteIdentifier,
-  SEED_COLUMN_NAMES,
-  type SeedColumn,
   type Shape,
   sqlName,
   sweepIndexStatement,
@@ -17,31 +18,40 @@ import {
 } from './definition.ts'
 import { CLOCK } from './statements.ts'
 
-/** The name as it was set: without a schema the first table of that name in the search path is meant. */
+/** The table named by the settings. Without a schema, it is the first table of that name in the search path. */
 export interface WantedTable {
   readonly schema: string | undefined
   readonly table: string
 }
 
-/** What a look at the server and its table has found. */
+/** The result of inspecting a server and its session table. */
 export interface Inspection {
+  /** The database's clock, in seconds since 1970. */
   readonly clock: number
   readonly user: string
   readonly superuser: boolean
   readonly standby: boolean
   readonly serverVersion: string
-  /** undefined: there is no such table. */
+  /** The identifier of the database cluster; undefined if the role may not read it. */
+  readonly systemIdentifier: string | undefined
+  /** undefined: the table does not exist. */
   readonly found: FoundTable | undefined
-  /** Where a new table would be. */
+  /** The name that a new table gets. */
   readonly place: TableName
 }
 
+/** An existing table. */
 export interface FoundTable {
   readonly name: TableName
+  /** `relkind` in pg_class. */
   readonly kind: string
+  /** Whether the database user owns it. */
   readonly owned: boolean
+  /** PostgreSQL's estimate. */
   readonly rows: number
+  /** The columns' types, by name. */
   readonly columns: ReadonlyMap<string, string>
+  /** Whether sess_id has a unique index. */
   readonly uniqueId: boolean
   readonly sweepIndex: boolean
   readonly customIndex: boolean
@@ -51,9 +61,13 @@ export interface FoundTable {
 
 const SERVER = plain(`
   SELECT ${CLOCK}, current_user, coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
-    pg_is_in_recovery(), current_setting('server_version'), current_schema()`)
+    pg_is_in_recovery(), current_setting('server_version'), current_schema(),
+    has_function_privilege('pg_control_system()', 'EXECUTE')`)
 
-// Not to_regclass: it throws where the schema may not be used.
+// A statement of its own: PostgreSQL checks the privilege also where the function is not called.
+const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_control_system()')
+
+// Not to_regclass, which fails without USAGE on the schema.
 const TABLE = plain(`
   SELECT c.oid, n.nspname, c.relname, c.relkind, pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
     has_schema_privilege(n.oid, 'USAGE'),
@@ -72,10 +86,11 @@ const INDEXES = plain(`
     JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
   WHERE i.indrelid = $1::oid AND i.indisvalid`)
 
-/** Looks, and changes nothing. */
+/** Inspects the server and the table. Changes nothing. */
 export async function inspect(query: Query, wanted: WantedTable): Promise<Inspection> {
   const [server] = await query(SERVER, [])
-  const [clock, user, superuser, standby, serverVersion, currentSchema] = server as string[]
+  const [clock, user, superuser, standby, serverVersion, currentSchema, mayControl] = server as string[]
+  const [control] = isTrue(mayControl) ? await query(SYSTEM_IDENTIFIER, []) : []
   const [row] = await query(TABLE, [wanted.table, wanted.schema ?? null])
   const inspection = {
     clock: Number(clock),
@@ -83,6 +98,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
     superuser: isTrue(superuser),
     standby: isTrue(standby),
     serverVersion: serverVersion as string,
+    systemIdentifier: control?.[0] ?? undefined,
     place: { schema: wanted.schema ?? currentSchema ?? 'public', table: wanted.table },
   }
   if (row === undefined) return { ...inspection, found: undefined }
@@ -111,36 +127,31 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
   }
 }
 
-/** A boolean as PostgreSQL prints it: `t`, or `true` where it was cast. */
-function isTrue(text: string | null | undefined): boolean {
-  return text === 't' || text === 'true'
-}
-
-/** One creator at a time. $1 the table's name. */
+/** Takes the lock that lets one process at a time create tables. $1 the table's name. */
 export const lockOutCreators: Statement = plain(
   "SELECT pg_advisory_xact_lock(hashtext('session_pgsql'), hashtext($1))",
 )
 
-/** Creates what is missing, under a lock that lets one process at a time do so; then looks again. */
+/** Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection. */
 export async function createTable(query: Query, wanted: WantedTable): Promise<Inspection> {
   await query(lockOutCreators, [wanted.table])
   const before = await inspect(query, wanted)
   if (before.found === undefined) {
     for (const text of createStatements(before.place)) await query(plain(text), [])
   } else {
-    await query(plain("SELECT set_config('lock_timeout', '2000', true)"), [])
-    const missing = missingColumns(before.found)
+    await query(plain("SELECT set_config('lock_timeout', '100', true)"), [])
+    const missing = missingAddedColumns(before.found)
     if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
     for (const text of missingIndexes(before.found)) await query(plain(text), [])
   }
   return inspect(query, wanted)
 }
 
-export function missingColumns(found: FoundTable): OurColumn[] {
-  return OUR_COLUMN_NAMES.filter((column) => !found.columns.has(column))
+export function missingAddedColumns(found: FoundTable): AddedColumn[] {
+  return ADDED_COLUMN_NAMES.filter((column) => !found.columns.has(column))
 }
 
-/** On a big table it would hold up every writer to create them; there `doctor` names the command. */
+/** None for a large table: creating an index would block its writers. There `doctor` shows the command. */
 function missingIndexes({ name, rows, sweepIndex, homeIndex }: FoundTable): string[] {
   if (rows >= 100_000) return []
   return [
@@ -149,26 +160,26 @@ function missingIndexes({ name, rows, sweepIndex, homeIndex }: FoundTable): stri
   ]
 }
 
-export function missingSeedColumns(found: FoundTable): SeedColumn[] {
-  return SEED_COLUMN_NAMES.filter((column) => !found.columns.has(column))
+export function missingExtensionColumns(found: FoundTable): ExtensionColumn[] {
+  return EXTENSION_COLUMN_NAMES.filter((column) => !found.columns.has(column))
 }
 
-/** Whether `createTable` would have anything to do. */
+/** Returns true if `createTable` would change anything. */
 export function wantsCreation(inspection: Inspection): boolean {
   const { found } = inspection
   if (inspection.standby) return false
   if (found === undefined) return true
-  return found.owned && (missingColumns(found).length > 0 || missingIndexes(found).length > 0)
+  return found.owned && (missingAddedColumns(found).length > 0 || missingIndexes(found).length > 0)
 }
 
-/** What the table offers; an error that says how to mend it if that is too little. */
+/** Returns the table's shape. @throws TABLE_MISSING, TABLE_UNFIT or PRIVILEGE_MISSING, with how to fix it */
 export function shapeOf(inspection: Inspection): Shape {
   const { found, place, user } = inspection
   if (found === undefined) {
     throw new SessionPgsqlError(
       'TABLE_MISSING',
-      `The session table ${sqlName(place)} is not there. Create it with \`session-pgsql init\`, or by your own ` +
-        'migration with the statements that `session-pgsql init --print` shows, or leave it to the save handler (createTable).',
+      `The session table ${sqlName(place)} does not exist. Create it with \`session-pgsql init\`, or run the statements ` +
+        'that `session-pgsql init --print` shows in a migration, or set createTable to true.',
     )
   }
   const table = sqlName(found.name)
@@ -176,33 +187,35 @@ export function shapeOf(inspection: Inspection): Shape {
   if (found.kind !== 'r' && found.kind !== 'p') {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
-      `Expected ${table} to be a table; it is something else, such as a view.`,
+      `Expected ${table} to be a table; found another kind of relation, such as a view.`,
     )
   }
-  const missing = missingSeedColumns(found)
+  const missing = missingExtensionColumns(found)
   if (missing.length > 0) {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
-      `The table ${table} lacks ${missing.join(', ')}. Add what \`session-pgsql init --print\` shows, or name another table (option \`table\`).`,
+      `The table ${table} lacks the columns ${missing.join(', ')}. Add them as \`session-pgsql init --print\` shows, or set another table (option \`table\`).`,
     )
   }
   if (!found.uniqueId) {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
-      `The column sess_id of ${table} has no unique index: ALTER TABLE ${table} ADD PRIMARY KEY (sess_id).`,
+      `The column sess_id of ${table} has no unique index. Add one: ALTER TABLE ${table} ADD PRIMARY KEY (sess_id).`,
     )
   }
   return {
     name: found.name,
-    ours: new Set(OUR_COLUMN_NAMES.filter((column) => found.columns.get(column) === OUR_TYPES[column])),
+    added: new Set(ADDED_COLUMN_NAMES.filter((column) => found.columns.get(column) === ADDED_TYPES[column])),
     narrow: narrowColumns(found),
+    digestSeed: inspection.systemIdentifier,
     sweepIndex: found.sweepIndex,
   }
 }
 
-const OUR_TYPES: Record<OurColumn, string> = {
+const ADDED_TYPES: Record<AddedColumn, string> = {
   sess_sweep: 'bigint',
   sess_generation: 'bigint',
+  sess_version: 'bigint',
   sess_home: 'text',
   sess_base: 'text',
   sess_destroyed: 'bigint',
@@ -210,15 +223,15 @@ const OUR_TYPES: Record<OurColumn, string> = {
 
 const TEXTS = ['text', 'character varying']
 
-function narrowColumns(found: FoundTable): ReadonlySet<SeedColumn> {
-  const narrow = new Set<SeedColumn>()
-  for (const column of SEED_COLUMN_NAMES) {
+function narrowColumns(found: FoundTable): ReadonlySet<ExtensionColumn> {
+  const narrow = new Set<ExtensionColumn>()
+  for (const column of EXTENSION_COLUMN_NAMES) {
     const type = found.columns.get(column) as string
     const isText = /_(id|name|data|addr_created|addr_modified|err_message|custom)$/.test(column)
     if (isText ? !TEXTS.includes(type) : type !== 'bigint' && type !== 'integer') {
       throw new SessionPgsqlError(
         'TABLE_UNFIT',
-        `Expected the column ${column} of ${sqlName(found.name)} to be ${isText ? 'text' : 'bigint or integer'}; it is ${type}.`,
+        `Expected the column ${column} of ${sqlName(found.name)} to be ${isText ? 'text' : 'bigint or integer'}; found ${type}.`,
       )
     }
     if (type === 'integer') narrow.add(column)
@@ -226,6 +239,7 @@ function narrowColumns(found: FoundTable): ReadonlySet<SeedColumn> {
   return narrow
 }
 
+/** Returns the error for a database user without a privilege, with the GRANT statements. */
 export function missingPrivilege(
   name: TableName,
   user: string,
@@ -233,40 +247,40 @@ export function missingPrivilege(
 ): SessionPgsqlError {
   return new SessionPgsqlError(
     'PRIVILEGE_MISSING',
-    `The database user ${user} lacks ${missing.join(', ')} on ${sqlName(name)}. As its owner: ${grantStatements(name, user).join('; ')};`,
+    `The database user ${user} lacks ${missing.join(', ')} on ${sqlName(name)}. Run as the table's owner: ${grantStatements(name, user).join('; ')};`,
     { sqlState: '42501' },
   )
 }
 
-/** The table could not be created. */
+/** Returns the error for a table that could not be created. */
 export function creationFault(cause: SessionPgsqlError, { place, user }: Inspection): SessionPgsqlError {
   if (cause.sqlState === '42501') {
     return new SessionPgsqlError(
       'PRIVILEGE_MISSING',
-      `The table ${sqlName(place)} is not there, and the database user ${user} may not create it: ` +
+      `The table ${sqlName(place)} does not exist, and the database user ${user} may not create it. Run: ` +
         `GRANT CREATE ON SCHEMA ${quoteIdentifier(place.schema)} TO ${quoteIdentifier(user)}; ` +
-        'or create it as its owner with what `session-pgsql init --print` shows.',
+        'or create the table as another user, with the statements that `session-pgsql init --print` shows.',
       { cause, sqlState: cause.sqlState },
     )
   }
   if (cause.sqlState === '3F000') {
     return new SessionPgsqlError(
       'TABLE_MISSING',
-      `The schema ${quoteIdentifier(place.schema)} is not there: CREATE SCHEMA ${quoteIdentifier(place.schema)}.`,
+      `The schema ${quoteIdentifier(place.schema)} does not exist. Create it: CREATE SCHEMA ${quoteIdentifier(place.schema)}.`,
       { cause, sqlState: cause.sqlState },
     )
   }
   return cause
 }
 
-/** The table is no longer what it was when it was opened. */
+/** Returns the error for a table that was changed or dropped after it was opened. */
 export function tableFault(cause: SessionPgsqlError, shape: Shape): SessionPgsqlError {
   const missing = cause.sqlState === '42P01' || cause.sqlState === '3F000'
   return new SessionPgsqlError(
     missing ? 'TABLE_MISSING' : 'TABLE_UNFIT',
     missing
-      ? `The session table ${sqlName(shape.name)} is not there any more; the next use looks for it, and creates it where it may.`
-      : `The session table ${sqlName(shape.name)} has changed; the next use looks at it anew.`,
+      ? `The session table ${sqlName(shape.name)} no longer exists. The next call looks for it again, and creates it if createTable is on.`
+      : `The session table ${sqlName(shape.name)} has changed. The next call inspects it again.`,
     { cause, sqlState: cause.sqlState },
   )
 }

@@ -1,67 +1,72 @@
 import type { Row } from '../database/database.ts'
-import { besideName, type Shape, sqlName, type TableName } from './definition.ts'
+import { companionName, quoteLiteral, type Shape, sqlName, type TableName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /**
- * What has happened to a server and its sessions, for operators who look later and from elsewhere: notes in a table
- * of its own beside the session table, made when the first is written. Nobody depends on it. Where it is missing
- * and may not be made, or is not ours to write, sessions are kept all the same.
+ * The journal: events of a server and its sessions, for operators in other processes and at later times. It is a
+ * companion table of the session table, created with the first event. It is optional: sessions work without it.
  */
 
-/** What is noted. */
-export interface Note {
-  /** No two notes have the same. */
+/** An event of the journal. */
+export interface JournalEvent {
+  /** Unique. */
   readonly id: string
   readonly kind: string
-  /** What there is to tell of it. */
+  /** The details, which depend on the kind. */
   readonly about: Readonly<Record<string, unknown>>
 }
 
-/** Days for which a note is kept, and most of one kind: what happens often does not drive out what is rare. */
-const KEPT = 30
-const MOST = 500
-
-/** Most notes that are read: more than there are, as a rule. */
-const MOST_READ = 5000
+/** Days for which an event is kept. */
+const KEPT_DAYS = 30
 
 /**
- * Writes one, and removes those that have had their time: so the table is bounded, whoever sweeps or does not.
- *
- * @param age seconds that have passed since
- * @throws where there is no journal to write, why; PostgreSQL was not bothered then with what it would have refused
+ * Maximum number of events of one kind. The limit is for each kind, so that frequent events do not displace rare ones.
  */
-export async function writeNote(
+const MAX_OF_KIND = 500
+
+/** Maximum number of events that one read returns. The journal usually has fewer. */
+const MAX_READ = 5000
+
+/**
+ * Writes an event, and removes old events and those above the maximum. So the table is bounded without a sweep.
+ *
+ * @param age seconds since the event
+ * @throws Error with the reason if the journal cannot be written; no statement was then sent that PostgreSQL would
+ * reject
+ */
+export async function writeEvent(
   table: SessionTable,
-  { id, kind, about }: Note,
+  { id, kind, about }: JournalEvent,
   age: number,
   deadline: number,
 ): Promise<void> {
-  const place = await lookAt(table, deadline)
-  if (place.readOnly) throw refusal('the server is read-only')
-  if (!place.there) {
-    if (!place.creatable) throw refusal('it is missing, and may not be created')
-    await table.createBeside('event', deadline)
-  } else if (!place.fits) throw refusal('another table has its name')
-  else if (!place.writable) throw refusal('SELECT, INSERT or DELETE is missing')
-  await table.queryBeside(writeText, [id, age, kind, JSON.stringify(about)], deadline)
+  const state = await stateOf(table, deadline)
+  if (state.readOnly) throw notWritable('the server is read-only')
+  if (!state.exists) {
+    if (!state.creatable)
+      throw notWritable('its table does not exist, and the database user may not create it')
+    await table.createCompanion('event', deadline)
+  } else if (!state.fits) throw notWritable('another table has its name')
+  else if (!state.writable) throw notWritable('the database user lacks SELECT, INSERT or DELETE on its table')
+  await table.queryCompanion(writeText, [id, age, kind, JSON.stringify(about)], deadline)
 }
 
-/** Makes the journal where it is missing and may be made, before there is anything to note. */
+/** Creates the journal if it does not exist and the database user may create it. */
 export async function createJournal(table: SessionTable, deadline: number): Promise<void> {
-  const { there, creatable, readOnly } = await lookAt(table, deadline)
-  if (!there && creatable && !readOnly) await table.createBeside('event', deadline)
+  const { exists, creatable, readOnly } = await stateOf(table, deadline)
+  if (!exists && creatable && !readOnly) await table.createCompanion('event', deadline)
 }
 
-/** Those of the last so many seconds, the oldest first; none where there is no journal to read. */
-export async function readNotes(
+/** Returns the events of the last `seconds`, the oldest first; none if there is no journal or it cannot be read. */
+export async function readEvents(
   table: SessionTable,
   seconds: number,
   deadline: number,
-): Promise<(Note & { readonly at: Date })[]> {
-  const { fits, readable } = await lookAt(table, deadline)
+): Promise<(JournalEvent & { readonly at: Date })[]> {
+  const { fits, readable } = await stateOf(table, deadline)
   if (!fits || !readable) return []
-  const rows = await table.queryBeside(readText, [seconds], deadline)
+  const rows = await table.queryCompanion(readText, [seconds], deadline)
   return rows.reverse().flatMap(([id, at, kind, text]) => {
     const about = parsed(text)
     return about === undefined
@@ -70,28 +75,28 @@ export async function readNotes(
   })
 }
 
-/** What there is of a journal, and what may be done with it. */
-export interface JournalPlace {
-  readonly there: boolean
-  /** Whether it is what we would have made. */
+/** The state of a server's journal, and the database user's privileges on it. */
+export interface JournalState {
+  readonly exists: boolean
+  /** Whether it has the journal's columns. */
   readonly fits: boolean
   readonly readable: boolean
   readonly writable: boolean
-  /** Whether the user may make it. */
+  /** Whether the database user may create it. */
   readonly creatable: boolean
-  /** Whether nothing at all can be written there. */
+  /** Whether the server accepts no writes. */
   readonly readOnly: boolean
 }
 
-/** Looks before each use: a statement that is refused would stand in PostgreSQL's log. */
-async function lookAt(table: SessionTable, deadline: number): Promise<JournalPlace> {
+/** Asked before each use, because PostgreSQL logs every statement that it rejects. */
+async function stateOf(table: SessionTable, deadline: number): Promise<JournalState> {
   const { name } = await table.open(deadline)
-  const [row] = await table.queryBeside(() => placeText(name), [name.schema], deadline)
-  return placeOf(row)
+  const [row] = await table.queryCompanion(() => journalStateText(name), [name.schema], deadline)
+  return journalStateOf(row)
 }
 
-/** $1 the schema. */
-export function placeText(name: TableName): string {
+/** Returns the SQL that queries the state. $1 the schema. */
+export function journalStateText(name: TableName): string {
   const columns = ['event_id', 'event_at', 'event_kind', 'event_about'].map((column) => `'${column}'`)
   return `
     SELECT (j.oid IS NOT NULL)::text,
@@ -101,31 +106,31 @@ export function placeText(name: TableName): string {
       (has_table_privilege(j.oid, 'SELECT') AND has_table_privilege(j.oid, 'INSERT')
         AND has_table_privilege(j.oid, 'DELETE'))::text,
       has_schema_privilege($1::text, 'CREATE')::text, (current_setting('transaction_read_only') = 'on')::text
-    FROM (SELECT to_regclass('${sqlName(besideName(name, 'event')).replaceAll("'", "''")}')::oid AS oid) AS j`
+    FROM (SELECT to_regclass(${quoteLiteral(sqlName(companionName(name, 'event')))})::oid AS oid) AS j`
 }
 
-export function placeOf(row: Row = []): JournalPlace {
+export function journalStateOf(row: Row = []): JournalState {
   const [
-    there = false,
+    exists = false,
     fits = false,
     readable = false,
     writable = false,
     creatable = false,
     readOnly = false,
   ] = row.map((text) => text === 'true')
-  return { there, fits, readable, writable, creatable, readOnly }
+  return { exists, fits, readable, writable, creatable, readOnly }
 }
 
-const journal = ({ name }: Shape): string => sqlName(besideName(name, 'event'))
+const journal = ({ name }: Shape): string => sqlName(companionName(name, 'event'))
 
 function writeText(shape: Shape): string {
   const sql = journal(shape)
   return `
-    WITH worn AS (
-      DELETE FROM ${sql} e WHERE e.event_at < ${CLOCK} - ${KEPT * 86_400} OR e.event_id IN (
+    WITH removed AS (
+      DELETE FROM ${sql} e WHERE e.event_at < ${CLOCK} - ${KEPT_DAYS * 86_400} OR e.event_id IN (
         SELECT event_id FROM (
           SELECT event_id, row_number() OVER (PARTITION BY event_kind ORDER BY event_at DESC) AS place FROM ${sql}
-        ) AS ranked WHERE place >= ${MOST})
+        ) AS ranked WHERE place >= ${MAX_OF_KIND})
     )
     INSERT INTO ${sql} (event_id, event_at, event_kind, event_about)
     VALUES ($1, ${CLOCK} - $2::float8, $3, $4)`
@@ -134,7 +139,7 @@ function writeText(shape: Shape): string {
 function readText(shape: Shape): string {
   return `
     SELECT event_id, event_at::text, event_kind, event_about FROM ${journal(shape)}
-    WHERE event_at >= ${CLOCK} - $1::float8 ORDER BY event_at DESC LIMIT ${MOST_READ}`
+    WHERE event_at >= ${CLOCK} - $1::float8 ORDER BY event_at DESC LIMIT ${MAX_READ}`
 }
 
 function parsed(text: string | null | undefined): Record<string, unknown> | undefined {
@@ -142,11 +147,11 @@ function parsed(text: string | null | undefined): Record<string, unknown> | unde
     const value: unknown = JSON.parse(text ?? '')
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
   } catch {
-    // Nobody of us has written that.
+    // Not written by this library.
     return undefined
   }
 }
 
-function refusal(why: string): Error {
-  return new Error(`The journal beside the session table is not written: ${why}.`)
+function notWritable(reason: string): Error {
+  return new Error(`Cannot write the journal: ${reason}.`)
 }

@@ -1,4 +1,4 @@
-import { checkText, invalid } from '../session/checks.ts'
+import { checkText, invalid, received } from '../session/checks.ts'
 import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, storedOf } from './answers.ts'
@@ -6,7 +6,7 @@ import type { Shape } from './definition.ts'
 import { CLOCK, recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
-/** Lists and counts: for people and for "my devices", not for every request. */
+/** Lists and counts of sessions, for operators and for pages like "my devices", not for every request. */
 
 type Parameter = string | number
 
@@ -19,13 +19,16 @@ const COLUMNS: Record<ListColumn, string> = {
   errors: 'sess_error',
 }
 
+/** A page of a list. */
 export interface Page {
   readonly sessions: readonly StoredSession[]
-  /** What each is sorted by. */
+  /** The value of the sorted column, for each session. */
   readonly keys: readonly string[]
+  /** The cursor of the next page; undefined on the last page. */
   readonly next: string | undefined
 }
 
+/** Returns one page of sessions. @throws INVALID_ARGUMENT for a wrong option */
 export async function listSessions(
   table: SessionTable,
   options: ListOptions,
@@ -37,11 +40,11 @@ export async function listSessions(
   const column = Object.hasOwn(COLUMNS, name) ? COLUMNS[name] : undefined
   if (column === undefined) {
     throw invalid(
-      `Expected the order to be one of ${Object.keys(COLUMNS).join(', ')}, or one with a "-" before it.`,
+      `Expected the order to be one of ${Object.keys(COLUMNS).join(', ')}, optionally preceded by "-"; received ${typeof order === 'string' ? 'another string' : typeof order}.`,
     )
   }
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
-    throw invalid('Expected the limit to be a whole number from 1 to 10000.')
+    throw invalid(`Expected the limit to be an integer from 1 to 10000; received ${received(limit)}.`)
   }
   const parameters: Parameter[] = []
   const conditions = conditionsOf(options, parameters)
@@ -73,7 +76,7 @@ export async function listSessions(
   return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
 }
 
-/** One page out of those of several servers, each begun after the same cursor. */
+/** Merges the pages of several servers, which start after the same cursor, to one page. */
 export function mergePages(pages: readonly Page[], { order = 'id', limit = 100 }: ListOptions): Page {
   if (pages.length === 1) return pages[0] as Page
   const sign = String(order).startsWith('-') ? -1 : 1
@@ -87,7 +90,7 @@ export function mergePages(pages: readonly Page[], { order = 'id', limit = 100 }
     (a, b) =>
       sign * ((byId ? 0 : compare(BigInt(a.key), BigInt(b.key))) || compare(a.session.id, b.session.id)),
   )
-  // One that is on its way home lies in two places.
+  // During failback a session is on two servers.
   const once = entries.filter(({ session }, index) => session.id !== entries[index - 1]?.session.id)
   const page = once.slice(0, limit)
   const last = page.at(-1)
@@ -99,7 +102,7 @@ export function mergePages(pages: readonly Page[], { order = 'id', limit = 100 }
   }
 }
 
-/** The row of this id as it lies in the table, expired or not, with its data: for an operator to look at. */
+/** Returns the row with this id and its data, also if it has expired; undefined if there is none. */
 export async function findRow(
   table: SessionTable,
   id: string,
@@ -114,6 +117,7 @@ export async function findRow(
   return row && storedOf(row, clockOf(row), performance.now())
 }
 
+/** Returns the number of sessions that match. @throws INVALID_ARGUMENT for a wrong option */
 export async function countSessions(
   table: SessionTable,
   options: CountOptions,
@@ -130,15 +134,17 @@ export async function countSessions(
   return Number(row?.[0])
 }
 
-/** @throws INVALID_ARGUMENT */
+/** Returns the checked time limit, in seconds. @throws INVALID_ARGUMENT */
 export function timeLimitOf({ timeLimit }: Pick<CountOptions, 'timeLimit'>): number | undefined {
   if (timeLimit === undefined || (timeLimit > 0 && timeLimit <= 86_400)) return timeLimit
-  throw invalid('Expected the timeLimit to be seconds, more than 0 and at most 86400.')
+  throw invalid(
+    `Expected the timeLimit to be a number of seconds above 0, and at most 86400; received ${received(timeLimit)}.`,
+  )
 }
 
-/** Of several servers: that there was a session once is nothing to list. */
-function noTombstones({ ours }: Shape): string {
-  return ours.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+/** Returns the condition that excludes tombstones. */
+function noTombstones({ added }: Shape): string {
+  return added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
 }
 
 function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
@@ -172,13 +178,13 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   return conditions.length === 0 ? ['true'] : conditions
 }
 
-/** The least text that is greater than all that begin so, in the order of code points; undefined if there is none. */
+/** Returns the least text greater than all texts with this prefix, by code points; undefined if there is none. */
 function endOf(prefix: string): string | undefined {
   const points = [...prefix]
   for (;;) {
     const last = points.pop()?.codePointAt(0)
     if (last === undefined) return undefined
-    // Half a surrogate pair is no character, and after the last one nothing comes.
+    // Surrogates are skipped, because they are not characters. After the last code point, the one before it is raised.
     if (last < 0x10ffff) return points.join('') + String.fromCodePoint(last === 0xd7ff ? 0xe000 : last + 1)
   }
 }
@@ -187,7 +193,7 @@ function bind(parameters: Parameter[], value: Parameter): string {
   return `$${parameters.push(value)}`
 }
 
-/** Where a page ends: the sorted value and the id. Opaque to the caller. */
+/** Encodes the end of a page: the value of the sorted column, and the id. Opaque to the caller. */
 function encodeCursor(key: string | null | undefined, id: string | null | undefined): string {
   return Buffer.from(JSON.stringify([key, id])).toString('base64url')
 }
@@ -198,7 +204,9 @@ function cursorOf(after: string, column: string): [string, string] {
     const fits = column === 'sess_id' ? value === id : /^-?\d{1,19}$/.test(value)
     if (fits && typeof value === 'string' && typeof id === 'string' && !id.includes('\0')) return [value, id]
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw invalid('Expected `after` to be the `next` of the page before, in the same order.')
+  throw invalid(
+    'Expected `after` to be the `next` of the previous page, in the same order; received another value.',
+  )
 }

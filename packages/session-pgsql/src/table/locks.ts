@@ -1,18 +1,23 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { besideName, type Shape, sqlName } from './definition.ts'
+import { companionName, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /**
- * Locks of sessions, for those who want one request at a time: leases in a table of their own beside the
- * session table, made when the first lock is taken. A lease has an owner and ends by itself, by the database's
- * clock; who wants it longer renews it. Nothing of the save handler's own waits for such a lock.
+ * Session locks, for callers that run one request of a session at a time. They are leases in a companion table, which
+ * is created with the first lock. A lease has an owner, and ends at a time by the database's clock unless the owner
+ * renews it. The library's own operations ignore these locks.
  */
 
-/** Seconds after its end for which a lease that nobody has given back is kept. */
+/** Seconds after its end for which a lease that was not released is kept. */
 const KEPT = 3600
 
-/** Takes it, or prolongs it for who has it; false while somebody else does. */
+/**
+ * Takes the lock, or renews it if `owner` has it.
+ *
+ * @param seconds duration of the lease
+ * @returns false if another owner has the lock
+ */
 export async function takeLock(
   table: SessionTable,
   id: string,
@@ -20,7 +25,7 @@ export async function takeLock(
   seconds: number,
   deadline: number,
 ): Promise<boolean> {
-  const rows = await withTable(table, deadline, () =>
+  const rows = await creatingTable(table, deadline, () =>
     table.query(
       (shape) => `
         INSERT INTO ${lockTable(shape)} AS l (sess_id, lock_owner, lock_until)
@@ -35,14 +40,14 @@ export async function takeLock(
   return rows.length > 0
 }
 
-/** Gives it back. @returns whether it was the owner's */
+/** Releases the lock. @returns false if `owner` did not have it */
 export async function releaseLock(
   table: SessionTable,
   id: string,
   owner: string,
   deadline: number,
 ): Promise<boolean> {
-  const rows = await ifThere(
+  const rows = await ifExists(
     table.query(
       (shape) => `DELETE FROM ${lockTable(shape)} WHERE sess_id = $1 AND lock_owner = $2 RETURNING 1`,
       [id, owner],
@@ -52,13 +57,13 @@ export async function releaseLock(
   return rows.length > 0
 }
 
-/** Who has it; undefined if nobody does. */
+/** Returns the lock's owner; undefined if it is free. */
 export async function lockOwner(
   table: SessionTable,
   id: string,
   deadline: number,
 ): Promise<string | undefined> {
-  const [row] = await ifThere(
+  const [row] = await ifExists(
     table.query(
       (shape) => `SELECT lock_owner FROM ${lockTable(shape)} WHERE sess_id = $1 AND lock_until >= ${CLOCK}`,
       [id],
@@ -68,11 +73,15 @@ export async function lockOwner(
   return row?.[0] ?? undefined
 }
 
-/** Removes the leases of those who have died with them. */
+/** Removes leases that ended long ago without a release. */
 export async function sweepLocks(table: SessionTable, deadline: number): Promise<void> {
-  const [row] = await table.query((shape) => `SELECT to_regclass('${quoted(shape)}')`, [], deadline)
+  const [row] = await table.query(
+    (shape) => `SELECT to_regclass(${quoteLiteral(lockTable(shape))})`,
+    [],
+    deadline,
+  )
   if (row?.[0] == null) return
-  await ifThere(
+  await ifExists(
     table.query(
       (shape) => `DELETE FROM ${lockTable(shape)} WHERE lock_until < ${CLOCK} - ${KEPT}`,
       [],
@@ -82,11 +91,7 @@ export async function sweepLocks(table: SessionTable, deadline: number): Promise
 }
 
 function lockTable(shape: Shape): string {
-  return sqlName(besideName(shape.name, 'lock'))
-}
-
-function quoted(shape: Shape): string {
-  return lockTable(shape).replaceAll("'", "''")
+  return sqlName(companionName(shape.name, 'lock'))
 }
 
 const UNDEFINED_TABLE = '42P01'
@@ -95,18 +100,18 @@ function isMissing(error: unknown): boolean {
   return error instanceof SessionPgsqlError && error.sqlState === UNDEFINED_TABLE
 }
 
-async function withTable<T>(table: SessionTable, deadline: number, work: () => Promise<T>): Promise<T> {
+async function creatingTable<T>(table: SessionTable, deadline: number, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (!isMissing(error)) throw error
   }
-  await table.createBeside('lock', deadline)
+  await table.createCompanion('lock', deadline)
   return work()
 }
 
-/** Where no lock was ever taken there is no table of them. */
-async function ifThere<T>(rows: Promise<T[]>): Promise<T[]> {
+/** Returns no rows if the table does not exist, because no lock was taken yet. */
+async function ifExists<T>(rows: Promise<T[]>): Promise<T[]> {
   return rows.catch((error) => {
     if (isMissing(error)) return []
     throw error

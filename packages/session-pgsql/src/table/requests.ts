@@ -1,29 +1,29 @@
 import type { Column, Parameter } from '../database/database.ts'
-import type { Change, Marks, StoredSession, Touch } from '../session/stored.ts'
+import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 
 /**
- * How a batch of orders reaches its statement: as SQL for the FROM clause, a row for each order with its number
- * `n` from 1, and as the parameters that go with it.
+ * A batch of requests as the input of a statement: SQL for the FROM clause, with a row for each request and its number
+ * `n` from 1, and the parameters of that SQL.
  *
- * Ids and data are arrays that are unnested. Everything else is the same for all orders of a batch, as a rule, and
- * then travels once; where it is not, as an array that the row's number looks up. An array that is unnested costs
- * PostgreSQL half a microsecond for each of its elements, and there would be a dozen of them: measured, a fifth of
- * the time of a write.
+ * Ids and data are arrays that are unnested. The other values are usually the same for all requests of a batch, and are
+ * then sent once. Otherwise they are sent as an array, indexed by the row's number. Unnesting an array costs PostgreSQL
+ * half a microsecond for each element, and there would be a dozen arrays. Measured: a fifth of the time of a write.
  */
-export interface Orders<Order> {
+export interface RequestRows<Request> {
+  /** SQL for the FROM clause. */
   readonly source: string
-  /** @param untils the orders' deadlines by the database's clock, in seconds since 1970 */
-  parameters(orders: readonly Order[], untils: readonly number[]): Parameter[]
+  /** @param untils the requests' deadlines by the database's clock, in seconds since 1970 */
+  parameters(requests: readonly Request[], untils: readonly number[]): Parameter[]
 }
 
-/** A write to a session that must be there: with a base as compare-and-swap, or whatever its data. */
+/** Writes a session that must exist. */
 export interface Save {
   readonly change: Change
-  /** undefined: whatever its data. */
+  /** The session to compare and swap with; undefined: overwrites any data. */
   readonly base: StoredSession | undefined
 }
 
-/** A write of a session that may be absent, or must be. */
+/** Writes a session that may be absent, or must be. */
 export interface Put {
   readonly change: Change
   readonly mustBeAbsent: boolean
@@ -32,20 +32,20 @@ export interface Put {
 type Type = 'float8' | 'boolean' | 'text' | 'bigint'
 type Value = string | number | boolean | null
 
-interface Field<Order> {
+interface Field<Request> {
   readonly name: string
   readonly type: Type
-  of(order: Order): Value
+  of(request: Request): Value
 }
 
-interface Shape<Order> {
-  id(order: Order): string
-  /** Left out: these orders have no data. */
-  data?(order: Order): string
-  readonly fields: readonly Field<Order>[]
+interface Shape<Request> {
+  id(request: Request): string
+  /** Undefined if these requests have no data. */
+  data?(request: Request): string
+  readonly fields: readonly Field<Request>[]
 }
 
-function ordersOf<Order>({ id, data, fields }: Shape<Order>): Orders<Order> {
+function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRows<Request> {
   let count = data === undefined ? 1 : 2
   const arrays = data === undefined ? '$1::text[]' : '$1::text[], $2::text[]'
   const column = (name: string, type: Type): string =>
@@ -54,18 +54,18 @@ function ordersOf<Order>({ id, data, fields }: Shape<Order>): Orders<Order> {
   return {
     source: `(SELECT i.n, i.id, ${data === undefined ? '' : 'i.data, '}${columns.join(', ')}
         FROM unnest(${arrays}) WITH ORDINALITY AS i(id${data === undefined ? '' : ', data'}, n))`,
-    parameters(orders, untils) {
-      const parameters: Parameter[] = [{ type: 'text', values: orders.map(id) }]
-      if (data !== undefined) parameters.push({ type: 'text', values: orders.map(data) })
-      parameters.push(...spread('float8', untils))
-      for (const { type, of } of fields) parameters.push(...spread(type, orders.map(of)))
+    parameters(requests, untils) {
+      const parameters: Parameter[] = [{ type: 'text', values: requests.map(id) }]
+      if (data !== undefined) parameters.push({ type: 'text', values: requests.map(data) })
+      parameters.push(...scalarOrArray('float8', untils))
+      for (const { type, of } of fields) parameters.push(...scalarOrArray(type, requests.map(of)))
       return parameters
     },
   }
 }
 
-/** One value for all, or an array of them. */
-function spread(type: Type, values: readonly Value[]): [Value, Column | null] {
+/** Returns one value for all requests, or an array with a value for each. */
+function scalarOrArray(type: Type, values: readonly Value[]): [Value, Column | null] {
   const [first = null] = values
   for (const value of values) if (value !== first) return [null, { type, values } as Column]
   return [first, null]
@@ -76,13 +76,14 @@ const changeFields: readonly Field<Change>[] = [
   { name: 'access', type: 'boolean', of: ({ access }) => access },
   { name: 'address', type: 'text', of: ({ address }) => address },
   { name: 'name', type: 'text', of: ({ name }) => name },
-  { name: 'marks', type: 'text', of: ({ marks }) => marksText(marks) },
+  { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
 ]
 
-/** What the caller takes the session to be. */
+/** The session as the caller read it. */
 const baseFields: readonly Field<{ readonly base: StoredSession | undefined }>[] = [
   { name: 'based', type: 'boolean', of: ({ base }) => base !== undefined },
   { name: 'digest', type: 'text', of: ({ base }) => base?.digest ?? null },
+  { name: 'version', type: 'bigint', of: ({ base }) => base?.version ?? null },
   { name: 'created', type: 'bigint', of: ({ base }) => base?.created ?? null },
   { name: 'accesses', type: 'bigint', of: ({ base }) => base?.accesses ?? null },
   { name: 'generation', type: 'bigint', of: ({ base }) => base?.generation ?? null },
@@ -94,31 +95,31 @@ const ofChange: readonly Field<{ readonly change: Change }>[] = changeFields.map
   of: ({ change }) => of(change),
 }))
 
-export const SAVES: Orders<Save> = ordersOf<Save>({
+export const SAVES: RequestRows<Save> = requestRowsOf<Save>({
   id: ({ change }) => change.id,
   data: ({ change }) => change.text,
   fields: [...ofChange, ...baseFields],
 })
 
-export const PUTS: Orders<Put> = ordersOf<Put>({
+export const PUTS: RequestRows<Put> = requestRowsOf<Put>({
   id: ({ change }) => change.id,
   data: ({ change }) => change.text,
   fields: [...ofChange, { name: 'absent', type: 'boolean', of: ({ mustBeAbsent }) => mustBeAbsent }],
 })
 
-export const TOUCHES: Orders<Touch> = ordersOf<Touch>({
+export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   id: ({ id }) => id,
   fields: [
     { name: 'lifetime', type: 'float8', of: ({ lifetime }) => lifetime },
     { name: 'access', type: 'boolean', of: ({ access }) => access },
-    { name: 'marks', type: 'text', of: ({ marks }) => marksText(marks) },
+    { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
     ...baseFields,
   ],
 })
 
-export const DESTROYS: Orders<string> = ordersOf<string>({ id: (id) => id, fields: [] })
+export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
 
-/** NULL in nearly every row; otherwise JSON, which keeps seven columns out of every batch. */
-function marksText(marks: Marks | undefined): string | null {
-  return marks === undefined ? null : JSON.stringify(marks)
+/** As JSON, because nearly every request has no metadata: seven columns would be NULL. */
+function metadataText(metadata: MetadataUpdate | undefined): string | null {
+  return metadata === undefined ? null : JSON.stringify(metadata)
 }

@@ -1,84 +1,86 @@
-import type { Query } from '../database/database.ts'
-import { plain } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { CLOCK, recordColumns, sweepTime } from './statements.ts'
 
 /**
- * Rows as they are carried between servers: with what the columns for several servers say. Not for the everyday
- * life of a session, but for the time in which its home is away, and for the way back.
+ * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server
+ * while the home server is down, and back at failback.
  */
-export interface WholeRow {
+export interface RowCopy {
   readonly session: StoredSession
-  /** The server where it belongs; null: here. */
+  /** The home server; null: this server. */
   readonly home: string | null
-  /** What it replaces there; see `BaseMark`. null: nothing was there. */
+  /** On a fallback server: what the row replaces on its home server, as a `RecordedBase`. null: there was no row. */
   readonly base: string | null
-  /** At home: what was brought there last, until that is known to be gone from where it came; see `Arrived`. */
-  readonly arrived: string | null
-  /** A tombstone: when it was destroyed, in seconds since 1970 by the clock of this server. */
+  /**
+   * On the home server: what it received last, as a `ReceivedRow`, until the row's deletion at its origin is confirmed.
+   */
+  readonly received: string | null
+  /** For a tombstone: when the session was destroyed, in seconds since 1970 by this server's clock. */
   readonly destroyed: number | null
 }
 
-/** Whether the table can hold such rows. */
-export function canStandIn({ ours }: Shape): boolean {
+/** Returns true if the table has the columns that a fallback server needs. */
+export function canBeFallback({ added }: Shape): boolean {
   return ['sess_home', 'sess_base', 'sess_destroyed', 'sess_generation', 'sess_sweep'].every((column) =>
-    ours.has(column as never),
+    added.has(column as never),
   )
 }
 
-/** The row of this id, expired or not, locked until the transaction ends; and the server's clock. */
-export async function lockWhole(
+/**
+ * Reads the row with this id, also if it has expired, and locks it until the transaction ends. Returns the server's
+ * clock too.
+ */
+export async function lockRowCopy(
   query: Query,
   shape: Shape,
   id: string,
-): Promise<{ row: WholeRow | undefined; clock: number }> {
+): Promise<{ row: RowCopy | undefined; clock: number }> {
   const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${OWN} FROM ${sqlName(shape.name)} t
+      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${SERVER_COLUMNS} FROM ${sqlName(shape.name)} t
        WHERE t.sess_id = $1 FOR UPDATE`,
     ),
     [id],
   )
   return {
-    row: row && wholeOf(row),
+    row: row && rowCopyOf(row),
     clock: clockOf(row ?? (clock as readonly (string | null)[])),
   }
 }
 
 /**
- * Homes and ids of rows that belong elsewhere, in their order. $1, $2: those after this one; $3: not those of these
- * homes, as a JSON array.
+ * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and
+ * id to start after; $3: home servers to leave out, as a JSON array.
  */
-export function markedText(sql: string, most: number): string {
+export function fallbackRowsText(sql: string, limit: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
     WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
-    ORDER BY t.sess_home, t.sess_id LIMIT ${most}`
+    ORDER BY t.sess_home, t.sess_id LIMIT ${limit}`
 }
 
-const OWN = 't.sess_home, t.sess_base, t.sess_destroyed'
+const SERVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Where those columns come in a row: after `n, outcome, text, now` and the record. */
-const OWN_AT = 4 + RECORD_COLUMNS
+/** Index of those columns in a row: after `n, outcome, text, now` and the record. */
+const SERVER_COLUMNS_AT = 4 + RECORD_COLUMNS
 
-function wholeOf(row: readonly (string | null)[]): WholeRow {
-  const destroyed = row[OWN_AT + 2]
-  const home = row[OWN_AT] ?? null
-  const mark = row[OWN_AT + 1] ?? null
+function rowCopyOf(row: readonly (string | null)[]): RowCopy {
+  const [home = null, base = null, destroyed] = row.slice(SERVER_COLUMNS_AT)
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
-    base: home === null ? null : mark,
-    arrived: home === null ? mark : null,
+    base: home === null ? null : base,
+    received: home === null ? base : null,
     destroyed: destroyed == null ? null : Number(destroyed),
   }
 }
 
-/** Writes a row whole, over whatever is there. */
-export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): Promise<void> {
-  const { session, home, base, arrived, destroyed } = whole
+/** Writes the whole row, and replaces the existing one, if any. */
+export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Promise<void> {
+  const { session, home, base, received, destroyed } = row
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
   const values: Record<string, string | number | null> = {
@@ -97,8 +99,9 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
     sess_err_message: session.errorMessage,
     sess_custom: session.custom,
     sess_generation: session.generation,
+    ...(shape.added.has('sess_version') ? { sess_version: session.version } : {}),
     sess_home: home,
-    sess_base: base ?? arrived,
+    sess_base: base ?? received,
     sess_destroyed: destroyed,
   }
   const columns = Object.keys(values)
@@ -107,7 +110,7 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
       ? session.expires === null
         ? 'NULL'
         : sweepTime(String(session.expires))
-      : String(Math.ceil(destroyed + TOMBSTONE))
+      : String(Math.ceil(destroyed + TOMBSTONE_KEPT))
   await query(
     plain(
       `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
@@ -120,45 +123,43 @@ export async function writeWhole(query: Query, shape: Shape, whole: WholeRow): P
   )
 }
 
-export async function deleteWhole(query: Query, shape: Shape, id: string): Promise<void> {
+/** Deletes the row with this id. */
+export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
   await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
 }
 
-/** What was brought is gone from where it came: home need not know of it any more. */
-export async function forgetArrived(query: Query, shape: Shape, id: string, arrived: string): Promise<void> {
+/** Clears `received` on the home server, after the row was deleted at its origin. */
+export async function clearReceived(query: Query, shape: Shape, id: string, received: string): Promise<void> {
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
        WHERE sess_id = $1 AND sess_base = $2 AND sess_home IS NULL`,
     ),
-    [id, arrived],
+    [id, received],
   )
 }
 
 /**
- * Seconds for which a tombstone stays: as long as any session may live that was read before, and so be written
- * somewhere by a process that does not know that it was destroyed.
+ * Seconds for which a tombstone is kept. Until then, a process that read the session before may write it to another
+ * server, because it does not know that the session was destroyed.
  */
-const TOMBSTONE = 30 * 86_400
+const TOMBSTONE_KEPT = 30 * 86_400
 
 /**
- * A tombstone for this id: it reads as absent, and nothing of the session is left in it but what tells its life.
- * That it tells only if it is the life that home knows: otherwise whatever home has from before is meant as well.
+ * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
+ * names the generation only if the home server knows it; otherwise it applies to every row there that was created
+ * before.
  */
-export function tombstone(
-  id: string,
-  row: WholeRow | undefined,
-  home: string | null,
-  clock: number,
-): WholeRow {
+export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
   const { session } = row ?? {}
-  const isKnown = home === null || (row !== undefined && isOfHome(row, home))
+  const isKnown = home === null || (row !== undefined && isBasedOn(home, row))
   return {
     session: {
       id,
       name: null,
       text: '',
       digest: null,
+      version: session?.version ?? 0,
       created: session?.created ?? null,
       modified: null,
       expires: 0,
@@ -176,30 +177,32 @@ export function tombstone(
     },
     home,
     base: row?.base ?? null,
-    arrived: home === null ? (row?.arrived ?? null) : null,
-    // In whole seconds, and rounded up, as sess_created is.
+    received: home === null ? (row?.received ?? null) : null,
+    // In whole seconds and rounded up, like sess_created.
     destroyed: Math.ceil(clock),
   }
 }
 
-/** Whether what a stand-in has was made of what lay at home. */
-function isOfHome({ session, base }: WholeRow, home: string): boolean {
+/** Returns true if the fallback server's row was made from the row on the home server. */
+function isBasedOn(home: string, { session, base }: RowCopy): boolean {
   if (base === null) return false
   const { destroyed, generation, server } = baseOf(base)
   return destroyed === undefined && server === home && generation === session.generation
 }
 
 /**
- * What a stand-in's row replaces at home, in `sess_base`: digest and life to know it by, and text, counters and
- * custom field to tell what was changed since, where home has moved on as well.
+ * What a fallback server's row replaces on the home server, stored in `sess_base`. Digest and generation identify the
+ * replaced row. Text, counters and custom field are the base of a merge if the home server's row changed too.
  */
-export interface BaseMark {
+export interface RecordedBase {
   readonly digest: string | null
+  /** undefined: recorded by a release that did not count versions. */
+  readonly version?: number | undefined
   readonly generation: number | null
   readonly created: number | null
-  /** Where it was read: only there does it mean anything that there is no row any more. */
+  /** The server from which it was read. Only there a missing row means that the session was destroyed. */
   readonly server: string | null
-  /** Past it the row may have been swept there. */
+  /** After this time, garbage collection may have removed the row there. */
   readonly expires: number | null
   readonly accesses: number
   readonly errors: number
@@ -208,40 +211,52 @@ export interface BaseMark {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly text: string
-  /** When it was destroyed, by the clock of the stand-in: what is marked so is another life of the id. */
+  /** When it was destroyed, by the fallback server's clock. The row with this base is another generation of the id. */
   readonly destroyed?: number
-  /** When it was written without a base, by the clock of the stand-in: it replaces whatever home had then. */
+  /**
+   * When it was written without a base, by the fallback server's clock. It replaces any row that the home server had
+   * then.
+   */
   readonly replaced?: number
 }
 
 /**
- * What a home has taken in, for whoever finds it still lying where it came from: a process may die, or lose its
- * connection, between the two commits, and home may have moved on since. It stays if two lives of the id have become
- * one: both were created while nobody knew of the other, or one was and its answer was lost; and if what came was
- * made from what lies on yet another server.
+ * What the home server received at failback. A process may crash or lose its connection between the commit there and
+ * the deletion at the origin, and the home server's row may change in between. The next process that finds the row at
+ * its origin then only deletes it. The record is kept if two generations of the id were merged, because both were
+ * created independently or the answer to one creation was lost; and if the row was made from a row on yet another
+ * server.
  */
-export interface Arrived {
+export interface ReceivedRow {
   readonly from: string
-  /** The mark that it bore there. */
+  /** `sess_base` of the row at its origin. */
   readonly base: string | null
-  /** The life that it had there. Where home had begun another one, who knows the session by this one knows it still. */
+  /** The row's generation at its origin. Callers that read the session there still know it by this generation. */
   readonly generation: number | null
-  /** As it was then. */
-  readonly row: BaseMark
+  /** The row that was received. */
+  readonly row: RecordedBase
 }
 
-/** @param since of a tombstone, whose place another life takes, and of what replaces something unknown */
-export function markOf(base: StoredSession, since: Pick<BaseMark, 'destroyed' | 'replaced'> = {}): string {
-  const { digest, generation, created, server = null, expires, text } = base
+/**
+ * Returns a `RecordedBase` as text.
+ *
+ * @param since the time of the tombstone that the row replaces, or of the write without a base
+ */
+export function recordBase(
+  base: StoredSession,
+  since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
+): string {
+  const { digest, version, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base
-  const mark: BaseMark = {
-    ...{ digest, generation, created, server, expires, text },
+  const recorded: RecordedBase = {
+    ...{ digest, version, generation, created, server, expires, text },
     ...{ accesses, errors, warnings, notices, errorMessage, custom },
     ...since,
   }
-  return JSON.stringify(mark)
+  return JSON.stringify(recorded)
 }
 
-export function baseOf(mark: string): BaseMark {
-  return JSON.parse(mark)
+/** Returns the `RecordedBase` in a text. */
+export function baseOf(text: string): RecordedBase {
+  return JSON.parse(text)
 }

@@ -1,62 +1,68 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { GRACE } from '../session/stored.ts'
 import { RECORD_COLUMNS } from './answers.ts'
-import { type SeedColumn, type Shape, sqlName } from './definition.ts'
+import { type AddedColumn, type ExtensionColumn, type Shape, sqlName } from './definition.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 
 /**
- * The SQL of a session's life. Each statement takes arrays and serves a whole batch, in which no id comes
- * twice. They are of one build:
+ * The SQL of requests for sessions. Each statement takes arrays and serves a whole batch, in which no id occurs twice.
+ * All have the same structure:
  *
- * - `input` is what was asked, a row for each, numbered by `n`;
- * - `found` is what of it is there: it locks the rows and skips what others hold, so that no batch waits for
- *   a row, and none for a batch that waits. It returns the newest version of each; a second look at the
- *   table within the statement would see the old snapshot;
- * - `judged` says what is to become of each row: its outcome;
- * - then the change, and a row of answer (see answers.ts) for what was found; a short one, without the
- *   record, from `touch` and `destroy`. What is there but was not
- *   found is locked by somebody: `busy`. What has no answer is not there.
+ * - `input`: the requests, a row for each, numbered by `n`.
+ * - `found`: the rows that exist. It locks them and skips rows that other transactions have locked, so that no batch
+ *   waits for a row. It returns the newest version of each row; a second scan in the statement would use the old
+ *   snapshot.
+ * - `judged`: the outcome for each row.
+ * - Then the change, and an answer for each row that was found (see answers.ts). Answers of `touch` and `destroy` have
+ *   no record. A row that exists but was not found is locked: `busy`. A request without an answer has no row.
  *
- * Every look at the table goes from a FEW rows to the index of the ids: a plan made while the table was empty
- * would otherwise scan it, and be kept.
+ * Every access to the table starts from a FEW rows and uses the index of ids. Otherwise a plan made while the table was
+ * empty would scan the table, and stay cached.
  */
 export interface Statements {
-  /** What has not expired. $1 ids. One row more, `clock`, comes even if nothing is found. */
+  /** Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`. */
   readonly read: Statement
-  /** Writes to a session that must be there: with a base as compare-and-swap, or whatever its data. */
+  /** Writes sessions that must exist: with a base as compare-and-swap, without one over any data. */
   readonly save: Statement
-  /** Writes a session that may or must be absent. */
+  /** Writes sessions that may or must be absent. */
   readonly put: Statement
-  /** Moves the expiry, counts, marks. */
+  /** Moves the expiry, and updates counters and metadata. */
   readonly touch: Statement
-  /** Deletes. */
+  /** Deletes sessions. */
   readonly destroy: Statement
   /**
-   * `save` and `touch` at two thirds of the cost, for rows that nobody holds, as is the rule: a plain UPDATE.
-   * It answers for what it has changed and says nothing of the rest; that is for the others to find out. It
-   * waits for a lock for a moment (LOCK_PATIENCE), then it fails, and nothing of the batch is done. Not for orders
-   * with marks, or for touches that leave the expiry as it is.
+   * The fast path of `save` and `touch`: a plain UPDATE, at two thirds of the cost. It returns answers for the rows
+   * that it changed only; the other requests go on to the slow path. It waits for row locks for LOCK_TIMEOUT at most,
+   * then it fails without changing any row. Not for requests with metadata, or touches that do not move the expiry.
    */
   readonly quickSave: Statement
   readonly quickTouch: Statement
 }
 
 /**
- * Behind what a look at the table starts from. Where the planner cannot see a limit it expects a tenth of the
- * rows, which here is one; and one row it looks up in the index, whatever it takes the size of the table for.
- * Expecting ten, it chose to scan an empty table, and kept to it for each batch until the next ANALYZE.
+ * A limit on the rows that a join with the table starts from. For a limit that is not a constant, the planner expects a
+ * tenth of the rows, here one; and it looks up one row by the index, whatever size it assumes for the table. Expecting
+ * ten rows, it chose to scan an empty table, and repeated that for each batch until the next ANALYZE.
  */
 const FEW = 'LIMIT (SELECT 1000000)'
 
-/** The database's clock in seconds. Never `now()`: it stands still while a statement waits. */
+/** SQL of the database's clock, in seconds. Not `now()`, which does not advance while a statement waits. */
 export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
 
 /**
- * Tells whether somebody has written in between; protects no secret. 64 bits at 0.9 us for 0.5 KB, against
- * 1.8 us for md5 (which FIPS forbids) and 1.9 us for sha256. "C": no collation may call two texts equal.
+ * Returns SQL of the digest by which a compare-and-swap detects the writes of programs that do not count versions, such
+ * as the C extension. Measured for 0.5 KB: 0.9 us with these 64 bits, 1.9 us with sha256. With a seed that a visitor
+ * knows, two states of a session with one digest are found in 0.2 s, and a stale write passes for a current one. So
+ * without a secret seed, or without versions, the digest is sha256. "C": a nondeterministic collation would make
+ * different texts equal.
  */
-const digest = (data: string) => `hashtextextended(${data} COLLATE "C", 0)`
+function digest(data: string, { added, digestSeed }: Shape): string {
+  return digestSeed === undefined || !added.has('sess_version')
+    ? `encode(sha256(convert_to(${data}, getdatabaseencoding())), 'hex')`
+    : `hashtextextended(${data} COLLATE "C", ${digestSeed})::text`
+}
 
+/** Returns the statements for a table with this shape. */
 export function statements(shape: Shape, keepExpired: boolean): Statements {
   const sql = fragments(shape)
   return {
@@ -65,94 +71,106 @@ export function statements(shape: Shape, keepExpired: boolean): Statements {
     put: prepared(putText(sql, keepExpired)),
     touch: prepared(touchText(sql)),
     destroy: prepared(destroyText(sql)),
-    quickSave: prepared(quickSaveText(sql)),
-    quickTouch: prepared(quickTouchText(sql)),
+    quickSave: prepared(fastSaveText(sql)),
+    quickTouch: prepared(fastTouchText(sql)),
   }
 }
 
 /**
- * A session but for its data: the columns in the order in which answers.ts reads them. What is nearly always 0
- * travels as NULL, which costs nothing.
+ * Returns the columns of a session except its data, in the order in which answers.ts reads them. Counters that are
+ * nearly always 0 are sent as NULL, which takes no bytes.
  */
 export function recordColumns(row: string, shape: Shape): string {
-  const generation = shape.ours.has('sess_generation') ? `${row}.sess_generation` : 'NULL::bigint'
-  const unlessNone = (column: string) => `nullif(${row}.${column}, 0)`
+  const generation = shape.added.has('sess_generation') ? `${row}.sess_generation` : 'NULL::bigint'
+  const nullIfZero = (column: string) => `nullif(${row}.${column}, 0)`
   const columns = [
     ...['sess_id', 'sess_name'].map((column) => `${row}.${column}`),
-    digest(`${row}.sess_data`),
+    digest(`${row}.sess_data`, shape),
     ...['sess_created', 'sess_modified', 'sess_expire'].map((column) => `${row}.${column}`),
     ...['sess_addr_created', 'sess_addr_modified', 'sess_counter'].map((column) => `${row}.${column}`),
-    ...['sess_error', 'sess_warning', 'sess_notice'].map(unlessNone),
+    ...['sess_error', 'sess_warning', 'sess_notice'].map(nullIfZero),
     ...['sess_err_message', 'sess_custom'].map((column) => `${row}.${column}`),
     generation,
+    shape.added.has('sess_version') ? `${row}.sess_version` : 'NULL::bigint',
   ]
   return columns.join(', ')
 }
 
-/** In place of a record. */
+/** Returns SQL of a value for a column, at most the column's maximum if it has 32 bits. */
+export function capped(shape: Shape, column: string, value: string): string {
+  return shape.narrow.has(column as never) ? `least(${value}, 2147483647)` : value
+}
+
+/** The columns of a record in a row without one. */
 const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
 
 type Fragments = ReturnType<typeof fragments>
 
 function fragments(shape: Shape) {
   const table = sqlName(shape.name)
-  const hasGeneration = shape.ours.has('sess_generation')
-  const cap = (column: SeedColumn, value: string) =>
-    shape.narrow.has(column) ? `least(${value}, 2147483647)` : value
-  const time = (column: SeedColumn, value: string) => cap(column, `ceil(${value})::bigint`)
-  // As bigint: an integer column that is full would overflow before it is capped.
-  const count = (column: SeedColumn, value: string) =>
+  const cap = (column: ExtensionColumn, value: string) => capped(shape, column, value)
+  const time = (column: ExtensionColumn, value: string) => cap(column, `ceil(${value})::bigint`)
+  // As bigint: an integer column at its maximum would overflow before it is capped.
+  const count = (column: ExtensionColumn, value: string) =>
     cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
-  const mark = (name: string) => `coalesce((j.marks::jsonb->>'${name}')::bigint, 0)`
-  const ownColumns = (['sess_sweep', 'sess_generation'] as const).filter((column) => shape.ours.has(column))
+  const has = (column: AddedColumn) => shape.added.has(column)
+  const increment = (name: string) => `coalesce((j.metadata::jsonb->>'${name}')::bigint, 0)`
+  const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version'] as const).filter(has)
 
   return {
     table,
     cap,
     time,
     count,
-    mark,
-    ownColumns,
-    has: (column: string) => shape.ours.has(column as never),
+    increment,
+    extraColumns,
+    has,
     record: (row: string) => recordColumns(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
-    /** @param order columns of `input` that are wanted besides `n` */
-    found: (columns: string, order: string, strength: 'UPDATE' | 'NO KEY UPDATE') => `found AS MATERIALIZED (
-      SELECT i.n, ${order}, c.now, ${columns}
+    /** @param requested columns of `input` besides `n` */
+    found: (
+      columns: string,
+      requested: string,
+      strength: 'UPDATE' | 'NO KEY UPDATE',
+    ) => `found AS MATERIALIZED (
+      SELECT i.n, ${requested}, c.now, ${columns}
       FROM (SELECT * FROM input ORDER BY id COLLATE "C" ${FEW}) i
         JOIN ${table} t ON t.sess_id = i.id CROSS JOIN clock c
       FOR ${strength} OF t SKIP LOCKED
     )`,
     foundColumns: `t.sess_id, t.sess_name, t.sess_data, t.sess_created, t.sess_modified, t.sess_expire,
         t.sess_addr_created, t.sess_addr_modified, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice,
-        t.sess_err_message, t.sess_custom${hasGeneration ? ', t.sess_generation' : ''}`,
-    /** What was not found: nothing, as a rule. */
+        t.sess_err_message, t.sess_custom${has('sess_generation') ? ', t.sess_generation' : ''}${has('sess_version') ? ', t.sess_version' : ''}`,
+    /** Selects the requests whose row was not found, usually none. */
     missing: 'i.n NOT IN (SELECT f.n FROM found f)',
 
     alive: (row: string, now: string, grace = 0) =>
       `(${row}.sess_expire IS NULL OR ${row}.sess_expire >= ${now}${grace ? ` - ${grace}` : ''})`,
-    sameLife: (row: string, order: string) =>
-      `(${row}.sess_created IS NOT DISTINCT FROM ${order}.created AND coalesce(${row}.sess_counter, 0) >= ${order}.accesses${
-        hasGeneration ? ` AND ${row}.sess_generation IS NOT DISTINCT FROM ${order}.generation` : ''
+    sameGeneration: (row: string, base: string) =>
+      `(${row}.sess_created IS NOT DISTINCT FROM ${base}.created AND coalesce(${row}.sess_counter, 0) >= ${base}.accesses${
+        has('sess_generation') ? ` AND ${row}.sess_generation IS NOT DISTINCT FROM ${base}.generation` : ''
       })`,
-    sameData: (row: string, order: string) =>
-      `${digest(`${row}.sess_data`)} IS NOT DISTINCT FROM ${order}.digest::bigint`,
+    /** The version covers the writes of this library, the digest those of programs that do not count versions. */
+    sameData: (row: string, base: string) =>
+      `(${has('sess_version') ? `coalesce(${row}.sess_version, 0) = ${base}.version AND ` : ''}${digest(`${row}.sess_data`, shape)} IS NOT DISTINCT FROM ${base}.digest)`,
+    setVersion: has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : '',
 
-    /** ", sess_sweep = ..." for an expiry, where the table has that column. */
-    setSweep: (expiry: string) => (shape.ours.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : ''),
-    setMarks: `
-        sess_error = ${count('sess_error', mark('errors'))},
-        sess_warning = ${count('sess_warning', mark('warnings'))},
-        sess_notice = ${count('sess_notice', mark('notices'))},
-        sess_err_message = coalesce(j.marks::jsonb->>'message', t.sess_err_message),
-        sess_custom = CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END`,
+    /** `, sess_sweep = …` for an expiry, if the table has that column. */
+    setSweep: (expiry: string) =>
+      shape.added.has('sess_sweep') ? `, sess_sweep = ${sweepTime(expiry)}` : '',
+    setMetadata: `
+        sess_error = ${count('sess_error', increment('errors'))},
+        sess_warning = ${count('sess_warning', increment('warnings'))},
+        sess_notice = ${count('sess_notice', increment('notices'))},
+        sess_err_message = coalesce(j.metadata::jsonb->>'message', t.sess_err_message),
+        sess_custom = CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END`,
   }
 }
 
 /**
- * When GC is to look at a row that expires then: rounded up to the hour, so that touches stay HOT. Capped, for
- * other writers say "never" by the greatest number there is.
+ * Returns SQL of `sess_sweep` for a row with this expiry: rounded up to the hour, so that touches are HOT updates.
+ * Capped, because other writers use the greatest bigint for "never".
  */
 export function sweepTime(expiry: string): string {
   return `least(ceil((${expiry})::float8 / 3600) * 3600, 9e18)::bigint`
@@ -170,8 +188,8 @@ function readText(sql: Fragments): string {
 
 const EXPIRY = 'j.now + j.lifetime'
 
-/** Of an order to save, what is written. */
-const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.marks, i.until'
+/** The columns of `input` that `save` and `put` write. */
+const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
 
 function saveText(sql: Fragments): string {
   return `
@@ -179,21 +197,21 @@ function saveText(sql: Fragments): string {
     input AS (
       SELECT * FROM ${SAVES.source} i
     ),
-    ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
           WHEN f.now > f.until THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
           WHEN NOT f.based THEN 'updated'
-          WHEN NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
+          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
           WHEN ${sql.sameData('f', 'f')} THEN 'updated'
           ELSE 'conflict'
         END AS outcome
       FROM found f
     ),
     updated AS (
-      UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMarks}
+      UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE outcome = 'updated' ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
@@ -208,7 +226,7 @@ function saveText(sql: Fragments): string {
 
 function setSaved(sql: Fragments): string {
   return `
-        sess_data = j.data,
+        sess_data = j.data${sql.setVersion},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
         sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
         sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
@@ -217,51 +235,51 @@ function setSaved(sql: Fragments): string {
 }
 
 /**
- * Seconds that a quick statement waits for a row: two batches of different processes that meet on a row are
- * through in less, and what is held for longer is not waited for.
+ * Seconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
+ * common take less time. Rows that are locked for longer are left to the slow path.
  */
-const LOCK_PATIENCE = 0.005
+const LOCK_TIMEOUT = 0.005
 
 /**
- * What a quick statement is asked, with the ids in order: two of them that have several rows in common meet on
- * the first, so that neither can wait for the other in a circle.
+ * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
+ * the same order and cannot deadlock.
  */
-function quickInput(orders: string): string {
+function fastPathInput(requests: string): string {
   return `
     WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${LOCK_PATIENCE * 1000}', true)
+      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${LOCK_TIMEOUT * 1000}', true)
     ),
     input AS MATERIALIZED (
-      SELECT i.*, c.now FROM ${orders} i CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
+      SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
     )`
 }
 
-/** The conditions of `judged`, and the deadline row by row: the statement may have waited. */
-function quickConditions(sql: Fragments, saving: boolean): string {
+/** Returns the conditions of `judged`. The deadline is checked for each row, because the statement may have waited. */
+function fastPathConditions(sql: Fragments, saving: boolean): string {
   return `t.sess_id = j.id AND clock_timestamp() <= to_timestamp(j.until)
       AND CASE WHEN j.based
-        THEN ${sql.sameLife('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
+        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
           saving ? ` AND ${sql.sameData('t', 'j')}` : ''
         }
         ELSE ${sql.alive('t', 'j.now')} END`
 }
 
-function quickSaveText(sql: Fragments): string {
-  return `${quickInput(SAVES.source)}
+function fastSaveText(sql: Fragments): string {
+  return `${fastPathInput(SAVES.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
-    WHERE ${quickConditions(sql, true)}
+    WHERE ${fastPathConditions(sql, true)}
     RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}`
 }
 
-function quickTouchText(sql: Fragments): string {
+function fastTouchText(sql: Fragments): string {
   const expiry = sql.time('sess_expire', EXPIRY)
-  // Where the base turns out to be old the expiry is the later one: then GC looks too early, which does no harm,
-  // and the digest is not made twice.
-  const setSweep = sql.ownColumns.includes('sess_sweep')
+  // If the data differs from the base, the later expiry is kept, and garbage collection checks the row too early. That
+  // does no harm, and avoids computing the digest twice.
+  const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
     : ''
-  return `${quickInput(TOUCHES.source)}
+  return `${fastPathInput(TOUCHES.source)}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}
@@ -269,11 +287,11 @@ function quickTouchText(sql: Fragments): string {
         END${setSweep},
         sess_counter = ${sql.count('sess_counter', 'j.access::int')}
     FROM input j
-    WHERE ${quickConditions(sql, false)}
+    WHERE ${fastPathConditions(sql, false)}
     RETURNING j.n, 'touched', t.sess_expire::text, j.now`
 }
 
-/** Rows that are there and were not found: somebody has them locked. */
+/** Returns SQL of the answers for rows that exist and were not found: another transaction has locked them. */
 function busyRows(sql: Fragments, record: string): string {
   return `SELECT i.n, 'busy', NULL, c.now${record}
     FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
@@ -281,30 +299,33 @@ function busyRows(sql: Fragments, record: string): string {
 }
 
 /**
- * Seconds that an INSERT waits for somebody who is inserting the same id and has not committed: that cannot be
- * skipped as a locked row can.
+ * Seconds for which an INSERT waits for another transaction that inserts the same id. Unlike a locked row, it cannot be
+ * skipped.
  */
-const INSERT_WAIT = 0.05
+const INSERT_TIMEOUT = 0.05
 
 function putText(sql: Fragments, keepExpired: boolean): string {
   const generation = '(j.now * 1000000)::bigint'
-  const fresh = "j.outcome = 'created'"
-  /** What a new session starts from; a revived one goes on from what it had. */
-  const start = (column: SeedColumn, first: string, next: string) =>
-    keepExpired ? next : `CASE WHEN ${fresh} THEN ${sql.cap(column, first)} ELSE ${next} END`
-  const newLife = sql.ownColumns.includes('sess_generation')
-    ? `, sess_generation = CASE WHEN ${fresh} THEN ${generation} ELSE t.sess_generation END`
+  const isNew = "j.outcome = 'created'"
+  /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
+  const start = (column: ExtensionColumn, first: string, next: string) =>
+    keepExpired ? next : `CASE WHEN ${isNew} THEN ${sql.cap(column, first)} ELSE ${next} END`
+  const newGeneration = sql.extraColumns.includes('sess_generation')
+    ? `, sess_generation = CASE WHEN ${isNew} THEN ${generation} ELSE t.sess_generation END`
     : ''
-  // What was a tombstone, or belonged elsewhere, is a session of this server now.
-  const cleared = ['sess_home', 'sess_base', 'sess_destroyed']
-    .filter((column) => sql.has(column))
-    .map((column) => `, ${column} = CASE WHEN ${fresh} THEN NULL ELSE t.${column} END`)
+  const newVersion = sql.has('sess_version')
+    ? `, sess_version = CASE WHEN ${isNew} THEN 1 ELSE coalesce(t.sess_version, 0) + 1 END`
+    : ''
+  // A tombstone, or a row of another home server, becomes a session of this server.
+  const cleared = (['sess_home', 'sess_base', 'sess_destroyed'] as const)
+    .filter(sql.has)
+    .map((column) => `, ${column} = CASE WHEN ${isNew} THEN NULL ELSE t.${column} END`)
     .join('')
-  const ownValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation }
+  const extraValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation, sess_version: '1' }
 
   return `
     WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${INSERT_WAIT * 1000}', true)
+      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${INSERT_TIMEOUT * 1000}', true)
     ),
     input AS (
       SELECT * FROM ${PUTS.source} i
@@ -321,10 +342,10 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM found f
     ),
     missing AS MATERIALIZED (
-      SELECT i.*, c.now, c.now > i.until - ${INSERT_WAIT} AS late
+      SELECT i.*, c.now, c.now > i.until - ${INSERT_TIMEOUT} AS late
       FROM input i CROSS JOIN clock c WHERE ${sql.missing}
     ),
-    there AS MATERIALIZED (
+    present AS MATERIALIZED (
       SELECT m.n FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON t.sess_id = m.id
     ),
     updated AS (
@@ -333,15 +354,15 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_name = ${start('sess_id', 'j.name', 'coalesce(t.sess_name, j.name)')},
         sess_created = ${start('sess_created', 'ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newLife}${cleared},
+        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},
-        sess_error = ${start('sess_error', sql.mark('errors'), sql.count('sess_error', sql.mark('errors')))},
-        sess_warning = ${start('sess_warning', sql.mark('warnings'), sql.count('sess_warning', sql.mark('warnings')))},
-        sess_notice = ${start('sess_notice', sql.mark('notices'), sql.count('sess_notice', sql.mark('notices')))},
-        sess_err_message = ${start('sess_id', "j.marks::jsonb->>'message'", "coalesce(j.marks::jsonb->>'message', t.sess_err_message)")},
-        sess_custom = ${start('sess_id', "j.marks::jsonb->>'custom'", "CASE WHEN j.marks::jsonb ? 'custom' THEN j.marks::jsonb->>'custom' ELSE t.sess_custom END")}
+        sess_error = ${start('sess_error', sql.increment('errors'), sql.count('sess_error', sql.increment('errors')))},
+        sess_warning = ${start('sess_warning', sql.increment('warnings'), sql.count('sess_warning', sql.increment('warnings')))},
+        sess_notice = ${start('sess_notice', sql.increment('notices'), sql.count('sess_notice', sql.increment('notices')))},
+        sess_err_message = ${start('sess_id', "j.metadata::jsonb->>'message'", "coalesce(j.metadata::jsonb->>'message', t.sess_err_message)")},
+        sess_custom = ${start('sess_id', "j.metadata::jsonb->>'custom'", "CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END")}
       FROM (SELECT * FROM judged WHERE outcome IN ('updated', 'created') ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
@@ -349,14 +370,14 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
         sess_addr_created, sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice,
-        sess_err_message, sess_custom${sql.ownColumns.map((column) => `, ${column}`).join('')})
+        sess_err_message, sess_custom${sql.extraColumns.map((column) => `, ${column}`).join('')})
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
-        ${sql.cap('sess_error', sql.mark('errors'))}, ${sql.cap('sess_warning', sql.mark('warnings'))},
-        ${sql.cap('sess_notice', sql.mark('notices'))}, j.marks::jsonb->>'message', j.marks::jsonb->>'custom'${sql.ownColumns
-          .map((column) => `, ${ownValues[column]}`)
+        ${sql.cap('sess_error', sql.increment('errors'))}, ${sql.cap('sess_warning', sql.increment('warnings'))},
+        ${sql.cap('sess_notice', sql.increment('notices'))}, j.metadata::jsonb->>'message', j.metadata::jsonb->>'custom'${sql.extraColumns
+          .map((column) => `, ${extraValues[column]}`)
           .join('')}
-      FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM there)
+      FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM present)
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
       RETURNING ${sql.record('t')}
@@ -373,7 +394,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
 
 function touchText(sql: Fragments): string {
   const expiry = sql.time('sess_expire', 'f.now + f.lifetime')
-  const setSweep = sql.ownColumns.includes('sess_sweep')
+  const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
   return `
@@ -381,9 +402,9 @@ function touchText(sql: Fragments): string {
     input AS (
       SELECT * FROM ${TOUCHES.source} i
     ),
-    ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.marks, i.until, i.based, i.digest, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.metadata, i.until, i.based, i.digest, i.version, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT f.n, f.access, f.marks, f.now, f.sess_id,
+      SELECT f.n, f.access, f.metadata, f.now, f.sess_id,
         CASE
           WHEN f.lifetime IS NULL THEN f.sess_expire
           WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${expiry}
@@ -392,7 +413,7 @@ function touchText(sql: Fragments): string {
         CASE
           WHEN f.now > f.until THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
-          WHEN f.based AND (NOT ${sql.sameLife('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
+          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
           ELSE 'touched'
         END AS outcome
       FROM found f
@@ -400,7 +421,7 @@ function touchText(sql: Fragments): string {
     updated AS (
       UPDATE ${sql.table} t SET
         sess_expire = j.expiry${setSweep},
-        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMarks}
+        sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE outcome = 'touched' ${FEW}) j
       WHERE t.sess_id = j.sess_id
       RETURNING j.n, 'touched', t.sess_expire::text, j.now

@@ -1,34 +1,36 @@
 import type { Row } from '../database/database.ts'
 import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
-import type { Shape } from './definition.ts'
+import { quoteLiteral, type Shape } from './definition.ts'
 import { CLOCK } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
-/** Most pages of a table that are all read; of a larger one, about so many are at most. 16 and 8 MB. */
+/** Maximum size of a table that is read completely, in pages: 16 MB. */
 const EXACT_PAGES = 2048
+
+/** Approximate maximum size of a sample, in pages: 8 MB. */
 const SAMPLE_PAGES = 1024
 
-/** Seconds that each statement may take. */
+/** Seconds after which PostgreSQL cancels a statement. */
 const TIME_LIMIT = 1
 
-/** Seconds after its expiry at which garbage collection should have seen a session, at any sensible interval. */
+/** Seconds after its expiry at which garbage collection should have removed a session. */
 const LATE = 7200
 
 const HOURS = 24
 const MOST_NAMES = 30
 
-/** Seconds of which it is told how many rows were created in each. */
+/** Number of seconds for which the rows created in each are counted. */
 const SECONDS = 10
 
-/** What an hour is called that is none. */
+/** Values of the column `hour` for rows that do not expire in the future. */
 const EXPIRED = -1
 const UNSWEPT = -2
 const TOMBSTONE = -3
 
 /**
- * The table's and the server's numbers. None of the three statements reads more than some pages of the table.
+ * Returns the statistics of a table and its server, by three statements that read a bounded number of pages.
  *
- * @param before what is told of the time since
+ * @param before earlier statistics, from which `written` counts
  */
 export async function tableStatistics(
   table: SessionTable,
@@ -46,7 +48,7 @@ export async function tableStatistics(
     rest.map((text) => (text === null ? null : Number(text)))
   const at = new Date(Number(clock) * 1000)
   const sampled = sampledOf(pages ?? 0)
-  // As PostgreSQL stores it in a row: 32 bits.
+  // A row's xmin has 32 bits.
   const since = before === undefined ? null : String(before.transaction % 2 ** 32)
   const sample = sampleOf(
     await ask((its, sql) => sampleText(its, sql, sampled), [at.getTime() / 1000, since]),
@@ -91,12 +93,12 @@ export async function tableStatistics(
   }
 }
 
-/** A partitioned table has its pages and its statistics in its partitions. */
+/** Includes partitions, because they hold the pages and statistics of a partitioned table. */
 function factsText(_shape: Shape, sql: string): string {
   return `
     WITH relations AS (
-      SELECT '${sql.replaceAll("'", "''")}'::regclass::oid AS oid
-      UNION SELECT relid::oid FROM pg_partition_tree('${sql.replaceAll("'", "''")}'::regclass)
+      SELECT ${quoteLiteral(sql)}::regclass::oid AS oid
+      UNION SELECT relid::oid FROM pg_partition_tree(${quoteLiteral(sql)}::regclass)
     )
     SELECT ${CLOCK}::text, current_setting('server_version'), pg_is_in_recovery()::text,
       txid_snapshot_xmax(txid_current_snapshot())::text,
@@ -110,7 +112,7 @@ function factsText(_shape: Shape, sql: string): string {
 }
 
 /**
- * Which part of so many pages is read. In steps: with each page that the table grows by, a few others would fall out
+ * Returns the fraction of a table's pages to read. It changes in steps, because every change of it replaces some pages
  * of the sample.
  */
 function sampledOf(pages: number): number {
@@ -118,18 +120,18 @@ function sampledOf(pages: number): number {
 }
 
 /**
- * REPEATABLE: always the same pages, so that what is estimated of them moves because the sessions do, and not
- * because others were drawn; and so that they stay in the cache. $1 the clock, $2 a transaction.
+ * $1 the clock, $2 a transaction. REPEATABLE samples the same pages every time. So the estimates change only if the
+ * sessions do, and the pages stay cached.
  *
- * Rows are brought together twice: first into a few groups, so that each is looked at but once. OFFSET 0: narrow rows
- * are grouped by hashing; with the data among them the planner would rather sort them, on disk.
+ * Rows are grouped twice, first into a few groups, so that each row is read once. OFFSET 0 leaves the data out: narrow
+ * rows are grouped by hashing, whereas the planner would sort wide rows on disk.
  */
-function sampleText({ ours }: Shape, sql: string, sampled: number): string {
+function sampleText({ added }: Shape, sql: string, sampled: number): string {
   const now = '$1::float8'
   return `
-    WITH seen AS (
+    WITH sampled AS (
       SELECT t.sess_name AS name, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice, CASE
-        ${ours.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
+        ${added.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
         WHEN t.sess_expire IS NULL THEN ${HOURS}
         WHEN t.sess_expire < ${now} - ${LATE} AND t.sess_data <> '' THEN ${UNSWEPT}
         WHEN t.sess_expire < ${now} THEN ${EXPIRED}
@@ -145,7 +147,7 @@ function sampleText({ ours }: Shape, sql: string, sampled: number): string {
         sum(sess_counter) AS accesses, sum(sess_error) AS errors, sum(sess_warning) AS warnings,
         sum(sess_notice) AS notices,
         CASE WHEN hour >= 0 THEN count(*) FILTER (WHERE written) ELSE 0 END AS written
-      FROM seen GROUP BY name, hour, age
+      FROM sampled GROUP BY name, hour, age
     )
     SELECT GROUPING(name)::text, name, hour::text, sum(rows)::text, sum(active)::text, sum(accesses)::text,
       sum(errors)::text, sum(warnings)::text, sum(notices)::text, sum(written)::text,
@@ -216,7 +218,7 @@ function sampleOf(rows: readonly Row[]): Sample {
   return sample
 }
 
-/** @param ages seconds and how many, as in `0:3,4:1`; the same ones may come again */
+/** @param ages seconds and counts, for example `0:3,4:1`; a second may occur several times */
 function createdOf(ages: string): number[] {
   const created = new Array<number>(SECONDS).fill(0)
   for (const [, age, count] of ages.matchAll(/(\d+):(\d+)/g)) {
@@ -226,11 +228,11 @@ function createdOf(ages: string): number[] {
 }
 
 /**
- * How many rows one of the sample stands for. PostgreSQL's own counts move with every insert and delete, but
- * begin at nothing after a crash; taken is the first that the sample makes plausible.
+ * Returns the number of rows that one row of the sample represents. PostgreSQL's own counts follow every insert and
+ * delete, but start at zero after a crash. So the first count is used that is plausible by the sample.
  */
 function scaleOf(rows: number, sampled: number, counts: readonly number[]): number {
   const share = 1 / sampled
   if (rows === 0) return share
-  return counts.map((count) => count / rows).find((one) => one > share / 2 && one < share * 2) ?? share
+  return counts.map((count) => count / rows).find((scale) => scale > share / 2 && scale < share * 2) ?? share
 }

@@ -1,11 +1,17 @@
-import { type Database, type Parameter, plain, type Query, type Row } from '../database/database.ts'
+import {
+  type Database,
+  type Parameter,
+  plain,
+  type Query,
+  type Row,
+  type Statement,
+} from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Lane, type LaneOptions, Limit, type Source } from './batcher.ts'
-import { type Beside, createBesideStatement, type Shape, sqlName } from './definition.ts'
-import { diagnose, type Finding } from './diagnose.ts'
+import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
+import { type Companion, createCompanionStatement, type Shape, sqlName } from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -18,52 +24,56 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
-import { DESTROYS, type Orders, PUTS, type Put, SAVES, type Save, TOUCHES } from './requests.ts'
-import type { Sessions } from './sessions.ts'
+import { Limit } from './limit.ts'
+import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
 import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+import type { StoredSessions } from './stored-sessions.ts'
 
+/** Options of a session table. */
 export interface TableOptions {
   readonly table: WantedTable
   readonly createTable: boolean
   readonly keepExpired: boolean
-  /** Most rows in one statement; 1: no batching. */
+  /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
-  /** Most statements in flight. */
+  /** Maximum number of statements in flight. */
   readonly concurrency: number
-  /** Whose table it is, for diagnostics. */
+  /** The table's save handler and server, for diagnostics. */
   readonly source: Source
 }
 
 /**
- * The session table on one server: one session at a time at its face, batches behind it.
+ * The session table on one server. Its methods take one session each, and its statements serve batches of them.
  *
- * No two orders for one id may be under way at once, of whatever kind; the save handler keeps them in line.
- * Deadlines are in milliseconds of `performance.now()`. They travel with every change as a time by the
- * database's clock and are tested there, so that the late bytes of a write that was given up do not undo
- * what was acknowledged after it.
+ * A caller must not start a request for an id while another request for it, of any kind, is pending; the save handler's
+ * per-id queues ensure this. Deadlines are in milliseconds of `performance.now()`. Each change is sent with its
+ * deadline by the database's clock, and the statement checks it. So a write that arrives after its caller got TIMEOUT
+ * does not undo changes that were acknowledged later.
  */
-export class SessionTable implements Sessions {
+export class SessionTable implements StoredSessions {
   readonly #database: Database
   readonly #options: TableOptions
   readonly #limit: Limit
-  readonly #read: Lane<string, StoredSession | undefined>
-  /** Where changes go first; what has no answer from there goes on to the lane of its kind. */
-  readonly #quickSave: Lane<Save, Answer | undefined>
-  readonly #quickTouch: Lane<Touch, Answer | undefined>
-  readonly #save: Lane<Save, Answer>
-  readonly #put: Lane<Put, Answer>
-  readonly #touch: Lane<Touch, Answer>
-  readonly #destroy: Lane<string, Answer>
+  readonly #read: Batcher<string, StoredSession | undefined>
+  /** The fast path. Requests without an answer from it go on to the slow path, the batcher of their kind. */
+  readonly #quickSave: Batcher<Save, Answer | undefined>
+  readonly #quickTouch: Batcher<Touch, Answer | undefined>
+  readonly #save: Batcher<Save, Answer>
+  readonly #put: Batcher<Put, Answer>
+  readonly #touch: Batcher<Touch, Answer>
+  readonly #destroy: Batcher<string, Answer>
   #opened: Opened | undefined
   #opening: Promise<Opened> | undefined
-  /** Whether the server was one when it was asked the last time. */
+  /** Whether the server last reported that it is a standby. */
   #standby: boolean | undefined
-  /** The database's clock is at least this much ahead of `performance.now()`, in seconds. */
+  /** Lower bound of the difference between the database's clock and `performance.now()`, in seconds. */
   #clockOffset = 0
-  /** Until then, in milliseconds of `performance.now()`, rows are held by others and nothing is tried the quick way. */
+  /** A locked row disables the fast path until this time, in milliseconds of `performance.now()`. */
   #contendedUntil = 0
-
-  /** Whether the last write without a base met a session: then the next will, as a rule, and goes the quick way first. */
+  /**
+   * Whether the last write without a base replaced a session. The next one then probably does, and takes the fast path
+   * first.
+   */
   #replacing = false
 
   constructor(database: Database, options: TableOptions) {
@@ -71,55 +81,60 @@ export class SessionTable implements Sessions {
     this.#options = options
     this.#limit = new Limit(options.concurrency)
     const isBusy = ({ outcome }: Answer): boolean => {
-      if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENDED
+      if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENTION_PERIOD
       return outcome === 'busy' || outcome === 'late'
     }
     const { maxRows, source } = options
-    const lane = <Order, Result>(options: LaneOptions<Order, Result>) =>
-      new Lane(options, this.#limit, source)
+    const batcher = <Request, Result>(options: BatcherOptions<Request, Result>) =>
+      new Batcher(options, this.#limit, source)
     const never = (): boolean => false
-    const light = (): number => 100
-    const heavy = ({ change }: { change: Change }): number => 200 + change.text.length
-    const quick = { isBusy: never, maxRows } as const
-    const thorough = { isBusy, maxRows } as const
-    this.#read = lane({
+    const withoutData = (): number => 100
+    const withData = ({ change }: { change: Change }): number => 200 + change.text.length
+    const fastPath = { isBusy: never, maxRows } as const
+    const slowPath = { isBusy, maxRows } as const
+    this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
-      weigh: light,
+      sizeOf: withoutData,
       isBusy: never,
       maxRows,
     })
-    this.#quickSave = lane({ kind: 'quickSave', send: this.#sendQuickSave, weigh: heavy, ...quick })
-    this.#quickTouch = lane({ kind: 'quickTouch', send: this.#sendQuickTouch, weigh: light, ...quick })
-    this.#save = lane({ kind: 'save', send: this.#sendSave, weigh: heavy, ...thorough })
-    this.#put = lane({ kind: 'put', send: this.#sendPut, weigh: heavy, ...thorough })
-    this.#touch = lane({ kind: 'touch', send: this.#sendTouch, weigh: light, ...thorough })
-    this.#destroy = lane({ kind: 'destroy', send: this.#sendDestroy, weigh: light, ...thorough })
+    this.#quickSave = batcher({ kind: 'quickSave', send: this.#sendQuickSave, sizeOf: withData, ...fastPath })
+    this.#quickTouch = batcher({
+      kind: 'quickTouch',
+      send: this.#sendQuickTouch,
+      sizeOf: withoutData,
+      ...fastPath,
+    })
+    this.#save = batcher({ kind: 'save', send: this.#sendSave, sizeOf: withData, ...slowPath })
+    this.#put = batcher({ kind: 'put', send: this.#sendPut, sizeOf: withData, ...slowPath })
+    this.#touch = batcher({ kind: 'touch', send: this.#sendTouch, sizeOf: withoutData, ...slowPath })
+    this.#destroy = batcher({ kind: 'destroy', send: this.#sendDestroy, sizeOf: withoutData, ...slowPath })
   }
 
-  /** Looks at the table, and creates it where it may. Called again after a failure, it tries again. */
+  /**
+   * Inspects the table, and creates it if it is missing and `createTable` is on. After a failure, the next call
+   * retries.
+   */
   async open(deadline: number): Promise<Shape> {
     return (await this.#open(deadline)).shape
   }
 
-  /** What is stored and has not expired. */
   read(id: string, deadline: number): Promise<StoredSession | undefined> {
     return this.#read.submit(id, deadline)
   }
 
-  /** @returns `updated`, `conflict` or `gone` */
-  save(order: Save, deadline: number): Promise<Answer> {
-    if (order.change.marks !== undefined) return this.#save.submit(order, deadline)
-    return this.#quickly(this.#quickSave, order, this.#save, order, deadline)
+  save(request: Save, deadline: number): Promise<Answer> {
+    if (request.change.metadata !== undefined) return this.#save.submit(request, deadline)
+    return this.#fastPathFirst(this.#quickSave, request, this.#save, request, deadline)
   }
 
-  /** @returns `created`, `updated`, or `conflict` if it had to be absent */
-  put(order: Put, deadline: number): Promise<Answer> {
-    const { change, mustBeAbsent } = order
+  put(request: Put, deadline: number): Promise<Answer> {
+    const { change, mustBeAbsent } = request
     const answer =
-      mustBeAbsent || change.marks !== undefined || !this.#replacing
-        ? this.#put.submit(order, deadline)
-        : this.#quickly(this.#quickSave, { change, base: undefined }, this.#put, order, deadline)
+      mustBeAbsent || change.metadata !== undefined || !this.#replacing
+        ? this.#put.submit(request, deadline)
+        : this.#fastPathFirst(this.#quickSave, { change, base: undefined }, this.#put, request, deadline)
     if (mustBeAbsent) return answer
     return answer.then((answer) => {
       this.#replacing = answer.outcome === 'updated'
@@ -127,57 +142,44 @@ export class SessionTable implements Sessions {
     })
   }
 
-  /** @returns `touched` with the expiry as it is now, or `gone` */
-  touch(order: Touch, deadline: number): Promise<Answer> {
-    const { lifetime, marks } = order
-    if (lifetime === null || marks !== undefined) return this.#touch.submit(order, deadline)
-    return this.#quickly(this.#quickTouch, order, this.#touch, order, deadline)
+  touch(request: Touch, deadline: number): Promise<Answer> {
+    const { lifetime, metadata } = request
+    if (lifetime === null || metadata !== undefined) return this.#touch.submit(request, deadline)
+    return this.#fastPathFirst(this.#quickTouch, request, this.#touch, request, deadline)
   }
 
-  /** @returns `destroyed`, or `gone` if there was none that had not expired */
   destroy(id: string, deadline: number): Promise<Answer> {
     return this.#destroy.submit(id, deadline)
   }
 
-  /**
-   * Reads a session under its row lock and writes what `decide` makes of it, while nobody else can.
-   * For when compare-and-swap has lost too often. `decide` is not called for a session that is not there;
-   * undefined from it means that this is not the session that was meant.
-   *
-   * @returns `updated` or `gone`
-   */
   async saveLocked(
     id: string,
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer> {
     const { lock, statements } = await this.#open(deadline)
-    const transaction = (): Promise<Answer> =>
-      this.#database.transaction(async (query) => {
-        const patience = Math.max(1, Math.floor(deadline - performance.now()))
-        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
-        const [row] = await query(plain(lock), [id])
-        if (row === undefined) return GONE
-        const order = await decide(storedOf(row, clockOf(row), performance.now()))
-        if (order === undefined) return GONE
-        const rows = await query(statements.save, SAVES.parameters([order], [this.#until(deadline)]))
-        const [answer = GONE] = answersOf(rows, [order.change.text], GONE)
-        if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
-        return answer
-      }, deadline)
-    return this.#guard(this.#limit.run(transaction, deadline))
+    return this.transaction(async (query) => {
+      const [row] = await query(plain(lock), [id])
+      if (row === undefined) return GONE
+      const request = await decide(storedOf(row, clockOf(row), performance.now()))
+      if (request === undefined) return GONE
+      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
+      const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
+      if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
+      return answer
+    }, deadline)
   }
 
   async replicated(_id: string, deadline: number): Promise<void> {
-    // Only a commit that has written something waits, and this writes nothing but a line of the log.
+    // Only a commit that wrote something waits for the standby. This writes only a message to the write-ahead log.
     await this.query(() => "SELECT pg_logical_emit_message(true, 'session_pgsql', '')", [], deadline)
   }
 
   /**
-   * Sends something else than a session's life: lists, sweeps, looks. `text` is given the shape and the table's SQL
-   * name.
+   * Sends a statement that is not batched, such as a list or a sweep.
    *
-   * @param timeLimit seconds after which PostgreSQL itself gives up on the statement: TIMEOUT
+   * @param text returns the SQL for the table's shape and its quoted name
+   * @param timeLimit seconds after which PostgreSQL cancels the statement, with the error TIMEOUT. Default: none
    */
   async query(
     text: (shape: Shape, table: string) => string,
@@ -197,29 +199,29 @@ export class SessionTable implements Sessions {
     return this.#guard(this.#limit.run(send, deadline))
   }
 
-  /** Runs `work` in a transaction of its own; for rows as a whole, see whole-rows.ts. */
+  /** Calls `work` inside a transaction whose lock_timeout ends at the deadline. */
   async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
     return this.hold((transaction) => transaction(work), deadline)
   }
 
   /**
-   * Holds a place among the statements in flight, for transactions of which each begins when the one before has
-   * ended. Who needs places on several servers at a time takes all of them before the first transaction, and
-   * always in the same order.
+   * Holds a slot among the statements in flight, for transactions one after the other. A caller that needs slots on
+   * several servers takes all of them before its first transaction, always in the same order; otherwise two callers
+   * could wait for each other.
    */
   async hold<T>(work: (transaction: Transact) => Promise<T>, deadline: number): Promise<T> {
     const { shape } = await this.#open(deadline)
     const transaction: Transact = (work) =>
       this.#database.transaction(async (query) => {
-        const patience = Math.max(1, Math.floor(deadline - performance.now()))
-        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(patience)])
+        const timeout = Math.max(1, Math.floor(deadline - performance.now()))
+        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(timeout)])
         return work(query, shape)
       }, deadline)
     return this.#guard(this.#limit.run(() => work(transaction), deadline))
   }
 
-  /** Sends a statement about a table beside this one: what is wrong with that says nothing of this. */
-  async queryBeside(
+  /** Sends a statement about a companion table. An error of it does not affect the session table. */
+  async queryCompanion(
     text: (shape: Shape) => string,
     parameters: readonly (string | number)[],
     deadline: number,
@@ -228,14 +230,14 @@ export class SessionTable implements Sessions {
     return this.#limit.run(() => this.#database.query(plain(text(shape)), parameters, deadline), deadline)
   }
 
-  /** Creates a table beside this one, where it is missing. @throws TABLE_MISSING if that is not wanted */
-  async createBeside(what: Beside, deadline: number): Promise<void> {
+  /** Creates a companion table if it does not exist. @throws TABLE_MISSING if `createTable` is off */
+  async createCompanion(what: Companion, deadline: number): Promise<void> {
     const { shape } = await this.#open(deadline)
-    const statement = createBesideStatement(shape.name, what)
+    const statement = createCompanionStatement(shape.name, what)
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
-        `The table of session ${what}s is not there, and createTable is off. Create it with: ${statement}`,
+        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${statement}`,
       )
     }
     await this.#database.transaction(async (query) => {
@@ -244,42 +246,44 @@ export class SessionTable implements Sessions {
     }, deadline)
   }
 
-  /** A fresh look at the server and the table. Creates nothing. */
+  /** The table that the settings name. */
+  get wanted(): WantedTable {
+    return this.#options.table
+  }
+
+  /** Sends a statement without opening the table, which may be missing or unusable. */
+  queryUnopened(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
+    return this.#database.query(statement, parameters, deadline)
+  }
+
+  /** Inspects the server and the table again. Changes nothing. */
   inspect(deadline: number): Promise<Inspection> {
     return inspect(
-      (statement, parameters) => this.#database.query(statement, parameters, deadline),
-      this.#options.table,
+      (statement, parameters) => this.queryUnopened(statement, parameters, deadline),
+      this.wanted,
     )
   }
 
-  /** Everything that an operator should know about the server and the table; see `diagnose`. Changes nothing. */
-  diagnose(deadline: number): Promise<Finding[]> {
-    return diagnose(
-      (statement, parameters) => this.#database.query(statement, parameters, deadline),
-      this.#options.table,
-    )
-  }
-
-  /** The database's clock, asked for; in seconds since 1970. */
+  /** Returns the database's clock, in seconds since 1970. */
   async readClock(deadline: number): Promise<number> {
-    const [row] = await this.#database.query(plain(`SELECT ${CLOCK}`), [], deadline)
+    const [row] = await this.queryUnopened(plain(`SELECT ${CLOCK}`), [], deadline)
     return Number(row?.[0])
   }
 
-  /** What the server was when it was asked the last time. */
+  /** The role that the server last reported. */
   get role(): 'primary' | 'standby' | 'unknown' {
     if (this.#standby === undefined) return 'unknown'
     return this.#standby ? 'standby' : 'primary'
   }
 
-  /** Orders that are not in a statement yet. */
+  /** Number of requests that are not sent yet. */
   get waiting(): number {
     const { waiting } = this.#read
     const changes = [this.#quickSave, this.#quickTouch, this.#save, this.#put, this.#touch, this.#destroy]
-    return changes.reduce((sum, lane) => sum + lane.waiting, waiting)
+    return changes.reduce((sum, batcher) => sum + batcher.waiting, waiting)
   }
 
-  /** Forgets what was found at the opening. */
+  /** Discards the result of the inspection: the next use inspects the table again. */
   forget(): void {
     this.#opened = undefined
     this.#standby = undefined
@@ -287,10 +291,10 @@ export class SessionTable implements Sessions {
 
   async #open(deadline: number): Promise<Opened> {
     if (this.#opened !== undefined) return this.#opened
-    // A rejection is not kept: the next use tries again.
+    // A rejection is not kept: the next use retries.
     this.#opening ??= this.#prepare(deadline)
       .catch((error) => {
-        // Whatever was lost here, nothing of what the caller wants was sent.
+        // The caller's own statement was not sent.
         throw statementFault(error, false)
       })
       .finally(() => {
@@ -304,7 +308,7 @@ export class SessionTable implements Sessions {
     if (this.#options.createTable && wantsCreation(inspection)) {
       inspection = await this.#create(inspection, deadline)
     }
-    this.#sawClock(inspection.clock)
+    this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
     const shape = shapeOf(inspection)
     this.#opened = {
@@ -321,7 +325,7 @@ export class SessionTable implements Sessions {
       return await this.#database.transaction((query) => createTable(query, this.#options.table), deadline)
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
-      // What is there serves, also if somebody has it locked; `doctor` says what it lacks.
+      // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
       if (before.found !== undefined && error.code !== 'SERVER_DOWN') return before
       throw creationFault(error, before)
     }
@@ -333,12 +337,12 @@ export class SessionTable implements Sessions {
   ): Promise<(StoredSession | undefined)[]> => {
     const ask = (): Promise<Row[]> => this.#send('read', () => [{ type: 'text', values: ids }], deadlines)
     let rows = await ask()
-    // Once more, over connections whose servers are known; what these say is not to be believed.
-    if (this.#isMisled(rows)) rows = await ask()
-    if (this.#isMisled(rows)) {
+    // Sent once more on new connections; the rows of a server with the wrong role may be stale.
+    if (this.#isWrongRole(rows)) rows = await ask()
+    if (this.#isWrongRole(rows)) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
-        'The connection leads to a server of another role than was asked for.',
+        'The connection leads to a server that does not have the role that target_session_attrs requires. Check the connection pooler in between.',
       )
     }
     const readAt = performance.now()
@@ -352,76 +356,79 @@ export class SessionTable implements Sessions {
     return ids.map((id) => found.get(id))
   }
 
-  /** Whether what was read comes from a server of a role that is not wanted. */
-  #isMisled(rows: readonly Row[]): boolean {
+  /** Returns true if the server that was read from does not have the required role. */
+  #isWrongRole(rows: readonly Row[]): boolean {
     this.#standby = rows.at(-1)?.[2] === 'true'
     return this.#database.distrusts?.(this.#standby) ?? false
   }
 
-  /** The quick way first, where rows are not contended; the thorough one for what has no answer from there. */
-  #quickly<Quick, Order>(
-    quick: Lane<Quick, Answer | undefined>,
-    quickOrder: Quick,
-    thorough: Lane<Order, Answer>,
-    order: Order,
+  /** Submits a request to the fast path, unless rows are contended, and to the slow path if it got no answer. */
+  #fastPathFirst<FastRequest, Request>(
+    fastPath: Batcher<FastRequest, Answer | undefined>,
+    fastRequest: FastRequest,
+    slowPath: Batcher<Request, Answer>,
+    request: Request,
     deadline: number,
   ): Promise<Answer> {
-    if (performance.now() < this.#contendedUntil) return thorough.submit(order, deadline)
-    return quick.submit(quickOrder, deadline).then((answer) => answer ?? thorough.submit(order, deadline))
+    if (performance.now() < this.#contendedUntil) return slowPath.submit(request, deadline)
+    return fastPath
+      .submit(fastRequest, deadline)
+      .then((answer) => answer ?? slowPath.submit(request, deadline))
   }
 
-  readonly #sendQuickSave = (orders: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendQuick('quickSave', SAVES, orders, deadlines, orders.map(textOf))
+  readonly #sendQuickSave = (requests: readonly Save[], deadlines: readonly number[]) =>
+    this.#sendFast('quickSave', SAVES, requests, deadlines, requests.map(textOf))
 
-  readonly #sendQuickTouch = (orders: readonly Touch[], deadlines: readonly number[]) =>
-    this.#sendQuick('quickTouch', TOUCHES, orders, deadlines, orders.map(noText))
+  readonly #sendQuickTouch = (requests: readonly Touch[], deadlines: readonly number[]) =>
+    this.#sendFast('quickTouch', TOUCHES, requests, deadlines, requests.map(noText))
 
-  async #sendQuick<Order>(
+  async #sendFast<Request>(
     kind: 'quickSave' | 'quickTouch',
-    { parameters }: Orders<Order>,
-    orders: readonly Order[],
+    { parameters }: RequestRows<Request>,
+    requests: readonly Request[],
     deadlines: readonly number[],
     texts: readonly string[],
   ): Promise<(Answer | undefined)[]> {
-    // One for all: who would have had longer is seen to thoroughly.
-    const first = deadlines.reduce((one, other) => Math.min(one, other))
-    const untils = (): number[] => new Array<number>(orders.length).fill(this.#until(first))
+    // The earliest deadline for all: requests with more time go on to the slow path.
+    const earliest = deadlines.reduce((one, other) => Math.min(one, other))
+    const untils = (): number[] => new Array<number>(requests.length).fill(this.#until(earliest))
     try {
       return answersOf(
-        await this.#send(kind, () => parameters(orders, untils()), deadlines),
+        await this.#send(kind, () => parameters(requests, untils()), deadlines),
         texts,
         undefined,
       )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
-      this.#contendedUntil = performance.now() + CONTENDED
+      this.#contendedUntil = performance.now() + CONTENTION_PERIOD
       return texts.map(() => undefined)
     }
   }
 
-  readonly #sendSave = async (orders: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('save', SAVES, orders, deadlines), orders.map(textOf), GONE)
+  readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
 
-  // No answer: neither updated nor inserted, so somebody holds the row or is inserting it.
-  readonly #sendPut = async (orders: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('put', PUTS, orders, deadlines), orders.map(textOf), BUSY)
+  // A request without an answer was neither updated nor inserted: another transaction has locked or is inserting the
+  // row.
+  readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendRequests('put', PUTS, requests, deadlines), requests.map(textOf), BUSY)
 
-  readonly #sendTouch = async (orders: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('touch', TOUCHES, orders, deadlines), orders.map(noText), GONE)
+  readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
+    answersOf(await this.#sendRequests('touch', TOUCHES, requests, deadlines), requests.map(noText), GONE)
 
   readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendOrders('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
+    answersOf(await this.#sendRequests('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
 
-  #sendOrders<Order>(
+  #sendRequests<Request>(
     kind: keyof Statements,
-    { parameters }: Orders<Order>,
-    orders: readonly Order[],
+    { parameters }: RequestRows<Request>,
+    requests: readonly Request[],
     deadlines: readonly number[],
   ): Promise<Row[]> {
-    return this.#send(kind, () => parameters(orders, deadlines.map(this.#until)), deadlines)
+    return this.#send(kind, () => parameters(requests, deadlines.map(this.#until)), deadlines)
   }
 
-  /** @param parameters asked for when the table is open: before that the database's clock is not known */
+  /** @param parameters called when the table is open, because the database's clock is unknown before */
   async #send(
     kind: keyof Statements,
     parameters: () => Parameter[],
@@ -431,27 +438,27 @@ export class SessionTable implements Sessions {
     const { statements } = await this.#open(latest)
     const rows = await this.#guard(this.#database.query(statements[kind], parameters(), latest))
     const last = rows.at(-1)
-    if (last !== undefined) this.#sawClock(clockOf(last))
-    // A standby takes no changes.
+    if (last !== undefined) this.#recordClock(clockOf(last))
+    // A standby would have rejected the change.
     if (kind !== 'read') this.#standby = false
     return rows
   }
 
-  /** A deadline by the database's clock, or a little before: its clock is known as of its last answer. */
+  /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
   readonly #until = (deadline: number): number => this.#clockOffset + deadline / 1000
 
-  #sawClock(clock: number): void {
+  #recordClock(clock: number): void {
     this.#clockOffset = clock - performance.now() / 1000
   }
 
-  /** Names what the table lacks, and looks at it anew before the next statement. */
+  /** If the table changed, throws an error that says so, and makes the next statement inspect it again. */
   async #guard<T>(work: Promise<T>): Promise<T> {
     try {
       return await work
     } catch (error) {
       const opened = this.#opened
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
-      if (opened === undefined || sqlState === undefined || !LOOK_AGAIN.has(sqlState)) throw error
+      if (opened === undefined || sqlState === undefined || !TABLE_CHANGED.has(sqlState)) throw error
       this.#opened = undefined
       if (sqlState === '42501') throw missingPrivilege(opened.shape.name, opened.user, ['a privilege'])
       throw tableFault(error as SessionPgsqlError, opened.shape)
@@ -459,31 +466,32 @@ export class SessionTable implements Sessions {
   }
 }
 
-/** Runs something in a transaction. */
+/** Calls `work` inside a transaction. */
 export type Transact = <T>(work: (query: Query, shape: Shape) => Promise<T>) => Promise<T>
 
-/** What the statements were made for. */
+/** An inspected table and its statements. */
 interface Opened {
   readonly shape: Shape
   readonly user: string
   readonly statements: Statements
-  /** Reads one session and keeps its row locked until the transaction ends. */
+  /** SQL that reads one session and locks its row until the transaction ends. */
   readonly lock: string
 }
 
 /**
- * For the transaction. $1 milliseconds. A deadline of ours ends the waiting; this ends the work. What is to be no
- * burden takes no other cores either, and is over too soon for a compiler to pay.
+ * Limits the statements of a transaction. $1 milliseconds. A deadline only ends the waiting in this process;
+ * statement_timeout ends the work in PostgreSQL. Such statements should use one core only, and are too short for JIT
+ * compilation to pay off.
  */
 const limitStatements = plain(`
   SELECT set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true),
     set_config('jit', 'off', true)`)
 
-/** Milliseconds for which the quick way is left alone after a row was found locked. */
-const CONTENDED = 1000
+/** Milliseconds for which the fast path is disabled after a row was locked. */
+const CONTENTION_PERIOD = 1000
 
-/** Not privileged, and: no such table, column, schema or unique index. The table is not what it was. */
-const LOOK_AGAIN = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
+/** SQLSTATEs: insufficient privilege; undefined table, column, schema or unique index. The table has changed. */
+const TABLE_CHANGED = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
 
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''

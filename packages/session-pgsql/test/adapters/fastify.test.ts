@@ -65,7 +65,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
 
   const HOUR = { cookie: { secure: false, maxAge: 3_600_000 } } as const
 
-  test('throttled although every request saves; moved on when its expiry is old enough', async () => {
+  test('every request saves, but the store writes only when the expiry is old enough', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -86,7 +86,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(moved.data).toEqual(data)
   })
 
-  test('cookie.expires follows the row', async () => {
+  test('cookie.expires comes from the row’s expiry', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -105,7 +105,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(left).toBeLessThan(1_100)
   })
 
-  test('a request that saves twice does not delete what another one wrote in between', async () => {
+  test('a request that saves twice keeps what another one writes in between', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -126,11 +126,11 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).data).toMatchObject({ user: 'ada', first: 1, second: 2, other: true })
   })
 
-  test('a session that was reloaded is tied to what it was reloaded from', async () => {
+  test('a reloaded session is linked to the row that it was reloaded from', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
-        session.flash = 'welcome'
+        session.flash = 'hello'
       },
       '/reload': async (session, request) => {
         await new Browser(other.url, other.cookies).send('GET', '/other')
@@ -149,7 +149,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(data).toEqual({ user: 'ada', other: true })
   })
 
-  test('regenerate takes the named fields along and leaves no other row', async () => {
+  test('regenerate keeps the named fields and leaves no other row', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -168,7 +168,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(data).toMatchObject({ basket: 'apple', user: 'grace' })
   })
 
-  test('a session of seconds ends on time', async () => {
+  test('a session of some seconds ends on time', async () => {
     const browser = await start(
       { cookie: { secure: false, maxAge: 1_500 }, saveUninitialized: false },
       {
@@ -180,7 +180,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     )
     await browser.send('GET', '/create')
     const { expires } = (await theRow()).data.cookie as { expires: string }
-    // The browser forgets by itself; this one does not.
+    // A browser would drop the cookie. This one sends it anyway.
     await until(() => Date.now() > new Date(expires).getTime(), 'the end of the session', 10_000)
     const late = new Browser(browser.url, browser.cookies)
     expect((await late.send('GET', '/read')).text).toBe('{"user":null}')
@@ -205,7 +205,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).version).toBe(version)
   })
 
-  test('what a Session does not show is kept, and a row without a cookie is not given one', async () => {
+  test('keeps keys that a Session hides, and stores no cookie in a row without one', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -224,7 +224,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).data).toEqual({ user: 'grace', save: 1, sessionId: 'x' })
   })
 
-  test('data of another kind is an error, not a new session', async () => {
+  test('data that is not an object is an error, not a new session', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'

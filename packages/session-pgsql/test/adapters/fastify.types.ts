@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import { PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: plugin and store fit Fastify, and the data's type flows through. */
+/** Compiled, never run: plugin and store fit Fastify, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -18,7 +18,7 @@ const store = new PgsqlStore<Data>({ db: 'pglite:' })
 const app = Fastify()
 app.register(fastifyCookie)
 app.register(pgsqlSession, { store, secret: 'x'.repeat(32), cookie: { maxAge: 1 } })
-// Without the plugin it fits, too.
+// The store fits without the plugin, too.
 app.register(fastifySession, { store, secret: 'x'.repeat(32) })
 // @ts-expect-error the secret is missing
 app.register(pgsqlSession, { store })

@@ -63,7 +63,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
 
   const create = (session: Session) => session.update({ user: 'ada' })
 
-  test('reading keeps a session alive, without a write as long as it is young', async () => {
+  test('reading extends the expiry, without a write while it is recent', async () => {
     const browser = await start({ '/create': create, '/read': (session) => session.get() })
     await browser.send('GET', '/create')
     const { version, left, address } = await theRow()
@@ -76,7 +76,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(86_400 - 60)
   })
 
-  test('what is changed in place and then updated is a change', async () => {
+  test('stores data that was changed in place and then updated', async () => {
     const browser = await start({
       '/create': create,
       '/change': async (session) => {
@@ -92,7 +92,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).data).toEqual({ color: 'blue' })
   })
 
-  test('a write that fails is the answer, and no unhandled rejection', async () => {
+  test('a failed write is an error of the request, not an unhandled rejection', async () => {
     const unhandled: unknown[] = []
     const listener = (reason: unknown): void => void unhandled.push(reason)
     process.on('unhandledRejection', listener)
@@ -127,7 +127,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     }
   })
 
-  test('a handler that throws has its update stored all the same, as @hono/session means it', async () => {
+  test('stores the update of a handler that throws afterwards', async () => {
     const browser = await start({
       '/throw': async (session) => {
         await session.update({ user: 'ada' })
@@ -138,7 +138,14 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).data).toEqual({ user: 'ada' })
   })
 
-  test('a new id takes along what is passed to the update', async () => {
+  test('data that is not an object is an error, not a new session', async () => {
+    const browser = await start({ '/create': create, '/read': (session) => session.get() })
+    await browser.send('GET', '/create')
+    await database.query(`UPDATE php_session SET sess_data = '[1]'`)
+    expect((await browser.send('GET', '/read')).status).toBe(500)
+  })
+
+  test('a session with a new id has the data passed to the update', async () => {
     const browser = await start({
       '/create': create,
       '/regenerate': async (session, context) => {

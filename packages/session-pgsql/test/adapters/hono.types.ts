@@ -3,9 +3,9 @@ import { Hono } from 'hono'
 import { pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the middleware fits Hono, and the data's type flows through. */
+/** Compiled, never run: the middleware fits Hono, and the type of the data is kept. */
 
-// Not an interface: @hono/session wants an index signature.
+// Not an interface: @hono/session requires an index signature.
 type Data = { user: string }
 
 const sessions = pgsqlSessions<Data>({ db: 'pglite:' })

@@ -3,9 +3,9 @@ import type { SaveHandler } from '../../src/index.ts'
 import { listen } from '../express/site.ts'
 import type { AdapterDriver, Pause, Site } from './guarantees.ts'
 
-/** What unstorage and better-auth have in common: items under keys, with a lifetime in seconds. */
+/** A key-value storage with lifetimes in seconds, as of unstorage and better-auth. */
 export interface KeyValueStore {
-  // biome-ignore lint/suspicious/noExplicitAny: data of whatever adapter
+  // biome-ignore lint/suspicious/noExplicitAny: data of any adapter
   readonly handler: SaveHandler<any>
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttl: number): Promise<void>
@@ -15,9 +15,9 @@ export interface KeyValueStore {
 
 const LIFETIME = 3600
 
-const LAST_WINS = 'A set says neither what it started from nor whether it creates'
+const LAST_WINS = 'A set does not say which value it started from, or whether it creates'
 
-/** Sessions as applications keep them in such a store: read whole, changed, written whole. */
+/** Returns a driver that stores sessions as applications do in such a storage: each write replaces all of the data. */
 export function keyValueDriver(
   name: string,
   open: (options: Parameters<AdapterDriver['start']>[0]) => KeyValueStore,
@@ -32,7 +32,7 @@ export function keyValueDriver(
           ...['sign-out', 'sign-out-processes', 'new-id-slow', 'expired-slow'],
         ].map((id) => [id, LAST_WINS]),
       ),
-      activity: 'An item lives as long as its set has said',
+      activity: 'The lifetime of an item starts at its last set',
     },
     start: (options, pause) => startSite(open(options), pause),
   }
@@ -73,7 +73,7 @@ async function startSite(store: KeyValueStore, pause: Pause): Promise<Site> {
   }
 }
 
-/** The session's text after a request; null: there is none. */
+/** Returns the session's text after a request; null if there is no session. */
 function changed(path: string, before: string | null, parameters: Record<string, string>): string | null {
   const data = JSON.parse(before ?? '{}')
   const { key = '', value, user } = parameters

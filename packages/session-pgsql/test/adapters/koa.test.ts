@@ -56,7 +56,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     await database.query('DELETE FROM php_session')
   })
 
-  test("maxAge 'session': a session without an age lives for gcMaxlifetime, and stays of that kind", async () => {
+  test("with maxAge 'session' a session lives for gcMaxlifetime and stays a browser session", async () => {
     const browser = await start({ maxAge: 'session' }, (ctx) => {
       if (ctx.path === '/set') ctx.session.user = 'ada'
       return { user: ctx.session.user, maxAge: ctx.session.maxAge }
@@ -69,7 +69,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect(JSON.parse((await browser.send('GET', '/read')).text)).toEqual({ user: 'ada', maxAge: 'session' })
   })
 
-  test('forced saves: what they change is written, and an age that changes too', async () => {
+  test('a forced save writes changed data and a changed maxAge', async () => {
     const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       if (ctx.path === '/force') {
@@ -88,7 +88,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect(left).toBeLessThan(700)
   })
 
-  test('rolling: an unchanged session is not written, until its expiry is old enough', async () => {
+  test('with rolling an unchanged session is not written until its expiry is old enough', async () => {
     const browser = await start({ rolling: true, maxAge: 3_600_000 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()
@@ -102,7 +102,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(3_600)
   })
 
-  test('renew: the date of expiry that koa-session judges is that of the row', async () => {
+  test('with renew koa-session uses the expiry of the row', async () => {
     const browser = await start({ renew: true, maxAge: 3_600_000 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return { left: (ctx.session._expire - Date.now()) / 1000 }
@@ -116,20 +116,20 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(3_500)
   })
 
-  test('a session of seconds ends on time', async () => {
+  test('a session of some seconds ends on time', async () => {
     const browser = await start({ maxAge: 1_500 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()
     })
     await browser.send('POST', '/create')
     const { data } = await theRow()
-    // The browser forgets by itself; this one does not.
+    // A browser would drop the cookie. This one sends it anyway.
     await until(() => Date.now() > Number(data._expire), 'the end of the session', 10_000)
     const late = new Browser(browser.url, browser.cookies)
     expect((await late.send('GET', '/read')).text).toBe('{}')
   })
 
-  test('what koa-session does not show of a session is kept as it was', async () => {
+  test('keeps keys that koa-session hides', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       if (ctx.path === '/change') ctx.session.user = 'grace'
@@ -153,7 +153,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     })
   })
 
-  test('data of another kind is an error, not a new session', async () => {
+  test('data that is not an object is an error, not a new session', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()

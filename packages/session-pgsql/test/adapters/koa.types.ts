@@ -3,7 +3,7 @@ import session from 'koa-session'
 import { PgsqlStore } from '../../src/adapters/koa.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the store fits koa-session, and the data's type flows through. */
+/** Compiled, never run: the store fits koa-session, and the type of the data is kept. */
 
 interface Data {
   user: string

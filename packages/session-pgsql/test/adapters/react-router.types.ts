@@ -4,7 +4,7 @@ import type { SessionStorage as SessionStorage8 } from 'react-router-8'
 import { createPgsqlSessionStorage, type PgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the storage is one of React Router's, and the data's type flows through. */
+/** Compiled, never run: the storage fits React Router, and the type of the data is kept. */
 
 interface Data {
   user: string

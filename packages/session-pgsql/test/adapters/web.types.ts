@@ -1,7 +1,7 @@
 import { createSessions, type RequestLike, type Sessions, type WebSession } from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: a Request of the web fits, and the data's type flows through. */
+/** Compiled, never run: the web's Request fits, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -32,7 +32,7 @@ export async function users(): Promise<string[]> {
   return found.map(({ data }) => data.user)
 }
 
-/** Without a type, data is whatever it is. */
+/** Without a type argument the data is untyped. */
 export async function anything(request: Request): Promise<unknown> {
   return (await createSessions({ secret }).session(request)).get('key')
 }

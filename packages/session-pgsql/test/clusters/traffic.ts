@@ -3,7 +3,7 @@ import type { SaveHandler, SessionPgsqlError, SessionRecord } from '../../src/in
 type Data = Record<string, number>
 type Handler = SaveHandler<Data>
 
-/** Small, seeded, and the same everywhere: a walk is repeated by its seed. */
+/** Returns a seeded random number generator with the same sequence on every machine, to repeat a run. */
 export function randomOf(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -14,24 +14,24 @@ export function randomOf(seed: number): () => number {
   }
 }
 
-/** Sessions that each several callers share: each caller counts up a key of its own in them. */
+/** The number of callers that share a session. Each increments a key of its own in it. */
 const CALLERS_OF_ONE = 3
 
 interface Shared {
   readonly id: string
-  /** By key: the greatest number that was acknowledged. */
+  /** By key: the greatest acknowledged number. */
   readonly acknowledged: Map<string, number>
-  /** How many writes were acknowledged: each is one access. */
+  /** The number of acknowledged writes; each is one access. */
   writes: number
-  /** Somebody has set out to create it: that is done once, for an id that was destroyed may be created again. */
+  /** A caller has begun to create it. Done once, because a destroyed id may be created again. */
   begun: boolean
   destroyed: boolean
-  /** A destroy was sent and not answered: it may be either. */
+  /** A destroy was sent and not acknowledged: the session may or may not exist. */
   doubtful: boolean
 }
 
-/** What has to be there, as it was known when a look began. */
-interface Due {
+/** What a read must return at least, as known when it began. */
+interface Expected {
   readonly acknowledged: ReadonlyMap<string, number>
   readonly writes: number
   readonly destroyed: boolean
@@ -39,40 +39,40 @@ interface Due {
 }
 
 /**
- * Traffic as of an application, with a history of what was acknowledged. Each caller reads its session, or goes
- * on with the record that it has, and writes its own key, counted up by one; and beside it a key that is never
- * written again, so that a write that was lost is not covered by the next one. Now and then a session is
- * destroyed, and a new one takes its place; that the old one stays away is looked at from then on.
+ * Traffic like that of an application, with a history of acknowledged writes. Each caller reads its session, or
+ * continues with the record that it has, and increments its own key. It also writes a key once only, so that the next
+ * write does not hide a lost one. From time to time a session is destroyed and replaced by a new one; from then on,
+ * the old one must stay absent.
  *
- * Every read must show all that was acknowledged before it began, while it is *calm*. Where sessions lie on
- * independent servers it is not calm from a fault on until all is at home again: a stand-in does not know what it
- * was not told. A group is one place, and it is always calm there.
+ * While it is *calm*, every read must return all that was acknowledged before it began. With independent servers it is
+ * not calm from a fault until every row is at home again, because a fallback server does not have all sessions. With a
+ * replicated group it is always calm.
  */
 export class Traffic {
   readonly errors: SessionPgsqlError[] = []
-  /** Those of calls that began and ended while it was calm: there is no reason for any. */
+  /** Errors of calls that began and ended while it was calm; none is expected. */
   readonly errorsInCalm: SessionPgsqlError[] = []
-  /** What must never be, as sentences. */
+  /** Violations, as sentences. */
   readonly broken: string[] = []
   acknowledged = 0
   /** When the last write was acknowledged, in milliseconds of `performance.now()`. */
   lastAt = 0
-  /** The longest time without any acknowledged write. */
+  /** The longest time between two acknowledged writes. */
   longestPause = 0
-  /** The longest call, of those that began since `measure()`. */
+  /** The duration of the longest call that began since `measure()`. */
   slowest = 0
   #measured = 0
   readonly #random: () => number
   readonly #sessions: Shared[] = []
   readonly #all: Shared[] = []
   readonly #callers: Promise<void>[] = []
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #inProgress = new Set<Promise<void>>()
   readonly #prefix: string
   #running = true
   #calm = true
-  /** Counts what has ended the calm. */
+  /** Counts the calls of `trouble()`. */
   #period = 0
-  /** Looks that were held against all that was acknowledged before. */
+  /** The number of reads that were checked. */
   checked = 0
 
   constructor(handlers: readonly Handler[], callers: number, seed: number) {
@@ -97,23 +97,23 @@ export class Traffic {
     await Promise.all(this.#callers)
   }
 
-  /** From now on a server may be away, or its sessions elsewhere. */
+  /** From now on a server may be down, and rows may be on other servers. */
   trouble(): void {
     this.#calm = false
     this.#period++
   }
 
-  /** Forgets the longest call. */
+  /** Resets `slowest`. */
   measure(): void {
     this.#measured = performance.now()
     this.slowest = 0
   }
 
   /**
-   * It is calm when all are up, for everybody, and everything is at home; and still is when every call has ended
-   * that was under way then: one that began at a stand-in may leave its row there after all.
+   * Waits until it is calm: every process finds all servers up, and every row is at home. This must also hold after
+   * every call in progress has ended, because such a call may still write to a fallback server.
    *
-   * @param settled resolves when it looks so
+   * @param settled resolves when servers and rows are in this state
    */
   async calmAfter(settled: () => Promise<void>): Promise<void> {
     for (;;) {
@@ -127,46 +127,48 @@ export class Traffic {
     }
   }
 
-  /** Resolves when every call has ended that is under way now. */
+  /** Resolves when every call that is now in progress has ended. */
   async round(): Promise<void> {
-    await Promise.all(this.#underWay)
+    await Promise.all(this.#inProgress)
   }
 
-  /** Reads everything once more. All must be at home. */
+  /** Reads and checks every session. Every row must be at home. */
   async check(handler: Handler): Promise<void> {
     for (const session of this.#all) {
-      const due = this.#due(session)
-      this.#compare(session, due, await handler.read(session.id))
+      const expected = this.#expected(session)
+      this.#compare(session, expected, await handler.read(session.id))
     }
   }
 
-  #due({ acknowledged, writes, destroyed }: Shared): Due {
+  #expected({ acknowledged, writes, destroyed }: Shared): Expected {
     return { acknowledged: new Map(acknowledged), writes, destroyed, period: this.#period }
   }
 
-  /** Whether it was calm all the time since. */
-  #wasCalm({ period }: Pick<Due, 'period'>): boolean {
+  /** Returns true if it has been calm since. */
+  #wasCalm({ period }: Pick<Expected, 'period'>): boolean {
     return this.#calm && period === this.#period
   }
 
-  #compare(session: Shared, due: Due, record: SessionRecord<Data> | undefined): void {
+  #compare(session: Shared, expected: Expected, record: SessionRecord<Data> | undefined): void {
     this.checked++
     const { id } = session
-    if (due.destroyed) {
+    if (expected.destroyed) {
       if (record !== undefined) this.broken.push(`${id} was destroyed, and is back`)
       return
     }
     if (record === undefined) {
-      if (!session.doubtful && due.writes > 0)
-        this.broken.push(`${id} had ${due.writes} writes acknowledged, and is absent`)
+      if (!session.doubtful && expected.writes > 0)
+        this.broken.push(`${id} had ${expected.writes} writes acknowledged, and is absent`)
       return
     }
-    for (const [key, value] of due.acknowledged) {
+    for (const [key, value] of expected.acknowledged) {
       const found = record.data[key] ?? 0
       if (found < value) this.broken.push(`${id}: ${key} had ${value} acknowledged, and has ${found}`)
     }
-    if (record.accesses < due.writes)
-      this.broken.push(`${id} had ${due.writes} writes acknowledged, and counts ${record.accesses} accesses`)
+    if (record.accesses < expected.writes)
+      this.broken.push(
+        `${id} had ${expected.writes} writes acknowledged, and counts ${record.accesses} accesses`,
+      )
   }
 
   get ids(): string[] {
@@ -200,8 +202,8 @@ export class Traffic {
             : kind < 0.03
               ? this.#lookBack(handler)
               : this.#count(session, caller, known, handler)
-        const ended = call.catch(() => {}).finally(() => this.#underWay.delete(ended))
-        this.#underWay.add(ended)
+        const ended = call.catch(() => {}).finally(() => this.#inProgress.delete(ended))
+        this.#inProgress.add(ended)
         await call
       } catch (error) {
         this.errors.push(error as SessionPgsqlError)
@@ -214,21 +216,21 @@ export class Traffic {
 
   async #end(session: Shared, place: number, handler: Handler): Promise<void> {
     if (this.#sessions[place] !== session || session.acknowledged.size === 0) return
-    // From now on nobody takes it up any more; what is under way is.
+    // From now on no caller begins a call with it; calls in progress continue.
     this.#sessions[place] = this.#fresh()
     session.doubtful = true
     await handler.destroy(session.id)
     session.destroyed = true
   }
 
-  /** One of those that were destroyed lately. */
+  /** Reads one of the sessions destroyed last. */
   async #lookBack(handler: Handler): Promise<void> {
     const ended = this.#all.filter(({ destroyed }) => destroyed).slice(-10)
     const session = ended[Math.floor(this.#random() * ended.length)]
     if (session === undefined) return
-    const due = this.#due(session)
+    const expected = this.#expected(session)
     const record = await handler.read(session.id)
-    if (this.#wasCalm(due)) this.#compare(session, due, record)
+    if (this.#wasCalm(expected)) this.#compare(session, expected, record)
   }
 
   async #count(
@@ -239,43 +241,43 @@ export class Traffic {
   ): Promise<void> {
     let read: SessionRecord<Data> | undefined
     if (this.#random() < 0.5 || !known.has(session)) {
-      const due = this.#due(session)
+      const expected = this.#expected(session)
       read = await handler.read(session.id)
-      if (this.#wasCalm(due)) this.#compare(session, due, read)
+      if (this.#wasCalm(expected)) this.#compare(session, expected, read)
     }
     const base = read ?? known.get(session)
     if (base === undefined) {
       if (session.begun) return
       session.begun = true
     }
-    const due = this.#due(session)
+    const expected = this.#expected(session)
     const next = Math.max(base?.data[caller] ?? 0, session.acknowledged.get(caller) ?? 0) + 1
-    const mine = { [caller]: next, [`${caller}:${next}`]: 1 }
+    const ours = { [caller]: next, [`${caller}:${next}`]: 1 }
     const { outcome, session: written } = await handler.write(
       session.id,
-      { ...base?.data, ...mine },
+      { ...base?.data, ...ours },
       { base: base ?? null },
     )
     if (outcome === 'gone' || written === undefined) {
       known.delete(session)
       if (this.#sessions.includes(session))
-        this.broken.push(`${session.id}: a write was discarded, and nobody had destroyed it`)
+        this.broken.push(`${session.id}: a write was discarded without a destroy`)
       return
     }
-    if (this.#wasCalm(due)) {
-      if (due.destroyed) this.broken.push(`${session.id} was destroyed, and was written: ${outcome}`)
+    if (this.#wasCalm(expected)) {
+      if (expected.destroyed) this.broken.push(`${session.id} was destroyed, and was written: ${outcome}`)
       if (written.accesses <= (base?.accesses ?? 0))
         this.broken.push(`${session.id}: ${base?.accesses} accesses were read, ${written.accesses} written`)
     }
-    // Whatever it was merged with, what was written is in it.
-    for (const [key, value] of Object.entries(mine)) {
+    // Whatever it was merged with, it contains what was written.
+    for (const [key, value] of Object.entries(ours)) {
       const found = written.data[key] ?? 0
       if (found < value)
         this.broken.push(`${session.id}: ${key} was written as ${value}, and the answer has ${found}`)
     }
     known.set(session, written)
     if (session.destroyed) return
-    for (const [key, value] of Object.entries(mine)) {
+    for (const [key, value] of Object.entries(ours)) {
       session.acknowledged.set(key, Math.max(value, session.acknowledged.get(key) ?? 0))
     }
     session.writes++

@@ -3,11 +3,11 @@ import { expect, test } from 'vitest'
 import { within } from '../support/wait.ts'
 import { describeHandler, id as newId } from './kit.ts'
 
-/** Changes are tried by a plain UPDATE first; what that has no answer for goes through the thorough statements. */
+/** The fast path is a plain UPDATE. Requests without an answer from it take the slow path. */
 describeHandler(
-  'A change on the quick way',
+  'A change on the fast path',
   (kit) => {
-    test('does nothing twice when a locked row has undone its batch', async () => {
+    test('is made once when a locked row fails its batch', async () => {
       const sessions = kit.open()
       const ids = Array.from({ length: 64 }, newId)
       const locked = ids[40] as string
@@ -39,12 +39,12 @@ describeHandler(
       }
     })
 
-    /** What a batch has in common travels once, the rest row by row; the first differ in all they can differ in. */
+    /** Values that are the same for a whole batch are sent once, others for each row. */
     test.each([
-      ['each its own', (n: number) => n],
-      ['all the same', () => 7],
-      ['one unlike the others', (n: number) => (n === 20 ? 1 : 7)],
-    ])('gives each session what was asked for it: %s', async (_, kind) => {
+      ['all different', (n: number) => n],
+      ['all equal', () => 7],
+      ['one different', (n: number) => (n === 20 ? 1 : 7)],
+    ])('stores the options of each request: %s', async (_, kind) => {
       const sessions = kit.open()
       const ids = Array.from({ length: 40 }, newId)
       const optionsOf = (n: number) => ({
@@ -76,12 +76,12 @@ describeHandler(
       }
     })
 
-    test('finds its rows by their ids although its plan was made on an empty table', async () => {
-      const table = `quick_${newId()
+    test('uses the index of ids although its plan was made on an empty table', async () => {
+      const table = `fast_${newId()
         .slice(0, 12)
         .toLowerCase()
         .replaceAll(/[^a-z0-9]/g, '_')}`
-      // One connection of its own, so that its plans are those of the empty table, and its figures its own.
+      // On one connection, so that its plans are those of the empty table, and only its statements are counted.
       const sessions = kit.open({ db: kit.database().db as string, table, poolSize: 1 })
       await sessions.open()
       await kit.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`)
@@ -99,16 +99,16 @@ describeHandler(
         expect((await sessions.write(`many${n}`, { n }, { base: 'existing' })).outcome).toBe('updated')
         expect((await sessions.write(`many${n}`, { n: n + 1 })).outcome).toBe('updated')
       }
-      // What a connection has counted is told when it ends.
+      // PostgreSQL reports a connection's statistics when it ends.
       await sessions.close()
-      const figures = async (): Promise<number[]> => {
+      const rowsRead = async (): Promise<number[]> => {
         const [row] = await kit.query<{ scanned: string; found: string }>(
           `SELECT seq_tup_read AS scanned, idx_tup_fetch AS found FROM pg_stat_user_tables WHERE relname = '${table}'`,
         )
         return [Number(row?.scanned), Number(row?.found)]
       }
-      await expect.poll(async () => (await figures())[1], { timeout: 20_000 }).toBeGreaterThanOrEqual(150)
-      expect((await figures())[0]).toBeLessThan(20_000)
+      await expect.poll(async () => (await rowsRead())[1], { timeout: 20_000 }).toBeGreaterThanOrEqual(150)
+      expect((await rowsRead())[0]).toBeLessThan(20_000)
       await kit.query(`DROP TABLE ${table}`)
     })
   },

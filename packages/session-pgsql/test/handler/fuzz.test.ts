@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest'
 import { SaveHandler, SessionPgsqlError } from '../../src/index.ts'
 import { type Data, describeHandler, errorOf, id as newId } from './kit.ts'
 
-// Processes, stalls and megabytes, on machines that are busy.
+// Processes, stalls and large data take time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 const printable = fc.string({
@@ -13,7 +13,7 @@ const printable = fc.string({
   maxLength: 256,
 })
 
-/** Any text, with what a database finds hard. */
+/** Any text, with characters that are difficult for a database. */
 const anyText = fc.string({
   unit: fc.oneof(
     fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code)),
@@ -45,8 +45,8 @@ const anyText = fc.string({
 
 const storable = (text: string): boolean => !text.includes('\0') && text.isWellFormed()
 
-describeHandler('What goes in comes out, or an error says why', (kit) => {
-  test('ids', async () => {
+describeHandler('Arguments are stored unchanged, or rejected with an error', (kit) => {
+  test('valid ids are stored unchanged', async () => {
     const sessions = kit.open()
     await fc.assert(
       fc.asyncProperty(fc.uniqueArray(printable, { minLength: 1, maxLength: 20 }), async (ids) => {
@@ -61,7 +61,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
     )
   })
 
-  test('ids that cannot be', async () => {
+  test('invalid ids are rejected, and read as absent', async () => {
     const sessions = kit.open()
     await sessions.open()
     const before = sessions.status().servers[0]?.calls
@@ -101,7 +101,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
     expect(sessions.status().servers[0]?.calls).toBe(before)
   })
 
-  test('data', async () => {
+  test('JSON data is stored unchanged', async () => {
     const sessions = kit.open()
     const json = fc.oneof(
       fc.jsonValue(),
@@ -118,7 +118,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
           expect(written[n]?.session?.data).toEqual(expected)
           expect((await sessions.read(ids[n] as string))?.data).toEqual(expected)
         }
-        // As a base it fits, whatever it is.
+        // Any data can be a base.
         const base = await sessions.read(ids[0] as string)
         expect((await sessions.write(ids[0] as string, { next: 1 }, { base })).outcome).toBe('updated')
       }),
@@ -126,7 +126,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
     )
   })
 
-  test('data that JSON cannot say', async () => {
+  test('data without a JSON form is rejected', async () => {
     const sessions = kit.open()
     const cycle: Data = {}
     cycle.self = cycle
@@ -142,12 +142,12 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
     }
   })
 
-  test('data that is deep', async () => {
+  test('deeply nested data is stored, or rejected as too deep', async () => {
     const [sessions, other] = [kit.open(), kit.open()]
     let stored = 0
     for (const depth of [100, 1000, 2000, 2500, 3000, 3500, 4000, 5000, 6000]) {
       const id = newId()
-      // It is stored, and merged, or said to be too deep: how deep that is, hangs on the stack.
+      // The maximum depth depends on the stack.
       const written = await sessions.write(id, deep(depth)).catch((error) => error)
       if (written instanceof Error) {
         expect(written).toMatchObject({ code: 'INVALID_DATA' })
@@ -157,14 +157,14 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
       expect(depthOf((await sessions.read(id))?.data)).toBe(depth)
       const base = written.session
       await other.write(id, { ...deep(depth), theirs: 1 }, { base }).catch(() => {})
-      const merged = await sessions.write(id, { ...deep(depth), mine: 1 }, { base }).catch((error) => error)
+      const merged = await sessions.write(id, { ...deep(depth), ours: 1 }, { base }).catch((error) => error)
       if (merged instanceof Error) expect(merged).toMatchObject({ code: 'INVALID_DATA' })
-      else expect(merged.session.data.mine).toBe(1)
+      else expect(merged.session.data.ours).toBe(1)
     }
     expect(stored).toBeGreaterThanOrEqual(2)
   })
 
-  test('fields, names, addresses and messages', async () => {
+  test('fields, names, addresses and messages are stored unchanged, or rejected', async () => {
     const sessions = kit.open()
     await fc.assert(
       fc.asyncProperty(anyText, anyText, anyText, anyText, async (custom, name, address, message) => {
@@ -199,7 +199,7 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
     )
   })
 
-  test('arguments of a wrong kind', async () => {
+  test('arguments of a wrong type are rejected', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(id, {})
@@ -222,49 +222,45 @@ describeHandler('What goes in comes out, or an error says why', (kit) => {
   })
 })
 
-describeHandler(
-  'Size',
-  (kit) => {
-    test('5 MB are stored, several at once', async () => {
-      const sessions = kit.open({ operationTimeout: 50 })
-      const ids = [newId(), newId()]
-      const text = (n: number) => `${n}é😀"\\`.repeat(700_000)
-      await Promise.all(ids.map((id, n) => sessions.write(id, { text: text(n) })))
-      for (const [n, id] of ids.entries()) {
-        const base = await sessions.read(id)
-        expect(base?.data.text === text(n)).toBe(true)
-        expect((await sessions.write(id, { small: 1 }, { base })).outcome).toBe('updated')
-      }
-    })
+describeHandler('A large session', (kit) => {
+  test('of 5 MB is stored, several at once', async () => {
+    const sessions = kit.open({ operationTimeout: 50 })
+    const ids = [newId(), newId()]
+    const text = (n: number) => `${n}é😀"\\`.repeat(700_000)
+    await Promise.all(ids.map((id, n) => sessions.write(id, { text: text(n) })))
+    for (const [n, id] of ids.entries()) {
+      const base = await sessions.read(id)
+      expect(base?.data.text === text(n)).toBe(true)
+      expect((await sessions.write(id, { small: 1 }, { base })).outcome).toBe('updated')
+    }
+  })
 
-    test('300 MB are an error, and others go on', async () => {
-      const sessions = kit.open()
-      const huge = 'x'.repeat(300 * 1024 * 1024)
-      const id = newId()
-      const [error, other] = await Promise.all([
-        errorOf(sessions.write(id, { huge })),
-        sessions.write(newId(), {}),
-      ])
-      expect(error).toBeInstanceOf(SessionPgsqlError)
-      expect(error.code).toBe('INVALID_DATA')
-      expect(error.message.length).toBeLessThan(500)
-      expect(other.outcome).toBe('created')
-      for (const promise of [
-        sessions.write(id, {}, { custom: huge }),
-        sessions.write(id, {}, { address: huge }),
-        sessions.touch(id, { errors: { message: huge } }),
-        sessions.setField(id, huge),
-        sessions.findByField(huge),
-      ]) {
-        expect(await errorOf(promise)).toMatchObject({ code: 'INVALID_ARGUMENT' })
-      }
-      expect(await sessions.read(id)).toBeUndefined()
-    })
-  },
-  'once',
-)
+  test('of 300 MB is rejected, and other writes succeed', async () => {
+    const sessions = kit.open()
+    const huge = 'x'.repeat(300 * 1024 * 1024)
+    const id = newId()
+    const [error, other] = await Promise.all([
+      errorOf(sessions.write(id, { huge })),
+      sessions.write(newId(), {}),
+    ])
+    expect(error).toBeInstanceOf(SessionPgsqlError)
+    expect(error.code).toBe('INVALID_DATA')
+    expect(error.message.length).toBeLessThan(500)
+    expect(other.outcome).toBe('created')
+    for (const promise of [
+      sessions.write(id, {}, { custom: huge }),
+      sessions.write(id, {}, { address: huge }),
+      sessions.touch(id, { errors: { message: huge } }),
+      sessions.setField(id, huge),
+      sessions.findByField(huge),
+    ]) {
+      expect(await errorOf(promise)).toMatchObject({ code: 'INVALID_ARGUMENT' })
+    }
+    expect(await sessions.read(id)).toBeUndefined()
+  })
+})
 
-test('no password is in status, inspection or errors', async () => {
+test('status, inspection and errors contain no password', async () => {
   const password = 'geheim%20&x'
   for (const db of [
     `host=127.0.0.1 port=1 user=u password='${password}' dbname=d`,

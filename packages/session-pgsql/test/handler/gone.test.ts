@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { describeHandler, expireAgo, id as newId } from './kit.ts'
 
 describeHandler('A session that is gone', (kit) => {
-  test('is not brought back by whoever has read it before', async () => {
+  test('is not written again by a request that read it before', async () => {
     const sessions = kit.open()
     const gone = vi.fn()
     sessions.on('gone', gone)
@@ -22,7 +22,7 @@ describeHandler('A session that is gone', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
-  test('a listener that throws does not fail the write', async () => {
+  test('does not fail the write, even if a listener throws', async () => {
     const sessions = kit.open()
     const failed = vi.fn()
     sessions.on('gone', () => {
@@ -36,17 +36,17 @@ describeHandler('A session that is gone', (kit) => {
     expect(failed).toHaveBeenCalledOnce()
   })
 
-  test('does not come back when its id is used again within the same second', async () => {
+  test('stays gone if its id is used again within the same second', async () => {
     const sessions = kit.open()
     const id = newId()
     const base = (await sessions.write(id, { user: 'old' })).session
     await sessions.destroy(id)
     const again = (await sessions.write(id, { user: 'new' })).session
-    expect((await sessions.write(id, { user: 'old', mine: 1 }, { base })).outcome).toBe('gone')
+    expect((await sessions.write(id, { user: 'old', ours: 1 }, { base })).outcome).toBe('gone')
     expect(await sessions.touch(id, { base, lifetime: 1 })).toBe(false)
     expect((await sessions.read(id))?.data).toEqual({ user: 'new' })
     expect((await sessions.write(id, { user: 'new', b: 1 }, { base: again })).outcome).toBe('updated')
-    // Nor in one line, where the base of the next is known without asking.
+    // Also in one queue, where the base of the next request is known without a statement.
     const all = await Promise.all([
       sessions.destroy(id),
       sessions.write(id, { user: 'third' }),
@@ -56,7 +56,7 @@ describeHandler('A session that is gone', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ user: 'third' })
   })
 
-  test('by its expiry can still be written for a minute by a request that was under way', async () => {
+  test('because it expired can still be written for a minute by a request that read it before', async () => {
     const sessions = kit.open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
@@ -77,7 +77,7 @@ describeHandler('A session that is gone', (kit) => {
     expect(await sessions.read(id)).toBeUndefined()
   })
 
-  test('by its expiry makes room for a new one, with new counters', async () => {
+  test('because it expired can be created again, with new counters', async () => {
     const sessions = kit.open()
     const id = newId()
     for (const base of [undefined, null]) {
@@ -107,7 +107,7 @@ describeHandler('A session that is gone', (kit) => {
     }
   })
 
-  test('is told of by destroy only if it had not expired', async () => {
+  test('because it expired is not reported as destroyed, but deleted', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(id, {})

@@ -1,41 +1,38 @@
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer, type FreshDatabase, type TestServer } from '../support/servers.ts'
 
-/** The data of the tests: anything. */
-// biome-ignore lint/suspicious/noExplicitAny: what a session holds is the test's business
+/** Any data. */
+// biome-ignore lint/suspicious/noExplicitAny: each test has its own type of data
 export type Data = Record<string, any>
 
 export type Handler = SaveHandler<Data>
 
-/** What a suite is given: handlers on one database, which it shares with the other tests of its file. */
+/** A suite's save handlers, on one database that all tests of the file share. */
 export interface Kit {
   readonly server: TestServer
-  readonly batch: boolean
-  /** A save handler that is closed after the test. It collects no garbage unless it is told to. */
+  /** Returns a save handler that is closed after the test. Its `gcInterval` is 0. */
   open(options?: SaveHandlerOptions<Data>): Handler
-  /** Looks into the database, or changes it, behind the handlers' back. */
+  /** Queries the database directly. */
   query<R extends object = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<R[]>
-  /** An id that no other test uses. */
+  /** Returns an id that no other test uses. */
   id(): string
   database(): FreshDatabase
 }
 
 /**
- * Runs a suite on every server, and through PgBouncer.
+ * Runs a suite on every server of the run, and through PgBouncer.
  *
- * @param how `twice`: with and without batching, but through PgBouncer only with it; `postgres only`: for what
- *   PGlite, which has one connection and one user, has not
+ * @param where `postgres only`: not on PGlite, which has one connection and one user
  */
 export function describeHandler(
   name: string,
   suite: (kit: Kit) => void,
-  how: 'twice' | 'once' | 'postgres only' = 'twice',
+  where: 'everywhere' | 'postgres only' = 'everywhere',
 ): void {
-  const everyServer = ['postgres', 'pglite', 'pgbouncer'] as const
   const contract = (server: TestServer): void => {
-    if (how === 'postgres only' && server.kind === 'pglite') {
+    if (where === 'postgres only' && server.kind === 'pglite') {
       test.skip('not on PGlite: it has one connection and one user', () => {})
       return
     }
@@ -43,23 +40,17 @@ export function describeHandler(
     beforeAll(async () => {
       database = await server.freshDatabase()
     })
-    // Without batches on the first server alone: what that changes has nothing to do with the server.
-    const first = server.name === inject('sharedServers')[0]?.name
-    for (const batch of how === 'twice' && first ? [true, false] : [true]) {
-      describe(batch ? 'batched' : 'one statement per call', () =>
-        suite(makeKit(server, () => database, batch)),
-      )
-    }
+    suite(makeKit(server, () => database))
   }
-  describeOnEveryServer(name, contract, everyServer)
+  describeOnEveryServer(name, contract, ['postgres', 'pglite', 'pgbouncer'])
 }
 
-export function makeKit(server: TestServer, database: () => FreshDatabase, batch: boolean): Kit {
+function makeKit(server: TestServer, database: () => FreshDatabase): Kit {
   const opened: Handler[] = []
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((handler) => handler.close()))
   })
-  // Shared by the handlers: connections of its own for each would be most of what the suite does.
+  // Shared by the handlers: opening connections for each would take most of the suite's time.
   let pool: pg.Pool | undefined
   afterAll(async () => {
     await pool?.end()
@@ -72,14 +63,12 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
   }
   return {
     server,
-    batch,
     database,
     open(options = {}) {
       const handler = new SaveHandler<Data>({
         db: shared(),
         gcInterval: 0,
-        batch,
-        // Slow and noisy machines: a time limit that is no part of the test shall not fail it.
+        // On a slow machine, a timeout that is not part of the test must not fail it.
         operationTimeout: 15,
         ...options,
       })
@@ -97,12 +86,12 @@ export function id(): string {
   return `test-${process.pid}-${++ids}-${Math.random().toString(36).slice(2)}`
 }
 
-/** Statements sent so far. */
+/** Returns the number of statements that the handler has sent. */
 export function calls(handler: Handler): number {
   return handler.status().servers[0]?.calls ?? 0
 }
 
-/** What a promise rejects with; a promise that resolves is an error. */
+/** Returns the error with which a promise rejects. Throws if it resolves. */
 export async function errorOf(
   promise: Promise<unknown>,
 ): Promise<Error & { code?: string; outcomeUnknown?: boolean }> {
@@ -114,7 +103,7 @@ export async function errorOf(
   return settled
 }
 
-/** Moves a session's expiry, as if so many seconds had passed since. */
+/** Sets a session's expiry to `seconds` ago. */
 export async function expireAgo(
   kit: Pick<Kit, 'query'>,
   id: string,

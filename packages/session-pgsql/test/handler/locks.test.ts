@@ -3,9 +3,9 @@ import { afterEach, expect, test } from 'vitest'
 import { sleep, until, within } from '../support/wait.ts'
 import { describeHandler, errorOf, id as newId } from './kit.ts'
 
-/** What somebody's transaction does to the sessions of others. PGlite has one connection: nobody can hold a lock. */
+/** Locks of other transactions. PGlite has one connection, so that no other transaction can hold a lock. */
 describeHandler(
-  'A row that somebody’s transaction has locked',
+  'A row that another transaction has locked',
   (kit) => {
     let holder: pg.Client | undefined
     afterEach(async () => {
@@ -25,7 +25,7 @@ describeHandler(
       return { release: async (how = 'COMMIT') => void (await client.query(how)) }
     }
 
-    test('holds up only its own session', async () => {
+    test('delays only its own session', async () => {
       const sessions = kit.open()
       const ids = Array.from({ length: 64 }, newId)
       const locked = newId()
@@ -35,10 +35,10 @@ describeHandler(
       const lock = await hold('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [locked])
 
       const settled: string[] = []
-      const note = <T>(name: string, promise: Promise<T>): Promise<T> =>
+      const track = <T>(name: string, promise: Promise<T>): Promise<T> =>
         promise.finally(() => settled.push(name))
-      const write = note('write', sessions.write(locked, { n: 1 }, { base: records[64] }))
-      const read = note('read', kit.open().read(locked))
+      const write = track('write', sessions.write(locked, { n: 1 }, { base: records[64] }))
+      const read = track('read', kit.open().read(locked))
       const others = ids.map(async (id, n) => {
         await sessions.write(id, { n: 1 }, { base: records[n] })
         await sessions.touch(id)
@@ -50,7 +50,7 @@ describeHandler(
       expect(await within(Promise.all(others), 10_000, 'the others, while the row is locked')).toEqual(
         Array(64).fill(true),
       )
-      // Who only reads waits for nobody.
+      // A read does not wait for a lock.
       expect((await read)?.data).toEqual({ n: 0 })
       expect(settled).toEqual(['read'])
       const [touch, destroy] = [sessions.touch(locked), sessions.destroy(locked)]
@@ -59,27 +59,30 @@ describeHandler(
       expect([await touch, await destroy]).toEqual([true, true])
     })
 
-    test.each(['write', 'create', 'touch', 'destroy'] as const)('lets a %s end in time', async (what) => {
-      const sessions = kit.open({ operationTimeout: 1 })
-      const id = newId()
-      const base = (await sessions.write(id, { n: 0 })).session
-      const lock = await hold('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [id])
-      const error = await errorOf(
-        {
-          write: () => sessions.write(id, { n: 1 }, { base }),
-          create: () => sessions.write(id, { n: 1 }),
-          touch: () => sessions.touch(id),
-          destroy: () => sessions.destroy(id),
-        }[what](),
-      )
-      expect(error).toMatchObject({ code: 'TIMEOUT' })
-      await lock.release()
-      await sleep(100)
-      expect((await kit.open().read(id))?.data).toEqual({ n: 0 })
-      expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
-    })
+    test.each(['write', 'create', 'touch', 'destroy'] as const)(
+      'makes a %s time out at its deadline',
+      async (what) => {
+        const sessions = kit.open({ operationTimeout: 1 })
+        const id = newId()
+        const base = (await sessions.write(id, { n: 0 })).session
+        const lock = await hold('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [id])
+        const error = await errorOf(
+          {
+            write: () => sessions.write(id, { n: 1 }, { base }),
+            create: () => sessions.write(id, { n: 1 }),
+            touch: () => sessions.touch(id),
+            destroy: () => sessions.destroy(id),
+          }[what](),
+        )
+        expect(error).toMatchObject({ code: 'TIMEOUT' })
+        await lock.release()
+        await sleep(100)
+        expect((await kit.open().read(id))?.data).toEqual({ n: 0 })
+        expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
+      },
+    )
 
-    test('is written when the other is done, merged with what it has done', async () => {
+    test('is written after the other transaction, and merged with its changes', async () => {
       const sessions = kit.open()
       const id = newId()
       const base = (await sessions.write(id, { a: 0 })).session
@@ -97,20 +100,20 @@ describeHandler(
       expect((await late).outcome).toBe('gone')
     })
 
-    test('by a conflict function that takes its time holds up only its own session', async () => {
+    test('while a conflict function runs delays only its own session', async () => {
       let answer: (data: object) => void = () => {}
       let rounds = 0
       const other = kit.open()
       const id = newId()
       const sessions = kit.open({
-        // Loses every optimistic round: at last it decides holding the lock.
-        conflict: (async (mine: object) => {
+        // Loses every compare-and-swap, so that it finally runs while the row is locked.
+        conflict: (async (ours: object) => {
           if (++rounds <= 2) await other.write(id, { round: rounds })
           else
             await new Promise((resolve) => {
               answer = () => resolve(undefined)
             })
-          return mine
+          return ours
         }) as never,
       })
       const base = (await sessions.write(id, { n: 0 })).session
@@ -124,7 +127,7 @@ describeHandler(
       expect((await other.read(id))?.data).toEqual({ n: 2 })
     })
 
-    test('of the sweepers leaves the sweep to the one who has it', async () => {
+    test('for a sweep leaves the sweep to that process', async () => {
       const sessions = kit.open({ table: 'swept' })
       const id = newId()
       await sessions.write(id, {})
@@ -137,21 +140,21 @@ describeHandler(
       expect(await sessions.gc()).toBe(1)
     })
 
-    test('because it is being inserted holds up only its own session', async () => {
+    test('because it inserts the row delays only its own session', async () => {
       const sessions = kit.open({ operationTimeout: 3 })
       const id = newId()
       await sessions.open()
       const lock = await hold(`INSERT INTO php_session (sess_id, sess_data) VALUES ($1, '{"theirs":1}')`, [
         id,
       ])
-      const held = sessions.write(id, { mine: 1 }, { base: null })
+      const held = sessions.write(id, { ours: 1 }, { base: null })
       const others = Array.from({ length: 64 }, () => sessions.write(newId(), {}))
       await within(Promise.all(others), 10_000, 'the others, while the row is being inserted')
       await lock.release()
-      expect(await held).toMatchObject({ outcome: 'merged', session: { data: { mine: 1, theirs: 1 } } })
+      expect(await held).toMatchObject({ outcome: 'merged', session: { data: { ours: 1, theirs: 1 } } })
     })
 
-    test('because it is being inserted, and is not after all: what was given up stays undone', async () => {
+    test('because it inserts the row and rolls back stays absent after the write timed out', async () => {
       const sessions = kit.open({ operationTimeout: 1 })
       const id = newId()
       await sessions.open()

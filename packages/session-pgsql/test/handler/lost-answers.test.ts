@@ -6,14 +6,14 @@ import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
 import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
 
-// Processes, stalls and megabytes, on machines that are busy.
+// Processes, stalls and large data take time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 describe('Behind a network that fails', () => {
   const server = usePostgres({ version: '18', settings: { fsync: 'off' } })
   const handlers: Handler[] = []
   let proxy: FaultyProxy
-  /** Not behind the proxy. */
+  /** A handler that is connected directly, not by the proxy. */
   let witness: Handler
 
   function open(options: SaveHandlerOptions<Data> = {}, port = proxy.port): Handler {
@@ -39,57 +39,89 @@ describe('Behind a network that fails', () => {
     await proxy.stop()
   })
 
-  /** Waits until the witness, and so everybody, can see it. */
+  /** Waits until the data is committed. */
   const stored = (id: string, text: string): Promise<unknown> =>
     until(async () => JSON.stringify((await witness.read(id))?.data) === text, `${text} to be stored`, 10_000)
 
-  test('an answer that was lost after a compare-and-swap: what was sent is found, and it is done once', async () => {
+  /** Makes a write whose answer is lost. `meanwhile` runs after the commit, before the connection is dropped. */
+  async function withLostAnswer<T>(
+    id: string,
+    text: string,
+    write: () => Promise<T>,
+    meanwhile: () => Promise<unknown> = async () => {},
+  ): Promise<T> {
+    proxy.holdServerReplies()
+    const writing = write()
+    await stored(id, text)
+    await meanwhile()
+    proxy.drop()
+    await proxy.resume()
+    return writing
+  }
+
+  test('a compare-and-swap whose answer was lost is made once, because the stored data is recognized', async () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 }, { base })
-    await stored(id, '{"a":2}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
+    const written = await withLostAnswer(id, '{"a":2}', () => sessions.write(id, { a: 2 }, { base }))
+    expect(written).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
     expect((await witness.info(id))?.accesses).toBe(2)
   })
 
-  test('a creation whose answer was lost is done once', async () => {
+  test('an update whose answer was lost is AMBIGUOUS if it was applied: another may have counted to the same', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { n: 1 })
+    let held = false
+    const updating = errorOf(
+      sessions.update(id, (data) => {
+        if (!held) proxy.holdServerReplies()
+        held = true
+        data.n++
+      }),
+    )
+    await stored(id, '{"n":2}')
+    proxy.drop()
+    await proxy.resume()
+    expect(await updating).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    expect((await witness.read(id))?.data).toEqual({ n: 2 })
+  })
+
+  test('an update that never arrived is sent again, and counts once', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { n: 1 })
+    let dropped = false
+    const updated = await sessions.update(id, (data) => {
+      if (!dropped) proxy.drop()
+      dropped = true
+      data.n++
+    })
+    expect(updated).toMatchObject({ outcome: 'updated', session: { data: { n: 2 }, accesses: 2 } })
+  })
+
+  test('a creation whose answer was lost is made once', async () => {
     const sessions = open()
     await sessions.open()
     const id = newId()
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 1 }, { base: null })
-    await stored(id, '{"a":1}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ outcome: 'created', session: { data: { a: 1 }, accesses: 1 } })
+    const written = await withLostAnswer(id, '{"a":1}', () => sessions.write(id, { a: 1 }, { base: null }))
+    expect(written).toMatchObject({ outcome: 'created', session: { data: { a: 1 }, accesses: 1 } })
   })
 
-  test('a write without a base whose answer was lost is found, and not sent again', async () => {
+  test('a write without a base whose answer was lost is recognized, and not sent again', async () => {
     const sessions = open()
     const id = newId()
     await sessions.write(id, { a: 1 })
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 })
-    await stored(id, '{"a":2}')
-    proxy.drop()
-    await proxy.resume()
-    expect(await writing).toMatchObject({ session: { data: { a: 2 }, accesses: 2 } })
+    const written = await withLostAnswer(id, '{"a":2}', () => sessions.write(id, { a: 2 }))
+    expect(written).toMatchObject({ session: { data: { a: 2 }, accesses: 2 } })
 
-    proxy.holdServerReplies()
-    const destroyed = sessions.write(id, { a: 3 })
-    await stored(id, '{"a":3}')
-    await witness.destroy(id)
-    proxy.drop()
-    await proxy.resume()
-    expect(await errorOf(destroyed)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    const write = () => sessions.write(id, { a: 3 })
+    const error = await errorOf(withLostAnswer(id, '{"a":3}', write, () => witness.destroy(id)))
+    expect(error).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
     expect(await witness.read(id)).toBeUndefined()
   })
 
-  test('a compare-and-swap that never arrived is sent again', async () => {
+  test('a compare-and-swap that did not arrive is sent again', async () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
@@ -104,21 +136,17 @@ describe('Behind a network that fails', () => {
     expect(await writing).toMatchObject({ outcome: 'updated', session: { data: { a: 2 }, accesses: 2 } })
   })
 
-  test('a lost answer after which somebody else has written is ambiguous', async () => {
+  test('a write whose answer was lost is AMBIGUOUS if another client has written since', async () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
-    proxy.holdServerReplies()
-    const writing = sessions.write(id, { a: 2 }, { base })
-    await stored(id, '{"a":2}')
-    await witness.write(id, { b: 1 })
-    proxy.drop()
-    await proxy.resume()
-    expect(await errorOf(writing)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+    const write = () => sessions.write(id, { a: 2 }, { base })
+    const error = await errorOf(withLostAnswer(id, '{"a":2}', write, () => witness.write(id, { b: 1 })))
+    expect(error).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
     expect((await witness.read(id))?.data).toEqual({ b: 1 })
   })
 
-  test('a lost answer with nobody left to ask is ambiguous', async () => {
+  test('a write whose answer was lost is AMBIGUOUS if the server cannot be queried', async () => {
     const sessions = open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
@@ -138,9 +166,9 @@ describe('Behind a network that fails', () => {
   })
 
   test.each([
-    ['a network that delivers late', false],
-    ['a server that was stopped for a while', true],
-  ])('%s: what was given up does not undo a later destroy', async (_, hang) => {
+    ['the network delivers late', false],
+    ['the server was stopped for a while', true],
+  ])('%s: a write that timed out does not undo a later destroy', async (_, hang) => {
     const sessions = open({ operationTimeout: 1 })
     const [created, replaced, based, touched] = Array.from({ length: 4 }, newId) as [
       string,
@@ -150,7 +178,7 @@ describe('Behind a network that fails', () => {
     ]
     await Promise.all([replaced, based, touched].map((id) => sessions.write(id, { user: 1 })))
     const base = await sessions.read(based)
-    // A connection for each, so that each is in flight.
+    // Opens a connection for each, so that all are sent.
     await Promise.all(Array.from({ length: 10 }, () => sessions.count()))
     const destroy = async (): Promise<void> => {
       await Promise.all([created, replaced, based, touched].map((id) => witness.destroy(id)))
@@ -174,7 +202,7 @@ describe('Behind a network that fails', () => {
       await destroy()
       await proxy.resume()
     }
-    // Statements that were late have been carried out when nobody is at it any more.
+    // The late statements have been executed when no backend is active.
     await until(
       async () => {
         const [row] = await server().query<{ n: number }>(
@@ -197,16 +225,16 @@ describe('Behind a network that fails', () => {
   describe('a commit that has not reached its synchronous standby', () => {
     const waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
-    /** From now on no commit is done before somebody gives up waiting for a standby that there is not. */
+    /** Makes every commit wait for a standby that does not exist, until the wait is canceled. */
     async function loseStandby(): Promise<void> {
       await server().query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
       await server().query('SELECT pg_reload_conf()')
-      // It takes a moment until every commit waits.
+      // The setting takes effect after a moment.
       await until(async () => {
         const written = server().query("SELECT pg_logical_emit_message(true, 'test', '')")
         const [row] = await Promise.race([sleep(200).then(() => []), written])
         if (row !== undefined) return false
-        await giveUp()
+        await cancelWait()
         return written
       }, 'commits to wait')
     }
@@ -214,7 +242,7 @@ describe('Behind a network that fails', () => {
       await server().query('ALTER SYSTEM RESET synchronous_standby_names')
       await server().query('SELECT pg_reload_conf()')
     }
-    async function giveUp(): Promise<void> {
+    async function cancelWait(): Promise<void> {
       await until(
         async () => (await server().query(`SELECT pg_cancel_backend(pid) ${waiting}`)).length > 0,
         'a commit to wait for the standby',
@@ -229,39 +257,42 @@ describe('Behind a network that fails', () => {
       'a destroy': (sessions, id) => sessions.destroy(id),
     } satisfies Record<string, (sessions: Handler, id: string, base: SessionRecord<Data>) => Promise<unknown>>
 
-    test.each(Object.entries(asked))('%s is not done until another commit has', async (_, ask) => {
-      const sessions = open({ operationTimeout: 20 }, server().port)
-      const id = newId()
-      const base = (await sessions.write(id, { a: 1 })).session as SessionRecord<Data>
-      await loseStandby()
-      const asking = ask(sessions, id, base)
-      await giveUp()
-      expect(await Promise.race([asking, sleep(1000).then(() => 'waits')])).toBe('waits')
-      await findStandby()
-      await asking
-      expect((await witness.read(id))?.data).toEqual(ask === asked['a destroy'] ? undefined : { a: 2 })
-    })
+    test.each(Object.entries(asked))(
+      '%s does not resolve until another commit reaches the standby',
+      async (_, ask) => {
+        const sessions = open({ operationTimeout: 20 }, server().port)
+        const id = newId()
+        const base = (await sessions.write(id, { a: 1 })).session as SessionRecord<Data>
+        await loseStandby()
+        const asking = ask(sessions, id, base)
+        await cancelWait()
+        expect(await Promise.race([asking, sleep(1000).then(() => 'waits')])).toBe('waits')
+        await findStandby()
+        await asking
+        expect((await witness.read(id))?.data).toEqual(ask === asked['a destroy'] ? undefined : { a: 2 })
+      },
+    )
 
-    test.each(Object.entries(asked))('%s is an error if none does', async (_, ask) => {
+    test.each(Object.entries(asked))('%s is AMBIGUOUS if no commit reaches the standby', async (_, ask) => {
       const sessions = open({ operationTimeout: 20 }, server().port)
       const id = newId()
       const base = (await sessions.write(id, { a: 1 })).session as SessionRecord<Data>
       await loseStandby()
       const failed = errorOf(ask(sessions, id, base) as Promise<unknown>)
-      let isOver = false
-      const over = (): void => {
-        isOver = true
+      let settled = false
+      const settle = (): void => {
+        settled = true
       }
-      failed.then(over, over)
+      failed.then(settle, settle)
       await until(async () => {
         await server().query(`SELECT pg_cancel_backend(pid) ${waiting}`)
-        return isOver
-      }, 'everybody to give up')
+        return settled
+      }, 'the write to fail')
       expect(await failed).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
     })
   })
 
-  test('every way of asking ends in time when nobody answers', async () => {
+  test('every operation fails before its deadline when the server does not answer', async () => {
     const sessions = open({ operationTimeout: 1 })
     const fresh = open({ operationTimeout: 1 })
     const base = (await sessions.write(newId(), {})).session
@@ -300,13 +331,13 @@ describe('Behind a network that fails', () => {
     await proxy.resume()
     await until(
       async () => await sessions.validateId(base?.id ?? '').catch(() => false),
-      'to be healthy again',
+      'the handler to recover',
       10_000,
     )
     expect((await fresh.read(base?.id ?? ''))?.data).toEqual({})
   })
 
-  test('10,000 callers on a database that stalls get errors, and then it is healthy again', async () => {
+  test('20,000 requests to a stalled database fail, and it recovers', async () => {
     const sessions = open({ operationTimeout: 2 })
     const base = (await sessions.write(newId(), { a: 1 })).session
     proxy.silence()
@@ -321,14 +352,14 @@ describe('Behind a network that fails', () => {
     }
     expect([...codes.keys()].sort()).toEqual(['OVERLOADED', 'TIMEOUT'])
     expect(codes.get('TIMEOUT')).toBe(16_384)
-    // Not one after the other: that would take hours.
+    // In parallel: one after the other, they would take hours.
     expect(performance.now() - start).toBeLessThan(60_000)
     expect(sessions.status().pending).toBe(0)
     proxy.drop()
     await proxy.resume()
     await until(
       async () => await sessions.validateId(base?.id ?? '').catch(() => false),
-      'to be healthy again',
+      'the handler to recover',
       10_000,
     )
     expect(
@@ -336,7 +367,7 @@ describe('Behind a network that fails', () => {
     ).toHaveLength(1000)
   })
 
-  test('a server that has no room for as many connections as the pool may have serves over those that there are', async () => {
+  test('a pool that may open more connections than the server accepts works with those it has', async () => {
     await server().query('CREATE ROLE few LOGIN CONNECTION LIMIT 2')
     await server().query('GRANT ALL ON php_session TO few')
     const sessions = open({
@@ -350,7 +381,7 @@ describe('Behind a network that fails', () => {
     expect(read.map((session) => session?.data)).toEqual(ids.map((_, n) => ({ n })))
   })
 
-  test('a pool of the caller, however small, is used and not ended', async () => {
+  test('the caller’s pool is used, however small, and not ended', async () => {
     for (const max of [1, 2]) {
       const pool = new pg.Pool({
         connectionString: `postgresql://postgres@127.0.0.1:${proxy.port}/postgres`,
@@ -381,7 +412,7 @@ describe('Behind a network that fails', () => {
     }
   })
 
-  test('close waits for what is under way, and refuses what comes after', async () => {
+  test('close waits for pending operations, and rejects later ones', async () => {
     const sessions = open()
     await sessions.open()
     proxy.delay(100)

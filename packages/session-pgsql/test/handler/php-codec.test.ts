@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 
-/** Sessions in PHP's own format, changed from two sides. */
-describeOnEveryServer('the save handler with the codec of PHP', (server) => {
+/** Sessions in PHP's format with overlapping changes. */
+describeOnEveryServer('A save handler with the codec php', (server) => {
   let db: SaveHandlerOptions['db']
 
   async function withSession(stored: string, use: (handler: SaveHandler, id: string) => Promise<void>) {
@@ -24,7 +24,7 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
     }
   }
 
-  test('what PHP wrote is read, changed from two sides, and both changes are there', () =>
+  test('reads what PHP wrote, and keeps both of two overlapping changes', () =>
     withSession('user|s:3:"ada";n|i:1;price|d:2;', async (handler, id) => {
       const one = await handler.read(id)
       const other = await handler.read(id)
@@ -35,19 +35,19 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
       expect(row?.text).toBe('user|s:3:"ada";n|i:2;price|d:2;city|s:5:"Paris";')
     }))
 
-  test('two sides add the same key: the later write counts', () =>
+  test('keeps the later write if two requests add the same key', () =>
     withSession('n|i:1;', async (handler, id) => {
       const one = await handler.read(id)
       const other = await handler.read(id)
       await handler.write(id, { ...one?.data, user: 'ada', tie: [1] }, { base: one })
-      const mine = { ...other?.data, user: 'eve', tie: [2] }
-      expect(await handler.write(id, mine, { base: other })).toMatchObject({
+      const ours = { ...other?.data, user: 'eve', tie: [2] }
+      expect(await handler.write(id, ours, { base: other })).toMatchObject({
         outcome: 'merged',
         session: { data: { n: 1, user: 'eve', tie: [2] } },
       })
     }))
 
-  test("of who holds PHP's bytes and of who holds its values both changes are there", () =>
+  test("keeps the changes of a handler with PHP's bytes and of one with its values", () =>
     withSession('user|s:3:"ada";n|i:1;', async (values, id) => {
       const bytes = new SaveHandler<Uint8Array>({ db, codec: phpBytesCodec('php'), gcInterval: 0 })
       try {
@@ -55,10 +55,10 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
         const other = await bytes.read(id)
         expect(String(other?.data)).toBe('user|s:3:"ada";n|i:1;')
         await values.write(id, { ...one?.data, n: 2 }, { base: one })
-        const mine = Buffer.from('user|s:3:"ada";n|i:1;city|s:2:"\xff\0";', 'latin1')
-        const { outcome, session, sent } = await bytes.write(id, mine, { base: other })
+        const ours = Buffer.from('user|s:3:"ada";n|i:1;city|s:2:"\xff\0";', 'latin1')
+        const { outcome, session, sent } = await bytes.write(id, ours, { base: other })
         expect(outcome).toBe('merged')
-        expect(Buffer.from(sent)).toEqual(mine)
+        expect(Buffer.from(sent)).toEqual(ours)
         expect(Buffer.from(session?.data ?? []).toString('latin1')).toBe(
           'user|s:3:"ada";n|i:2;city|s:2:"\xff\0";',
         )
@@ -71,7 +71,7 @@ describeOnEveryServer('the save handler with the codec of PHP', (server) => {
       }
     }))
 
-  test('keys that a reference ties are taken together, and a circle ends', () =>
+  test('merges keys that share a reference together, also in a cycle', () =>
     withSession('a|a:1:{i:0;i:1;}b|R:1;ring|a:1:{s:4:"self";R:3;}free|i:1;', async (handler, id) => {
       const one = await handler.read(id)
       const other = await handler.read(id)

@@ -3,15 +3,17 @@ import type { WorkerChannel } from '../support/processes.ts'
 import type { Data } from './kit.ts'
 
 export type Task =
-  /** Creates the table with others. */
+  /** Creates tables at the same time as other processes. */
   | { task: 'open'; url: string; tables: string[] }
-  /** Sets keys of its own in one session. */
+  /** Sets keys in one session, in one write each. */
   | { task: 'keys'; url: string; id: string; keys: string[] }
-  /** Reads, writes, and ends without an exit. */
+  /** Adds one to a counter in one session, `times` times at once. */
+  | { task: 'count'; url: string; id: string; times: number }
+  /** Reads and writes, and ends without process.exit(). */
   | { task: 'exit'; url: string; id: string }
-  /** Collects garbage with a clock that is wrong by so many seconds. */
+  /** Collects garbage with a clock that is wrong by `seconds`. */
   | { task: 'clock'; url: string; seconds: number }
-  /** Reads what is there, and writes beside it. */
+  /** Reads a session and adds a key. */
   | { task: 'read'; url: string; id: string }
 
 export default async function work(input: Task, channel: WorkerChannel): Promise<unknown> {
@@ -44,12 +46,24 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
       await sessions.close()
       return written.map(({ outcome }) => outcome)
     }
+    case 'count': {
+      const sessions = open()
+      await sessions.open()
+      channel.send('ready')
+      await channel.receive()
+      const count = (data: Data): number => ++data.n
+      const updated = await Promise.all(
+        Array.from({ length: input.times }, () => sessions.update(input.id, count)),
+      )
+      await sessions.close()
+      return updated.map(({ value }) => value)
+    }
     case 'exit': {
       const sessions = open({ gcInterval: 1000 })
       await sessions.write(input.id, { a: 1 })
       await Promise.all([sessions.read(input.id), sessions.touch(input.id), sessions.count()])
       await sessions.close()
-      // Nothing but the channel to the parent may be left.
+      // Only the channel to the parent may keep the process alive.
       process.removeAllListeners('disconnect')
       channel.send('closed')
       process.disconnect()
@@ -64,13 +78,13 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
       const result = await sessions.gc().catch((error) => error.code)
       await sessions.close()
       const eager = open({ gcInterval: -1 })
-      const told = new Promise((resolve) =>
+      const reported = new Promise((resolve) =>
         eager.on('error', (error) => resolve((error as { code?: string }).code)),
       )
       await eager.read('x')
-      const heard = Math.abs(input.seconds) > 3600 ? await told : undefined
+      const eagerError = Math.abs(input.seconds) > 3600 ? await reported : undefined
       await eager.close()
-      return { result, heard, background }
+      return { result, eagerError, background }
     }
     case 'read': {
       const sessions = open()

@@ -23,7 +23,7 @@ describeHandler('A session', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
-  test('has the fields that it was given, and the dates of the database', async () => {
+  test('has the fields that were written, and dates by the database’s clock', async () => {
     const sessions = kit.open()
     const id = newId()
     const before = await clock()
@@ -61,7 +61,7 @@ describeHandler('A session', (kit) => {
     expect(await sessions.info(id)).toEqual(info)
   })
 
-  test('takes its name and lifetime from the settings where a write does not say', async () => {
+  test('has the name and lifetime of the settings unless a write sets them', async () => {
     const sessions = kit.open({ name: 'app.sid', gcMaxlifetime: 50 })
     const { session } = await sessions.write(newId(), {})
     expect(session?.name).toBe('app.sid')
@@ -69,21 +69,21 @@ describeHandler('A session', (kit) => {
     expect(seconds(session?.expires) - seconds(session?.created)).toBeLessThanOrEqual(51)
   })
 
-  test('lives as long as a function of the data to be stored says', async () => {
+  test('has the lifetime that a function of the stored data returns', async () => {
     const sessions = kit.open()
     const id = newId()
     const lifetime = (data: { ttl?: number }) => data.ttl ?? 1000
     const base = (await sessions.write(id, { ttl: 10 }, { lifetime })).session
     expect(seconds(base?.expires) - seconds(base?.created)).toBeLessThanOrEqual(11)
     await sessions.write(id, { ttl: 5000 }, { base, lifetime })
-    // This writer has not seen it, and adds a key; what is stored is the merged data, with the other's ttl.
-    const merged = await sessions.write(id, { ttl: 10, mine: true }, { base, lifetime })
+    // This write adds a key to the old data. The stored data is merged, with the other write's ttl.
+    const merged = await sessions.write(id, { ttl: 10, ours: true }, { base, lifetime })
     expect(merged.outcome).toBe('merged')
-    expect(merged.session?.data).toEqual({ ttl: 5000, mine: true })
+    expect(merged.session?.data).toEqual({ ttl: 5000, ours: true })
     expect(seconds(merged.session?.expires) - seconds(merged.session?.created)).toBeGreaterThan(4000)
   })
 
-  test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '10'])('has no lifetime of %s', async (lifetime) => {
+  test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, '10'])('rejects the lifetime %s', async (lifetime) => {
     const sessions = kit.open()
     expect(await errorOf(sessions.write(newId(), {}, { lifetime: lifetime as number }))).toMatchObject({
       code: 'INVALID_ARGUMENT',
@@ -93,30 +93,30 @@ describeHandler('A session', (kit) => {
     })
   })
 
-  test('with a lifetime below a second is read while it lasts', async () => {
+  test('with a lifetime below a second can be read until then', async () => {
     const sessions = kit.open()
     const id = newId()
     const { session } = await sessions.write(id, {}, { lifetime: 0.25 })
-    // Rounded up, never down: it is there at least a quarter of a second.
+    // Rounded up, so that it exists for at least a quarter of a second.
     expect(seconds(session?.expires) - seconds(session?.created)).toBeGreaterThanOrEqual(0)
     expect(seconds(session?.expires) - seconds(session?.created)).toBeLessThanOrEqual(1)
   })
 
-  test('gives data to each of its readers that is that reader’s own', async () => {
+  test('is read with separate data for each reader', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(id, { cart: { items: [1] } })
     const [one, two] = await Promise.all([sessions.read(id), sessions.read(id), sessions.read(id)])
     one?.data.cart.items.push(2)
     expect(two?.data).toEqual({ cart: { items: [1] } })
-    // Nor does a change of the data change what the base is compared with.
+    // Changing the data does not change the base that a write compares with.
     const { outcome } = await sessions.write(id, one?.data ?? {}, { base: one })
     expect(outcome).toBe('updated')
     const after = await sessions.read(id)
     expect(after?.data).toEqual({ cart: { items: [1, 2] } })
   })
 
-  test('is written as it was at the call, whatever becomes of the object', async () => {
+  test('is written as it was at the call, although the object changes later', async () => {
     const sessions = kit.open()
     const id = newId()
     const data = { a: 1 }
@@ -126,7 +126,7 @@ describeHandler('A session', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ a: 1 })
   })
 
-  test('gives each operation the state that those before it have left', async () => {
+  test('is seen by each operation as the ones before left it', async () => {
     const sessions = kit.open()
     const id = newId()
     const done = await Promise.all([
@@ -141,10 +141,10 @@ describeHandler('A session', (kit) => {
       sessions.write(id, { n: 3 }, { base: 'existing' }),
       sessions.read(id),
     ])
-    const seen = done.map((value) =>
+    const results = done.map((value) =>
       typeof value === 'object' ? ('outcome' in value ? value.outcome : value.data) : value,
     )
-    expect(seen).toEqual([
+    expect(results).toEqual([
       'created',
       { n: 1 },
       true,
@@ -187,12 +187,12 @@ describeHandler('A session', (kit) => {
       notices: 2,
       message: 'last \\ "one"',
     })
-    // None of it is an access, or a longer life.
+    // Neither counts as an access nor moves the expiry.
     expect(await sessions.info(id)).toMatchObject({ accesses: before?.accesses, expires: before?.expires })
     expect((await sessions.read(id))?.data).toEqual({ a: 1 })
   })
 
-  test('takes field and errors along with a write and with a touch', async () => {
+  test('stores the field and errors of a write and of a touch', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(
@@ -225,7 +225,7 @@ describeHandler('A session', (kit) => {
     })
   })
 
-  test('counts an access for each write and touch, unless told otherwise', async () => {
+  test('counts an access for each write and touch, except with access: false', async () => {
     const sessions = kit.open()
     const id = newId()
     let base = (await sessions.write(id, {})).session
@@ -238,7 +238,7 @@ describeHandler('A session', (kit) => {
     expect((await sessions.info(id))?.accesses).toBe(12)
   })
 
-  test('validates ids as PHP asks for it', async () => {
+  test('has a valid id only if it exists, as PHP’s validateId requires', async () => {
     const sessions = kit.open()
     const id = sessions.createId()
     expect(id).toMatch(/^[A-Za-z0-9_-]{32}$/)

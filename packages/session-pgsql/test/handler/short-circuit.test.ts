@@ -5,11 +5,11 @@ const left = async (sessions: Handler, id: string) =>
   ((await sessions.info(id))?.expires?.getTime() ?? 0) / 1000 - Date.now() / 1000
 
 describeHandler('Short circuit', (kit) => {
-  test('writes nothing that has not changed', async () => {
+  test('skips a write of unchanged data', async () => {
     const sessions = kit.open({ shortCircuit: true })
     const id = newId()
     const base = (await sessions.write(id, { a: 1 }, { lifetime: 1000 })).session
-    // A tenth is added, so that no session lives shorter.
+    // A tenth is added, so that no session expires earlier.
     expect(await left(sessions, id)).toBeGreaterThan(1095)
     expect(await left(sessions, id)).toBeLessThan(1103)
     const before = calls(sessions)
@@ -18,11 +18,11 @@ describeHandler('Short circuit', (kit) => {
     expect(skipped.session?.data).toEqual({ a: 1 })
     expect(await sessions.touch(id, { base, lifetime: 1000 })).toBe(true)
     expect(calls(sessions)).toBe(before)
-    // Fit to be the next base.
+    // The record of a skipped write can be a base.
     expect((await sessions.write(id, { a: 2 }, { base: skipped.session })).outcome).toBe('updated')
   })
 
-  test('moves the expiry when it has grown old, and counts that access', async () => {
+  test('moves the expiry after a tenth of the lifetime, and counts that access', async () => {
     const sessions = kit.open({ shortCircuit: true })
     const id = newId()
     await sessions.write(id, { a: 1 }, { lifetime: 1000 })
@@ -41,7 +41,7 @@ describeHandler('Short circuit', (kit) => {
     }
   })
 
-  test('refreshes as often as is set', async () => {
+  test('moves the expiry after refreshAfter', async () => {
     const sessions = kit.open({ shortCircuit: true, refreshAfter: 300 })
     const id = newId()
     await sessions.write(id, {}, { lifetime: 1000 })
@@ -57,7 +57,7 @@ describeHandler('Short circuit', (kit) => {
     expect(await left(sessions, id)).toBeGreaterThan(1295)
   })
 
-  test('refreshes never with Infinity, as session_pgsql did', async () => {
+  test('does not move the expiry if refreshAfter is Infinity, as in session_pgsql', async () => {
     const sessions = kit.open({ shortCircuit: true, refreshAfter: Number.POSITIVE_INFINITY })
     const id = newId()
     await sessions.write(id, {}, { lifetime: 1000 })
@@ -70,7 +70,7 @@ describeHandler('Short circuit', (kit) => {
     expect(await left(sessions, id)).toBeGreaterThan(995)
   })
 
-  test('takes a shorter lifetime for a change', async () => {
+  test('treats a shorter lifetime as a change', async () => {
     const sessions = kit.open({ shortCircuit: true })
     const id = newId()
     const base = (await sessions.write(id, {}, { lifetime: 10_000 })).session
@@ -78,7 +78,7 @@ describeHandler('Short circuit', (kit) => {
     expect(await left(sessions, id)).toBeLessThan(113)
   })
 
-  test('writes the custom field and errors all the same', async () => {
+  test('writes the custom field and errors although the data is unchanged', async () => {
     const sessions = kit.open({ shortCircuit: true })
     const id = newId()
     const base = (await sessions.write(id, { a: 1 })).session
@@ -93,21 +93,21 @@ describeHandler('Short circuit', (kit) => {
     expect(await sessions.info(id)).toMatchObject({ custom: 'c', errors: 1, notices: 1, errorMessage: 'm' })
   })
 
-  test('goes by what was seen, not by what somebody else has added', async () => {
-    const [mine, theirs] = [kit.open({ shortCircuit: true }), kit.open()]
+  test('compares with seen, not with the keys that another client added', async () => {
+    const [ours, theirs] = [kit.open({ shortCircuit: true }), kit.open()]
     const id = newId()
-    const base = (await mine.write(id, {})).session
+    const base = (await ours.write(id, {})).session
     await theirs.write(id, { theirs: 1 }, { base })
-    const merged = await mine.write(id, { mine: 1 }, { base })
-    expect((await mine.write(id, { mine: 1 }, { base: merged.session, seen: { mine: 1 } })).outcome).toBe(
+    const merged = await ours.write(id, { ours: 1 }, { base })
+    expect((await ours.write(id, { ours: 1 }, { base: merged.session, seen: { ours: 1 } })).outcome).toBe(
       'skipped',
     )
-    // A deletion of theirs is a change.
-    expect((await mine.write(id, { mine: 1 }, { base: merged.session })).outcome).toBe('updated')
-    expect((await theirs.read(id))?.data).toEqual({ mine: 1 })
+    // Without seen, the missing key is a deletion, which is a change.
+    expect((await ours.write(id, { ours: 1 }, { base: merged.session })).outcome).toBe('updated')
+    expect((await theirs.read(id))?.data).toEqual({ ours: 1 })
   })
 
-  test('says gone when it has to ask', async () => {
+  test('returns gone if it has to send a statement', async () => {
     const sessions = kit.open({ shortCircuit: true })
     const id = newId()
     const base = (await sessions.write(id, {})).session
@@ -120,7 +120,7 @@ describeHandler('Short circuit', (kit) => {
 })
 
 describeHandler('A touch', (kit) => {
-  test('never shortens a life, unless its base still speaks for the data', async () => {
+  test('shortens a lifetime only if the data still equals its base', async () => {
     const sessions = kit.open()
     const id = newId()
     const base = (await sessions.write(id, { a: 1 }, { lifetime: 1000 })).session
@@ -131,13 +131,13 @@ describeHandler('A touch', (kit) => {
     await sessions.touch(id, { lifetime: 100, base })
     expect(await left(sessions, id)).toBeLessThan(103)
     await sessions.write(id, { remember: true }, { lifetime: 5000 })
-    // Somebody has signed in with "remember me" meanwhile.
+    // Another request logged in with "remember me".
     expect(await sessions.touch(id, { lifetime: 100, base })).toBe(true)
     expect(await left(sessions, id)).toBeGreaterThan(4990)
     expect((await sessions.read(id))?.data).toEqual({ remember: true })
   })
 
-  test('does not change when the data was modified', async () => {
+  test('does not change the date of modification', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(id, { a: 1 })
@@ -148,7 +148,7 @@ describeHandler('A touch', (kit) => {
 })
 
 describeHandler('keepExpired', (kit) => {
-  test('keeps the row and removes the data; only a write without a base revives it', async () => {
+  test('keeps the row and removes the data, and only a write without a base creates it again', async () => {
     const sessions = kit.open({ keepExpired: true })
     const id = newId()
     const base = (
@@ -190,7 +190,7 @@ describeHandler('keepExpired', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
-  test('deletes at a final age', async () => {
+  test('deletes the row after keepExpiredFor', async () => {
     const id = newId()
     const sessions = kit.open({ keepExpired: true, keepExpiredFor: 7200 })
     await sessions.write(id, { a: 1 })
@@ -209,7 +209,7 @@ describeHandler('keepExpired', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
-  test('lets destroy delete what has expired', async () => {
+  test('does not prevent destroy from deleting an expired session', async () => {
     const sessions = kit.open({ keepExpired: true })
     const id = newId()
     await sessions.write(id, { a: 1 })

@@ -2,8 +2,8 @@ import { expect } from 'vitest'
 import type { SaveHandlerOptions } from '../../src/index.ts'
 import { type Handler, type Kit, id as newId } from './kit.ts'
 
-/** The README's, to the letter. */
-export const SEED_TABLE: string = `CREATE TABLE php_session (
+/** The table in the README of the C extension, session_pgsql, verbatim. */
+export const EXTENSION_TABLE: string = `CREATE TABLE php_session (
   sess_id            text	PRIMARY KEY,
   sess_name          text,
   sess_data          text,
@@ -20,8 +20,8 @@ export const SEED_TABLE: string = `CREATE TABLE php_session (
   sess_custom        text
 )`
 
-/** A session's whole life, as a look at whether a table serves. */
-export async function lives(sessions: Handler): Promise<void> {
+/** Expects every operation on a session to work. */
+export async function expectUsable(sessions: Handler): Promise<void> {
   const id = newId()
   expect((await sessions.write(id, { a: 1 }, { custom: 'c' })).outcome).toBe('created')
   const base = await sessions.read(id)
@@ -35,8 +35,8 @@ export async function lives(sessions: Handler): Promise<void> {
   expect((await sessions.write(id, {}, { base })).outcome).toBe('gone')
 }
 
-/** `db` as a user who owns nothing. */
-export async function userOf(kit: Kit, table: string | undefined): Promise<SaveHandlerOptions['db']> {
+/** Returns `db` for a database user who owns nothing, with the privileges on the table, if one is given. */
+export async function dbOfAppUser(kit: Kit, table: string | undefined): Promise<SaveHandlerOptions['db']> {
   await kit.query(
     `DO $$ BEGIN CREATE ROLE app_user LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; WHEN unique_violation THEN NULL; END $$`,
   )

@@ -8,26 +8,26 @@ export interface TrafficInput {
   operationTimeout: number
 }
 
-/** What has happened since the last question. */
+/** What happened since the previous phase. */
 export interface Phase {
   done: number
-  /** Clients that have had a success. */
+  /** Number of clients with a successful operation. */
   clients: number
   errors: Record<string, number>
-  /** Milliseconds that the slowest operation took. */
+  /** Duration of the slowest operation, in milliseconds. */
   slowest: number
 }
 
 export interface TrafficResult {
-  /** What must never be: absent sessions, lost writes, sessions that came back. */
+  /** Violated guarantees: missing sessions, lost writes, destroyed sessions that exist again. */
   violations: string[]
   unhandled: string[]
   rounds: number
 }
 
 /**
- * Clients that read, write, touch, destroy and begin again, each with sessions of its own, and who know what
- * must be there. Ends when told to. The parent asks how it goes by any other message.
+ * Runs clients that create, read, write, touch and destroy sessions of their own, and check what they read. Ends at the
+ * message 'stop'. Any other message requests the current phase.
  */
 export default async function traffic(input: TrafficInput, channel: WorkerChannel): Promise<TrafficResult> {
   const unhandled: string[] = []
@@ -39,7 +39,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
     gcInterval: -1,
     logger: false,
   })
-  // On a busy machine this may take longer than an operation of the test may.
+  // On a busy machine, opening may take longer than operationTimeout.
   while (
     !(await sessions.open().then(
       () => true,
@@ -53,7 +53,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
   let rounds = 0
   let going = true
 
-  /** The result, or what went wrong. */
+  /** Returns the result, or the error. */
   async function attempt<T>(
     client: number,
     work: () => Promise<T>,
@@ -67,7 +67,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
     } catch (error) {
       const { code = String(error) } = error as { code?: string }
       phase.errors[code] = (phase.errors[code] ?? 0) + 1
-      // Nobody hammers a server that is away.
+      // Waits before the next try, so that a server that is down is not flooded.
       await new Promise((resolve) => setTimeout(resolve, 20))
       return { error: error as Error }
     } finally {
@@ -76,10 +76,10 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
   }
 
   async function run(client: number): Promise<void> {
-    for (let life = 0; going; life++) {
-      const id = `traffic-${process.pid}-${client}-${life}`
+    for (let generation = 0; going; generation++) {
+      const id = `traffic-${process.pid}-${client}-${generation}`
       const first = await attempt(client, () => sessions.write(id, { n: 0 }, { base: null }))
-      // Whether it is there is unknown: nobody's to judge.
+      // It is unknown whether the session exists, so that nothing can be checked.
       if ('error' in first) continue
       let possible = [0]
       for (let step = 0; going && step < 20; step++) {
@@ -92,7 +92,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
           break
         }
         const n = base.data.n as number
-        if (!possible.includes(n)) violations.push(`${id} holds ${n} instead of ${possible}`)
+        if (!possible.includes(n)) violations.push(`${id} contains ${n} instead of ${possible}`)
         possible = [n]
         const written = await attempt(client, () => sessions.write(id, { n: n + 1 }, { base }))
         if ('error' in written) possible = [n, n + 1]
@@ -118,7 +118,7 @@ export default async function traffic(input: TrafficInput, channel: WorkerChanne
   const checker = new SaveHandler<Data>({ db: input.url, operationTimeout: 20, gcInterval: 0 })
   await Promise.all(
     destroyed.slice(-500).map(async (id) => {
-      if ((await checker.read(id)) !== undefined) violations.push(`${id} is back`)
+      if ((await checker.read(id)) !== undefined) violations.push(`${id} exists again`)
     }),
   )
   await checker.close()

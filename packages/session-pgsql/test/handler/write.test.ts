@@ -11,7 +11,7 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ b: 1 })
   })
 
-  test('with null as base creates, or adds its data to what is there', async () => {
+  test('with null as base creates, or merges its data into the stored session', async () => {
     const sessions = kit.open()
     const other = kit.open()
     const id = newId()
@@ -27,12 +27,12 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ c: 1, d: 1 })
   })
 
-  test('with null as base creates what is destroyed while it is being merged', async () => {
+  test('with null as base creates a session that is destroyed during the merge', async () => {
     const id = kit.id()
     const sessions = kit.open({
-      conflict: async (mine) => {
+      conflict: async (ours) => {
         await kit.query('DELETE FROM php_session WHERE sess_id = $1', [id])
-        return mine
+        return ours
       },
     })
     await sessions.write(id, { a: 1 })
@@ -40,7 +40,7 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ b: 1 })
   })
 
-  test("with null as base and conflict: 'error' creates, or fails: of several at once one creates", async () => {
+  test("with null as base and conflict: 'error' succeeds for one of several concurrent writes", async () => {
     const handlers = [kit.open(), kit.open({ conflict: 'overwrite' })] as const
     for (let round = 0; round < 10; round++) {
       const id = newId()
@@ -64,7 +64,7 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ b: 1 })
   })
 
-  test('takes records of a read or a write as its base, and nothing that looks like one', async () => {
+  test('accepts only records of a read or a write as its base', async () => {
     const sessions = kit.open()
     const id = newId()
     const { session } = await sessions.write(id, { a: 1 })
@@ -80,47 +80,47 @@ describeHandler('A write', (kit) => {
     expect((await sessions.read(id))?.data).toEqual({ a: 1 })
   })
 
-  test('keeps what overlapping requests have set, and what they have deleted', async () => {
-    const [mine, theirs] = [kit.open(), kit.open()]
+  test('keeps the keys that overlapping requests set, and those that they deleted', async () => {
+    const [ours, theirs] = [kit.open(), kit.open()]
     const conflict = vi.fn()
-    mine.on('conflict', conflict)
+    ours.on('conflict', conflict)
     const id = newId()
-    await mine.write(id, { user: { name: 'a', seen: 1 }, cart: [1], gone: 1, lost: 1, n: 1 })
-    const [my, their] = await Promise.all([mine.read(id), theirs.read(id)])
-    // They sign out; I still note when the user was seen.
-    await theirs.write(id, { cart: [1], gone: 2, n: 2, theirs: 1 }, { base: their })
-    const { outcome, session } = await mine.write(
+    await ours.write(id, { user: { name: 'a', seen: 1 }, cart: [1], gone: 1, lost: 1, n: 1 })
+    const [ourBase, theirBase] = await Promise.all([ours.read(id), theirs.read(id)])
+    // The other request logs out, while this one updates the user.
+    await theirs.write(id, { cart: [1], gone: 2, n: 2, theirs: 1 }, { base: theirBase })
+    const { outcome, session } = await ours.write(
       id,
-      { user: { name: 'a', seen: 2 }, cart: [1, 2], n: 3, mine: 1 },
-      { base: my },
+      { user: { name: 'a', seen: 2 }, cart: [1, 2], n: 3, ours: 1 },
+      { base: ourBase },
     )
     expect(outcome).toBe('merged')
-    expect(session?.data).toEqual({ cart: [1, 2], n: 3, theirs: 1, mine: 1 })
+    expect(session?.data).toEqual({ cart: [1, 2], n: 3, theirs: 1, ours: 1 })
     expect((await theirs.read(id))?.data).toEqual(session?.data)
     expect(conflict.mock.calls).toEqual([[{ id }]])
   })
 
-  test('takes the difference against seen, and compares with the base', async () => {
-    const [mine, theirs] = [kit.open(), kit.open()]
+  test('computes its changes from seen, and compares with the base', async () => {
+    const [ours, theirs] = [kit.open(), kit.open()]
     const id = newId()
-    const base = (await mine.write(id, { flash: 'hello' })).session
+    const base = (await ours.write(id, { flash: 'hello' })).session
     await theirs.write(id, { flash: 'hello', theirs: 1 }, { base })
-    // My object, after the first save, does not know of theirs; the base does.
-    const sent = { flash: 'hello', mine: 1 }
-    const merged = await mine.write(id, sent, { base })
-    expect(merged.session?.data).toEqual({ flash: 'hello', mine: 1, theirs: 1 })
-    const second = await mine.write(id, { mine: 1 }, { base: merged.session, seen: sent })
-    expect(second.session?.data).toEqual({ mine: 1, theirs: 1 })
-    expect((await theirs.read(id))?.data).toEqual({ mine: 1, theirs: 1 })
+    // After the first write, the caller's object does not have the other key, but the base does.
+    const sent = { flash: 'hello', ours: 1 }
+    const merged = await ours.write(id, sent, { base })
+    expect(merged.session?.data).toEqual({ flash: 'hello', ours: 1, theirs: 1 })
+    const second = await ours.write(id, { ours: 1 }, { base: merged.session, seen: sent })
+    expect(second.session?.data).toEqual({ ours: 1, theirs: 1 })
+    expect((await theirs.read(id))?.data).toEqual({ ours: 1, theirs: 1 })
   })
 
-  test('knows keys like __proto__ and constructor as data', async () => {
-    const [mine, theirs] = [kit.open(), kit.open()]
+  test('stores keys like __proto__ and constructor as data', async () => {
+    const [ours, theirs] = [kit.open(), kit.open()]
     const id = newId()
-    const base = (await mine.write(id, JSON.parse('{"constructor":{"a":1}}'))).session
+    const base = (await ours.write(id, JSON.parse('{"constructor":{"a":1}}'))).session
     await theirs.write(id, JSON.parse('{"constructor":{"a":1,"t":1},"__proto__":{"polluted":1}}'), { base })
-    await mine.write(id, JSON.parse('{"constructor":{"a":1,"prototype":{"m":1}},"toString":1}'), { base })
-    const text = JSON.stringify((await mine.read(id))?.data)
+    await ours.write(id, JSON.parse('{"constructor":{"a":1,"prototype":{"m":1}},"toString":1}'), { base })
+    const text = JSON.stringify((await ours.read(id))?.data)
     expect(JSON.parse(text)).toEqual(
       JSON.parse('{"constructor":{"a":1,"t":1,"prototype":{"m":1}},"__proto__":{"polluted":1},"toString":1}'),
     )
@@ -128,44 +128,44 @@ describeHandler('A write', (kit) => {
     expect(({} as Data).polluted).toBeUndefined()
   })
 
-  test('of unchanged data after somebody else’s change keeps that change', async () => {
-    const [mine, theirs] = [kit.open(), kit.open()]
+  test('of unchanged data keeps the change of another request', async () => {
+    const [ours, theirs] = [kit.open(), kit.open()]
     const id = newId()
-    const base = (await mine.write(id, { a: 1 })).session
+    const base = (await ours.write(id, { a: 1 })).session
     await theirs.write(id, { a: 2 }, { base })
-    expect((await mine.write(id, { a: 1 }, { base })).session?.data).toEqual({ a: 2 })
+    expect((await ours.write(id, { a: 1 }, { base })).session?.data).toEqual({ a: 2 })
   })
 })
 
 describeHandler('A conflict', (kit) => {
-  test("of a write with conflict: 'error' fails it, whatever the setting says; the next is settled by that", async () => {
-    const [mine, theirs] = [kit.open(), kit.open()]
+  test("fails a write with conflict: 'error', whatever the setting, which applies to the next write", async () => {
+    const [ours, theirs] = [kit.open(), kit.open()]
     const id = newId()
-    const base = (await mine.write(id, { a: 0 })).session
+    const base = (await ours.write(id, { a: 0 })).session
     await theirs.write(id, { a: 0, theirs: 1 }, { base })
-    const failing = mine.write(id, { a: 0, mine: 1 }, { base, conflict: 'error' })
+    const failing = ours.write(id, { a: 0, ours: 1 }, { base, conflict: 'error' })
     expect(await errorOf(failing)).toMatchObject({ code: 'CONFLICT' })
-    expect((await mine.read(id))?.data).toEqual({ a: 0, theirs: 1 })
-    expect((await mine.write(id, { a: 0, mine: 1 }, { base })).outcome).toBe('merged')
-    const other = mine.write(id, {}, { conflict: 'merge' as never })
+    expect((await ours.read(id))?.data).toEqual({ a: 0, theirs: 1 })
+    expect((await ours.write(id, { a: 0, ours: 1 }, { base })).outcome).toBe('merged')
+    const other = ours.write(id, {}, { conflict: 'merge' as never })
     expect(await errorOf(other)).toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
-  /** Somebody else writes between my read and my write. */
+  /** Another client writes between our read and our write. */
   async function collide(
     conflict: NonNullable<Parameters<typeof kit.open>[0]>['conflict'],
-    inLine = false,
+    isQueued = false,
     operationTimeout = 15,
   ) {
-    const mine = kit.open({ conflict, operationTimeout })
-    const theirs = inLine ? mine : kit.open()
+    const ours = kit.open({ conflict, operationTimeout })
+    const theirs = isQueued ? ours : kit.open()
     const id = newId()
-    const base = (await mine.write(id, { a: 0, seen: 1 })).session
+    const base = (await ours.write(id, { a: 0, seen: 1 })).session
     const writes = [
       theirs.write(id, { a: 1, seen: 1, theirs: 1 }, { base }),
-      () => mine.write(id, { a: 2, seen: 1, mine: 1 }, { base }),
+      () => ours.write(id, { a: 2, seen: 1, ours: 1 }, { base }),
     ] as const
-    if (!inLine) await writes[0]
+    if (!isQueued) await writes[0]
     const write = writes[1]()
     await writes[0]
     return { write, stored: async () => (await kit.open().read(id))?.data }
@@ -173,80 +173,80 @@ describeHandler('A conflict', (kit) => {
 
   describe.each([
     ['found in the table', false],
-    ['known in the process', true],
-  ])('%s', (_, inLine) => {
-    test('overwrite: the last one wins', async () => {
-      const { write, stored } = await collide('overwrite', inLine)
+    ['found in the queue of its id', true],
+  ])('%s', (_, isQueued) => {
+    test('is resolved by the last write with overwrite', async () => {
+      const { write, stored } = await collide('overwrite', isQueued)
       expect((await write).outcome).toBe('updated')
-      expect(await stored()).toEqual({ a: 2, seen: 1, mine: 1 })
+      expect(await stored()).toEqual({ a: 2, seen: 1, ours: 1 })
     })
 
-    test('error: the write fails', async () => {
-      const { write, stored } = await collide('error', inLine)
+    test('fails the write with error', async () => {
+      const { write, stored } = await collide('error', isQueued)
       expect(await errorOf(write)).toMatchObject({ code: 'CONFLICT' })
       expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
     })
 
-    test('a function decides', async () => {
-      const decide = vi.fn((mine: Data, theirs: Data) => ({ sum: mine.a + theirs.a }))
-      const { write, stored } = await collide(decide, inLine)
+    test('is resolved by a function', async () => {
+      const decide = vi.fn((ours: Data, theirs: Data) => ({ sum: ours.a + theirs.a }))
+      const { write, stored } = await collide(decide, isQueued)
       expect(await write).toMatchObject({ outcome: 'merged', session: { data: { sum: 3 } } })
       expect(await stored()).toEqual({ sum: 3 })
       expect(decide.mock.calls).toEqual([
         [
-          { a: 2, seen: 1, mine: 1 },
+          { a: 2, seen: 1, ours: 1 },
           { a: 1, seen: 1, theirs: 1 },
           { a: 0, seen: 1 },
         ],
       ])
     })
 
-    test('a function may take its time', async () => {
-      const { write, stored } = await collide((async (mine: Data) => mine) as never, inLine)
+    test('is resolved by an async function', async () => {
+      const { write, stored } = await collide((async (ours: Data) => ours) as never, isQueued)
       expect((await write).outcome).toBe('merged')
-      expect(await stored()).toEqual({ a: 2, seen: 1, mine: 1 })
+      expect(await stored()).toEqual({ a: 2, seen: 1, ours: 1 })
     })
 
-    test('a function that throws makes an error, and nothing is written', async () => {
+    test('fails the write if the function throws, and nothing is written', async () => {
       for (const fail of [
         () => {
-          throw new TypeError('mine')
+          throw new TypeError('secret')
         },
         (async () => {
-          throw new TypeError('mine')
+          throw new TypeError('secret')
         }) as never,
       ]) {
-        const { write, stored } = await collide(fail, inLine)
+        const { write, stored } = await collide(fail, isQueued)
         const error = await errorOf(write)
         expect(error).toBeInstanceOf(SessionPgsqlError)
-        expect(error).toMatchObject({ code: 'CONFLICT', cause: { message: 'mine' } })
+        expect(error).toMatchObject({ code: 'CONFLICT', cause: { message: 'secret' } })
         expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
       }
     })
 
-    test('a function that never returns makes an error in time', async () => {
-      const { write, stored } = await collide((() => new Promise(() => {})) as never, inLine, 0.5)
+    test('fails the write with TIMEOUT if the function never returns', async () => {
+      const { write, stored } = await collide((() => new Promise(() => {})) as never, isQueued, 0.5)
       expect(await errorOf(write)).toMatchObject({ code: 'TIMEOUT' })
       expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
     })
 
-    test('a function that returns what cannot be stored makes an error', async () => {
-      const { write, stored } = await collide((() => undefined) as never, inLine)
+    test('fails the write if the function returns data that cannot be stored', async () => {
+      const { write, stored } = await collide((() => undefined) as never, isQueued)
       expect(await errorOf(write)).toMatchObject({ code: 'INVALID_DATA' })
       expect(await stored()).toEqual({ a: 1, seen: 1, theirs: 1 })
     })
   })
 })
 
-describeHandler('A codec that merges its own way', (kit) => {
-  test('is asked for what two changes make', async () => {
+describeHandler('A codec with a merge function', (kit) => {
+  test('merges two changes with it', async () => {
     const id = newId()
     const sessions = kit.open({
       codec: {
         name: 'sum',
         encode: ({ sum }) => String(sum),
         decode: (text) => ({ sum: Number(text) }),
-        merge: (mine, theirs, seen) => ({ sum: Number(theirs.sum) + Number(mine.sum) - Number(seen.sum) }),
+        merge: (ours, theirs, base) => ({ sum: Number(theirs.sum) + Number(ours.sum) - Number(base.sum) }),
       },
     })
     await sessions.write(id, { sum: 100 })
@@ -258,21 +258,21 @@ describeHandler('A codec that merges its own way', (kit) => {
   })
 })
 
-describeHandler('Functions of the caller that throw', (kit) => {
-  test('a lifetime', async () => {
+describeHandler('A function of the caller that throws', (kit) => {
+  test('fails the write if it is a lifetime', async () => {
     const sessions = kit.open()
     const lifetime = () => {
-      throw new TypeError('mine')
+      throw new TypeError('secret')
     }
     const error = await errorOf(sessions.write(newId(), {}, { lifetime }))
     expect(error).toBeInstanceOf(SessionPgsqlError)
-    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', cause: { message: 'mine' } })
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', cause: { message: 'secret' } })
   })
 
-  test('a codec', async () => {
+  test('fails the operation if it is a codec, with an error that contains no data', async () => {
     const id = newId()
     const fail = (): never => {
-      throw new TypeError('mine')
+      throw new TypeError('secret')
     }
     const codec = {
       name: 'own',
@@ -293,13 +293,13 @@ describeHandler('Functions of the caller that throw', (kit) => {
     await sessions.write(id, { a: 2 }, { base })
     const error = await errorOf(sessions.write(id, { a: 1, b: 1 }, { base }))
     expect(error).toMatchObject({ code: 'INVALID_DATA' })
-    expect(error.message).not.toContain('mine')
+    expect(error.message).not.toContain('secret')
     expect((await kit.open({ codec }).read(id))?.data).toEqual({ a: 2 })
   })
 })
 
-describeHandler('Overlapping writers', (kit) => {
-  test('100 of one process lose nothing, and need a statement each', async () => {
+describeHandler('Overlapping writes', (kit) => {
+  test('of one handler keep all changes, with a statement for each of 100', async () => {
     const sessions = kit.open()
     const id = newId()
     await sessions.write(id, { start: true })
@@ -315,7 +315,7 @@ describeHandler('Overlapping writers', (kit) => {
     expect(accesses).toBe(101)
   })
 
-  test('100 on four handlers lose nothing', async () => {
+  test('of four handlers keep all of 100 changes', async () => {
     const handlers = Array.from({ length: 4 }, () => kit.open())
     const id = newId()
     await handlers[0]?.write(id, { start: true })
@@ -330,7 +330,7 @@ describeHandler('Overlapping writers', (kit) => {
     expect(Object.keys((await handlers[0]?.read(id))?.data ?? {})).toHaveLength(101)
   })
 
-  test('logins and logouts: nobody who was destroyed is back, no deleted key either', async () => {
+  test('restore neither destroyed sessions nor deleted keys', async () => {
     const handlers = [kit.open(), kit.open()] as const
     await Promise.all(
       Array.from({ length: 50 }, async (_, n) => {

@@ -17,6 +17,7 @@ const require = createRequire(import.meta.url)
 
 interface PackageJson {
   name: string
+  bin: Record<'session-pgsql', string>
   exports: Record<string, unknown>
   dependencies?: Record<string, string>
   peerDependencies?: Record<string, string>
@@ -24,6 +25,9 @@ interface PackageJson {
 }
 
 const description: PackageJson = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'))
+
+/** The file of each command. */
+export const { bin } = description
 
 /** What a user may import: `session-pgsql`, `session-pgsql/express`, … */
 export const entryPoints: readonly string[] = Object.keys(description.exports)

@@ -24,7 +24,7 @@ else if (!hasOpenssl) console.warn('SKIPPED: no OpenSSL 3 on this machine; TLS i
 const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-// The files of the user who runs the tests must not play along, nor his variables.
+// Isolates the tests from the files and variables of the user who runs them.
 const { HOME } = process.env
 const home = join(folder, 'home')
 beforeEach(() => {
@@ -39,7 +39,7 @@ afterEach(() => {
 const quoted = (value: string) => `'${value.replaceAll(/['\\]/g, '\\$&')}'`
 const password = `password=${quoted(PASSWORD)}`
 
-/** Connects, and says whether the connection is encrypted. */
+/** Connects. Returns whether the connection is encrypted, and its application name. */
 async function connect(text: string, encrypted?: boolean): Promise<{ ssl: boolean; application: string }> {
   const conninfo = parseConninfo(text, {})
   const [host] = conninfo.hosts
@@ -62,7 +62,7 @@ describe('poolConfigOf', () => {
     return poolConfigOf(conninfo, conninfo.hosts[0] ?? expect.fail(), 7, 5, ...rest)
   }
 
-  test('says everything that node-postgres would otherwise take from elsewhere', async () => {
+  test('sets every option that node-postgres would otherwise take from the environment', async () => {
     expect(await configOf('host=h port=1 user=u dbname=d sslmode=disable')).toEqual({
       host: 'h',
       port: 1,
@@ -95,7 +95,7 @@ describe('poolConfigOf', () => {
     })
   })
 
-  test('prefer begins with TLS, allow without, and a socket has none', async () => {
+  test('uses TLS in the first attempt with prefer, not with allow, and never on a Unix socket', async () => {
     expect((await configOf('host=h')).ssl).toBeTruthy()
     expect((await configOf('host=h', false)).ssl).toBe(false)
     expect((await configOf('host=h sslmode=allow')).ssl).toBe(false)
@@ -105,7 +105,7 @@ describe('poolConfigOf', () => {
     expect((await configOf('host=h sslmode=require sslnegotiation=direct')).sslnegotiation).toBe('direct')
   })
 
-  test('no printing shows a password', async () => {
+  test('no printed form contains a password', async () => {
     const config = await configOf('host=h password=hunter2 sslpassword=swordfish')
     expect(await config.password()).toBe('hunter2')
     const pool = new pg.Pool(config)
@@ -113,18 +113,18 @@ describe('poolConfigOf', () => {
     await pool.end()
   })
 
-  test('a file that is named and not there is an error that names it', async () => {
+  test('the error names a configured file that does not exist', async () => {
     for (const keyword of ['sslrootcert', 'sslcert']) {
       await expect(configOf(`host=h sslmode=require ${keyword}=/nowhere`)).rejects.toThrow(
-        `db: ${keyword}: /nowhere cannot be read (ENOENT)`,
+        `db: ${keyword}: cannot read /nowhere (ENOENT)`,
       )
     }
-    await expect(configOf('host=h sslmode=verify-ca')).rejects.toThrow(/there is no .*root\.crt/)
+    await expect(configOf('host=h sslmode=verify-ca')).rejects.toThrow(/root\.crt does not exist/)
     const config = await configOf('host=h sslrootcert=system')
     expect(config.ssl).toMatchObject({ rejectUnauthorized: true, servername: 'h' })
   })
 
-  test('isTlsRefused goes by nothing else', () => {
+  test('isTlsRefused matches only the message of node-postgres', () => {
     expect(isTlsRefused(new Error('The server does not support SSL connections'))).toBe(true)
     expect(isTlsRefused(new Error('There was an error establishing an SSL connection'))).toBe(false)
     expect(isTlsRefused('The server does not support SSL connections')).toBe(false)
@@ -140,7 +140,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
   }, 60_000)
   afterAll(async () => server.stop())
 
-  test('disable and allow get in, and so does the second attempt of prefer', async () => {
+  test('disable, allow and the second attempt of prefer connect', async () => {
     const plain = { ssl: false, application: 'session_pgsql' }
     expect(await connect(`${base} ${password} sslmode=disable`)).toEqual(plain)
     expect(await connect(`${base} ${password} sslmode=allow`)).toEqual(plain)
@@ -160,7 +160,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
     }
   })
 
-  test('through its socket', async () => {
+  test('connects through a Unix socket without TLS', async () => {
     const socket = `host=${server.socketFolder} port=${server.port} user=postgres dbname=postgres`
     expect(await connect(`${socket} ${password} sslmode=require`)).toMatchObject({ ssl: false })
   })
@@ -173,7 +173,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
       return path
     }
 
-    test('gives the password: named, of PGPASSFILE, or the one in the home folder', async () => {
+    test('gives the password: from passfile, PGPASSFILE or the home directory', async () => {
       const { port } = server
       const file = write(
         join(folder, 'pgpass'),
@@ -187,7 +187,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
       expect(await connect(`${socket} passfile=${file}`)).toMatchObject({ ssl: false })
     })
 
-    test('the first line that fits counts, and a password that is given comes before the file', async () => {
+    test('uses the first matching line, and an explicit password before the file', async () => {
       const file = write(join(folder, 'pgpass'), `*:*:*:*:wrong\n*:*:*:*:${escaped}\n`)
       await expect(connect(`${base} sslmode=disable passfile=${file}`)).rejects.toMatchObject({
         code: '28P01',
@@ -197,7 +197,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
       })
     })
 
-    test('a change is seen by the next connection', async () => {
+    test('is read again for each connection', async () => {
       const file = write(join(folder, 'pgpass'), '*:*:*:*:wrong\n')
       const conninfo = parseConninfo(`${base} sslmode=disable passfile=${file}`, {})
       const pool = new pg.Pool(await poolConfigOf(conninfo, conninfo.hosts[0] ?? expect.fail(), 1, 5))
@@ -207,7 +207,7 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
       await pool.end()
     })
 
-    test('one that others can read is refused, by name', async () => {
+    test('is rejected by name if other users can read it', async () => {
       const file = write(join(folder, 'pgpass'), `*:*:*:*:${escaped}\n`, 0o640)
       const error = await connect(`${base} sslmode=disable passfile=${file}`).catch(
         (reason: unknown) => reason,
@@ -219,9 +219,9 @@ describe.skipIf(binaries === undefined)('a server without TLS', () => {
       })
     })
 
-    test('without any password the error says where it was looked for', async () => {
+    test('without a password, the error names the places where it was looked for', async () => {
       await expect(connect(`${base} sslmode=disable`)).rejects.toThrow(
-        /asks for a password.*user postgres and database postgres in .*\.pgpass$/,
+        /requires a password.*user postgres and database postgres in .*\.pgpass$/,
       )
     })
   })
@@ -240,12 +240,12 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
   }, 60_000)
   afterAll(async () => server.stop())
 
-  /** The address is right in each case; what differs is the name that was asked for. */
+  /** The address is right in both cases; the host name to verify differs. */
   const right = 'host=db.example hostaddr=127.0.0.1'
   const wrong = 'host=evil.example hostaddr=127.0.0.1'
   const secure = { ssl: true }
 
-  /** The code of OpenSSL's or Node's complaint, or `true` for an encrypted connection. */
+  /** Returns the error code of OpenSSL or Node, or `true` for an encrypted connection. */
   async function outcome(text: string): Promise<unknown> {
     try {
       return (await connect(`${base} ${text}`)).ssl
@@ -273,21 +273,21 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
     },
   )
 
-  test('verify-full goes by the host where no address is given, and an address is a name of its own', async () => {
+  test('verify-full verifies the host without hostaddr, and an IP address as a name of its own', async () => {
     expect(await outcome(`host=localhost sslmode=verify-full sslrootcert=${files.ca}`)).toBe(true)
     expect(await outcome(`host=127.0.0.1 sslmode=verify-full sslrootcert=${files.ca}`)).toBe(OTHER_NAME)
     expect(await outcome(`host=127.0.0.1 sslmode=verify-ca sslrootcert=${files.ca}`)).toBe(true)
   })
 
-  test('allow takes TLS in its second attempt', async () => {
+  test('allow uses TLS in its second attempt', async () => {
     expect(await connect(`${base} ${right} sslmode=allow`, true)).toMatchObject(secure)
   })
 
-  test("system's authorities do not know ours", async () => {
+  test('sslrootcert=system does not trust a private authority', async () => {
     expect(await outcome(`${right} sslrootcert=system`)).toBe(UNTRUSTED)
   })
 
-  test('a root.crt in the home folder turns require into verify-ca', async () => {
+  test('a root.crt in the home directory turns require into verify-ca', async () => {
     const root = join(home, '.postgresql', 'root.crt')
     copyFileSync(files.otherCa, root)
     expect(await outcome(`${right} sslmode=require`)).toBe(UNTRUSTED)
@@ -296,18 +296,18 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
     expect(await outcome(`${right} sslmode=verify-full`)).toBe(true)
   })
 
-  test('a revoked certificate is refused', async () => {
+  test('rejects a revoked certificate', async () => {
     expect(await outcome(`${right} sslmode=verify-ca sslrootcert=${files.ca} sslcrl=${files.crl}`)).toBe(
       'CERT_REVOKED',
     )
   })
 
-  test('the lowest version of TLS is kept', async () => {
+  test('respects the lowest and highest TLS version', async () => {
     expect(await outcome(`${right} sslmode=require ssl_min_protocol_version=TLSv1.3`)).toBe(true)
     expect(await outcome(`${right} sslmode=require ssl_max_protocol_version=TLSv1.1`)).not.toBe(true)
   })
 
-  describe('with a certificate of ours', () => {
+  describe('with a client certificate', () => {
     const asCert = () => `host=localhost port=${server.port} user=cert dbname=postgres sslmode=require`
     const trial = async (text: string) => {
       try {
@@ -317,12 +317,12 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
         return error as Error & { code: string }
       }
     }
-    // The server knows no role of that name, which it says only to whom it has let in.
-    const LET_IN = { code: '28000', message: 'role "cert" does not exist' }
+    // The role does not exist, which the server reports only after accepting the certificate.
+    const ACCEPTED = { code: '28000', message: 'role "cert" does not exist' }
 
-    test('the server lets in who shows it, and nobody else', async () => {
+    test('the server accepts only clients that present it', async () => {
       const { clientCert, clientKey } = files
-      expect(await trial(`sslcert=${clientCert} sslkey=${clientKey}`)).toMatchObject(LET_IN)
+      expect(await trial(`sslcert=${clientCert} sslkey=${clientKey}`)).toMatchObject(ACCEPTED)
       expect(await trial('')).toMatchObject({ message: expect.stringContaining('client certificate') })
       const shown = await connect(
         `host=localhost ${base} sslmode=require sslcert=${clientCert} sslkey=${clientKey}`,
@@ -330,21 +330,21 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
       expect(shown).toMatchObject(secure)
     })
 
-    test('it is found in the home folder', async () => {
+    test('is found in the home directory', async () => {
       copyFileSync(files.clientCert, join(home, '.postgresql', 'postgresql.crt'))
       copyFileSync(files.clientKey, join(home, '.postgresql', 'postgresql.key'))
-      expect(await trial('')).toMatchObject(LET_IN)
+      expect(await trial('')).toMatchObject(ACCEPTED)
     })
 
-    test('its key can be encrypted', async () => {
+    test('may have an encrypted key', async () => {
       const encrypted = `sslcert=${files.clientCert} sslkey=${files.clientKeyEncrypted}`
-      expect(await trial(`${encrypted} sslpassword=${quoted(PASSWORD)}`)).toMatchObject(LET_IN)
+      expect(await trial(`${encrypted} sslpassword=${quoted(PASSWORD)}`)).toMatchObject(ACCEPTED)
       const error = await trial(`${encrypted} sslpassword=hunter2`)
       expect(error).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/sslpassword/) })
       expect(inspect(error, { depth: null })).not.toContain('hunter2')
     })
 
-    test('a key that others can read is refused', async () => {
+    test('rejects a key that other users can read', async () => {
       const key = join(folder, 'open.key')
       copyFileSync(files.clientKey, key)
       chmodSync(key, 0o644)

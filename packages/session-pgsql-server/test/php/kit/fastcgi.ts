@@ -1,8 +1,8 @@
 import { connect } from 'node:net'
 
 /**
- * A request to PHP by FastCGI. Not `php -S`: there a busy worker may take a connection that it cannot serve yet,
- * and two requests that wait for each other wait forever.
+ * Requests to PHP over FastCGI. Not over `php -S`: there, a busy worker may accept a connection before it can serve it, and
+ * two requests that wait for each other never finish.
  */
 
 const VERSION = 1
@@ -13,7 +13,7 @@ const INPUT = 5
 const OUTPUT = 6
 const ERRORS = 7
 const RESPONDER = 1
-/** A record says its length in 16 bits; 8 divides this, so no padding. */
+/** Longest content of a record, whose length has 16 bits. A multiple of 8, so that no padding is needed. */
 const LARGEST = 65_528
 
 export interface FastCgiAnswer {
@@ -29,7 +29,7 @@ export function fastCgi(
 ): Promise<FastCgiAnswer> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1' })
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`PHP has not answered in ${timeoutMs} ms`)))
+    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no answer from PHP within ${timeoutMs} ms`)))
     const output: Buffer[] = []
     let errors = ''
     let rest = Buffer.alloc(0)
@@ -53,7 +53,7 @@ export function fastCgi(
       }
     })
     socket.once('error', reject)
-    socket.once('close', () => reject(new Error('PHP has closed the connection before it answered')))
+    socket.once('close', () => reject(new Error('PHP closed the connection before it answered')))
     socket.write(
       Buffer.concat([
         record(BEGIN, Buffer.from([0, RESPONDER, 0, 0, 0, 0, 0, 0])),

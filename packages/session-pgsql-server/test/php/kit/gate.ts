@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { until } from '../../../../session-pgsql/test/support/wait.ts'
 import type { Php, PhpAnswer, Visitor } from './php.ts'
 
-/** A visitor whose session holds a user. */
+/** Returns a visitor whose session has a user. */
 export async function signedIn(php: Php): Promise<Visitor> {
   const visitor = php.visitor()
   await visitor.visit('overlap.php', { query: { do: 'set', key: 'user', value: 'ada' } })
   return visitor
 }
 
-/** What the visitor's session holds. Throws the text where PHP shows a warning instead. */
+/** Returns the variables of the visitor's session. Throws PHP's output if it is a warning instead. */
 export async function shown(visitor: Visitor): Promise<Record<string, unknown>> {
   const { text } = await visitor.visit('overlap.php', { query: { do: 'show' } })
   if (!text.startsWith('{')) throw new Error(text)
@@ -19,7 +19,7 @@ export async function shown(visitor: Visitor): Promise<Record<string, unknown>> 
 
 let gates = 0
 
-/** Where requests to site/overlap.php wait for each other, after they have read their session. */
+/** Makes requests to site/overlap.php wait for each other after they have read their session. */
 export class Gate {
   readonly #folder: string
 
@@ -37,7 +37,7 @@ export class Gate {
     return visitor.visit('overlap.php', { query: { ...query, gate: this.#folder } })
   }
 
-  /** Resolves when so many are waiting. @returns the ids of their processes */
+  /** Resolves when `count` requests are waiting. @returns the ids of their processes */
   async arrived(count: number): Promise<number[]> {
     return until(async () => {
       const names = await readdir(this.#folder)
@@ -45,6 +45,7 @@ export class Gate {
     }, `${count} requests to arrive`)
   }
 
+  /** Waits for `count` requests and lets them continue. */
   async open(count: number): Promise<void> {
     await this.arrived(count)
     await writeFile(join(this.#folder, 'go'), '')

@@ -7,24 +7,24 @@ import { listening, type Program, startProgram } from './program.ts'
 const REPOSITORY = fileURLToPath(new URL('../../../../..', import.meta.url))
 
 export interface GatewayOptions {
-  /** Where the sessions lie. */
+  /** The database of the sessions. */
   readonly db: string
   readonly argv?: readonly string[]
   readonly env?: Record<string, string>
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number
 }
 
-/** The gateway, as a process of its own. */
+/** The gateway in a process of its own. */
 export interface Gateway extends Program {
   readonly port: number
-  /** The lines of php.ini that send PHP's sessions here. */
+  /** Returns the lines of php.ini that make PHP use this gateway. */
   ini(path?: string): Ini
 }
 
 export async function startGateway({ db, argv = [], env = {}, port }: GatewayOptions): Promise<Gateway> {
   const at = port ?? (await freePort())
-  // From the sources, as tsconfig.json maps them.
+  // Runs the sources, as tsconfig.json maps them.
   const argvOfNode = ['--import', 'tsx', 'packages/session-pgsql-server/src/main.ts', 'gateway']
   const program = await startProgram(
     process.execPath,

@@ -2,7 +2,7 @@ import { freePort } from '../../../../session-pgsql/test/support/connect.ts'
 import type { Ini } from './php.ts'
 import { listening, type Program, startProgram } from './program.ts'
 
-/** The two lines of php.ini, for a server that speaks Redis' protocol at a port of this machine. */
+/** Returns the two lines of php.ini for a server with Redis' protocol on a port of this machine. */
 export function twoLines(port: number, path = 'prefix=PHPSESSID:'): Ini {
   return {
     'session.save_handler': 'redis',
@@ -10,7 +10,7 @@ export function twoLines(port: number, path = 'prefix=PHPSESSID:'): Ini {
   }
 }
 
-/** A Redis of its own that stores nothing on disk, to compare with. */
+/** Starts a Redis that stores nothing on disk. */
 export async function startRedis(): Promise<{ port: number; program: Program }> {
   const port = await freePort()
   const program = await startProgram('redis-server', [

@@ -7,7 +7,7 @@ import { freePort } from '../../../../session-pgsql/test/support/connect.ts'
 import { fastCgi } from './fastcgi.ts'
 import { listening, type Program, startProgram } from './program.ts'
 
-/** Where the scripts lie that PHP runs. */
+/** The folder of the scripts that PHP runs. */
 const SITE = fileURLToPath(new URL('../site', import.meta.url))
 
 /** Lines of a php.ini. */
@@ -15,9 +15,9 @@ export type Ini = Readonly<Record<string, string | number>>
 
 export interface PhpOptions {
   readonly ini: Ini
-  /** What runs PHP's processes: php-cgi, which is there wherever PHP is tried, or php-fpm, as sites have it. Default: cgi. */
+  /** What runs PHP's processes: php-cgi, which all test machines with PHP have, or php-fpm, as sites do. Default: cgi. */
   readonly by?: 'cgi' | 'fpm'
-  /** Processes that take requests: as many as overlap. */
+  /** Processes of PHP: the most requests that can overlap. Default: 4. */
   readonly workers?: number
   /** The folder of the scripts. */
   readonly root?: string
@@ -25,7 +25,7 @@ export interface PhpOptions {
 
 export interface PhpAnswer {
   readonly status: number
-  /** As they came, in order. */
+  /** In the order of the response. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly text: string
   /** The values of the header Set-Cookie. */
@@ -43,7 +43,7 @@ export interface PhpRequest {
   readonly timeout?: number
 }
 
-/** What a php.ini has for sessions of any handler here: what PHP's own php.ini-production has, all warnings shown. */
+/** The php.ini for all save handlers: as PHP's php.ini-production, with all warnings in the output. */
 const PLAIN: Ini = {
   display_errors: 1,
   html_errors: 0,
@@ -55,7 +55,7 @@ const PLAIN: Ini = {
   'opcache.enable': 0,
 }
 
-/** Real PHP: a folder with a php.ini of its own, and processes that take requests, as php-fpm has them. */
+/** Real PHP: processes that serve requests, with a php.ini in a folder of their own. */
 export class Php {
   readonly folder: string
   readonly #root: string
@@ -116,7 +116,7 @@ export class Php {
     return parse(output)
   }
 
-  /** A visitor without cookies. */
+  /** Returns a visitor without cookies. */
   visitor(address?: string): Visitor {
     return new Visitor(this, address)
   }
@@ -131,7 +131,7 @@ function startCgi(folder: string, port: number, workers: number): Promise<Progra
   return startProgram(
     'php-cgi',
     ['-c', join(folder, 'php.ini'), '-b', `127.0.0.1:${port}`],
-    // One process is PHP's parent of the others; 0 requests are no limit.
+    // The children of a parent process; 0 requests: no limit.
     { env: { PHP_FCGI_CHILDREN: String(workers), PHP_FCGI_MAX_REQUESTS: '0' } },
   )
 }
@@ -140,7 +140,7 @@ async function startFpm(folder: string, port: number, workers: number): Promise<
   const pool = join(folder, 'pool.conf')
   const lines = [
     '[global]',
-    // The log is the system's otherwise.
+    // The default is the system's log.
     `error_log = ${join(folder, 'fpm.log')}`,
     '[site]',
     `listen = 127.0.0.1:${port}`,
@@ -155,14 +155,14 @@ async function startFpm(folder: string, port: number, workers: number): Promise<
   ])
 }
 
-/** Where php-fpm is, which is not in everybody's PATH and on Debian has its version in its name; undefined: nowhere. */
+/** Returns the path of php-fpm: it is often not in PATH, and Debian adds its version to the name. undefined: there is none. */
 export function phpFpm(): string | undefined {
   const folder = '/usr/sbin'
   const name = readdirSync(folder).find((name) => /^php-fpm[\d.]*$/.test(name))
   return name === undefined ? undefined : join(folder, name)
 }
 
-/** Puts a php.ini into the folder, and beside it a folder for sessions in files. */
+/** Writes a php.ini into the folder, and creates a folder for sessions in files. @returns the path of the php.ini */
 export async function writePhpIni(folder: string, ini: Ini): Promise<string> {
   await mkdir(join(folder, 'sessions'), { recursive: true })
   const lines = Object.entries({ ...PLAIN, 'session.save_path': join(folder, 'sessions'), ...ini })
@@ -186,7 +186,7 @@ function parse(output: Buffer): PhpAnswer {
   return { status, headers, text: text.slice(end + 4), cookies }
 }
 
-/** Keeps cookies as a browser does. */
+/** A user's browser: keeps cookies. */
 export class Visitor {
   readonly cookies: Map<string, string> = new Map()
   readonly #php: Php
@@ -209,7 +209,7 @@ export class Visitor {
     return answer
   }
 
-  /** Another browser with the same cookies. */
+  /** Returns another browser with the same cookies. */
   clone(php: Php = this.#php): Visitor {
     const copy = new Visitor(php, this.#address)
     for (const [name, value] of this.cookies) copy.cookies.set(name, value)

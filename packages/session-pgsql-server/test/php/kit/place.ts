@@ -1,21 +1,23 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, describe, inject, test } from 'vitest'
 import { queryOnce } from '../../../../session-pgsql/test/support/connect.ts'
+import { addressOf } from '../../../../session-pgsql/test/support/servers.ts'
+import type { SharedServer } from '../../../../session-pgsql/test/support/shared-servers.ts'
 import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
 import { Php, type PhpOptions } from './php.ts'
 import { phpMissing } from './program.ts'
 
-/** Starts what the tests of one suite need, and ends it after them. */
+/** Starts what the tests of a suite need, and stops it after them. */
 export interface Place {
   php(options: PhpOptions): Promise<Php>
   gateway(options: GatewayOptions): Promise<Gateway>
-  /** The URL of a new, empty database on a server that all tests share. */
+  /** Returns the URL of a new, empty database on the server that all tests share. */
   database(): Promise<string>
-  /** Something to be done after the tests, before what was asked for earlier. */
+  /** Runs a function after the tests, before those that were passed earlier. */
   after(end: () => Promise<unknown>): void
 }
 
-/** A suite that needs real PHP with phpredis; without them it is skipped, and says why. */
+/** Defines a suite that needs real PHP with phpredis; without them it is skipped, with the reason. */
 export function describeWithPhp(name: string, suite: (place: Place) => void): void {
   const missing = phpMissing() ?? serverMissing()
   describe(name, () => {
@@ -37,7 +39,7 @@ export function describeWithPhp(name: string, suite: (place: Place) => void): vo
       gateway: (options) => keep(startGateway(options)),
       after: (end) => ends.push(end),
       async database() {
-        const server = sharedUrl() as string
+        const { url: server } = await addressOf(firstPostgres() as SharedServer)
         const database = `php_${randomBytes(6).toString('hex')}`
         await queryOnce(server, `CREATE DATABASE ${database} TEMPLATE template0 ENCODING 'UTF8'`)
         ends.push(() => queryOnce(server, `DROP DATABASE IF EXISTS ${database} WITH (FORCE)`))
@@ -49,13 +51,12 @@ export function describeWithPhp(name: string, suite: (place: Place) => void): vo
   })
 }
 
-function sharedUrl(): string | undefined {
-  for (const shared of inject('sharedServers')) {
-    if (shared.kind === 'postgres') return shared.url
-  }
-  return undefined
+function firstPostgres(): SharedServer | undefined {
+  return inject('sharedServers').find(({ kind }) => kind === 'postgres')
 }
 
 function serverMissing(): string | undefined {
-  return sharedUrl() === undefined ? 'SESSION_PGSQL_TEST_SERVERS names no PostgreSQL server' : undefined
+  return firstPostgres() === undefined
+    ? 'SESSION_PGSQL_TEST_SERVERS contains no PostgreSQL server'
+    : undefined
 }

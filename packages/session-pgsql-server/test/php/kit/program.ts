@@ -3,19 +3,17 @@ import { connect } from 'node:net'
 import { isRunning } from '../../../../session-pgsql/test/support/process-tree.ts'
 import { until } from '../../../../session-pgsql/test/support/wait.ts'
 
-/** A program that serves, for as long as this process lives. */
+/** A server program that runs as long as this process at most. */
 export interface Program {
   readonly pid: number
-  /** What it has written to stdout and stderr. */
+  /** Returns its output on stdout and stderr. */
   output(): string
   running(): boolean
-  /** Resolves when it is gone. */
+  /** Resolves when it has ended. */
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-/**
- * A shell between us and the program ends it when the pipe from us closes: also if this process is killed with -9.
- */
+/** A shell that runs the program, and ends it when the pipe from this process closes: also if this process is killed. */
 const TIED = '"$@" <&- & pid=$!; echo "$pid" >&3; exec 3>&-; read -r _; kill -TERM "$pid" 2>/dev/null'
 
 export async function startProgram(
@@ -31,11 +29,11 @@ export async function startProgram(
   })
   let output = ''
   let line = ''
-  const note = (chunk: Buffer): void => {
+  const collect = (chunk: Buffer): void => {
     output += chunk.toString('latin1')
   }
-  child.stdout?.on('data', note)
-  child.stderr?.on('data', note)
+  child.stdout?.on('data', collect)
+  child.stderr?.on('data', collect)
   child.stdio[3]?.on('data', (chunk: Buffer) => {
     line += chunk.toString()
   })
@@ -64,10 +62,10 @@ function ended(child: ChildProcess): Promise<unknown> {
   return until(() => child.exitCode !== null || child.signalCode !== null, 'the shell to end')
 }
 
-/** Waits until something listens at the port. */
+/** Waits until the program listens on the port. */
 export async function listening(port: number, program: Program): Promise<void> {
   await until(() => {
-    if (!program.running()) throw new Error(`It ended:\n${program.output()}`)
+    if (!program.running()) throw new Error(`the program ended:\n${program.output()}`)
     return new Promise<boolean>((resolve) => {
       const socket = connect({ port, host: '127.0.0.1' })
       socket.once('connect', () => resolve(true))
@@ -75,17 +73,17 @@ export async function listening(port: number, program: Program): Promise<void> {
       socket.once('close', () => resolve(false))
       socket.once('connect', () => socket.destroy())
     })
-  }, `a program to listen at port ${port}`)
+  }, `a program to listen on port ${port}`)
 }
 
-/** Why nothing can be seen by PHP here; undefined if it can. */
+/** Returns why the tests cannot run PHP on this machine; undefined if they can. */
 export function phpMissing(): string | undefined {
   const found = spawnSync('php-cgi', ['-q', '-r', ''], { stdio: 'ignore' })
-  if (found.error !== undefined) return 'no php-cgi on this machine: nothing was tried with real PHP'
+  if (found.error !== undefined) return 'no php-cgi on this machine: nothing was tested with real PHP'
   const modules = spawnSync('php-cgi', ['-m'], { encoding: 'utf8' }).stdout
   for (const extension of ['session', 'redis']) {
     if (!new RegExp(`^${extension}$`, 'm').test(modules)) {
-      return `php-cgi without the extension ${extension}: nothing was tried with real PHP`
+      return `php-cgi lacks the extension ${extension}: nothing was tested with real PHP`
     }
   }
   return undefined

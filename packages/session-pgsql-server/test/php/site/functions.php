@@ -1,8 +1,7 @@
 <?php
 /*
- * What PHP's session functions do, shown step by step: the same on any save handler, or the difference is
- * explained. functions.php?case=NAME&step=N runs one step, each a request of its own; functions.php lists
- * the cases with the number of their steps.
+ * Shows what PHP's session functions do, step by step, on any save handler. functions.php?case=NAME&step=N runs one
+ * step of a case as one request; functions.php without a query lists the cases and the number of their steps.
  */
 
 class Account
@@ -12,14 +11,14 @@ class Account
     private $secret = "\0\xff";
 }
 
-/** Says what a call gave, with the warnings that it caused (PHP shows them in the text). */
+/** Prints the result of a call; PHP prints its warnings. */
 function show(string $what, mixed $value): void
 {
     echo $what, ' = ';
     var_dump($value);
 }
 
-/** The built-in handler as sites wrap it in a class of their own; tells of each call. */
+/** The built-in handler, wrapped in a class as sites do; prints each call. */
 class Wrapped extends SessionHandler
 {
     public function open(string $path, string $name): bool
@@ -64,7 +63,7 @@ class Wrapped extends SessionHandler
     }
 }
 
-/** One that PHP asks about ids in strict mode, and tells of what has not changed. */
+/** A handler that also validates ids in strict mode, and updates timestamps of unchanged sessions. */
 class WrappedStrictly extends Wrapped implements SessionUpdateTimestampHandlerInterface
 {
     public function validateId(string $id): bool
@@ -78,7 +77,7 @@ class WrappedStrictly extends Wrapped implements SessionUpdateTimestampHandlerIn
     }
 }
 
-/** One that holds the built-in handler instead, as frameworks do, and puts something of its own into each session. */
+/** A handler around the built-in one, as frameworks have, that adds a variable to each session. */
 class Around implements SessionHandlerInterface
 {
     public function __construct(private SessionHandler $inner)
@@ -116,7 +115,7 @@ class Around implements SessionHandlerInterface
     }
 }
 
-/** PHP's manual has one like this, with a cipher. */
+/** A handler that encrypts, as in PHP's manual. */
 class Encrypting extends SessionHandler
 {
     public function read(string $id): string|false
@@ -130,7 +129,7 @@ class Encrypting extends SessionHandler
     }
 }
 
-/** Warnings and failures in a fixed form, without the names of files. */
+/** Prints warnings in a fixed form, without file names. */
 set_error_handler(function (int $level, string $message): bool {
     echo [E_WARNING => 'Warning', E_NOTICE => 'Notice', E_DEPRECATED => 'Deprecated'][$level] ?? $level, ": $message\n";
     return true;
@@ -205,7 +204,7 @@ $cases = [
             $look();
             $before = $_SESSION['before'];
             session_write_close();
-            // The old one stays as it was when it was left.
+            // The old session stays as it was.
             session_id($before);
             $look();
         },
@@ -493,7 +492,7 @@ $cases = [
             $begin();
             $id = session_create_id('next-');
             session_write_close();
-            // As the manual does it: an id of one's own needs strict mode off.
+            // As in PHP's manual: a custom id requires strict mode off.
             ini_set('session.use_strict_mode', 0);
             session_id($id);
             session_start();
@@ -599,7 +598,7 @@ $cases = [
             show('with a NUL', session_save_path("$own\0x"));
         },
         function () use ($look) {
-            // The script names the place itself, as some sites do in place of php.ini.
+            // The script sets the save path itself, as some sites do instead of php.ini.
             $own = session_save_path();
             ini_set('session.save_path', '');
             session_save_path($own);
@@ -785,7 +784,7 @@ set_exception_handler(function (Throwable $error): void {
 if (!isset($_GET['case'])) {
     echo json_encode(array_map(count(...), $cases));
 } else {
-    // Output holds back the headers otherwise.
+    // Without the buffer, output would be sent before the headers.
     ob_start();
     $cases[$_GET['case']][(int) $_GET['step']]();
 }

@@ -1,7 +1,7 @@
 <?php
 /*
- * Requests that overlap for certain: one says in a folder that it has read its session, and goes on when the
- * folder has a file "go".
+ * Requests that overlap reliably: each creates a file in a folder when it has read its session, and continues when the
+ * folder contains the file "go".
  */
 
 function gate(): void

@@ -1,5 +1,5 @@
 <?php
-/* Calls one of session_pgsql's functions and shows what it gives. */
+/* Calls a function of session_pgsql and prints its result and warnings. */
 if (!isset($_GET['prepended'])) require __DIR__ . '/../../../php/session_pgsql.php';
 
 ob_start();

@@ -1,5 +1,5 @@
 import type { Server } from '../../servers/server.ts'
-import type { Finding, Level } from '../../table/diagnose.ts'
+import { diagnose, type Finding, type Level } from '../../table/diagnose.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
 import { type Color, type Output, plural, wrap } from '../output.ts'
@@ -51,7 +51,7 @@ JSON: { "problems", "warnings", "servers": [{ "server", "findings": [{ "check",
 
 async function examine(server: Server, context: Context): Promise<{ server: string; findings: Finding[] }> {
   try {
-    return { server: server.name, findings: await server.table.diagnose(context.deadline()) }
+    return { server: server.name, findings: await diagnose(server.table, context.deadline()) }
   } catch (error) {
     const { message } = failureOf(error)
     return {

@@ -1,9 +1,10 @@
 import { codecNamed } from '../../codec/codecs.ts'
 import { settleApart } from '../../handler/write.ts'
-import { carry, type MergeTexts } from '../../servers/failback.ts'
+import { moveRow } from '../../servers/failback.ts'
 import { rank } from '../../servers/placement.ts'
 import type { Server } from '../../servers/server.ts'
 import { weightOf } from '../../servers/servers.ts'
+import type { MergeTexts } from '../../servers/settle.ts'
 import type { Command, Context } from '../command.ts'
 import { UsageError } from '../flags.ts'
 import { number, plural } from '../output.ts'
@@ -60,7 +61,7 @@ JSON: { "server", "brought", "merged", "dropped", "left" }`,
         for (let id = ids.pop(); id !== undefined && !signal.aborted; id = ids.pop()) {
           const home = settings.failoverMode ? others[0] : rank(id, others)[0]
           const to = (home as (typeof others)[number]).server
-          const arrival = await carry(id, from, to, merging(context), context.deadline())
+          const arrival = await moveRow(id, from, to, merging(context), context.deadline())
           if (arrival !== undefined) counts[arrival]++
         }
       }

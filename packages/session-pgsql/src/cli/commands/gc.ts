@@ -1,6 +1,6 @@
 import type { Server } from '../../servers/server.ts'
 import { createId } from '../../session/id.ts'
-import { writeNote } from '../../table/journal.ts'
+import { writeEvent } from '../../table/journal.ts'
 import { countDue, sweep } from '../../table/sweep.ts'
 import type { Command, Context } from '../command.ts'
 import { type Failure, failureOf } from '../failure.ts'
@@ -92,7 +92,7 @@ const NOTING = 1000
 /** For the console. Where it cannot be noted, what was swept is swept all the same. */
 async function note({ table }: Server, removed: number, seconds: number): Promise<void> {
   const entry = { id: `command-${createId()}`, kind: 'gc', about: { removed, seconds } }
-  await writeNote(table, entry, 0, performance.now() + NOTING).catch(() => {})
+  await writeEvent(table, entry, 0, performance.now() + NOTING).catch(() => {})
 }
 
 async function collect(server: Server, { output, settings, signal }: Context): Promise<Result> {

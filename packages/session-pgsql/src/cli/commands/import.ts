@@ -4,13 +4,13 @@ import { rank } from '../../servers/placement.ts'
 import type { Server } from '../../servers/server.ts'
 import { weightOf } from '../../servers/servers.ts'
 import {
-  type Arriving,
   beginRun,
+  type ImportedSession,
+  importSessions,
   missedIds,
   type Run,
+  recordSeen,
   removeMissed,
-  sawIds,
-  takeIn,
 } from '../../table/importing.ts'
 import type { Command, Context } from '../command.ts'
 import { type Reading, readSession } from '../import/express-session.ts'
@@ -160,7 +160,7 @@ class Looking {
 
   async #part(part: readonly SourceSession[]): Promise<void> {
     const { counts } = this
-    const arriving: Arriving[] = []
+    const arriving: ImportedSession[] = []
     const unreadable: string[] = []
     const now = performance.now()
     for (const one of part) {
@@ -186,7 +186,7 @@ class Looking {
     }
   }
 
-  protected async take(arriving: readonly Arriving[], _unreadable: readonly string[]): Promise<void> {
+  protected async take(arriving: readonly ImportedSession[], _unreadable: readonly string[]): Promise<void> {
     this.counts.moved += arriving.length
   }
 }
@@ -212,19 +212,22 @@ class Moving extends Looking {
     return counts
   }
 
-  protected override async take(arriving: readonly Arriving[], unreadable: readonly string[]): Promise<void> {
+  protected override async take(
+    arriving: readonly ImportedSession[],
+    unreadable: readonly string[],
+  ): Promise<void> {
     await Promise.all([
       ...this.#byHome(arriving, ({ id }) => id).map(([server, some]) => this.#store(server, some)),
       ...this.#byHome(unreadable, (id) => id).map(([server, ids]) =>
-        sawIds(server.table, ids, this.#runOn(server), this.context.deadline()),
+        recordSeen(server.table, ids, this.#runOn(server), this.context.deadline()),
       ),
     ])
   }
 
-  async #store(server: Server, arriving: readonly Arriving[]): Promise<void> {
+  async #store(server: Server, arriving: readonly ImportedSession[]): Promise<void> {
     const { counts } = this
     try {
-      const { moved, renewed } = await takeIn(
+      const { moved, renewed } = await importSessions(
         server.table,
         arriving,
         this.#runOn(server),

@@ -131,8 +131,8 @@ async function look(server: Server, context: Context) {
     ])
     found = { ...found, active, expired }
     const [row] = await server.table.query(
-      ({ ours }, sql) =>
-        `SELECT count(*) FROM ${sql} WHERE ${ours.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
+      ({ added }, sql) =>
+        `SELECT count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
       [],
       context.deadline(),
     )

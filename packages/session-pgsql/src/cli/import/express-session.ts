@@ -1,7 +1,7 @@
 import { lifetimeOf, type StoredCookie, storedCookie } from '../../adapters/shared/stored-cookie.ts'
 import type { Codec } from '../../codec/codec.ts'
 import { SessionPgsqlError } from '../../errors.ts'
-import type { Arriving } from '../../table/importing.ts'
+import type { ImportedSession } from '../../table/importing.ts'
 import type { SourceSession } from './source.ts'
 
 /** Seconds: what express-session's stores, and ours, give a session whose cookie has no age. */
@@ -21,7 +21,7 @@ export interface Reading {
 
 export interface Read {
   /** As the Express store would have written it. */
-  readonly session: Arriving
+  readonly session: ImportedSession
   /** The date of expiry contradicts the cookie: it was probably written under another time zone. */
   readonly misdated: boolean
 }

@@ -7,22 +7,22 @@ export interface ProcessInput {
   readonly db: string[]
   readonly callers: number
   readonly seed: number
-  /** Ends itself with -9 when it has brought so many rows home, and is at the next ones. */
+  /** Kills itself with SIGKILL after this many rows have been moved back, while the next are moved. */
   readonly diesAfter?: number
 }
 
 export interface ProcessResult {
   readonly broken: string[]
   readonly codes: string[]
-  /** Of errors that had no reason. */
+  /** Codes of errors while it was calm. */
   readonly codesInCalm: string[]
   readonly ids: string[]
   readonly acknowledged: number
 }
 
 /**
- * A process with traffic: goes on until it is told to stop, and checks when it is told to go on. Between, it may be
- * told that all is calm.
+ * A process with traffic. Runs until the message 'stop', and checks the history at the next message. Before, 'calm'
+ * makes it wait until it is calm.
  */
 export default async function process_(
   { db, callers, seed, diesAfter = Number.POSITIVE_INFINITY }: ProcessInput,
@@ -35,7 +35,7 @@ export default async function process_(
     brought++
     if (brought === diesAfter) process.kill(process.pid, 'SIGKILL')
   })
-  // On a busy machine all servers may seem to hang for a moment, while five processes start.
+  // On a busy machine, servers may seem to hang while five processes start.
   await eventually(() => handler.open())
   const traffic = new Traffic([handler], callers, seed)
   channel.send('running')

@@ -1,6 +1,6 @@
 import { SaveHandler } from '../../../src/index.ts'
 
-/** Reads again and again. @returns by how many megabytes the heap has grown meanwhile */
+/** Reads repeatedly. @returns the megabytes by which the heap has grown */
 export default async function manyReads({ db }: { db: string[] }): Promise<number> {
   const sessions = new SaveHandler({ db, gcInterval: 0 })
   const ids = Array.from({ length: 50 }, (_, n) => `read-${n}`)

@@ -3,19 +3,19 @@ import { SaveHandler, type SessionPgsqlError } from '../../../src/index.ts'
 import type { WorkerChannel } from '../../support/processes.ts'
 
 export interface TerminatedResult {
-  /** By id: what was acknowledged last. */
+  /** By id: the last acknowledged write. */
   readonly acknowledged: Record<string, number>
-  /** Codes of what failed. */
+  /** Error codes of failed writes. */
   readonly codes: string[]
-  /** Writes under way when the signal came ... */
-  readonly underWay: number
-  /** ... those of them that failed ... */
-  readonly cut: number
-  /** ... and those that close() did not wait for. */
-  readonly left: number
+  /** Writes in progress when the signal came. */
+  readonly inProgress: number
+  /** Those of them that failed. */
+  readonly failed: number
+  /** Those of them that close() did not wait for. */
+  readonly unfinished: number
 }
 
-/** Writes with 50 callers, until SIGTERM: then it closes its handler, as a server's process should. */
+/** Writes with 50 callers until SIGTERM, then closes the handler, as a server process should. */
 export default async function terminated(
   { db }: { db: string[] },
   channel: WorkerChannel,
@@ -23,43 +23,43 @@ export default async function terminated(
   const sessions = new SaveHandler<{ n: number }>({ db, gcInterval: 0 })
   const acknowledged: Record<string, number> = {}
   const codes = new Set<string>()
-  let inTime = 0
-  let underWay = 0
-  let cut = 0
-  let left = 0
+  let running = 0
+  let inProgress = 0
+  let failed = 0
+  let unfinished = 0
   let isEnding = false
 
   async function write(id: string, n: number): Promise<void> {
     const counts = !isEnding
-    if (counts) inTime++
+    if (counts) running++
     try {
       await sessions.write(id, { n })
       acknowledged[id] = n
     } catch (error) {
       codes.add((error as SessionPgsqlError).code)
-      if (counts) cut++
+      if (counts) failed++
     }
-    if (counts) inTime--
+    if (counts) running--
   }
 
   const callers = Array.from({ length: 50 }, async (_, caller) => {
     const id = `terminated-${caller}`
     for (let n = 1; codes.size === 0; n += 3) {
-      // One behind the other.
+      // In sequence, because they share an id.
       await Promise.all([write(id, n), write(id, n + 1), write(id, n + 2)])
       if (caller === 0 && n === 31) channel.send('busy')
     }
   })
   const ended = new Promise<void>((resolve) => {
     process.once('SIGTERM', async () => {
-      underWay = inTime
+      inProgress = running
       isEnding = true
       await sessions.close()
       await setImmediate()
-      left = inTime
+      unfinished = running
       resolve()
     })
   })
   await Promise.all([ended, ...callers])
-  return { acknowledged, codes: [...codes], underWay, cut, left }
+  return { acknowledged, codes: [...codes], inProgress, failed, unfinished }
 }

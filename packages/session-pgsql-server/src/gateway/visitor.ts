@@ -1,0 +1,123 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Locks } from './locks.ts'
+import type { GatewayMetrics } from './metrics.ts'
+import type { PendingMetadata } from './pending-metadata.ts'
+import { type ClosedReads, ConnectionReads, type KnownSession, type ReadBudget } from './reads.ts'
+import { CommandError } from './replies.ts'
+import type { Sessions, WireFormat } from './wire-format.ts'
+
+/** What all clients of a gateway share. */
+export interface Shared {
+  readonly sessions: Sessions
+  readonly wireFormat: WireFormat
+  /** undefined: clients need none. */
+  readonly password: string | undefined
+  readonly readBudget: ReadBudget
+  readonly closedReads: ClosedReads
+  readonly locks: Locks
+  readonly pending: PendingMetadata
+  readonly metrics: GatewayMetrics
+  /** Queries the database; rejects if it does not answer. */
+  ping(): Promise<void>
+}
+
+/** Most bytes of sessions that are kept for one connection. */
+const MAX_READS = 8 * 1024 * 1024
+
+/** Passwords that one connection may try. */
+const MAX_ATTEMPTS = 5
+
+/** Seconds after a read for which a client that has not written is taken for a PHP request in progress. */
+const REQUEST = 5
+
+/** One client, as its commands see it: who it is, and what it has read. The connection reads and answers for it. */
+export class Visitor {
+  readonly shared: Shared
+  readonly #reads: ConnectionReads
+  #isAuthenticated: boolean
+  #failedAttempts = 0
+  #isDone = false
+  /** When it read a session that it has not written since, by `performance.now()`. */
+  #readAt: number | undefined
+
+  constructor(shared: Shared) {
+    this.shared = shared
+    this.#reads = new ConnectionReads(MAX_READS, shared.readBudget)
+    this.#isAuthenticated = shared.password === undefined
+  }
+
+  /** True if the client has given the password, or needs none. */
+  get isAuthenticated(): boolean {
+    return this.#isAuthenticated
+  }
+
+  /** True if the reply to the current command is the last one. */
+  get isDone(): boolean {
+    return this.#isDone
+  }
+
+  /** True if a PHP request is in progress: the client has just read a session, or holds a lock. */
+  get isInRequest(): boolean {
+    const hasRead = this.#readAt !== undefined && performance.now() - this.#readAt < REQUEST * 1000
+    return hasRead || this.shared.locks.has(this)
+  }
+
+  /**
+   * Returns true if the password is right. The last wrong one that is allowed ends the connection.
+   *
+   * @throws CommandError if the gateway has no password
+   */
+  authenticate(password: Buffer): boolean {
+    const expected = this.shared.password
+    if (expected === undefined) {
+      throw new CommandError(
+        'ERR AUTH was sent, but this gateway has no password. Remove auth from the save path.',
+      )
+    }
+    const digest = (value: string | Buffer): Buffer => createHash('sha256').update(value).digest()
+    if (timingSafeEqual(digest(password), digest(expected))) {
+      this.#isAuthenticated = true
+      return true
+    }
+    if (++this.#failedAttempts >= MAX_ATTEMPTS) this.#isDone = true
+    return false
+  }
+
+  /** Ends the connection after the reply to the current command. */
+  quit(): void {
+    this.#isDone = true
+  }
+
+  /** A PHP request has read its session: its write follows. */
+  beginRequest(): void {
+    this.#readAt = performance.now()
+  }
+
+  /** The PHP request writes its session, extends its expiry or destroys it: nothing else follows. */
+  endRequest(): void {
+    this.#readAt = undefined
+  }
+
+  /**
+   * Returns what the client's next write under this key is a change of; undefined if that is not known. A client that
+   * reconnected continues from what it had read on its closed connection.
+   */
+  known(key: string): KnownSession | undefined {
+    const own = this.#reads.get(key)
+    if (own !== undefined) return own
+    const left = this.shared.closedReads.take(key)
+    if (left !== undefined) this.#reads.set(key, left)
+    return left
+  }
+
+  /** Keeps what the client knows now about the session under this key. */
+  remember(key: string, session: KnownSession): void {
+    this.#reads.set(key, session)
+  }
+
+  /** Hands over the reads and releases the locks, after the connection has closed. Never rejects. */
+  async leave(): Promise<void> {
+    this.shared.closedReads.add(this.#reads)
+    await this.shared.locks.releaseAll(this)
+  }
+}

@@ -1,0 +1,191 @@
+import type { Codec } from '../codec/codec.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
+import type { Server } from '../servers/server.ts'
+import type { Servers } from '../servers/servers.ts'
+import { checkLifetime, checkText, invalid } from '../session/checks.ts'
+import type { CountOptions, ListedSession, ListOptions, SessionPage } from '../session/filter.ts'
+import { storedId } from '../session/id.ts'
+import { infoOf, SessionRecord } from '../session/record.ts'
+import type { ServerStatistics } from '../session/statistics.ts'
+import { readEvents } from '../table/journal.ts'
+import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
+import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
+import { tableStatistics } from '../table/statistics.ts'
+import type { Admission } from './admission.ts'
+import type { Events } from './events.ts'
+import type { Garbage } from './gc.ts'
+import type { Journal } from './journal.ts'
+
+/** The most sessions that `findByField` returns. */
+const MOST_FOUND = 10_000
+
+export interface AdministrationOptions<Data> {
+  readonly servers: Servers
+  readonly admission: Admission
+  readonly events: Events
+  readonly garbage: Garbage
+  readonly journal: Journal
+  readonly codec: Codec<Data>
+  /** Seconds. */
+  readonly operationTimeout: number
+  /** Destroys a session, whatever its id looks like. */
+  readonly destroy: (id: string) => Promise<boolean>
+}
+
+/** The operations on many sessions or on servers: lists, counts, statistics, journal, garbage collection, locks. */
+export class Administration<Data> {
+  readonly #options: AdministrationOptions<Data>
+
+  constructor(options: AdministrationOptions<Data>) {
+    this.#options = options
+  }
+
+  /** See `SaveHandler.open`. */
+  async open(): Promise<void> {
+    await this.#everywhere((server, deadline) => server.table.open(deadline))
+  }
+
+  /** See `SaveHandler.gc`. */
+  async gc(): Promise<number> {
+    const swept = await this.sweep()
+    const failed = swept.flatMap(({ error }) => error ?? [])
+    // A server that is unreachable does not stop the sweep of the others.
+    if (failed.length === swept.length) throw failed[0]
+    for (const error of failed) this.#options.events.report(error)
+    return swept.reduce((sum, { removed }) => sum + removed, 0)
+  }
+
+  /** See `SaveHandler.sweep`. */
+  sweep(): Promise<ServerSweep[]> {
+    return this.#options.admission.run(() => this.#options.garbage.sweep())
+  }
+
+  /** See `SaveHandler.countDue`. */
+  countDue(timeLimit: number): Promise<ServerDue[]> {
+    return this.#options.admission.run(async () => {
+      timeLimitOf({ timeLimit }) // Throws if it is not a valid limit.
+      return this.#options.garbage.due(timeLimit)
+    })
+  }
+
+  /** See `SaveHandler.findByField`. */
+  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+    checkText('custom field', value)
+    const options = { field: value, order: '-modified', limit: MOST_FOUND, text: true } as const
+    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
+    const { sessions } = mergePages(pages, options)
+    return sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+  }
+
+  /** See `SaveHandler.destroyByField`. */
+  async destroyByField(value: string): Promise<number> {
+    checkText('custom field', value)
+    let destroyed = 0
+    for (;;) {
+      const { answers, missing } = await this.#askAll((server, deadline) =>
+        listSessions(server.table, { field: value, limit: 1000 }, deadline),
+      )
+      const ids = new Set(answers.flatMap(({ sessions }) => sessions.map(({ id }) => id)))
+      const found = await Promise.all([...ids].map((id) => this.#options.destroy(id)))
+      const count = found.filter(Boolean).length
+      destroyed += count
+      if (count > 0) continue
+      if (missing.length === 0) return destroyed
+      throw new SessionPgsqlError(
+        'SERVER_DOWN',
+        `Destroyed ${destroyed} sessions, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
+      )
+    }
+  }
+
+  /** See `SaveHandler.list`. */
+  async list(options: ListOptions): Promise<SessionPage> {
+    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
+    const page = mergePages(pages, options)
+    const sessions = page.sessions.map((stored): ListedSession => {
+      const info = infoOf(stored)
+      return options.text ? { ...info, text: stored.text } : info
+    })
+    return Object.assign(sessions, { next: page.next })
+  }
+
+  /** See `SaveHandler.count`. */
+  async count(options: CountOptions): Promise<number> {
+    const counts = await this.#everywhere((server, deadline) =>
+      countSessions(server.table, options, deadline),
+    )
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  /** See `SaveHandler.statistics`. */
+  statistics(before: readonly ServerStatistics[]): Promise<ServerStatistics[]> {
+    return this.#started(async ({ servers }) => {
+      const answers = await servers.each((server) => {
+        const { table } = before.find(({ name }) => name === server.name) ?? {}
+        return tableStatistics(server.table, table, this.#deadline())
+      })
+      return answers.map(({ name, answer, error }) => ({ name, table: answer, error }))
+    })
+  }
+
+  /** See `SaveHandler.journal`. */
+  async journal(seconds: number): Promise<JournalEntry[]> {
+    if (typeof seconds !== 'number' || !(seconds >= 0)) {
+      throw invalid('Expected seconds to be a number, 0 or greater.')
+    }
+    return this.#started(async ({ servers, journal }) => {
+      const answers = await servers.each(({ table }) => readEvents(table, seconds, this.#deadline()))
+      return answers
+        .flatMap(({ name, answer = [] }) => answer.flatMap((event) => journal.entryOf(name, event) ?? []))
+        .sort((one, other) => one.at.getTime() - other.at.getTime())
+    })
+  }
+
+  /** See `SaveHandler.tryLock`. */
+  tryLock(id: string, owner: string, seconds: number): Promise<boolean> {
+    checkText('lock owner', owner)
+    checkLifetime(seconds)
+    return this.#atHome(id, (table, deadline) => takeLock(table, storedId(id), owner, seconds, deadline))
+  }
+
+  /** See `SaveHandler.unlock`. */
+  unlock(id: string, owner: string): Promise<boolean> {
+    return this.#atHome(id, (table, deadline) => releaseLock(table, storedId(id), owner, deadline))
+  }
+
+  /** See `SaveHandler.lockOwner`. */
+  lockOwner(id: string): Promise<string | undefined> {
+    return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
+  }
+
+  /** Asks the home server of an id about something other than its session, outside the queue of the id. */
+  #atHome<T>(id: string, ask: (table: Server['table'], deadline: number) => Promise<T>): Promise<T> {
+    return this.#started(({ servers }) => {
+      const deadline = this.#deadline()
+      return servers.ask(storedId(id), deadline, ({ table }) => ask(table, deadline))
+    })
+  }
+
+  /** Asks every server that can be reached; rejects if none can. */
+  async #everywhere<T>(ask: (server: Server, deadline: number) => Promise<T>): Promise<T[]> {
+    return (await this.#askAll(ask)).answers
+  }
+
+  #askAll<T>(
+    ask: (server: Server, deadline: number) => Promise<T>,
+  ): Promise<{ answers: T[]; missing: string[] }> {
+    return this.#started(({ servers }) => servers.everywhere((server) => ask(server, this.#deadline())))
+  }
+
+  #started<T>(work: (options: AdministrationOptions<Data>) => Promise<T>): Promise<T> {
+    return this.#options.admission.run(async () => {
+      await this.#options.servers.starting
+      return work(this.#options)
+    })
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#options.operationTimeout * 1000
+  }
+}

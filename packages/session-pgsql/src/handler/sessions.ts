@@ -1,0 +1,439 @@
+import type { Codec, MergingCodec } from '../codec/codec.ts'
+import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
+import { SessionPgsqlError } from '../errors.ts'
+import type {
+  TouchOptions,
+  UpdateOptions,
+  UpdateResult,
+  WriteOptions,
+  WriteOutcome,
+  WriteResult,
+} from '../operations.ts'
+import type { Servers } from '../servers/servers.ts'
+import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
+import { storedId } from '../session/id.ts'
+import { SessionRecord } from '../session/record.ts'
+import {
+  type Change,
+  type MetadataUpdate,
+  remaining,
+  type StoredSession,
+  type Touch,
+} from '../session/stored.ts'
+import type { Settings } from '../settings/settings.ts'
+import type { Answer } from '../table/answers.ts'
+import type { Admission } from './admission.ts'
+import type { Events } from './events.ts'
+import { type IdQueue, IdQueues } from './id-queue.ts'
+import { update } from './update.ts'
+import { again, destroy, settleApart, write } from './write.ts'
+
+type TouchOutcome = NonNullable<TouchMessage['outcome']>
+
+export interface SessionsOptions<Data> {
+  readonly settings: Settings<Data>
+  readonly codec: MergingCodec<Data>
+  readonly servers: Servers
+  readonly admission: Admission
+  readonly events: Events
+  /** The save handler, for diagnostics. */
+  readonly handler: object
+  /** Called after each operation on a session. */
+  readonly onAccess: () => void
+}
+
+/** The operations on one session: read, write, touch and destroy, in the order of the calls for each id. */
+export class Sessions<Data> {
+  readonly #settings: Settings<Data>
+  readonly #codec: MergingCodec<Data>
+  readonly #servers: Servers
+  readonly #admission: Admission
+  readonly #events: Events
+  readonly #handler: object
+  readonly #onAccess: () => void
+  readonly #queues: IdQueues = new IdQueues()
+
+  constructor(options: SessionsOptions<Data>) {
+    this.#settings = options.settings
+    this.#codec = options.codec
+    this.#servers = options.servers
+    this.#admission = options.admission
+    this.#events = options.events
+    this.#handler = options.handler
+    this.#onAccess = options.onAccess
+  }
+
+  /** See `SaveHandler.read`. */
+  async read(id: string): Promise<SessionRecord<Data> | undefined> {
+    const stored = await this.readStored(id)
+    return stored && new SessionRecord(stored, this.#codec)
+  }
+
+  /** Reads a session without decoding its data. */
+  readStored(id: string): Promise<StoredSession | undefined> {
+    if (!tracing.read.hasSubscribers) return this.#read(id)
+    return traced(
+      tracing.read,
+      { handler: this.#handler },
+      () => this.#read(id),
+      (stored): Partial<ReadMessage> => ({ outcome: stored === undefined ? 'absent' : 'found' }),
+    )
+  }
+
+  /** See `SaveHandler.write`. */
+  write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
+    if (!tracing.write.hasSubscribers) return this.#write(id, data, options)
+    return traced(
+      tracing.write,
+      { handler: this.#handler },
+      () => this.#write(id, data, options),
+      ({ outcome }) => ({ outcome }),
+    )
+  }
+
+  /** See `SaveHandler.update`. */
+  update<Value>(
+    id: string,
+    apply: (data: Data) => Value,
+    options: UpdateOptions<Data>,
+  ): Promise<UpdateResult<Data, Value>> {
+    if (!tracing.write.hasSubscribers) return this.#update(id, apply, options)
+    return traced(
+      tracing.write,
+      { handler: this.#handler },
+      () => this.#update(id, apply, options),
+      ({ outcome }) => ({ outcome }),
+    )
+  }
+
+  /** See `SaveHandler.snapshot`. */
+  snapshot(data: Data): Data {
+    return this.#codec.decode(this.#codec.encode(data))
+  }
+
+  /** See `SaveHandler.touch`. */
+  touch(id: string, options: TouchOptions<Data>): Promise<boolean> {
+    return this.#tracedTouch(() => this.#touch(id, options))
+  }
+
+  /** Records the custom field or errors. Returns true if the session exists. */
+  async updateMetadata(id: string, metadata: MetadataUpdate | undefined): Promise<boolean> {
+    if (!this.isId(id)) return false
+    return this.#tracedTouch(async () => {
+      const answer = await this.#sendTouch(id, { lifetime: null, access: false, metadata, base: undefined })
+      return answer.outcome === 'touched' ? 'touched' : 'absent'
+    })
+  }
+
+  /** See `SaveHandler.destroy`. Does not check the id: listed sessions may have ids of other writers. */
+  destroy(id: string): Promise<boolean> {
+    if (!tracing.destroy.hasSubscribers) return this.#destroy(id)
+    return traced(
+      tracing.destroy,
+      { handler: this.#handler },
+      () => this.#destroy(id),
+      (found): Partial<DestroyMessage> => ({ outcome: found ? 'destroyed' : 'absent' }),
+    )
+  }
+
+  /** Merges two versions of a session that two servers hold, at failback. */
+  settleApart(ours: string, theirs: string, base: string): Promise<string> {
+    const difference = {
+      text: ours,
+      seen: base,
+      codec: this.#codec,
+      conflict: this.#settings.conflict,
+      deadline: this.#deadline(),
+    }
+    return settleApart(difference, theirs, (error) => this.#events.report(error))
+  }
+
+  /** Returns true if this can be a session id. @throws INVALID_ID if it is not a string */
+  isId(id: unknown): id is string {
+    if (typeof id !== 'string') {
+      throw new SessionPgsqlError(
+        'INVALID_ID',
+        `Expected the session id to be a string; received ${typeof id}.`,
+      )
+    }
+    return this.#settings.idPattern.test(id)
+  }
+
+  /** @throws INVALID_ID */
+  demandId(id: unknown): asserts id is string {
+    if (this.isId(id)) return
+    throw new SessionPgsqlError(
+      'INVALID_ID',
+      `Invalid session id: expected it to match ${this.#settings.idPattern} (option idPattern); received ${(id as string).length} characters.`,
+    )
+  }
+
+  async #read(id: string): Promise<StoredSession | undefined> {
+    if (!this.isId(id)) return undefined
+    this.#admission.begin(0)
+    try {
+      const { starting } = this.#servers
+      if (starting !== undefined) await starting
+      const deadline = this.#deadline()
+      return await this.#queues.read(id, () =>
+        again(() => this.#servers.sessions.read(storedId(id), deadline)),
+      )
+    } finally {
+      this.#end(0)
+    }
+  }
+
+  async #write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
+    // Everything is captured before the first await: what the caller changes afterwards is not written.
+    this.demandId(id)
+    const text = this.#codec.encode(data)
+    const base = this.#baseOf(id, options.base)
+    const seen = options.seen === undefined ? (base?.text ?? '') : this.#codec.encode(options.seen)
+    const { access = true, conflict } = options
+    if (conflict !== undefined && conflict !== 'error') throw invalid("Expected conflict to be 'error'.")
+    const metadata = metadataOf(options)
+    const lifetimeOf = this.#lifetimeOf(options.lifetime)
+    const lifetime = lifetimeOf(data)
+    const change = this.#changeOf(id, options, metadata)
+
+    if (base !== undefined && this.#settings.shortCircuit && text === seen) {
+      const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
+      return this.#result(outcome, stored, text)
+    }
+    const written = await this.#operate(id, text.length, (queue, deadline) =>
+      write(this.#servers.sessions, queue, {
+        id: storedId(id),
+        text,
+        seen,
+        base: base ?? (options.base as null | 'existing' | undefined),
+        change: (next) => change(next, next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
+        codec: this.#codec,
+        conflict: conflict ?? this.#settings.conflict,
+        deadline,
+        onConflict: () => this.#events.emit('conflict', { id }),
+      }),
+    )
+    if (written.outcome === 'gone') this.#events.emit('gone', { id })
+    return this.#result(written.outcome, written.stored, text)
+  }
+
+  async #update<Value>(
+    id: string,
+    apply: (data: Data) => Value,
+    options: UpdateOptions<Data>,
+  ): Promise<UpdateResult<Data, Value>> {
+    this.demandId(id)
+    if (typeof apply !== 'function') {
+      throw invalid(`Expected the second argument of update() to be a function; received ${typeof apply}.`)
+    }
+    const lifetimeOf = this.#lifetimeOf(options.lifetime)
+    const change = this.#changeOf(id, options, metadataOf(options))
+    const base = options.base === null ? null : this.#baseOf(id, options.base)
+    const { outcome, stored, value } = await this.#operate(id, 0, (queue, deadline) =>
+      update(this.#servers.sessions, queue, {
+        id: storedId(id),
+        apply,
+        base,
+        change: (text) => change(text, lifetimeOf(this.#codec.decode(text))),
+        codec: this.#codec,
+        deadline,
+        onConflict: () => this.#events.emit('conflict', { id }),
+      }),
+    )
+    if (outcome === 'gone') this.#events.emit('gone', { id })
+    const result = this.#result(outcome, stored, stored?.text ?? '')
+    return Object.assign(result, { value })
+  }
+
+  async #touch(id: string, options: TouchOptions<Data>): Promise<TouchOutcome> {
+    const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
+    checkLifetime(lifetime)
+    const metadata = metadataOf(options)
+    const base = this.#baseOf(id, options.base)
+    if (!this.isId(id)) return 'absent'
+    if (base !== undefined && this.#settings.shortCircuit) {
+      const { outcome } = await this.#refresh(id, base, { lifetime, access, metadata })
+      return outcome === 'skipped' ? 'skipped' : outcome === 'gone' ? 'absent' : 'touched'
+    }
+    const touch = { lifetime: this.#stretched(lifetime), access, metadata, base }
+    return (await this.#sendTouch(id, touch)).outcome === 'touched' ? 'touched' : 'absent'
+  }
+
+  async #tracedTouch(work: () => Promise<TouchOutcome>): Promise<boolean> {
+    const outcome = tracing.touch.hasSubscribers
+      ? traced(tracing.touch, { handler: this.#handler }, work, (outcome) => ({ outcome }))
+      : work()
+    return (await outcome) !== 'absent'
+  }
+
+  /**
+   * Refreshes an unchanged session: sends nothing while its stored expiry is recent enough, and a touch when it
+   * is not or when there is metadata to record.
+   */
+  async #refresh(
+    id: string,
+    base: StoredSession,
+    {
+      lifetime,
+      access,
+      metadata,
+    }: { lifetime: number; access: boolean; metadata: MetadataUpdate | undefined },
+  ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
+    const left = remaining(base)
+    const stretched = this.#stretched(lifetime)
+    // More left than a write with this lifetime would give: the lifetime has become shorter.
+    const isRecent = left >= lifetime && left <= stretched + 1
+    if (metadata === undefined && (isRecent || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
+      return { outcome: 'skipped', stored: base }
+    }
+    const answer = await this.#sendTouch(id, { lifetime: stretched, access, metadata, base })
+    if (answer.outcome !== 'touched') {
+      this.#events.emit('gone', { id })
+      return { outcome: 'gone', stored: undefined }
+    }
+    const { expires = null, clock = base.clock } = answer
+    return {
+      outcome: 'updated',
+      stored: { ...base, ...withMetadata(base, metadata), expires, clock, readAt: performance.now() },
+    }
+  }
+
+  #sendTouch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
+    return this.#operate(id, 0, (_queue, deadline) => {
+      const send = (): Promise<Answer> =>
+        this.#servers.sessions.touch({ id: storedId(id), ...touch }, deadline)
+      // Sent twice, a touch with error counts might count them twice.
+      return touch.metadata === undefined ? again(send) : send()
+    })
+  }
+
+  async #destroy(id: string): Promise<boolean> {
+    const { outcome } = await this.#operate(id, 0, (queue, deadline) => {
+      queue.latest = undefined
+      return destroy(this.#servers.sessions, storedId(id), deadline)
+    })
+    return outcome === 'destroyed'
+  }
+
+  /** Runs one operation of an id after those that were called before it. */
+  async #operate<T>(
+    id: string,
+    weight: number,
+    work: (queue: IdQueue, deadline: number) => Promise<T>,
+  ): Promise<T> {
+    this.#admission.begin(weight)
+    try {
+      const { starting } = this.#servers
+      if (starting !== undefined) await starting
+      const deadline = this.#deadline()
+      return await this.#queues.run(id, (queue) => work(queue, deadline))
+    } finally {
+      this.#end(weight)
+    }
+  }
+
+  #end(weight: number): void {
+    this.#admission.end(weight)
+    this.#onAccess()
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#settings.operationTimeout * 1000
+  }
+
+  /** Checks the options of a write that say nothing of its data, and returns what makes its row. */
+  #changeOf(
+    id: string,
+    {
+      address,
+      name = this.#settings.name,
+      access = true,
+    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access'>,
+    metadata: MetadataUpdate | undefined,
+  ): (text: string, lifetime: number) => Change {
+    if (address !== undefined) checkText('address', address)
+    checkText('name', name)
+    return (text, lifetime) => ({
+      id: storedId(id),
+      text,
+      lifetime: this.#stretched(lifetime),
+      access,
+      address: address ?? null,
+      name,
+      metadata,
+    })
+  }
+
+  #baseOf(id: string, base: unknown): StoredSession | undefined {
+    if (base === undefined || base === null || base === 'existing') return undefined
+    const stored = SessionRecord.stored(base)
+    if (stored !== undefined) {
+      if (stored.id === storedId(id)) return stored
+      throw invalid('Expected base to be a record of this session; received a record of another id.')
+    }
+    throw invalid(
+      "Expected base to be a record from read() or write(), null, or 'existing'. A copy of a record does not work: pass the record itself.",
+    )
+  }
+
+  #lifetimeOf(lifetime: number | ((data: Data) => number) | undefined): (data: Data) => number {
+    return (data) => {
+      let seconds: unknown = lifetime ?? this.#settings.gcMaxlifetime
+      if (typeof lifetime === 'function') {
+        try {
+          seconds = lifetime(data)
+        } catch (cause) {
+          throw invalid('The function in `lifetime` threw an error.', cause)
+        }
+      }
+      checkLifetime(seconds)
+      return seconds
+    }
+  }
+
+  /** With short circuit the stored expiry is later by `refreshAfter`, so that no session lives shorter. */
+  #stretched(lifetime: number): number {
+    const { shortCircuit, refreshAfter = lifetime / 10 } = this.#settings
+    return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
+  }
+
+  #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
+    return new Result(outcome, stored, sent, this.#codec)
+  }
+}
+
+/** Decodes the session when a caller asks for it: a caller who needs only the outcome does not pay for it. */
+class Result<Data> implements WriteResult<Data> {
+  readonly outcome: WriteOutcome
+  readonly #stored: StoredSession | undefined
+  readonly #sent: string
+  readonly #codec: Codec<Data>
+  #session: SessionRecord<Data> | undefined
+
+  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
+    this.outcome = outcome
+    this.#stored = stored
+    this.#sent = sent
+    this.#codec = codec
+  }
+
+  get session(): SessionRecord<Data> | undefined {
+    if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
+    return this.#session
+  }
+
+  get sent(): Data {
+    return this.#codec.decode(this.#sent)
+  }
+}
+
+/** The fields that a touch with this metadata leaves; the access counter is known to the server alone. */
+function withMetadata(base: StoredSession, metadata: MetadataUpdate | undefined): Partial<StoredSession> {
+  return {
+    custom: metadata?.custom === undefined ? base.custom : metadata.custom,
+    errors: base.errors + (metadata?.errors ?? 0),
+    warnings: base.warnings + (metadata?.warnings ?? 0),
+    notices: base.notices + (metadata?.notices ?? 0),
+    errorMessage: metadata?.message ?? base.errorMessage,
+  }
+}

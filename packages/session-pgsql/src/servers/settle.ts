@@ -1,0 +1,192 @@
+import { isSameState, type StoredSession } from '../session/stored.ts'
+import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+
+/** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
+export type MergeTexts = (ours: string, theirs: string, base: string) => string | Promise<string>
+
+/** What became of a row that was moved to another server. */
+export type FailbackOutcome =
+  /** It was written there unchanged. */
+  | 'brought'
+  /** The row there had changed too: both changes are kept. */
+  | 'merged'
+  /** It was discarded: the session was destroyed there, or the row belongs to an earlier generation of the id. */
+  | 'dropped'
+
+/**
+ * Decides what the home server stores, given the row that arrives and the row that is there.
+ *
+ * @param row arrives from the server `from`
+ * @param current the row on the home server `to`, if there is one
+ * @param clock of the home server, in seconds since 1970
+ * @returns without `next`, the row on the home server stays as it is
+ */
+export async function settle(
+  row: RowCopy,
+  current: RowCopy | undefined,
+  clock: number,
+  merge: MergeTexts,
+  from: string,
+  to: string,
+): Promise<{ next?: RowCopy; outcome: FailbackOutcome }> {
+  const { session } = row
+  const receivedBefore = receivedVersion(row, current, from)
+  if (receivedBefore !== undefined && row.destroyed === null && isUnchanged(session, receivedBefore)) {
+    return { outcome: 'brought' }
+  }
+  const base = receivedBefore ?? (row.base === null ? undefined : baseOf(row.base))
+  if (row.destroyed !== null) {
+    const applies =
+      current === undefined || (current.destroyed === null && supersedes(row, current.session, base))
+    return applies ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  }
+  if (isExpired(session, clock)) return { outcome: 'dropped' }
+  if (current === undefined) {
+    // A row existed here when the base was read, and GC cannot have removed it yet: it was destroyed since.
+    const wasHere = base !== undefined && base.destroyed === undefined && base.server === to
+    const swept = base !== undefined && isExpired(base, clock)
+    return wasHere && !swept ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+  }
+  if (current.destroyed !== null) {
+    // A misplaced row (without `home`) is of an earlier generation, if not of the one that was destroyed here.
+    const isEnded =
+      supersedes(current, session, undefined) || (row.home === null && isOlder(session, current.session))
+    return isEnded ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
+  }
+  const other = current.session
+  if (other.generation === session.generation && other.text === session.text) {
+    return { next: { ...row, session: withMaxima(session, other) }, outcome: 'brought' }
+  }
+  if (base === undefined) {
+    // Of two versions of which one is merely misplaced, the one with more accesses is the later one.
+    if (row.home === null) {
+      const isNewer = other.generation === session.generation && session.accesses > other.accesses
+      return isNewer ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+    }
+    if (isExpired(other, clock)) return { next: row, outcome: 'brought' }
+    return { next: await merged(row, other, undefined, merge), outcome: 'merged' }
+  }
+  if (base.replaced !== undefined) {
+    if (isExpired(other, clock)) return { next: row, outcome: 'brought' }
+    // A request that has read the replaced session may continue with it, as after any write without a base.
+    return (other.created ?? 0) <= base.replaced
+      ? { next: await merged(row, other, base, (ours) => ours), outcome: 'brought' }
+      : { next: await merged(row, other, base, merge), outcome: 'merged' }
+  }
+  if (base.destroyed !== undefined) {
+    const { generation, destroyed } = base
+    const isOld = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
+    return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+  }
+  if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
+  if (isSameState(other, { ...base, generation: other.generation, version: base.version ?? other.version })) {
+    const { generation } = other
+    return {
+      next: { ...row, session: { ...withCounts(session, other, base), generation } },
+      outcome: 'brought',
+    }
+  }
+  return { next: await merged(row, other, base, merge), outcome: 'merged' }
+}
+
+/** Returns true if this generation was merged into the row when a fallback's row was received. */
+export function isMerged(
+  { received }: RowCopy,
+  { generation }: { readonly generation: number | null },
+): boolean {
+  return received !== null && (JSON.parse(received) as ReceivedRow).generation === generation
+}
+
+/**
+ * Returns the version of the row that the home server has already received, if it has: a process may have failed
+ * between the commit at home and the removal of the row from the fallback.
+ */
+function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: string): RecordedBase | undefined {
+  if (current?.received == null) return undefined
+  const received: ReceivedRow = JSON.parse(current.received)
+  const isSame =
+    received.from === from && received.base === row.base && received.generation === row.session.generation
+  if (isSame) return received.row
+  // A row received from another fallback was made from the row of this one.
+  const base = received.base === null ? undefined : baseOf(received.base)
+  return base?.server === from && base.generation === row.session.generation ? base : undefined
+}
+
+function isUnchanged(session: StoredSession, version: RecordedBase): boolean {
+  const names = ['text', 'accesses', 'errors', 'warnings', 'notices', 'errorMessage', 'custom'] as const
+  return names.every((name) => session[name] === version[name])
+}
+
+/**
+ * Returns true if a tombstone ends this session: it ends its own generation, or, if that was unknown, every row
+ * created before the destroy.
+ */
+export function supersedes(
+  tombstone: RowCopy,
+  session: StoredSession,
+  base: RecordedBase | undefined,
+): boolean {
+  const { generation } = tombstone.session
+  if (generation !== null) return session.generation === generation || isMerged(tombstone, session)
+  if (base !== undefined && base.generation !== null && session.generation === base.generation) return true
+  return (session.created ?? 0) <= (tombstone.destroyed ?? 0)
+}
+
+/** A generation is the time at which it began. */
+function isOlder({ generation: one }: StoredSession, { generation: other }: StoredSession): boolean {
+  return one !== null && other !== null && one < other
+}
+
+function isExpired({ expires }: { readonly expires: number | null }, clock: number): boolean {
+  return expires !== null && expires < clock
+}
+
+async function merged(
+  row: RowCopy,
+  other: StoredSession,
+  base: RecordedBase | undefined,
+  merge: MergeTexts,
+): Promise<RowCopy> {
+  const text = await merge(row.session.text, other.text, base?.text ?? '')
+  const { generation, created, addressCreated } = other
+  const session = withCounts(row.session, other, base)
+  return { ...row, session: { ...session, text, generation, created, addressCreated } }
+}
+
+const COUNTERS = ['accesses', 'errors', 'warnings', 'notices'] as const
+type Counter = (typeof COUNTERS)[number]
+
+/** Returns the session with the metadata of both sides merged: counters add up what either counted since the base. */
+function withCounts(
+  session: StoredSession,
+  other: StoredSession,
+  base: RecordedBase | undefined,
+): StoredSession {
+  const latest = (name: 'custom' | 'errorMessage'): string | null =>
+    session[name] === (base?.[name] ?? null) ? other[name] : session[name]
+  return {
+    ...session,
+    ...counters((name) => session[name] + Math.max(0, other[name] - (base?.[name] ?? 0))),
+    errorMessage: latest('errorMessage'),
+    custom: latest('custom'),
+    expires: laterExpiry(session, other),
+  }
+}
+
+/** Returns the session with the larger counters and the later expiry of two copies of one version. */
+function withMaxima(session: StoredSession, other: StoredSession): StoredSession {
+  return {
+    ...session,
+    ...counters((name) => Math.max(session[name], other[name])),
+    expires: laterExpiry(session, other),
+  }
+}
+
+function counters(countOf: (name: Counter) => number): Record<Counter, number> {
+  return Object.fromEntries(COUNTERS.map((name) => [name, countOf(name)])) as Record<Counter, number>
+}
+
+/** Returns the later expiry; null means never. */
+function laterExpiry({ expires: one }: StoredSession, { expires: other }: StoredSession): number | null {
+  return one === null || other === null ? null : Math.max(one, other)
+}
