@@ -74,7 +74,9 @@ const jsonValues: ValueRules = {
   isNumber: (value) => typeof value === 'number',
   fieldsOf: (value) => (isPlainObject(value) ? Object.keys(value) : undefined),
   readField: (value, field) =>
-    isPlainObject(value) && Object.hasOwn(value, field) ? value[field] : undefined,
+    typeof value === 'object' && value !== null && Object.hasOwn(value, field)
+      ? (value as PlainObject)[field]
+      : undefined,
   kindOf(value) {
     if (Array.isArray(value)) return 'list'
     return isPlainObject(value) ? 'object' : undefined

@@ -89,8 +89,10 @@ JSON: { "server", "brought", "merged", "dropped", "left" }`,
 function merging(context: Context): MergeTexts {
   const { conflict, codec: name } = context.settings
   const codec = codecNamed(name)
-  return (text, theirs, seen) =>
-    settleApart({ text, seen, codec, conflict, deadline: context.deadline() }, theirs, () => {})
+  return (text, theirs, seen, ofTwoUsers) => {
+    const difference = { text, seen, codec, conflict, deadline: context.deadline() }
+    return settleApart(difference, theirs, ofTwoUsers, () => {})
+  }
 }
 
 async function page(server: Server, after: string, context: Context): Promise<string[]> {
