@@ -75,6 +75,14 @@ test('does not mix the data of two users who logged in on the two sides', async 
   expect(await move('2', 'guest')).toEqual({ isOfTwo: false, custom: '2' })
 })
 
+test('does not merge a creation with itself that was repeated on the fallback server', async () => {
+  const row: RowCopy = { ...fallbackRow(stored(), { text: '{"n":[1]}', generation: 2 }), base: null }
+  const home = stored({ text: '{"n":[1]}' })
+  const current: RowCopy = { session: home, home: null, base: null, received: null, destroyed: null }
+  const { next } = await settle(row, current, NOW, () => '{"n":[1,1]}', 'fallback', 'home')
+  expect(next?.session).toMatchObject({ text: '{"n":[1]}', generation: 1 })
+})
+
 test('drops the row of a fallback server that was merged at home before the session was destroyed', async () => {
   const created = fallbackRow(stored(), { generation: 2, created: 2000 })
   const row: RowCopy = { ...created, base: null }
