@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import { afterAll, describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { merge } from '../../src/codec/merge.ts'
 
 /**
@@ -207,51 +208,51 @@ function* overlaps({ base: makeBase, edit }: Scenario): Iterable<Overlap> {
   }
 }
 
-describe('a merge is what one after the other would have stored', () => {
-  const table: string[] = []
-
-  test.each(SCENARIOS.map((scenario) => [scenario.name, scenario] as const))('%s', (_, scenario) => {
-    const counts = { pairs: 0, whole: 0, merged: 0 }
-    for (const { merged, ours, serial } of overlaps(scenario)) {
-      const isSerial = (list: readonly unknown[]): boolean =>
-        serial.some((one) => isDeepStrictEqual(one, list))
-      counts.pairs++
-      if (isSerial(merged)) counts.merged++
-      // Where lists are taken whole, the later write stands.
-      if (isSerial(ours)) counts.whole++
-    }
-    const percent = (count: number): number => (100 * count) / counts.pairs
-    const cells = [
-      scenario.name,
-      scenario.edits,
-      percent(counts.whole).toFixed(1),
-      percent(counts.merged).toFixed(1),
-    ]
-    table.push(`| ${cells.join(' | ')} |`)
-    expect(counts.pairs).toBeGreaterThan(PAIRS / 2)
-    expect(percent(counts.merged)).toBeGreaterThan(scenario.floor)
-  })
-
-  afterAll(() => {
-    if (!process.env.SESSION_PGSQL_SERIAL_TABLE) return
-    console.log(['| list | edits | taken whole, % | merged, % |', '|---|---|---|---|', ...table].join('\n'))
-  })
-})
-
-test.each(
-  SCENARIOS.filter(({ name }) => name !== 'cart without ids').map(
-    (scenario) => [scenario.name, scenario] as const,
-  ),
-)('nothing that a request removed comes back, and nothing is there twice: %s', (_, scenario) => {
-  const idsOf = (list: readonly unknown[]): unknown[] =>
-    list.map((element) => (typeof element === 'object' ? (element as { id: number }).id : element))
-  for (const overlap of overlaps(scenario)) {
-    const [base, ours, theirs, merged] = [overlap.base, overlap.ours, overlap.theirs, overlap.merged].map(
-      idsOf,
-    )
-    const isRemoved = (id: unknown): boolean =>
-      base?.includes(id) === true && !(ours?.includes(id) && theirs?.includes(id))
-    expect(merged?.filter(isRemoved)).toEqual([])
-    expect(new Set(merged).size).toBe(merged?.length)
+/** Percent of the pairs whose result is that of a serial order: if the later list is taken whole, and if they are merged. */
+function measure(scenario: Scenario): { pairs: number; whole: number; merged: number } {
+  const counts = { pairs: 0, whole: 0, merged: 0 }
+  for (const { merged, ours, serial } of overlaps(scenario)) {
+    const isSerial = (list: readonly unknown[]): boolean => serial.some((one) => isDeepStrictEqual(one, list))
+    counts.pairs++
+    if (isSerial(ours)) counts.whole++
+    if (isSerial(merged)) counts.merged++
   }
+  const percent = (count: number): number => (100 * count) / counts.pairs
+  return { pairs: counts.pairs, whole: percent(counts.whole), merged: percent(counts.merged) }
+}
+
+const named = SCENARIOS.map((scenario) => [scenario.name, scenario] as const)
+
+test.each(named)('a merge is what one request after the other would have stored: %s', (_, scenario) => {
+  const { merged, pairs } = measure(scenario)
+  expect(pairs).toBeGreaterThan(PAIRS / 2)
+  expect(merged).toBeGreaterThan(scenario.floor)
 })
+
+test('docs/merging.md has these figures', () => {
+  const rows = SCENARIOS.map((scenario) => {
+    const { merged, whole } = measure(scenario)
+    return `| ${[scenario.name, scenario.edits, whole.toFixed(1), merged.toFixed(1)].join(' | ')} |`
+  })
+  const table = ['| list | edits | taken whole, % | merged, % |', '|---|---|---|---|', ...rows].join('\n')
+  if (process.env.SESSION_PGSQL_SERIAL_TABLE) console.log(table)
+  const document = readFileSync(new URL('../../../../docs/merging.md', import.meta.url), 'utf8')
+  expect(document).toContain(table)
+})
+
+test.each(named.filter(([name]) => name !== 'cart without ids'))(
+  'nothing that a request removed comes back, and nothing is there twice: %s',
+  (_, scenario) => {
+    const idsOf = (list: readonly unknown[]): unknown[] =>
+      list.map((element) => (typeof element === 'object' ? (element as { id: number }).id : element))
+    for (const overlap of overlaps(scenario)) {
+      const [base, ours, theirs, merged] = [overlap.base, overlap.ours, overlap.theirs, overlap.merged].map(
+        idsOf,
+      )
+      const isRemoved = (id: unknown): boolean =>
+        base?.includes(id) === true && !(ours?.includes(id) && theirs?.includes(id))
+      expect(merged?.filter(isRemoved)).toEqual([])
+      expect(new Set(merged).size).toBe(merged?.length)
+    }
+  },
+)
