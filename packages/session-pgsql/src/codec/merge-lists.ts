@@ -40,17 +40,19 @@ export function mergeLists(ours: List, theirs: List, base: List, rules: ElementR
   if (isTuple(lists, rules)) return takeWhole(lists, rules)
   const names = nameByIdentity(lists, rules.readField)
   if (names === undefined) {
-    const ends = commonEnds(lists, rules.canonical)
+    const ends = commonEnds(lists, (one, other) => rules.canonical.isEqual(one, other))
     return mergeByValue(lists, ends, rules) ?? (mergeByValue(lists, NO_ENDS, rules) as List)
   }
-  return isTooLong(lists) ? takeWhole(lists, rules) : assemble(lists, names, NO_ENDS, () => true, rules)
+  // Elements with one identity may differ, so those at the ends are merged, too.
+  const ends = commonEnds(names, (one, other) => one === other)
+  return isTooLong(names, ends) ? takeWhole(lists, rules) : assemble(lists, names, NO_ENDS, () => true, rules)
 }
 
 /** @returns undefined if the common ends contain values that must be counted together with those between them */
 function mergeByValue(lists: Versions<unknown>, ends: Ends, rules: ElementRules): List | undefined {
   const { canonical } = rules
+  if (isTooLong(lists, ends)) return takeWhole(lists, rules)
   const between = mapVersions(lists, (list) => list.slice(ends.head, list.length - ends.tail))
-  if (isTooLong(between)) return takeWhole(lists, rules)
   const values = valuesOf(between, canonical)
   if (someVersion(values, (list) => list.includes(OPAQUE))) return takeWhole(lists, rules)
   if (areCountedAtEnds(values, lists.base, ends, canonical)) return undefined
@@ -136,18 +138,21 @@ function isTuple({ ours, theirs, base }: Versions<unknown>, { isNumber }: Elemen
   return base.every(isNumber) && ours.every(isNumber) && theirs.every(isNumber)
 }
 
-function isTooLong(lists: Versions<unknown>): boolean {
-  return someVersion(lists, (list) => list.length > MAX_LENGTH)
+function isTooLong(lists: Versions<unknown>, { head, tail }: Ends): boolean {
+  return someVersion(lists, (list) => list.length - head - tail > MAX_LENGTH)
 }
 
 function takeWhole({ ours, theirs, base }: Versions<unknown>, { isSame }: ElementRules): List {
   return isSame(ours, base) ? theirs : ours
 }
 
-function commonEnds({ ours, theirs, base }: Versions<unknown>, canonical: Canonical): Ends {
+function commonEnds<T>(
+  { ours, theirs, base }: Versions<T>,
+  isEqual: (one: T | undefined, other: T | undefined) => boolean,
+): Ends {
   const most = Math.min(ours.length, theirs.length, base.length)
   const isCommon = (our: number, their: number, before: number): boolean =>
-    canonical.isEqual(theirs[their], base[before]) && canonical.isEqual(ours[our], base[before])
+    isEqual(theirs[their], base[before]) && isEqual(ours[our], base[before])
   let head = 0
   while (head < most && isCommon(head, head, head)) head++
   let tail = 0

@@ -197,6 +197,15 @@ describe('a list that is too long', () => {
     ).toEqual(['t', 'o'])
   })
 
+  test('of elements with identity is merged if only what was appended or in elements differs', () => {
+    const elements = (n: number, ...more: number[]) => ({
+      list: [...range(MAX_LENGTH + 1), ...more].map((id) => ({ id, n: id === n ? 1 : 0 })),
+    })
+    const { list } = merge(elements(3, -1), elements(5, -2), elements(-9))
+    expect(list.map(({ id }) => id)).toEqual([...range(MAX_LENGTH + 1), -2, -1])
+    expect(list.filter(({ n }) => n === 1).map(({ id }) => id)).toEqual([3, 5])
+  })
+
   test('is taken whole if more differs: ours if we changed it, else theirs', () => {
     const base = long('b')
     const theirs = { list: ['t', ...base.list.slice(1, -1), 't'] }
