@@ -208,6 +208,13 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
       expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: left }])
     })
 
+    test('shows no percentage if there is nothing to remove', async () => {
+      const { run } = await setup()
+      const { stdout, stderr } = await run(['gc'], { terminal: 80 })
+      expect(stdout).toBe('0 expired sessions removed.\n')
+      expect(stderr).not.toContain('%')
+    })
+
     test('skips a server on which another process is collecting garbage', async () => {
       const { database, run } = await setup()
       await fill(database, 3, 0)

@@ -121,7 +121,7 @@ async function collect(server: Server, { output, settings, signal }: Context): P
       signal,
       onProgress(soFar) {
         removed = soFar
-        output.progress(`${server.name}  ${due ? bar(soFar, due.count) : number(soFar)}`)
+        output.progress(`${server.name}  ${due?.count ? bar(soFar, due.count) : number(soFar)}`)
       },
     })
     if (swept.removed > 0) await recordRun(server, swept.removed, (performance.now() - started) / 1000)
