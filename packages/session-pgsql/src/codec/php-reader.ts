@@ -27,7 +27,7 @@ export class PhpReader {
   #payloadDepth = 0
   #sawPayload = false
 
-  /** @param payloadsCount whether PHP has numbered the serialized values in the payload of a `C:`; see `#readPayload` */
+  /** @param payloadsCount whether the serialized values in the payload of a `C:` have numbers; see `#readPayload` */
   constructor(bytes: Buffer, payloadsCount: boolean) {
     this.input = new PhpInput(bytes)
     this.#payloadsCount = payloadsCount

@@ -12,7 +12,7 @@ type Kind = 'float' | 'properties' | 'array' | 'object' | 'enum' | 'custom'
 
 const brand = Symbol.for('session-pgsql.php-value')
 
-/** Returns which of these classes the value has, also if another copy of the package (ESM and CommonJS) created it. */
+/** Returns the value's class among these, even if another copy of the package (ESM and CommonJS) created it. */
 export function kindOf(value: object): Kind | undefined {
   return (value as { [brand]?: Kind })[brand]
 }

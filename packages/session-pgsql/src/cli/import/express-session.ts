@@ -69,7 +69,7 @@ function dateOf(cookie: unknown): number {
   return typeof expires === 'string' ? new Date(expires).getTime() : Number.NaN
 }
 
-/** Whether the expiry is earlier than the cookie's, which the old store set at the same time, or more than maxAge away. */
+/** Whether the expiry is more than maxAge away, or earlier than the cookie's, which the store set together with it. */
 function contradicts(lifetime: number, cookie: StoredCookie | undefined, expires: number): boolean {
   const age = cookie?.originalMaxAge
   if (typeof age === 'number' && lifetime > age / 1000 + TOLERANCE) return true
