@@ -28,6 +28,8 @@ function project(name: string, include: string, exclude: string[] = []): TestPro
       // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
       pool: 'forks',
       testTimeout: 120_000,
+      // A failure shows its values in full.
+      chaiConfig: { truncateThreshold: 0 },
       hookTimeout: 180_000,
     },
   }
