@@ -38,7 +38,7 @@ describeInBrowser('the demo', (surfing) => {
         return pattern.exec(said)?.[1]
       }, `${pattern} in what the demo says`)
     const site = await place(/demo: (http:\S+)/)
-    const operators = await place(/console beside it: (http:\S+)/)
+    const operators = await place(/The console: (http:\S+)/)
 
     const visitor = await surfing.page()
     await visitor.goto(site)
