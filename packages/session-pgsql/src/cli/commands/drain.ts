@@ -93,8 +93,10 @@ JSON output:
 function mergeOf(context: Context): MergeTexts {
   const { conflict, codec: name } = context.settings
   const codec = codecNamed(name)
-  return (text, theirs, seen) =>
-    settleApart({ text, seen, codec, conflict, deadline: context.deadline() }, theirs, () => {})
+  return (text, theirs, seen, ofTwoUsers) => {
+    const difference = { text, seen, codec, conflict, deadline: context.deadline() }
+    return settleApart(difference, theirs, ofTwoUsers, () => {})
+  }
 }
 
 async function readPage(server: Server, after: string, context: Context): Promise<string[]> {
