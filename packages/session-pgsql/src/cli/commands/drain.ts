@@ -5,6 +5,7 @@ import { rank } from '../../servers/placement.ts'
 import type { Server } from '../../servers/server.ts'
 import { weightOf } from '../../servers/servers.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
+import { gt } from '../../table/sql.ts'
 import type { Command, Context } from '../command.ts'
 import { UsageError } from '../flags.ts'
 import { number, plural } from '../output.ts'
@@ -95,7 +96,8 @@ function merging(context: Context): MergeTexts {
 
 async function page(server: Server, after: string, context: Context): Promise<string[]> {
   const rows = await server.table.query(
-    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id > $1 ORDER BY t.sess_id LIMIT ${PAGE}`,
+    (_shape, sql) =>
+      `SELECT t.sess_id FROM ${sql} t WHERE ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${PAGE}`,
     [after],
     context.deadline(),
   )
@@ -104,7 +106,7 @@ async function page(server: Server, after: string, context: Context): Promise<st
 
 async function rowsOf(server: Server, context: Context): Promise<number> {
   const [row] = await server.table.query(
-    (_shape, sql) => `SELECT count(*) FROM ${sql}`,
+    (_shape, sql) => `SELECT pg_catalog.count(*) FROM ${sql}`,
     [],
     context.deadline(),
   )

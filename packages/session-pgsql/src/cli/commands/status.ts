@@ -132,7 +132,7 @@ async function look(server: Server, context: Context) {
     found = { ...found, active, expired }
     const [row] = await server.table.query(
       ({ added }, sql) =>
-        `SELECT count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
+        `SELECT pg_catalog.count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
       [],
       context.deadline(),
     )
