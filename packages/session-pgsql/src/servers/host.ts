@@ -5,6 +5,7 @@ import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { concat } from '../table/sql.ts'
 import { isTlsRefused, poolConfigOf } from './node-postgres-config.ts'
 
 /** What a host reports about itself. */
@@ -16,9 +17,11 @@ export interface Role {
 }
 
 const ROLE = plain(`
-  SELECT pg_is_in_recovery(), current_setting('transaction_read_only'),
-    CASE WHEN pg_is_in_recovery() THEN 0
-      ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END`)
+  SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),
+    CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE ${concat(
+      "'x'",
+      'pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8)',
+    )}::bit(32)::int END`)
 
 /**
  * One host of a conninfo: a pool of connections, opened at the first use, and one more connection to query its
