@@ -37,10 +37,8 @@ export async function postgresSource(options: PostgresSourceOptions): Promise<So
   if (zone !== undefined && !zoneless) {
     throw new UsageError(`--zone: the dates in ${name} have a time zone`)
   }
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+  if (zone !== undefined) await checkZone(query, zone)
+  const zoneText = zone === undefined ? "pg_catalog.current_setting('TimeZone')" : quoteLiteral(zone)
   const moment = zoneless ? `(${date} AT TIME ZONE ${zoneText})` : date
   const remaining = `extract(epoch FROM ${minus(moment, 'pg_catalog.clock_timestamp()')})::double precision`
 
@@ -48,19 +46,19 @@ import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './sou
     const queriedAt = performance.now()
     const rows = await query(
       `SELECT p.id, p.data, p.remaining FROM (
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+         SELECT q.*, ${minus('pg_catalog.sum(pg_catalog.length(q.data)) OVER (ORDER BY q.n)', 'pg_catalog.length(q.data)')} AS before
+         FROM (
+           SELECT ${id}::pg_catalog.text AS id, coalesce(${data}::pg_catalog.text, '') AS data,
+             ${microseconds(`coalesce(${remaining}, 0)`)} AS remaining, pg_catalog.row_number() OVER (ORDER BY ${id}) AS n
+           FROM ${name} ${after === undefined ? '' : `WHERE ${gt(id, '$1')}`} ORDER BY ${id} LIMIT ${BATCH_SIZE}
+         ) q
+       ) p WHERE ${lt('p.before', String(BATCH_LENGTH))} ORDER BY p.n`,
       after === undefined ? [] : [after],
     )
     return rows.map(([id, text, left]) => ({
       id: id as string,
       text: text as string,
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+      expires: queriedAt + Number(left) / 1000,
       zoneless,
     }))
   }
@@ -69,10 +67,7 @@ import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './sou
     name: `${database} ${name}`,
     close,
     async count() {
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+      const [row] = await query(`SELECT pg_catalog.count(*) FROM ${name}`, []).catch(() => [])
       return row && Number(row[0])
     },
     async *batches() {
@@ -84,10 +79,12 @@ import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './sou
         after = batch.at(-1)?.id
       }
     },
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+    async findLive(ids) {
+      const rows = await query(
+        `SELECT ${id}::pg_catalog.text FROM ${name} WHERE ${gt(remaining, '0')} AND ${isIn(
+          id,
+          `ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))::${idType}[]`,
+        )}`,
         [JSON.stringify(ids)],
       )
       return new Set(rows.map(([one]) => one as string))
@@ -101,10 +98,12 @@ async function describe(
   { schema, name }: TableName,
   columns: readonly string[],
 ): Promise<{ name: string; types: (string | undefined)[] }> {
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+  const rows = await query(
+    `SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+       JOIN pg_catalog.pg_attribute a ON ${eq('a.attrelid', 'c.oid')}
+     WHERE ${eq('c.relname', '$1')} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped AND CASE
+       WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE ${eq('n.nspname', '$2')} END`,
     [name, schema ?? null],
   )
   const [first] = rows
@@ -131,10 +130,7 @@ import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './sou
 
 async function checkZone(query: Query, zone: string): Promise<void> {
   try {
-import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
-import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
-import { UsageError } from '../arguments.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+    await query('SELECT pg_catalog.now() AT TIME ZONE $1', [zone])
   } catch (error) {
     if (!(error instanceof SessionPgsqlError) || error.sqlState !== '22023') throw error
     throw new UsageError('--zone: expected a time zone of PostgreSQL, such as Europe/Berlin')
