@@ -14,15 +14,13 @@ import { SessionPgsqlError } from '../errors.ts'
  *
  * @param poolSize the most connections
  * @param connectTimeoutSeconds the caller's limit; the conninfo's applies if it is shorter
- * @param encrypted whether to use TLS, for `prefer` and `allow`, where the caller makes two attempts. Default: as in
- *   the first attempt. Ignored for the other modes.
+ * @returns with `sslmode` `prefer` and `allow` the configuration of the first attempt; see `secondAttemptOf`
  */
 export async function poolConfigOf(
   conninfo: Conninfo,
   host: Pick<Host, 'host' | 'port'> & Partial<Host>,
   poolSize: number,
   connectTimeoutSeconds: number,
-  encrypted: boolean = conninfo.tls.mode !== 'allow',
 ): Promise<NodePostgresConfig> {
   const config: NodePostgresConfig = {
     host: host.address ?? host.host,
@@ -30,7 +28,7 @@ export async function poolConfigOf(
     user: conninfo.user,
     database: conninfo.database,
     password: () => passwordFor(conninfo, host),
-    ssl: usesTls(conninfo.tls, host.host, encrypted) ? await tlsOf(conninfo.tls, host.host) : false,
+    ssl: startsWithTls(conninfo.tls, host) ? await tlsOf(conninfo.tls, host.host) : false,
     max: poolSize,
     connectionTimeoutMillis: 1000 * Math.min(connectTimeoutSeconds, conninfo.connectTimeout ?? Infinity),
     keepAlive: conninfo.keepalives,
@@ -46,10 +44,17 @@ export async function poolConfigOf(
   return config
 }
 
-/** Returns true if the server does not support TLS; with `prefer`, the next attempt is without it. */
-export function isTlsRefused(error: unknown): boolean {
-  // node-postgres sets no error code.
-  return error instanceof Error && error.message === 'The server does not support SSL connections'
+/**
+ * Returns the option `ssl` of node-postgres for a second attempt to connect: without TLS for `sslmode=prefer`, with
+ * TLS for `allow`. Undefined for the other modes, and for Unix sockets: they make one attempt.
+ */
+export async function secondAttemptOf(
+  settings: TlsSettings,
+  host: Pick<Host, 'host'>,
+): Promise<NodePostgresConfig['ssl'] | undefined> {
+  if (isUnixSocket(host)) return undefined
+  if (settings.mode === 'prefer') return false
+  return settings.mode === 'allow' ? await tlsOf(settings, host.host) : undefined
 }
 
 async function passwordFor(conninfo: Conninfo, host: Pick<Host, 'host' | 'port'>): Promise<string> {
@@ -63,10 +68,13 @@ async function passwordFor(conninfo: Conninfo, host: Pick<Host, 'host' | 'port'>
   )
 }
 
-function usesTls({ mode }: TlsSettings, host: string, encrypted: boolean): boolean {
-  // Unix sockets do not leave the machine; libpq ignores sslmode for them.
-  if (mode === 'disable' || host.startsWith('/')) return false
-  return mode === 'prefer' || mode === 'allow' ? encrypted : true
+function startsWithTls({ mode }: TlsSettings, host: Pick<Host, 'host'>): boolean {
+  return mode !== 'disable' && mode !== 'allow' && !isUnixSocket(host)
+}
+
+/** Unix sockets do not leave the machine; libpq ignores sslmode for them. */
+function isUnixSocket({ host }: Pick<Host, 'host'>): boolean {
+  return host.startsWith('/')
 }
 
 async function tlsOf(settings: TlsSettings, host: string): Promise<NodePostgresTls> {
