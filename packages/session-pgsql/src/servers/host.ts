@@ -1,10 +1,11 @@
 import type { Conninfo, Host } from '../conninfo/conninfo.ts'
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
-import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
+import type { ClientClass, PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { withChannelBinding } from './channel-binding.ts'
 import { poolConfigOf, secondAttemptOf } from './node-postgres-config.ts'
 import { poolWithTwoAttempts } from './tls-fallback.ts'
 
@@ -95,13 +96,15 @@ export class HostDatabase implements Database {
     connections: number,
     refuse: ((role: Role) => string | undefined) | undefined,
   ): Promise<NodePostgres> {
-    const { operationTimeout } = this.#limits
-    const config = {
-      ...(await poolConfigOf(this.#conninfo, this.#host, connections, operationTimeout)),
-      ...(refuse && { verify: verifier(refuse) }),
-    }
-    const second = await secondAttemptOf(this.#conninfo.tls, this.#host)
+    const [conninfo, host] = [this.#conninfo, this.#host]
     const { default: pg } = await import('pg')
+    const Client = pg.Client as unknown as ClientClass
+    const config = {
+      ...(await poolConfigOf(conninfo, host, connections, this.#limits.operationTimeout)),
+      ...(refuse && { verify: verifier(refuse) }),
+      Client: conninfo.tls.channelBinding === 'require' ? withChannelBinding(Client, conninfo, host) : Client,
+    }
+    const second = await secondAttemptOf(conninfo, host)
     const pool =
       second === undefined
         ? (new pg.Pool(config as object) as unknown as PoolLike)

@@ -1,4 +1,4 @@
-import type { NodePostgresConfig, PoolClientLike, PoolLike } from '../database/drivers.ts'
+import type { ClientClass, NodePostgresConfig, PoolClientLike, PoolLike } from '../database/drivers.ts'
 
 /** SQLSTATE invalid_authorization_specification: pg_hba.conf has no entry for connections of this kind. */
 const NO_ENTRY = '28000'
@@ -25,8 +25,8 @@ function isTlsRefused(error: unknown): boolean {
  * @param ssl the option `ssl` of the second attempt
  */
 export function poolWithTwoAttempts(
-  pg: Pick<typeof import('pg'), 'Client' | 'Pool'>,
-  first: NodePostgresConfig,
+  pg: Pick<typeof import('pg'), 'Pool'>,
+  first: NodePostgresConfig & { Client: ClientClass },
   ssl: NodePostgresConfig['ssl'],
 ): PoolLike {
   /** The errors of first attempts after which a second one may succeed. */
@@ -36,14 +36,14 @@ export function poolWithTwoAttempts(
   /** How many callers wait for a second attempt. */
   let waiting = 0
 
-  class Client extends (pg.Client as unknown as ClientClass) {
+  class Client extends first.Client {
     readonly #isSecond: boolean
 
     constructor(config: object) {
       const isSecond = owed > 0
       if (isSecond) owed--
       // Object.create, because the pool makes the password not enumerable.
-      super(isSecond ? Object.create(config, { ssl: { value: ssl } }) : config)
+      super((isSecond ? Object.create(config, { ssl: { value: ssl } }) : config) as never)
       this.#isSecond = isSecond
     }
 
@@ -92,8 +92,5 @@ export function poolWithTwoAttempts(
 
   return new Pool({ ...first, Client })
 }
-
-/** The part of `pg.Client` that is overridden; its types are overloads of this. */
-type ClientClass = new (config: object) => { connect(callback: (error: Error | null) => void): void }
 
 type PoolClass = new (config: object) => PoolLike

@@ -97,14 +97,14 @@ describe('poolConfigOf', () => {
 
   test('uses TLS in the first attempt with prefer, in the second with allow, and never on a Unix socket', async () => {
     const secondOf = (text: string) => {
-      const { tls, hosts } = parseConninfo(text, {})
-      return secondAttemptOf(tls, hosts[0] ?? expect.fail())
+      const conninfo = parseConninfo(text, {})
+      return secondAttemptOf(conninfo, conninfo.hosts[0] ?? expect.fail())
     }
     expect((await configOf('host=h')).ssl).toBeTruthy()
     expect(await secondOf('host=h')).toBe(false)
     expect((await configOf('host=h sslmode=allow')).ssl).toBe(false)
     expect(await secondOf('host=h sslmode=allow')).toBeTruthy()
-    for (const mode of ['disable', 'require', 'verify-ca', 'verify-full']) {
+    for (const mode of ['disable', 'require', 'verify-ca', 'verify-full', 'no-verify']) {
       expect(await secondOf(`host=h sslmode=${mode}`)).toBeUndefined()
     }
     expect((await configOf('host=/tmp sslmode=require')).ssl).toBe(false)
@@ -123,7 +123,7 @@ describe('poolConfigOf', () => {
   test('the error names a configured file that does not exist', async () => {
     for (const keyword of ['sslrootcert', 'sslcert']) {
       await expect(configOf(`host=h sslmode=require ${keyword}=/nowhere`)).rejects.toThrow(
-        `db: ${keyword}: cannot read /nowhere (ENOENT)`,
+        `option db: ${keyword}: cannot read /nowhere (ENOENT)`,
       )
     }
     await expect(configOf('host=h sslmode=verify-ca')).rejects.toThrow(/root\.crt does not exist/)

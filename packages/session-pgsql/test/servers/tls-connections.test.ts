@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as tls from 'node:tls'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parseConninfo } from '../../src/conninfo/conninfo.ts'
@@ -9,6 +10,7 @@ import { plain } from '../../src/database/database.ts'
 import { HostDatabase } from '../../src/servers/host.ts'
 import {
   binaries,
+  type Certificates,
   hasOpenssl,
   makeCertificates,
   PASSWORD,
@@ -49,9 +51,11 @@ async function connection(database: HostDatabase): Promise<{ ssl: boolean; pid: 
 
 const quoted = `'${PASSWORD.replaceAll(/['\\]/g, '\\$&')}'`
 
-/** An attacker between client and server, who answers as many requests for TLS with a refusal as `strip` says. */
-async function startStripper(port: number): Promise<{ port: number; strip: number }> {
-  const state = { port: 0, strip: 0 }
+/** Accepts connections on a port that it returns, and opens one to the server for each. */
+async function startBetween(
+  port: number,
+  connected: (client: Socket, upstream: Socket) => void,
+): Promise<number> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
     const upstream = new Socket()
@@ -60,6 +64,20 @@ async function startStripper(port: number): Promise<{ port: number; strip: numbe
       sockets.add(socket)
       socket.on('error', () => {})
     }
+    connected(client, upstream)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  closing.push(async () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return (server.address() as { port: number }).port
+}
+
+/** An attacker between client and server, who answers as many requests for TLS with a refusal as `strip` says. */
+async function startStripper(port: number): Promise<{ readonly port: number; strip: number }> {
+  const state = { port: 0, strip: 0 }
+  state.port = await startBetween(port, (client, upstream) => {
     client.once('data', (request) => {
       if (state.strip > 0) {
         state.strip--
@@ -70,22 +88,41 @@ async function startStripper(port: number): Promise<{ port: number; strip: numbe
       client.pipe(upstream).pipe(client)
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  state.port = (server.address() as { port: number }).port
-  closing.push(async () => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
   return state
+}
+
+/** An attacker with a certificate of its own, who decrypts what passes. */
+async function startEavesdropper(port: number, files: Certificates): Promise<number> {
+  const secureContext = tls.createSecureContext({
+    cert: readFileSync(files.clientCert),
+    key: readFileSync(files.clientKey),
+  })
+  return startBetween(port, (client, upstream) => {
+    client.once('data', (request) => {
+      upstream.write(request)
+      upstream.once('data', () => {
+        client.write('S')
+        const seen = new tls.TLSSocket(client, { isServer: true, secureContext })
+        const sent = tls.connect({ socket: upstream, rejectUnauthorized: false })
+        for (const socket of [seen, sent]) socket.on('error', () => {})
+        seen.pipe(sent).pipe(seen)
+      })
+    })
+  })
 }
 
 describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () => {
   let server: TlsServer
   let admin: pg.Client
+  let files: Certificates
   beforeAll(async () => {
     const certificates = join(folder, 'certificates')
     mkdirSync(certificates)
-    server = await startServer(makeCertificates(certificates, 'DNS:localhost'), [
+    files = makeCertificates(certificates, 'DNS:localhost')
+    server = await startServer(files, [
+      'hostssl all by_trust all trust',
+      'hostssl all by_password all password',
+      'hostssl all by_md5 all md5',
       'hostssl all only_tls all scram-sha-256',
       'hostnossl all only_plain all scram-sha-256',
       'host all only_tls,only_plain,nowhere all reject',
@@ -99,6 +136,10 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
     })
     await admin.connect()
     for (const role of ['only_tls', 'only_plain']) {
+      await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD ${pg.escapeLiteral(PASSWORD)}`)
+    }
+    await admin.query("SET password_encryption = 'md5'")
+    for (const role of ['by_trust', 'by_password', 'by_md5']) {
       await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD ${pg.escapeLiteral(PASSWORD)}`)
     }
   }, 60_000)
@@ -163,6 +204,51 @@ describe.skipIf(binaries === undefined || !hasOpenssl)('a server with TLS', () =
     const error = await connection(open(as('nowhere'))).catch((reason) => reason)
     expect(error).toMatchObject({ code: 'DATABASE', sqlState: '28000' })
     expect(error.message).toMatch(/SSL encryption; without TLS: .*no encryption/)
+  })
+
+  describe('with channel_binding=require', () => {
+    const bound = (user: string, port?: number) =>
+      open(`${as(user, port)} sslmode=require channel_binding=require`)
+
+    test('connects to a server that authenticates by SCRAM', async () => {
+      expect((await connection(bound('postgres'))).ssl).toBe(true)
+    })
+
+    test('refuses a server in between, which sslmode=require alone does not notice', async () => {
+      const between = await startEavesdropper(server.port, files)
+      expect((await connection(open(`${as('postgres', between)} sslmode=require`))).ssl).toBe(true)
+      await expect(connection(bound('postgres', between))).rejects.toThrow(/channel binding check failed/)
+    })
+
+    test.each(['by_password', 'by_md5', 'by_trust'])(
+      'refuses a server that authenticates %s',
+      async (role) => {
+        expect((await connection(open(`${as(role)} sslmode=require`))).ssl).toBe(true)
+        await expect(connection(bound(role))).rejects.toMatchObject({
+          code: 'INVALID_OPTION',
+          message: expect.stringMatching(
+            /^option db: channel_binding=require: .*localhost:\d+ .*SCRAM-SHA-256-PLUS.*Remove channel_binding/,
+          ),
+        })
+      },
+    )
+
+    test('makes no connection without TLS', async () => {
+      const stripper = await startStripper(server.port)
+      stripper.strip = 1
+      await expect(
+        connection(open(`${as('postgres', stripper.port)} channel_binding=require`)),
+      ).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+      expect((await connection(open(`${as('postgres')} channel_binding=require`))).ssl).toBe(true)
+    })
+  })
+
+  test('no-verify needs TLS and no authority', async () => {
+    const other = `sslmode=no-verify sslrootcert=${files.otherCa}`
+    expect((await connection(open(`${as('postgres')} ${other}`))).ssl).toBe(true)
+    await expect(connection(open(`${as('only_plain')} ${other}`))).rejects.toMatchObject({
+      sqlState: '28000',
+    })
   })
 
   test('a wrong password is not sent again without TLS', async () => {
