@@ -21,6 +21,7 @@ export interface ServerSettings {
   readonly table: TableName
   readonly createTable: boolean
   readonly keepExpired: boolean
+  readonly expiryGrace: number
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -79,7 +80,7 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -88,6 +89,7 @@ export class Server {
       table: { schema: table.schema, table: table.name },
       createTable,
       keepExpired,
+      expiryGrace,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: poolSize,
       source: { handler, server: entry.name },

@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch } from '../session/stored.ts'
+import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
@@ -25,6 +25,8 @@ export interface ShardedSessionsOptions {
   /** Always use the first server of the list that is up, instead of sharding. */
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   readonly failback: () => Failback
   readonly onFailover: (event: { from: string; to: string }) => void
 }
@@ -336,7 +338,7 @@ export class ShardedSessions implements StoredSessions {
       if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
-      if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {
+      if (row !== undefined && row.destroyed === null && isAlive(row, clock - this.#options.expiryGrace)) {
         if (row.session.generation !== base.generation) return GONE
         if (row.session.text !== base.text) return { outcome: 'conflict', stored: row.session }
       }

@@ -35,6 +35,8 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly keepExpired: boolean
   /** Seconds; Infinity for never removed. */
   readonly keepExpiredFor: number
+  /** Seconds. */
+  readonly expiryGrace: number
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
@@ -191,6 +193,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     refreshAfter: refreshAfter === undefined ? 'a tenth of the lifetime' : jsonNumber(refreshAfter),
     keepExpired: settings.keepExpired,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
+    expiryGrace: settings.expiryGrace,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,

@@ -6,27 +6,25 @@ import { BYTEWISE } from './sql.ts'
  * a separate file, because bundlers leave such files out.
  */
 
-const TEXT = 'pg_catalog.text'
-
 /**
  * The columns of the C extension, session_pgsql, with their types in a new table. Its integer columns are bigint here.
  * Ids are compared byte by byte: with the collation of a language, a lookup takes up to a third longer.
  */
 const EXTENSION_COLUMNS = [
-  ['sess_id', `${TEXT} ${BYTEWISE} PRIMARY KEY`],
-  ['sess_name', TEXT],
-  ['sess_data', TEXT],
+  ['sess_id', 'pg_catalog.text COLLATE pg_catalog."C" PRIMARY KEY'],
+  ['sess_name', 'pg_catalog.text'],
+  ['sess_data', 'pg_catalog.text'],
   ['sess_created', 'bigint'],
   ['sess_modified', 'bigint'],
   ['sess_expire', 'bigint'],
-  ['sess_addr_created', TEXT],
-  ['sess_addr_modified', TEXT],
+  ['sess_addr_created', 'pg_catalog.text'],
+  ['sess_addr_modified', 'pg_catalog.text'],
   ['sess_counter', 'bigint'],
   ['sess_error', 'bigint'],
   ['sess_warning', 'bigint'],
   ['sess_notice', 'bigint'],
-  ['sess_err_message', TEXT],
-  ['sess_custom', TEXT],
+  ['sess_err_message', 'pg_catalog.text'],
+  ['sess_custom', 'pg_catalog.text'],
 ] as const
 
 /** The columns that the C extension does not have. They are optional; see `Shape`. */
@@ -39,8 +37,8 @@ const ADDED_COLUMNS = [
   // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
   ['sess_version', 'bigint'],
   // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
-  ['sess_home', TEXT],
-  ['sess_base', TEXT],
+  ['sess_home', 'pg_catalog.text'],
+  ['sess_base', 'pg_catalog.text'],
   ['sess_destroyed', 'bigint'],
 ] as const
 
@@ -83,6 +81,11 @@ export function quoteLiteral(text: string): string {
   return quoted.includes('\\') ? `E${quoted.replaceAll('\\', '\\\\')}` : quoted
 }
 
+/** Returns DDL as a person would write it: without the schema of PostgreSQL's own names. */
+export function readable(ddl: string): string {
+  return ddl.replaceAll('pg_catalog.', '')
+}
+
 /** Returns the statements that create the session table and its journal, in order. */
 export function createStatements(name: TableName): string[] {
   const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS].map(
@@ -117,14 +120,14 @@ export function createCompanionStatement(name: TableName, what: Companion): stri
 }
 
 const COMPANION_COLUMNS: Record<Companion, string> = {
-  lock: `  sess_id     ${TEXT} ${BYTEWISE} PRIMARY KEY,
-  lock_owner  ${TEXT} NOT NULL,
+  lock: `  sess_id     pg_catalog.text ${BYTEWISE} PRIMARY KEY,
+  lock_owner  pg_catalog.text NOT NULL,
   lock_until  double precision NOT NULL
 ) WITH (fillfactor = 50)`,
-  event: `  event_id     ${TEXT} ${BYTEWISE} PRIMARY KEY,
+  event: `  event_id     pg_catalog.text ${BYTEWISE} PRIMARY KEY,
   event_at     double precision NOT NULL,
-  event_kind   ${TEXT} NOT NULL,
-  event_about  ${TEXT} NOT NULL
+  event_kind   pg_catalog.text NOT NULL,
+  event_about  pg_catalog.text NOT NULL
 )`,
 }
 

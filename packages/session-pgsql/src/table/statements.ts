@@ -1,5 +1,4 @@
 import { prepared, type Statement } from '../database/database.ts'
-import { GRACE } from '../session/stored.ts'
 import { type Outcome, RECORD_COLUMNS } from './answers.ts'
 import { type AddedColumn, type ExtensionColumn, type Shape, sqlName } from './definition.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
@@ -79,9 +78,15 @@ function digest(data: string, { added, digestSeed }: Shape): string {
   return `pg_catalog.encode(pg_catalog.sha256(${bytes}), 'hex')`
 }
 
+export interface StatementOptions {
+  readonly keepExpired: boolean
+  /** Seconds. */
+  readonly expiryGrace: number
+}
+
 /** Returns the statements for a table with this shape. */
-export function statements(shape: Shape, keepExpired: boolean): Statements {
-  const sql = fragments(shape)
+export function statements(shape: Shape, { keepExpired, expiryGrace }: StatementOptions): Statements {
+  const sql = fragments(shape, expiryGrace)
   return {
     read: prepared(readText(sql)),
     save: prepared(saveText(sql)),
@@ -123,7 +128,7 @@ const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
 
 type Fragments = ReturnType<typeof fragments>
 
-function fragments(shape: Shape) {
+function fragments(shape: Shape, expiryGrace: number) {
   const table = sqlName(shape.name)
   const cap = (column: ExtensionColumn, value: string) => capped(shape, column, value)
   const time = (column: ExtensionColumn, value: string) => cap(column, `pg_catalog.ceil(${value})::bigint`)
@@ -131,6 +136,8 @@ function fragments(shape: Shape) {
   const count = (column: ExtensionColumn, value: string) =>
     cap(column, plus(`coalesce(t.${column}, 0)::bigint`, value))
   const has = (column: AddedColumn) => shape.added.has(column)
+  const alive = (row: string, now: string) =>
+    `(${row}.sess_expire IS NULL OR ${ge(`${row}.sess_expire`, now)})`
   const increment = (name: string) => `coalesce(${jsonText('j.metadata', name)}::bigint, 0)`
   const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version'] as const).filter(has)
 
@@ -162,8 +169,9 @@ function fragments(shape: Shape) {
     /** Selects the requests whose row was not found, usually none. */
     missing: `NOT ${isIn('i.n', 'SELECT f.n FROM found f')}`,
 
-    alive: (row: string, now: string, grace = 0) =>
-      `(${row}.sess_expire IS NULL OR ${ge(`${row}.sess_expire`, grace ? minus(now, String(grace)) : now)})`,
+    alive,
+    /** The session may still be saved by a request that read it before it expired. */
+    savable: (row: string, now: string) => alive(row, minus(now, String(expiryGrace))),
     sameGeneration: (row: string, base: string) => {
       const conditions = [
         same(`${row}.sess_created`, `${base}.created`),
@@ -254,7 +262,7 @@ function saveText(sql: Fragments): string {
           WHEN ${gt('f.now', 'f.until')} THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
           WHEN NOT f.based THEN 'updated'
-          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
+          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.savable('f', 'f.now')} THEN 'gone'
           WHEN ${sql.sameData('f', 'f')} THEN 'updated'
           ELSE 'conflict'
         END AS outcome
@@ -312,7 +320,7 @@ function setLockTimeout(seconds: number): string {
 function fastPathConditions(sql: Fragments, saving: boolean): string {
   return `${eq('t.sess_id', 'j.id')} AND ${le('pg_catalog.clock_timestamp()', 'pg_catalog.to_timestamp(j.until)')}
       AND CASE WHEN j.based
-        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
+        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.savable('t', 'j.now')}${
           saving ? ` AND ${sql.sameData('t', 'j')}` : ''
         }
         ELSE ${sql.alive('t', 'j.now')} END`
@@ -471,7 +479,7 @@ function touchText(sql: Fragments): string {
         CASE
           WHEN ${gt('f.now', 'f.until')} THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
-          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
+          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.savable('f', 'f.now')}) THEN 'gone'
           ELSE 'touched'
         END AS outcome
       FROM found f

@@ -1,6 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
-import { GRACE } from '../session/stored.ts'
 import { isTrue } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
 import { CLOCK, gt, isIn, le, lt, minus, ne, plus } from './sql.ts'
@@ -13,6 +12,8 @@ export interface SweepOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry at which an emptied row is deleted; Infinity: never. */
   readonly keepExpiredFor: number
+  /** Seconds after its expiry for which a session may be saved, and so is not removed. */
+  readonly expiryGrace: number
   /** Timeout of each statement, in seconds. */
   readonly operationTimeout: number
   /** Ends the sweep after the current batch. */
@@ -21,7 +22,7 @@ export interface SweepOptions {
   readonly onProgress?: ((removed: number) => void) | undefined
 }
 
-type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor'>
+type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor' | 'expiryGrace'>
 
 /** The result of a sweep. */
 export interface Swept {
@@ -52,7 +53,7 @@ interface Round {
 }
 
 /**
- * Removes (or empties) sessions that expired longer ago than GRACE, in batches. On each server one process sweeps at a
+ * Removes (or empties) sessions that expired longer ago than `expiryGrace`, in batches. On each server one process sweeps at a
  * time; others stop. Locked rows are left to the next sweep.
  *
  * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour
@@ -155,12 +156,12 @@ const CLOCK_AND_LOCK = (sql: string): string => `
 
 /** Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
-  const unexpired = plus('t.sess_expire::double precision', String(GRACE + 1))
+  const unexpired = plus('t.sess_expire::double precision', String(options.expiryGrace + 1))
   const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     due AS MATERIALIZED (
-      SELECT t.sess_id, ${expiredFor(GRACE)} AS expired,
+      SELECT t.sess_id, ${expiredFor(options.expiryGrace)} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
       WHERE (SELECT locked FROM sweeper) AND ${IS_SCHEDULED}
@@ -201,7 +202,7 @@ function expiredFor(seconds: number): string {
   return lt('t.sess_expire', minus(NOW, String(seconds)))
 }
 
-/** Returns the condition: expired longer ago than GRACE, and not emptied yet. */
+/** Returns the condition: expired longer ago than `expiryGrace`, and not emptied yet. */
 function isDue(shape: Shape, options: KeepOptions): string {
   const kept = options.keepExpired
     ? ` AND (${ne('t.sess_data', "''")} OR ${finallyExpired(shape, options)})`
@@ -210,16 +211,16 @@ function isDue(shape: Shape, options: KeepOptions): string {
   const tombstone = shape.added.has('sess_destroyed')
     ? ` AND (t.sess_destroyed IS NULL OR ${le('t.sess_sweep', NOW)})`
     : ''
-  return `(${expiredFor(GRACE)}${tombstone}${kept})`
+  return `(${expiredFor(options.expiryGrace)}${tombstone}${kept})`
 }
 
 /** Returns the condition: the row is to be deleted, not emptied. */
-function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor }: KeepOptions): string {
+function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
   if (!keepExpired) return 'true'
   // A destroyed session is not kept.
   const tombstone = added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
   if (keepExpiredFor === Number.POSITIVE_INFINITY) return tombstone
-  return `(${tombstone} OR ${expiredFor(Math.max(GRACE, keepExpiredFor))})`
+  return `(${tombstone} OR ${expiredFor(Math.max(expiryGrace, keepExpiredFor))})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {

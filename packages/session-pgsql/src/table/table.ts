@@ -8,10 +8,10 @@ import {
 } from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
+import type { Change, StoredSession, Touch } from '../session/stored.ts'
 import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, secondsOf, storedOf } from './answers.ts'
 import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
-import { type Companion, createCompanionStatement, type Shape, sqlName } from './definition.ts'
+import { type Companion, createCompanionStatement, readable, type Shape, sqlName } from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -35,6 +35,8 @@ export interface TableOptions {
   readonly table: WantedTable
   readonly createTable: boolean
   readonly keepExpired: boolean
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
@@ -242,7 +244,7 @@ export class SessionTable implements StoredSessions {
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
-        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${statement}`,
+        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${readable(statement)}`,
       )
     }
     await this.#database.transaction(async (query) => {
@@ -319,8 +321,8 @@ export class SessionTable implements StoredSessions {
     this.#opened = {
       shape,
       user: inspection.user,
-      statements: statements(shape, this.#options.keepExpired),
-      lock: lockText(shape),
+      statements: statements(shape, this.#options),
+      lock: lockText(shape, this.#options.expiryGrace),
     }
     return this.#opened
   }
@@ -501,9 +503,9 @@ const TABLE_CHANGED = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
-function lockText(shape: Shape): string {
+function lockText(shape: Shape, expiryGrace: number): string {
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(GRACE)))})
+    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
     FOR NO KEY UPDATE`
 }
