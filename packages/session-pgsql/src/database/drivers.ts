@@ -70,9 +70,7 @@ export interface PoolLike {
   removeListener(event: 'connect', listener: (client: PoolClientLike) => void): unknown
 }
 
-/**
- * `pg.PoolConfig`, as far as the library reads it. All options are passed on to node-postgres.
- */
+/** The options of `pg.PoolConfig`. The library reads the typed ones, and passes all of them on to node-postgres. */
 export interface PoolConfigLike {
   readonly connectionString?: string | undefined
   readonly host?: string | undefined
@@ -87,6 +85,35 @@ export interface PoolConfigLike {
   readonly name?: string | undefined
   /** Excludes a single connection (`pg.Client`). */
   readonly connect?: undefined
+
+  readonly Client?: unknown
+  readonly Promise?: unknown
+  readonly allowExitOnIdle?: unknown
+  readonly application_name?: unknown
+  readonly binary?: unknown
+  readonly client_encoding?: unknown
+  readonly connectionTimeoutMillis?: unknown
+  readonly enableChannelBinding?: unknown
+  readonly fallback_application_name?: unknown
+  readonly idleTimeoutMillis?: unknown
+  readonly idle_in_transaction_session_timeout?: unknown
+  readonly keepAlive?: unknown
+  readonly keepAliveInitialDelayMillis?: unknown
+  readonly lock_timeout?: unknown
+  readonly log?: unknown
+  readonly maxLifetimeSeconds?: unknown
+  readonly maxUses?: unknown
+  readonly min?: unknown
+  readonly onConnect?: unknown
+  readonly options?: unknown
+  readonly pipeline?: unknown
+  readonly query_timeout?: unknown
+  readonly scramMaxIterations?: unknown
+  readonly sslnegotiation?: unknown
+  readonly statement_timeout?: unknown
+  readonly stream?: unknown
+  readonly types?: unknown
+  readonly verify?: unknown
 }
 
 /** The options for `new pg.Pool` if the entry is a conninfo string or URL. */

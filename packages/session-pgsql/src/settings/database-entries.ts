@@ -3,6 +3,7 @@ import { endsInPassword } from '../conninfo/syntax.ts'
 import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.ts'
 import { hidden } from '../hidden.ts'
 import { isObjectWith, problem, typeName } from './checks.ts'
+import { poolConfig } from './pool-config.ts'
 
 /** One server of `db`. Driver objects and values that may contain a password are not enumerable. */
 export type DatabaseEntry =
@@ -25,14 +26,7 @@ export interface UrlLike {
   readonly searchParams: object
 }
 
-export type OneDatabase =
-  | string
-  | UrlLike
-  | PoolConfigLike
-  // Further options of node-postgres, allowed in an object literal.
-  | (PoolConfigLike & Record<string, unknown>)
-  | PoolLike
-  | PgliteLike
+export type OneDatabase = string | UrlLike | PoolConfigLike | PoolLike | PgliteLike
 
 type Environment = Record<string, string | undefined>
 
@@ -145,12 +139,7 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
     return entryWith('pool', configName(pool.options ?? {}, environment), { pool })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && isPlain(value)) {
-    const config: PoolConfigLike = value
-    if (config.connectionString !== undefined && typeof config.connectionString !== 'string') {
-      throw problem(
-        `${where}: connectionString: expected a string; received ${typeName(config.connectionString)}`,
-      )
-    }
+    const config = poolConfig(where, value)
     return entryWith('poolConfig', configName(config, environment), { config })
   }
   throw problem(`${where}: expected ${EXPECTED}; received ${typeName(value)}`)

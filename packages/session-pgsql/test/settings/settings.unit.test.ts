@@ -382,6 +382,58 @@ describe('db', () => {
     expect(message.length).toBeLessThan(500)
   })
 
+  test.each<[object, RegExp]>([
+    [{ host: 'h', databse: 'hunter2' }, /unknown key "databse"; did you mean "database"\?$/],
+    [{ host: 'h', dbname: 'hunter2' }, /unknown key "dbname"; did you mean "database"\?$/],
+    [{ host: 'h', username: 'hunter2' }, /unknown key "username"; did you mean "user"\?$/],
+    [{ host: 'h', pass: 'hunter2' }, /unknown key "pass"; did you mean "password"\?$/],
+    [{ hostname: 'hunter2' }, /unknown key "hostname"; did you mean "host"\?$/],
+    [{ url: 'postgres://u:hunter2@h/d' }, /unknown key "url"; did you mean "connectionString"\?$/],
+    [{ host: 'h', poolSize: 3 }, /unknown key "poolSize"; did you mean "max"\?$/],
+    [{ host: 'h', applicationName: 'a' }, /did you mean "application_name"/],
+    [{ host: 'h', idleTimeout: 5 }, /did you mean "idleTimeoutMillis"/],
+    [{ host: 'h', frobnicate: 5 }, /unknown key "frobnicate"\. Known keys: host, port, .*connectionString/],
+    [
+      { host: 'h', sslmode: 'require' },
+      /"sslmode" has no effect in an object.*ssl: \{ rejectUnauthorized: false \}.*conninfo string/,
+    ],
+    [{ host: 'h', sslrootcert: '/ca.crt' }, /"sslrootcert" has no effect in an object.*ssl: \{ ca/],
+    [{ client: 'pg', connection: 'postgres://u:hunter2@h/d' }, /configuration of knex.*Pass its connection/],
+    [{ client: 'pg', connection: { host: 'h', password: 'hunter2' } }, /configuration of knex/],
+    [{ dialect: 'postgres', username: 'u', password: 'hunter2' }, /unknown key "dialect"/],
+    [{ host: 5, password: 'hunter2' }, /host: expected a string; received a number$/],
+    [{ host: 'h', database: ['hunter2'] }, /database: expected a string; received an array$/],
+    [{ host: 'h', port: 'abc' }, /port: expected a number from 1 to 65535; received a (?:string|number)$/],
+    [{ host: 'h', port: 70000 }, /port: expected a number from 1 to 65535; received a (?:string|number)$/],
+    [{ host: 'h', password: 5 }, /password: expected a string or a function; received a number$/],
+    [
+      { host: 'h', ssl: 'require' },
+      /ssl: expected true, false or an object such as \{ rejectUnauthorized: false \}; received a string$/,
+    ],
+    [{ host: 'h', max: 0 }, /max: expected a whole number from 1 to 10000; received a number$/],
+    [{ host: 'h', name: 5 }, /name: expected a string; received a number$/],
+  ])('rejects the object %j and says what is meant', (db, message) => {
+    for (const source of [{ db }, { db: ['host=other', db] }]) {
+      const shown = messageOf(source)
+      expect(shown).toMatch(message)
+      expect(shown).toMatch(/^option db: /)
+      expect(shown).not.toContain('hunter2')
+    }
+  })
+
+  test('accepts the options of node-postgres in an object', () => {
+    const configs: pg.PoolConfig[] = [
+      { host: 'h', port: 5, user: 'u', database: 'd', password: async () => 'x', ssl: { ca: 'x' } },
+      { connectionString: 'postgres://h/d', max: 3, min: 1, idleTimeoutMillis: 5, allowExitOnIdle: true },
+      { host: 'h', statement_timeout: 5, keepAlive: true, application_name: 'a', enableChannelBinding: true },
+      { host: 'h', ssl: false, sslnegotiation: 'direct', maxUses: 5, maxLifetimeSeconds: 5 },
+      { host: 'h', user: undefined, password: undefined },
+    ]
+    for (const db of configs) expect(resolve({ db }).db[0]?.kind).toBe('poolConfig')
+    // As read from the environment.
+    expect(resolve({ db: { host: 'h', port: '6432', ssl: 'no-verify' } }).db[0]?.name).toMatch(/^h:6432/)
+  })
+
   test('no printed form contains a password', () => {
     const forms: [string, unknown][] = [
       ['conninfo', 'host=h password=hunter2 sslpassword=hunter2'],
