@@ -88,7 +88,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         events.emit('broughtHome', event)
       },
       onError: (error) => events.report(error),
-      merge: (ours, theirs, base) => this.#sessions.settleApart(ours, theirs, base),
+      merge: (ours, theirs, base, ofTwoUsers) => this.#sessions.settleApart(ours, theirs, base, ofTwoUsers),
     })
     this.#journal = new Journal(
       (server, ...event) => writeEvent(this.#servers.named(server).table, ...event),

@@ -6,6 +6,7 @@
  * the same value, a notation while the number is still the same. A program that copies or changes values can lose a
  * hint, but it never causes a wrong value to be written.
  */
+import { DisjointSets } from './disjoint-sets.ts'
 import { kindOf, type PhpCustom, PhpFloat, type PhpKey, PhpObject, PhpProperties } from './php-values.ts'
 
 /** A PHP reference: a variable that several elements share. Only its identity matters. */
@@ -142,55 +143,42 @@ export function carryReferences(from: object, to: object, keys?: Iterable<string
  */
 export function referenceGroups(data: object): string[][] {
   const keys = Object.keys(data)
-  // A union-find: each index points to a smaller index of its group, or to itself.
-  const group = keys.map((_, index) => index)
-  const connected = new Set<number>()
-  const owners = new Map<object, number>()
+  const sets = new DisjointSets<string>()
+  const connected = new Set<string>()
+  const owners = new Map<object, string>()
 
-  const leader = (index: number): number => {
-    let at = index
-    while (group[at] !== at) {
-      group[at] = group[group[at] as number] as number
-      at = group[at] as number
-    }
-    return at
-  }
   /** Connects the key with an earlier key that contains this object. @returns true if there is none */
-  const visit = (value: object, index: number): boolean => {
+  const visit = (value: object, key: string): boolean => {
     const owner = owners.get(value)
     if (owner === undefined) {
-      owners.set(value, index)
+      owners.set(value, key)
       return true
     }
-    connected.add(owner).add(index)
-    group[Math.max(leader(owner), leader(index))] = Math.min(leader(owner), leader(index))
+    connected.add(owner).add(key)
+    sets.unite(owner, key)
     return false
   }
 
-  for (const [index, key] of keys.entries()) {
+  for (const key of keys) {
     // An explicit stack, because a program may nest its objects too deep for recursion.
     const stack: unknown[] = [(data as Record<string, unknown>)[key]]
     const own = referenceAt(data, memories.get(data), key)
-    if (own !== undefined) visit(own, index)
+    if (own !== undefined) visit(own, key)
     while (stack.length > 0) {
       const value = stack.pop()
       if (typeof value !== 'object' || value === null || kindOf(value) === 'enum') continue
-      if (!visit(value, index)) continue
+      if (!visit(value, key)) continue
       const holder = value instanceof PhpObject ? value.properties : value
       const memory = memories.get(holder)
       // A referenced array is found by its identity. A referenced scalar has only its element.
       for (const elementKey of memory?.elements.keys() ?? []) {
         const reference = referenceAt(holder, memory, elementKey)
-        if (reference !== undefined) visit(reference, index)
+        if (reference !== undefined) visit(reference, key)
       }
       for (const child of childrenOf(holder)) stack.push(child)
     }
   }
-
-  const groups = new Map<number, string[]>()
-  for (const index of connected) groups.set(leader(index), [])
-  for (const [index, key] of keys.entries()) groups.get(leader(index))?.push(key)
-  return [...groups.values()]
+  return sets.group(keys.filter((key) => connected.has(key)))
 }
 
 function childrenOf(holder: object): Iterable<unknown> {

@@ -273,9 +273,18 @@ function caseOf({ className, caseName }: PhpEnum): string {
  * keys, and its work does not multiply if values share parts.
  */
 export function samePhpValue(a: unknown, b: unknown): boolean {
-  const [first, second] = [a, b].map((value) => {
+  return sameVariables({ 0: a }, { 0: b }, ['0'])
+}
+
+/** Whether two sessions have the same variables of these names, with the same references between them. */
+export function sameVariables(one: object, other: object, names: readonly string[]): boolean {
+  const [first, second] = [one, other].map((session) => {
     const writer = new PhpWriter()
-    writer.value(value, {}, 0)
+    for (const name of names) {
+      if (!Object.hasOwn(session, name)) continue
+      writer.name(`${name}|`)
+      writer.value((session as Record<string, unknown>)[name], session, name)
+    }
     return writer.text()
   })
   return first === second

@@ -47,6 +47,15 @@ export interface PoolClientLike {
   removeListener(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
 }
 
+/** The class `pg.Client`, as `pg.Pool` uses it. */
+export type ClientClass = new (
+  config: never,
+) => {
+  readonly connection?: unknown
+  connect(callback: (error: Error | null) => void): void
+  end(callback: () => void): void
+}
+
 /** `pg.Pool`. */
 export interface PoolLike {
   readonly totalCount: number

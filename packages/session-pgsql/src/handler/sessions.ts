@@ -137,7 +137,7 @@ export class Sessions<Data> {
   }
 
   /** Merges two versions of a session that two servers hold, at failback. */
-  settleApart(ours: string, theirs: string, base: string): Promise<string> {
+  settleApart(ours: string, theirs: string, base: string, ofTwoUsers: boolean): Promise<string> {
     const difference = {
       text: ours,
       seen: base,
@@ -145,7 +145,7 @@ export class Sessions<Data> {
       conflict: this.#settings.conflict,
       deadline: this.#deadline(),
     }
-    return settleApart(difference, theirs, (error) => this.#events.report(error))
+    return settleApart(difference, theirs, ofTwoUsers, (error) => this.#events.report(error))
   }
 
   /** Returns true if this can be a session id. @throws INVALID_ID if it is not a string */
@@ -196,7 +196,9 @@ export class Sessions<Data> {
     const lifetime = lifetimeOf(data)
     const change = this.#changeOf(id, options, metadata)
 
-    if (base !== undefined && this.#settings.shortCircuit && text === seen) {
+    const { custom } = metadata ?? {}
+    const isUnchanged = text === seen && (custom === undefined || custom === base?.custom)
+    if (base !== undefined && this.#settings.shortCircuit && isUnchanged) {
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
       return this.#result(outcome, stored, text)
     }
@@ -206,6 +208,7 @@ export class Sessions<Data> {
         text,
         seen,
         base: base ?? (options.base as null | 'existing' | undefined),
+        custom,
         change: (next) => change(next, next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
         codec: this.#codec,
         conflict: conflict ?? this.#settings.conflict,

@@ -1,8 +1,16 @@
-import { isSameState, type StoredSession } from '../session/stored.ts'
+import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
 import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
 
-/** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
-export type MergeTexts = (ours: string, theirs: string, base: string) => string | Promise<string>
+/**
+ * Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded.
+ * `ofTwoUsers`: both set the custom field to different values, so the data must not be mixed.
+ */
+export type MergeTexts = (
+  ours: string,
+  theirs: string,
+  base: string,
+  ofTwoUsers: boolean,
+) => string | Promise<string>
 
 /** What became of a row that was moved to another server. */
 export type FailbackOutcome =
@@ -147,7 +155,8 @@ async function merged(
   base: RecordedBase | undefined,
   merge: MergeTexts,
 ): Promise<RowCopy> {
-  const text = await merge(row.session.text, other.text, base?.text ?? '')
+  const ofTwoUsers = areOfTwoUsers(row.session.custom, other.custom, base?.custom ?? null)
+  const text = await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
   const { generation, created, addressCreated } = other
   const session = withCounts(row.session, other, base)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }

@@ -4,13 +4,15 @@ import type { DatabaseOption } from './database-entries.ts'
 export type CodecName = 'json' | 'php' | 'php_serialize' | 'php_binary'
 
 /**
- * Settles a conflict by hand.
+ * Settles a conflict instead of the merge. It may change its arguments. It is called again, with new ones, if the
+ * session changes again before the result is stored.
  *
- * @param mine what this request wants to store
- * @param theirs what somebody else has stored meanwhile
- * @param seen what this request started from; undefined where there was nothing
+ * @param ours what this request wants to store
+ * @param theirs what another request has stored meanwhile
+ * @param base what this request started from; the empty session if there was none
+ * @returns the data to store
  */
-export type ConflictFunction<Data> = (mine: Data, theirs: Data, seen: Data | undefined) => Data
+export type ConflictFunction<Data> = (ours: Data, theirs: Data, base: Data | undefined) => Data
 
 export type ConflictRule = 'merge' | 'overwrite' | 'error'
 
@@ -67,7 +69,8 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   codec?: CodecName | Codec<Data> | undefined
   /**
    * What a write does if another request has changed the session since it was read: merge both changes, overwrite the
-   * other change, reject with CONFLICT, or call a function that returns the data to store.
+   * other change, reject with CONFLICT, or call a function that returns the data to store. A merge goes key by key in
+   * objects and element by element in lists; a scalar that both changed is ours. See docs/merging.md.
    * @default 'merge'
    */
   conflict?: ConflictRule | ConflictFunction<Data> | undefined

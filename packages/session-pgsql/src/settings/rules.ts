@@ -89,7 +89,7 @@ function codec(where: string, value: unknown): CodecName | Codec<unknown> {
 
 function conflict(where: string, value: unknown): ConflictRule | ConflictFunction<unknown> {
   if (typeof value === 'function') return value as ConflictFunction<unknown>
-  return isOneOf(['merge', 'overwrite', 'error'], ', or a function (mine, theirs, seen) => data')(
+  return isOneOf(['merge', 'overwrite', 'error'], ', or a function (ours, theirs, base) => data')(
     where,
     value,
   )

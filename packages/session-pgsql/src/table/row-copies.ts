@@ -2,7 +2,8 @@ import { plain, type Query } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { CLOCK, recordColumns, sweepTime } from './statements.ts'
+import { CLOCK, eq, gt, jsonHas, microseconds } from './sql.ts'
+import { recordColumns, sweepTime } from './statements.ts'
 
 /**
  * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server
@@ -38,11 +39,11 @@ export async function lockRowCopy(
   shape: Shape,
   id: string,
 ): Promise<{ row: RowCopy | undefined; clock: number }> {
-  const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
+  const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${microseconds(CLOCK)}`), [])
   const [row] = await query(
     plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${SERVER_COLUMNS} FROM ${sqlName(shape.name)} t
-       WHERE t.sess_id = $1 FOR UPDATE`,
+      `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}, ${SERVER_COLUMNS}
+       FROM ${sqlName(shape.name)} t WHERE ${eq('t.sess_id', '$1')} FOR UPDATE`,
     ),
     [id],
   )
@@ -58,13 +59,15 @@ export async function lockRowCopy(
  */
 export function fallbackRowsText(sql: string, limit: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
-    WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
+    WHERE t.sess_home IS NOT NULL
+      AND ${gt('(t.sess_home, t.sess_id)', '($1::pg_catalog.text, $2::pg_catalog.text)')}
+      AND NOT ${jsonHas('$3', 't.sess_home')}
     ORDER BY t.sess_home, t.sess_id LIMIT ${limit}`
 }
 
 const SERVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
 
-/** Index of those columns in a row: after `n, outcome, text, now` and the record. */
+/** Index of those columns in a row: after `n, outcome, text, micros` and the record. */
 const SERVER_COLUMNS_AT = 4 + RECORD_COLUMNS
 
 function rowCopyOf(row: readonly (string | null)[]): RowCopy {
@@ -125,7 +128,7 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
 
 /** Deletes the row with this id. */
 export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
-  await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
+  await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE ${eq('sess_id', '$1')}`), [id])
 }
 
 /** Clears `received` on the home server, after the row was deleted at its origin. */
@@ -133,7 +136,7 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
-       WHERE sess_id = $1 AND sess_base = $2 AND sess_home IS NULL`,
+       WHERE ${eq('sess_id', '$1')} AND ${eq('sess_base', '$2')} AND sess_home IS NULL`,
     ),
     [id, received],
   )

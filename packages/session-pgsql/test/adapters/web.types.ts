@@ -38,7 +38,7 @@ export async function anything(request: Request): Promise<unknown> {
 }
 
 createSessions<Data>({ secret: [secret, 'an older secret..'], handler: new SaveHandler<Data>(), name: 'sid' })
-createSessions<Data>({ secret, conflict: (mine, theirs) => ({ ...theirs, cart: mine.cart }) })
+createSessions<Data>({ secret, conflict: (ours, theirs) => ({ ...theirs, cart: ours.cart }) })
 
 // @ts-expect-error the secret is missing
 createSessions({ db: 'pglite:' })

@@ -272,6 +272,32 @@ describe('checks', () => {
     expect(table('x'.repeat(63)).name).toHaveLength(63)
   })
 
+  test("takes the table's schema from Prisma's parameter of the URL, unless table names one", () => {
+    const table = (db: unknown, options = {}) => resolve({ db, ...options }).table
+    expect(table('postgres://h/d?schema=app')).toEqual({ schema: 'app', name: 'php_session' })
+    expect(table('postgres://h/d?schema=app', { table: 'sessions' })).toEqual({
+      schema: 'app',
+      name: 'sessions',
+    })
+    expect(table('postgres://h/d?schema=app', { table: 'web.sessions' })).toEqual({
+      schema: 'web',
+      name: 'sessions',
+    })
+    expect(table('postgres://h/d?schema=')).toEqual({ schema: undefined, name: 'php_session' })
+    expect(resolve({}, { DATABASE_URL: 'postgres://h/d?schema=public' }).table.schema).toBe('public')
+    const both = ['postgres://a/d?schema=app', 'postgres://b/d?schema=app']
+    expect(table(both).schema).toBe('app')
+    for (const other of ['postgres://b/d?schema=web', 'postgres://b/d']) {
+      expect(messageOf({ db: [both[0], other] })).toBe(
+        'option db: schema: expected the same schema for all entries. Remove it, and name the schema in the option table',
+      )
+      expect(table([both[0], other], { table: 'x.y' }).schema).toBe('x')
+    }
+    expect(messageOf({ db: `postgres://h/d?schema=${'x'.repeat(64)}` })).toMatch(
+      /^option db: schema: .*1 to 63 bytes/,
+    )
+  })
+
   test('matches idPattern with the whole id, and keeps no state between tests', () => {
     const { idPattern } = resolve({ idPattern: /[a-f]+|z/gim })
     expect(['abc', 'ABC', 'z', 'abc', 'abc'].every((id) => idPattern.test(id))).toBe(true)

@@ -3,6 +3,7 @@ import { settleApart } from '../../handler/write.ts'
 import { moveRow } from '../../servers/failback.ts'
 import type { Server } from '../../servers/server.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
+import { gt } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { number, plural } from '../output.ts'
@@ -93,13 +94,16 @@ JSON output:
 function mergeOf(context: Context): MergeTexts {
   const { conflict, codec: name } = context.settings
   const codec = codecNamed(name)
-  return (text, theirs, seen) =>
-    settleApart({ text, seen, codec, conflict, deadline: context.deadline() }, theirs, () => {})
+  return (text, theirs, seen, ofTwoUsers) => {
+    const difference = { text, seen, codec, conflict, deadline: context.deadline() }
+    return settleApart(difference, theirs, ofTwoUsers, () => {})
+  }
 }
 
 async function readPage(server: Server, after: string, context: Context): Promise<string[]> {
   const rows = await server.table.query(
-    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id > $1 ORDER BY t.sess_id LIMIT ${PAGE}`,
+    (_shape, sql) =>
+      `SELECT t.sess_id FROM ${sql} t WHERE ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${PAGE}`,
     [after],
     context.deadline(),
   )
@@ -108,7 +112,7 @@ async function readPage(server: Server, after: string, context: Context): Promis
 
 async function countRows(server: Server, context: Context): Promise<number> {
   const [row] = await server.table.query(
-    (_shape, sql) => `SELECT count(*) FROM ${sql}`,
+    (_shape, sql) => `SELECT pg_catalog.count(*) FROM ${sql}`,
     [],
     context.deadline(),
   )
