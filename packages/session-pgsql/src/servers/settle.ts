@@ -156,7 +156,11 @@ async function merged(
   merge: MergeTexts,
 ): Promise<RowCopy> {
   const ofTwoUsers = areOfTwoUsers(row.session.custom, other.custom, base?.custom ?? null)
-  const text = await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
+  // Equal data is one write that was repeated after its answer was lost: merged, a list would hold what it added twice.
+  const text =
+    row.session.text === other.text
+      ? other.text
+      : await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
   const { generation, created, addressCreated } = other
   const session = withCounts(row.session, other, base)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { settle } from '../../src/servers/settle.ts'
 import type { StoredSession } from '../../src/session/stored.ts'
 import { type RowCopy, recordBase, tombstone } from '../../src/table/row-copies.ts'
@@ -50,6 +50,37 @@ test('keeps the custom field that one side has set and the later expiry when bot
   const { next, outcome } = await moveHome(fallbackRow(stored(), { accesses: 3 }), current)
   expect(outcome).toBe('merged')
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
+})
+
+test('does not mix the data of two users who logged in on the two sides', async () => {
+  const base = stored({ custom: 'guest' })
+  const move = async (ours: string | null, theirs: string | null) => {
+    const session = stored({ text: '{"su":true}', digest: 'another', custom: theirs })
+    const current: RowCopy = { session, home: null, base: null, received: null, destroyed: null }
+    const merge = vi.fn((ours: string) => ours)
+    const { next } = await settle(
+      fallbackRow(base, { custom: ours }),
+      current,
+      NOW,
+      merge,
+      'fallback',
+      'home',
+    )
+    return { isOfTwo: merge.mock.lastCall?.at(3), custom: next?.session.custom }
+  }
+  expect(await move('2', '1')).toEqual({ isOfTwo: true, custom: '2' })
+  expect(await move(null, '1')).toEqual({ isOfTwo: true, custom: null })
+  expect(await move('1', '1')).toEqual({ isOfTwo: false, custom: '1' })
+  expect(await move('guest', '1')).toEqual({ isOfTwo: false, custom: '1' })
+  expect(await move('2', 'guest')).toEqual({ isOfTwo: false, custom: '2' })
+})
+
+test('does not merge a creation with itself that was repeated on the fallback server', async () => {
+  const row: RowCopy = { ...fallbackRow(stored(), { text: '{"n":[1]}', generation: 2 }), base: null }
+  const home = stored({ text: '{"n":[1]}' })
+  const current: RowCopy = { session: home, home: null, base: null, received: null, destroyed: null }
+  const { next } = await settle(row, current, NOW, () => '{"n":[1,1]}', 'fallback', 'home')
+  expect(next?.session).toMatchObject({ text: '{"n":[1]}', generation: 1 })
 })
 
 test('drops the row of a fallback server that was merged at home before the session was destroyed', async () => {

@@ -114,6 +114,36 @@ describe('sessions sharded over three servers, with faults that take longer', ()
     expect(outcomes).toContain('dropped')
   })
 
+  test('merges lists, but not two logins, of two processes of which one finds the home server down', async () => {
+    const proxy = await proxyTo('a')
+    const [cut, whole] = [handlerOf({}, [proxy.port]), handlerOf()]
+    const [lists, logins] = idsOf('a', 2) as [string, string]
+    await whole.write(lists, { cart: ['x', 'y'] }, { base: null })
+    await whole.write(logins, { cart: ['x'] }, { base: null })
+    const seen = await Promise.all([lists, logins].map((id) => cut.read(id)))
+    await proxy.refuse()
+    proxy.drop()
+
+    await cut.write(lists, { cart: ['y', 'ours'] }, { base: seen[0] })
+    await cut.write(logins, { cart: ['x'], user: 2 }, { base: seen[1], custom: '2' })
+    expect(isDown(cut, 'a')).toBe(true)
+    await whole.write(lists, { cart: ['x', 'y', 'theirs'] }, { base: await whole.read(lists) })
+    await whole.write(
+      logins,
+      { cart: ['x'], user: 1, su: true },
+      { base: await whole.read(logins), custom: '1' },
+    )
+
+    await proxy.resume()
+    await eventually(async () => {
+      expect(isDown(cut, 'a')).toBe(false)
+      expect(await fallbackRows()).toBe(0)
+    })
+    expect((await whole.read(lists))?.data).toEqual({ cart: ['y', 'theirs', 'ours'] })
+    expect(await whole.read(logins)).toMatchObject({ custom: '2' })
+    expect((await whole.read(logins))?.data).toEqual({ cart: ['x'], user: 2 })
+  })
+
   test('a session destroyed and created again while its home server was down does not get the old data back', async () => {
     const sessions = handlerOf()
     const id = idOf('c')
