@@ -150,7 +150,7 @@ function fragments(shape: Shape, expiryGrace: number) {
     extraColumns,
     has,
     record: (row: string) => recordColumns(row, shape),
-    clock: `clock AS MATERIALIZED (${clockText()})`,
+    clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
     /** @param requested columns of `input` besides `n` */
     found: (
@@ -158,7 +158,7 @@ function fragments(shape: Shape, expiryGrace: number) {
       requested: string,
       strength: 'UPDATE' | 'NO KEY UPDATE',
     ) => `found AS MATERIALIZED (
-      SELECT i.n, ${requested}, c.now, c.micros, ${columns}
+      SELECT i.n, ${requested}, c.now, ${columns}
       FROM (SELECT * FROM input ORDER BY id ${BYTEWISE} ${FEW}) i
         JOIN ${table} t ON ${eq('t.sess_id', 'i.id')} CROSS JOIN clock c
       FOR ${strength} OF t SKIP LOCKED
@@ -211,11 +211,6 @@ const CUSTOM = jsonText('j.metadata', 'custom')
 
 const UPDATED_CUSTOM = `CASE WHEN ${jsonHas('j.metadata', "'custom'")} THEN ${CUSTOM} ELSE t.sess_custom END`
 
-/** Returns SQL of the clock in seconds (`now`) and in microseconds (`micros`), and of further columns. */
-function clockText(...columns: string[]): string {
-  return `SELECT ${['c.now', `${microseconds('c.now')} AS micros`, ...columns].join(', ')} FROM (SELECT ${CLOCK} AS now) c`
-}
-
 /** Returns SQL of a row's version after a write of its data. */
 export function nextVersion(row: string): string {
   return plus(`coalesce(${row}.sess_version, 0)`, '1')
@@ -238,7 +233,7 @@ function readText(sql: Fragments): string {
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
-    SELECT NULL, 'clock', pg_catalog.pg_is_in_recovery()::pg_catalog.text, micros${NO_RECORD} FROM clock`
+    SELECT NULL, 'clock', pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
 }
 
 const EXPIRY = plus('j.now', 'j.lifetime')
@@ -272,11 +267,11 @@ function saveText(sql: Fragments): string {
       UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE ${eq('outcome', "'updated'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n, 'updated', NULL::pg_catalog.text, j.micros, ${sql.record('t')}
+      RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, j.micros, ${sql.record('j')}
+    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE ${ne('j.outcome', "'updated'")}
     UNION ALL
     ${busyRows(sql, NO_RECORD)}`
@@ -305,10 +300,10 @@ const LOCK_TIMEOUT = 0.005
 function fastPathInput(requests: string): string {
   return `
     WITH clock AS MATERIALIZED (
-      ${clockText(setLockTimeout(LOCK_TIMEOUT))}
+      SELECT ${CLOCK} AS now, ${setLockTimeout(LOCK_TIMEOUT)}
     ),
     input AS MATERIALIZED (
-      SELECT i.*, c.now, c.micros FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
+      SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
     )`
 }
 
@@ -331,7 +326,7 @@ function fastSaveText(sql: Fragments): string {
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
-    RETURNING j.n, 'updated', NULL::pg_catalog.text, j.micros, ${sql.record('t')}`
+    RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}`
 }
 
 function fastTouchText(sql: Fragments): string {
@@ -350,12 +345,12 @@ function fastTouchText(sql: Fragments): string {
         sess_counter = ${sql.count('sess_counter', 'j.access::int')}
     FROM input j
     WHERE ${fastPathConditions(sql, false)}
-    RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, j.micros`
+    RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, ${microseconds('j.now')}`
 }
 
 /** Returns SQL of the answers for rows that exist and were not found: another transaction has locked them. */
 function busyRows(sql: Fragments, record: string): string {
-  return `SELECT i.n, 'busy', NULL, c.micros${record}
+  return `SELECT i.n, 'busy', NULL, ${microseconds('c.now')}${record}
     FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')} CROSS JOIN clock c`
 }
@@ -367,7 +362,7 @@ function busyRows(sql: Fragments, record: string): string {
 const INSERT_TIMEOUT = 0.05
 
 function putText(sql: Fragments, keepExpired: boolean): string {
-  const generation = 'j.micros'
+  const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
   const start = (column: ExtensionColumn, first: string, next: string) =>
@@ -387,7 +382,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
 
   return `
     WITH clock AS MATERIALIZED (
-      ${clockText(setLockTimeout(INSERT_TIMEOUT))}
+      SELECT ${CLOCK} AS now, ${setLockTimeout(INSERT_TIMEOUT)}
     ),
     input AS (
       SELECT * FROM ${PUTS.source} i
@@ -404,7 +399,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM found f
     ),
     missing AS MATERIALIZED (
-      SELECT i.*, c.now, c.micros, ${gt('c.now', minus('i.until', String(INSERT_TIMEOUT)))} AS late
+      SELECT i.*, c.now, ${gt('c.now', minus('i.until', String(INSERT_TIMEOUT)))} AS late
       FROM input i CROSS JOIN clock c WHERE ${sql.missing}
     ),
     present AS MATERIALIZED (
@@ -427,7 +422,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_custom = ${start('sess_id', CUSTOM, UPDATED_CUSTOM)}
       FROM (SELECT * FROM judged WHERE ${isOneOf('outcome', 'updated', 'created')} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n, j.outcome, NULL::pg_catalog.text, j.micros, ${sql.record('t')}
+      RETURNING j.n, j.outcome, NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}
     ),
     inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
@@ -446,11 +441,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT m.n, 'created', NULL, m.micros, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
+    SELECT m.n, 'created', NULL, ${microseconds('m.now')}, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
     UNION ALL
-    SELECT m.n, 'late', NULL, m.micros${NO_RECORD} FROM missing m WHERE m.late
+    SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
     UNION ALL
-    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, j.micros, ${sql.record('j')}
+    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE ${isOneOf('j.outcome', 'late', 'conflict')}`
 }
 
@@ -470,7 +465,7 @@ function touchText(sql: Fragments): string {
     ),
     ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.metadata, i.until, i.based, i.digest, i.version, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
-      SELECT f.n, f.access, f.metadata, f.micros, f.sess_id,
+      SELECT f.n, f.access, f.metadata, f.now, f.sess_id,
         CASE
           WHEN f.lifetime IS NULL THEN f.sess_expire
           WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${expiry}
@@ -490,11 +485,11 @@ function touchText(sql: Fragments): string {
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMetadata}
       FROM (SELECT * FROM judged WHERE ${eq('outcome', "'touched'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, j.micros
+      RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, ${microseconds('j.now')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, NULL, j.micros FROM judged j WHERE ${ne('j.outcome', "'touched'")}
+    SELECT j.n, j.outcome, NULL, ${microseconds('j.now')} FROM judged j WHERE ${ne('j.outcome', "'touched'")}
     UNION ALL
     ${busyRows(sql, '')}`
 }
@@ -513,7 +508,7 @@ function destroyText(sql: Fragments): string {
       DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
     )
-    SELECT j.n, j.outcome, NULL::pg_catalog.text, j.micros FROM judged j
+    SELECT j.n, j.outcome, NULL::pg_catalog.text, ${microseconds('j.now')} FROM judged j
     UNION ALL
     ${busyRows(sql, '')}`
 }
