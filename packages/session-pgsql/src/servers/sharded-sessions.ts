@@ -9,7 +9,6 @@ import {
   type RowCopy,
   recordBase,
   tombstone,
-  writeRowCopy,
 } from '../table/row-copies.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { Failback } from './failback.ts'
@@ -164,7 +163,7 @@ export class ShardedSessions implements StoredSessions {
     deadline: number,
   ): Promise<Answer> {
     return server.table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, change.id)
+      const { row, clock, write } = await lockRowCopy(query, shape, change.id)
       const alive = row !== undefined && isAlive(row, clock) ? row : undefined
       if (alive !== undefined && mustBeAbsent) return { outcome: 'conflict', stored: alive.session }
       const now = Math.ceil(clock)
@@ -183,10 +182,9 @@ export class ShardedSessions implements StoredSessions {
         row?.destroyed == null
           ? (alive?.base ?? replaced)
           : recordBase(row.session, { destroyed: row.destroyed })
-      await writeRowCopy(query, shape, { session, home: home.name, base, received: null, destroyed: null })
-      const { row: written } = await lockRowCopy(query, shape, change.id)
+      const written = { session, home: home.name, base, received: null, destroyed: null }
       const outcome = alive === undefined ? 'created' : 'updated'
-      return { outcome, stored: (written as RowCopy).session }
+      return { outcome, stored: (await write(written)).session }
     }, deadline)
   }
 
@@ -236,8 +234,8 @@ export class ShardedSessions implements StoredSessions {
       const { table } = member.server
       if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
       const wasAlive = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockRowCopy(query, shape, id)
-        await writeRowCopy(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
+        const { row, clock, write } = await lockRowCopy(query, shape, id)
+        await write(tombstone(id, row, member === home ? null : home.name, clock))
         return row !== undefined && isAlive(row, clock)
       }, deadline)
       const isMoved = !wasAlive && member === home && (await this.#moveHome(id, home, deadline))
@@ -334,7 +332,7 @@ export class ShardedSessions implements StoredSessions {
       )
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, base.id)
+      const { row, clock, write } = await lockRowCopy(query, shape, base.id)
       if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
@@ -344,15 +342,14 @@ export class ShardedSessions implements StoredSessions {
       }
       const lifetime = change.keepExpiry ? null : change.lifetime
       const known = row?.destroyed === null ? row : undefined
-      await writeRowCopy(query, shape, {
+      const { session: stored } = await write({
         session: changed(base, change, clock, lifetime),
         ...(member === home
           ? { home: null, base: null, received: known?.received ?? null }
           : { home: home.name, base: known === undefined ? recordBase(base) : known.base, received: null }),
         destroyed: null,
       })
-      const { row: written } = await lockRowCopy(query, shape, base.id)
-      return { outcome: 'updated', stored: (written as RowCopy).session }
+      return { outcome: 'updated', stored }
     }, deadline)
   }
 }
