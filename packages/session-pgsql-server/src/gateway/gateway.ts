@@ -8,7 +8,7 @@ import { Connection, type ConnectionLimits } from './connection.ts'
 import { Locks } from './locks.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { PendingMetadata } from './pending-metadata.ts'
-import { ClosedReads, ReadBudget } from './reads.ts'
+import { ClosedReads, TextBudget } from './reads.ts'
 import { failure } from './replies.ts'
 import type { Shared } from './visitor.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
@@ -26,6 +26,11 @@ export interface GatewayOptions {
   /** With a certificate, the gateway accepts TLS only. */
   readonly tls: TlsFiles | undefined
   readonly maxConnections: number
+  /**
+   * True if a client may create a session that it has not read. A request whose read the gateway has forgotten may then
+   * restore a logged-out session. Default: false
+   */
+  readonly createUnread?: boolean | undefined
   /** Largest session in bytes. */
   readonly maxValue: number
   /** Seconds after which a connection without commands is closed; 0: never. */
@@ -42,7 +47,7 @@ export interface GatewayOptions {
 const MIB = 1024 * 1024
 
 /** Most bytes of each kind that all connections hold together; see `reads.ts`, `pending-metadata.ts`, `connection.ts`. */
-const MEMORY = { reads: 256 * MIB, closedReads: 64 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MIB }
+const MEMORY = { reads: 256 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MIB }
 
 /** Milliseconds that a client has for the TLS handshake. */
 const HANDSHAKE_TIMEOUT = 10_000
@@ -73,13 +78,16 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { sessions, wireFormat, password, maxValue, maxConnections, tls, healthPort } = options
+    const { sessions, wireFormat, createUnread = false, password, tls } = options
+    const { maxValue, maxConnections, healthPort } = options
+    const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
       sessions,
       wireFormat,
       password,
-      readBudget: new ReadBudget(MEMORY.reads),
-      closedReads: new ClosedReads(MEMORY.closedReads),
+      createUnread,
+      textBudget,
+      closedReads: new ClosedReads(textBudget),
       locks: new Locks(sessions),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),

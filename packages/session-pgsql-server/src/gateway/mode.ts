@@ -40,6 +40,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --max-connections N    most connections; more are refused (1000)
   --max-value BYTES      largest session (8388608)
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
+  --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
                          and GET /metrics for Prometheus
   --console-port PORT    also serve the console, on 127.0.0.1 only; to serve it to other machines, run
@@ -61,6 +62,7 @@ export const gatewayMode: Mode = defineMode({
     'max-connections': { type: 'string', default: '1000' },
     'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
     'idle-timeout': { type: 'string', default: '0' },
+    'create-unread': { type: 'boolean', default: false },
     'health-port': { type: 'string' },
     'console-port': { type: 'string' },
   },
@@ -88,6 +90,7 @@ export const gatewayMode: Mode = defineMode({
     const gateway = new Gateway({
       sessions,
       wireFormat: PHP_BYTES,
+      createUnread: flags['create-unread'],
       host,
       port,
       password,

@@ -1,7 +1,7 @@
 import { SessionPgsqlError } from 'session-pgsql'
 import { INVALID_ID, isSessionId, type Key, parseKey } from './key.ts'
 import { breakLock, getLockOwner, LOCK_NEEDS_NX, takeLock } from './lock-commands.ts'
-import { absentSession, readSession, WrittenSession } from './reads.ts'
+import { absentSession, type KnownSession, type KnownText, readSession, writtenSession } from './reads.ts'
 import { bulk, CommandError, failure, integer, NIL, OK, type Reply, SYNTAX_ERROR } from './replies.ts'
 import type { Visitor } from './visitor.ts'
 
@@ -104,7 +104,7 @@ async function read(visitor: Visitor, key: Key): Promise<Reply> {
   const record = await visitor.shared.sessions.read(key.id)
   visitor.beginRequest()
   if (record === undefined) {
-    visitor.remember(key.text, absentSession(key.text))
+    visitor.remember(key.text, absentSession())
     return NIL
   }
   const data = visitor.shared.wireFormat.encode(record.data)
@@ -128,11 +128,16 @@ async function write(
   const { sessions, pending, wireFormat } = visitor.shared
   visitor.endRequest()
   const known = when === 'NX' ? undefined : visitor.known(key.text)
+  const start = when === 'NX' ? ABSENT : await startOf(visitor, key, known, when)
+  if (start === undefined) {
+    if (when === 'XX') return NIL
+    return known === undefined ? NOT_READ : OK
+  }
   const metadata = pending.get(key.text)
   const result = await sessions.write(key.id, wireFormat.decode(data), {
-    base: when === 'NX' ? null : when === 'XX' ? (known?.base ?? 'existing') : known?.base,
+    base: start.base,
     conflict: when === 'NX' ? 'error' : undefined,
-    seen: known?.seen,
+    seen: start.seen,
     lifetime,
     name: key.name,
     address: metadata?.address,
@@ -146,8 +151,41 @@ async function write(
   if (result.outcome === 'gone') return when === 'XX' ? NIL : OK
   const { session } = result
   const stored = result.outcome === 'merged' && session !== undefined ? wireFormat.encode(session.data) : data
-  visitor.remember(key.text, new WrittenSession(result, data, stored))
+  visitor.remember(key.text, writtenSession(result, data, stored))
   return OK
+}
+
+type Start = Pick<KnownText, 'base' | 'seen'>
+
+const ABSENT: Start = { base: null, seen: undefined }
+
+const NOT_READ: Reply = failure(
+  'ERR NOT_READ The session does not exist, and this connection has not read it: it may have been logged out, or the gateway was restarted during the request. Read it before writing it (GET), or start the gateway with --create-unread.',
+)
+
+/**
+ * Returns the state of the session from which a write starts: the one that the client has read, or else the stored one.
+ *
+ * @returns undefined if there is no session, and the client may not create it
+ * @throws CommandError if the session has changed since the client read it, and cannot be merged
+ */
+async function startOf(
+  { shared }: Visitor,
+  key: Key,
+  known: KnownSession | undefined,
+  when: 'XX' | undefined,
+): Promise<Start | undefined> {
+  if (known?.text !== undefined && (known.text.base !== null || when !== 'XX')) return known.text
+  const stored = await shared.sessions.read(key.id)
+  if (stored === undefined) {
+    return known === undefined && when !== 'XX' && shared.createUnread ? ABSENT : undefined
+  }
+  if (known?.etag !== undefined && known.etag !== stored.etag) {
+    throw new CommandError(
+      'ERR CONFLICT Another request has changed the session since this connection read it, and the gateway had no memory to keep what it read. Repeat the request.',
+    )
+  }
+  return { base: stored, seen: undefined }
 }
 
 /**
@@ -163,7 +201,7 @@ async function touch(visitor: Visitor, key: Key, amount: Buffer | undefined, uni
   const known = visitor.known(key.text)
   const isTouched = await visitor.shared.sessions.touch(key.id, {
     lifetime,
-    base: known?.base ?? undefined,
+    base: known?.text?.base ?? undefined,
     access: known?.counted !== true,
   })
   if (isTouched && known !== undefined) known.counted = true
