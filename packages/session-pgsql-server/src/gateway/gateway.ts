@@ -5,6 +5,7 @@ import { metrics as openTelemetry } from '@opentelemetry/api'
 import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
+import { Keyspace } from './key.ts'
 import { Locks } from './locks.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { PendingMetadata } from './pending-metadata.ts'
@@ -26,6 +27,8 @@ export interface GatewayOptions {
   /** With a certificate, the gateway accepts TLS only. */
   readonly tls: TlsFiles | undefined
   readonly maxConnections: number
+  /** What the keys of sessions begin with. Default: any name and a colon */
+  readonly prefixes?: readonly string[] | undefined
   /**
    * True if a client may create a session that it has not read. A request whose read the gateway has forgotten may then
    * restore a logged-out session. Default: false
@@ -78,13 +81,14 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { sessions, wireFormat, createUnread = false, password, tls } = options
+    const { sessions, wireFormat, prefixes = [], createUnread = false, password, tls } = options
     const { maxValue, maxConnections, healthPort } = options
     const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
       sessions,
       wireFormat,
       password,
+      keys: new Keyspace(prefixes, String(sessions.status().settings.name)),
       createUnread,
       textBudget,
       closedReads: new ClosedReads(textBudget),

@@ -30,6 +30,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
+  --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
@@ -57,6 +58,7 @@ export const gatewayMode: Mode = defineMode({
   help: HELP,
   flags: {
     codec: { type: 'string' },
+    prefix: { type: 'string', multiple: true },
     port: { type: 'string', default: '6380' },
     password: { type: 'string' },
     'max-connections': { type: 'string', default: '1000' },
@@ -90,6 +92,7 @@ export const gatewayMode: Mode = defineMode({
     const gateway = new Gateway({
       sessions,
       wireFormat: PHP_BYTES,
+      prefixes: flags.prefix,
       createUnread: flags['create-unread'],
       host,
       port,

@@ -15,6 +15,8 @@ export interface StartGatewayOptions {
    * gateway has forgotten may then restore a logged-out session. @default false
    */
   readonly createUnread?: boolean
+  /** What the keys of sessions begin with. @default any name and a colon, such as `PHPSESSID:` */
+  readonly prefixes?: readonly string[]
   /** Port on 127.0.0.1; 0: any free port. @default 6380 */
   readonly port?: number
 }
@@ -32,6 +34,7 @@ export async function startGateway(
   const gateway = new Gateway({
     sessions: options.sessions,
     wireFormat: phpValues(options.format),
+    prefixes: options.prefixes,
     createUnread: options.createUnread,
     host: '127.0.0.1',
     port: options.port ?? 6380,

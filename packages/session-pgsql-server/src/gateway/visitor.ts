@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Keyspace } from './key.ts'
 import type { Locks } from './locks.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
@@ -10,6 +11,7 @@ import type { Sessions, WireFormat } from './wire-format.ts'
 export interface Shared {
   readonly sessions: Sessions
   readonly wireFormat: WireFormat
+  readonly keys: Keyspace
   /** True if a client may create a session that it has not read. */
   readonly createUnread: boolean
   /** undefined: clients need none. */
@@ -36,6 +38,8 @@ export class Visitor {
   #isAuthenticated: boolean
   #failedAttempts = 0
   #isDone = false
+  /** The database that the client has selected, if there is no such database. */
+  refusedDatabase: string | undefined
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
