@@ -408,7 +408,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     updated AS (
       UPDATE ${sql.table} t SET
         sess_data = j.data,
-        sess_name = ${start('sess_id', 'j.name', 'coalesce(t.sess_name, j.name)')},
+        sess_name = CASE WHEN ${isNew} THEN j.name ELSE coalesce(t.sess_name, j.name) END,
         sess_created = ${start('sess_created', 'pg_catalog.ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
         sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared},
