@@ -136,17 +136,19 @@ class Side {
 
   /**
    * Gives slots to the names from `first` on, which stand between two places of the base. They take the places of what
-   * was removed there, for an edited element is one that was removed and one that was inserted; the others come after.
+   * was removed there, for an edited element is one that was removed and one that was inserted. What is left over stays
+   * with the last of these.
    */
   #fill(first: number, previous: number, next: number): void {
     const placed = this.#placed
+    let slot = 2 * previous + 2
     let at = first
     for (let place = previous + 1; place < next && at < placed.length; place++) {
-      const isRemoved = this.places[this.#base[place] as number] === NOWHERE
-      if (isRemoved) this.slots[placed[at++] as number] = 2 * place + 1
+      if (this.places[this.#base[place] as number] !== NOWHERE) continue
+      slot = 2 * place + 1
+      this.slots[placed[at++] as number] = slot
     }
-    const last = at === first ? previous : next - 1
-    while (at < placed.length) this.slots[placed[at++] as number] = 2 * last + 2
+    while (at < placed.length) this.slots[placed[at++] as number] = slot
   }
 
   /** Whether the length is that of the base, all that was put in stands at this end, and all that was removed stood at the other. */
