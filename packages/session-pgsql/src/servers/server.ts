@@ -91,7 +91,7 @@ export class Server {
       keepExpired,
       expiryGrace,
       maxRows: batch ? MAX_ROWS : 1,
-      concurrency: poolSize,
+      concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },
     })
   }
@@ -131,6 +131,12 @@ export class Server {
   async close(): Promise<void> {
     await this.#connection.close()
   }
+}
+
+/** Returns the number of connections that the statements in flight have: a pool of the caller may have fewer. */
+function connectionsOf(entry: DatabaseEntry, poolSize: number): number {
+  if (entry.kind === 'pool') return Math.min(entry.pool.options.max, poolSize)
+  return entry.kind === 'poolConfig' ? Math.min(entry.config.max ?? poolSize, poolSize) : poolSize
 }
 
 /** Connects at the first use, and records health and counters. A failure to connect is not cached: the next use tries again. */

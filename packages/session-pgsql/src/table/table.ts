@@ -93,14 +93,15 @@ export class SessionTable implements StoredSessions {
     const never = (): boolean => false
     const withoutData = (): number => 100
     const withData = ({ change }: { change: Change }): number => 200 + change.text.length
-    const fastPath = { isBusy: never, maxRows } as const
-    const slowPath = { isBusy, maxRows } as const
+    const fastPath = { isBusy: never, maxRows, use: 'other' } as const
+    const slowPath = { isBusy, maxRows, use: 'other' } as const
     this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
       sizeOf: withoutData,
       isBusy: never,
       maxRows,
+      use: 'read',
     })
     this.#quickSave = batcher({ kind: 'quickSave', send: this.#sendQuickSave, sizeOf: withData, ...fastPath })
     this.#quickTouch = batcher({
