@@ -7,7 +7,11 @@ const source = (path: string, name = 'session-pgsql') =>
 const support = 'packages/session-pgsql/test/support'
 
 /** One of the three kinds of test file; docs/testing.md says what belongs where. */
-function project(name: string, include: string, exclude: string[] = []): TestProjectInlineConfiguration {
+function project(
+  name: string,
+  include: string,
+  options: TestProjectInlineConfiguration['test'] = {},
+): TestProjectInlineConfiguration {
   return {
     // The examples are tested on the sources, not on what was built last.
     resolve: {
@@ -24,10 +28,12 @@ function project(name: string, include: string, exclude: string[] = []): TestPro
     test: {
       name,
       include: [`packages/*/test/**/${include}`],
-      exclude: exclude.map((pattern) => `**/${pattern}`),
       // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
       pool: 'forks',
       testTimeout: 120_000,
+      // A failure shows more of its values than the default of 40 characters.
+      chaiConfig: { truncateThreshold: 1000 },
+      ...options,
       hookTimeout: 180_000,
     },
   }
@@ -40,8 +46,8 @@ export default defineConfig({
     teardownTimeout: 20_000,
     reporters: ['default', `./${support}/closing-line.ts`],
     projects: [
-      project('unit', '*.unit.test.ts'),
-      project('quick', '*.test.ts', ['*.unit.test.ts', '*.full.test.ts']),
+      project('unit', '*.unit.test.ts', { provide: { sharedServersPort: undefined } }),
+      project('quick', '*.test.ts', { exclude: ['**/*.unit.test.ts', '**/*.full.test.ts'] }),
       project('full', '*.full.test.ts'),
     ],
     coverage: { include: ['packages/*/src/**'] },

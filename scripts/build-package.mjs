@@ -1,7 +1,6 @@
 /**
- * Builds the package in the current folder: one pass of the compiler for ES modules, one for CommonJS.
- * Each pass has types of its own; the package.json inside dist/cjs is what makes Node and TypeScript
- * take those files as CommonJS.
+ * Builds the package in the current folder: compiles it once to ES modules and once to CommonJS, each with its own
+ * types. The package.json in dist/cjs makes Node and TypeScript treat the files there as CommonJS.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'

@@ -118,6 +118,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       journal: this.#journal,
       codec,
       operationTimeout: settings.operationTimeout,
+      expiryGrace: settings.expiryGrace,
       destroy: (id) => this.#sessions.destroy(id),
     })
   }
@@ -195,13 +196,25 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /**
-   * Returns a copy of the data as a read would return it after a write. Later changes of the original do not affect
-   * it. For adapters, which write later what they are given now.
+   * Returns a copy of the data as a read would return it after a write; of a record, the data as it was read or written,
+   * whatever the caller has changed in it. Later changes of the original do not affect the copy. For adapters, which
+   * write later what they are given now.
    *
    * @throws INVALID_DATA
    */
-  snapshot(data: Data): Data {
+  snapshot(data: Data | SessionRecord<Data>): Data {
     return this.#sessions.snapshot(data)
+  }
+
+  /**
+   * Returns the data with two changes of the same base, merged as a conflict of writes is with `conflict: 'merge'`. Pass
+   * data as `read` and `snapshot` return it. Changes none of the three; the result may share parts with them. For
+   * adapters, whose session objects receive what the store has meanwhile.
+   *
+   * @throws INVALID_DATA
+   */
+  merge(ours: Data, theirs: Data, base: Data): Data {
+    return this.#sessions.merge(ours, theirs, base)
   }
 
   /**
@@ -294,9 +307,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /**
-   * Destroys every session with this custom field: "log out everywhere".
+   * Destroys every session with this custom field: "log out everywhere". Includes sessions that expired so recently that
+   * a request in progress could still save them; see `expiryGrace`.
    *
-   * @returns the number of sessions destroyed
+   * @returns the number of destroyed sessions that had not expired
    * @throws SERVER_DOWN with the names of the servers that could not be reached, after destroying the sessions on the
    * others
    */

@@ -131,6 +131,13 @@ function dispatch(
   if (!visitor.isAuthenticated && definition?.allowUnauthenticated !== true) {
     return failure('NOAUTH Authentication required.')
   }
+  if (
+    visitor.refusedDatabase !== undefined &&
+    definition?.allowUnauthenticated !== true &&
+    name !== 'SELECT'
+  ) {
+    return failure(`ERR ${NO_DATABASE}: SELECT ${visitor.refusedDatabase} failed before`)
+  }
   if (definition === undefined) return failure(`ERR unknown command '${printable(name)}'`)
   const [min, max] = definition.arity
   if (args.length < min || args.length > max) {
@@ -178,8 +185,17 @@ async function ping({ shared }: Visitor, [text]: readonly Buffer[]): Promise<Rep
   return text === undefined ? simple('PONG') : bulk(text)
 }
 
-function select(_visitor: Visitor, [index]: readonly Buffer[]): Reply {
-  return String(index) === '0' ? OK : failure('ERR DB index is out of range: expected 0')
+const NO_DATABASE =
+  'there is only database 0. Remove database= from session.save_path, and separate sites by a table for each'
+
+/**
+ * phpredis ignores an error here, and would read the sessions of database 0. A code other than ERR makes it throw, and
+ * every later command fails.
+ */
+function select(visitor: Visitor, [index]: readonly Buffer[]): Reply {
+  const database = printable(String(index))
+  visitor.refusedDatabase = database === '0' ? undefined : database
+  return database === '0' ? OK : failure(`NODB ${NO_DATABASE}`)
 }
 
 function client(_visitor: Visitor, [subcommand]: readonly Buffer[]): Reply {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Key, MAX_KEY, parseKey } from './key.ts'
+import { type Key, MAX_KEY } from './key.ts'
 import { MAX_LOCKS } from './locks.ts'
 import { bulk, failure, integer, NIL, OK, type Reply, SYNTAX_ERROR } from './replies.ts'
 import type { Visitor } from './visitor.ts'
@@ -74,11 +74,11 @@ export function deleteConditionally(
 }
 
 async function unlock(
-  { shared: { locks } }: Visitor,
+  { shared: { keys, locks } }: Visitor,
   name: Buffer | undefined,
   secret: Buffer | undefined,
 ): Promise<Reply> {
-  const key = parseKey(name)
+  const key = keys.parse(name)
   if (!key.isLock) return failure('ERR expected the key of a lock, which ends with _LOCK')
   return integer((await locks.release(key.id, String(secret))) ? 1 : 0)
 }

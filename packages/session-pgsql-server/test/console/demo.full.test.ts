@@ -38,7 +38,7 @@ describeInBrowser('the demo', (browser) => {
         return pattern.exec(output)?.[1]
       }, `${pattern} in the output of the demo`)
     const site = await urlIn(/demo: (http:\S+)/)
-    const operators = await urlIn(/console beside it: (http:\S+)/)
+    const operators = await urlIn(/The console: (http:\S+)/)
 
     const visitor = await browser.page()
     await visitor.goto(site)

@@ -77,6 +77,25 @@ describeWithPhp('PHP during faults', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
+    test.each(['SIGTERM', 'SIGKILL'] as const)(
+      'does not restore a session that was logged out when the gateway is restarted with %s during a request',
+      async (signal) => {
+        const other = await place.gateway({ db: server.url() })
+        const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
+        const visitor = await signedIn(through)
+        const gate = await Gate.make(through)
+        const writer = gate.visit(visitor, { do: 'set', key: 'late' })
+        await gate.arrived(1)
+        await other.stop(signal)
+        await place.gateway({ db: server.url(), port: other.port })
+        await visitor.clone().visit('overlap.php', { query: { do: 'destroy' } })
+        await gate.open(1)
+        // PHP reconnects and gets an error, or it gives up.
+        await writer
+        expect(await shown(visitor)).toEqual({})
+      },
+    )
+
     test('writes completely or gets a warning when the gateway is killed and restarted between read and write', async () => {
       const other = await place.gateway({ db: server.url() })
       const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })

@@ -3,6 +3,7 @@ import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type Callback, settle } from './shared/callbacks.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type Stored, withhold } from './shared/session-data.ts'
 import { type SessionLink, storedForm } from './shared/session-link.ts'
 import {
   LONGEST_LIFETIME,
@@ -12,7 +13,7 @@ import {
   type StoredData,
   storedCookie,
 } from './shared/stored-cookie.ts'
-import { type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
 /**
  * Sessions for Fastify, on @fastify/session. Register the plugin `pgsqlSession` instead of @fastify/session, with

@@ -1,7 +1,8 @@
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { type Stored, WorkingCopy } from './shared/working-copy.ts'
+import type { Stored } from './shared/session-data.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
 /** Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
 

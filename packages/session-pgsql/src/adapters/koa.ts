@@ -1,8 +1,9 @@
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type Stored, withhold } from './shared/session-data.ts'
 import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
-import { type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
 /** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
 

@@ -11,7 +11,8 @@ import {
 import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { ownOrShared } from './shared/open-handler.ts'
-import { type Stored, WorkingCopy } from './shared/working-copy.ts'
+import type { Stored } from './shared/session-data.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
 /**
  * Sessions for React Router 7 and 8. Use it instead of `createSessionStorage`:

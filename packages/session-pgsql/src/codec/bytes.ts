@@ -1,20 +1,21 @@
 /**
- * PHP's sessions are bytes, the table's column is text. Bytes that PostgreSQL takes as text are stored as they
- * are, so a table written by the C extension reads as it is; the others are marked, and only what cannot
- * stand in a text is escaped. The gateway stores PHP's bytes this way without parsing them.
+ * Converts between the bytes of a PHP session and the text in the table. Bytes that PostgreSQL accepts as text are
+ * stored unchanged, so a table of the C extension needs no conversion. Other sessions are stored with a marker in
+ * front, and only the bytes that a text cannot contain are escaped. The gateway stores sessions this way without
+ * parsing them.
  */
 import { isUtf8 } from 'node:buffer'
 import { SessionPgsqlError } from '../errors.ts'
 
 /**
- * No session of PHP begins like this, under any of its three handlers: for `php_binary` the first byte says
- * that a name of 35 bytes follows, for `php` the name ends at the bar; and `#` begins no value.
+ * Marks a text as escaped. No PHP session starts like this in any of the three formats: in `php_binary` the first
+ * byte is the length of a name (35 bytes), in `php` the name ends at the bar, and no value starts with `#`.
  */
 export const MARKER = '#php session bytes, escaped as %HH:|#'
 
 const PERCENT = 0x25
 
-/** The text that stands for these bytes: themselves where they are UTF-8 without NUL, else marked and escaped. */
+/** Returns the bytes as text: unchanged if they are UTF-8 without NUL, otherwise with the marker and escapes. */
 export function bytesToText(bytes: Uint8Array): string {
   const buffer = asBuffer(bytes)
   const utf8 = isUtf8(buffer)
@@ -25,7 +26,7 @@ export function bytesToText(bytes: Uint8Array): string {
   return MARKER + escapeBytes(buffer, (byte) => byte === 0 || byte === PERCENT, percent)
 }
 
-/** The bytes that such a text stands for. */
+/** Returns the bytes that `bytesToText` converted. @throws UNDECODABLE if an escape is invalid */
 export function textToBytes(text: string): Buffer {
   if (!text.startsWith(MARKER)) return Buffer.from(text, 'utf8')
   const bytes = Buffer.from(text.slice(MARKER.length), 'utf8')
@@ -38,7 +39,7 @@ export function textToBytes(text: string): Buffer {
       const low = hexDigit(bytes[from + 2])
       if (high < 0 || low < 0) {
         const at = MARKER.length + from
-        throw new SessionPgsqlError('UNDECODABLE', `Expected two hexadecimal digits after % at byte ${at}`)
+        throw new SessionPgsqlError('UNDECODABLE', `Expected two hexadecimal digits after % at byte ${at}.`)
       }
       byte = high * 16 + low
       from += 2
@@ -49,8 +50,8 @@ export function textToBytes(text: string): Buffer {
 }
 
 /**
- * A name (of a variable, a key, a class) as a JavaScript string. Names are used as keys and must be strings,
- * so a byte that is not UTF-8 becomes the lone surrogate U+DC00 + byte, as Python does it for file names.
+ * Returns the name of a variable, key or class as a JavaScript string. Names are used as keys and must be strings, so
+ * a byte that is not UTF-8 becomes the lone surrogate U+DC00 + byte, as in Python's file names.
  */
 export function bytesToName(bytes: Uint8Array): string {
   const buffer = asBuffer(bytes)
@@ -62,7 +63,7 @@ export function bytesToName(bytes: Uint8Array): string {
   )
 }
 
-/** The bytes of such a name. A lone surrogate that stands for no byte cannot be written: undefined. */
+/** Returns the bytes of such a name; undefined if it has a lone surrogate that represents no byte. */
 export function nameToBytes(name: string): Buffer | undefined {
   if (isWellFormed(name)) return Buffer.from(name, 'utf8')
   const parts: Buffer[] = []
@@ -75,9 +76,9 @@ export function nameToBytes(name: string): Buffer | undefined {
   return Buffer.concat(parts)
 }
 
-/** False if the string holds half of a surrogate pair, which has no UTF-8. */
+/** Returns false if the string contains half a surrogate pair, which has no UTF-8 form. */
 export function isWellFormed(text: string): boolean {
-  // Node 20 has it; the compiler's ES2023 library does not know it yet.
+  // Node 20 has isWellFormed, but the compiler's ES2023 library does not declare it.
   return (text as unknown as { isWellFormed(): boolean }).isWellFormed()
 }
 
@@ -85,11 +86,11 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Decodes the stretches that are UTF-8; what is not, or what `also` names, comes byte by byte from `written`. */
+/** Decodes the UTF-8 parts. Replaces each other byte, and each byte that `also` selects, by `escaped(byte)`. */
 function escapeBytes(
   bytes: Buffer,
   also: (byte: number) => boolean,
-  written: (byte: number) => string,
+  escaped: (byte: number) => string,
 ): string {
   let text = ''
   let start = 0
@@ -102,19 +103,19 @@ function escapeBytes(
       continue
     }
     if (start < at) text += bytes.toString('utf8', start, at)
-    text += written(byte)
+    text += escaped(byte)
     start = ++at
   }
   return text + bytes.toString('utf8', start)
 }
 
-/** How many bytes the UTF-8 character at this place has; 0 if there is none. */
+/** Returns the length of the UTF-8 character at this position in bytes; 0 if there is none. */
 function sequenceLength(bytes: Buffer, at: number): number {
   const first = bytes[at] as number
   if (first < 0x80) return 1
   if (first < 0xc2 || first > 0xf4) return 0
   const second = bytes[at + 1] ?? 0
-  // Not every second byte will do: no overlong forms, no surrogates, nothing past U+10FFFF.
+  // Excludes overlong forms, surrogates and code points above U+10FFFF.
   const lowest = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80
   const highest = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf
   if (second < lowest || second > highest) return 0
@@ -124,7 +125,7 @@ function sequenceLength(bytes: Buffer, at: number): number {
   return isContinuation(bytes[at + 3]) ? 4 : 0
 }
 
-/** True for a byte that stands inside a UTF-8 character, not at its beginning. */
+/** Returns true if the byte is inside a UTF-8 character, not its first byte. */
 export function isContinuation(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80
 }

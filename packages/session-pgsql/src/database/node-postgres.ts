@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
+import { AbandonedConnections } from './abandoned.ts'
 import { encodeArray } from './array.ts'
 import {
   type Database,
@@ -25,6 +26,7 @@ import {
 export class NodePostgres implements Database {
   readonly #pool: PoolLike
   readonly #owned: boolean
+  readonly #abandoned: AbandonedConnections
   /** Connections that are in use here. */
   #used = 0
   /** False after an error showed that the pooler does not support prepared statements. */
@@ -38,11 +40,12 @@ export class NodePostgres implements Database {
   constructor(pool: PoolLike, owned: boolean) {
     this.#pool = pool
     this.#owned = owned
+    this.#abandoned = new AbandonedConnections((pool.options as { readonly stream?: unknown }).stream)
     // If an idle connection breaks, the pool removes it and emits 'error', which would end the process without a
     // listener.
     pool.on('error', this.#ignorePoolError)
     // At once: the server may end a connection in the same packet in which it accepts it.
-    pool.on('connect', noticesOf)
+    pool.on('connect', stateOf)
   }
 
   async query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
@@ -94,14 +97,14 @@ export class NodePostgres implements Database {
       return result
     } catch (error) {
       // If ROLLBACK fails, the connection is closed, and the first error is still thrown.
-      if (!committing)
+      if (!committing && stateOf(client).answer === undefined)
         broken = await run(plain('ROLLBACK'), []).then(
           () => false,
           () => true,
         )
       throw error
     } finally {
-      this.#release(client, broken)
+      this.#release(client, broken, true)
     }
   }
 
@@ -111,11 +114,12 @@ export class NodePostgres implements Database {
   }
 
   async close(): Promise<void> {
+    this.#abandoned.close()
     if (this.#owned) await this.#pool.end()
     // The library's pool keeps its listeners, because its sockets may break after `end`.
     else {
       this.#pool.removeListener('error', this.#ignorePoolError)
-      this.#pool.removeListener('connect', noticesOf)
+      this.#pool.removeListener('connect', stateOf)
     }
   }
 
@@ -148,9 +152,31 @@ export class NodePostgres implements Database {
     return this.#connect(deadline)
   }
 
-  #release(client: PoolClientLike, broken: boolean): void {
+  /** Returns a connection to the pool: at once, or when its statement that timed out is canceled. */
+  #release(client: PoolClientLike, broken: boolean, inTransaction = false): void {
+    const { answer } = stateOf(client)
+    if (answer === undefined) this.#giveBack(client, broken)
+    else void this.#free(client, answer, inTransaction).then((reusable) => this.#giveBack(client, !reusable))
+  }
+
+  #giveBack(client: PoolClientLike, broken: boolean): void {
     this.#used--
     client.release(broken)
+  }
+
+  /** @returns true if the connection can be used again */
+  async #free(
+    client: PoolClientLike,
+    answer: Promise<Error | null>,
+    inTransaction: boolean,
+  ): Promise<boolean> {
+    const reusable = await this.#abandoned.free(client, answer)
+    stateOf(client).answer = undefined
+    if (!reusable || !inTransaction) return reusable
+    return this.#send(client, plain('ROLLBACK'), [], performance.now() + ROLLBACK_TIMEOUT).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** Sends a statement on this connection. @throws the error of node-postgres, or TIMEOUT */
@@ -161,20 +187,27 @@ export class NodePostgres implements Database {
     deadline: number,
   ): Promise<Row[]> {
     if (client.connection === undefined) throw unsupportedClientFault()
-    const notices = noticesOf(client)
-    notices.unreplicated = false
+    const state = stateOf(client)
+    state.unreplicated = false
     const query = new ExtendedQuery(text, this.#named ? name : undefined, parameters.map(encode))
     return new Promise((resolve, reject) => {
+      let answerLate: ((error: Error | null) => void) | undefined
       const timer = setTimeout(
-        () => reject(timeoutFault('waiting for the answer', true)),
+        () => {
+          state.answer = new Promise((answered) => {
+            answerLate = answered
+          })
+          reject(timeoutFault('waiting for the answer', true))
+        },
         Math.max(1, deadline - performance.now()),
       )
       // With a callback: node-postgres' promises keep the rows of later queries alive until the next full garbage
       // collection. Measured: a fifth of the time of a read.
       client.query(query, (error) => {
+        if (answerLate !== undefined) return answerLate(error)
         clearTimeout(timer)
         if (error) reject(error)
-        else if (notices.unreplicated) reject(unreplicatedFault())
+        else if (state.unreplicated) reject(unreplicatedFault())
         else resolve(query.rows)
       })
     })
@@ -187,27 +220,33 @@ const TOO_MANY_CONNECTIONS = '53300'
 /** Milliseconds to wait until one of the open connections may be free. */
 const TOO_MANY_DELAY = 20
 
-interface Notices {
-  /** Whether the server committed without an acknowledgement of its synchronous standby. */
+/** Milliseconds for the ROLLBACK of an abandoned connection. */
+const ROLLBACK_TIMEOUT = 1000
+
+/** What is known about a connection. */
+interface ConnectionState {
+  /** Whether the server committed the last statement without an acknowledgement of its synchronous standby. */
   unreplicated: boolean
+  /** Set if the last statement timed out: resolves to its error, or to null, when the server answers after all. */
+  answer: Promise<Error | null> | undefined
 }
 
-const noticesByClient = new WeakMap<PoolClientLike, Notices>()
+const states = new WeakMap<PoolClientLike, ConnectionState>()
 
-/** Returns the notices of a connection since its last statement. The first call subscribes to them. */
-function noticesOf(client: PoolClientLike): Notices {
-  const known = noticesByClient.get(client)
+/** Returns the state of a connection. The first call subscribes to its notices and errors. */
+function stateOf(client: PoolClientLike): ConnectionState {
+  const known = states.get(client)
   if (known !== undefined) return known
-  const notices: Notices = { unreplicated: false }
-  noticesByClient.set(client, notices)
+  const state: ConnectionState = { unreplicated: false, answer: undefined }
+  states.set(client, state)
   client.on('notice', (notice) => {
     // Recognized by the C function that reports it, because the text is translated.
-    if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') notices.unreplicated = true
+    if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') state.unreplicated = true
   })
   // A connection that breaks between two queries emits 'error', which would end the process without a listener. The
   // next query on it fails as well.
   client.on('error', () => {})
-  return notices
+  return state
 }
 
 function encode(parameter: Parameter): string | Buffer | null {

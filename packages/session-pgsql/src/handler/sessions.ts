@@ -1,3 +1,4 @@
+import { checkChange } from '../apply-change.ts'
 import type { Codec, MergingCodec } from '../codec/codec.ts'
 import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
@@ -107,8 +108,14 @@ export class Sessions<Data> {
   }
 
   /** See `SaveHandler.snapshot`. */
-  snapshot(data: Data): Data {
-    return this.#codec.decode(this.#codec.encode(data))
+  snapshot(data: Data | SessionRecord<Data>): Data {
+    const stored = SessionRecord.stored(data)
+    return this.#codec.decode(stored === undefined ? this.#codec.encode(data as Data) : stored.text)
+  }
+
+  /** See `SaveHandler.merge`. */
+  merge(ours: Data, theirs: Data, base: Data): Data {
+    return this.#codec.merge(ours, theirs, base)
   }
 
   /** See `SaveHandler.touch`. */
@@ -226,9 +233,7 @@ export class Sessions<Data> {
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
     this.demandId(id)
-    if (typeof apply !== 'function') {
-      throw invalid(`Expected the second argument of update() to be a function; received ${typeof apply}.`)
-    }
+    checkChange(apply)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
     const change = this.#changeOf(id, options, metadataOf(options))
     const base = options.base === null ? null : this.#baseOf(id, options.base)

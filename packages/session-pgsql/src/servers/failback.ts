@@ -5,18 +5,16 @@ import {
   baseOf,
   canBeFallback,
   clearReceived,
-  deleteRow,
   fallbackRowsText,
   lockRowCopy,
   type ReceivedRow,
   type RowCopy,
   recordBase,
-  writeRowCopy,
 } from '../table/row-copies.ts'
 import type { Transact } from '../table/table.ts'
 import type { Member } from './member.ts'
 import type { Server } from './server.ts'
-import { type FailbackOutcome, type MergeTexts, settle } from './settle.ts'
+import { type FailbackOutcome, type MergeTexts, settle, settledOwn } from './settle.ts'
 
 /** Seconds between two scans for rows that belong on another server. */
 const INTERVAL = 2
@@ -163,9 +161,8 @@ export async function moveRow(
   if (from === to) {
     // The list of servers has changed since the row was written: it is on its home server.
     await from.table.transaction(async (query, shape) => {
-      const { row } = await lockRowCopy(query, shape, id)
-      if (row === undefined) return
-      await writeRowCopy(query, shape, { ...row, home: null, base: null, received: null })
+      const { row, write } = await lockRowCopy(query, shape, id)
+      if (row !== undefined) await write({ ...row, home: null, base: null, received: null })
     }, deadline)
     return undefined
   }
@@ -178,10 +175,10 @@ export async function moveRow(
   }
   const moved = await holdBoth(from, to, deadline, (onSource, onTarget) =>
     onSource(async (query, shape) => {
-      const { row } = await lockRowCopy(query, shape, id)
+      const { row, remove } = await lockRowCopy(query, shape, id)
       if (row === undefined) return undefined
       const writeTarget = async (query: Query, shape: Shape): Promise<FailbackOutcome> => {
-        const { row: current, clock } = await lockRowCopy(query, shape, id)
+        const { row: current, clock, write } = await lockRowCopy(query, shape, id)
         const { next, outcome } = await settle(row, current, clock, merge, from.name, to.name)
         checkLocked()
         if (next !== undefined) {
@@ -190,9 +187,10 @@ export async function moveRow(
           // No process may take the result for a state that it has read on either server.
           const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
           const session = { ...next.session, version }
-          await writeRowCopy(query, shape, {
+          await write({
             ...next,
             session,
+            own: settledOwn(next, row, current),
             home: null,
             base: null,
             received: received ?? null,
@@ -205,7 +203,7 @@ export async function moveRow(
         isAbandoned = true
         throw error
       })
-      await deleteRow(query, shape, id)
+      await remove()
       return outcome
     }),
   )

@@ -105,11 +105,12 @@ export class Servers {
         failbacks: { brought: 0, merged: 0, dropped: 0 },
       }
     })
-    const { failoverMode, whenHomeIsDown, operationTimeout } = settings
+    const { failoverMode, whenHomeIsDown, expiryGrace, operationTimeout } = settings
     const sharded: ShardedSessions = new ShardedSessions({
       members,
       failoverMode,
       whenHomeIsDown,
+      expiryGrace,
       failback: () => failback,
       onFailover: listener.onFailover,
     })

@@ -1,5 +1,11 @@
 import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
-import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+import {
+  baseOf,
+  type OwnColumns,
+  type ReceivedRow,
+  type RecordedBase,
+  type RowCopy,
+} from '../table/row-copies.ts'
 
 /**
  * Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded.
@@ -95,6 +101,18 @@ export async function settle(
     }
   }
   return { next: await merged(row, other, base, merge), outcome: 'merged' }
+}
+
+/**
+ * Returns the user's own columns of a settled row. A value that was changed on the fallback server wins; one that has
+ * been there since the row was written is not known to be of this session.
+ */
+export function settledOwn(next: RowCopy, row: RowCopy, current: RowCopy | undefined): OwnColumns {
+  const { own = {} } = row
+  if (current?.own === undefined || next.session.generation !== current.session.generation) return own
+  const before = (row.base === null ? undefined : baseOf(row.base).own) ?? {}
+  const changed = Object.entries(own).filter(([column, value]) => value !== (before[column] ?? null))
+  return { ...current.own, ...Object.fromEntries(changed) }
 }
 
 /** Returns true if this generation was merged into the row when a fallback's row was received. */

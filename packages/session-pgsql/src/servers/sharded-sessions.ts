@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch } from '../session/stored.ts'
+import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
@@ -9,7 +9,6 @@ import {
   type RowCopy,
   recordBase,
   tombstone,
-  writeRowCopy,
 } from '../table/row-copies.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { Failback } from './failback.ts'
@@ -25,6 +24,8 @@ export interface ShardedSessionsOptions {
   /** Always use the first server of the list that is up, instead of sharding. */
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   readonly failback: () => Failback
   readonly onFailover: (event: { from: string; to: string }) => void
 }
@@ -162,7 +163,7 @@ export class ShardedSessions implements StoredSessions {
     deadline: number,
   ): Promise<Answer> {
     return server.table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, change.id)
+      const { row, clock, write } = await lockRowCopy(query, shape, change.id)
       const alive = row !== undefined && isAlive(row, clock) ? row : undefined
       if (alive !== undefined && mustBeAbsent) return { outcome: 'conflict', stored: alive.session }
       const now = Math.ceil(clock)
@@ -181,10 +182,9 @@ export class ShardedSessions implements StoredSessions {
         row?.destroyed == null
           ? (alive?.base ?? replaced)
           : recordBase(row.session, { destroyed: row.destroyed })
-      await writeRowCopy(query, shape, { session, home: home.name, base, received: null, destroyed: null })
-      const { row: written } = await lockRowCopy(query, shape, change.id)
+      const written = { session, home: home.name, base, received: null, destroyed: null }
       const outcome = alive === undefined ? 'created' : 'updated'
-      return { outcome, stored: (written as RowCopy).session }
+      return { outcome, stored: (await write(written)).session }
     }, deadline)
   }
 
@@ -234,8 +234,8 @@ export class ShardedSessions implements StoredSessions {
       const { table } = member.server
       if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
       const wasAlive = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockRowCopy(query, shape, id)
-        await writeRowCopy(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
+        const { row, clock, write } = await lockRowCopy(query, shape, id)
+        await write(tombstone(id, row, member === home ? null : home.name, clock))
         return row !== undefined && isAlive(row, clock)
       }, deadline)
       const isMoved = !wasAlive && member === home && (await this.#moveHome(id, home, deadline))
@@ -332,25 +332,24 @@ export class ShardedSessions implements StoredSessions {
       )
     }
     return table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, base.id)
+      const { row, clock, write } = await lockRowCopy(query, shape, base.id)
       if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
         return GONE
       }
-      if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {
+      if (row !== undefined && row.destroyed === null && isAlive(row, clock - this.#options.expiryGrace)) {
         if (row.session.generation !== base.generation) return GONE
         if (row.session.text !== base.text) return { outcome: 'conflict', stored: row.session }
       }
       const lifetime = change.keepExpiry ? null : change.lifetime
       const known = row?.destroyed === null ? row : undefined
-      await writeRowCopy(query, shape, {
+      const { session: stored } = await write({
         session: changed(base, change, clock, lifetime),
         ...(member === home
           ? { home: null, base: null, received: known?.received ?? null }
           : { home: home.name, base: known === undefined ? recordBase(base) : known.base, received: null }),
         destroyed: null,
       })
-      const { row: written } = await lockRowCopy(query, shape, base.id)
-      return { outcome: 'updated', stored: (written as RowCopy).session }
+      return { outcome: 'updated', stored }
     }, deadline)
   }
 }

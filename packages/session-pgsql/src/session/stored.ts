@@ -96,9 +96,3 @@ export interface Touch {
   /** With a base, the expiry may be shortened too, and only this generation of the id is touched. */
   readonly base: StoredSession | undefined
 }
-
-/**
- * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage
- * collection removes it afterwards.
- */
-export const GRACE = 60

@@ -59,6 +59,13 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   keepExpired?: boolean | undefined
   /** With `keepExpired`: seconds until an expired row is removed completely. @default Infinity */
   keepExpiredFor?: number | undefined
+  /**
+   * Seconds for which a request that read a session before it expired may still save or touch it. Reads never return
+   * an expired session. 0: a session that has expired is gone at once. Garbage collection waits as long, so set the
+   * same value in every process that uses the table.
+   * @default 60
+   */
+  expiryGrace?: number | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */

@@ -132,6 +132,7 @@ export const RULES: Rules = {
   refreshAfter: number(undefined, isNumber('seconds', { ...lifetime, orInfinity: true })),
   keepExpired: flag(false),
   keepExpiredFor: number(Infinity, isNumber('seconds', { ...lifetime, orInfinity: true })),
+  expiryGrace: number(60, isNumber('seconds', lifetime)),
   gcInterval: number(
     3600,
     isNumber('seconds', {
@@ -165,6 +166,7 @@ interface Rules {
   readonly refreshAfter: Rule<number | undefined>
   readonly keepExpired: Rule<boolean>
   readonly keepExpiredFor: Rule<number>
+  readonly expiryGrace: Rule<number>
   readonly gcInterval: Rule<number>
   readonly gcMaxlifetime: Rule<number>
   readonly name: Rule<string>

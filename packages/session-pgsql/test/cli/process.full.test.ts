@@ -8,9 +8,9 @@ import { until } from '../support/wait.ts'
 import { runHere, start } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
 
-describeWithCommand('the program', (place) => {
-  test('takes its database from the environment, and ends with the exit code', async () => {
-    const { db } = await place()
+describeWithCommand('the program', (setup) => {
+  test('reads the database from the environment, and exits with the exit code', async () => {
+    const { db } = await setup()
     const fine = await start(['list', '--json'], { DATABASE_URL: db }).ended
     expect(fine).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(fine.stdout)).toEqual({ sessions: [], next: null })
@@ -18,8 +18,8 @@ describeWithCommand('the program', (place) => {
     expect((await start(['list', '--nonsense'], {}).ended).code).toBe(2)
   }, 60_000)
 
-  test('is quiet when its reader has seen enough', async () => {
-    const { database, db } = await place()
+  test('ends without an error when the reader closes the pipe', async () => {
+    const { database, db } = await setup()
     await database.query(
       "INSERT INTO php_session (sess_id, sess_err_message) SELECT 'id' || n, repeat('m', 500) FROM generate_series(1, 2000) n",
     )
@@ -32,9 +32,9 @@ describeWithCommand('the program', (place) => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)(
-    'ends on %s, though the database does not answer',
+    'ends on %s while a statement waits for a lock',
     async (signal, code) => {
-      const { database, db } = await place()
+      const { database, db } = await setup()
       const holder = new Client({ connectionString: db })
       await holder.connect()
       try {
@@ -55,8 +55,8 @@ describeWithCommand('the program', (place) => {
     60_000,
   )
 
-  test('reads a php.ini', async () => {
-    const { db } = await place()
+  test('reads a php.ini, and exits with 2 if the file is missing', async () => {
+    const { db } = await setup()
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-'))
     try {
       const ini = join(folder, 'php.ini')
@@ -72,12 +72,12 @@ describeWithCommand('the program', (place) => {
 })
 
 describe('the command on an embedded PostgreSQL', () => {
-  test('creates, lists, examines, sweeps, destroys', async () => {
+  test('runs init, list, doctor, gc and destroy', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-'))
     const db = `pglite:${join(folder, 'data')}`
     try {
       const run = (command: string, ...argv: string[]) => runHere([command, '--db', db, ...argv])
-      expect((await run('init')).stdout).toMatch(/has been created\n$/)
+      expect((await run('init')).stdout).toMatch(/ created\n$/)
       const handler = new SaveHandler({ db, gcInterval: 0 })
       await handler.write('one', { visits: 1 }, { custom: '7' })
       await handler.write('two', { visits: 2 })

@@ -216,6 +216,8 @@ describe('three independent servers under traffic', () => {
         group,
         `host=${proxyC.host} port=${proxyC.port}`,
       ])
+      // Only a group that knows a primary can tell that another one was promoted.
+      await Promise.all([handler.open(), whole.open()])
       const promotions: string[] = []
       handler.on('promoted', ({ to }) => promotions.push(to))
       const proxies = new Map([

@@ -11,10 +11,10 @@ import {
 } from '../../src/codec/bytes.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from '../../src/codec/php.ts'
 
-// Thousands of runs each, on machines that may be busy.
+// Each test has thousands of runs, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 })
 
-/** Random bytes are hardly ever UTF-8 for long; these are pieces of it, whole and cut. */
+/** Pieces of UTF-8, whole and cut. Random bytes alone are almost never UTF-8. */
 const bytes = fc
   .array(
     fc.oneof(
@@ -34,7 +34,7 @@ function hex(digits: string): Buffer {
 }
 
 describe('bytes as text', () => {
-  it('gives any bytes back, as a text that PostgreSQL takes', () => {
+  it('converts any bytes to a text that PostgreSQL accepts, and back', () => {
     fc.assert(
       fc.property(bytes, (original) => {
         const text = bytesToText(original)
@@ -46,7 +46,7 @@ describe('bytes as text', () => {
     )
   })
 
-  it('leaves alone what a text column takes as it is', () => {
+  it('does not change bytes that PostgreSQL accepts as text', () => {
     fc.assert(
       fc.property(bytes, (original) => {
         const plain = isUtf8(original) && !original.includes(0) && !original.toString().startsWith(MARKER)
@@ -65,11 +65,11 @@ describe('bytes as text', () => {
     [hex('f09f9880f09f98'), `${MARKER}😀%F0%9F%98`],
     [MARKER, MARKER + MARKER.replace('%', '%25')],
     ['', ''],
-  ])('%j', (given, text) => {
+  ])('converts %j to %j', (given, text) => {
     expect(bytesToText(Buffer.from(given as string))).toBe(text)
   })
 
-  it('takes bytes in any kind of Uint8Array', () => {
+  it('accepts any kind of Uint8Array', () => {
     const within = new Uint8Array([1, 97, 0, 98, 1]).subarray(1, 4)
     expect(bytesToText(within)).toBe(`${MARKER}a%00b`)
   })
@@ -78,10 +78,10 @@ describe('bytes as text', () => {
     expect(() => textToBytes(MARKER + text)).toThrow(/hexadecimal digits after % at byte \d+/)
   })
 
-  it('has a marker with which no session begins', () => {
+  it('has a marker with which no session starts', () => {
     for (const rest of ['', 'i:1;', 'a|i:1;', '{}', `${'x'.repeat(200)}i:1;`]) {
       for (const codec of [phpCodec, phpSerializeCodec, phpBinaryCodec]) {
-        // Marked twice: the codec sees the marker itself.
+        // The marker is escaped here, so the codec reads the marker itself.
         expect(() => codec.decode(bytesToText(Buffer.from(MARKER + rest)))).toThrow(/Expected/)
       }
     }
@@ -89,7 +89,7 @@ describe('bytes as text', () => {
 })
 
 describe('bytes as names', () => {
-  it('gives any bytes back', () => {
+  it('converts any bytes to a name and back', () => {
     fc.assert(
       fc.property(bytes, (original) => {
         expect(nameToBytes(bytesToName(original))?.equals(original)).toBe(true)
@@ -98,12 +98,12 @@ describe('bytes as names', () => {
     )
   })
 
-  it('shows UTF-8 as it is and every other byte as a lone surrogate', () => {
+  it('keeps UTF-8 and converts every other byte to a lone surrogate', () => {
     expect(bytesToName(Buffer.from('größe'))).toBe('größe')
     expect(bytesToName(hex('636166e9'))).toBe('caf\udce9')
   })
 
-  it.each(['\ud800', 'a\udc00', '\udc7fb', '\udd00'])('has no bytes for %j', (name) => {
+  it.each(['\ud800', 'a\udc00', '\udc7fb', '\udd00'])('returns undefined for the bytes of %j', (name) => {
     expect(nameToBytes(name)).toBeUndefined()
   })
 })

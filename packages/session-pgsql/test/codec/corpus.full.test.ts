@@ -1,6 +1,6 @@
 /**
- * Held against PHP itself: what it encodes comes back byte for byte, and what is written here it decodes and
- * encodes again to the same bytes, references and their numbers included.
+ * Compares the codecs with PHP: sessions that PHP encodes are encoded again to the same bytes, and sessions that the
+ * codecs encode are decoded by PHP and encoded to the same bytes, with the same numbers of references.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -16,12 +16,12 @@ const COUNT = 10_000
 const missing = phpMissing()
 if (missing !== undefined) console.warn(`SKIPPED: ${missing}`)
 
-/** The handlers leave out what they cannot name; the codecs refuse it. */
+/** PHP omits variables whose names the format cannot represent; the codecs refuse them. */
 const nameable = (name: string) =>
   !/^-?\d+$/.test(name) && !name.includes('|') && Buffer.byteLength(name) < 128
 
 describe.each(codecs)('$name against PHP', (codec) => {
-  it(`gives ${COUNT} sessions made by PHP back byte for byte`, { timeout: 120_000 }, (ctx) => {
+  it(`encodes ${COUNT} sessions of PHP to the same bytes`, { timeout: 120_000 }, (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const sessions = phpSessions(codec.name, SEED, COUNT)
     expect(sessions).toHaveLength(COUNT)
@@ -29,17 +29,17 @@ describe.each(codecs)('$name against PHP', (codec) => {
     const asBytes = phpBytesCodec(codec.name as PhpSessionFormat)
     for (const [index, bytes] of sessions.entries()) {
       const again = textToBytes(codec.encode(codec.decode(bytesToText(bytes))))
-      const handedOn = Buffer.from(asBytes.decode(asBytes.encode(bytes)))
-      if (!again.equals(bytes) || !handedOn.equals(bytes))
+      const passedOn = Buffer.from(asBytes.decode(asBytes.encode(bytes)))
+      if (!again.equals(bytes) || !passedOn.equals(bytes))
         wrong.push(`${index}: ${bytes.toString('latin1')}\n=> ${again.toString('latin1')}`)
     }
     expect(wrong.slice(0, 3)).toEqual([])
   })
 
-  it('numbers references anew in changed sessions, as PHP reads them', { timeout: 120_000 }, (ctx) => {
+  it('numbers references again in changed sessions, as PHP reads them', { timeout: 120_000 }, (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const made = phpSessions(codec.name, SEED + 1, 6000).map((bytes) => bytesToText(bytes))
-    // PHP cannot be the judge where it does not give its own bytes again. Twice reads only half of what it
+    // Without the sessions that PHP itself does not encode to the same bytes. Twice reads only half of what it
     // wrote; SplObjectStorage and classes that unserialize themselves read references as copies.
     const unchanged = phpDecodes(codec.name, made)
     const faithful = (text: string) =>
@@ -49,18 +49,18 @@ describe.each(codecs)('$name against PHP', (codec) => {
     const texts = originals.map((text, index) => {
       const data = codec.decode(text)
       const first = Object.keys(data)[0]
-      // Something gone, another order, something more in front: no number stays the same.
+      // Removed keys, another order and new keys in front: no value keeps its number.
       if (index % 3 === 0 && first !== undefined) delete data[first]
       const changed = index % 3 === 1 ? Object.fromEntries(Object.entries(data).reverse()) : data
       return codec.encode({ visits: [index, { at: 'x' }], ...changed, last: 'ü' })
     })
-    const answers = phpDecodes(codec.name, texts)
-    expect(answers).toHaveLength(texts.length)
-    const wrong = texts.filter((text, index) => answers[index]?.again !== text)
+    const results = phpDecodes(codec.name, texts)
+    expect(results).toHaveLength(texts.length)
+    const wrong = texts.filter((text, index) => results[index]?.again !== text)
     expect(wrong.slice(0, 3)).toEqual([])
   })
 
-  it('numbers anew what is in and around a payload', (ctx) => {
+  it('numbers the values in and after a payload again', (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const nested = (payload: string) => `C:6:"Nested":${payload.length}:{${payload}}`
     const x = nested('a:3:{i:0;i:1;i:1;O:8:"stdClass":1:{s:1:"a";i:5;}i:2;r:5;}')
@@ -68,16 +68,16 @@ describe.each(codecs)('$name against PHP', (codec) => {
     const data = phpCodec.decode(text)
     expect(phpCodec.encode(data)).toBe(text)
     delete data.gone
-    // Now the object in the payload is met outside of it first.
+    // Now the object in the payload occurs before the payload.
     const changed = codec.encode({ list: [1, 2, 3], y: data.y, x: data.x, z: data.z })
     const number = codec.name === 'php_serialize' ? 6 : 5
     expect(changed).toContain(nested(`a:3:{i:0;i:1;i:1;r:${number};i:2;r:${number};}`))
     expect(phpDecodes(codec.name, [changed])[0]?.again).toBe(changed)
   })
 
-  it('writes what PHP reads', (ctx) => {
+  it('encodes JavaScript values that PHP reads', (ctx) => {
     ctx.skip(missing !== undefined, missing)
-    const [seen] = phpDecodes(codec.name, [
+    const [decoded] = phpDecodes(codec.name, [
       codec.encode({
         visits: 3,
         price: 1.5,
@@ -99,7 +99,7 @@ describe.each(codecs)('$name against PHP', (codec) => {
         sparse: Object.assign([], { 3: 'd' }),
       }),
     ])
-    expect(seen?.shown).toBe(`array (
+    expect(decoded?.exported).toBe(`array (
   'visits' => 3,
   'price' => 1.5,
   'whole' => 10.0,
@@ -136,7 +136,7 @@ describe.each(codecs)('$name against PHP', (codec) => {
 )`)
   })
 
-  it('writes any JavaScript data as PHP would have', { timeout: 120_000 }, (ctx) => {
+  it('encodes random JavaScript data as PHP would', { timeout: 120_000 }, (ctx) => {
     ctx.skip(missing !== undefined, missing)
     const value = fc.letrec((tie) => ({
       any: fc.oneof(
@@ -155,20 +155,20 @@ describe.each(codecs)('$name against PHP', (codec) => {
     })).any
     const session = fc.dictionary(fc.string({ unit: 'grapheme' }).filter(nameable), value)
     const texts = fc.sample(session, { numRuns: 2000, seed: SEED }).map((data) => codec.encode(data))
-    const answers = phpDecodes(codec.name, texts)
-    const wrong = texts.filter((text, index) => text !== '' && answers[index]?.again !== text)
+    const results = phpDecodes(codec.name, texts)
+    const wrong = texts.filter((text, index) => text !== '' && results[index]?.again !== text)
     expect(wrong.slice(0, 3)).toEqual([])
   })
 
-  it('finds the same ties at the second reading', { timeout: 120_000 }, (ctx) => {
+  it('finds the same groups of references when it reads its own output', { timeout: 120_000 }, (ctx) => {
     ctx.skip(missing !== undefined, missing)
-    let tied = 0
+    let groupCount = 0
     for (const bytes of phpSessions(codec.name, SEED + 2, 2000)) {
       const data = codec.decode(bytesToText(bytes))
       const groups = referenceGroups(data)
-      tied += groups.length
+      groupCount += groups.length
       expect(referenceGroups(codec.decode(codec.encode(data)))).toEqual(groups)
     }
-    expect(tied).toBeGreaterThan(500)
+    expect(groupCount).toBeGreaterThan(500)
   })
 })

@@ -1,4 +1,4 @@
-/** What a stranger could have put into the table. None of it may do more than fail. */
+/** Text that an attacker could have written into the table. Decoding it must do no more than fail. */
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { bytesToText } from '../../src/codec/bytes.ts'
@@ -10,14 +10,14 @@ import { PhpArray } from '../../src/codec/php-values.ts'
 import { samePhpValue } from '../../src/codec/php-writer.ts'
 import { codecs } from './php.ts'
 
-// Generous, for loaded machines: what these tests are about would take hours.
+// Long, for loaded machines. The faults that these tests find would take hours.
 vi.setConfig({ testTimeout: 60_000 })
 
 const MEGABYTE = 1 << 20
 const undecodable = expect.objectContaining({ code: 'UNDECODABLE' })
 const fill = (piece: string, size = MEGABYTE) => piece.repeat(Math.floor(size / piece.length))
 
-describe('what cannot be decoded', () => {
+describe('invalid sessions', () => {
   it.each([
     ['x'],
     ['x|'],
@@ -59,11 +59,11 @@ describe('what cannot be decoded', () => {
     ['x|a:1:{i:0;r:1;}'],
     ['x|o:0:{}'],
     ['x|}'],
-  ])('%s', (text) => {
+  ])('rejects %s', (text) => {
     expect(() => phpCodec.decode(text)).toThrow(undecodable)
   })
 
-  it('is told by position, without a word of the data', () => {
+  it('have errors with the position, but without the data', () => {
     expect(() => phpCodec.decode('secret|s:6:"secret"!')).toThrow('Expected ";" at byte 19 of the session')
     expect(() => phpSerializeCodec.decode('secret')).toThrow('Expected "a" at byte 0 of the session')
     for (const text of [
@@ -79,13 +79,13 @@ describe('what cannot be decoded', () => {
     }
   })
 
-  it('is refused before it is looked at, if it claims too much', () => {
+  it('are rejected before they are read if a length is too large', () => {
     expect(() => phpCodec.decode('x|a:999999999:{i:0;N;}')).toThrow(/fewer elements at byte 4/)
     expect(() => phpCodec.decode('x|s:999999999:"a";')).toThrow(/no more than 2 bytes at byte 15/)
     expect(() => phpCodec.decode(`x|a:${'9'.repeat(16)}:{i:0;N;}`)).toThrow(/a smaller number at byte 4/)
   })
 
-  it('never fails otherwise, whatever the bytes', () => {
+  it('cause no other error than UNDECODABLE, whatever the bytes', () => {
     const pieces = fc.constantFrom(
       ...[
         'a:1:{',
@@ -127,7 +127,7 @@ describe('what cannot be decoded', () => {
           expect(error).toEqual(undecodable)
           return
         }
-        // What was read can be written, unless this handler cannot name it, and is then read as the same.
+        // Decoded data can be encoded, and decodes to the same. With php_serialize, which represents every name.
         const again = phpSerializeCodec.encode(data)
         expect(phpSerializeCodec.encode(phpSerializeCodec.decode(again))).toBe(again)
       }),
@@ -155,16 +155,16 @@ describe('prototypes', () => {
     expect(phpCodec.encode(data)).toBe(text)
   })
 
-  it('keep __proto__ out of the plain objects that programs copy', () => {
+  it('are safe from copies, because an array with the key __proto__ is not a plain object', () => {
     const value = phpCodec.decode(`x|a:2:{s:1:"a";i:1;s:9:"__proto__";${evil}}`).x
     expect(value).toBeInstanceOf(PhpArray)
   })
 })
 
-describe('depth', () => {
+describe('nesting', () => {
   const nested = (levels: number) => `x|${'a:1:{i:0;'.repeat(levels)}N;${'}'.repeat(levels)}`
 
-  it('has one limit for reading and writing', () => {
+  it('has the same limit for decoding and encoding', () => {
     expect(phpCodec.encode(phpCodec.decode(nested(MAX_DEPTH)))).toBe(nested(MAX_DEPTH))
     expect(() => phpCodec.decode(nested(MAX_DEPTH + 1))).toThrow(undecodable)
     const data = phpCodec.decode(nested(MAX_DEPTH))
@@ -177,15 +177,15 @@ describe('depth', () => {
     ['arrays', 'a:1:{i:0;'],
     ['objects', 'O:1:"A":1:{s:1:"a";'],
     ['payloads', 'C:1:"A":100:{'],
-  ])('of a megabyte of %s', (_, piece) => {
+  ])('of a megabyte of %s is rejected', (_, piece) => {
     expect(() => phpCodec.decode(`x|${fill(piece)}`)).toThrow(undecodable)
   })
 
-  it('of payloads is not followed for ever', () => {
+  it('of payloads is followed 16 levels deep', () => {
     let text = 'N;'
     for (let level = 0; level < 3000; level++) text = `C:1:"A":${text.length}:{${text}}`
     expect(phpCodec.encode(phpCodec.decode(`x|${text}`))).toBe(`x|${text}`)
-    // Deeper than 16, nobody looks for what PHP has counted there.
+    // Deeper than 16 levels, values in a payload are not counted.
     const deep = (levels: number) => {
       let inner = 'O:1:"A":0:{}'
       for (let level = 0; level < levels; level++) inner = `C:1:"A":${inner.length}:{${inner}}`
@@ -197,7 +197,7 @@ describe('depth', () => {
 })
 
 describe('a megabyte', () => {
-  // Each would take minutes if it took quadratic time; the limit is the runner's.
+  // Each takes minutes if the time is quadratic; then the test times out.
   const many = (head: string, piece: (index: number) => string) => {
     let body = ''
     let count = 0
@@ -210,15 +210,15 @@ describe('a megabyte', () => {
     ['of references to arrays', many('y|a:0:{}x|', (index) => `i:${index};R:1;`)],
     ['of references to their own array', many('x|', (index) => `i:${index};R:1;`)],
     ['of the same object', many('y|O:1:"A":0:{}x|', (index) => `s:8:"k${1e6 + index}";r:1;`)],
-    ['of variables tied in pairs', chain()],
-    ['of integer keys backwards', many('x|', (index) => `i:${1e6 - index};N;`)],
+    ['of variables that share references in pairs', chain()],
+    ['of descending integer keys', many('x|', (index) => `i:${1e6 - index};N;`)],
     ['of string keys', many('x|', (index) => `s:8:"k${1e6 + index}";N;`)],
     ['of floats with 17 digits', many('x|', (index) => `i:${index};d:0.10000000000000001;`)],
     ['of payloads', many('x|', (index) => `i:${index};C:1:"A":4:{i:x;}`)],
     ['of properties', many('x|', (index) => `i:${index};N;`).replace('a:', 'O:1:"A":')],
     ['of bytes', `x|s:${MEGABYTE}:"${'\xff'.repeat(MEGABYTE)}";`],
     ['of text and bytes', many('x|', (index) => `i:${index};s:2:"\xffa";`)],
-  ])('%s comes and goes', (_, latin1) => {
+  ])('%s is decoded, and encoded to the same text', (_, latin1) => {
     const text = bytesToText(Buffer.from(latin1, 'latin1'))
     const data = phpCodec.decode(text)
     expect(phpCodec.encode(data) === text).toBe(true)
@@ -227,8 +227,8 @@ describe('a megabyte', () => {
 
   it.each<[string, string]>([
     ['of one key', many('x|', () => 'i:5;N;')],
-    ['of the same reference to oneself', many('x|', () => 'i:0;R:1;')],
-  ])('%s', (_, text) => {
+    ['of the same reference of an array to itself', many('x|', () => 'i:0;R:1;')],
+  ])('%s is decoded', (_, text) => {
     expect(Object.keys(phpCodec.decode(text))).toEqual(['x'])
   })
 
@@ -236,18 +236,18 @@ describe('a megabyte', () => {
     ['of digits in a count', `x|a:${'9'.repeat(MEGABYTE)}:{}`],
     ['of digits in an integer', `x|i:${'9'.repeat(MEGABYTE)};`],
     ['of digits in a float', `x|d:${'9'.repeat(MEGABYTE)};`],
-    ['of floats that are none', `x|${fill(`C:1:"A":1007:{d:${'9'.repeat(1004)}x;}`)}`],
+    ['of invalid floats', `x|${fill(`C:1:"A":1007:{d:${'9'.repeat(1004)}x;}`)}`],
     ['of a name', 'x'.repeat(MEGABYTE)],
     ['of lengths', `x|${fill('s:999999:"')}`],
     ['of counts', `x|${fill('a:99999:{i:0;')}`],
     ['of escapes', `x|S:${MEGABYTE}:"${'\\41'.repeat(1000)}`],
-    ['of undefined variables and no end', `${fill('!x|')}x`],
-  ])('%s is refused', (_, text) => {
+    ['of undefined variables without an end', `${fill('!x|')}x`],
+  ])('%s is rejected', (_, text) => {
     expect(() => phpCodec.decode(text)).toThrow(undecodable)
   })
 })
 
-/** a and b tied, b and c tied, … */
+/** Variables of which each shares a reference with the next. */
 function chain(): string {
   let text = 'k0|a:1:{i:0;i:0;}'
   for (let index = 1; text.length < MEGABYTE / 4; index++)
@@ -256,8 +256,8 @@ function chain(): string {
 }
 
 describe('values that share their parts', () => {
-  it('are compared and written once, not once for every way to them', () => {
-    // 60 levels, each holding the next one twice: 2^60 ways.
+  it('are compared and encoded once, not once for every path to them', () => {
+    // 60 levels, each with the next level twice: 2^60 paths.
     let text = 'N;'
     for (let level = 60; level > 0; level--) text = `a:2:{i:0;${text}i:1;R:${level + 1};}`
     const data = phpCodec.decode(`x|${text}`)

@@ -58,10 +58,10 @@ describe('PHP values in JavaScript', () => {
     ],
     ['E:11:"Suit:Hearts";', new PhpEnum('Suit', 'Hearts')],
     ['C:3:"Foo":5:{a|b;}}', new PhpCustom('Foo', 'a|b;}')],
-  ])('%s', (text, value) => {
+  ])('decodes and encodes %s', (text, value) => {
     expect(decode(text)).toStrictEqual(value)
     expect(encode(decode(text))).toBe(text)
-    // And made here, with nothing remembered.
+    // A value made in JavaScript, for which nothing is remembered.
     expect(encode(value)).toBe(text)
   })
 
@@ -72,13 +72,13 @@ describe('PHP values in JavaScript', () => {
     expect(phpCodec.encode({ x: new Uint8Array([0x61, 0xff, 0]) })).toBe(text)
   })
 
-  it('takes a string that ends within a character for bytes', () => {
+  it('decodes a string that ends inside a character as bytes', () => {
     const text = 'x|a:2:{i:0;s:1:"é";";i:1;s:1:"a";}'
     expect(() => phpCodec.decode(text)).toThrow(/Expected """ at byte/)
     expect(phpCodec.decode(bytes('x|s:1:"\xc3";'))).toStrictEqual({ x: Buffer.from([0xc3]) })
   })
 
-  it('keeps spellings of numbers and strings that PHP would not use now', () => {
+  it('keeps the notation of numbers and strings that current PHP does not use', () => {
     for (const text of ['d:0.10000000000000001;', 'd:1.0;', 'i:+5;', 'S:2:"\\41b";', 'd:1e3;']) {
       for (const whole of [`x|${text}`, `x|a:1:{i:0;${text}}`, `x|O:1:"A":1:{s:1:"a";${text}}`]) {
         expect(phpCodec.encode(phpCodec.decode(whole))).toBe(whole)
@@ -117,15 +117,15 @@ describe('PHP values in JavaScript', () => {
     ['+5', undefined],
     ['5.0', undefined],
     ['', undefined],
-  ])('takes the key %j for the integer %s', (key, integer) => {
+  ])('converts the key %j to the integer %s', (key, integer) => {
     expect(integerKey(key)).toBe(integer)
   })
 })
 
-describe('what a Node program does with them', () => {
+describe('decoded sessions', () => {
   const text = 'user|a:1:{s:2:"id";i:7;}cart|a:1:{i:0;a:1:{s:3:"sku";s:1:"A";}}visits|i:2;'
 
-  it('reads and writes plainly', () => {
+  it('are read and changed like plain data', () => {
     const session = phpCodec.decode(text) as { user: { id: number }; cart: { sku: string }[]; visits: number }
     expect(session.user.id).toBe(7)
     session.cart.push({ sku: 'B' })
@@ -135,20 +135,20 @@ describe('what a Node program does with them', () => {
     )
   })
 
-  it('gets fresh values at every decode', () => {
+  it('are new values at every decode', () => {
     const first = phpCodec.decode(text) as { cart: unknown[] }
     first.cart.length = 0
     expect(phpCodec.decode(text).cart).toHaveLength(1)
   })
 
-  it('can fill an empty array of PHP with keys', () => {
+  it('keep the keys that a program sets on an empty PHP array', () => {
     const session = phpCodec.decode('prefs|a:0:{}cart|a:0:{}') as Record<string, Record<string, unknown>>
     Object.assign(session.prefs as object, { theme: 'dark' })
     Object.assign(session.cart as object, { 17: 2 })
     expect(phpCodec.encode(session)).toBe('prefs|a:1:{s:5:"theme";s:4:"dark";}cart|a:1:{i:17;i:2;}')
   })
 
-  it('calculates with floats and keeps them', () => {
+  it('calculate with floats and keep their type', () => {
     const session = phpCodec.decode('price|d:10;')
     expect((session.price as number) * 2).toBe(20)
     expect(`${session.price}`).toBe('10')
@@ -156,7 +156,7 @@ describe('what a Node program does with them', () => {
     expect(phpCodec.encode({ ...session, other: 1 })).toBe('price|d:10;other|i:1;')
   })
 
-  it('finds properties by the names that PHP code has', () => {
+  it('find properties by the names used in PHP code', () => {
     const stored = '\0*\0name'
     const user = new PhpObject('App\\User', [
       ['id', 1],
@@ -179,7 +179,7 @@ describe('what a Node program does with them', () => {
     expect(phpCodec.decode(phpCodec.encode({ user })).user).toStrictEqual(user)
   })
 
-  it('has PHP arrays that work like a Map with PHP keys', () => {
+  it('have PHP arrays that work like a Map with PHP keys', () => {
     const array = new PhpArray([
       ['5', 'a'],
       [7n, 'b'],
@@ -208,7 +208,7 @@ describe('what a Node program does with them', () => {
     expect(() => array.set(1.5, 0)).toThrow(/integer/)
   })
 
-  it('shows a change of order to whoever compares', () => {
+  it('differ in comparisons if the order of keys differs', () => {
     const one = decode('a:2:{i:5;i:1;i:9;i:2;}')
     const other = decode('a:2:{i:9;i:2;i:5;i:1;}')
     expect(isDeepStrictEqual(one, other)).toBe(false)
@@ -228,19 +228,19 @@ describe('what a Node program does with them', () => {
     ['x|s:24:"1970-01-01T00:00:00.000Z";', new Date(0)],
     ['x|a:0:{}', Object.create(null)],
     ['x|i:5;', 5n],
-  ])('writes %s', (text, value) => {
+  ])('are written as %s', (text, value) => {
     expect(phpCodec.encode({ x: value })).toBe(text)
   })
 
   it.each<[string, unknown, RegExp]>([
-    ['a function', { a: [() => 1] }, /hold a function \(2 levels deep\)/],
-    ['a symbol', Symbol('secret'), /hold a symbol \(at the top level\)/],
+    ['a function', { a: [() => 1] }, /contain a function \(2 levels deep\)/],
+    ['a symbol', Symbol('secret'), /contain a symbol \(at the top level\)/],
     ['a set', new Set(), /an instance of a class/],
     ['a bigint of 65 bits', 2n ** 63n, /more than 64 bits/],
-    ['half a surrogate pair', 'secret\ud800', /half of a surrogate pair/],
-    ['such a key', { 'secret\ud800': 1 }, /half of a surrogate pair/],
-    ['itself', loop(), /containing itself/],
-  ])('refuses %s without showing it', (_, value, message) => {
+    ['half a surrogate pair', 'secret\ud800', /half a surrogate pair/],
+    ['half a surrogate pair in a key', { 'secret\ud800': 1 }, /half a surrogate pair/],
+    ['itself', loop(), /contains itself/],
+  ])('are refused with %s, without quoting it', (_, value, message) => {
     for (const codec of [phpCodec, phpSerializeCodec, phpBinaryCodec]) {
       expect(() => codec.encode({ secret: value })).toThrow(message)
       expect(() => codec.encode({ secret: value })).not.toThrow(/secret/)
@@ -255,7 +255,7 @@ function loop(): unknown[] {
   return array
 }
 
-describe('the three handlers', () => {
+describe('the three formats', () => {
   const data = { a: 1, 'b!': [true], '': null, größe: 'x' }
 
   it.each([
@@ -277,15 +277,15 @@ describe('the three handlers', () => {
     }
   })
 
-  it('keep a name that begins within a character', () => {
-    // The first byte of "é" is read as a length, with the mark of an undefined variable.
+  it('keep a name that starts inside a character', () => {
+    // The first byte of "é" is read as a length, with the bit that marks an undefined variable.
     const name = `\udca9${'x'.repeat(66)}`
     const session = phpBinaryCodec.decode(`é${'x'.repeat(66)}i:1;`)
     expect(session).toStrictEqual({ [name]: 1 })
     expect(phpBinaryCodec.decode(phpBinaryCodec.encode(session))).toStrictEqual(session)
   })
 
-  it('keep the order of integer names that an object cannot', () => {
+  it('keep the order of integer names, which an object does not', () => {
     const text = 'a:4:{s:1:"b";i:1;i:9;i:2;i:5;i:3;i:-1;N;}'
     const session = phpSerializeCodec.decode(text)
     expect(phpSerializeCodec.encode(session)).toBe(text)
@@ -299,13 +299,13 @@ describe('the three handlers', () => {
     ['an integer', phpCodec, '5'],
     ['an integer', phpBinaryCodec, '-5'],
     ['more than 127 bytes', phpBinaryCodec, 'ö'.repeat(64)],
-  ])('refuse a name with %s that PHP would lose', (_, codec, name) => {
+  ])('refuse a name that is or contains %s, which PHP would lose', (_, codec, name) => {
     expect(() => codec.encode({ [name]: 1 })).toThrow(expect.objectContaining({ code: 'INVALID_DATA' }))
     expect(() => codec.encode({ [name]: 1 })).not.toThrow(/secret/)
     expect(phpSerializeCodec.decode(phpSerializeCodec.encode({ [name]: 1 }))).toEqual({ [name]: 1 })
   })
 
-  it('refuse what is no session', () => {
+  it('refuse data that is not an object', () => {
     for (const codec of [phpCodec, phpSerializeCodec, phpBinaryCodec]) {
       for (const wrong of [null, [], 'x', undefined]) {
         expect(() => codec.encode(wrong as never)).toThrow(expect.objectContaining({ code: 'INVALID_DATA' }))
@@ -313,7 +313,7 @@ describe('the three handlers', () => {
     }
   })
 
-  it('pass over the undefined variables of old PHP, and read names with its mark', () => {
+  it('skip the undefined variables of old PHP, and read names that start with their mark', () => {
     expect(phpCodec.decode('!gone|a|i:1;!b|i:2;!c|')).toStrictEqual({ a: 1, '!b': 2 })
     expect(phpBinaryCodec.decode(bytes('\x84gone\x01ai:1;\x81bi:2;'))).toStrictEqual({ a: 1, b: 2 })
   })

@@ -10,10 +10,10 @@ import { startWorker, startWorkers } from '../support/processes.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
 
-describe.each(['18', '15'] as const)('a PostgreSQL %s of its own', (version) => {
+describe.each(['18', '15'] as const)('a PostgreSQL %s server of a test', (version) => {
   const server = usePostgres({ version, timezone: 'Asia/Kolkata', settings: { work_mem: '5MB' } })
 
-  test('runs with the settings asked for, and does not run as root', async () => {
+  test('runs with the requested settings, and not as root', async () => {
     const [row] = await server().query(`
       SELECT current_setting('server_version_num')::int / 10000 AS major, current_setting('TimeZone') AS zone,
         current_setting('work_mem') AS work_mem, current_setting('fsync') AS fsync,
@@ -29,13 +29,13 @@ describe.each(['18', '15'] as const)('a PostgreSQL %s of its own', (version) => 
     expect(server().log()).toContain('ready to accept connections')
   })
 
-  test('makes databases of other encodings', async () => {
+  test('creates databases with other encodings', async () => {
     const conninfo = await server().createDatabase('latin', { encoding: 'LATIN1' })
     expect(conninfo).toContain(`port=${server().port} dbname=latin`)
     expect(await server().query('SHOW server_encoding', [], 'latin')).toEqual([{ server_encoding: 'LATIN1' }])
   })
 
-  test('stops in every mode and starts again, at the same port, with its data', async () => {
+  test('stops in every mode, and starts again on the same port with its data', async () => {
     const { port } = server()
     await server().query('CREATE TABLE kept (a int)')
     for (const mode of ['smart', 'fast', 'immediate'] as const) {
@@ -51,18 +51,18 @@ describe.each(['18', '15'] as const)('a PostgreSQL %s of its own', (version) => 
     expect(server().pid).not.toBe(before)
   })
 
-  test('dies of kill -9 with all its children, and keeps what was committed', async () => {
+  test('ends with all its children on kill -9, and keeps committed data', async () => {
     await server().query('CREATE TABLE committed AS SELECT 7 AS a')
-    const family = [server().pid, ...childrenOf(server().pid)]
-    expect(family.length).toBeGreaterThan(3)
+    const pids = [server().pid, ...childrenOf(server().pid)]
+    expect(pids.length).toBeGreaterThan(3)
     await server().kill9()
-    expect(family.filter(isRunning)).toEqual([])
+    expect(pids.filter(isRunning)).toEqual([])
     await server().start()
     expect(server().log()).toContain('was not properly shut down')
     expect(await server().query('SELECT a FROM committed')).toEqual([{ a: 7 }])
   })
 
-  test('hangs while paused, old connections and new ones, and goes on afterwards', async () => {
+  test('does not answer old or new connections while paused, and answers them after it resumes', async () => {
     const { host, port } = server()
     const client = new pg.Client({ host, port, user: 'postgres', database: 'postgres' })
     await client.connect()
@@ -89,7 +89,7 @@ describe.each(['18', '15'] as const)('a PostgreSQL %s of its own', (version) => 
   })
 })
 
-test('a removed server leaves nothing; a kept one leaves its folder', async () => {
+test('a removed server leaves no files; a kept server leaves its folder', async () => {
   const [one, two] = await Promise.all([startPostgres({ version: '18' }), startPostgres({ version: '18' })])
   expect(one.port).not.toBe(two.port)
   const pids = [one, two].flatMap((server) => [server.pid, ...childrenOf(server.pid)])
@@ -101,7 +101,7 @@ test('a removed server leaves nothing; a kept one leaves its folder', async () =
   await rm(two.folder, { recursive: true })
 })
 
-test('a port that is taken is an error if it was asked for', async () => {
+test('the start fails if the requested port is in use', async () => {
   const one = await startPostgres({ version: '18' })
   await expect(startPostgres({ version: '18', port: one.port })).rejects.toThrow('could not bind')
   await one.remove()
@@ -111,8 +111,8 @@ test.each([
   ['ends without stopping it', 'exit', false],
   ['is killed with -9', 'kill', false],
   ['is killed while it is paused', 'pause', false],
-  ['is killed, and wants to keep the folder', 'keep', true],
-])('a server is stopped when its process %s', async (_, how, kept) => {
+  ['is killed, and its folder is kept if requested', 'keep', true],
+])('the server stops if its process %s', async (_, how, kept) => {
   const module = new URL('./workers/start-postgres.ts', import.meta.url)
   const worker = await startWorker(module, how)
   const { folder, pid } = (await worker.receive()) as { folder: string; pid: number }
@@ -125,13 +125,13 @@ test.each([
     expect(existsSync(join(folder, 'data'))).toBe(true)
     await rm(folder, { recursive: true })
   } else {
-    await until(() => !existsSync(folder), 'the folder to go', 10_000)
+    await until(() => !existsSync(folder), 'the folder to be removed', 10_000)
   }
 })
 
-test('the cache is built by several processes at once', async () => {
+test('several processes can build the cache at the same time', async () => {
   const TMPDIR = mkdtempSync(join(tmpdir(), 'session-pgsql-test-'))
-  // PostgreSQL's user must be able to pass.
+  // PostgreSQL's user must be able to enter the folder.
   await chmod(TMPDIR, 0o755)
   try {
     const module = new URL('./workers/start-postgres.ts', import.meta.url)
@@ -140,7 +140,7 @@ test('the cache is built by several processes at once', async () => {
     for (const worker of workers) {
       const { folder } = (await worker.receive()) as { folder: string }
       expect(folder.startsWith(TMPDIR)).toBe(true)
-      await until(() => !existsSync(folder), 'the folder to go', 10_000)
+      await until(() => !existsSync(folder), 'the folder to be removed', 10_000)
     }
   } finally {
     await rm(TMPDIR, { recursive: true, force: true })

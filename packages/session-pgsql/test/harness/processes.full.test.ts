@@ -5,7 +5,7 @@ import { runWorkers, startWorker } from '../support/processes.ts'
 const echo = new URL('./workers/echo.ts', import.meta.url)
 const broken = new URL('./workers/broken.ts', import.meta.url)
 
-test('eight workers run in eight processes and go at once', async () => {
+test('eight workers run in eight processes and start at the same time', async () => {
   const inputs = [1, 2, 3, 4, 5, 6, 7, 8]
   const results = await runWorkers<{ input: number; pid: number; started: number }>(echo, inputs)
   expect(results.map((result) => result.input)).toEqual(inputs)
@@ -15,15 +15,15 @@ test('eight workers run in eight processes and go at once', async () => {
   expect(results.filter(({ pid }) => isRunning(pid))).toEqual([])
 })
 
-test('messages travel in both directions', async () => {
+test('messages are passed in both directions', async () => {
   const worker = await startWorker<string>(echo, 'talk')
   worker.send('one')
-  expect(await worker.receive()).toBe('heard: one')
+  expect(await worker.receive()).toBe('received: one')
   worker.send('two')
   expect(await worker.result).toBe('and two')
 })
 
-test('an error, an early end and a hang are rejections, and nothing stays behind', async () => {
+test('an error, an early exit and a hang reject, and no process remains', async () => {
   await expect(runWorkers(echo, ['throw', 1])).rejects.toThrow('thrown in the worker')
   await expect(runWorkers(echo, ['exit'])).rejects.toThrow(/ended with 3[\s\S]*last words/)
   await expect(runWorkers(broken, [1])).rejects.toThrow('cannot be loaded')

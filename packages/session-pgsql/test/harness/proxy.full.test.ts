@@ -9,7 +9,7 @@ let peers: Set<Socket>
 let proxy: FaultyProxy
 let clients: Client[]
 
-/** Answers each message with `re:` and the message. */
+/** Starts a server that answers each message with `re:` and the message. */
 beforeEach(async () => {
   received = []
   peers = new Set()
@@ -37,13 +37,13 @@ afterEach(async () => {
 
 class Client {
   readonly socket = new Socket()
-  readonly heard: string[] = []
+  readonly replies: string[] = []
   error: NodeJS.ErrnoException | undefined
   ended = false
 
   constructor() {
     clients.push(this)
-    this.socket.on('data', (chunk) => this.heard.push(chunk.toString()))
+    this.socket.on('data', (chunk) => this.replies.push(chunk.toString()))
     this.socket.on('end', () => {
       this.ended = true
     })
@@ -58,24 +58,24 @@ class Client {
     return this
   }
 
-  /** Says it and waits for the answer. */
+  /** Sends the text and waits for the answer. */
   async ask(text: string): Promise<void> {
     this.socket.write(text)
-    await until(() => this.heard.includes(`re:${text}`), `an answer to ${text}`)
+    await until(() => this.replies.includes(`re:${text}`), `an answer to ${text}`)
   }
 }
 
-test('passes everything on, the end too', async () => {
+test('passes on all data and the end of the connection', async () => {
   const client = await new Client().connect()
   await client.ask('hello')
   expect(proxy.connections).toBe(1)
   client.socket.end()
-  await until(() => client.ended, 'the goodbye')
+  await until(() => client.ended, 'the end of the connection')
   await until(() => proxy.connections === 0 && peers.size === 0, 'the connections to end')
   expect(proxy.accepted).toBe(1)
 })
 
-test('silence: connections stay open, new ones too, nothing passes; late bytes arrive at the end', async () => {
+test('silence: keeps old and new connections open and passes no data; resume delivers the held data', async () => {
   const client = await new Client().connect()
   await client.ask('before')
   proxy.silence()
@@ -83,41 +83,41 @@ test('silence: connections stay open, new ones too, nothing passes; late bytes a
   const second = await new Client().connect()
   second.socket.write('second')
   await sleep(100)
-  expect(client.heard).toEqual(['re:before'])
-  expect(second.heard).toEqual([])
+  expect(client.replies).toEqual(['re:before'])
+  expect(second.replies).toEqual([])
   expect([client.error, second.error]).toEqual([undefined, undefined])
   expect(received).toEqual(['before'])
 
-  // Who gives up is not noticed on the other side, and what it sent is still under way.
+  // The server does not see that the client has ended, and the client's data is still delivered.
   client.socket.resetAndDestroy()
   await sleep(50)
   expect(peers.size).toBe(2)
   await proxy.resume()
   await until(() => received.includes('during'), 'late bytes')
-  await until(() => second.heard.includes('re:second'), 'the second answer')
+  await until(() => second.replies.includes('re:second'), 'the second answer')
   await until(() => peers.size === 1, 'the server to see the end')
 })
 
-test('holdServerReplies: the server hears, the client does not', async () => {
+test('holdServerReplies: the server receives data, but the client receives no replies', async () => {
   const client = await new Client().connect()
   await client.ask('before')
   proxy.holdServerReplies()
   client.socket.write('during')
-  await until(() => received.includes('during'), 'the server to hear')
+  await until(() => received.includes('during'), 'the server to receive it')
   await sleep(50)
-  expect(client.heard).toEqual(['re:before'])
+  expect(client.replies).toEqual(['re:before'])
   proxy.drop()
   await until(() => client.error, 'the reset')
-  expect(client.heard).toEqual(['re:before'])
+  expect(client.replies).toEqual(['re:before'])
 
   const second = await new Client().connect()
   second.socket.write('again')
-  await until(() => received.includes('again'), 'the server to hear')
+  await until(() => received.includes('again'), 'the server to receive it')
   await proxy.resume()
-  await until(() => second.heard.includes('re:again'), 'the answer held back')
+  await until(() => second.replies.includes('re:again'), 'the held reply')
 })
 
-test('drop: RST to both sides; bytes held back are lost; the next connection is good', async () => {
+test('drop: resets both sides and loses the held data; the next connection works', async () => {
   const client = await new Client().connect()
   await client.ask('before')
   proxy.silence()
@@ -132,7 +132,7 @@ test('drop: RST to both sides; bytes held back are lost; the next connection is 
   expect(received).toEqual(['before', 'after'])
 })
 
-test('refuse: no new connections, old ones go on; resume listens at the same port', async () => {
+test('refuse: rejects new connections and keeps old ones; resume listens on the same port', async () => {
   const client = await new Client().connect()
   await client.ask('before')
   const { port } = proxy
@@ -145,7 +145,7 @@ test('refuse: no new connections, old ones go on; resume listens at the same por
   await (await new Client().connect()).ask('after')
 })
 
-test('delay: everything arrives in order, later', async () => {
+test('delay: delivers data later, in order', async () => {
   const client = await new Client().connect()
   await client.ask('before')
   proxy.delay(80)
@@ -153,12 +153,12 @@ test('delay: everything arrives in order, later', async () => {
   client.socket.write('x')
   await sleep(20)
   client.socket.write('y')
-  await until(() => client.heard.join('').includes('re:y'), 'the answers')
+  await until(() => client.replies.join('').includes('re:y'), 'the answers')
   expect(performance.now() - start).toBeGreaterThan(160)
   expect(received.slice(1).join('')).toBe('xy')
 })
 
-test('a server that is away resets the client', async () => {
+test('the client is reset if the server is unreachable', async () => {
   for (const peer of peers) peer.destroy()
   server.close()
   const client = await new Client().connect()

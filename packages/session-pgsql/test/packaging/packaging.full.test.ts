@@ -4,15 +4,15 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeOnEveryServer } from '../support/servers.ts'
-import { bin, entryPoints, locate, makeProject, type Project, pack } from './consumer.ts'
+import { bin, createProject, entryPoints, locate, type Project, pack } from './consumer.ts'
 
 let packed: Awaited<ReturnType<typeof pack>>
 const projects: Project[] = []
 
 async function project(packageJson?: object): Promise<Project> {
-  const made = await makeProject(packed.tarball, packageJson)
-  projects.push(made)
-  return made
+  const created = await createProject(packed.tarball, packageJson)
+  projects.push(created)
+  return created
 }
 
 beforeAll(async () => {
@@ -21,29 +21,29 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await packed?.remove()
-  for (const made of projects) await made.remove()
+  for (const one of projects) await one.remove()
 })
 
 const imports = entryPoints.map((name, i) => `import * as m${i} from '${name}'\n`).join('')
 const requires = entryPoints.map((name, i) => `const m${i} = require('${name}')\n`).join('')
 const all = `[${entryPoints.map((_, i) => `m${i}`).join(', ')}]`
 
-/** Every entry point has names in it; the first one has the save handler. */
+/** Fails unless every entry point exports something, and the first one exports SaveHandler. */
 const haveNames = `
 for (const [i, module] of ${all}.entries()) {
-  if (Object.keys(module).length === 0) throw new Error('nothing in entry point ' + i)
+  if (Object.keys(module).length === 0) throw new Error('entry point ' + i + ' exports nothing')
 }
 if (typeof m0.SaveHandler !== 'function') throw new Error('no SaveHandler')
 `
 
-/** A session goes to a real database and comes back, so that what is loaded late is loaded too. */
+/** Writes a session to a database and reads it, which also loads the modules that are imported lazily. */
 const roundTrip = `
 async function roundTrip() {
   const sessions = new m0.SaveHandler({ db: process.env.TEST_DB, operationTimeout: 60 })
   await sessions.write('an-id', { visits: 3 })
   const session = await sessions.read('an-id')
   await sessions.close()
-  if (session.data.visits !== 3) throw new Error('not what was written')
+  if (session.data.visits !== 3) throw new Error('the session read differs from the session written')
 }
 `
 
@@ -56,19 +56,19 @@ describe('Node', () => {
 
   test('requires every entry point', async () => {
     const user = await project()
-    // Node could require the ES module as well; here it must get the CommonJS one.
+    // Node can also require the ES module. The option makes sure that it gets the CommonJS module.
     await user.write('main.js', `${requires}${haveNames}`)
     await user.node(['--no-experimental-require-module', 'main.js'])
   })
 
-  test('may do both in one process: an error of one copy is recognised by the other', async () => {
+  test('recognises an error of the other copy if a process imports and requires the package', async () => {
     const user = await project({ type: 'module' })
     await user.write(
       'main.js',
       `import { createRequire } from 'node:module'
        import * as esm from 'session-pgsql'
        const cjs = createRequire(import.meta.url)('session-pgsql')
-       if (esm.SaveHandler === cjs.SaveHandler) throw new Error('there is one copy only: nothing was tried')
+       if (esm.SaveHandler === cjs.SaveHandler) throw new Error('expected two copies')
        const error = new cjs.SessionPgsqlError('TIMEOUT', 'late')
        if (!(error instanceof esm.SessionPgsqlError)) throw new Error('not recognised')`,
     )
@@ -89,7 +89,7 @@ describe('TypeScript', () => {
   const tools = fileURLToPath(new URL('../../../../tools', import.meta.url))
   const typescript5 = join(tools, 'typescript-5/node_modules/typescript/bin/tsc')
 
-  /** `any` would let everything pass: it is what a module without types is. */
+  /** Checks that the types are not `any`, which a module without types has and which accepts everything. */
   const source = `${imports}
 type IsAny<T> = 0 extends 1 & T ? true : false
 ${entryPoints.map((_, i) => `export const typed${i}: IsAny<typeof m${i}> = false`).join('\n')}
@@ -99,10 +99,10 @@ export async function read(): Promise<Date | null | undefined> {
   const session = await sessions.read('an-id')
   return session?.expires
 }
-// @ts-expect-error An option of this name there is not.
+// @ts-expect-error There is no such option.
 export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
 `
-  /** What the compiler says of the project and of our declarations; those of others have faults of their own. */
+  /** Returns the compiler's errors in the project and in the package's declarations, but not in those of others. */
   async function errorsOf(user: Project, tsc: string): Promise<string[]> {
     try {
       await user.node([tsc, '-p', '.', '--pretty', 'false'])
@@ -120,7 +120,7 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
   const bundler = { module: 'esnext', moduleResolution: 'bundler', skipLibCheck: true }
   const commonjs = { module: 'commonjs' }
 
-  // Our declarations themselves are checked where skipLibCheck is not set; that takes a few seconds.
+  // The declarations are checked without skipLibCheck, which takes a few seconds.
   test.each([
     ['7: nodenext', typescript7, nodenext, both],
     ['7: node16', typescript7, node16, both],
@@ -130,7 +130,7 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
     ['5: node16', typescript5, node16, both],
     ['5: bundler', typescript5, bundler, ['main.ts']],
     ['5: commonjs, which resolves as Node 10 did', typescript5, commonjs, ['main.ts']],
-  ])('%s', async (_name, tsc, settings, files) => {
+  ])('compiles with TypeScript %s', async (_name, tsc, settings, files) => {
     const user = await project()
     const compilerOptions = {
       ...settings,
@@ -146,21 +146,21 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
   })
 })
 
-describeOnEveryServer('a session goes through the package', (server) => {
+describeOnEveryServer('the package writes and reads a session', (server) => {
   let TEST_DB: string
   beforeAll(async () => {
     const { db } = await server.freshDatabase()
-    // PGlite lives in this process; in another, it is opened by name.
+    // A PGlite instance belongs to this process. The other process opens its own.
     TEST_DB = typeof db === 'string' ? db : 'pglite:'
   })
 
-  test('imported by Node', async () => {
+  test('if Node imports it', async () => {
     const user = await project({ type: 'module' })
     await user.write('main.js', `${imports}${roundTrip}await roundTrip()`)
     await user.node(['main.js'], { TEST_DB })
   })
 
-  test('required by Node', async () => {
+  test('if Node requires it', async () => {
     const user = await project()
     await user.write('main.js', `${requires}${roundTrip}roundTrip()`)
     await user.node(['main.js'], { TEST_DB })
@@ -168,7 +168,7 @@ describeOnEveryServer('a session goes through the package', (server) => {
 
   if (server.kind === 'pglite') return
 
-  test('required by Jest', async () => {
+  test('if Jest requires it', async () => {
     const user = await project({ jest: { testEnvironment: 'node' } })
     await user.write(
       'user.test.js',
@@ -181,7 +181,7 @@ describeOnEveryServer('a session goes through the package', (server) => {
     expect(output).toContain('2 passed')
   })
 
-  test('bundled into one file by esbuild', async () => {
+  test('if esbuild bundles it into one file', async () => {
     const user = await project()
     const entry = await user.write('main.ts', `${imports}${haveNames}${roundTrip}roundTrip()`)
     const bare = await project()
@@ -192,7 +192,7 @@ describeOnEveryServer('a session goes through the package', (server) => {
       platform: 'node',
       target: 'node20',
       logLevel: 'silent',
-      // Optional, and what a user who has no need of it does not have.
+      // Optional dependencies, which are not installed here.
       external: ['@electric-sql/pglite', 'pg-native'],
     })
     await rm(join(bare.folder, 'node_modules'), { recursive: true })

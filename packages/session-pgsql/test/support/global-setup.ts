@@ -9,8 +9,11 @@ import { type ServerAddress, type ServerName, type SharedServer, wantedServers }
 declare module 'vitest' {
   interface ProvidedContext {
     sharedServers: SharedServer[]
-    /** The port at which `GET /<id>` starts a shared server, if it does not run yet, and answers its address. */
-    sharedServersPort: number
+    /**
+     * The port at which `GET /<id>` starts a shared server, if it does not run yet, and answers its address. Undefined in
+     * `*.unit.test.ts` files.
+     */
+    sharedServersPort: number | undefined
   }
 }
 

@@ -103,7 +103,11 @@ function describeOn(
 
 /** Returns how to reach a shared server, and starts it if it does not run yet. */
 export async function addressOf({ id }: SharedServer): Promise<ServerAddress> {
-  const response = await fetch(`http://127.0.0.1:${inject('sharedServersPort')}/${id}`)
+  const port = inject('sharedServersPort')
+  if (port === undefined) {
+    throw new Error('A *.unit.test.ts file uses no database server. Rename it to *.test.ts')
+  }
+  const response = await fetch(`http://127.0.0.1:${port}/${id}`)
   if (!response.ok) throw new Error(await response.text())
   return (await response.json()) as ServerAddress
 }

@@ -4,7 +4,9 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
 import type { AddedErrors } from '../shared/request-state.ts'
-import type { Stored } from '../shared/working-copy.ts'
+import type { Stored } from '../shared/session-data.ts'
+import type { ShownData } from '../shared/stored-cookie.ts'
+import type { SessionUpdate } from '../shared/update-row.ts'
 import { links, stateOf } from './registry.ts'
 import type { PgsqlStore } from './store.ts'
 
@@ -16,16 +18,41 @@ export interface RequestWithSession {
 /** The properties that Express and express-session add to a request. */
 interface FullRequest extends RequestWithSession {
   readonly sessionID?: string
-  readonly sessionStore?: Pick<PgsqlStore, 'touch'>
+  readonly sessionStore?: Pick<PgsqlStore, 'touch' | 'updateSession'>
   readonly res?: ServerResponse
 }
 
 /**
- * The functions of session_pgsql for the session of a request. The request keeps what is set, and the next save or
- * touch of its session records it: at the latest at the end of the request, and also if the session is regenerated
- * in between. No method sends a statement.
+ * The functions of session_pgsql for the session of a request, and `update`. The request keeps the field and the
+ * errors that are set, and the next save or touch of its session records them: at the latest at the end of the request,
+ * and also if the session is regenerated in between. Only `update` sends a statement.
  */
-export interface CurrentSession {
+export interface CurrentSession<Data = SessionData> {
+  /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await pgsqlSession(req).update((data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `req.session` then shows the result, and what other requests have stored. What this request has changed in it and
+   * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
+   * stored with what the function sets. After `req.session.destroy()`, and if another request has destroyed the session,
+   * the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
+   * caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT without `session({ store: new PgsqlStore(...) })`
+   */
+  update<Value = void>(change: (data: ShownData<Data>) => Value): Promise<SessionUpdate<Value>>
   /** Returns dates, addresses and counters as last read or written; undefined if the session is not stored yet. */
   info(): SessionInfo | undefined
   /** Returns the custom field, for example a user's id; null if it is empty. */
@@ -45,9 +72,19 @@ export interface CurrentSession {
 }
 
 /** Returns the current session of a request behind `session({ store: new PgsqlStore(...) })`. */
-export function pgsqlSession(request: RequestWithSession): CurrentSession {
+export function pgsqlSession<Data = SessionData>(request: RequestWithSession): CurrentSession<Data> {
   const state = stateOf(request)
   return {
+    async update(change) {
+      const { session, sessionStore }: FullRequest = request
+      if (typeof sessionStore?.updateSession !== 'function') {
+        throw invalid(
+          'Cannot update the session: the request has not passed through session({ store: new PgsqlStore(...) }).',
+        )
+      }
+      if (typeof session !== 'object' || session === null) return { outcome: 'gone', value: undefined }
+      return sessionStore.updateSession(session as Stored, change as (data: Stored) => never)
+    },
     info() {
       const record = recordOf(request)
       if (record === undefined) return undefined

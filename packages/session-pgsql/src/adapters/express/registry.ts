@@ -1,7 +1,8 @@
 import type { SaveHandler } from '../../save-handler.ts'
 import { RequestState } from '../shared/request-state.ts'
+import type { Stored } from '../shared/session-data.ts'
 import type { SessionLink } from '../shared/session-link.ts'
-import { type Stored, WorkingCopy } from '../shared/working-copy.ts'
+import { WorkingCopy } from '../shared/working-copy.ts'
 
 /** What the adapter keeps about objects of Express and express-session. */
 interface Registry {

@@ -10,6 +10,7 @@ import {
   openHandler,
   type SharedHandlerOptions,
 } from '../shared/open-handler.ts'
+import { type Stored, viewOf, withhold } from '../shared/session-data.ts'
 import { storedForm } from '../shared/session-link.ts'
 import {
   lifetimeOf,
@@ -21,7 +22,8 @@ import {
   sameCookie,
   storedCookie,
 } from '../shared/stored-cookie.ts'
-import { type Stored, WorkingCopy, withhold } from '../shared/working-copy.ts'
+import type { SessionUpdate } from '../shared/update-row.ts'
+import { type CopyWriteOptions, WorkingCopy } from '../shared/working-copy.ts'
 import { linkOf, links, newLink, requestOf, stateOf } from './registry.ts'
 
 export type { SharedHandlerOptions, StoredData }
@@ -165,17 +167,39 @@ export class PgsqlStore<Data = SessionData> extends Store {
     return data
   }
 
+  /** @internal See `CurrentSession.update`. */
+  async updateSession<Value>(
+    session: Stored,
+    change: (data: Stored) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const request = requestOf(session)
+    const link = linkOf(this.#sessions, session.id as string, session, request)
+    const cookie = storedCookie(session.cookie, link.cookie)
+    const view = viewOf(session, {
+      data: () => storedForm(link, session, storedCookie(session.cookie, link.cookie) ?? null),
+      isHidden: (key) => key === 'cookie' || isShadowed(session, key),
+    })
+    const updated = await link.copy.update(change, view, this.#writeOptions(request, cookie))
+    if (updated.outcome === 'created') link.cookie = cookie
+    return updated
+  }
+
   async #set(sid: string, session: Stored): Promise<void> {
     const request = requestOf(session)
     const link = linkOf(this.#sessions, sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
-    const outcome = await link.copy.write(storedForm(link, session, cookie ?? null), {
+    const stored = storedForm(link, session, cookie ?? null)
+    const outcome = await link.copy.write(stored, this.#writeOptions(request, cookie))
+    if (outcome !== 'gone' && !link.cookieless) link.cookie = cookie
+  }
+
+  #writeOptions(request: object | undefined, cookie: StoredCookie | undefined): CopyWriteOptions {
+    return {
       lifetime: (stored) => lifetimeOf((stored.cookie as StoredCookie | undefined) ?? cookie, this.#lifetime),
       address: addressOf(request),
       name: this.#name,
       request: stateOf(request),
-    })
-    if (outcome !== 'gone' && !link.cookieless) link.cookie = cookie
+    }
   }
 
   async #touch(sid: string, session: Stored): Promise<void> {

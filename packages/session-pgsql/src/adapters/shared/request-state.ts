@@ -59,7 +59,7 @@ export class RequestState {
     this.#custom = undefined
     this.#errors = undefined
     try {
-      return await send({ access: !this.#counted.has(id), custom, errors })
+      return await send({ access: !this.hasCounted(id), custom, errors })
     } catch (error) {
       const added = this.#errors
       this.#custom = this.#custom === undefined ? custom : this.#custom
@@ -67,6 +67,11 @@ export class RequestState {
       if (added !== undefined) this.addErrors(added)
       throw error
     }
+  }
+
+  /** Returns true if an access to this session has been counted. */
+  hasCounted(id: string): boolean {
+    return this.#counted.has(id)
   }
 
   /** The access to this session has been counted: later writes of the request do not count it again. */

@@ -1,5 +1,6 @@
+import type { Stored } from './session-data.ts'
 import { type StoredCookie, sameAttributes } from './stored-cookie.ts'
-import type { Stored, WorkingCopy } from './working-copy.ts'
+import type { WorkingCopy } from './working-copy.ts'
 
 /** Links a session object that has a cookie, of express-session or @fastify/session, to its row. */
 export interface SessionLink {

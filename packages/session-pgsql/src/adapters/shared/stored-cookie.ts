@@ -25,6 +25,11 @@ export type StoredData<Data = Record<string, unknown>> = Partial<Omit<Data, 'coo
   cookie?: StoredCookie | null
 }
 
+/** The data of a session as its session object shows it: any key may be absent. */
+export type ShownData<Data = Record<string, unknown>> = {
+  [Key in keyof Data as Key extends 'cookie' ? never : Key]?: Data[Key]
+}
+
 /** The cookie in the form from which express-session creates a Session. */
 export interface RestoredCookie extends Omit<StoredCookie, 'expires'> {
   readonly originalMaxAge: number | null | false

@@ -1,13 +1,11 @@
-import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteOutcome, WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
 import { RequestState } from './request-state.ts'
+import { keysOf, type SessionView, type Stored } from './session-data.ts'
+import { type SessionUpdate, updateRow } from './update-row.ts'
 
-/** The data of a session as it is stored, of any application. */
-export type Stored = Record<string, unknown>
-
-/** The options of one write, besides the data. */
+/** The options of one write or update, besides the data. */
 export interface CopyWriteOptions {
   /** Seconds to live, or a function of the data as it will be stored. */
   readonly lifetime: number | ((data: Stored) => number)
@@ -15,7 +13,7 @@ export interface CopyWriteOptions {
   readonly address?: string | undefined
   /** The cookie's name, stored with a new session. */
   readonly name: string
-  /** The request that writes. Default: all writes of this copy are one request. */
+  /** The request that writes. Default: all operations of this copy are one request. */
   readonly request?: RequestState | undefined
 }
 
@@ -34,7 +32,7 @@ type NoRecord = null | 'existing' | undefined
  * The link between a framework's session object and the row that it was made from.
  *
  * A write stores the difference between that row and the object, so that overlapping requests keep each other's
- * changes and a destroyed session is not written back. Writes and touches of one copy run one after the other.
+ * changes and a destroyed session is not written back. Operations of one copy run one after the other.
  */
 export class WorkingCopy {
   readonly id: string
@@ -45,8 +43,10 @@ export class WorkingCopy {
   #seen: Stored | undefined
   /** The keys in stored order: the same data in another order is another text, and would be written. */
   #order: readonly string[]
+  /** What each update did to the session object, for writes that were called before it ended. */
+  readonly #rebases: ((data: Stored) => Stored)[] = []
   #ownRequest: RequestState | undefined
-  /** The last write or touch in progress; undefined if there is none. Never rejects. */
+  /** The last operation in progress; undefined if there is none. Never rejects. */
   #tail: Promise<void> | undefined
 
   /**
@@ -71,15 +71,35 @@ export class WorkingCopy {
     return typeof this.#base === 'object' ? this.#base?.session : undefined
   }
 
-  /** Writes the data as it is at the time of the call, after earlier writes and touches. */
+  /** Writes the data as it is at the time of the call, after earlier operations of this copy. */
   write(data: Stored, options: CopyWriteOptions): Promise<WriteOutcome> {
     const ordered = this.#inStoredOrder(data)
     // A write that waits must not see later changes of the object. The save handler captures what it is given.
     const captured = this.#tail === undefined ? ordered : this.#sessions.snapshot(ordered)
-    return this.#queued(() => this.#write(captured, options))
+    const known = this.#rebases.length
+    return this.#queued(() => {
+      // The object had not received what the updates have stored for which the write has waited.
+      const rebased = this.#rebases.slice(known).reduce((data, rebase) => rebase(data), captured)
+      return this.#write(rebased, options)
+    })
   }
 
-  /** Extends the expiry, after earlier writes and touches. Creates no session. */
+  /**
+   * Applies a function to the stored session at once, after earlier operations of this copy, and takes the session
+   * object to the result. What the object has not saved stays to be saved, and so does the request's metadata.
+   *
+   * @param view of the session object. Without it the object stays as it is, and the next write takes the data for a
+   * change of what the object has shown so far.
+   */
+  update<Value>(
+    change: (data: Stored) => Value,
+    view: SessionView | undefined,
+    options: CopyWriteOptions,
+  ): Promise<SessionUpdate<Value>> {
+    return this.#queued(() => this.#update(change, view, options))
+  }
+
+  /** Extends the expiry, after earlier operations of this copy. Creates no session. */
   touch({ lifetime, request = this.#request() }: CopyTouchOptions): Promise<void> {
     return this.#queued(async () => {
       const base = this.record
@@ -101,6 +121,30 @@ export class WorkingCopy {
     // A destroyed session keeps its base: later writes are discarded, too.
     if (outcome !== 'gone') this.#advance(result, data)
     return outcome
+  }
+
+  async #update<Value>(
+    change: (data: Stored) => Value,
+    view: SessionView | undefined,
+    { request = this.#request(), ...about }: CopyWriteOptions,
+  ): Promise<SessionUpdate<Value>> {
+    const { record } = this
+    const updated = await updateRow(this.#sessions, this.id, change, {
+      ...about,
+      access: !request.hasCounted(this.id),
+      base: record ?? (this.#base === null ? null : 'existing'),
+      record,
+      seen: this.#seen,
+      view,
+      adopt: ({ session, seen, rebase }) => {
+        this.#base = { session }
+        this.#seen = seen
+        this.#order = Object.keys(seen)
+        if (rebase !== undefined) this.#rebases.push(rebase)
+      },
+    })
+    if (updated.outcome === 'created' || updated.outcome === 'updated') request.count(this.id)
+    return updated
   }
 
   /** Makes the result of a write the base of the next one. `data` is what the session object held. */
@@ -139,32 +183,4 @@ export class WorkingCopy {
     }
     return Object.fromEntries(ordered)
   }
-}
-
-/**
- * Returns the data of a record, for a framework whose sessions are objects with keys.
- *
- * @throws UNDECODABLE if the stored data is anything else
- */
-export function keysOf<Data = Stored>(record: SessionRecord<Data>): Data {
-  const data: unknown = record.data
-  if (typeof data === 'object' && data !== null && !Array.isArray(data)) return data as Data
-  throw new SessionPgsqlError(
-    'UNDECODABLE',
-    'The stored data of this session is not an object with keys. Another application may have written it.',
-  )
-}
-
-/**
- * Moves out of the data the keys that the framework's session object hides behind properties of its own. They
- * are written back unchanged.
- */
-export function withhold(data: Stored, isShadowed: (key: string) => boolean): Stored {
-  const withheld: [string, unknown][] = []
-  for (const [key, value] of Object.entries(data)) {
-    if (!isShadowed(key)) continue
-    withheld.push([key, value])
-    delete data[key]
-  }
-  return Object.fromEntries(withheld)
 }

@@ -3,7 +3,7 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { keysOf } from '../shared/working-copy.ts'
+import { keysOf } from '../shared/session-data.ts'
 import { applicationData, hasEnded, idChangesOf, isLeaving, RESERVED, type Stored } from './id-changes.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
 

@@ -1,32 +1,36 @@
 import connectPgSimple from 'connect-pg-simple'
 import session from 'express-session'
 import pg from 'pg'
-import type { Contestant, ContestantOptions, Where } from './contestant.ts'
-import { storeContestant } from './stores.ts'
+import { expressStore } from './express-store.ts'
+import type { BenchStore, ConnectionConfig, StoreOptions } from './store.ts'
 
 /**
- * connect-pg-simple on the same server, its own table. `own.prepared`: on a pool of 10 that gives every statement
- * a name, for the store itself has no setting for that; otherwise as it comes, which is a pool of 10, too.
+ * connect-pg-simple on the same server, with its own table and its default pool of 10 connections. `own.prepared`:
+ * with a pool of 10 that names every statement, since the store has no setting for prepared statements.
  */
-export default async function make(options: ContestantOptions): Promise<Contestant> {
+export default async function make(options: StoreOptions): Promise<BenchStore> {
   const PgStore = connectPgSimple(session)
   const common = { createTableIfMissing: true, pruneSessionInterval: false } as const
   if (options.own?.prepared !== true) {
-    const store = new PgStore({ ...common, conObject: options.where })
-    return storeContestant(store, options, async () => store.close())
+    const store = new PgStore({ ...common, conObject: options.connection })
+    return expressStore(store, options, async () => store.close())
   }
-  const pool = new PreparingPool({ ...options.where, max: 10 })
+  const pool = new PreparingPool({ ...options.connection, max: 10 })
   const store = new PgStore({ ...common, pool: pool as unknown as pg.Pool })
-  return storeContestant(store, options, async () => {
+  return expressStore(store, options, async () => {
     store.close()
     await pool.end()
   })
 }
 
-/** The store creates its table itself, when it is first used. */
-export async function createTable(where: Where): Promise<void> {
+/** Creates the table, which the store does at its first use. */
+export async function createTable(connection: ConnectionConfig): Promise<void> {
   const PgStore = connectPgSimple(session)
-  const store = new PgStore({ createTableIfMissing: true, pruneSessionInterval: false, conObject: where })
+  const store = new PgStore({
+    createTableIfMissing: true,
+    pruneSessionInterval: false,
+    conObject: connection,
+  })
   await new Promise<void>((resolve, reject) =>
     store.get('none', (error) => (error ? reject(error) : resolve())),
   )

@@ -8,15 +8,15 @@ import {
   type Settings,
   type SettingsSources,
 } from '../settings/settings.ts'
+import type { Arguments } from './arguments.ts'
 import type { Context } from './command.ts'
-import type { Arguments } from './flags.ts'
 import type { Output } from './output.ts'
 
-/** Seconds: an operator's lists and counts go through whole tables, so they may take longer than a request. */
-const PATIENCE = '30'
+/** Seconds: lists and counts may read whole tables, which takes longer than a request may. */
+const OPERATION_TIMEOUT = '30'
 
-/** One run of a command: its settings, and what it has opened. */
-export class Session implements Context {
+/** The context of one run of a command. Closes what it has opened. */
+export class CommandContext implements Context {
   readonly arguments: Arguments
   readonly output: Output
   readonly signal: AbortSignal
@@ -27,15 +27,15 @@ export class Session implements Context {
   #servers: Server[] | undefined
   #handler: SaveHandler | undefined
 
-  /** @param createTable whether a missing table is made: a look must not make one */
+  /** @param createTable whether a missing table is created; commands that only read must not create one */
   constructor(
-    given: Arguments,
+    args: Arguments,
     output: Output,
     signal: AbortSignal,
     environment: Record<string, string | undefined>,
     createTable: boolean,
   ) {
-    this.arguments = given
+    this.arguments = args
     this.output = output
     this.signal = signal
     this.environment = environment
@@ -43,11 +43,14 @@ export class Session implements Context {
   }
 
   get configured(): Settings {
-    return resolveSettings(this.#given(), { ...this.#from(), environment: this.environment })
+    return resolveSettings(this.#argumentOptions(), {
+      ...this.#settingsSources(),
+      environment: this.environment,
+    })
   }
 
   get settings(): Settings {
-    this.#settings ??= resolveSettings(this.#options(), this.#from())
+    this.#settings ??= resolveSettings(this.#handlerOptions(), this.#settingsSources())
     return this.#settings
   }
 
@@ -57,7 +60,7 @@ export class Session implements Context {
   }
 
   get handler(): SaveHandler {
-    this.#handler ??= new SaveHandler(this.#options(), this.#from())
+    this.#handler ??= new SaveHandler(this.#handlerOptions(), this.#settingsSources())
     return this.#handler
   }
 
@@ -69,41 +72,41 @@ export class Session implements Context {
     await Promise.all([this.#handler?.close(), ...(this.#servers ?? []).map((server) => server.close())])
   }
 
-  #from(): SettingsSources {
+  #settingsSources(): SettingsSources {
     const ini = this.arguments.text('ini')
     this.#sources ??= {
       ini: ini === undefined ? undefined : readPhpIni(ini),
-      environment: { SESSION_PGSQL_OPERATION_TIMEOUT: PATIENCE, ...this.environment },
+      environment: { SESSION_PGSQL_OPERATION_TIMEOUT: OPERATION_TIMEOUT, ...this.environment },
     }
     return this.#sources
   }
 
-  #options(): SaveHandlerOptions {
+  #handlerOptions(): SaveHandlerOptions {
     return {
-      ...this.#given(),
+      ...this.#argumentOptions(),
       createTable: this.#createTable,
-      // An operator's look must not start to sweep.
+      // A command that lists sessions must not start garbage collection.
       gcInterval: 0,
       logger: this.#logger(),
     }
   }
 
-  /** What the flags say. */
-  #given(): SaveHandlerOptions {
-    const given = this.arguments
-    const db = given.all('db')
+  /** The save handler's options that are set on the command line. */
+  #argumentOptions(): SaveHandlerOptions {
+    const args = this.arguments
+    const db = args.all('db')
     return {
       db: db.length > 1 ? db : db[0],
-      table: given.text('table'),
-      operationTimeout: given.number('timeout'),
-      keepExpired: given.has('keep-expired') || given.has('keep-expired-for') ? true : undefined,
-      keepExpiredFor: given.number('keep-expired-for'),
+      table: args.text('table'),
+      operationTimeout: args.number('timeout'),
+      keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
+      keepExpiredFor: args.number('keep-expired-for'),
     }
   }
 
   #logger(): Logger {
-    const say = (message: string, error?: unknown): void =>
+    const print = (message: string, error?: unknown): void =>
       this.output.error(error instanceof Error ? `${message}: ${error.message}` : message)
-    return { debug() {}, info() {}, warn: say, error: say }
+    return { debug() {}, info() {}, warn: print, error: print }
   }
 }

@@ -1,16 +1,12 @@
 import type { Store } from 'express-session'
 import { type SessionData, sessionData } from '../sessions.ts'
-import { type Contestant, type ContestantOptions, NextData } from './contestant.ts'
+import { type BenchStore, NextData, type StoreOptions } from './store.ts'
 
-/** A store of express-session's contract as a contestant. */
-export function storeContestant(
-  store: Store,
-  options: ContestantOptions,
-  close: () => Promise<void>,
-): Contestant {
+/** Adapts a store of express-session to the measurements. */
+export function expressStore(store: Store, options: StoreOptions, close: () => Promise<void>): BenchStore {
   const data = new NextData(sessionData(0, options.bytes))
-  // The contract says SessionData, with a Cookie object in it; stores want what JSON makes of it as well.
-  const as = (value: SessionData): never => value as never
+  // The contract requires SessionData with a Cookie object, but stores accept its JSON form as well.
+  const asSession = (value: SessionData): never => value as never
   return {
     operations: {
       read: (id) =>
@@ -23,11 +19,11 @@ export function storeContestant(
         }),
       write: (id) =>
         new Promise<void>((resolve, reject) => {
-          store.set(id, as(data.next()), (error) => (error ? reject(error) : resolve()))
+          store.set(id, asSession(data.next()), (error) => (error ? reject(error) : resolve()))
         }),
       touch: (id) =>
         new Promise<void>((resolve, reject) => {
-          store.touch?.(id, as(data.next()), ((error?: unknown) =>
+          store.touch?.(id, asSession(data.next()), ((error?: unknown) =>
             error ? reject(error) : resolve()) as () => void)
         }),
     },

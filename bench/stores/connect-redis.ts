@@ -1,20 +1,20 @@
 import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
 import { sessionData, sessionId } from '../sessions.ts'
-import type { Contestant, ContestantOptions } from './contestant.ts'
-import { storeContestant } from './stores.ts'
+import { expressStore } from './express-store.ts'
+import type { BenchStore, StoreOptions } from './store.ts'
 
-/** connect-redis with node-redis, which pipelines by itself: one client is its best setting. */
-export default async function make(options: ContestantOptions): Promise<Contestant> {
+/** connect-redis with node-redis. It pipelines commands, so one client is its best configuration. */
+export default async function make(options: StoreOptions): Promise<BenchStore> {
   const client = createClient({ socket: { host: '127.0.0.1', port: options.redisPort as number } })
   await client.connect()
   const store = new RedisStore({ client })
-  return storeContestant(store, options, async () => {
+  return expressStore(store, options, async () => {
     await client.close()
   })
 }
 
-/** Puts all sessions into Redis, as connect-redis would have written them. */
+/** Writes all sessions to Redis as connect-redis does. */
 export async function fillRedis(port: number, sessions: number, bytes: number): Promise<void> {
   const client = createClient({ socket: { host: '127.0.0.1', port } })
   await client.connect()

@@ -1,15 +1,15 @@
 import { SaveHandler, type SaveHandlerOptions, type SessionRecord } from 'session-pgsql'
 import { type SessionData, sessionData } from '../sessions.ts'
-import { type Contestant, type ContestantOptions, NextData, type Operation } from './contestant.ts'
+import { type BenchStore, NextData, type Operation, type StoreOptions } from './store.ts'
 
 const LIFETIME = { lifetime: 86_400 }
 
-/** This store. `own` are options of the save handler. */
-export default async function sessionPgsql(options: ContestantOptions): Promise<Contestant> {
+/** The store of this project. `own` has options of the save handler. */
+export default async function sessionPgsql(options: StoreOptions): Promise<BenchStore> {
   const own: SaveHandlerOptions<SessionData> = { ...options.own }
-  // Infinity does not travel as JSON.
+  // JSON has no Infinity.
   if (options.own?.refreshAfter === 'Infinity') own.refreshAfter = Number.POSITIVE_INFINITY
-  const handler = new SaveHandler<SessionData>({ db: options.where, gcInterval: 0, ...own })
+  const handler = new SaveHandler<SessionData>({ db: options.connection, gcInterval: 0, ...own })
   await handler.open()
   const data = new NextData(sessionData(0, options.bytes))
   const records = new Map<string, SessionRecord<SessionData>>()
@@ -34,7 +34,8 @@ export default async function sessionPgsql(options: ContestantOptions): Promise<
         const base = records.get(id)
         if (base === undefined) throw new Error('A session is missing')
         const { outcome, session } = await handler.write(id, data.next(), { base, ...LIFETIME })
-        if (outcome !== 'updated' || session === undefined) throw new Error(`A write came out as ${outcome}`)
+        if (outcome !== 'updated' || session === undefined)
+          throw new Error(`Expected a write with the outcome updated, received ${outcome}`)
         records.set(id, session)
       },
       async visit(id) {
