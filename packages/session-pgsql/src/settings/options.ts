@@ -62,7 +62,7 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   /**
    * Seconds for which a request that read a session before it expired may still save or touch it. Reads never return
    * an expired session. 0: a session that has expired is gone at once. Garbage collection waits as long, so set the
-   * same value in every process that uses the table.
+   * same value in every process that uses the table. At most 3600.
    * @default 60
    */
   expiryGrace?: number | undefined
