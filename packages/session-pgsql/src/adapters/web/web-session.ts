@@ -3,14 +3,25 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { keysOf } from '../shared/session-data.ts'
-import { applicationData, hasEnded, idChangesOf, isLeaving, RESERVED, type Stored } from './id-changes.ts'
+import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
+import { type RowUpdate, type SessionUpdate, updateRow } from '../shared/update-row.ts'
+import {
+  applicationData,
+  hasEnded,
+  type IdChanges,
+  idChangesOf,
+  isLeaving,
+  isMoved,
+  movedIds,
+  RESERVED,
+  type Stored,
+} from './id-changes.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
 
 /** Seconds beyond the grace period that the row of an old id is kept: requests in progress find the new id there. */
 const REQUEST_TIME = 60
 
-/** The session of one request. Only `commit` uses the database. */
+/** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
   /** undefined until the session is stored. */
   readonly id: string | undefined
@@ -31,12 +42,41 @@ export interface WebSession<Data extends object> {
   /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
   destroy(): void
   /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await session.update((data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * The session then shows the result, and what other requests have stored. What this request has changed and not
+   * committed is kept, for `commit`; the function does not see it. A new session is stored with what the function sets,
+   * and needs `commit` for its cookie. If another request has changed the id meanwhile, the session is updated under its
+   * new id; if another request has destroyed it, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+   * synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   */
+  update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
+  /**
    * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
    * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
    */
   commit(): Promise<string | undefined>
 }
+
+const GONE = { outcome: 'gone', value: undefined } as const
+
+/** Ends an update of a row that has moved to another id. */
+const MOVED = new Error('The session has moved to another id')
 
 export interface SessionContext {
   readonly sessions: SaveHandler<Stored>
@@ -81,7 +121,7 @@ class RequestSession {
   readonly #isLate: boolean
   #isGone = false
   #isCounted = false
-  /** The last commit in progress. Never rejects. */
+  /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(context: SessionContext, record: SessionRecord<Stored> | undefined, isFresh: boolean) {
@@ -115,8 +155,7 @@ class RequestSession {
 
   set(key: string, value: unknown): void {
     checkKey(key)
-    // Not by assignment: it would change the prototype for a key named __proto__.
-    Object.defineProperty(this.#data, key, { value, writable: true, enumerable: true, configurable: true })
+    setKey(this.#data, key, value)
   }
 
   delete(key: string): void {
@@ -133,10 +172,87 @@ class RequestSession {
     this.#restart()
   }
 
+  update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    return this.#queued(() => this.#updateStored(change))
+  }
+
   commit(): Promise<string | undefined> {
-    const done = this.#tail.then(() => this.#commit())
+    return this.#queued(() => this.#commit())
+  }
+
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work)
     this.#tail = done.catch(() => {})
     return done
+  }
+
+  async #updateStored<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    const base = this.#base
+    if (this.#isGone) return GONE
+    if (base === undefined) {
+      const id = this.#nextId ?? this.#context.sessions.createId()
+      this.#nextId = id
+      const updated = await this.#updateRow(id, change, { base: null })
+      if (updated.outcome === 'created') {
+        this.#nextId = undefined
+        this.#isStale = true
+      }
+      return updated
+    }
+    let changes: IdChanges | undefined
+    const check = (stored: Stored): void => {
+      changes = stored[RESERVED]
+      if (!this.#isLate && isMoved(changes)) throw MOVED
+    }
+    let updated: SessionUpdate<Value> | undefined
+    try {
+      updated = await this.#updateRow(base.id, change, { base, check })
+    } catch (error) {
+      if (error !== MOVED) throw error
+    }
+    if (!this.#isLate) {
+      for (const id of movedIds(changes)) {
+        const moved = await this.#updateRow(id, change, { base: 'existing', isShown: updated === undefined })
+        updated ??= moved
+      }
+    }
+    return updated ?? GONE
+  }
+
+  async #updateRow<Value>(
+    id: string,
+    change: (data: Stored) => Value,
+    {
+      base,
+      check,
+      isShown = true,
+    }: Pick<RowUpdate, 'base' | 'check'> & {
+      /** Whether the session shows the result. */
+      isShown?: boolean
+    },
+  ): Promise<SessionUpdate<Value>> {
+    const data = this.#data
+    const updated = await updateRow(this.#context.sessions, id, change, {
+      ...this.#rowOptions(),
+      access: !this.#isCounted,
+      base,
+      check,
+      record: this.#base,
+      seen: this.#seen,
+      view: isShown ? viewOf(data, { data: () => data, isHidden: (key) => key === RESERVED }) : undefined,
+      adopt: ({ session, seen }) => {
+        if (!isShown) return
+        if (this.#data !== data) {
+          // The request has called `destroy` meanwhile.
+          this.#ending.push(session)
+          return
+        }
+        if (base !== 'existing') this.#base = session
+        this.#seen = seen
+      },
+    })
+    if (updated.outcome === 'created' || updated.outcome === 'updated') this.#isCounted = true
+    return updated
   }
 
   async #commit(): Promise<string | undefined> {
@@ -187,7 +303,7 @@ class RequestSession {
     if (next.length > 0) {
       // Another request has changed the id: the browser has a newer cookie, or is about to get one.
       if (!this.#isLate) {
-        for (const id of next) await this.#forward(id, result.sent, before)
+        for (const id of movedIds(idChangesOf(result.session))) await this.#forward(id, result.sent, before)
       }
       this.#advance(result)
       return undefined
@@ -200,7 +316,7 @@ class RequestSession {
 
   /**
    * Moves the session to another id. The old row names the new id before the new row exists, so that concurrent
-   * requests apply their writes and destroys to both. The old row is read again at the end, for changes from before.
+   * requests destroy both. What they change under the old id is handed over at the end.
    */
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
@@ -232,14 +348,12 @@ class RequestSession {
         counts: false,
       },
     )
-    const now = await sessions.read(base.id)
-    if (now === undefined || idChangesOf(now).ended) {
+    if (!(await this.#handOver(old, id))) {
       // Another request has destroyed the session in the meantime.
       await sessions.destroy(id)
       this.#isGone = true
       return undefined
     }
-    await this.#forward(id, now.data, old.data)
     if (grace === 0) await sessions.destroy(base.id)
     this.#nextId = undefined
     this.#data = { ...ours, [RESERVED]: { previous: base.id } }
@@ -250,6 +364,31 @@ class RequestSession {
     }
     this.#advance(made)
     return id
+  }
+
+  /**
+   * Applies to the new id what other requests have changed under the old id since it was read, until the old row says
+   * that nothing is left. From then on these requests change the new row themselves: each change is applied once.
+   *
+   * @returns false if the session was destroyed
+   */
+  async #handOver(old: SessionRecord<Stored>, id: string): Promise<boolean> {
+    let known = old.data
+    for (;;) {
+      const { session, value: isDone } = await this.#context.sessions.update(
+        old.id,
+        (data) => {
+          if (!isDeepStrictEqual(applicationData(data), applicationData(known))) return false
+          data[RESERVED] = { ...data[RESERVED], moved: { ...data[RESERVED]?.moved, [id]: true } }
+          return true
+        },
+        { ...this.#rowOptions(), base: old, access: false },
+      )
+      if (session === undefined || idChangesOf(session).ended) return false
+      if (isDone) return true
+      await this.#forward(id, session.data, known)
+      known = session.data
+    }
   }
 
   /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */
@@ -293,19 +432,25 @@ class RequestSession {
       counts?: boolean
     },
   ): Promise<WriteResult<Stored>> {
-    const { address, grace, lifetime, name, sessions } = this.#context
     const { base, custom, counts = true, seen } = options
-    const result = await sessions.write(id, data, {
+    const result = await this.#context.sessions.write(id, data, {
+      ...this.#rowOptions(),
       base: base ?? null,
       seen,
-      lifetime: (stored) => (isLeaving(stored[RESERVED]) ? grace + REQUEST_TIME : lifetime),
-      address,
-      name,
       custom,
       access: counts && !this.#isCounted,
     })
     if (counts && result.outcome !== 'skipped') this.#isCounted = true
     return result
+  }
+
+  #rowOptions(): Pick<RowUpdate, 'lifetime' | 'address' | 'name'> {
+    const { address, grace, lifetime, name } = this.#context
+    return {
+      lifetime: (stored: Stored) => (isLeaving(stored[RESERVED]) ? grace + REQUEST_TIME : lifetime),
+      address,
+      name,
+    }
   }
 
   /** Makes the result of a write the base of the next commit. */
