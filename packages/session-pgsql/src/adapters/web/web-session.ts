@@ -1,10 +1,8 @@
-import { isDeepStrictEqual } from 'node:util'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
-import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
 import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
-import { type RowUpdate, type SessionUpdate, updateRow } from '../shared/update-row.ts'
+import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
 import {
   applicationData,
   hasEnded,
@@ -16,10 +14,8 @@ import {
   RESERVED,
   type Stored,
 } from './id-changes.ts'
+import { type RowsContext, SessionRows } from './session-rows.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
-
-/** Seconds beyond the grace period that the row of an old id is kept: requests in progress find the new id there. */
-const REQUEST_TIME = 60
 
 /** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
@@ -78,16 +74,9 @@ const GONE = { outcome: 'gone', value: undefined } as const
 /** Ends an update of a row that has moved to another id. */
 const MOVED = new Error('The session has moved to another id')
 
-export interface SessionContext {
-  readonly sessions: SaveHandler<Stored>
+export interface SessionContext extends RowsContext {
   readonly cookie: SignedCookie
   readonly request: RequestLike
-  readonly address: string | undefined
-  readonly name: string
-  /** Seconds. */
-  readonly lifetime: number
-  /** Seconds. */
-  readonly grace: number
 }
 
 export async function openSession<Data extends object>(context: SessionContext): Promise<WebSession<Data>> {
@@ -104,6 +93,7 @@ export async function openSession<Data extends object>(context: SessionContext):
 
 class RequestSession {
   readonly #context: SessionContext
+  readonly #rows: SessionRows
   /** The row as last read or committed; undefined if there is none yet. */
   #base: SessionRecord<Stored> | undefined
   /** The data as last sent, where it differs from the base's: the `seen` of the next write. */
@@ -120,12 +110,12 @@ class RequestSession {
   /** True if the request began after its id was changed: its changes stay under the old id, and end with it. */
   readonly #isLate: boolean
   #isGone = false
-  #isCounted = false
   /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(context: SessionContext, record: SessionRecord<Stored> | undefined, isFresh: boolean) {
     this.#context = context
+    this.#rows = new SessionRows(context)
     this.#base = record
     // Not the record's own data: the application may change it at any depth.
     this.#data = record === undefined ? {} : context.sessions.snapshot(record.data)
@@ -212,29 +202,22 @@ class RequestSession {
     }
     if (!this.#isLate) {
       for (const id of movedIds(changes)) {
-        const moved = await this.#updateRow(id, change, { base: 'existing', isShown: updated === undefined })
+        const moved = await this.#updateRow(id, change, { base: 'existing' }, updated === undefined)
         updated ??= moved
       }
     }
     return updated ?? GONE
   }
 
-  async #updateRow<Value>(
+  /** @param isShown whether the session shows the result */
+  #updateRow<Value>(
     id: string,
     change: (data: Stored) => Value,
-    {
-      base,
-      check,
-      isShown = true,
-    }: Pick<RowUpdate, 'base' | 'check'> & {
-      /** Whether the session shows the result. */
-      isShown?: boolean
-    },
+    { base, check }: Pick<RowUpdate, 'base' | 'check'>,
+    isShown = true,
   ): Promise<SessionUpdate<Value>> {
     const data = this.#data
-    const updated = await updateRow(this.#context.sessions, id, change, {
-      ...this.#rowOptions(),
-      access: !this.#isCounted,
+    return this.#rows.update(id, change, {
       base,
       check,
       record: this.#base,
@@ -251,15 +234,13 @@ class RequestSession {
         this.#seen = seen
       },
     })
-    if (updated.outcome === 'created' || updated.outcome === 'updated') this.#isCounted = true
-    return updated
   }
 
   async #commit(): Promise<string | undefined> {
     const { cookie, request } = this.#context
     let header: string | undefined
     for (const record of [...this.#ending]) {
-      await this.#destroy(record)
+      await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
       header = cookie.remove(request)
     }
@@ -282,7 +263,7 @@ class RequestSession {
   }
 
   async #create(id: string, data: Stored, custom: string | null | undefined): Promise<string> {
-    const result = await this.#send(id, data, { base: null, custom })
+    const result = await this.#rows.write(id, data, { base: null, custom })
     this.#nextId = undefined
     this.#advance(result)
     return id
@@ -290,7 +271,7 @@ class RequestSession {
 
   async #update(base: SessionRecord<Stored>): Promise<string | undefined> {
     const before = this.#seen ?? base.data
-    const result = await this.#send(base.id, this.#data, {
+    const result = await this.#rows.write(base.id, this.#data, {
       base,
       seen: this.#seen,
       custom: this.#field,
@@ -303,7 +284,8 @@ class RequestSession {
     if (next.length > 0) {
       // Another request has changed the id: the browser has a newer cookie, or is about to get one.
       if (!this.#isLate) {
-        for (const id of movedIds(idChangesOf(result.session))) await this.#forward(id, result.sent, before)
+        for (const id of movedIds(idChangesOf(result.session)))
+          await this.#rows.forward(id, result.sent, before)
       }
       this.#advance(result)
       return undefined
@@ -322,7 +304,7 @@ class RequestSession {
     const { grace, sessions } = this.#context
     const seen = this.#seen ?? base.data
     const until = Date.now() + grace * 1000
-    const marked = await this.#send(
+    const marked = await this.#rows.write(
       base.id,
       { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
       { base, seen, counts: false },
@@ -334,12 +316,12 @@ class RequestSession {
     }
     const [before, ours] = [applicationData(seen), applicationData(this.#data)]
     const custom = this.#field === undefined ? old.custom : this.#field
-    let made = await this.#send(
+    let made = await this.#rows.write(
       id,
       { ...applicationData(old.data), [RESERVED]: { previous: base.id } },
       { base: null, custom },
     )
-    made = await this.#send(
+    made = await this.#rows.write(
       id,
       { ...ours, [RESERVED]: { previous: base.id } },
       {
@@ -348,7 +330,7 @@ class RequestSession {
         counts: false,
       },
     )
-    if (!(await this.#handOver(old, id))) {
+    if (!(await this.#rows.handOver(old, id))) {
       // Another request has destroyed the session in the meantime.
       await sessions.destroy(id)
       this.#isGone = true
@@ -364,93 +346,6 @@ class RequestSession {
     }
     this.#advance(made)
     return id
-  }
-
-  /**
-   * Applies to the new id what other requests have changed under the old id since it was read, until the old row says
-   * that nothing is left. From then on these requests change the new row themselves: each change is applied once.
-   *
-   * @returns false if the session was destroyed
-   */
-  async #handOver(old: SessionRecord<Stored>, id: string): Promise<boolean> {
-    let known = old.data
-    for (;;) {
-      const { session, value: isDone } = await this.#context.sessions.update(
-        old.id,
-        (data) => {
-          if (!isDeepStrictEqual(applicationData(data), applicationData(known))) return false
-          data[RESERVED] = { ...data[RESERVED], moved: { ...data[RESERVED]?.moved, [id]: true } }
-          return true
-        },
-        { ...this.#rowOptions(), base: old, access: false },
-      )
-      if (session === undefined || idChangesOf(session).ended) return false
-      if (isDone) return true
-      await this.#forward(id, session.data, known)
-      known = session.data
-    }
-  }
-
-  /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */
-  async #forward(id: string, ours: Stored, base: Stored): Promise<void> {
-    if (isDeepStrictEqual(applicationData(ours), applicationData(base))) return
-    const record = await this.#context.sessions.read(id)
-    if (record === undefined) return
-    const reserved = record.data[RESERVED] === undefined ? {} : { [RESERVED]: record.data[RESERVED] }
-    await this.#send(
-      id,
-      { ...applicationData(ours), ...reserved },
-      {
-        base: record,
-        seen: { ...applicationData(base), ...reserved },
-        counts: false,
-      },
-    )
-  }
-
-  /** Marks the session as ended, because another request may be changing its id, and destroys it under all its ids. */
-  async #destroy(record: SessionRecord<Stored>): Promise<void> {
-    const { sessions } = this.#context
-    const { data } = record
-    const { session } = await this.#send(
-      record.id,
-      { ...data, [RESERVED]: { ...data[RESERVED], ended: true } },
-      { base: record, seen: data, counts: false },
-    )
-    const { next = {}, previous } = idChangesOf(session ?? record)
-    const ids = [record.id, ...Object.keys(next), ...(previous === undefined ? [] : [previous])]
-    for (const id of ids) await sessions.destroy(id)
-  }
-
-  async #send(
-    id: string,
-    data: Stored,
-    options: {
-      base: SessionRecord<Stored> | null | undefined
-      seen?: Stored | undefined
-      custom?: string | null | undefined
-      counts?: boolean
-    },
-  ): Promise<WriteResult<Stored>> {
-    const { base, custom, counts = true, seen } = options
-    const result = await this.#context.sessions.write(id, data, {
-      ...this.#rowOptions(),
-      base: base ?? null,
-      seen,
-      custom,
-      access: counts && !this.#isCounted,
-    })
-    if (counts && result.outcome !== 'skipped') this.#isCounted = true
-    return result
-  }
-
-  #rowOptions(): Pick<RowUpdate, 'lifetime' | 'address' | 'name'> {
-    const { address, grace, lifetime, name } = this.#context
-    return {
-      lifetime: (stored: Stored) => (isLeaving(stored[RESERVED]) ? grace + REQUEST_TIME : lifetime),
-      address,
-      name,
-    }
   }
 
   /** Makes the result of a write the base of the next commit. */
