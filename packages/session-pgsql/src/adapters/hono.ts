@@ -40,7 +40,7 @@ export interface HonoSession<Data> {
   readonly data: Data | null
   readonly id: string | null
   get(): Promise<Data | null>
-  update(data: Data): Promise<void>
+  update(data: never): Promise<void>
 }
 
 /** The middleware and its save handler. */
@@ -138,7 +138,7 @@ export async function updateSession<Data, Value = void>(
     throw new TypeError('Cannot update the session: the middleware useSession is not installed.')
   }
   return storageOf(context, 'update').update(
-    session as HonoSession<Stored>,
+    session as unknown as HonoSession<Stored>,
     change as (data: Stored) => Value,
   )
 }
@@ -167,6 +167,8 @@ class RequestStorage {
   readonly #pending: Promise<unknown>[] = []
   /** What updates have set in a session that is not stored yet. */
   #unstored: Stored = {}
+  /** What the last of them has given to `session.update`. */
+  #given: Stored | undefined
   #isRegenerated = false
 
   constructor(opened: AdapterHandler<Stored>, address: string | undefined) {
@@ -216,8 +218,12 @@ class RequestStorage {
     const { data, value } = applyChange(change, handler.snapshot(before), () => handler.snapshot(before))
     this.#unstored = handler.snapshot(data)
     if (Object.keys(data).length === 0) return { outcome: 'skipped', value }
-    // @hono/session stores what `session.update` was given, unless the request has called it already.
-    if (read || session.data === null) await session.update(handler.snapshot(data))
+    // @hono/session stores what `session.update` was given last. If the request has called it, that is not replaced.
+    const isUnset = read || session.data === null || session.data === this.#given
+    if (isUnset) {
+      this.#given = handler.snapshot(data)
+      await session.update(this.#given as never)
+    }
     return { outcome: 'created', value }
   }
 

@@ -34,7 +34,7 @@ export interface KoaCall {
 }
 
 /** The part of Koa's context that `update` uses, as koa-session extends it. */
-export interface KoaContext {
+interface KoaContext {
   // biome-ignore lint/suspicious/noExplicitAny: koa-session's Session, or null
   readonly session?: any
   readonly sessionOptions?: { readonly maxAge?: number | 'session' | undefined } | undefined
@@ -144,6 +144,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
    * stored with what the function sets. After `ctx.session = null`, and if another request has destroyed the session,
    * the outcome is `gone`.
    *
+   * @param ctx Koa's context
    * @param change is given a copy of the stored data, without the keys of koa-session. It changes that copy or returns a
    * new object, which becomes the data; any other return value (a primitive, an array, a part of the data) is only
    * returned to the caller. It must be synchronous and free of side effects: after a conflict it is called again.
@@ -151,10 +152,10 @@ export class PgsqlStore<Data = Record<string, unknown>> {
    * INVALID_ARGUMENT if koa-session is not in use
    */
   async update<Value = void>(
-    ctx: KoaContext,
+    ctx: object,
     change: (data: Partial<Data>) => Value,
   ): Promise<SessionUpdate<Value>> {
-    const { session, sessionOptions } = ctx
+    const { session, sessionOptions } = ctx as KoaContext
     if (session === undefined) {
       throw new SessionPgsqlError(
         'INVALID_ARGUMENT',
