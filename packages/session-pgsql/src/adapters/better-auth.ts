@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { ANY_KEY, UNLIMITED } from './shared/key-value.ts'
+import { ANY_KEY, idsOfKeys, UNLIMITED } from './shared/key-value.ts'
 
 /**
  * The `secondaryStorage` of better-auth: sessions, verification values and rate limits.
@@ -66,36 +66,39 @@ export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): Pg
     { ...options, codec: 'json', conflict: settle, shortCircuit: false, keepExpired: false },
     { defaults: { name: 'better-auth', idPattern: ANY_KEY } },
   )
+  const idOf = idsOfKeys(handler)
 
   return {
     handler,
     close: () => handler.close(),
     async get(key) {
-      const entry = (await handler.read(key))?.data
+      const entry = (await handler.read(idOf(key)))?.data
       return isPresent(entry) ? entry.value : null
     },
     async set(key, value, ttl) {
       const until = ttl === undefined ? null : Date.now() + ttl * 1000
-      await handler.write(key, { value, until }, { lifetime: lifetimeOf })
+      await handler.write(idOf(key), { value, until }, { lifetime: lifetimeOf })
     },
     async delete(key) {
-      await handler.destroy(key)
+      await handler.destroy(idOf(key))
     },
     async getAndDelete(key) {
-      const base = await handler.read(key)
+      const id = idOf(key)
+      const base = await handler.read(id)
       if (base === undefined || !isPresent(base.data)) return null
       const by = randomUUID()
-      const { session } = await handler.write(key, { ...base.data, by, taken: true }, { base, lifetime: 0 })
+      const { session } = await handler.write(id, { ...base.data, by, taken: true }, { base, lifetime: 0 })
       // The row expires instead of being destroyed: a destroy would remove a value that was set in between.
       return session?.data.by === by ? session.data.value : null
     },
     async increment(key, ttl) {
       const first = { value: '1', until: Date.now() + ttl * 1000 }
+      const id = idOf(key)
       for (;;) {
-        const base = await handler.read(key)
+        const base = await handler.read(id)
         const by = randomUUID()
         const { session } = await handler.write(
-          key,
+          id,
           { ...(isPresent(base?.data) ? next(base.data) : first), by },
           { base: base ?? null, lifetime: lifetimeOf },
         )

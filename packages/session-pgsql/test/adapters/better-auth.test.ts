@@ -12,7 +12,7 @@ import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
 import { describeGuarantees } from './guarantees.ts'
-import { keyValueDriver } from './key-value.ts'
+import { keyValueDriver, strangeKeys } from './key-value.ts'
 
 describeGuarantees(
   keyValueDriver('better-auth', (options) => {
@@ -61,6 +61,29 @@ describeHandler('better-auth', (kit) => {
       await storage.delete(key)
       await storage.delete(key)
       expect(await storage.get(key)).toBeNull()
+    }
+  })
+
+  test('takes every key, and keeps similar ones apart', async () => {
+    for (const options of [{}, { idPattern: 'php' } as const]) {
+      const storage = openStorage(options)
+      for (const key of [...strangeKeys(kit.id()), 'x'.repeat(3_000_000)]) {
+        expect(await storage.get(key)).toBeNull()
+        expect(await storage.increment(key, 100)).toBe(1)
+        expect(await storage.increment(key, 100)).toBe(2)
+        await storage.set(key, 'value', 100)
+        expect(await storage.get(key)).toBe('value')
+        expect(await storage.getAndDelete(key)).toBe('value')
+        await storage.set(key, 'value', 100)
+        await storage.delete(key)
+        expect(await storage.get(key)).toBeNull()
+      }
+      const keys = strangeKeys(kit.id())
+      await Promise.all(keys.map((key, index) => storage.set(key, String(index))))
+      expect(await Promise.all(keys.map((key) => storage.get(key)))).toEqual(
+        keys.map((_, index) => String(index)),
+      )
+      await Promise.all(keys.map((key) => storage.delete(key)))
     }
   })
 
@@ -182,6 +205,10 @@ describeOnEveryServer('The better-auth example', (server) => {
     const session = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
     expect((await session())?.user.email).toBe('ada@example.org')
     expect(await session('')).toBeNull()
+    // The path is a part of the rate limit's key.
+    for (const path of ['x'.repeat(600), 'x'.repeat(6000), '%00', '%ED%A0%80']) {
+      expect([path.length, (await send(path)).status]).toEqual([path.length, 404])
+    }
     expect((await site.handler.list({ name: 'better-auth' })).length).toBeGreaterThan(1)
     await site.stop()
     site = await start()
