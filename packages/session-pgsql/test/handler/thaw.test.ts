@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { pgbouncerMissing, startPgbouncer } from '../support/pgbouncer.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import type { Data } from './kit.ts'
@@ -18,8 +19,9 @@ describe('After a process was suspended and its connections died silently', () =
   /** Opens ten connections, which die. Only the wall clock tells how long the process was suspended. */
   async function thawed(
     options: (proxy: FaultyProxy) => SaveHandlerOptions<Data>,
+    target: { host: string; port: number } = server(),
   ): Promise<{ handler: SaveHandler<Data>; proxy: FaultyProxy }> {
-    const proxy = await startProxy(server())
+    const proxy = await startProxy(target)
     closing.push(() => proxy.stop())
     const handler = new SaveHandler<Data>({
       batch: false,
@@ -62,11 +64,23 @@ describe('After a process was suspended and its connections died silently', () =
     await Promise.all(IDS.map((id) => again.handler.touch(id)))
   })
 
+  const alive = (proxy: FaultyProxy): SaveHandlerOptions<Data> => {
+    proxy.forget = () => {}
+    return byUrl(proxy)
+  }
+
   test('a connection that still answers stays open', async () => {
-    const { handler, proxy } = await thawed((proxy) => {
-      proxy.forget = () => {}
-      return byUrl(proxy)
-    })
+    const { handler, proxy } = await thawed(alive)
+    const { accepted } = proxy
+    await Promise.all(IDS.slice(0, 5).map((id) => handler.read(id)))
+    expect(proxy.accepted).toBe(accepted)
+  })
+
+  test('a connection to PgBouncer that still answers stays open', async (context) => {
+    if (pgbouncerMissing !== undefined) return context.skip(pgbouncerMissing)
+    const pgbouncer = await startPgbouncer(server())
+    const { handler, proxy } = await thawed(alive, pgbouncer)
+    closing.push(() => pgbouncer.stop())
     const { accepted } = proxy
     await Promise.all(IDS.slice(0, 5).map((id) => handler.read(id)))
     expect(proxy.accepted).toBe(accepted)
