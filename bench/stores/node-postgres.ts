@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { SaveHandler } from 'session-pgsql'
+import { SaveHandler, type SessionRecord } from 'session-pgsql'
 import { type SessionData, sessionData } from '../sessions.ts'
 import type { BenchStore, Operation, StoreOptions } from './store.ts'
 
@@ -14,13 +14,19 @@ interface RecordedQuery {
  *
  * The statements are recorded: a save handler performs each operation once on a pool that records its queries. Then
  * the same queries are repeated as prepared statements on one connection. A repeated write still writes, and its
- * compare-and-swap succeeds, because the data is the same.
+ * compare-and-swap succeeds, because the data is the same and the version is counted up as the server does.
  */
 export default async function nodePostgres(options: StoreOptions): Promise<BenchStore> {
   const recorded = new Map<string, RecordedQuery>()
+  /** Index of the version that a write expects, among its parameters. */
+  let versionAt = -1
   const data = sessionData(0, options.bytes)
   const client = new pg.Client(options.connection)
   await client.connect()
+
+  function countUp(values: unknown[]): void {
+    values[versionAt] = Number(values[versionAt]) + 1
+  }
 
   async function send(id: string): Promise<unknown[][]> {
     const sent = recorded.get(id) as RecordedQuery
@@ -50,7 +56,17 @@ export default async function nodePostgres(options: StoreOptions): Promise<Bench
       for (const id of ids) {
         const base = await handler.read(id)
         if (base === undefined) throw new Error('A session is missing')
-        if (operation !== 'read') await handler.write(id, base.data, { base, lifetime: 86_400 })
+        if (operation !== 'read') {
+          const write = async (base: SessionRecord<SessionData> | undefined) =>
+            (await handler.write(id, base?.data as SessionData, { base, lifetime: 86_400 })).session
+          const written = await write(base)
+          const before = (last as unknown as RecordedQuery).values
+          await write(written)
+          const { values } = last as unknown as RecordedQuery
+          versionAt = values.findIndex((value, index) => Number(value) === Number(before[index]) + 1)
+          // It has just been sent.
+          countUp(values)
+        }
         const { text, name, values } = last as unknown as RecordedQuery
         if (name === undefined) throw new Error('Expected a prepared statement')
         recorded.set(id, { text, name, values })
@@ -69,6 +85,7 @@ export default async function nodePostgres(options: StoreOptions): Promise<Bench
         const [row] = await send(id)
         if (row?.[1] !== 'updated')
           throw new Error(`Expected a write with the outcome updated, received ${row?.[1]}`)
+        countUp((recorded.get(id) as RecordedQuery).values)
       },
     },
     close: () => client.end(),
