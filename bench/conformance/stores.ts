@@ -30,6 +30,7 @@ export function sessionPgsql(server: PostgresServer): Promise<TestedStore> {
         return {
           store: store as unknown as CallbackStore,
           close: () => store.close(),
+          update: async (request, change) => (await pgsqlSession(request).update(change)).value,
           signedIn: (request, user) => pgsqlSession(request).setField(user),
           users: {
             count: async (user) => (await store.handler.findByField(user)).length,

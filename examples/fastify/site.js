@@ -1,6 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import { PgsqlStore, pgsqlSession } from 'session-pgsql/fastify'
+import { edited } from 'session-pgsql/testing'
 
 /**
  * A small site with @fastify/session.
@@ -34,6 +35,22 @@ export async function createSite(options, pause = sleep, port = 0) {
     await pause(query.wait)
     delete session[query.key]
     return 'done\n'
+  })
+  app.post('/edit', async ({ session, query }) => {
+    await pause(query.wait)
+    session[query.key] = edited(session[query.key], query.path, query.value)
+    return 'done\n'
+  })
+  app.post('/count', async (request) => {
+    const { key, also, wait } = request.query
+    await pause(wait)
+    request.session[also] = '1'
+    // Atomic: of overlapping requests, each gets a number of its own.
+    const { value } = await store.update(request, (data) => {
+      data[key] = Number(data[key] ?? 0) + 1
+      return data[key]
+    })
+    return String(value)
   })
   app.post('/sign-in', async (request) => {
     // A new id at the sign-in: an attacker who knows the old id is not signed in.

@@ -1,7 +1,8 @@
 import { serve } from '@hono/node-server'
 import { useSession } from '@hono/session'
 import { Hono } from 'hono'
-import { pgsqlSessions, regenerateSession } from 'session-pgsql/hono'
+import { pgsqlSessions, regenerateSession, updateSession } from 'session-pgsql/hono'
+import { edited } from 'session-pgsql/testing'
 
 /**
  * A small site with @hono/session.
@@ -29,6 +30,25 @@ export async function createSite(options, pause = sleep, port = 0) {
     await pause(wait)
     await c.var.session.update(others)
     return c.text('done\n')
+  })
+  app.post('/edit', async (c) => {
+    const { key, path, value, wait } = c.req.query()
+    const data = await c.var.session.get()
+    await pause(wait)
+    await c.var.session.update({ ...data, [key]: edited(data?.[key], path, value) })
+    return c.text('done\n')
+  })
+  app.post('/count', async (c) => {
+    const { key, also, wait } = c.req.query()
+    const data = await c.var.session.get()
+    await pause(wait)
+    // Atomic: of overlapping requests, each gets a number of its own.
+    const { value } = await updateSession(c, (stored) => {
+      stored[key] = Number(stored[key] ?? 0) + 1
+      return stored[key]
+    })
+    await c.var.session.update({ ...data, [also]: '1' })
+    return c.text(String(value))
   })
   app.post('/sign-in', async (c) => {
     const data = await c.var.session.get()

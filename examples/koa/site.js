@@ -1,6 +1,7 @@
 import Koa from 'koa'
 import session from 'koa-session'
 import { PgsqlStore } from 'session-pgsql/koa'
+import { edited } from 'session-pgsql/testing'
 
 /**
  * A small site with koa-session.
@@ -16,7 +17,7 @@ export async function createSite(options, pause = sleep, port = 0) {
   app.silent = true
   app.use(session({ store, maxAge: 60 * 60 * 1000, renew: true, sameSite: 'lax' }, app))
   app.use(async (ctx) => {
-    const { key, value, user, wait } = ctx.query
+    const { also, key, path, value, user, wait } = ctx.query
     switch (`${ctx.method} ${ctx.path}`) {
       case 'GET /':
       case 'GET /read':
@@ -30,6 +31,21 @@ export async function createSite(options, pause = sleep, port = 0) {
         await pause(wait)
         delete ctx.session[key]
         break
+      case 'POST /edit':
+        await pause(wait)
+        ctx.session[key] = edited(ctx.session[key], path, value)
+        break
+      case 'POST /count': {
+        await pause(wait)
+        ctx.session[also] = '1'
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const counted = await store.update(ctx, (data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        ctx.body = String(counted.value)
+        return
+      }
       case 'POST /sign-in':
         // A new id at the sign-in: an attacker who knows the old id is not signed in.
         await ctx.session.regenerate()

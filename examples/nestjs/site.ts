@@ -20,6 +20,7 @@ import type { Request } from 'express'
 import session, { type SessionData } from 'express-session'
 import { concatMap, type Observable } from 'rxjs'
 import { PgsqlStore, type PgsqlStoreOptions, pgsqlSession } from 'session-pgsql/express'
+import { edited } from 'session-pgsql/testing'
 
 /** The data of a session. */
 declare module 'express-session' {
@@ -82,6 +83,28 @@ class SiteController {
     await this.pause(wait)
     delete session[String(key)]
     return 'done\n'
+  }
+
+  @Post('edit')
+  @UseInterceptors(SaveSession)
+  async edit(@Session() session: SessionData, @Query() { key, path, value, wait }: Record<string, string>) {
+    await this.pause(wait)
+    session[String(key)] = edited(session[String(key)], path, value)
+    return 'done\n'
+  }
+
+  @Post('count')
+  @UseInterceptors(SaveSession)
+  async count(@Req() request: Request, @Query() { key, also, wait }: Record<string, string>) {
+    await this.pause(wait)
+    request.session[String(also)] = '1'
+    // Atomic: of overlapping requests, each gets a number of its own.
+    const { value } = await pgsqlSession(request).update((data) => {
+      const next = Number(data[String(key)] ?? 0) + 1
+      data[String(key)] = next
+      return next
+    })
+    return String(value)
   }
 
   @Post('sign-in')

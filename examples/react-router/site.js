@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import { createStaticHandler } from 'react-router'
 import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
+import { edited } from 'session-pgsql/testing'
 
 /**
  * Data routes of React Router, run on the server. In framework mode the loaders and actions are the same, and React
@@ -22,7 +23,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       maxAge: 86_400,
     },
   })
-  const { getSession, commitSession, destroySession } = storage
+  const { getSession, commitSession, destroySession, updateSession } = storage
   const sessionOf = (request) => getSession(request.headers.get('cookie'))
   const saved = async (session, body = null) =>
     new Response(body, { headers: { 'set-cookie': await commitSession(session) } })
@@ -56,6 +57,31 @@ export async function createSite(options, pause = async () => {}, port = 0) {
         await pause(wait)
         session.unset(key)
         return saved(session)
+      },
+    },
+    {
+      path: '/edit',
+      async action({ request }) {
+        const session = await sessionOf(request)
+        const { key, path, value, wait } = queryOf(request)
+        await pause(wait)
+        session.set(key, edited(session.get(key), path, value))
+        return saved(session)
+      },
+    },
+    {
+      path: '/count',
+      async action({ request }) {
+        const session = await sessionOf(request)
+        const { key, also, wait } = queryOf(request)
+        await pause(wait)
+        session.set(also, '1')
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const { value } = await updateSession(session, (data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        return saved(session, String(value))
       },
     },
     {

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
+import { edited } from 'session-pgsql/testing'
 import { createSessions } from 'session-pgsql/web'
 
 /**
@@ -19,6 +20,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
   async function handle(request) {
     const session = await sessions.session(request)
     const { pathname, searchParams: query } = new URL(request.url)
+    const key = query.get('key')
     let body = ''
     switch (`${request.method} ${pathname}`) {
       case 'GET /':
@@ -30,12 +32,27 @@ export async function createSite(options, pause = async () => {}, port = 0) {
         break
       case 'POST /set':
         await pause(query.get('wait') ?? undefined)
-        session.set(query.get('key'), query.get('value'))
+        session.set(key, query.get('value'))
         break
       case 'POST /delete':
         await pause(query.get('wait') ?? undefined)
-        session.delete(query.get('key'))
+        session.delete(key)
         break
+      case 'POST /edit':
+        await pause(query.get('wait') ?? undefined)
+        session.set(key, edited(session.get(key), query.get('path'), query.get('value')))
+        break
+      case 'POST /count': {
+        await pause(query.get('wait') ?? undefined)
+        session.set(query.get('also'), '1')
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const { value } = await session.update((data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        body = String(value)
+        break
+      }
       case 'POST /sign-in':
         session.regenerate()
         session.set('user', query.get('user'))

@@ -6,6 +6,7 @@ export {
   checkConformance,
   conformanceCases,
 } from './testing/conformance.ts'
+export { edited } from './testing/edit.ts'
 export { type ExpressSession, expressPlace, type OpenStore } from './testing/express-place.ts'
 export type {
   CallbackStore,

@@ -41,19 +41,31 @@ export class Keyspace {
 
   /** @throws CommandError if the key is too long, or has none of the prefixes */
   parse(bytes: Buffer | undefined): Key {
-    if (bytes !== undefined && bytes.length > MAX_KEY) {
-      throw new CommandError(`ERR the key is too long: expected at most ${MAX_KEY} bytes`)
-    }
+    const key = this.find(bytes)
+    if (key !== undefined) return key
+    throw new CommandError(
+      `ERR INVALID_KEY expected at most ${MAX_KEY} bytes: ${
+        this.#prefixes.length > 0
+          ? 'a prefix that --prefix names, and an id'
+          : 'a name, one colon and an id without a colon, as prefix=PHPSESSID: in session.save_path makes it. For other prefixes, start the gateway with --prefix'
+      }`,
+    )
+  }
+
+  /** Returns undefined if the key is too long, or has none of the prefixes. */
+  find(bytes: Buffer | undefined): Key | undefined {
+    if (bytes === undefined || bytes.length > MAX_KEY) return undefined
     // An id is ASCII. Bytes that are not UTF-8 become a character that no id contains.
     const text = String(bytes)
-    const isLock = text.endsWith(LOCK_SUFFIX)
-    const sessionKey = isLock ? text.slice(0, -LOCK_SUFFIX.length) : text
+    const locked = sessionKeyOf(text)
+    const sessionKey = locked ?? text
     const prefix = this.#prefixOf(sessionKey)
+    if (prefix === undefined) return undefined
     return {
       text,
       id: sessionKey.slice(prefix.length),
       name: prefix.replace(/:$/, '') || this.#defaultName,
-      isLock,
+      isLock: locked !== undefined,
     }
   }
 
@@ -69,18 +81,16 @@ export class Keyspace {
     return key.name === (name ?? this.#defaultName)
   }
 
-  #prefixOf(sessionKey: string): string {
-    if (this.#prefixes.length > 0) {
-      const prefix = this.#prefixes.find((one) => sessionKey.startsWith(one))
-      if (prefix !== undefined) return prefix
-      throw new CommandError('ERR INVALID_KEY the key has none of the prefixes that --prefix names')
-    }
-    const [, prefix] = NAME_AND_ID.exec(sessionKey) ?? []
-    if (prefix !== undefined) return prefix
-    throw new CommandError(
-      'ERR INVALID_KEY expected a name, one colon and an id without a colon, as prefix=PHPSESSID: in session.save_path makes it. For other prefixes, start the gateway with --prefix',
-    )
+  #prefixOf(sessionKey: string): string | undefined {
+    return this.#prefixes.length > 0
+      ? this.#prefixes.find((prefix) => sessionKey.startsWith(prefix))
+      : NAME_AND_ID.exec(sessionKey)?.[1]
   }
+}
+
+/** Returns the key of the session whose lock this is; undefined if it is not the key of a lock. */
+export function sessionKeyOf(text: string): string | undefined {
+  return text.endsWith(LOCK_SUFFIX) ? text.slice(0, -LOCK_SUFFIX.length) : undefined
 }
 
 export function isSessionId(id: string): boolean {

@@ -4,7 +4,7 @@ import { ownedInfo, readOwned } from './ownership.ts'
 import { absentSession, readSession } from './reads.ts'
 import { bulk, CommandError, failure, integer, NIL, type Reply, SYNTAX_ERROR } from './replies.ts'
 import { type Condition, writeSession } from './session-write.ts'
-import type { Shared, Visitor } from './visitor.ts'
+import type { Visitor } from './visitor.ts'
 
 /** Commands for the key of a session; most also take the key of a session's lock. */
 
@@ -84,18 +84,22 @@ export async function timeToLive(visitor: Visitor, [name]: readonly Buffer[], un
   return integer(Math.max(0, Math.ceil((milliseconds / 1000) * unit)))
 }
 
-/** `EXISTS key ...`: how many of the keys exist. */
+/** `EXISTS key ...`: how many of the keys exist. A key that is refused elsewhere does not: PHP then makes a new id. */
 export function exists({ shared }: Visitor, names: readonly Buffer[]): Promise<Reply> {
-  return count(shared, names, async (key) =>
-    key.isLock
-      ? (await shared.locks.owner(key.id)) !== undefined
-      : (await ownedInfo(shared, key)) !== undefined,
-  )
+  return count(names, async (name) => {
+    const key = shared.keys.find(name)
+    if (key === undefined) return false
+    const found = key.isLock ? shared.locks.owner(key.id) : ownedInfo(shared, key)
+    return (await found) !== undefined
+  })
 }
 
 /** `DEL key ...` and `UNLINK key ...`: how many of the keys were there. */
 export function del(visitor: Visitor, names: readonly Buffer[]): Promise<Reply> {
-  return count(visitor.shared, names, (key) => (key.isLock ? breakLock(visitor, key) : destroy(visitor, key)))
+  return count(names, async (name) => {
+    const key = visitor.shared.keys.parse(name)
+    return key.isLock ? breakLock(visitor, key) : destroy(visitor, key)
+  })
 }
 
 async function read(visitor: Visitor, key: Key): Promise<Reply> {
@@ -143,13 +147,9 @@ async function destroy(visitor: Visitor, key: Key): Promise<boolean> {
   return (hasRead || (await ownedInfo(shared, key)) !== undefined) && shared.sessions.destroy(key.id)
 }
 
-async function count(
-  { keys }: Shared,
-  names: readonly Buffer[],
-  test: (key: Key) => Promise<boolean>,
-): Promise<Reply> {
+async function count(names: readonly Buffer[], test: (name: Buffer) => Promise<boolean>): Promise<Reply> {
   let count = 0
-  for (const name of names) if (await test(keys.parse(name))) count++
+  for (const name of names) if (await test(name)) count++
   return integer(count)
 }
 

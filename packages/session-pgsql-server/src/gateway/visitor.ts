@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Keyspace } from './key.ts'
-import type { Locks } from './locks.ts'
+import { type Locks, MAX_LOCKS } from './locks.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
 import { type ClosedReads, ConnectionReads, type KnownSession, type TextBudget } from './reads.ts'
-import { CommandError } from './replies.ts'
+import { CommandError, type Reply } from './replies.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
 /** What all clients of a gateway share. */
@@ -40,6 +40,8 @@ export class Visitor {
   #isDone = false
   /** The database that the client has selected, if there is no such database. */
   refusedDatabase: string | undefined
+  /** Errors by the key of a session: the client was told that it has the lock, and does not. */
+  readonly #refusals = new Map<string, Reply>()
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
@@ -89,6 +91,22 @@ export class Visitor {
   /** Ends the connection after the reply to the current command. */
   quit(): void {
     this.#isDone = true
+  }
+
+  /** Makes every command for a session fail with this reply, until `endRefusal`. */
+  refuse(sessionKey: string, error: Reply): void {
+    this.#refusals.set(sessionKey, error)
+    // Forgetting one would serve that session without its lock.
+    if (this.#refusals.size > MAX_LOCKS) this.quit()
+  }
+
+  refusalOf(sessionKey: Buffer | undefined): Reply | undefined {
+    return this.#refusals.size === 0 ? undefined : this.#refusals.get(String(sessionKey))
+  }
+
+  /** @returns true if there was a refusal */
+  endRefusal(sessionKey: string | undefined): boolean {
+    return sessionKey !== undefined && this.#refusals.delete(sessionKey)
   }
 
   /** A PHP request has read its session: its write follows. */

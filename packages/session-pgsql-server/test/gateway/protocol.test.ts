@@ -96,7 +96,7 @@ describeOnEveryServer(
         ['SETEX', long, '1440', DATA],
         ['SESSION.ADDRESS', long, '203.0.113.7'],
       ]) {
-        expect(await client.ask(...words)).toMatch(/^-ERR the key is too long/)
+        expect(await client.ask(...words)).toMatch(/^-ERR INVALID_KEY/)
       }
     })
 

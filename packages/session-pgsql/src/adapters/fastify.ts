@@ -1,19 +1,22 @@
 import fastifySession, { type FastifySessionOptions } from '@fastify/session'
+import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type Callback, settle } from './shared/callbacks.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { type Stored, withhold } from './shared/session-data.ts'
+import { type Stored, viewOf, withhold } from './shared/session-data.ts'
 import { type SessionLink, storedForm } from './shared/session-link.ts'
 import {
   LONGEST_LIFETIME,
   lifetimeOf,
   restoredCookie,
+  type ShownData,
   type StoredCookie,
   type StoredData,
   storedCookie,
 } from './shared/stored-cookie.ts'
-import { WorkingCopy } from './shared/working-copy.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
+import { type CopyWriteOptions, WorkingCopy } from './shared/working-copy.ts'
 
 /**
  * Sessions for Fastify, on @fastify/session. Register the plugin `pgsqlSession` instead of @fastify/session, with
@@ -21,7 +24,8 @@ import { WorkingCopy } from './shared/working-copy.ts'
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
-export type { StoredCookie, StoredData } from './shared/stored-cookie.ts'
+export type { ShownData, StoredCookie, StoredData } from './shared/stored-cookie.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
 /**
  * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
@@ -128,6 +132,58 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     settle(this.#sessions.destroy(id), callback as Callback<boolean>)
   }
 
+  /**
+   * Applies a function to the stored session of a request at once, such that no change of another request comes in
+   * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+   * session all take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await store.update(request, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `request.session` then shows the result, and what other requests have stored. What this request has changed in it
+   * and not saved is kept, and saved before the response as always; the function does not see it. A new session is
+   * stored with what the function sets. After `request.session.destroy()`, and if another request has destroyed the
+   * session, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
+   * caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT if the request has no session of @fastify/session
+   */
+  async update<Value = void>(
+    request: { readonly session?: unknown },
+    change: (data: ShownData<Data>) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const { session } = request
+    if (session === null) return { outcome: 'gone', value: undefined }
+    if (!isSession(session)) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Cannot update the session: the request has none. Register the plugin pgsqlSession, and look at the path of its cookie.',
+      )
+    }
+    const data = session as unknown as Stored
+    const link = this.#linkOf(session.sessionId, session)
+    const cookie = storedFastifyCookie(session.cookie, link.cookie)
+    const view = viewOf(data, {
+      data: () => storedForm(link, data, storedFastifyCookie(session.cookie, link.cookie)),
+      isHidden: (key) => key === 'cookie' || SHADOWED.has(key),
+    })
+    const updated = await link.copy.update(
+      change as (data: Stored) => Value,
+      view,
+      this.#writeOptions(link, cookie),
+    )
+    if (updated.outcome === 'created') link.cookie = cookie
+    return updated
+  }
+
   /** @internal Links the Session that a request was given. */
   link(session: unknown, request: object): void {
     if (!isSession(session)) return
@@ -168,12 +224,16 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     const cookie = storedFastifyCookie(data.cookie, link.cookie)
     const stored = storedForm(link, data, cookie)
     if (!link.cookieless) link.cookie = cookie
-    await link.copy.write(stored, {
+    await link.copy.write(stored, this.#writeOptions(link, cookie))
+  }
+
+  #writeOptions(link: Link, cookie: StoredCookie | undefined): CopyWriteOptions {
+    return {
       lifetime: (stored) =>
         secondsOf((stored.cookie as StoredCookie | null | undefined) ?? cookie, this.#opened.lifetime),
       address: addressOf(link.request),
       name: this.#opened.name,
-    })
+    }
   }
 
   #linkOf(id: string, session: object): Link {

@@ -1,12 +1,15 @@
+import { applyChange, checkChange } from '../apply-change.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
 import type { Stored } from './shared/session-data.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
 /** Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
 /**
  * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
@@ -25,6 +28,19 @@ export interface HonoContext {
   set(key: any, value: any): void
   // biome-ignore lint/suspicious/noExplicitAny: Hono's own knows the application's variables
   get(key: any): any
+}
+
+/** The part of Hono's Context that `updateSession` uses, as @hono/session extends it. */
+export interface HonoContextWithSession<Data> extends HonoContext {
+  readonly var: { readonly session: HonoSession<Data> }
+}
+
+/** The part of the Session of @hono/session that `updateSession` uses. */
+export interface HonoSession<Data> {
+  readonly data: Data | null
+  readonly id: string | null
+  get(): Promise<Data | null>
+  update(data: never): Promise<void>
 }
 
 /** The middleware and its save handler. */
@@ -86,13 +102,53 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
  * @throws TypeError if the middleware `pgsqlSessions` is not installed
  */
 export async function regenerateSession(context: HonoContext): Promise<void> {
-  const storage = context.get(VARIABLE)
-  if (!(storage instanceof RequestStorage)) {
-    throw new TypeError(
-      'Cannot regenerate the session: the middleware pgsqlSessions is not installed. Add it before useSession.',
-    )
+  await storageOf(context, 'regenerate').regenerate()
+}
+
+/**
+ * Applies a function to the stored session of a request at once, such that no change of another request comes in
+ * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+ * session all take effect, in any number of processes.
+ *
+ * ```ts
+ * const { value: granted } = await updateSession(c, (data) => {
+ *   if (data.redeemed) return false
+ *   data.redeemed = true
+ *   return true
+ * })
+ * ```
+ *
+ * `session.get()` still returns what the request has read first, so that a `session.update` with that data undoes
+ * nothing: return from the function what the request needs to know. A session that does not exist yet is created with
+ * the response, as by `session.update`. After `session.delete()`, and if another request has destroyed the session, the
+ * outcome is `gone`.
+ *
+ * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the data;
+ * any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+ * synchronous and free of side effects: after a conflict it is called again.
+ * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`; TypeError
+ * if the middleware `pgsqlSessions` or `useSession` is not installed
+ */
+export async function updateSession<Data, Value = void>(
+  context: HonoContextWithSession<Data>,
+  change: (data: Partial<Data>) => Value,
+): Promise<SessionUpdate<Value>> {
+  const session: HonoSession<Data> | undefined = context.get('session')
+  if (session === undefined) {
+    throw new TypeError('Cannot update the session: the middleware useSession is not installed.')
   }
-  await storage.regenerate()
+  return storageOf(context, 'update').update(
+    session as unknown as HonoSession<Stored>,
+    change as (data: Stored) => Value,
+  )
+}
+
+function storageOf(context: HonoContext, purpose: 'regenerate' | 'update'): RequestStorage {
+  const storage = context.get(VARIABLE)
+  if (storage instanceof RequestStorage) return storage
+  throw new TypeError(
+    `Cannot ${purpose} the session: the middleware pgsqlSessions is not installed. Add it before useSession.`,
+  )
 }
 
 /** The context variable in which @hono/session expects its storage. */
@@ -109,6 +165,10 @@ class RequestStorage {
   /** Ids that were written or destroyed. The others are touched. */
   readonly #changed: Set<string> = new Set()
   readonly #pending: Promise<unknown>[] = []
+  /** What updates have set in a session that is not stored yet. */
+  #unstored: Stored = {}
+  /** What the last of them has given to `session.update`. */
+  #given: Stored | undefined
   #isRegenerated = false
 
   constructor(opened: AdapterHandler<Stored>, address: string | undefined) {
@@ -141,6 +201,32 @@ class RequestStorage {
     this.#keep(this.#destroy(id))
   }
 
+  async update<Value>(
+    session: HonoSession<Stored>,
+    change: (data: Stored) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const id = await currentId(session)
+    if (id === undefined) return { outcome: 'gone', value: undefined }
+    const { handler, name, lifetime } = this.#opened
+    const read = await this.#read.get(id)
+    if (read && !this.#isRegenerated) {
+      this.#changed.add(id)
+      return read.copy.update(change, undefined, { lifetime, name, address: this.#address })
+    }
+    checkChange(change)
+    const before = this.#unstored
+    const { data, value } = applyChange(change, handler.snapshot(before), () => handler.snapshot(before))
+    this.#unstored = handler.snapshot(data)
+    if (Object.keys(data).length === 0) return { outcome: 'skipped', value }
+    // @hono/session stores what `session.update` was given last. If the request has called it, that is not replaced.
+    const isUnset = read || session.data === null || session.data === this.#given
+    if (isUnset) {
+      this.#given = handler.snapshot(data)
+      await session.update(this.#given as never)
+    }
+    return { outcome: 'created', value }
+  }
+
   async regenerate(): Promise<void> {
     this.#isRegenerated = true
     await Promise.all([...this.#read.keys()].map((id) => this.#destroy(id)))
@@ -165,12 +251,15 @@ class RequestStorage {
 
   async #write(id: string, data: Stored): Promise<void> {
     const { handler, name, lifetime } = this.#opened
-    let copy = (await this.#read.get(id))?.copy ?? this.#created.get(id)
-    if (copy === undefined) {
-      copy = new WorkingCopy(handler, id, null)
-      this.#created.set(id, copy)
+    const about = { lifetime, name, address: this.#address }
+    const read = await this.#read.get(id)
+    if (read) {
+      await read.copy.write(data, about)
+      return
     }
-    await copy.write(data, { lifetime, name, address: this.#address })
+    const copy = this.#created.get(id) ?? new WorkingCopy(handler, id, null)
+    this.#created.set(id, copy)
+    await copy.write({ ...this.#unstored, ...data }, about)
   }
 
   async #destroy(id: string): Promise<void> {
@@ -189,6 +278,18 @@ class RequestStorage {
     work.catch(() => {})
     this.#pending.push(work)
   }
+}
+
+/** Returns the id of the request's session, stored or not; undefined if the request has deleted it. */
+async function currentId(session: HonoSession<Stored>): Promise<string | undefined> {
+  try {
+    return session.id ?? undefined
+  } catch (error) {
+    // @hono/session throws such an error for a session that was deleted, and another one before the first `get`.
+    if (error instanceof Error && error.message.includes('destroyed')) return undefined
+  }
+  await session.get()
+  return session.id ?? undefined
 }
 
 /** A session that the request has read. */

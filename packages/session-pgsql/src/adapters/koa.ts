@@ -1,13 +1,16 @@
+import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { type Stored, withhold } from './shared/session-data.ts'
+import { type Stored, viewOf, withhold } from './shared/session-data.ts'
 import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
 /** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
 /** The data of a session as it is stored: the application's keys, and koa-session's. */
 export type StoredData<Data = Record<string, unknown>> = Partial<Data> & {
@@ -28,6 +31,13 @@ export type PgsqlStoreOptions<Data = Record<string, unknown>> = AdapterOptions<S
 /** What koa-session passes with each call. `ctx` identifies the request. */
 export interface KoaCall {
   readonly ctx?: unknown
+}
+
+/** The part of Koa's context that `update` uses, as koa-session extends it. */
+interface KoaContext {
+  // biome-ignore lint/suspicious/noExplicitAny: koa-session's Session, or null
+  readonly session?: any
+  readonly sessionOptions?: { readonly maxAge?: number | 'session' | undefined } | undefined
 }
 
 /**
@@ -75,7 +85,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     const copy = new WorkingCopy(this.#sessions, key, record)
     const { data } = record
     const withheld = withhold(data, isShadowed)
-    this.#linksOf(ctx)?.set(key, { copy, withheld })
+    this.#linksOf(ctx)?.set(key, { copy, withheld, isEnded: false })
     const age = data._maxAge
     if (typeof age === 'number' && data._expire === undefined) {
       // The row outlives the cookie: by what koa-session adds, and by the time that a touch may be late.
@@ -96,14 +106,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     maxAge?: number | 'session' | undefined,
     { ctx }: KoaCall = {},
   ): Promise<void> {
-    const links = this.#linksOf(ctx)
-    let link = links?.get(key)
-    if (link === undefined) {
-      // The request has not read this session, so it creates it. It must not replace a session of another request.
-      const base = links === undefined ? undefined : null
-      link = { copy: new WorkingCopy(this.#sessions, key, base), withheld: {} }
-      links?.set(key, link)
-    }
+    const link = this.#linkOf(ctx, key)
     const { _expire, ...data } = session as Stored
     const age = data._maxAge
     if (typeof age === 'number' && age < EXACT_BELOW) data._expire = _expire
@@ -118,8 +121,79 @@ export class PgsqlStore<Data = Record<string, unknown>> {
   }
 
   /** Destroys a session. A request in progress does not write it back. */
-  async destroy(key: string, _call?: KoaCall): Promise<void> {
+  async destroy(key: string, { ctx }: KoaCall = {}): Promise<void> {
+    this.#linkOf(ctx, key).isEnded = true
     await this.#sessions.destroy(key)
+  }
+
+  /**
+   * Applies a function to the stored session of a request at once, such that no change of another request comes in
+   * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+   * session all take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await store.update(ctx, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `ctx.session` then shows the result, and what other requests have stored. What this request has changed in it and
+   * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
+   * stored with what the function sets. After `ctx.session = null`, and if another request has destroyed the session,
+   * the outcome is `gone`.
+   *
+   * @param ctx Koa's context
+   * @param change is given a copy of the stored data, without the keys of koa-session. It changes that copy or returns a
+   * new object, which becomes the data; any other return value (a primitive, an array, a part of the data) is only
+   * returned to the caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT if koa-session is not in use
+   */
+  async update<Value = void>(
+    ctx: object,
+    change: (data: Partial<Data>) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const { session, sessionOptions } = ctx as KoaContext
+    if (session === undefined) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Cannot update the session: the context has none. Add the middleware session({ store }, app) of koa-session before.',
+      )
+    }
+    const key = session === null ? undefined : this.#keyOf(ctx, session.externalKey)
+    if (key === undefined) return { outcome: 'gone', value: undefined }
+    const link = this.#linkOf(ctx, key)
+    const view = viewOf(session, {
+      data: () => ({ ...session.toJSON(), ...link.withheld }),
+      isHidden: (key) => isShadowed(key) || OWN.includes(key),
+    })
+    return link.copy.update(change as (data: Stored) => Value, view, {
+      lifetime: ({ _maxAge: age = sessionOptions?.maxAge }) =>
+        secondsOf(typeof age === 'number' ? age + ADDED : undefined) ?? this.#opened.lifetime,
+      address: addressOf(ctx),
+      name: this.#opened.name,
+    })
+  }
+
+  /** Returns the key of the request's session: koa-session's Session keeps the former key after `regenerate`. */
+  #keyOf(ctx: object, externalKey: string | undefined): string | undefined {
+    const links = [...(this.#linksOf(ctx) ?? [])]
+    const isEnded = links.some(([key, link]) => key === externalKey && link.isEnded)
+    return isEnded ? links.findLast(([, link]) => !link.isEnded)?.[0] : externalKey
+  }
+
+  /** Returns the link of a session that the request has read or creates. */
+  #linkOf(ctx: unknown, key: string): Link {
+    const links = this.#linksOf(ctx)
+    const known = links?.get(key)
+    if (known !== undefined) return known
+    // A session that the request has not read is new. It must not replace a session of another request.
+    const copy = new WorkingCopy(this.#sessions, key, links === undefined ? undefined : null)
+    const link: Link = { copy, withheld: {}, isEnded: false }
+    links?.set(key, link)
+    return link
   }
 
   #linksOf(ctx: unknown): Map<string, Link> | undefined {
@@ -137,6 +211,8 @@ interface Link {
   readonly copy: WorkingCopy
   /** The keys that koa-session's Session hides; see `withhold`. */
   readonly withheld: Stored
+  /** The request has destroyed the session. */
+  isEnded: boolean
 }
 
 /** Milliseconds that koa-session adds to the maxAge, so that the stored session outlives the cookie. */

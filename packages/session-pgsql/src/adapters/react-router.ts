@@ -9,9 +9,11 @@ import {
   type SessionStorage,
 } from 'react-router'
 import type { SaveHandler } from '../save-handler.ts'
+import type { SessionRecord } from '../session/record.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { ownOrShared } from './shared/open-handler.ts'
-import type { Stored } from './shared/session-data.ts'
+import type { SessionView, Stored } from './shared/session-data.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
 /**
@@ -35,6 +37,8 @@ import { WorkingCopy } from './shared/working-copy.ts'
  * response of a slow request may replace a newer cookie.
  */
 
+export type { SessionUpdate } from './shared/update-row.ts'
+
 /** The options of a storage that shares a save handler with others. */
 export interface SharedHandlerOptions {
   /**
@@ -55,6 +59,33 @@ export type PgsqlSessionStorageOptions<Data = SessionData> = {
 
 export interface PgsqlSessionStorage<Data = SessionData, FlashData = Data>
   extends SessionStorage<Data, FlashData> {
+  /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await updateSession(session, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * The session then shows the result, and what other requests have stored. What this request has changed in it and not
+   * committed is kept, for `commitSession`; the function does not see it. A new session is stored with what the function
+   * sets, and needs `commitSession` for its cookie. If another request has destroyed the session, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, in which a flash message `x` is named `__flash_x__`. It changes that
+   * copy or returns a new object, which becomes the data; any other return value (a primitive, an array, a part of the
+   * data) is only returned to the caller. It must be synchronous and free of side effects: after a conflict it is called
+   * again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   */
+  updateSession<Value = void>(
+    session: Session<Data, FlashData>,
+    change: (data: Partial<Data>) => Value,
+  ): Promise<SessionUpdate<Value>>
   /** The save handler, for `gc()`, `status()` and so on. */
   readonly handler: SaveHandler<Data>
   /** Waits for operations in progress and closes the connections. A shared handler stays open. */
@@ -103,6 +134,10 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
     return copy
   }
 
+  function lifetimeUntil(expires: Date | undefined): number {
+    return expires === undefined ? defaultLifetime : Math.max(0, (expires.getTime() - Date.now()) / 1000)
+  }
+
   return {
     handler,
     close,
@@ -119,11 +154,17 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
     },
     async commitSession(session, serializeOptions) {
       const copy = copyOf(session)
-      const expires = expiryOf(serializeOptions) ?? cookie.expires
-      const lifetime =
-        expires === undefined ? defaultLifetime : Math.max(0, (expires.getTime() - Date.now()) / 1000)
+      const lifetime = lifetimeUntil(expiryOf(serializeOptions) ?? cookie.expires)
       const outcome = await copy.write(session.data as Stored, { lifetime, name: cookie.name })
       return outcome === 'gone' ? '' : cookie.serialize(copy.id, serializeOptions)
+    },
+    async updateSession(session, change) {
+      const copy = copyOf(session)
+      const lifetime = Math.max(lifetimeUntil(cookie.expires), committedLifetime(copy.record))
+      return copy.update(change as (data: Stored) => never, viewOfSession(session), {
+        lifetime,
+        name: cookie.name,
+      })
     },
     async destroySession(session, serializeOptions) {
       const header = await base.destroySession(session, serializeOptions)
@@ -138,6 +179,28 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
 function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Date | undefined {
   if (options?.maxAge != null) return new Date(Date.now() + options.maxAge * 1000)
   return options?.expires ?? undefined
+}
+
+/**
+ * Returns the seconds that the last commit gave to the session: its cookie may live longer than others, and an update
+ * sends none.
+ */
+function committedLifetime(record: SessionRecord<Stored> | undefined): number {
+  if (record?.expires == null) return 0
+  const left = (record.expires.getTime() - Date.now() - record.clockAhead) / 1000
+  // The store adds a tenth to what it is given. It must not add it with every update.
+  return Math.max(0, left / 1.1)
+}
+
+function viewOfSession<Data, FlashData>(session: Session<Data, FlashData>): SessionView {
+  const any = session as unknown as Session<Stored>
+  return {
+    data: () => any.data as Stored,
+    isHidden: () => false,
+    get: (key) => any.get(key),
+    set: (key, value) => any.set(key, value),
+    delete: (key) => any.unset(key),
+  }
 }
 
 function unused(): Promise<never> {

@@ -23,6 +23,7 @@ import { openSession, type WebSession } from './web/web-session.ts'
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 export type { CookieOptions, RequestLike } from './web/signed-cookie.ts'
 export type { WebSession } from './web/web-session.ts'
 

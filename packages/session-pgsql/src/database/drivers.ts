@@ -7,7 +7,7 @@ import type { Row } from './database.ts'
 
 /** `pg.Connection`, as node-postgres passes it to a Submittable. */
 export interface ConnectionLike {
-  readonly stream: { cork(): void; uncork(): void }
+  readonly stream: { cork(): void; uncork(): void; destroy(): void }
   /** The texts of the prepared statements, by name. */
   readonly parsedStatements: Readonly<Record<string, string>>
   parse(statement: { readonly text: string; readonly name: string | undefined }): void

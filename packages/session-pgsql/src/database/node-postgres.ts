@@ -11,8 +11,8 @@ import {
   type Row,
   type Statement,
 } from './database.ts'
-import type { PoolClientLike, PoolLike } from './drivers.ts'
-import { ExtendedQuery } from './extended-query.ts'
+import type { ConnectionLike, PoolClientLike, PoolLike } from './drivers.ts'
+import { ExtendedQuery, Probe } from './extended-query.ts'
 import {
   breaksConnection,
   codeOf,
@@ -29,6 +29,8 @@ export class NodePostgres implements Database {
   readonly #abandoned: AbandonedConnections
   /** Connections that are in use here. */
   #used = 0
+  /** A connection that last answered by then has died silently, in milliseconds of `performance.now()`. */
+  #deadUntil = Number.NEGATIVE_INFINITY
   /** False after an error showed that the pooler does not support prepared statements. */
   #named = true
   readonly #ignorePoolError: (error: unknown) => void = () => {}
@@ -123,7 +125,21 @@ export class NodePostgres implements Database {
     }
   }
 
+  /** Takes a connection from the pool. One that was idle for long is probed, and closed if it does not answer. */
   async #connect(deadline: number): Promise<PoolClientLike> {
+    for (;;) {
+      const client = await this.#checkOut(deadline)
+      const state = stateOf(client)
+      if (!isStale(state)) return client
+      if (state.heardAt > this.#deadUntil && (await answersProbe(client))) return client
+      this.#deadUntil = Math.max(this.#deadUntil, state.heardAt)
+      // Without a goodbye, for which the socket of a dead connection would wait for minutes.
+      ;(client.connection as ConnectionLike | undefined)?.stream.destroy()
+      this.#giveBack(client, true)
+    }
+  }
+
+  async #checkOut(deadline: number): Promise<PoolClientLike> {
     const left = deadline - performance.now()
     if (left <= 0) throw timeoutFault('waiting for a connection', false)
     const connecting = this.#pool.connect()
@@ -149,7 +165,7 @@ export class NodePostgres implements Database {
     }
     // The server accepts no more connections: wait for one of the open ones.
     await sleep(TOO_MANY_DELAY)
-    return this.#connect(deadline)
+    return this.#checkOut(deadline)
   }
 
   /** Returns a connection to the pool: at once, or when its statement that timed out is canceled. */
@@ -206,6 +222,7 @@ export class NodePostgres implements Database {
       client.query(query, (error) => {
         if (answerLate !== undefined) return answerLate(error)
         clearTimeout(timer)
+        hear(state)
         if (error) reject(error)
         else if (state.unreplicated) reject(unreplicatedFault())
         else resolve(query.rows)
@@ -223,8 +240,20 @@ const TOO_MANY_DELAY = 20
 /** Milliseconds for the ROLLBACK of an abandoned connection. */
 const ROLLBACK_TIMEOUT = 1000
 
+/**
+ * Milliseconds for which an idle connection is trusted. The first statement after that costs one round trip more.
+ * Without the probe, each connection that died while the machine was suspended made a caller wait for operationTimeout.
+ */
+const TRUSTED_FOR = 2000
+
+/** Milliseconds that an idle connection has to answer the probe. */
+const PROBE_TIMEOUT = 500
+
 /** What is known about a connection. */
 interface ConnectionState {
+  /** When the server last answered, in milliseconds of `performance.now()`, and by the wall clock. */
+  heardAt: number
+  heardAtDate: number
   /** Whether the server committed the last statement without an acknowledgement of its synchronous standby. */
   unreplicated: boolean
   /** Set if the last statement timed out: resolves to its error, or to null, when the server answers after all. */
@@ -237,7 +266,12 @@ const states = new WeakMap<PoolClientLike, ConnectionState>()
 function stateOf(client: PoolClientLike): ConnectionState {
   const known = states.get(client)
   if (known !== undefined) return known
-  const state: ConnectionState = { unreplicated: false, answer: undefined }
+  const state: ConnectionState = {
+    heardAt: performance.now(),
+    heardAtDate: Date.now(),
+    unreplicated: false,
+    answer: undefined,
+  }
   states.set(client, state)
   client.on('notice', (notice) => {
     // Recognized by the C function that reports it, because the text is translated.
@@ -247,6 +281,28 @@ function stateOf(client: PoolClientLike): ConnectionState {
   // next query on it fails as well.
   client.on('error', () => {})
   return state
+}
+
+function hear(state: ConnectionState): void {
+  state.heardAt = performance.now()
+  state.heardAtDate = Date.now()
+}
+
+/** Looks at both clocks, because the monotonic one may stand still while the machine is suspended. */
+function isStale({ heardAt, heardAtDate }: ConnectionState): boolean {
+  return performance.now() - heardAt > TRUSTED_FOR || Date.now() - heardAtDate > TRUSTED_FOR
+}
+
+function answersProbe(client: PoolClientLike): Promise<boolean> {
+  return new Promise((resolve) => {
+    // An answer that has arrived is read before setImmediate: this process may have been busy.
+    const timer = setTimeout(() => setImmediate(resolve, false), PROBE_TIMEOUT)
+    client.query(new Probe(), (error) => {
+      clearTimeout(timer)
+      if (error === null) hear(stateOf(client))
+      resolve(error === null)
+    })
+  })
 }
 
 function encode(parameter: Parameter): string | Buffer | null {

@@ -53,6 +53,7 @@ export class Administration<Data> {
   /** See `SaveHandler.open`. */
   async open(): Promise<void> {
     await this.#everywhere((server, deadline) => server.table.open(deadline))
+    await this.#options.servers.learn()
   }
 
   /** See `SaveHandler.gc`. */

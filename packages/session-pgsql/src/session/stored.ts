@@ -96,3 +96,6 @@ export interface Touch {
   /** With a base, the expiry may be shortened too, and only this generation of the id is touched. */
   readonly base: StoredSession | undefined
 }
+
+/** The greatest `expiryGrace`, in seconds: no request takes longer. Tombstones are kept for at least as long. */
+export const MAX_EXPIRY_GRACE = 3600

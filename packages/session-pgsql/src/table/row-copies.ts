@@ -1,5 +1,5 @@
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
-import type { StoredSession } from '../session/stored.ts'
+import { MAX_EXPIRY_GRACE, type StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import {
   ADDED_COLUMN_NAMES,
@@ -11,6 +11,7 @@ import {
 } from './definition.ts'
 import { CLOCK, eq, gt, jsonHas, microseconds, ne } from './sql.ts'
 import { recordColumns, sweepTime } from './statements.ts'
+import type { SessionTable } from './table.ts'
 
 /**
  * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server
@@ -26,11 +27,19 @@ export interface RowCopy {
    * On the home server: what it received last, as a `ReceivedRow`, until the row's deletion at its origin is confirmed.
    */
   readonly received: string | null
-  /** For a tombstone: when the session was destroyed, in seconds since 1970 by this server's clock. */
+  /**
+   * For a tombstone: when the session was destroyed, in seconds since 1970 by the home server's clock as the process
+   * knew it, or `UNKNOWN_TIME`. The clocks of two servers are never compared.
+   */
   readonly destroyed: number | null
+  /** For a tombstone: when garbage collection removes it, by this server's clock. */
+  readonly keptUntil: number | null
   /** The user's own columns, as text. undefined: not known, and not written. */
   readonly own?: OwnColumns | undefined
 }
+
+/** The columns for several servers of a session's row on its home server. */
+export const AT_HOME = { home: null, base: null, received: null, destroyed: null, keptUntil: null } as const
 
 /** The user's own columns of a row, by name: each value as PostgreSQL prints it. */
 export type OwnColumns = Readonly<Record<string, string | null>>
@@ -121,6 +130,40 @@ const PORTABLE = [
   .map(([name, value]) => `, pg_catalog.set_config('${name}', '${value}', true)`)
   .join('')
 
+/** Returns those of the ids that have a row, also if it has expired or is a tombstone. */
+export async function idsWithRows(
+  table: SessionTable,
+  ids: readonly string[],
+  deadline: number,
+): Promise<string[]> {
+  const rows = await table.query(
+    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id OPERATOR(pg_catalog.=)
+      ANY (ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb)))`,
+    [JSON.stringify(ids)],
+    deadline,
+  )
+  return rows.map(([id]) => id as string)
+}
+
+/** Deletes the row with this id. */
+export async function deleteRow(table: SessionTable, id: string, deadline: number): Promise<void> {
+  await table.query(
+    (_shape, sql) => `DELETE FROM ${sql} t WHERE t.sess_id OPERATOR(pg_catalog.=) $1::pg_catalog.text`,
+    [id],
+    deadline,
+  )
+}
+
+/** Writes a row that is not a session, if there is none with this id. Lists and counts leave it out, as a tombstone. */
+export async function writeNote(table: SessionTable, id: string, deadline: number): Promise<void> {
+  if (!canBeFallback(await table.open(deadline))) return
+  await table.transaction(async (query, shape) => {
+    const { row, clock, write } = await lockRowCopy(query, shape, id)
+    const at = { home: null, clock, destroyed: Math.ceil(clock), mayBeElsewhere: false, lifetime: MOST_KEPT }
+    if (row === undefined) await write(tombstone(id, undefined, at))
+  }, deadline)
+}
+
 /**
  * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and
  * id to start after; $3: home servers to leave out, as a JSON array.
@@ -139,7 +182,7 @@ type OwnTypes = ReadonlyMap<string, string>
 /** Returns SQL of a row's columns, in the order in which `rowCopyOf` reads them. */
 function columnsOf(shape: Shape, types: OwnTypes): string {
   const own = [...types.keys()].map((column) => `t.${quoteIdentifier(column)}::pg_catalog.text`)
-  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed']
+  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep']
   return [
     'NULL',
     "'read'",
@@ -152,13 +195,14 @@ function columnsOf(shape: Shape, types: OwnTypes): string {
 }
 
 function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
-  const [home = null, base = null, destroyed, ...own] = row.slice(4 + RECORD_COLUMNS)
+  const [home = null, base = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
     base: home === null ? null : base,
     received: home === null ? base : null,
-    destroyed: destroyed == null ? null : Number(destroyed),
+    destroyed: destroyed === null ? null : Number(destroyed),
+    keptUntil: destroyed === null ? null : Number(sweep),
     own: Object.fromEntries([...types.keys()].map((column, index) => [column, own[index] ?? null])),
   }
 }
@@ -170,7 +214,7 @@ function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
 function upsert(
   shape: Shape,
   types: OwnTypes,
-  { session, home, base, received, destroyed, own = {} }: RowCopy,
+  { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
   returning: string,
 ): [Statement, Parameter[]] {
   const cap = (column: string, value: number | null): number | null =>
@@ -196,12 +240,8 @@ function upsert(
     sess_base: base ?? received,
     sess_destroyed: destroyed,
   }
-  const sweep =
-    destroyed === null
-      ? session.expires === null
-        ? 'NULL'
-        : sweepTime(String(session.expires))
-      : String(Math.ceil(destroyed + TOMBSTONE_KEPT))
+  const sweepAt = destroyed === null ? session.expires : keptUntil
+  const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)
   const theirs = [...types].filter(([column]) => destroyed === null && Object.hasOwn(own, column))
   const ours = Object.keys(values)
   const columns = [...ours, ...theirs.map(([column]) => quoteIdentifier(column)), 'sess_sweep']
@@ -231,49 +271,98 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
   )
 }
 
-/**
- * Seconds for which a tombstone is kept. Until then, a process that read the session before may write it to another
- * server, because it does not know that the session was destroyed.
- */
-const TOMBSTONE_KEPT = 30 * 86_400
+/** The time of an event on a server whose clock the process does not know. Later than any other. */
+export const UNKNOWN_TIME = Number.MAX_SAFE_INTEGER
+
+/** The most seconds for which a tombstone is kept. */
+const MOST_KEPT = 30 * 86_400
+
+/** Where and when a session is destroyed. */
+export interface Destroying {
+  /** The home server; null: this server. */
+  readonly home: string | null
+  /** This server's clock. */
+  readonly clock: number
+  /** See `RowCopy`. */
+  readonly destroyed: number
+  /** Whether another server may have another generation of the id. */
+  readonly mayBeElsewhere: boolean
+  /** Seconds for which a session on this server may live. */
+  readonly lifetime: number
+}
 
 /**
  * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
- * names the generation only if the home server knows it; otherwise it applies to every row there that was created
- * before.
+ * names the generation only if the home server knows it, and no server may have another; otherwise it applies to every
+ * row there that was created before.
+ *
+ * It is kept as long as a copy of the session may live that another server has, or that a process makes there which
+ * does not know that the session was destroyed.
  */
-export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
+export function tombstone(
+  id: string,
+  row: RowCopy | undefined,
+  { home, clock, destroyed, mayBeElsewhere, lifetime }: Destroying,
+): RowCopy {
   const { session } = row ?? {}
-  const isKnown = home === null || (row !== undefined && isBasedOn(home, row))
+  const isKnown = !mayBeElsewhere && (home === null || (row !== undefined && isBasedOn(home, row)))
   return {
     session: {
-      id,
-      name: null,
-      text: '',
-      digest: null,
+      ...emptySession(id, clock),
       version: session?.version ?? 0,
       created: session?.created ?? null,
-      modified: null,
-      expires: 0,
-      addressCreated: null,
-      addressModified: null,
-      accesses: 0,
-      errors: 0,
-      warnings: 0,
-      notices: 0,
-      errorMessage: null,
-      custom: null,
       generation: isKnown ? (session?.generation ?? null) : null,
-      clock,
-      readAt: performance.now(),
     },
     home,
     base: row?.base ?? null,
     received: home === null ? (row?.received ?? null) : null,
-    // In whole seconds and rounded up, like sess_created.
-    destroyed: Math.ceil(clock),
+    destroyed,
+    keptUntil: lastUse(Math.max(clock + lifetime, session?.expires ?? 0), clock),
   }
 }
+
+/** Returns a session without content. @param clock of the server, in seconds since 1970 */
+export function emptySession(id: string, clock: number): StoredSession {
+  return {
+    ...{ id, name: null, text: '', digest: null, version: 0, generation: null },
+    ...{ created: null, modified: null, expires: 0, addressCreated: null, addressModified: null },
+    ...{ accesses: 0, errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
+    ...{ clock, readAt: performance.now() },
+  }
+}
+
+/** Returns until when a tombstone is kept for a session with this expiry, by the server's clock. */
+export function lastUse(expires: number, clock: number): number {
+  return Math.ceil(Math.min(expires + MAX_EXPIRY_GRACE, clock + MOST_KEPT))
+}
+
+/**
+ * Returns the longest lifetime in use on a server, in seconds: the time until the last of its sessions expires, to the
+ * hour. At most 30 days, also if it cannot be found out.
+ */
+export async function longestLifetime(table: SessionTable, deadline: number): Promise<number> {
+  try {
+    // Without the index, the whole table would be scanned.
+    if (!(await table.open(deadline)).sweepIndex) return MOST_KEPT
+    const [row] = await table.query(
+      (_shape, sql) => `
+        WITH clock AS MATERIALIZED (SELECT ${CLOCK}::pg_catalog.int8 AS now)
+        SELECT t.sess_sweep OPERATOR(pg_catalog.-) (SELECT now FROM clock) FROM ${sql} t
+        WHERE t.sess_sweep OPERATOR(pg_catalog.<=) (SELECT now OPERATOR(pg_catalog.+) ${MOST_KEPT}::pg_catalog.int8 FROM clock)
+          AND t.sess_expire::pg_catalog.int8 OPERATOR(pg_catalog.>=) (SELECT now FROM clock)
+        ORDER BY t.sess_sweep DESC LIMIT 1`,
+      [],
+      deadline,
+      LONGEST_LIFETIME_TIMEOUT,
+    )
+    return Number(row?.[0] ?? 0)
+  } catch {
+    return MOST_KEPT
+  }
+}
+
+/** Seconds. Many rows that `keepExpired` has kept may lie before the last session in the index. */
+const LONGEST_LIFETIME_TIMEOUT = 0.2
 
 /** Returns true if the fallback server's row was made from the row on the home server. */
 function isBasedOn(home: string, { session, base }: RowCopy): boolean {
@@ -305,11 +394,11 @@ export interface RecordedBase {
   readonly text: string
   /** The user's own columns of the new row. undefined: all NULL. */
   readonly own?: OwnColumns
-  /** When it was destroyed, by the fallback server's clock. The row with this base is another generation of the id. */
+  /** When it was destroyed, as in `RowCopy`. The row with this base is another generation of the id. */
   readonly destroyed?: number
   /**
-   * When it was written without a base, by the fallback server's clock. It replaces any row that the home server had
-   * then.
+   * When it was written without a base, by the home server's clock as the process knew it, or `UNKNOWN_TIME`. It
+   * replaces any row that the home server had then.
    */
   readonly replaced?: number
 }

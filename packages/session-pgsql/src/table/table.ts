@@ -69,8 +69,11 @@ export class SessionTable implements StoredSessions {
   #opening: Promise<Opened> | undefined
   /** Whether the server last reported that it is a standby. */
   #standby: boolean | undefined
-  /** Lower bound of the difference between the database's clock and `performance.now()`, in seconds. */
-  #clockOffset = 0
+  /**
+   * Lower bound of the difference between the database's clock and `performance.now()`, in seconds; undefined before
+   * the first answer.
+   */
+  #clockOffset: number | undefined
   /** A locked row disables the fast path until this time, in milliseconds of `performance.now()`. */
   #contendedUntil = 0
   /**
@@ -278,6 +281,14 @@ export class SessionTable implements StoredSessions {
     return secondsOf(row?.[0])
   }
 
+  /**
+   * The database's clock as this process knows it without asking: the last answer, and the time since by this machine's
+   * monotonic clock. In seconds since 1970; undefined before the first answer.
+   */
+  get knownClock(): number | undefined {
+    return this.#clockOffset === undefined ? undefined : this.#until(performance.now())
+  }
+
   /** The role that the server last reported. */
   get role(): 'primary' | 'standby' | 'unknown' {
     if (this.#standby === undefined) return 'unknown'
@@ -453,7 +464,7 @@ export class SessionTable implements StoredSessions {
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
-  readonly #until = (deadline: number): number => this.#clockOffset + deadline / 1000
+  readonly #until = (deadline: number): number => (this.#clockOffset ?? 0) + deadline / 1000
 
   #recordClock(clock: number): void {
     this.#clockOffset = clock - performance.now() / 1000

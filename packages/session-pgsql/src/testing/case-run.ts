@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Browser } from './browser.ts'
+import { type Answer, Browser } from './browser.ts'
 import { Gates } from './gates.ts'
 import type { ConformancePlace, ConformanceSite, ConformanceSubject, StartOptions } from './subject.ts'
 
@@ -48,9 +48,9 @@ export class CaseRun {
   /**
    * Sends a request and waits until it has read its session, where it is held.
    *
-   * @returns a function that lets the request continue, and returns the status of its response
+   * @returns a function that lets the request continue, and returns its response
    */
-  async hold(browser: Browser, path: string): Promise<() => Promise<number>> {
+  async hold(browser: Browser, path: string): Promise<() => Promise<Answer>> {
     const name = unique()
     const slow = browser.send('POST', `${path}&wait=${name}`)
     // The caller of the returned function gets its error. If the case fails before that, the error is ignored.
@@ -61,9 +61,9 @@ export class CaseRun {
         throw new Error(`Expected POST ${path} to await \`pause\`; received ${status} ${text}`)
       }),
     ])
-    return async () => {
+    return () => {
       this.#gates.open(name)
-      return (await slow).status
+      return slow
     }
   }
 

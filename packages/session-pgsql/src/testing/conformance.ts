@@ -3,6 +3,7 @@ import { type Case, has, NotOffered } from './case.ts'
 import { CaseRun } from './case-run.ts'
 import { faultCases } from './faults.ts'
 import { endCases, lifecycleCases } from './lifecycle.ts'
+import { listCases, updateCases } from './lists.ts'
 import { overlapCases } from './overlap.ts'
 import type { ConformanceSubject } from './subject.ts'
 
@@ -31,7 +32,14 @@ export interface ConformanceOutcome {
   readonly reason?: string
 }
 
-const CASES: readonly Case[] = [...lifecycleCases, ...overlapCases, ...endCases, ...faultCases]
+const CASES: readonly Case[] = [
+  ...lifecycleCases,
+  ...overlapCases,
+  ...listCases,
+  ...updateCases,
+  ...endCases,
+  ...faultCases,
+]
 
 /** Milliseconds after which a case fails. */
 const LIMIT = 180_000

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { edited } from './edit.ts'
 import type { CallbackStore, ConformancePlace, ConformanceSite, StartOptions } from './subject.ts'
 
 /** The function that express-session exports. */
@@ -19,6 +20,8 @@ export interface OpenStore {
   /** Called after a sign-in, for stores that know the user of a session. */
   signedIn?(request: never, user: string): void
   readonly users?: NonNullable<ConformanceSite['users']>
+  /** Applies a function to the stored session atomically and returns its result, for stores that can. */
+  update?(request: never, change: (data: Record<string, unknown>) => number): Promise<number | undefined>
 }
 
 /** Seconds that a session lives. */
@@ -84,7 +87,7 @@ interface RequestWithSession extends IncomingMessage {
 async function answer(
   request: RequestWithSession,
   response: ServerResponse,
-  { signedIn }: OpenStore,
+  { signedIn, update }: OpenStore,
   pause: StartOptions['pause'],
 ): Promise<void> {
   const { pathname, searchParams: query } = new URL(request.url ?? '', 'http://localhost')
@@ -109,6 +112,27 @@ async function answer(
       delete request.session[key]
       await save(request)
       break
+    case 'POST /edit':
+      await pause(query.get('wait'))
+      request.session[key] = edited(request.session[key], query.get('path'), value)
+      await save(request)
+      break
+    case 'POST /count': {
+      if (update === undefined) {
+        response.statusCode = 404
+        break
+      }
+      await pause(query.get('wait'))
+      request.session[query.get('also') ?? ''] = '1'
+      const count = await update(request as never, (data) => {
+        const next = Number(data[key] ?? 0) + 1
+        data[key] = next
+        return next
+      })
+      await save(request)
+      response.write(String(count))
+      break
+    }
     case 'POST /sign-in': {
       const user = query.get('user') ?? ''
       await awaitCallback((done) => request.session.regenerate(done))

@@ -121,12 +121,13 @@ async function checkOutage(run: CaseRun, fault: Fault | undefined, change: strin
   const finish = await run.hold(browser.clone(), '/set?key=color&value=red')
   await fault?.begin()
   try {
-    const statuses = await Promise.all([
-      browser.send('GET', '/read').then(({ status }) => status),
-      browser.send('POST', '/set?key=a&value=b').then(({ status }) => status),
-      browser.send('POST', change).then(({ status }) => status),
+    const answers = await Promise.all([
+      browser.send('GET', '/read'),
+      browser.send('POST', '/set?key=a&value=b'),
+      browser.send('POST', change),
       finish(),
     ])
+    const statuses = answers.map(({ status }) => status)
     deepEqual(
       statuses.map((status) => status >= 500),
       [true, true, true, true],

@@ -30,11 +30,11 @@ export const overlapCases: readonly Case[] = [
     async check(run) {
       const { browser, user } = await run.signIn()
       const keys = Array.from({ length: 10 }, (_, index) => `k${index}`)
-      const finishing: (() => Promise<number>)[] = []
+      const finishing: Awaited<ReturnType<CaseRun['hold']>>[] = []
       for (const key of keys) finishing.push(await run.hold(browser.clone(), `/set?key=${key}&value=1`))
-      const statuses = await Promise.all(finishing.map((finish) => finish()))
+      const answers = await Promise.all(finishing.map((finish) => finish()))
       equal(
-        statuses.every((status) => status < 400),
+        answers.every(({ status }) => status < 400),
         true,
       )
       deepEqual(await browser.read(), { user, ...Object.fromEntries(keys.map((key) => [key, '1'])) })
@@ -90,7 +90,7 @@ export const overlapCases: readonly Case[] = [
  *
  * @param url the site that `fast` goes to. Default: the browser's
  */
-async function overlap(
+export async function overlap(
   run: CaseRun,
   browser: Browser,
   slow: string,
@@ -99,6 +99,6 @@ async function overlap(
 ): Promise<Record<string, unknown>> {
   const finish = await run.hold(browser.clone(), slow)
   await browser.clone(url).post(fast)
-  equal((await finish()) < 400, true)
+  equal((await finish()).status < 400, true)
   return browser.read()
 }

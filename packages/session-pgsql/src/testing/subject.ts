@@ -8,8 +8,14 @@
  * - `POST /sign-in?user=u`: gives the session a new id where the framework can, and sets the key `user`
  * - `POST /sign-out`: destroys the session
  *
- * `set` and `delete` take the parameter `wait`. After reading the session and before changing it they await `pause`
- * with its value.
+ * Two more are optional. A case that needs one is not tried if the response is a 404:
+ *
+ * - `POST /edit?key=k&path=p&value=v`: changes a part of the value of a key, as `edited` does
+ * - `POST /count?key=k&also=a`: sets the key `a` to `1`, adds one to the number under `k` with the store's atomic update,
+ *   and returns the new number as text
+ *
+ * All but `read` and the sign-in and sign-out take the parameter `wait`. After reading the session and before changing
+ * it they await `pause` with its value.
  */
 export interface ConformanceSite {
   /** The URL of the site, without a slash at the end. */

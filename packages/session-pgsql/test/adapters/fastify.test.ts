@@ -224,6 +224,71 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).data).toEqual({ user: 'grace', save: 1, sessionId: 'x' })
   })
 
+  test('an update is stored at once and shown, and leaves to the save what the request has set', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => Object.assign(session, { n: 1, save2: 1, cart: ['x'] }) && 'created',
+      '/update': async (session, request) => {
+        const { cart } = session as { cart?: string[] }
+        session.before = true
+        cart?.push('ours')
+        const updated = await store.update(request, (data) => {
+          const { n, cart } = data as { n: number; cart: string[] }
+          expect(Object.keys(data)).toEqual(['n', 'save2', 'cart'])
+          cart.push('theirs')
+          Object.assign(data, { n: n + 1, cookie: 1, save: 2 })
+          return n + 1
+        })
+        expect((await theRow()).data).toMatchObject({ n: 2, save2: 1, cart: ['x', 'theirs'] })
+        expect(session.n).toBe(2)
+        session.after = session.n
+        cart?.push('last')
+        return updated
+      },
+    })
+    await browser.send('GET', '/create')
+    const { data, id } = await theRow()
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cookie, cart, ...others } = (await theRow()).data
+    expect(others).toEqual({ n: 2, save2: 1, before: true, after: 2 })
+    expect((cart as string[]).toSorted()).toEqual(['last', 'ours', 'theirs', 'x'])
+    expect(cookie).toEqual(data.cookie)
+    expect(await store.handler.info(id)).toMatchObject({ accesses: 2 })
+  })
+
+  test('an update stores a new session, also after regenerate, and is gone after a destroy', async () => {
+    const count = (data: Record<string, unknown>): number => {
+      data.n = Number(data.n ?? 0) + 1
+      return data.n as number
+    }
+    const browser = await start(
+      { ...HOUR, saveUninitialized: false },
+      {
+        '/nothing': (_session, request) => store.update(request, () => 'nothing'),
+        '/update': (_session, request) => store.update(request, count),
+        '/regenerate': async (session, request) => {
+          await session.regenerate()
+          return store.update(request, count)
+        },
+        '/destroy': async (session, request) => {
+          await session.destroy()
+          return store.update(request, count)
+        },
+      },
+    )
+    expect((await browser.send('GET', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(browser.cookies.size).toBe(0)
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"created","value":1}')
+    const { id, data } = await theRow()
+    expect(data).toMatchObject({ n: 1, cookie: { path: '/' } })
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    expect((await browser.send('GET', '/regenerate')).text).toBe('{"outcome":"updated","value":1}')
+    expect((await theRow()).id).not.toBe(id)
+    const before = await store.handler.count()
+    expect((await browser.send('GET', '/destroy')).text).toBe('{"outcome":"gone"}')
+    expect(await store.handler.count()).toBe(before - 1)
+    await expect(store.update({ session: {} }, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   test('data that is not an object is an error, not a new session', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {

@@ -2,7 +2,12 @@ import { serve } from '@hono/node-server'
 import { type SessionData, type SessionEnv, useSession } from '@hono/session'
 import { type Context, Hono } from 'hono'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { type PgsqlSessions, pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import {
+  type PgsqlSessions,
+  pgsqlSessions,
+  regenerateSession,
+  updateSession,
+} from '../../src/adapters/hono.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
@@ -143,6 +148,91 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     await browser.send('GET', '/create')
     await database.query(`UPDATE php_session SET sess_data = '[1]'`)
     expect((await browser.send('GET', '/read')).status).toBe(500)
+  })
+
+  const count = (data: SessionData): number => {
+    data.n = Number(data.n ?? 0) + 1
+    return data.n as number
+  }
+
+  test('an update is stored at once, and a later session.update with earlier data undoes nothing of it', async () => {
+    const browser = await start({
+      '/create': (session) => session.update({ n: 1, cart: [{ a: 1 }] }),
+      '/update': async (session, context) => {
+        const data = (await session.get()) as SessionData & { cart: object[] }
+        const updated = await updateSession(context, (stored) => {
+          ;(stored.cart as object[]).push({ b: 1 })
+          return count(stored)
+        })
+        expect((await theRow()).data).toEqual({ n: 2, cart: [{ a: 1 }, { b: 1 }] })
+        expect(await session.get()).toEqual({ n: 1, cart: [{ a: 1 }] })
+        await session.update({ ...data, cart: [...data.cart, { c: 1 }], color: 'blue' })
+        await updateSession(context, count)
+        return updated
+      },
+      '/alone': (_session, context) => updateSession(context, count),
+    })
+    await browser.send('GET', '/create')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cart, ...others } = (await theRow()).data as { cart: object[] }
+    expect(others).toEqual({ n: 3, color: 'blue' })
+    expect(cart).toHaveLength(3)
+    expect(cart).toEqual(expect.arrayContaining([{ a: 1 }, { b: 1 }, { c: 1 }]))
+    expect((await browser.send('GET', '/alone')).text).toBe('{"outcome":"updated","value":4}')
+    const [listed] = await sessions.handler.list()
+    expect(listed).toMatchObject({ accesses: 3 })
+  })
+
+  test('an update creates a new session with the response, also after regenerateSession', async () => {
+    const browser = await start({
+      '/nothing': (_session, context) => updateSession(context, () => 'nothing'),
+      '/update': async (_session, context) => {
+        await updateSession(context, count)
+        return updateSession(context, count)
+      },
+      '/both': async (session, context) => {
+        await updateSession(context, count)
+        await session.update({ color: 'blue' })
+      },
+      '/regenerate': async (session, context) => {
+        const data = await session.get()
+        await regenerateSession(context)
+        await updateSession(context, count)
+        await session.update({ old: data?.n })
+        return updateSession(context, count)
+      },
+      '/delete': async (session, context) => {
+        await session.get()
+        session.delete()
+        return updateSession(context, count)
+      },
+    })
+    expect((await browser.send('GET', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(await sessions.handler.list()).toEqual([])
+    expect((await browser.clone().send('GET', '/both')).status).toBe(200)
+    expect((await theRow()).data).toEqual({ n: 1, color: 'blue' })
+    await database.query('DELETE FROM php_session')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"created","value":2}')
+    expect((await theRow()).data).toEqual({ n: 2 })
+    expect((await browser.send('GET', '/regenerate')).text).toBe('{"outcome":"created","value":2}')
+    expect((await theRow()).data).toMatchObject({ old: 2 })
+    expect((await browser.send('GET', '/delete')).text).toBe('{"outcome":"gone"}')
+    expect(await sessions.handler.list()).toEqual([])
+  })
+
+  test('an update of a session that another request has destroyed is gone', async () => {
+    const browser = await start({
+      '/create': create,
+      '/update': async (session, context) => {
+        await session.get()
+        const [listed] = await sessions.handler.list()
+        await sessions.handler.destroy(listed?.id as string)
+        return updateSession(context, count)
+      },
+    })
+    await browser.send('GET', '/create')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"gone"}')
+    expect(await sessions.handler.list()).toEqual([])
   })
 
   test('a session with a new id has the data passed to the update', async () => {

@@ -153,6 +153,64 @@ describeOnEveryServer('The store of koa-session', (server) => {
     })
   })
 
+  const count = (data: Record<string, unknown>): number => {
+    data.n = Number(data.n ?? 0) + 1
+    return data.n as number
+  }
+
+  test('an update is stored at once and shown, and leaves to the save what the request has set', async () => {
+    const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
+      if (ctx.path === '/create') Object.assign(ctx.session, { n: 1, cart: ['x'] })
+      if (ctx.path !== '/update') return
+      const { cart } = ctx.session
+      ctx.session.before = true
+      cart.push('ours')
+      const updated = await store.update(ctx, (data) => {
+        expect(data).toEqual({ n: 1, cart: ['x'] })
+        Object.assign(data, { cart: ['x', 'theirs'], _maxAge: 1, save: 1 })
+        return count(data)
+      })
+      expect((await theRow()).data).toEqual({ n: 2, cart: ['x', 'theirs'], length: 7, _maxAge: 3_600_000 })
+      ctx.session.after = ctx.session.n
+      cart.push('last')
+      return updated
+    })
+    await browser.send('POST', '/create')
+    await database.query(
+      `UPDATE php_session SET sess_data = '{"n":1,"cart":["x"],"length":7,"_maxAge":3600000}'`,
+    )
+    expect((await browser.send('POST', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cart, ...others } = (await theRow()).data
+    expect(others).toEqual({ n: 2, before: true, after: 2, length: 7, _maxAge: 3_600_000 })
+    expect((cart as string[]).toSorted()).toEqual(['last', 'ours', 'theirs', 'x'])
+    const [listed] = await store.handler.list()
+    expect(listed).toMatchObject({ accesses: 2 })
+  })
+
+  test('an update stores a new session, also after regenerate, and is gone after a destroy', async () => {
+    const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
+      if (ctx.path === '/nothing') return store.update(ctx, () => 'nothing')
+      if (ctx.path === '/regenerate') {
+        await ctx.session.regenerate()
+        ctx.session.color = 'blue'
+      }
+      if (ctx.path === '/destroy') ctx.session = null
+      return store.update(ctx, count)
+    })
+    expect((await browser.send('POST', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(browser.cookies.size).toBe(0)
+    expect((await browser.send('POST', '/update')).text).toBe('{"outcome":"created","value":1}')
+    expect((await theRow()).left).toBeGreaterThan(3_600)
+    const [before] = await store.handler.list()
+    expect((await browser.send('POST', '/regenerate')).text).toBe('{"outcome":"updated","value":2}')
+    const [after] = await store.handler.list()
+    expect(after?.id).not.toBe(before?.id)
+    expect((await theRow()).data).toEqual({ n: 2, color: 'blue', _maxAge: 3_600_000 })
+    expect((await browser.send('POST', '/destroy')).text).toBe('{"outcome":"gone"}')
+    expect(await store.handler.list()).toEqual([])
+    await expect(store.update({}, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
   test('data that is not an object is an error, not a new session', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'

@@ -7,6 +7,7 @@ import { describeGuarantees, startExample } from './guarantees.ts'
 
 interface Visitor {
   user: string
+  visits: number
   cart: string[]
 }
 
@@ -53,7 +54,7 @@ export function describeReactRouter(version: string): void {
       expect(await storage.commitSession(late)).toBe('')
       expect(await handler.read(await idOf(header))).toBeUndefined()
       // Also not with a Session that the application has created.
-      const made = createSession<Visitor>({ user: 'eve', cart: [] }, await idOf(header))
+      const made = createSession<Visitor>({ user: 'eve', visits: 0, cart: [] }, await idOf(header))
       expect(await storage.commitSession(made)).toBe('')
       expect(await handler.read(await idOf(header))).toBeUndefined()
     })
@@ -102,6 +103,66 @@ export function describeReactRouter(version: string): void {
       session.get('cart')?.push('pear')
       await storage.commitSession(session)
       expect((await storage.getSession(header)).get('cart')).toEqual(['apple', 'pear'])
+    })
+
+    const count = (data: { visits?: number }): number => {
+      data.visits = (data.visits ?? 0) + 1
+      return data.visits
+    }
+
+    test('an update is stored at once and shown, and leaves to the commit what the request has set', async () => {
+      const { handler, storage, idOf } = openStorage()
+      const first = await storage.getSession()
+      first.set('cart', ['apple'])
+      first.flash('error', 'once')
+      const header = await storage.commitSession(first)
+      const session = await storage.getSession(header)
+      const cart = session.get('cart')
+      cart?.push('pear')
+      session.set('user', 'ada')
+      expect(session.get('error')).toBe('once')
+      const updated = await storage.updateSession(session, (data) => {
+        expect(data).toEqual({ cart: ['apple'], __flash_error__: 'once' })
+        data.cart?.push('plum')
+        return count(data)
+      })
+      expect(updated).toEqual({ outcome: 'updated', value: 1 })
+      expect((await handler.read(session.id))?.data).toEqual({
+        cart: ['apple', 'plum'],
+        visits: 1,
+        __flash_error__: 'once',
+      })
+      expect(session.get('visits')).toBe(1)
+      cart?.push('last')
+      await storage.commitSession(session)
+      const { cart: kept, ...others } = (await storage.getSession(header)).data
+      expect(others).toEqual({ user: 'ada', visits: 1 })
+      expect(kept?.toSorted()).toEqual(['apple', 'last', 'pear', 'plum'])
+      expect(await handler.info(await idOf(header))).toMatchObject({ accesses: 2 })
+    })
+
+    test('an update stores a new session, which the commit gives its cookie, and is gone after a destroy', async () => {
+      const { handler, storage, idOf } = openStorage()
+      const session = await storage.getSession()
+      expect(await storage.updateSession(session, () => 7)).toEqual({ outcome: 'skipped', value: 7 })
+      expect(await storage.updateSession(session, count)).toEqual({ outcome: 'created', value: 1 })
+      session.set('user', 'ada')
+      const header = await storage.commitSession(session)
+      expect((await storage.getSession(header)).data).toEqual({ visits: 1, user: 'ada' })
+      const late = await storage.getSession(header)
+      await storage.destroySession(await storage.getSession(header))
+      expect(await storage.updateSession(late, count)).toEqual({ outcome: 'gone', value: undefined })
+      expect(await handler.read(await idOf(header))).toBeUndefined()
+    })
+
+    test('an update does not make a session shorter that a commit has made longer, and not longer either', async () => {
+      const { handler, storage, idOf } = openStorage()
+      const header = await storage.commitSession(await storage.getSession(), { maxAge: 50_000 })
+      const left = async (): Promise<number> =>
+        (Number((await handler.info(await idOf(header)))?.expires) - Date.now()) / 1000
+      const before = await left()
+      for (let n = 0; n < 3; n++) await storage.updateSession(await storage.getSession(header), count)
+      expect(Math.abs((await left()) - before)).toBeLessThan(60)
     })
 
     test('the row lives as long as the cookie', async () => {

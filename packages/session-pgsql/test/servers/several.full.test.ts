@@ -157,6 +157,19 @@ describe('sessions sharded over three servers, with faults that take longer', ()
     expect(await places(id)).toEqual(['c'])
   })
 
+  test("a write with base: 'existing' on a session created while its home server was down replaces the session there", async () => {
+    const sessions = handlerOf()
+    const id = idOf('c')
+    await sessions.write(id, { user: 'ada', n: 1 })
+    await server('c').kill9()
+    await sessions.write(id, { n: 2 }, { base: null })
+    expect((await sessions.write(id, { n: 3 }, { base: 'existing' })).outcome).toBe('updated')
+    await server('c').start()
+    await eventually(async () => expect(await places(id)).toEqual(['c']))
+    // As on one server: the creation was merged with the stored session, the later write replaces all of it.
+    expect((await sessions.read(id))?.data).toEqual({ n: 3 })
+  })
+
   test('a write without a base while the home server is down replaces the session there', async () => {
     const sessions = handlerOf()
     const [once, twice, merged] = idsOf('c', 3) as [string, string, string]

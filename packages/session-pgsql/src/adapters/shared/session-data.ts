@@ -25,6 +25,7 @@ export interface SessionView {
   data(): Stored
   /** Returns true if the object does not show this key of the row, such as the cookie's attributes. */
   isHidden(key: string): boolean
+  /** Returns the value of a key that the object has. */
   get(key: string): unknown
   set(key: string, value: unknown): void
   delete(key: string): void

@@ -1,16 +1,23 @@
-import { isDeepStrictEqual } from 'node:util'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
-import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { keysOf } from '../shared/session-data.ts'
-import { applicationData, hasEnded, idChangesOf, isLeaving, RESERVED, type Stored } from './id-changes.ts'
+import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
+import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
+import {
+  applicationData,
+  hasEnded,
+  type IdChanges,
+  idChangesOf,
+  isLeaving,
+  isMoved,
+  movedIds,
+  RESERVED,
+  type Stored,
+} from './id-changes.ts'
+import { type RowsContext, SessionRows } from './session-rows.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
 
-/** Seconds beyond the grace period that the row of an old id is kept: requests in progress find the new id there. */
-const REQUEST_TIME = 60
-
-/** The session of one request. Only `commit` uses the database. */
+/** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
   /** undefined until the session is stored. */
   readonly id: string | undefined
@@ -31,6 +38,30 @@ export interface WebSession<Data extends object> {
   /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
   destroy(): void
   /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await session.update((data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * The session then shows the result, and what other requests have stored. What this request has changed and not
+   * committed is kept, for `commit`; the function does not see it. A new session is stored with what the function sets,
+   * and needs `commit` for its cookie. If another request has changed the id meanwhile, the session is updated under its
+   * new id; if another request has destroyed it, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+   * synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   */
+  update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
+  /**
    * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
    * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
@@ -38,16 +69,14 @@ export interface WebSession<Data extends object> {
   commit(): Promise<string | undefined>
 }
 
-export interface SessionContext {
-  readonly sessions: SaveHandler<Stored>
+const GONE = { outcome: 'gone', value: undefined } as const
+
+/** Ends an update of a row that has moved to another id. */
+const MOVED = new Error('The session has moved to another id')
+
+export interface SessionContext extends RowsContext {
   readonly cookie: SignedCookie
   readonly request: RequestLike
-  readonly address: string | undefined
-  readonly name: string
-  /** Seconds. */
-  readonly lifetime: number
-  /** Seconds. */
-  readonly grace: number
 }
 
 export async function openSession<Data extends object>(context: SessionContext): Promise<WebSession<Data>> {
@@ -64,6 +93,7 @@ export async function openSession<Data extends object>(context: SessionContext):
 
 class RequestSession {
   readonly #context: SessionContext
+  readonly #rows: SessionRows
   /** The row as last read or committed; undefined if there is none yet. */
   #base: SessionRecord<Stored> | undefined
   /** The data as last sent, where it differs from the base's: the `seen` of the next write. */
@@ -80,12 +110,12 @@ class RequestSession {
   /** True if the request began after its id was changed: its changes stay under the old id, and end with it. */
   readonly #isLate: boolean
   #isGone = false
-  #isCounted = false
-  /** The last commit in progress. Never rejects. */
+  /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(context: SessionContext, record: SessionRecord<Stored> | undefined, isFresh: boolean) {
     this.#context = context
+    this.#rows = new SessionRows(context)
     this.#base = record
     // Not the record's own data: the application may change it at any depth.
     this.#data = record === undefined ? {} : context.sessions.snapshot(record.data)
@@ -115,8 +145,7 @@ class RequestSession {
 
   set(key: string, value: unknown): void {
     checkKey(key)
-    // Not by assignment: it would change the prototype for a key named __proto__.
-    Object.defineProperty(this.#data, key, { value, writable: true, enumerable: true, configurable: true })
+    setKey(this.#data, key, value)
   }
 
   delete(key: string): void {
@@ -133,17 +162,85 @@ class RequestSession {
     this.#restart()
   }
 
+  update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    return this.#queued(() => this.#updateStored(change))
+  }
+
   commit(): Promise<string | undefined> {
-    const done = this.#tail.then(() => this.#commit())
+    return this.#queued(() => this.#commit())
+  }
+
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work)
     this.#tail = done.catch(() => {})
     return done
+  }
+
+  async #updateStored<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    const base = this.#base
+    if (this.#isGone) return GONE
+    if (base === undefined) {
+      const id = this.#nextId ?? this.#context.sessions.createId()
+      this.#nextId = id
+      const updated = await this.#updateRow(id, change, { base: null })
+      if (updated.outcome === 'created') {
+        this.#nextId = undefined
+        this.#isStale = true
+      }
+      return updated
+    }
+    let changes: IdChanges | undefined
+    const check = (stored: Stored): void => {
+      changes = stored[RESERVED]
+      if (!this.#isLate && isMoved(changes)) throw MOVED
+    }
+    let updated: SessionUpdate<Value> | undefined
+    try {
+      updated = await this.#updateRow(base.id, change, { base, check })
+    } catch (error) {
+      if (error !== MOVED) throw error
+    }
+    if (!this.#isLate) {
+      for (const id of movedIds(changes)) {
+        const moved = await this.#updateRow(id, change, { base: 'existing' }, updated === undefined)
+        updated ??= moved
+      }
+    }
+    return updated ?? GONE
+  }
+
+  /** @param isShown whether the session shows the result */
+  #updateRow<Value>(
+    id: string,
+    change: (data: Stored) => Value,
+    { base, check }: Pick<RowUpdate, 'base' | 'check'>,
+    isShown = true,
+  ): Promise<SessionUpdate<Value>> {
+    const data = this.#data
+    return this.#rows.update(id, change, {
+      base,
+      check,
+      record: this.#base,
+      seen: this.#seen,
+      view: isShown ? viewOf(data, { data: () => data, isHidden: (key) => key === RESERVED }) : undefined,
+      adopt: ({ session, seen }) => {
+        if (!isShown) return
+        if (this.#data !== data) {
+          // The request has called `destroy` meanwhile.
+          this.#ending.push(session)
+          return
+        }
+        if (base !== 'existing') this.#base = session
+        this.#seen = seen
+      },
+    })
   }
 
   async #commit(): Promise<string | undefined> {
     const { cookie, request } = this.#context
     let header: string | undefined
     for (const record of [...this.#ending]) {
-      await this.#destroy(record)
+      await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
       header = cookie.remove(request)
     }
@@ -166,7 +263,7 @@ class RequestSession {
   }
 
   async #create(id: string, data: Stored, custom: string | null | undefined): Promise<string> {
-    const result = await this.#send(id, data, { base: null, custom })
+    const result = await this.#rows.write(id, data, { base: null, custom })
     this.#nextId = undefined
     this.#advance(result)
     return id
@@ -174,7 +271,7 @@ class RequestSession {
 
   async #update(base: SessionRecord<Stored>): Promise<string | undefined> {
     const before = this.#seen ?? base.data
-    const result = await this.#send(base.id, this.#data, {
+    const result = await this.#rows.write(base.id, this.#data, {
       base,
       seen: this.#seen,
       custom: this.#field,
@@ -187,7 +284,8 @@ class RequestSession {
     if (next.length > 0) {
       // Another request has changed the id: the browser has a newer cookie, or is about to get one.
       if (!this.#isLate) {
-        for (const id of next) await this.#forward(id, result.sent, before)
+        for (const id of movedIds(idChangesOf(result.session)))
+          await this.#rows.forward(id, result.sent, before)
       }
       this.#advance(result)
       return undefined
@@ -200,13 +298,13 @@ class RequestSession {
 
   /**
    * Moves the session to another id. The old row names the new id before the new row exists, so that concurrent
-   * requests apply their writes and destroys to both. The old row is read again at the end, for changes from before.
+   * requests destroy both. What they change under the old id is handed over at the end.
    */
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
     const seen = this.#seen ?? base.data
     const until = Date.now() + grace * 1000
-    const marked = await this.#send(
+    const marked = await this.#rows.write(
       base.id,
       { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
       { base, seen, counts: false },
@@ -218,12 +316,12 @@ class RequestSession {
     }
     const [before, ours] = [applicationData(seen), applicationData(this.#data)]
     const custom = this.#field === undefined ? old.custom : this.#field
-    let made = await this.#send(
+    let made = await this.#rows.write(
       id,
       { ...applicationData(old.data), [RESERVED]: { previous: base.id } },
       { base: null, custom },
     )
-    made = await this.#send(
+    made = await this.#rows.write(
       id,
       { ...ours, [RESERVED]: { previous: base.id } },
       {
@@ -232,14 +330,12 @@ class RequestSession {
         counts: false,
       },
     )
-    const now = await sessions.read(base.id)
-    if (now === undefined || idChangesOf(now).ended) {
+    if (!(await this.#rows.handOver(old, id))) {
       // Another request has destroyed the session in the meantime.
       await sessions.destroy(id)
       this.#isGone = true
       return undefined
     }
-    await this.#forward(id, now.data, old.data)
     if (grace === 0) await sessions.destroy(base.id)
     this.#nextId = undefined
     this.#data = { ...ours, [RESERVED]: { previous: base.id } }
@@ -250,62 +346,6 @@ class RequestSession {
     }
     this.#advance(made)
     return id
-  }
-
-  /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */
-  async #forward(id: string, ours: Stored, base: Stored): Promise<void> {
-    if (isDeepStrictEqual(applicationData(ours), applicationData(base))) return
-    const record = await this.#context.sessions.read(id)
-    if (record === undefined) return
-    const reserved = record.data[RESERVED] === undefined ? {} : { [RESERVED]: record.data[RESERVED] }
-    await this.#send(
-      id,
-      { ...applicationData(ours), ...reserved },
-      {
-        base: record,
-        seen: { ...applicationData(base), ...reserved },
-        counts: false,
-      },
-    )
-  }
-
-  /** Marks the session as ended, because another request may be changing its id, and destroys it under all its ids. */
-  async #destroy(record: SessionRecord<Stored>): Promise<void> {
-    const { sessions } = this.#context
-    const { data } = record
-    const { session } = await this.#send(
-      record.id,
-      { ...data, [RESERVED]: { ...data[RESERVED], ended: true } },
-      { base: record, seen: data, counts: false },
-    )
-    const { next = {}, previous } = idChangesOf(session ?? record)
-    const ids = [record.id, ...Object.keys(next), ...(previous === undefined ? [] : [previous])]
-    for (const id of ids) await sessions.destroy(id)
-  }
-
-  async #send(
-    id: string,
-    data: Stored,
-    options: {
-      base: SessionRecord<Stored> | null | undefined
-      seen?: Stored | undefined
-      custom?: string | null | undefined
-      counts?: boolean
-    },
-  ): Promise<WriteResult<Stored>> {
-    const { address, grace, lifetime, name, sessions } = this.#context
-    const { base, custom, counts = true, seen } = options
-    const result = await sessions.write(id, data, {
-      base: base ?? null,
-      seen,
-      lifetime: (stored) => (isLeaving(stored[RESERVED]) ? grace + REQUEST_TIME : lifetime),
-      address,
-      name,
-      custom,
-      access: counts && !this.#isCounted,
-    })
-    if (counts && result.outcome !== 'skipped') this.#isCounted = true
-    return result
   }
 
   /** Makes the result of a write the base of the next commit. */

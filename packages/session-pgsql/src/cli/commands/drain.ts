@@ -1,6 +1,6 @@
 import { codecNamed } from '../../codec/codecs.ts'
 import { settleApart } from '../../handler/write.ts'
-import { moveRow } from '../../servers/failback.ts'
+import { moveRow } from '../../servers/move-row.ts'
 import type { Server } from '../../servers/server.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
 import { gt } from '../../table/sql.ts'
@@ -66,7 +66,8 @@ JSON output:
       const work = async (): Promise<void> => {
         for (let id = ids.pop(); id !== undefined && !signal.aborted; id = ids.pop()) {
           const to = homeOf(id, others, settings.failoverMode)
-          const outcome = await moveRow(id, from, to, mergeOf(context), context.deadline())
+          const options = { merge: mergeOf(context), mayBeElsewhere: true, deadline: context.deadline() }
+          const outcome = await moveRow(id, from, to, options)
           if (outcome !== undefined) counts[outcome]++
         }
       }
