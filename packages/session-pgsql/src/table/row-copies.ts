@@ -2,6 +2,7 @@ import { plain, type Query } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
+import { triggerFault } from './inspect.ts'
 import { CLOCK, eq, gt, jsonHas, microseconds } from './sql.ts'
 import { recordColumns, sweepTime } from './statements.ts'
 
@@ -114,21 +115,27 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
         ? 'NULL'
         : sweepTime(String(session.expires))
       : String(Math.ceil(destroyed + TOMBSTONE_KEPT))
-  await query(
+  const written = await query(
     plain(
       `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
        VALUES (${columns.map((_, index) => `$${index + 1}`).join(', ')}, ${sweep})
        ON CONFLICT (sess_id) DO UPDATE SET ${[...columns.slice(1), 'sess_sweep']
          .map((column) => `${column} = excluded.${column}`)
-         .join(', ')}`,
+         .join(', ')}
+       RETURNING 1`,
     ),
     Object.values(values),
   )
+  if (written.length === 0) throw triggerFault(shape.name)
 }
 
-/** Deletes the row with this id. */
+/** Deletes the row with this id, which this transaction has locked. */
 export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
-  await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE ${eq('sess_id', '$1')}`), [id])
+  const deleted = await query(
+    plain(`DELETE FROM ${sqlName(shape.name)} WHERE ${eq('sess_id', '$1')} RETURNING 1`),
+    [id],
+  )
+  if (deleted.length === 0) throw triggerFault(shape.name)
 }
 
 /** Clears `received` on the home server, after the row was deleted at its origin. */
