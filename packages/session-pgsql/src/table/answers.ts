@@ -5,15 +5,17 @@ import type { StoredSession } from '../session/stored.ts'
  * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, micros`, followed by the
  * columns of the record.
  *
- * - `updated`, `created`, `touched`, `destroyed`: done
+ * - `updated`, `created`, `touched`, `destroyed`: done; the row says so, which a trigger could have prevented
  * - `conflict`: another writer changed the data; the row contains the stored session
  * - `gone`: the session does not exist, is another generation of the id, or expired too long ago
  * - `busy`: another transaction has locked the row; nothing was done
  * - `late`: the database's clock was past the deadline; nothing was done
+ * - `prevented`: a trigger on the table dropped the change
  */
 export type Outcome =
   | 'read'
   | 'clock'
+  | 'hidden'
   | 'updated'
   | 'created'
   | 'touched'
@@ -22,6 +24,7 @@ export type Outcome =
   | 'gone'
   | 'busy'
   | 'late'
+  | 'prevented'
 
 /** The answer to one request of a batch. */
 export interface Answer {
@@ -38,6 +41,7 @@ export interface Answer {
 
 export const GONE: Answer = { outcome: 'gone' }
 export const BUSY: Answer = { outcome: 'busy' }
+export const PREVENTED: Answer = { outcome: 'prevented' }
 
 export function outcomeOf(row: Row): Outcome {
   return row[1] as Outcome

@@ -16,6 +16,8 @@ export interface BatcherOptions<Request, Answer> {
   readonly sizeOf: (request: Request) => number
   /** Returns true if the row was locked. The request is sent again after a delay, in a later batch. */
   readonly isBusy: (answer: Answer) => boolean
+  /** Returns the error with which a request is rejected that got this answer. */
+  readonly faultOf?: (answer: Answer) => SessionPgsqlError | undefined
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** What its batches take slots for. */
@@ -219,7 +221,9 @@ export class Batcher<Request, Answer> {
   }
 
   #settle(entry: Entry<Request, Answer>, answer: Answer): void {
+    const fault = this.#options.faultOf?.(answer)
     if (this.#options.isBusy(answer)) this.#retry(entry)
+    else if (fault !== undefined) this.#reject(entry, fault)
     else if (this.#limit.deadlines.settle(entry)) entry.resolve(answer)
   }
 

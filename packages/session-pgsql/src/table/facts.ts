@@ -24,7 +24,6 @@ export interface ServerFacts {
 /** Properties of a session table that only `diagnose` needs. */
 export interface TableFacts {
   readonly unlogged: boolean
-  readonly rowSecurity: boolean
   /** Percent; undefined: PostgreSQL's default, 100. */
   readonly fillfactor: number | undefined
   readonly autovacuum: boolean
@@ -65,7 +64,7 @@ const storageOption = (name: string): string => `(
 
 // An outer join, because the statistics views have no row for a table that was never used.
 const TABLE = plain(`
-  SELECT c.oid, ${eq('c.relpersistence', "'u'")}, pg_catalog.row_security_active(c.oid),
+  SELECT c.oid, ${eq('c.relpersistence', "'u'")},
     ${storageOption('fillfactor')}, ${storageOption('autovacuum_enabled')},
     s.n_tup_upd, s.n_tup_hot_upd, s.n_live_tup, s.n_dead_tup
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
@@ -109,12 +108,11 @@ export async function serverFacts(query: Query): Promise<ServerFacts> {
 
 export async function tableFacts(query: Query, name: TableName): Promise<TableFacts> {
   const [row = []] = await query(TABLE, [name.schema, name.table])
-  const [oid = null, unlogged, rowSecurity, fillfactor, autovacuum, ...counts] = row
+  const [oid = null, unlogged, fillfactor, autovacuum, ...counts] = row
   const indexes = await query(INDEXES, [oid])
   const [updates = 0, hotUpdates = 0, liveRows = 0, deadRows = 0] = counts.map((count) => Number(count ?? 0))
   return {
     unlogged: isTrue(unlogged),
-    rowSecurity: isTrue(rowSecurity),
     fillfactor: fillfactor == null ? undefined : Number(fillfactor),
     autovacuum: autovacuum == null || !/^(?:f|off|n|0)/i.test(autovacuum),
     updates,

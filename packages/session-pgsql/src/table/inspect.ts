@@ -57,6 +57,8 @@ export interface FoundTable {
   readonly customIndex: boolean
   readonly homeIndex: boolean
   readonly missingPrivileges: readonly string[]
+  /** Whether row-level security applies to the database user. */
+  readonly rowSecurity: boolean
 }
 
 const PRIVILEGES = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] as const
@@ -74,6 +76,7 @@ const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_catalog.pg_con
 const TABLE = plain(`
   SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
     pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+    pg_catalog.row_security_active(c.oid),
     ${PRIVILEGES.map((privilege) => `pg_catalog.has_table_privilege(c.oid, '${privilege}')`).join(', ')}
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
   WHERE ${eq('c.relname', '$1')} AND CASE WHEN $2::pg_catalog.text IS NULL
@@ -129,8 +132,9 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       homeIndex: indexes.some(([column]) => column === 'sess_home'),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
-        ...PRIVILEGES.filter((_, index) => !isTrue(row[7 + index])),
+        ...PRIVILEGES.filter((_, index) => !isTrue(row[8 + index])),
       ],
+      rowSecurity: isTrue(row[7]),
     },
   }
 }
@@ -192,6 +196,7 @@ export function shapeOf(inspection: Inspection): Shape {
   }
   const table = sqlName(found.name)
   if (found.missingPrivileges.length > 0) throw missingPrivilege(found.name, user, found.missingPrivileges)
+  if (found.rowSecurity) throw rowSecurityFault(found.name)
   if (found.kind !== 'r' && found.kind !== 'p') {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
@@ -257,6 +262,23 @@ export function missingPrivilege(
     'PRIVILEGE_MISSING',
     `The database user ${user} lacks ${missing.join(', ')} on ${sqlName(name)}. Run as the table's owner: ${grantStatements(name, user).join('; ')};`,
     { sqlState: '42501' },
+  )
+}
+
+/** Returns the error for a table in which PostgreSQL hides rows from the database user. */
+export function rowSecurityFault(name: TableName): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'PRIVILEGE_MISSING',
+    `Row-level security on ${sqlName(name)} applies to the database user, so that hidden sessions would look destroyed. ` +
+      `Run as the table's owner: ALTER TABLE ${sqlName(name)} DISABLE ROW LEVEL SECURITY; or give the user BYPASSRLS.`,
+  )
+}
+
+/** Returns the error for a change that a trigger dropped. */
+export function triggerFault(name: TableName): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'DATABASE',
+    `A trigger on ${sqlName(name)} dropped a change of a session. Remove the trigger; \`session-pgsql doctor\` names it.`,
   )
 }
 

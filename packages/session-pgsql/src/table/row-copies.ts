@@ -9,6 +9,7 @@ import {
   type Shape,
   sqlName,
 } from './definition.ts'
+import { triggerFault } from './inspect.ts'
 import { CLOCK, eq, gt, jsonHas, microseconds, ne } from './sql.ts'
 import { recordColumns, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -84,7 +85,8 @@ export async function lockRowCopy(query: Query, shape: Shape, id: string): Promi
   const row = found && rowCopyOf(found, types)
   const write = async (copy: RowCopy): Promise<RowCopy> => {
     const [stored] = await query(...upsert(shape, types, copy, columns))
-    return rowCopyOf(stored as Row, types)
+    if (stored === undefined) throw triggerFault(shape.name)
+    return rowCopyOf(stored, types)
   }
   return {
     row,
@@ -97,7 +99,10 @@ export async function lockRowCopy(query: Query, shape: Shape, id: string): Promi
       return write({ ...stored, base: JSON.stringify({ ...baseOf(base), own }) })
     },
     async remove() {
-      await query(plain(`DELETE FROM ${table} WHERE ${eq('sess_id', '$1')}`), [id])
+      const deleted = await query(plain(`DELETE FROM ${table} WHERE ${eq('sess_id', '$1')} RETURNING 1`), [
+        id,
+      ])
+      if (row !== undefined && deleted.length === 0) throw triggerFault(shape.name)
     },
   }
 }

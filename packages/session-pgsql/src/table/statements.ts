@@ -1,6 +1,6 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { type Outcome, RECORD_COLUMNS } from './answers.ts'
-import { type AddedColumn, type ExtensionColumn, type Shape, sqlName } from './definition.ts'
+import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 import {
   BYTEWISE,
@@ -37,7 +37,10 @@ import {
  * empty would scan the table, and stay cached.
  */
 export interface Statements {
-  /** Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`. */
+  /**
+   * Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`; or `hidden` if row-level security
+   * may hide sessions.
+   */
   readonly read: Statement
   /** Writes sessions that must exist: with a base as compare-and-swap, without one over any data. */
   readonly save: Statement
@@ -143,6 +146,8 @@ function fragments(shape: Shape, expiryGrace: number) {
 
   return {
     table,
+    /** The table's OID, as a constant. */
+    oid: `${quoteLiteral(table)}::pg_catalog.regclass`,
     cap,
     time,
     count,
@@ -233,7 +238,8 @@ function readText(sql: Fragments): string {
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
-    SELECT NULL, 'clock', pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
+    SELECT NULL, CASE WHEN pg_catalog.row_security_active(${sql.oid}) THEN 'hidden' ELSE 'clock' END,
+      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
 }
 
 const EXPIRY = plus('j.now', 'j.lifetime')
@@ -271,8 +277,8 @@ function saveText(sql: Fragments): string {
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
-    FROM judged j WHERE ${ne('j.outcome', "'updated'")}
+    SELECT j.n, ${unlessDone('updated')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
     ${busyRows(sql, NO_RECORD)}`
 }
@@ -445,12 +451,18 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     UNION ALL
     SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
     UNION ALL
-    SELECT j.n, j.outcome, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
-    FROM judged j WHERE ${isOneOf('j.outcome', 'late', 'conflict')}`
+    SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`
 }
 
-function isOneOf(outcome: string, one: Outcome, other: Outcome): string {
-  return `(${eq(outcome, `'${one}'`)} OR ${eq(outcome, `'${other}'`)})`
+/** Returns the condition: the outcome is one of these. */
+function isOneOf(outcome: string, ...outcomes: readonly Outcome[]): string {
+  return `(${outcomes.map((one) => eq(outcome, `'${one}'`)).join(' OR ')})`
+}
+
+/** Returns SQL of the outcome for a row of `judged` that was not changed, although it was to be changed with `done`. */
+function unlessDone(...done: readonly Outcome[]): string {
+  return `CASE WHEN ${isOneOf('j.outcome', ...done)} THEN 'prevented' ELSE j.outcome END`
 }
 
 function touchText(sql: Fragments): string {
@@ -489,7 +501,8 @@ function touchText(sql: Fragments): string {
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, NULL, ${microseconds('j.now')} FROM judged j WHERE ${ne('j.outcome', "'touched'")}
+    SELECT j.n, ${unlessDone('touched')}, NULL, ${microseconds('j.now')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
     ${busyRows(sql, '')}`
 }
@@ -507,8 +520,12 @@ function destroyText(sql: Fragments): string {
     deleted AS (
       DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
+      RETURNING j.n
     )
-    SELECT j.n, j.outcome, NULL::pg_catalog.text, ${microseconds('j.now')} FROM judged j
+    SELECT j.n,
+      CASE WHEN ${isIn('j.n', 'SELECT d.n FROM deleted d')} THEN j.outcome ELSE ${unlessDone('destroyed')} END,
+      NULL::pg_catalog.text, ${microseconds('j.now')}
+    FROM judged j
     UNION ALL
     ${busyRows(sql, '')}`
 }

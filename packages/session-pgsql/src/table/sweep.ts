@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
 import { isTrue } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
+import { triggerFault } from './inspect.ts'
 import { CLOCK, gt, isIn, le, lt, minus, ne, plus } from './sql.ts'
 import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -48,6 +49,8 @@ interface Round {
   /** Number of rows that were checked; 0: none are left. */
   readonly checked: number
   readonly removed: number
+  /** Number of rows whose change a trigger dropped. */
+  readonly prevented: number
   /** The last id that a scan in the order of ids has reached. */
   readonly last: string | null
 }
@@ -56,16 +59,18 @@ interface Round {
  * Removes (or empties) sessions that expired longer ago than `expiryGrace`, in batches. On each server one process sweeps at a
  * time; others stop. Locked rows are left to the next sweep.
  *
- * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour
+ * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour; DATABASE if a trigger
+ * keeps rows, after removing the others
  */
 export async function sweep(table: SessionTable, options: SweepOptions): Promise<Swept> {
   const nextDeadline = (): number => performance.now() + options.operationTimeout * 1000
   checkClock(await table.readClock(nextDeadline()))
   let removed = 0
+  let prevented = 0
   let after = ''
   for (;;) {
     const deadline = nextDeadline()
-    const { sweepIndex: indexed } = await table.open(deadline)
+    const { name, sweepIndex: indexed } = await table.open(deadline)
     const [row] = await table.query(
       (shape, sql) => (indexed ? dueText(shape, sql, options) : passText(shape, sql, options)),
       indexed ? [] : [after],
@@ -74,8 +79,12 @@ export async function sweep(table: SessionTable, options: SweepOptions): Promise
     const round = roundOf(row as readonly (string | null)[])
     removed += round.removed
     options.onProgress?.(removed)
+    prevented += round.prevented
     if (!round.locked) return { removed, ended: 'busy' }
-    if (round.checked === 0) return { removed, ended: 'done' }
+    // By the index, the rows that a trigger keeps are found again.
+    const isLast = round.checked === 0 || (indexed && round.prevented === round.checked)
+    if (isLast && prevented > 0) throw triggerFault(name)
+    if (isLast) return { removed, ended: 'done' }
     if (options.signal.aborted) return { removed, ended: 'interrupted' }
     if (!indexed) after = round.last as string
     await setTimeout(PAUSE, undefined, { ref: false })
@@ -133,11 +142,12 @@ function checkClock(clock: number): void {
   )
 }
 
-function roundOf([locked, checked, removed, last]: readonly (string | null)[]): Round {
+function roundOf([locked, checked, removed, last, due, changed]: readonly (string | null)[]): Round {
   return {
     locked: isTrue(locked),
     checked: Number(checked),
     removed: Number(removed),
+    prevented: Number(due) - Number(changed),
     last: last ?? null,
   }
 }
@@ -173,9 +183,9 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
       RETURNING 1
     )
-    SELECT (SELECT locked FROM sweeper), (SELECT pg_catalog.count(*) FROM due),
-      (SELECT pg_catalog.count(*) FROM removed), NULL::pg_catalog.text,
-      (SELECT pg_catalog.count(*) FROM rescheduled)`
+    SELECT (SELECT locked FROM sweeper), due.count, removed.count, NULL::pg_catalog.text, due.count,
+      ${plus('removed.count', 'rescheduled.count')}
+    FROM ${counts('due', 'removed', 'rescheduled')}`
 }
 
 /** For a table without that index: scans it once, in the order of ids. */
@@ -193,8 +203,14 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
       FOR UPDATE OF t SKIP LOCKED
     ),
     ${removal(shape, sql, options)}
-    SELECT (SELECT locked FROM sweeper), (SELECT pg_catalog.count(*) FROM page),
-      (SELECT pg_catalog.count(*) FROM removed), (SELECT pg_catalog.max(sess_id) FROM page)`
+    SELECT (SELECT locked FROM sweeper), page.count, removed.count, (SELECT pg_catalog.max(sess_id) FROM page),
+      due.count, removed.count
+    FROM ${counts('page', 'due', 'removed')}`
+}
+
+/** Returns SQL for the FROM clause: a row with the number of rows of each of these queries. */
+function counts(...names: readonly string[]): string {
+  return names.map((name) => `(SELECT pg_catalog.count(*) FROM ${name}) AS ${name}`).join(', ')
 }
 
 /** Returns the condition: expired more than `seconds` ago. */

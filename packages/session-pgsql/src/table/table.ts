@@ -9,9 +9,26 @@ import {
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession, Touch } from '../session/stored.ts'
-import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, secondsOf, storedOf } from './answers.ts'
+import {
+  type Answer,
+  answersOf,
+  BUSY,
+  clockOf,
+  GONE,
+  outcomeOf,
+  PREVENTED,
+  secondsOf,
+  storedOf,
+} from './answers.ts'
 import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
-import { type Companion, createCompanionStatement, readable, type Shape, sqlName } from './definition.ts'
+import {
+  type Companion,
+  createCompanionStatement,
+  readable,
+  type Shape,
+  sqlName,
+  type TableName,
+} from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -19,8 +36,10 @@ import {
   inspect,
   lockOutCreators,
   missingPrivilege,
+  rowSecurityFault,
   shapeOf,
   tableFault,
+  triggerFault,
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
@@ -65,6 +84,10 @@ export class SessionTable implements StoredSessions {
   readonly #put: Batcher<Put, Answer>
   readonly #touch: Batcher<Touch, Answer>
   readonly #destroy: Batcher<string, Answer>
+  /** The name of the table, once it was opened. */
+  #name: TableName | undefined
+  /** How often a `put` got no answer. */
+  readonly #unanswered = new WeakMap<Put, number>()
   #opened: Opened | undefined
   #opening: Promise<Opened> | undefined
   /** Whether the server last reported that it is a standby. */
@@ -97,7 +120,9 @@ export class SessionTable implements StoredSessions {
     const withoutData = (): number => 100
     const withData = ({ change }: { change: Change }): number => 200 + change.text.length
     const fastPath = { isBusy: never, maxRows, use: 'other' } as const
-    const slowPath = { isBusy, maxRows, use: 'other' } as const
+    const faultOf = ({ outcome }: Answer): SessionPgsqlError | undefined =>
+      outcome === 'prevented' ? triggerFault(this.#name as TableName) : undefined
+    const slowPath = { isBusy, faultOf, maxRows, use: 'other' } as const
     this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
@@ -165,7 +190,7 @@ export class SessionTable implements StoredSessions {
     deadline: number,
   ): Promise<Answer> {
     const { lock, statements } = await this.#open(deadline)
-    return this.transaction(async (query) => {
+    return this.transaction(async (query, shape) => {
       const [row] = await query(plain(lock), [id])
       if (row === undefined) return GONE
       const request = await decide(storedOf(row, clockOf(row), performance.now()))
@@ -173,6 +198,7 @@ export class SessionTable implements StoredSessions {
       const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
+      if (answer.outcome === 'prevented') throw triggerFault(shape.name)
       return answer
     }, deadline)
   }
@@ -330,6 +356,7 @@ export class SessionTable implements StoredSessions {
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
     const shape = shapeOf(inspection)
+    this.#name = shape.name
     this.#opened = {
       shape,
       user: inspection.user,
@@ -365,7 +392,12 @@ export class SessionTable implements StoredSessions {
       )
     }
     const readAt = performance.now()
-    const clock = clockOf(rows.at(-1) as Row)
+    const last = rows.at(-1) as Row
+    if (outcomeOf(last) === 'hidden') {
+      this.#opened = undefined
+      throw rowSecurityFault(this.#name as TableName)
+    }
+    const clock = clockOf(last)
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
       if (outcomeOf(row) !== 'read') continue
@@ -427,10 +459,18 @@ export class SessionTable implements StoredSessions {
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
     answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
 
-  // A request without an answer was neither updated nor inserted: another transaction has locked or is inserting the
-  // row.
-  readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('put', PUTS, requests, deadlines), requests.map(textOf), BUSY)
+  // A request without an answer was neither updated nor inserted: another transaction has locked or inserted the row.
+  // The next statement finds it, unless a trigger drops the insert.
+  readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
+    return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
+      if (answer !== undefined) return answer
+      const request = requests[index] as Put
+      const tries = (this.#unanswered.get(request) ?? 0) + 1
+      this.#unanswered.set(request, tries)
+      return tries < MAX_UNANSWERED ? BUSY : PREVENTED
+    })
+  }
 
   readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
     answersOf(await this.#sendRequests('touch', TOUCHES, requests, deadlines), requests.map(noText), GONE)
@@ -505,6 +545,9 @@ interface Opened {
 const limitStatements = plain(`
   SELECT pg_catalog.set_config('statement_timeout', $1, true),
     pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)`)
+
+/** Number of statements without an answer to a `put` after which a trigger is the cause. */
+const MAX_UNANSWERED = 10
 
 /** Milliseconds for which the fast path is disabled after a row was locked. */
 const CONTENTION_PERIOD = 1000
