@@ -4,7 +4,13 @@ import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid } from '../session/checks.ts'
-import type { CountOptions, ListedSession, ListOptions, SessionPage } from '../session/filter.ts'
+import type {
+  CountOptions,
+  FoundSessions,
+  ListedSession,
+  ListOptions,
+  SessionPage,
+} from '../session/filter.ts'
 import { storedId } from '../session/id.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
@@ -27,6 +33,7 @@ export interface AdministrationOptions<Data> {
   readonly garbage: Garbage
   readonly journal: Journal
   readonly codec: Codec<Data>
+  readonly whenHomeIsDown: 'absent' | 'error'
   /** Seconds. */
   readonly operationTimeout: number
   /** Destroys a session, whatever its id looks like. */
@@ -71,12 +78,18 @@ export class Administration<Data> {
   }
 
   /** See `SaveHandler.findByField`. */
-  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+  async findByField(value: string): Promise<FoundSessions<Data>> {
     checkText('custom field', value)
     const options = { field: value, order: '-modified', limit: MOST_FOUND, text: true } as const
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const { sessions } = mergePages(pages, options)
-    return sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const { sessions } = mergePages(answers, options)
+    if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
+      throw incomplete(`Found ${sessions.length} sessions`, missing)
+    }
+    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    return Object.assign(records, { missing })
   }
 
   /** See `SaveHandler.destroyByField`. */
@@ -84,7 +97,7 @@ export class Administration<Data> {
     checkText('custom field', value)
     let destroyed = 0
     for (;;) {
-      const { answers, missing } = await this.#askAll((server, deadline) =>
+      const { answers, missing } = await this.#everywhere((server, deadline) =>
         listSessions(server.table, { field: value, limit: 1000 }, deadline),
       )
       const ids = new Set(answers.flatMap(({ sessions }) => sessions.map(({ id }) => id)))
@@ -93,30 +106,31 @@ export class Administration<Data> {
       destroyed += count
       if (count > 0) continue
       if (missing.length === 0) return destroyed
-      throw new SessionPgsqlError(
-        'SERVER_DOWN',
-        `Destroyed ${destroyed} sessions, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
-      )
+      throw incomplete(`Destroyed ${destroyed} sessions`, missing)
     }
   }
 
   /** See `SaveHandler.list`. */
   async list(options: ListOptions): Promise<SessionPage> {
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const page = mergePages(pages, options)
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
       const info = infoOf(stored)
       return options.text ? { ...info, text: stored.text } : info
     })
-    return Object.assign(sessions, { next: page.next })
+    return Object.assign(sessions, { next: page.next, missing })
   }
 
   /** See `SaveHandler.count`. */
   async count(options: CountOptions): Promise<number> {
-    const counts = await this.#everywhere((server, deadline) =>
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
       countSessions(server.table, options, deadline),
     )
-    return counts.reduce((sum, count) => sum + count, 0)
+    const count = answers.reduce((sum, one) => sum + one, 0)
+    if (missing.length > 0) throw incomplete(`Counted ${count} sessions`, missing)
+    return count
   }
 
   /** See `SaveHandler.statistics`. */
@@ -169,11 +183,7 @@ export class Administration<Data> {
   }
 
   /** Asks every server that can be reached; rejects if none can. */
-  async #everywhere<T>(ask: (server: Server, deadline: number) => Promise<T>): Promise<T[]> {
-    return (await this.#askAll(ask)).answers
-  }
-
-  #askAll<T>(
+  #everywhere<T>(
     ask: (server: Server, deadline: number) => Promise<T>,
   ): Promise<{ answers: T[]; missing: string[] }> {
     return this.#started(({ servers }) => servers.everywhere((server) => ask(server, this.#deadline())))
@@ -189,4 +199,11 @@ export class Administration<Data> {
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+function incomplete(done: string, missing: readonly string[]): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'SERVER_DOWN',
+    `${done}, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
+  )
 }
