@@ -7,6 +7,7 @@ import { checkLifetime, checkText, invalid } from '../session/checks.ts'
 import type {
   CountOptions,
   FoundSessions,
+  Incomplete,
   ListedSession,
   ListOptions,
   SessionPage,
@@ -89,7 +90,7 @@ export class Administration<Data> {
       throw incomplete(`Found ${sessions.length} sessions`, missing)
     }
     const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
-    return Object.assign(records, { missing })
+    return withMissing(records, missing)
   }
 
   /** See `SaveHandler.destroyByField`. */
@@ -120,7 +121,7 @@ export class Administration<Data> {
       const info = infoOf(stored)
       return options.text ? { ...info, text: stored.text } : info
     })
-    return Object.assign(sessions, { next: page.next, missing })
+    return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
 
   /** See `SaveHandler.count`. */
@@ -199,6 +200,14 @@ export class Administration<Data> {
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+/** The property is not enumerable, so that an array of sessions equals one without it. */
+function withMissing<Sessions extends object>(
+  sessions: Sessions,
+  missing: readonly string[],
+): Sessions & Incomplete {
+  return Object.defineProperty(sessions, 'missing', { value: missing }) as Sessions & Incomplete
 }
 
 function incomplete(done: string, missing: readonly string[]): SessionPgsqlError {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { runHere } from '../cli/command-line.ts'
 import { severalServers } from './kit.ts'
 
 /** Lists and counts of all servers while one of them cannot be reached. */
 describe('lists while a server is down', () => {
-  const { server, handlerOf, idsOf } = severalServers()
+  const { names, server, servers, handlerOf, idsOf } = severalServers()
 
   test('list and findByField name the servers that are missing, and count rejects', async () => {
     const sessions = handlerOf()
@@ -36,6 +37,23 @@ describe('lists while a server is down', () => {
       message: expect.stringMatching(/: b\./),
     })
     expect((await sessions.list({ field: 'strict' })).missing).toEqual(['b'])
+  })
+
+  test('the command "list" names them, and exits with 1', async () => {
+    const sessions = handlerOf()
+    const [onA, onB] = [...idsOf('a', 1), ...idsOf('b', 1)] as [string, string]
+    for (const id of [onA, onB]) await sessions.write(id, {}, { base: null, custom: 'commanded' })
+    const db = servers.slice(0, 3).flatMap((one, n) => ['--db', `${one.conninfo()} name=${names[n]}`])
+    const argv = ['list', '--field', 'commanded', '--full-ids', ...db]
+    expect(JSON.parse((await runHere([...argv, '--json'])).stdout)).not.toHaveProperty('missing')
+    await server('b').kill9()
+    const json = await runHere([...argv, '--json'])
+    expect(json.code).toBe(1)
+    expect(JSON.parse(json.stdout)).toMatchObject({ sessions: [{ id: onA }], missing: ['b'] })
+    const text = await runHere(argv)
+    expect(text.code).toBe(1)
+    expect(text.stdout).toContain(onA)
+    expect(text.stderr).toMatch(/sessions on b,.*SERVER_DOWN/)
   })
 
   test('reject if no server can be reached', async () => {

@@ -29,10 +29,10 @@ JSON output:
     { "id", "name", "custom", "active", "created", "modified", "expires",
       "addressCreated", "addressModified", "accesses", "errors", "warnings",
       "notices", "errorMessage" }],
-    "next": value for --after, or null,
-    "missing": servers that cannot be reached }
+    "next": value for --after, or null }
 
-The exit code is 1 if a server cannot be reached: its sessions are not listed.`,
+If a server cannot be reached, its sessions are not listed, the exit code is 1,
+and the JSON output has "missing": the names of these servers.`,
   options: {
     field: {
       type: 'string',
@@ -70,13 +70,15 @@ The exit code is 1 if a server cannot be reached: its sessions are not listed.`,
     const { handler, output } = context
     const options = optionsOf(context)
     const page = await handler.list(options)
+    const isComplete = page.missing.length === 0
     if (output.isJson) {
       // With --all, only this machine's clock can tell active sessions from expired ones.
       const isActive = ({ expires }: SessionInfo): boolean =>
         options.active === 'any' ? expires === null || expires.getTime() >= Date.now() : options.active
       const sessions = page.map((one) => sessionJson(one, isActive(one), output))
-      output.json({ sessions, next: page.next ?? null, missing: page.missing })
-      return page.missing.length > 0 ? 1 : 0
+      const missing = isComplete ? {} : { missing: page.missing }
+      output.json({ sessions, next: page.next ?? null, ...missing })
+      return isComplete ? 0 : 1
     }
     if (page.length === 0) output.line('No sessions.')
     else
@@ -103,7 +105,7 @@ The exit code is 1 if a server cannot be reached: its sessions are not listed.`,
         ]),
       )
     if (page.next !== undefined) output.line(`\nNext page: --after ${page.next}`)
-    if (page.missing.length === 0) return 0
+    if (isComplete) return 0
     output.error(
       `the list lacks the sessions on ${page.missing.join(', ')}, which cannot be reached`,
       'SERVER_DOWN',
