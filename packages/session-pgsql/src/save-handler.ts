@@ -23,7 +23,7 @@ import type {
 import { readPhpIni } from './php-ini.ts'
 import { Servers } from './servers/servers.ts'
 import { checkText, invalid, metadataOf } from './session/checks.ts'
-import type { CountOptions, ListOptions, SessionPage } from './session/filter.ts'
+import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './session/filter.ts'
 import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, type SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
@@ -117,6 +117,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       garbage: this.#garbage,
       journal: this.#journal,
       codec,
+      whenHomeIsDown: settings.whenHomeIsDown,
       operationTimeout: settings.operationTimeout,
       expiryGrace: settings.expiryGrace,
       destroy: (id) => this.#sessions.destroy(id),
@@ -300,9 +301,11 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /**
    * Returns the sessions with this custom field that have not expired, the last written first, for a "where you're
-   * signed in" page. At most 10,000.
+   * signed in" page. At most 10,000. With several servers, `missing` names those that could not be reached.
+   *
+   * @throws SERVER_DOWN with these names instead, if `whenHomeIsDown` is `'error'`
    */
-  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+  async findByField(value: string): Promise<FoundSessions<Data>> {
     return this.#administration.findByField(value)
   }
 
@@ -360,12 +363,20 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return this.#administration.lockOwner(id)
   }
 
-  /** Returns a page of sessions, without their data. See `ListOptions`. */
+  /**
+   * Returns a page of sessions, without their data. See `ListOptions`. With several servers, `missing` names those that
+   * could not be reached.
+   */
   async list(options: ListOptions = {}): Promise<SessionPage> {
     return this.#administration.list(options)
   }
 
-  /** Counts the sessions that match the filter, one by one: not for every request. */
+  /**
+   * Counts the sessions that match the filter, one by one: not for every request.
+   *
+   * @throws SERVER_DOWN if not all servers can be reached, because a number cannot say what it lacks. The message has
+   * the number of those that were counted, and names the others
+   */
   async count(options: CountOptions = {}): Promise<number> {
     return this.#administration.count(options)
   }

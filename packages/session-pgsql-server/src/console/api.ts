@@ -162,6 +162,8 @@ export interface SessionsPage {
   readonly next?: string
   /** The number of all matching sessions, if it is cheap to determine. */
   readonly total?: Amount
+  /** The servers that cannot be reached, whose sessions the list lacks. Absent if it is complete. */
+  readonly missing?: readonly string[]
   /** The values of `order` that this search allows; the others would sort more rows than the time limit permits. */
   readonly orders: readonly string[]
 }

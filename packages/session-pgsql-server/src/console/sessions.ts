@@ -28,6 +28,9 @@ const ALL_ORDERS = [...ID_ORDERS, ...COLUMNS, ...COLUMNS.map((column) => `-${col
 const MAX_PAGE = 200
 const MAX_ENDED = 1000
 
+/** The maximum number of sessions that are counted before they are ended. */
+const MAX_COUNTED = 10_000
+
 /** The end of a shortened id. */
 const ELLIPSIS = '…'
 
@@ -73,12 +76,13 @@ export class SessionAdmin {
       ...(after === undefined ? {} : { after: this.#cursors.decrypt(after) }),
     }
     const found = await withAdvice(this.#sessions.list(options), by)
-    const complete = after === undefined && found.next === undefined
+    const complete = after === undefined && found.next === undefined && found.missing.length === 0
     const total = complete ? { value: found.length, exact: true } : await this.#total(filter, by)
     return {
       sessions: found.map((session) => rowOf(session, role)),
       ...(found.next === undefined ? {} : { next: this.#cursors.encrypt(found.next) }),
       ...(total === undefined ? {} : { total }),
+      ...(found.missing.length === 0 ? {} : { missing: found.missing }),
       orders,
     }
   }
@@ -105,8 +109,10 @@ export class SessionAdmin {
     return treeOf(found.text ?? '', this.#sessions.status().settings.codec)
   }
 
+  /** Counts sessions, at most 10,000 of them, on the servers that respond: to end them names the others. */
   async count(field: string): Promise<number> {
-    return withAdvice(this.#sessions.count({ field, timeLimit: TIME_LIMIT }), 'field')
+    const options = { field, limit: MAX_COUNTED, timeLimit: TIME_LIMIT }
+    return (await withAdvice(this.#sessions.list(options), 'field')).length
   }
 
   /** @returns the number of sessions that ended. @throws 400 if more sessions have the field than the user confirmed */

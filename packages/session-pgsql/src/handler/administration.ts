@@ -6,6 +6,8 @@ import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid } from '../session/checks.ts'
 import type {
   CountOptions,
+  FoundSessions,
+  Incomplete,
   ListedSession,
   ListOptions,
   SessionFilter,
@@ -34,6 +36,7 @@ export interface AdministrationOptions<Data> {
   readonly garbage: Garbage
   readonly journal: Journal
   readonly codec: Codec<Data>
+  readonly whenHomeIsDown: 'absent' | 'error'
   /** Seconds. */
   readonly operationTimeout: number
   /** Seconds after its expiry for which a session may be saved. */
@@ -80,12 +83,18 @@ export class Administration<Data> {
   }
 
   /** See `SaveHandler.findByField`. */
-  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+  async findByField(value: string): Promise<FoundSessions<Data>> {
     checkText('custom field', value)
     const options = { field: value, order: '-modified', limit: MOST_FOUND, text: true } as const
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const { sessions } = mergePages(pages, options)
-    return sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const { sessions } = mergePages(answers, options)
+    if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
+      throw incomplete(`Found ${sessions.length} sessions`, missing)
+    }
+    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    return withMissing(records, missing)
   }
 
   /** See `SaveHandler.destroyByField`. */
@@ -104,30 +113,31 @@ export class Administration<Data> {
       // A request may have created another one meanwhile.
       if (count > 0) continue
       if (missing.length === 0) return destroyed
-      throw new SessionPgsqlError(
-        'SERVER_DOWN',
-        `Destroyed ${destroyed} sessions, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
-      )
+      throw incomplete(`Destroyed ${destroyed} sessions`, missing)
     }
   }
 
   /** See `SaveHandler.list`. */
   async list(options: ListOptions): Promise<SessionPage> {
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const page = mergePages(pages, options)
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
       const info = infoOf(stored)
       return options.text ? { ...info, text: stored.text } : info
     })
-    return Object.assign(sessions, { next: page.next })
+    return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
 
   /** See `SaveHandler.count`. */
   async count(options: CountOptions): Promise<number> {
-    const counts = await this.#everywhere((server, deadline) =>
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
       countSessions(server.table, options, deadline),
     )
-    return counts.reduce((sum, count) => sum + count, 0)
+    const count = answers.reduce((sum, one) => sum + one, 0)
+    if (missing.length > 0) throw incomplete(`Counted ${count} sessions`, missing)
+    return count
   }
 
   /** See `SaveHandler.statistics`. */
@@ -180,7 +190,7 @@ export class Administration<Data> {
     let after: string | undefined
     for (;;) {
       const options: ListOptions = { ...filter, after, limit: 1000 }
-      const { answers, missing } = await this.#askAll((server, deadline) =>
+      const { answers, missing } = await this.#everywhere((server, deadline) =>
         listSessions(server.table, options, deadline),
       )
       const page = mergePages(answers, options)
@@ -199,11 +209,7 @@ export class Administration<Data> {
   }
 
   /** Asks every server that can be reached; rejects if none can. */
-  async #everywhere<T>(ask: (server: Server, deadline: number) => Promise<T>): Promise<T[]> {
-    return (await this.#askAll(ask)).answers
-  }
-
-  #askAll<T>(
+  #everywhere<T>(
     ask: (server: Server, deadline: number) => Promise<T>,
   ): Promise<{ answers: T[]; missing: string[] }> {
     return this.#started(({ servers }) => servers.everywhere((server) => ask(server, this.#deadline())))
@@ -219,4 +225,19 @@ export class Administration<Data> {
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+/** The property is not enumerable, so that an array of sessions equals one without it. */
+function withMissing<Sessions extends object>(
+  sessions: Sessions,
+  missing: readonly string[],
+): Sessions & Incomplete {
+  return Object.defineProperty(sessions, 'missing', { value: missing }) as Sessions & Incomplete
+}
+
+function incomplete(done: string, missing: readonly string[]): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'SERVER_DOWN',
+    `${done}, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
+  )
 }

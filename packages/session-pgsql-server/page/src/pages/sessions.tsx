@@ -126,6 +126,9 @@ export function SessionsPage() {
               </div>
             )}
           </div>
+          {value.missing !== undefined && (
+            <Problem text={`Cannot reach ${value.missing.join(', ')}. The sessions there are not listed.`} />
+          )}
           {page.length === 0 ? (
             <p class="card empty">
               {q === '' && name === '' ? 'There are no sessions.' : 'No sessions match the search.'}

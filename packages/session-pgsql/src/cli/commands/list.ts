@@ -29,7 +29,10 @@ JSON output:
     { "id", "name", "custom", "active", "created", "modified", "expires",
       "addressCreated", "addressModified", "accesses", "errors", "warnings",
       "notices", "errorMessage" }],
-    "next": value for --after, or null }`,
+    "next": value for --after, or null }
+
+If a server cannot be reached, its sessions are not listed, the exit code is 1,
+and the JSON output has "missing": the names of these servers.`,
   options: {
     field: {
       type: 'string',
@@ -67,42 +70,47 @@ JSON output:
     const { handler, output } = context
     const options = optionsOf(context)
     const page = await handler.list(options)
+    const isComplete = page.missing.length === 0
     if (output.isJson) {
       // With --all, only this machine's clock can tell active sessions from expired ones.
       const isActive = ({ expires }: SessionInfo): boolean =>
         options.active === 'any' ? expires === null || expires.getTime() >= Date.now() : options.active
       const sessions = page.map((one) => sessionJson(one, isActive(one), output))
-      output.json({ sessions, next: page.next ?? null })
-      return 0
+      const missing = isComplete ? {} : { missing: page.missing }
+      output.json({ sessions, next: page.next ?? null, ...missing })
+      return isComplete ? 0 : 1
     }
-    if (page.length === 0) {
-      output.line('No sessions.')
-      return 0
-    }
-    output.table(
-      [
-        { header: 'ID' },
-        { header: 'NAME', shrinks: true },
-        { header: 'FIELD', shrinks: true },
-        { header: 'ADDRESS', shrinks: true },
-        { header: 'MODIFIED', right: true },
-        { header: 'EXPIRES', right: true },
-        { header: 'ACCESSES', right: true },
-        { header: 'ERRORS', right: true },
-      ],
-      page.map((one) => [
-        output.id(one.id),
-        one.name ?? '-',
-        one.custom ?? '-',
-        one.addressModified ?? one.addressCreated ?? '-',
-        relative(one.modified),
-        relative(one.expires),
-        number(one.accesses),
-        number(one.errors),
-      ]),
-    )
+    if (page.length === 0) output.line('No sessions.')
+    else
+      output.table(
+        [
+          { header: 'ID' },
+          { header: 'NAME', shrinks: true },
+          { header: 'FIELD', shrinks: true },
+          { header: 'ADDRESS', shrinks: true },
+          { header: 'MODIFIED', right: true },
+          { header: 'EXPIRES', right: true },
+          { header: 'ACCESSES', right: true },
+          { header: 'ERRORS', right: true },
+        ],
+        page.map((one) => [
+          output.id(one.id),
+          one.name ?? '-',
+          one.custom ?? '-',
+          one.addressModified ?? one.addressCreated ?? '-',
+          relative(one.modified),
+          relative(one.expires),
+          number(one.accesses),
+          number(one.errors),
+        ]),
+      )
     if (page.next !== undefined) output.line(`\nNext page: --after ${page.next}`)
-    return 0
+    if (isComplete) return 0
+    output.error(
+      `the list lacks the sessions on ${page.missing.join(', ')}, which cannot be reached`,
+      'SERVER_DOWN',
+    )
+    return 1
   },
 }
 
