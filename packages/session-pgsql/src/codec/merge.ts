@@ -69,19 +69,24 @@ function without(object: PlainObject, keys: ReadonlySet<string>): PlainObject {
   return Object.fromEntries(Object.entries(object).filter(([key]) => !keys.has(key)))
 }
 
+/** Joins the groups that overlap. The smaller one is moved: joining takes little more time than there are keys. */
 function unite(groups: readonly (readonly string[])[]): string[][] {
-  const united: Set<string>[] = []
+  const groupOf = new Map<string, Set<string>>()
   for (const group of groups) {
-    const meant = new Set(group)
-    for (let index = united.length - 1; index >= 0; index--) {
-      const other = united[index] as Set<string>
-      if (![...other].some((key) => meant.has(key))) continue
-      for (const key of other) meant.add(key)
-      united.splice(index, 1)
+    let united = new Set(group)
+    for (const key of group) {
+      const other = groupOf.get(key) ?? united
+      const [smaller, larger] = other.size < united.size ? [other, united] : [united, other]
+      if (smaller === larger) continue
+      for (const moved of smaller) {
+        larger.add(moved)
+        groupOf.set(moved, larger)
+      }
+      united = larger
     }
-    united.push(meant)
+    for (const key of group) groupOf.set(key, united)
   }
-  return united.map((group) => [...group])
+  return [...new Set(groupOf.values())].map((group) => [...group])
 }
 
 type PlainObject = Record<string, unknown>

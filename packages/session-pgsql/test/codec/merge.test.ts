@@ -51,6 +51,37 @@ describe('The three-way merge', () => {
     })
   })
 
+  test('groups that overlap are one, whatever their order', () => {
+    const seen = { a: 1, b: 1, c: 1, d: 1, e: 1 }
+    const tied = [
+      ['a', 'b'],
+      ['c', 'd'],
+      ['d', 'a'],
+      ['e', 'e'],
+    ]
+    for (const groups of [tied, [...tied].reverse()]) {
+      const merged = merge({ ...seen, a: 2 }, { ...seen, b: 3, c: 3, d: 3, e: 3 }, seen, { tied: groups })
+      expect(merged).toEqual({ a: 2, b: 1, c: 1, d: 1, e: 3 })
+    }
+  })
+
+  test('60,000 groups are united in seconds', () => {
+    // One by one against all others it would take minutes; the limit is the runner's.
+    const names = Array.from({ length: 60_000 }, (_, index) => `k${index}`)
+    const seen = Object.fromEntries(names.map((name) => [name, 1]))
+    const pairs = names.map((name, index) => [name, names[index ^ 1] as string])
+    expect(merge({ ...seen, k5: 2 }, { ...seen, k4: 3, k7: 3 }, seen, { tied: pairs })).toMatchObject({
+      k4: 1,
+      k5: 2,
+      k7: 3,
+    })
+    const chain = names.slice(1).map((name, index) => [names[index] as string, name])
+    expect(merge({ ...seen, k5: 2 }, { ...seen, k59999: 3 }, seen, { tied: chain })).toMatchObject({
+      k5: 2,
+      k59999: 1,
+    })
+  })
+
   test('a key named __proto__ is data', () => {
     const result = merge(JSON.parse('{"__proto__":{"a":1}}'), JSON.parse('{"b":1}'), {})
     expect(JSON.stringify(result)).toBe('{"b":1,"__proto__":{"a":1}}')
