@@ -13,6 +13,7 @@ import {
 } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
+import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
 import { PHP_BYTES, type Sessions } from './wire-format.ts'
 
@@ -40,6 +41,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --tls-key FILE         and this key, both PEM
   --max-connections N    most connections; more are refused (1000)
   --max-value BYTES      largest session (8388608)
+  --max-values N         most values of a session; sessions with more than a fifth of it are not merged (100000)
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
   --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
@@ -63,6 +65,7 @@ export const gatewayMode: Mode = defineMode({
     password: { type: 'string' },
     'max-connections': { type: 'string', default: '1000' },
     'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
+    'max-values': { type: 'string', default: String(MAX_VALUES) },
     'idle-timeout': { type: 'string', default: '0' },
     'create-unread': { type: 'boolean', default: false },
     'health-port': { type: 'string' },
@@ -75,6 +78,7 @@ export const gatewayMode: Mode = defineMode({
     const port = portOf(flags, 'port')
     const maxConnections = numberOf(flags, 'max-connections', 1, 1_000_000)
     const maxValue = numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024)
+    const maxValues = numberOf(flags, 'max-values', 100, 1_000_000_000)
     const idleTimeout = numberOf(flags, 'idle-timeout', 0, 1_000_000)
     const { host } = flags
     const ini = iniOf(flags)
@@ -85,7 +89,12 @@ export const gatewayMode: Mode = defineMode({
     requirePassword(host, password)
     const tls = tlsOf(flags)
     const sessions = new SaveHandler<Uint8Array>(
-      { db: flags.db, table: flags.table, codec: phpBytesCodec(format), idPattern: 'php' },
+      {
+        db: flags.db,
+        table: flags.table,
+        codec: boundedCodec(phpBytesCodec(format), maxValues),
+        idPattern: 'php',
+      },
       { ini, environment },
     )
     const metrics = healthPort === undefined ? undefined : await recordMetrics(sessions)

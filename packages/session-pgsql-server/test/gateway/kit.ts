@@ -1,6 +1,7 @@
 import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgsql'
 import { afterEach } from 'vitest'
 import type { FreshDatabase, TestServer } from '../../../session-pgsql/test/support/servers.ts'
+import { boundedCodec, MAX_VALUES } from '../../src/gateway/bounded-codec.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
 import { PHP_BYTES } from '../../src/gateway/wire-format.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
@@ -48,7 +49,7 @@ export function gateways(server: TestServer) {
       operationTimeout: 3,
     } satisfies SaveHandlerOptions
     // The gateway's own, as in `session-pgsql-server gateway`; and one of a program that reads PHP's values.
-    const own = new SaveHandler({ ...settings, codec: phpBytesCodec('php') })
+    const own = new SaveHandler({ ...settings, codec: boundedCodec(phpBytesCodec('php'), MAX_VALUES) })
     const sessions = new SaveHandler({ ...settings, codec: 'php' })
     const metrics = options.healthPort === undefined ? undefined : new Metrics(own)
     const gateway = new Gateway({ ...DEFAULTS, sessions: own, wireFormat: PHP_BYTES, metrics, ...options })
