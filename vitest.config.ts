@@ -31,8 +31,8 @@ function project(
       // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
       pool: 'forks',
       testTimeout: 120_000,
-      // A failure shows its values in full.
-      chaiConfig: { truncateThreshold: 0 },
+      // A failure shows more of its values than the default of 40 characters.
+      chaiConfig: { truncateThreshold: 1000 },
       ...options,
       hookTimeout: 180_000,
     },

@@ -118,6 +118,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       journal: this.#journal,
       codec,
       operationTimeout: settings.operationTimeout,
+      expiryGrace: settings.expiryGrace,
       destroy: (id) => this.#sessions.destroy(id),
     })
   }
@@ -306,9 +307,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /**
-   * Destroys every session with this custom field: "log out everywhere".
+   * Destroys every session with this custom field: "log out everywhere". Includes sessions that expired so recently that
+   * a request in progress could still save them; see `expiryGrace`.
    *
-   * @returns the number of sessions destroyed
+   * @returns the number of destroyed sessions that had not expired
    * @throws SERVER_DOWN with the names of the servers that could not be reached, after destroying the sessions on the
    * others
    */

@@ -1,24 +1,24 @@
 /**
- * A map with a limit on the memory of its values. When the limit is exceeded, the oldest entries are removed; the
+ * A map with a limit on the total size of its values. When the limit is exceeded, the oldest entries are removed; the
  * newest entry always stays, even if it exceeds the limit alone.
  */
 export class BoundedMap<Key, Value> {
   readonly #values = new Map<Key, Value>()
-  readonly #maxBytes: number
+  readonly #maxSize: number
   readonly #sizeOf: (value: Value, key: Key) => number
   readonly #onEvict: (key: Key, value: Value) => void
-  #bytes = 0
+  #size = 0
 
   /**
-   * @param sizeOf bytes of an entry; must not change while the entry is in the map
-   * @param onEvict called after an entry was removed for lack of memory
+   * @param sizeOf size of an entry, such as its bytes; must not change while the entry is in the map
+   * @param onEvict called after an entry was removed because the limit was exceeded
    */
   constructor(
-    maxBytes: number,
+    maxSize: number,
     sizeOf: (value: Value, key: Key) => number,
     onEvict: (key: Key, value: Value) => void = () => {},
   ) {
-    this.#maxBytes = maxBytes
+    this.#maxSize = maxSize
     this.#sizeOf = sizeOf
     this.#onEvict = onEvict
   }
@@ -31,9 +31,9 @@ export class BoundedMap<Key, Value> {
   set(key: Key, value: Value): void {
     this.delete(key)
     this.#values.set(key, value)
-    this.#bytes += this.#sizeOf(value, key)
+    this.#size += this.#sizeOf(value, key)
     for (const [oldest, evicted] of this.#values) {
-      if (this.#bytes <= this.#maxBytes || oldest === key) return
+      if (this.#size <= this.#maxSize || oldest === key) return
       this.delete(oldest)
       this.#onEvict(oldest, evicted)
     }
@@ -44,7 +44,7 @@ export class BoundedMap<Key, Value> {
     const value = this.#values.get(key)
     if (value === undefined) return undefined
     this.#values.delete(key)
-    this.#bytes -= this.#sizeOf(value, key)
+    this.#size -= this.#sizeOf(value, key)
     return value
   }
 

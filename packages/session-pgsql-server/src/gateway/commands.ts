@@ -1,5 +1,5 @@
 import { SessionPgsqlError } from 'session-pgsql'
-import { deleteConditionally, deleteIfEqual, evalScript, evalSha } from './lock-commands.ts'
+import { deleteConditionally, deleteIfEqual, evalScript, evalSha, lockRequestOf } from './lock-commands.ts'
 import { errors, field, info, reset, setAddress, status } from './metadata-commands.ts'
 import {
   array,
@@ -107,19 +107,36 @@ export async function execute(visitor: Visitor, [first, ...args]: Command): Prom
   let failed: string | undefined
   try {
     const reply = await dispatch(visitor, name, definition, args)
-    if (isFailure(reply)) failed = REFUSED
-    return reply
+    if (!isFailure(reply)) return reply
+    failed = REFUSED
+    return afterFailure(visitor, name, args, reply)
   } catch (error) {
     failed =
       error instanceof SessionPgsqlError ? error.code : error instanceof CommandError ? REFUSED : '_OTHER'
-    if (error instanceof CommandError) return failure(error.message)
-    // The library's messages hold neither data nor ids nor passwords.
-    if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
-    return failure('ERR internal error')
+    return afterFailure(visitor, name, args, errorReply(error))
   } finally {
     const seconds = (performance.now() - start) / 1000
     visitor.shared.metrics.command(definition === undefined ? 'unknown' : name, seconds, failed)
   }
+}
+
+function errorReply(error: unknown): Reply {
+  if (error instanceof CommandError) return failure(error.message)
+  // The library's messages hold neither data nor ids nor passwords.
+  if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
+  return failure('ERR internal error')
+}
+
+/**
+ * Returns the reply to a command that failed. phpredis takes an error for a lock that another request holds, and asks for
+ * it again, with `lock_retries = -1` for ever: no time limit of PHP ends that loop. So the reply is OK, and the error is
+ * the reply to every command for that session until the client releases the lock.
+ */
+function afterFailure(visitor: Visitor, name: string, args: readonly Buffer[], error: Reply): Reply {
+  const sessionKey = lockRequestOf(name, args)
+  if (sessionKey === undefined) return error
+  visitor.refuse(sessionKey, error)
+  return OK
 }
 
 function dispatch(
@@ -131,6 +148,15 @@ function dispatch(
   if (!visitor.isAuthenticated && definition?.allowUnauthenticated !== true) {
     return failure('NOAUTH Authentication required.')
   }
+  if (
+    visitor.refusedDatabase !== undefined &&
+    definition?.allowUnauthenticated !== true &&
+    name !== 'SELECT'
+  ) {
+    return failure(`ERR ${NO_DATABASE}: SELECT ${visitor.refusedDatabase} failed before`)
+  }
+  const refusal = visitor.refusalOf(args[0])
+  if (refusal !== undefined) return refusal
   if (definition === undefined) return failure(`ERR unknown command '${printable(name)}'`)
   const [min, max] = definition.arity
   if (args.length < min || args.length > max) {
@@ -178,8 +204,17 @@ async function ping({ shared }: Visitor, [text]: readonly Buffer[]): Promise<Rep
   return text === undefined ? simple('PONG') : bulk(text)
 }
 
-function select(_visitor: Visitor, [index]: readonly Buffer[]): Reply {
-  return String(index) === '0' ? OK : failure('ERR DB index is out of range: expected 0')
+const NO_DATABASE =
+  'there is only database 0. Remove database= from session.save_path, and separate sites by a table for each'
+
+/**
+ * phpredis ignores an error here, and would read the sessions of database 0. A code other than ERR makes it throw, and
+ * every later command fails.
+ */
+function select(visitor: Visitor, [index]: readonly Buffer[]): Reply {
+  const database = printable(String(index))
+  visitor.refusedDatabase = database === '0' ? undefined : database
+  return database === '0' ? OK : failure(`NODB ${NO_DATABASE}`)
 }
 
 function client(_visitor: Visitor, [subcommand]: readonly Buffer[]): Reply {

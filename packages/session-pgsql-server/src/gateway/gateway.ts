@@ -5,10 +5,11 @@ import { metrics as openTelemetry } from '@opentelemetry/api'
 import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
+import { Keyspace } from './key.ts'
 import { Locks } from './locks.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { PendingMetadata } from './pending-metadata.ts'
-import { ClosedReads, ReadBudget } from './reads.ts'
+import { ClosedReads, TextBudget } from './reads.ts'
 import { failure } from './replies.ts'
 import type { Shared } from './visitor.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
@@ -26,6 +27,13 @@ export interface GatewayOptions {
   /** With a certificate, the gateway accepts TLS only. */
   readonly tls: TlsFiles | undefined
   readonly maxConnections: number
+  /** What the keys of sessions begin with. Default: any name and a colon */
+  readonly prefixes?: readonly string[] | undefined
+  /**
+   * True if a client may create a session that it has not read. A request whose read the gateway has forgotten may then
+   * restore a logged-out session. Default: false
+   */
+  readonly createUnread?: boolean | undefined
   /** Largest session in bytes. */
   readonly maxValue: number
   /** Seconds after which a connection without commands is closed; 0: never. */
@@ -44,7 +52,7 @@ export interface GatewayOptions {
 const MIB = 1024 * 1024
 
 /** Most bytes of each kind that all connections hold together; see `reads.ts`, `pending-metadata.ts`, `connection.ts`. */
-const MEMORY = { reads: 256 * MIB, closedReads: 64 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MIB }
+const MEMORY = { reads: 256 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MIB }
 
 /** Milliseconds that a client has for the TLS handshake. */
 const HANDSHAKE_TIMEOUT = 10_000
@@ -75,13 +83,17 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { sessions, wireFormat, password, maxValue, maxConnections, tls, healthPort } = options
+    const { sessions, wireFormat, prefixes = [], createUnread = false, password, tls } = options
+    const { maxValue, maxConnections, healthPort } = options
+    const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
       sessions,
       wireFormat,
       password,
-      readBudget: new ReadBudget(MEMORY.reads),
-      closedReads: new ClosedReads(MEMORY.closedReads),
+      keys: new Keyspace(prefixes, String(sessions.status().settings.name)),
+      createUnread,
+      textBudget,
+      closedReads: new ClosedReads(textBudget),
       locks: new Locks(sessions, options.lockLease),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Key, MAX_KEY, parseKey } from './key.ts'
+import { type Key, MAX_KEY, sessionKeyOf } from './key.ts'
 import { MAX_LOCKS } from './locks.ts'
 import { bulk, failure, integer, NIL, OK, type Reply, SYNTAX_ERROR } from './replies.ts'
 import type { Visitor } from './visitor.ts'
@@ -11,10 +11,16 @@ const UNLOCK_SCRIPT = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
 export const LOCK_NEEDS_NX: Reply = failure('ERR the key of a lock can only be set by SET with NX')
 
+/** Returns the key of the session if the command asks for its lock: `SET key_LOCK secret NX`. */
+export function lockRequestOf(name: string, [key, , ...options]: readonly Buffer[]): string | undefined {
+  const isRequest = name === 'SET' && options.some((option) => String(option).toUpperCase() === 'NX')
+  return isRequest ? sessionKeyOf(String(key)) : undefined
+}
+
 /** `SET key_LOCK secret NX`: takes a lock. @param seconds undefined: until it is released */
 export async function takeLock(
   visitor: Visitor,
-  { id }: Key,
+  { id, text }: Key,
   secret: Buffer,
   seconds: number | undefined,
 ): Promise<Reply> {
@@ -25,6 +31,7 @@ export async function takeLock(
   if (locks.isFull(visitor)) return failure(`ERR this connection holds ${MAX_LOCKS} locks, which is the most`)
   const isTaken = await locks.take(id, String(secret), seconds ?? Number.POSITIVE_INFINITY, visitor)
   metrics.lockRequest(isTaken)
+  visitor.endRefusal(sessionKeyOf(text))
   return isTaken ? OK : NIL
 }
 
@@ -74,11 +81,13 @@ export function deleteConditionally(
 }
 
 async function unlock(
-  { shared: { locks } }: Visitor,
+  visitor: Visitor,
   name: Buffer | undefined,
   secret: Buffer | undefined,
 ): Promise<Reply> {
-  const key = parseKey(name)
+  if (visitor.endRefusal(sessionKeyOf(String(name)))) return integer(0)
+  const { keys, locks } = visitor.shared
+  const key = keys.parse(name)
   if (!key.isLock) return failure('ERR expected the key of a lock, which ends with _LOCK')
   return integer((await locks.release(key.id, String(secret))) ? 1 : 0)
 }

@@ -30,6 +30,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
+  --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
@@ -40,6 +41,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --max-connections N    most connections; more are refused (1000)
   --max-value BYTES      largest session (8388608)
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
+  --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
                          and GET /metrics for Prometheus
   --console-port PORT    also serve the console, on 127.0.0.1 only; to serve it to other machines, run
@@ -56,11 +58,13 @@ export const gatewayMode: Mode = defineMode({
   help: HELP,
   flags: {
     codec: { type: 'string' },
+    prefix: { type: 'string', multiple: true },
     port: { type: 'string', default: '6380' },
     password: { type: 'string' },
     'max-connections': { type: 'string', default: '1000' },
     'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
     'idle-timeout': { type: 'string', default: '0' },
+    'create-unread': { type: 'boolean', default: false },
     'health-port': { type: 'string' },
     'console-port': { type: 'string' },
   },
@@ -88,6 +92,8 @@ export const gatewayMode: Mode = defineMode({
     const gateway = new Gateway({
       sessions,
       wireFormat: PHP_BYTES,
+      prefixes: flags.prefix,
+      createUnread: flags['create-unread'],
       host,
       port,
       password,

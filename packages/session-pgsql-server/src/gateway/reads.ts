@@ -3,76 +3,103 @@ import type { SessionRecord, WriteResult } from 'session-pgsql'
 import { BoundedMap } from './bounded-map.ts'
 
 /**
- * What clients have read, by key: the base of what they write next. All of it is bounded; a write whose base was
- * evicted creates the session or replaces it.
+ * What clients have read, by key: the base of what they write next. When memory is short, texts are dropped and etags
+ * stay: they tell whether a session is still as the client has read it, but a conflict cannot be merged without the text.
  */
 
-/** Estimated bytes of a known session besides its texts. */
-const OVERHEAD = 1000
+/** Sessions that one connection knows. PHP reads one in a request, and a second one if it regenerates the id. */
+const MAX_KNOWN = 128
 
 /** Seconds for which the reads of a closed connection are kept: its client may come back on another connection. */
 const KEPT = 60
 
-/** What a client knows about the session under one key. */
-export interface KnownSession {
+/** Reads of closed connections that are kept. */
+const MAX_CLOSED = 50_000
+
+/** The state of a session that a client has read or written, with its data. */
+export interface KnownText {
   /** null: there was no session. */
   readonly base: SessionRecord<unknown> | null
   /** What the client itself holds, if that is not the base's data: after a write that was merged. */
   readonly seen: unknown
-  /** True if the access of the current PHP request has been counted: it has written, or extended the expiry. */
-  counted: boolean
   /** Estimate of the bytes that it takes in memory; constant. */
-  readonly bytes: number
+  readonly textBytes: number
 }
 
-/** @param key the key under which there was no session */
-export function absentSession(key: string): KnownSession {
-  return { base: null, seen: undefined, counted: false, bytes: OVERHEAD + 2 * key.length }
+/** What a client knows about the session under one key. */
+export class KnownSession {
+  /** True if the access of the current PHP request has been counted: it has written, or extended the expiry. */
+  counted = false
+  #text: KnownText | undefined
+  #etag: string | undefined
+
+  /** @param etag undefined: the one of `text.base`, which is asked for it when the text is dropped */
+  constructor(etag: string | undefined, text: KnownText) {
+    this.#etag = etag
+    this.#text = text
+  }
+
+  /** Undefined if it was dropped. */
+  get text(): KnownText | undefined {
+    return this.#text
+  }
+
+  /** The `etag` of the record that the client knows; undefined if there was no session. */
+  get etag(): string | undefined {
+    return this.#etag ?? this.#text?.base?.etag
+  }
+
+  dropText(): void {
+    this.#etag = this.etag
+    this.#text = undefined
+  }
+}
+
+/** What a client knows if there was no session. */
+export function absentSession(): KnownSession {
+  return new KnownSession(undefined, { base: null, seen: undefined, textBytes: 0 })
 }
 
 /** @param data PHP's bytes, as the client received them */
 export function readSession(record: SessionRecord<unknown>, data: Uint8Array): KnownSession {
   const { errorMessage, custom } = record
   const metadata = 2 * ((errorMessage?.length ?? 0) + (custom?.length ?? 0))
-  return {
+  return new KnownSession(undefined, {
     base: withoutData(record),
     seen: undefined,
-    counted: false,
-    bytes: OVERHEAD + metadata + textBytes(data),
-  }
+    textBytes: metadata + textBytes(data),
+  })
 }
 
 /**
  * What a client knows after its write. Base and data are decoded when they are asked for; usually they are not, because
  * PHP's next request reads first.
+ *
+ * @param sent PHP's bytes, as the client sent them
+ * @param stored PHP's bytes, as they are stored: after a merge not the same
  */
-export class WrittenSession implements KnownSession {
-  counted = true
-  readonly bytes: number
-  readonly #result: WriteResult<unknown>
-
-  /**
-   * @param sent PHP's bytes, as the client sent them
-   * @param stored PHP's bytes, as they are stored: after a merge not the same
-   */
-  constructor(result: WriteResult<unknown>, sent: Uint8Array, stored: Uint8Array) {
-    this.#result = result
-    this.bytes = OVERHEAD + textBytes(sent) + textBytes(stored)
-  }
-
-  get base(): SessionRecord<unknown> | null {
-    const { session } = this.#result
-    return session === undefined ? null : withoutData(session)
-  }
-
-  get seen(): unknown {
-    return this.#result.sent
-  }
+export function writtenSession(
+  result: WriteResult<unknown>,
+  sent: Uint8Array,
+  stored: Uint8Array,
+): KnownSession {
+  const known = new KnownSession(undefined, {
+    get base() {
+      const { session } = result
+      return session === undefined ? null : withoutData(session)
+    },
+    get seen() {
+      return result.sent
+    },
+    textBytes: textBytes(sent) + textBytes(stored),
+  })
+  known.counted = true
+  return known
 }
 
 /**
- * A base is compared by its text. Its decoded data can take twenty times the memory, is not counted in `bytes`, and is
- * not needed.
+ * A base is compared by its text. Its decoded data can take twenty times the memory, is not counted in `textBytes`, and
+ * is not needed.
  */
 function withoutData(record: SessionRecord<unknown>): SessionRecord<unknown> {
   return Object.assign(record, { data: undefined })
@@ -83,17 +110,76 @@ function textBytes(data: Uint8Array): number {
   return data.length * (isUtf8(data) && !data.includes(0) ? 2 : 6)
 }
 
-/** The reads of one connection. */
+/** The texts of one session, the oldest first. */
+interface SessionTexts {
+  readonly known: Set<KnownSession>
+  bytes: number
+}
+
+/**
+ * Bounds the texts of all connections together. When it is exceeded, the session that takes most memory loses its oldest
+ * text: a user who opens many connections, or many large sessions, takes nothing from the sessions of others.
+ */
+export class TextBudget {
+  readonly #maxBytes: number
+  readonly #sessions = new Map<string, SessionTexts>()
+  /** Keys of sessions by the binary logarithm of their bytes: largest first without sorting. */
+  readonly #bySize: Set<string>[] = Array.from({ length: 64 }, () => new Set())
+  #bytes = 0
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  add(key: string, known: KnownSession): void {
+    const bytes = known.text?.textBytes ?? 0
+    if (bytes === 0) return
+    const texts = this.#sessions.get(key) ?? { known: new Set(), bytes: 0 }
+    texts.known.add(known)
+    this.#resize(key, texts, bytes)
+    while (this.#bytes > this.#maxBytes) this.#dropOne()
+  }
+
+  remove(key: string, known: KnownSession): void {
+    const texts = this.#sessions.get(key)
+    if (texts?.known.delete(known)) this.#resize(key, texts, -(known.text?.textBytes ?? 0))
+  }
+
+  #dropOne(): void {
+    const [largest] = this.#bySize.findLast((keys) => keys.size > 0) ?? []
+    const texts = this.#sessions.get(largest as string) as SessionTexts
+    const [oldest] = texts.known
+    this.remove(largest as string, oldest as KnownSession)
+    oldest?.dropText()
+  }
+
+  #resize(key: string, texts: SessionTexts, bytes: number): void {
+    this.#bySize[sizeClass(texts.bytes)]?.delete(key)
+    texts.bytes += bytes
+    this.#bytes += bytes
+    if (texts.known.size === 0) {
+      this.#sessions.delete(key)
+    } else {
+      this.#sessions.set(key, texts)
+      this.#bySize[sizeClass(texts.bytes)]?.add(key)
+    }
+  }
+}
+
+function sizeClass(bytes: number): number {
+  return Math.floor(Math.log2(bytes + 1))
+}
+
+/** The reads of one connection: the last 128. */
 export class ConnectionReads {
   readonly #known: BoundedMap<string, KnownSession>
-  readonly #budget: ReadBudget
+  readonly #budget: TextBudget
 
-  /** @param budget shared with the other connections */
-  constructor(maxBytes: number, budget: ReadBudget) {
+  constructor(budget: TextBudget) {
     this.#known = new BoundedMap(
-      maxBytes,
-      ({ bytes }) => bytes,
-      (_key, evicted) => budget.remove(evicted),
+      MAX_KNOWN,
+      () => 1,
+      (key, evicted) => budget.remove(key, evicted),
     )
     this.#budget = budget
   }
@@ -105,12 +191,12 @@ export class ConnectionReads {
   set(key: string, session: KnownSession): void {
     this.delete(key)
     this.#known.set(key, session)
-    this.#budget.add(session, () => this.delete(key))
+    this.#budget.add(key, session)
   }
 
   delete(key: string): void {
     const session = this.#known.delete(key)
-    if (session !== undefined) this.#budget.remove(session)
+    if (session !== undefined) this.#budget.remove(key, session)
   }
 
   /** Removes and returns everything. */
@@ -122,39 +208,22 @@ export class ConnectionReads {
   }
 }
 
-/** Bounds the reads of all open connections together, because persistent connections may be many. */
-export class ReadBudget {
-  readonly #forget: BoundedMap<KnownSession, () => void>
-
-  constructor(maxBytes: number) {
-    this.#forget = new BoundedMap(
-      maxBytes,
-      (_forget, { bytes }) => bytes,
-      (_session, forget) => forget(),
-    )
-  }
-
-  /** @param forget called when the session is evicted */
-  add(session: KnownSession, forget: () => void): void {
-    this.#forget.set(session, forget)
-  }
-
-  remove(session: KnownSession): void {
-    this.#forget.delete(session)
-  }
-}
-
 /**
- * The reads of connections that closed. If several had read the same key, one is kept:
- * - a PHP request in progress before one that has written or extended the expiry, which usually was its end
- * - the older one of two requests in progress: against it, a merge takes nothing for a deletion that was none
- * - the newer one of two requests that have ended
+ * The reads of closed connections whose PHP request was in progress: it had not written or extended the expiry, which
+ * usually ends it. If several had read the same key, the older one is kept: against it, a merge takes nothing for a
+ * deletion that was none.
  */
 export class ClosedReads {
+  readonly #budget: TextBudget
   readonly #kept: BoundedMap<string, { readonly session: KnownSession; readonly until: number }>
 
-  constructor(maxBytes: number) {
-    this.#kept = new BoundedMap(maxBytes, ({ session }) => session.bytes)
+  constructor(budget: TextBudget) {
+    this.#budget = budget
+    this.#kept = new BoundedMap(
+      MAX_CLOSED,
+      () => 1,
+      (key, { session }) => budget.remove(key, session),
+    )
   }
 
   /** Takes over the reads of a connection that closed. */
@@ -162,18 +231,24 @@ export class ClosedReads {
     const now = performance.now()
     for (const [key, { until }] of this.#kept.entries()) {
       if (until > now) break
-      this.#kept.delete(key)
+      this.#remove(key)
     }
     for (const [key, session] of reads.drain()) {
-      const before = this.#kept.get(key)
-      if (before !== undefined && !before.session.counted) continue
+      if (session.counted || this.#kept.get(key) !== undefined) continue
       this.#kept.set(key, { session, until: now + KEPT * 1000 })
+      this.#budget.add(key, session)
     }
   }
 
   /** Removes what is kept under a key and returns it. */
   take(key: string): KnownSession | undefined {
-    const kept = this.#kept.delete(key)
+    const kept = this.#remove(key)
     return kept !== undefined && kept.until > performance.now() ? kept.session : undefined
+  }
+
+  #remove(key: string): { readonly session: KnownSession; readonly until: number } | undefined {
+    const kept = this.#kept.delete(key)
+    if (kept !== undefined) this.#budget.remove(key, kept.session)
+    return kept
   }
 }

@@ -1,8 +1,9 @@
-import { SessionPgsqlError } from 'session-pgsql'
-import { INVALID_ID, isSessionId, type Key, parseKey } from './key.ts'
+import { INVALID_ID, isSessionId, type Key } from './key.ts'
 import { breakLock, getLockOwner, LOCK_NEEDS_NX, takeLock } from './lock-commands.ts'
-import { absentSession, readSession, WrittenSession } from './reads.ts'
-import { bulk, CommandError, failure, integer, NIL, OK, type Reply, SYNTAX_ERROR } from './replies.ts'
+import { ownedInfo, readOwned } from './ownership.ts'
+import { absentSession, readSession } from './reads.ts'
+import { bulk, CommandError, failure, integer, NIL, type Reply, SYNTAX_ERROR } from './replies.ts'
+import { type Condition, writeSession } from './session-write.ts'
 import type { Visitor } from './visitor.ts'
 
 /** Commands for the key of a session; most also take the key of a session's lock. */
@@ -12,8 +13,8 @@ export const SECONDS = 1
 export const MILLISECONDS = 1000
 
 /** `GET key` */
-export function get(visitor: Visitor, [name]: readonly Buffer[]): Promise<Reply> {
-  return read(visitor, parseKey(name))
+export async function get(visitor: Visitor, [name]: readonly Buffer[]): Promise<Reply> {
+  return read(visitor, visitor.shared.keys.parse(name))
 }
 
 /** `GETEX key [EX seconds | PX milliseconds]` */
@@ -21,7 +22,7 @@ export async function getAndExpire(
   visitor: Visitor,
   [name, unitName, amount]: readonly Buffer[],
 ): Promise<Reply> {
-  const key = parseKey(name)
+  const key = visitor.shared.keys.parse(name)
   const unit = { EX: SECONDS, PX: MILLISECONDS }[String(unitName ?? 'EX').toUpperCase()]
   if (unit === undefined || (unitName === undefined) !== (amount === undefined)) return SYNTAX_ERROR
   const reply = await read(visitor, key)
@@ -31,9 +32,9 @@ export async function getAndExpire(
 
 /** `SET key data [EX seconds | PX milliseconds] [NX | XX]`; for the key of a lock, NX takes it. */
 export async function set(visitor: Visitor, [name, data, ...options]: readonly Buffer[]): Promise<Reply> {
-  const key = parseKey(name)
+  const key = visitor.shared.keys.parse(name)
   let seconds: number | undefined
-  let when: 'NX' | 'XX' | undefined
+  let when: Condition
   for (let index = 0; index < options.length; index++) {
     const option = String(options[index]).toUpperCase()
     if ((option === 'NX' || option === 'XX') && when === undefined) when = option
@@ -44,24 +45,22 @@ export async function set(visitor: Visitor, [name, data, ...options]: readonly B
   if (key.isLock) {
     return when === 'NX' ? takeLock(visitor, key, data as Buffer, seconds) : LOCK_NEEDS_NX
   }
-  if (when !== undefined && (await visitor.shared.sessions.validateId(key.id)) !== (when === 'XX')) return NIL
-  try {
-    return await write(visitor, key, seconds, data as Buffer, when)
-  } catch (error) {
-    // Another client has created the session since it was looked up.
-    if (when === 'NX' && error instanceof SessionPgsqlError && error.code === 'CONFLICT') return NIL
-    throw error
-  }
+  return writeSession(visitor, key, seconds, data as Buffer, when)
 }
 
 /** `SETEX key seconds data`, and `PSETEX key milliseconds data` */
-export function setWithLifetime(
+export async function setWithLifetime(
   visitor: Visitor,
   [name, amount, data]: readonly Buffer[],
   unit: number,
   command: string,
 ): Promise<Reply> {
-  return write(visitor, parseKey(name), parseLifetime(amount, unit, command), data as Buffer)
+  return writeSession(
+    visitor,
+    visitor.shared.keys.parse(name),
+    parseLifetime(amount, unit, command),
+    data as Buffer,
+  )
 }
 
 /** `EXPIRE key seconds`, and `PEXPIRE key milliseconds`: 1, or 0 if there is no such session. */
@@ -70,84 +69,52 @@ export async function expire(
   [name, amount]: readonly Buffer[],
   unit: number,
 ): Promise<Reply> {
-  return integer((await touch(visitor, parseKey(name), amount, unit)) ? 1 : 0)
+  return integer((await touch(visitor, visitor.shared.keys.parse(name), amount, unit)) ? 1 : 0)
 }
 
 /** `TTL key` in seconds, and `PTTL key` in milliseconds. As in Redis: -2 if there is none, -1 if it does not expire. */
 export async function timeToLive(visitor: Visitor, [name]: readonly Buffer[], unit: number): Promise<Reply> {
-  const { sessions, locks } = visitor.shared
-  const key = parseKey(name)
-  if (key.isLock) return integer((await locks.owner(key.id)) === undefined ? -2 : -1)
-  const session = await sessions.read(key.id)
+  const { shared } = visitor
+  const key = shared.keys.parse(name)
+  if (key.isLock) return integer((await shared.locks.owner(key.id)) === undefined ? -2 : -1)
+  const session = await readOwned(shared, key)
   if (session === undefined) return integer(-2)
   if (session.expires === null) return integer(-1)
   const milliseconds = session.expires.getTime() - Date.now() - session.clockAhead
   return integer(Math.max(0, Math.ceil((milliseconds / 1000) * unit)))
 }
 
-/** `EXISTS key ...`: how many of the keys exist. */
-export function exists({ shared: { sessions, locks } }: Visitor, names: readonly Buffer[]): Promise<Reply> {
-  return count(names, async ({ id, isLock }) =>
-    isLock ? (await locks.owner(id)) !== undefined : sessions.validateId(id),
-  )
+/** `EXISTS key ...`: how many of the keys exist. A key that is refused elsewhere does not: PHP then makes a new id. */
+export function exists({ shared }: Visitor, names: readonly Buffer[]): Promise<Reply> {
+  return count(names, async (name) => {
+    const key = shared.keys.find(name)
+    if (key === undefined) return false
+    const found = key.isLock ? shared.locks.owner(key.id) : ownedInfo(shared, key)
+    return (await found) !== undefined
+  })
 }
 
 /** `DEL key ...` and `UNLINK key ...`: how many of the keys were there. */
 export function del(visitor: Visitor, names: readonly Buffer[]): Promise<Reply> {
-  return count(names, (key) => (key.isLock ? breakLock(visitor, key) : destroy(visitor, key)))
+  return count(names, async (name) => {
+    const key = visitor.shared.keys.parse(name)
+    return key.isLock ? breakLock(visitor, key) : destroy(visitor, key)
+  })
 }
 
 async function read(visitor: Visitor, key: Key): Promise<Reply> {
   if (key.isLock) return getLockOwner(visitor, key)
   // As PHP's handler `files` does: an id that can never be written is an error, not an empty session.
   if (!isSessionId(key.id)) return failure(INVALID_ID)
-  const record = await visitor.shared.sessions.read(key.id)
+  const record = await readOwned(visitor.shared, key)
   visitor.beginRequest()
   if (record === undefined) {
-    visitor.remember(key.text, absentSession(key.text))
+    visitor.remember(key.text, absentSession())
     return NIL
   }
   const data = visitor.shared.wireFormat.encode(record.data)
   visitor.remember(key.text, readSession(record, data))
   return bulk(data)
-}
-
-/**
- * Writes a session on the base of what the client has read.
- *
- * @param when NX: fails with CONFLICT if the session exists; XX: writes only if it exists
- */
-async function write(
-  visitor: Visitor,
-  key: Key,
-  lifetime: number | undefined,
-  data: Buffer,
-  when?: 'NX' | 'XX',
-): Promise<Reply> {
-  if (key.isLock) return LOCK_NEEDS_NX
-  const { sessions, pending, wireFormat } = visitor.shared
-  visitor.endRequest()
-  const known = when === 'NX' ? undefined : visitor.known(key.text)
-  const metadata = pending.get(key.text)
-  const result = await sessions.write(key.id, wireFormat.decode(data), {
-    base: when === 'NX' ? null : when === 'XX' ? (known?.base ?? 'existing') : known?.base,
-    conflict: when === 'NX' ? 'error' : undefined,
-    seen: known?.seen,
-    lifetime,
-    name: key.name,
-    address: metadata?.address,
-    custom: metadata?.custom,
-    errors: metadata?.errors,
-    access: known?.counted !== true,
-  })
-  pending.stored(key.text, metadata)
-  // A write to a session that is gone is no error of the client. What it knows stays, so that its next write is
-  // discarded too.
-  if (result.outcome === 'gone') return when === 'XX' ? NIL : OK
-  const { session } = result
-  const stored = result.outcome === 'merged' && session !== undefined ? wireFormat.encode(session.data) : data
-  visitor.remember(key.text, new WrittenSession(result, data, stored))
-  return OK
 }
 
 /**
@@ -161,24 +128,28 @@ async function touch(visitor: Visitor, key: Key, amount: Buffer | undefined, uni
   if (lifetime <= 0) return destroy(visitor, key)
   visitor.endRequest()
   const known = visitor.known(key.text)
+  const base = known?.text?.base ?? undefined
+  if (base === undefined && (await ownedInfo(visitor.shared, key)) === undefined) return false
   const isTouched = await visitor.shared.sessions.touch(key.id, {
     lifetime,
-    base: known?.base ?? undefined,
+    base,
     access: known?.counted !== true,
   })
   if (isTouched && known !== undefined) known.counted = true
   return isTouched
 }
 
-function destroy(visitor: Visitor, key: Key): Promise<boolean> {
+async function destroy(visitor: Visitor, key: Key): Promise<boolean> {
   visitor.endRequest()
-  visitor.shared.pending.delete(key.text)
-  return visitor.shared.sessions.destroy(key.id)
+  const { shared } = visitor
+  shared.pending.delete(key.text)
+  const hasRead = visitor.known(key.text)?.etag !== undefined
+  return (hasRead || (await ownedInfo(shared, key)) !== undefined) && shared.sessions.destroy(key.id)
 }
 
-async function count(names: readonly Buffer[], test: (key: Key) => Promise<boolean>): Promise<Reply> {
+async function count(names: readonly Buffer[], test: (name: Buffer) => Promise<boolean>): Promise<Reply> {
   let count = 0
-  for (const name of names) if (await test(parseKey(name))) count++
+  for (const name of names) if (await test(name)) count++
   return integer(count)
 }
 

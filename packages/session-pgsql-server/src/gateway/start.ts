@@ -10,6 +10,13 @@ export interface StartGatewayOptions {
   readonly sessions: Sessions
   /** The codec of `sessions`: PHP's `session.serialize_handler`. @default 'php' */
   readonly format?: PhpSessionFormat
+  /**
+   * True if a client may create a session that it has not read, for clients that only write. A request whose read the
+   * gateway has forgotten may then restore a logged-out session. @default false
+   */
+  readonly createUnread?: boolean
+  /** What the keys of sessions begin with. @default any name and a colon, such as `PHPSESSID:` */
+  readonly prefixes?: readonly string[]
   /** Port on 127.0.0.1; 0: any free port. @default 6380 */
   readonly port?: number
 }
@@ -27,6 +34,8 @@ export async function startGateway(
   const gateway = new Gateway({
     sessions: options.sessions,
     wireFormat: phpValues(options.format),
+    prefixes: options.prefixes,
+    createUnread: options.createUnread,
     host: '127.0.0.1',
     port: options.port ?? 6380,
     password: undefined,

@@ -1,18 +1,22 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { Locks } from './locks.ts'
+import type { Keyspace } from './key.ts'
+import { type Locks, MAX_LOCKS } from './locks.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
-import { type ClosedReads, ConnectionReads, type KnownSession, type ReadBudget } from './reads.ts'
-import { CommandError } from './replies.ts'
+import { type ClosedReads, ConnectionReads, type KnownSession, type TextBudget } from './reads.ts'
+import { CommandError, type Reply } from './replies.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
 /** What all clients of a gateway share. */
 export interface Shared {
   readonly sessions: Sessions
   readonly wireFormat: WireFormat
+  readonly keys: Keyspace
+  /** True if a client may create a session that it has not read. */
+  readonly createUnread: boolean
   /** undefined: clients need none. */
   readonly password: string | undefined
-  readonly readBudget: ReadBudget
+  readonly textBudget: TextBudget
   readonly closedReads: ClosedReads
   readonly locks: Locks
   readonly pending: PendingMetadata
@@ -20,9 +24,6 @@ export interface Shared {
   /** Queries the database; rejects if it does not answer. */
   ping(): Promise<void>
 }
-
-/** Most bytes of sessions that are kept for one connection. */
-const MAX_READS = 8 * 1024 * 1024
 
 /** Passwords that one connection may try. */
 const MAX_ATTEMPTS = 5
@@ -37,12 +38,16 @@ export class Visitor {
   #isAuthenticated: boolean
   #failedAttempts = 0
   #isDone = false
+  /** The database that the client has selected, if there is no such database. */
+  refusedDatabase: string | undefined
+  /** Errors by the key of a session: the client was told that it has the lock, and does not. */
+  readonly #refusals = new Map<string, Reply>()
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
   constructor(shared: Shared) {
     this.shared = shared
-    this.#reads = new ConnectionReads(MAX_READS, shared.readBudget)
+    this.#reads = new ConnectionReads(shared.textBudget)
     this.#isAuthenticated = shared.password === undefined
   }
 
@@ -86,6 +91,22 @@ export class Visitor {
   /** Ends the connection after the reply to the current command. */
   quit(): void {
     this.#isDone = true
+  }
+
+  /** Makes every command for a session fail with this reply, until `endRefusal`. */
+  refuse(sessionKey: string, error: Reply): void {
+    this.#refusals.set(sessionKey, error)
+    // Forgetting one would serve that session without its lock.
+    if (this.#refusals.size > MAX_LOCKS) this.quit()
+  }
+
+  refusalOf(sessionKey: Buffer | undefined): Reply | undefined {
+    return this.#refusals.size === 0 ? undefined : this.#refusals.get(String(sessionKey))
+  }
+
+  /** @returns true if there was a refusal */
+  endRefusal(sessionKey: string | undefined): boolean {
+    return sessionKey !== undefined && this.#refusals.delete(sessionKey)
   }
 
   /** A PHP request has read its session: its write follows. */

@@ -13,6 +13,8 @@ export const UNLOCK = 'b70c2384248f88e6b75b9f89241a180f856ad852'
 
 /** A gateway on 127.0.0.1 without password, TLS and time limits, with limits that tests can reach. */
 export const DEFAULTS = {
+  // Most tests write a session without reading it first.
+  createUnread: true,
   host: '127.0.0.1',
   port: 0,
   password: undefined,

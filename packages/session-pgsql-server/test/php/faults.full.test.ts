@@ -3,7 +3,7 @@ import { type PostgresServer, startPostgres } from '../../../session-pgsql/test/
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
 import { Gate, shown, signedIn } from './kit/gate.ts'
 import type { Gateway } from './kit/gateway.ts'
-import type { Php } from './kit/php.ts'
+import type { Php, Visitor } from './kit/php.ts'
 import { describeWithPhp } from './kit/place.ts'
 
 describeWithPhp('PHP during faults', (place) => {
@@ -77,6 +77,25 @@ describeWithPhp('PHP during faults', (place) => {
       expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
     })
 
+    test.each(['SIGTERM', 'SIGKILL'] as const)(
+      'does not restore a session that was logged out when the gateway is restarted with %s during a request',
+      async (signal) => {
+        const other = await place.gateway({ db: server.url() })
+        const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
+        const visitor = await signedIn(through)
+        const gate = await Gate.make(through)
+        const writer = gate.visit(visitor, { do: 'set', key: 'late' })
+        await gate.arrived(1)
+        await other.stop(signal)
+        await place.gateway({ db: server.url(), port: other.port })
+        await visitor.clone().visit('overlap.php', { query: { do: 'destroy' } })
+        await gate.open(1)
+        // PHP reconnects and gets an error, or it gives up.
+        await writer
+        expect(await shown(visitor)).toEqual({})
+      },
+    )
+
     test('writes completely or gets a warning when the gateway is killed and restarted between read and write', async () => {
       const other = await place.gateway({ db: server.url() })
       const through = await place.php({ ini: other.ini(`prefix=PHPSESSID:${more}`) })
@@ -100,7 +119,63 @@ describeWithPhp('PHP during faults', (place) => {
       'redis.session.locking_enabled': 1,
       'redis.session.lock_retries': -1,
       'redis.session.lock_wait_time': 20_000,
+      max_execution_time: 5,
     }
+
+    describe.each([
+      ['a connection for each request', ''],
+      ['persistent connections', '&persistent=1'],
+    ])('%s', (_, more) => {
+      test('end session_start() with a warning in time while the database is unreachable, and work afterwards', async () => {
+        const php = await place.php({
+          ini: { ...gateway.ini(`prefix=PHPSESSID:${more}`), ...locking },
+          workers: 2,
+        })
+        const visitor = await signedIn(php)
+        const fresh = php.visitor()
+        const start = async (who: Visitor): Promise<void> => {
+          const { text } = await who.visit('overlap.php', { query: { do: 'show' }, timeout: 10_000 })
+          expect(text).toContain('Warning: session_start(): Failed to read session data: redis')
+          expect(text).toMatch(/no session$/)
+          expect(text).not.toContain('Exception')
+        }
+        await server.stop()
+        try {
+          await start(visitor)
+          await start(fresh)
+          await start(visitor)
+        } finally {
+          await server.start()
+        }
+        expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
+        server.pause()
+        try {
+          await start(visitor)
+        } finally {
+          server.resume()
+        }
+        expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
+        await visitor.visit('overlap.php', { query: { do: 'increment' } })
+        expect(await shown(visitor.clone())).toEqual({ user: 'ada', count: 1 })
+      })
+    })
+
+    test('end session_start() with a warning if the gateway refuses the id, or the password is missing', async () => {
+      const php = await place.php({ ini: { ...gateway.ini(), ...locking }, workers: 1 })
+      for (const id of ['a:b', 'x'.repeat(300)]) {
+        const visitor = php.visitor()
+        visitor.cookies.set('PHPSESSID', encodeURIComponent(id))
+        const { text } = await visitor.visit('overlap.php', { query: { do: 'show' }, timeout: 10_000 })
+        expect(text).toMatch(/Failed to read session data: redis.*no session$/s)
+      }
+      const guarded = await place.gateway({
+        db: server.url(),
+        env: { SESSION_PGSQL_SERVER_PASSWORD: 'sesame' },
+      })
+      const without = await place.php({ ini: { ...guarded.ini(), ...locking }, workers: 1 })
+      const { text } = await without.request('overlap.php', { query: { do: 'show' }, timeout: 10_000 })
+      expect(text).toContain('NOAUTH')
+    })
 
     test('end when the PHP process that holds them is killed', async () => {
       const php = await place.php({ ini: { ...gateway.ini(), ...locking } })
@@ -125,7 +200,7 @@ describeWithPhp('PHP during faults', (place) => {
       const holder = gate.visit(visitor, { do: 'set', key: 'late' })
       await gate.arrived(1)
       await expect(shown(visitor.clone(impatient))).rejects.toThrow(
-        'Acquire of session lock was not successful',
+        /Acquire of session lock was not successful|Failed to acquire session lock/,
       )
       await other.stop('SIGKILL')
       expect(await shown(visitor.clone(patient))).toEqual({ user: 'ada' })

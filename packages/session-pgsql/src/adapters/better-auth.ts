@@ -1,7 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { ANY_KEY, UNLIMITED } from './shared/key-value.ts'
+import {
+  deletionOf,
+  type Entry,
+  entryOf,
+  incremented,
+  isPresent,
+  lifetimeOf,
+  settle,
+} from './better-auth/entry.ts'
+import { ANY_KEY, idsOfKeys } from './shared/key-value.ts'
 
 /**
  * The `secondaryStorage` of better-auth: sessions, verification values and rate limits.
@@ -15,10 +24,18 @@ import { ANY_KEY, UNLIMITED } from './shared/key-value.ts'
  * call. Times to live are exact by the clocks of these processes, which should agree. The rows expire by the
  * database's clock.
  *
+ * better-auth reads a session, changes it and sets all of it, and likewise its list of a user's sessions. Both are
+ * recognized: a deleted session stays deleted although a request in progress sets it again, and overlapping sets of
+ * a list keep each other's sessions. A list loses a session only when that session is deleted or expires; a `delete`
+ * of the list itself does nothing.
+ *
  * Limitations of better-auth's contract: `set` does not say which value it started from, or whether it creates.
- * So the last write wins: better-auth reads a session, changes it and sets all of it, and likewise its list of a
- * user's sessions. A `set` in progress during a `delete` restores the value.
+ * So of two changes of one session's own fields, such as its active organization, the last one wins. The user in it is
+ * the one that was updated last. Other values, such as verifications, are replaced by the last `set`, and a `set` in
+ * progress during a `delete` restores them.
  */
+
+export type { Entry } from './better-auth/entry.ts'
 
 /**
  * All options of a save handler except those on which the exactness of the values depends. Default that differs:
@@ -49,54 +66,57 @@ export interface PgsqlSecondaryStorage {
   close(): Promise<void>
 }
 
-/** A value as it is stored. */
-export interface Entry {
-  readonly value: string
-  /** Milliseconds since 1970; null: it does not expire. */
-  readonly until: number | null
-  /** A unique text that identifies the last call of `increment` or `getAndDelete`. */
-  readonly by?: string
-  /** `getAndDelete` has returned the value to a caller; it reads as absent. */
-  readonly taken?: true
-}
-
 /** @throws INVALID_OPTION */
 export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): PgsqlSecondaryStorage {
   const handler = new SaveHandler<Entry>(
     { ...options, codec: 'json', conflict: settle, shortCircuit: false, keepExpired: false },
     { defaults: { name: 'better-auth', idPattern: ANY_KEY } },
   )
+  const idOf = idsOfKeys(handler)
 
   return {
     handler,
     close: () => handler.close(),
     async get(key) {
-      const entry = (await handler.read(key))?.data
+      const entry = (await handler.read(idOf(key)))?.data
       return isPresent(entry) ? entry.value : null
     },
     async set(key, value, ttl) {
-      const until = ttl === undefined ? null : Date.now() + ttl * 1000
-      await handler.write(key, { value, until }, { lifetime: lifetimeOf })
+      const entry = entryOf(key, value, ttl === undefined ? null : Date.now() + ttl * 1000)
+      // An entry of a kind is merged with the stored one, by `settle`.
+      const base = entry.kind === undefined ? undefined : null
+      await handler.write(idOf(key), entry, { base, lifetime: lifetimeOf })
     },
     async delete(key) {
-      await handler.destroy(key)
+      const id = idOf(key)
+      const base = await handler.read(id)
+      if (base === undefined) return
+      const deletion = deletionOf(key, base.data)
+      if (deletion === 'remove') return void (await handler.destroy(id))
+      const { entry, list } = deletion
+      if (entry !== undefined) await handler.write(id, entry, { base, lifetime: lifetimeOf })
+      if (list !== undefined) {
+        await handler.write(idOf(list.key), list.entry, { base: null, lifetime: lifetimeOf })
+      }
     },
     async getAndDelete(key) {
-      const base = await handler.read(key)
+      const id = idOf(key)
+      const base = await handler.read(id)
       if (base === undefined || !isPresent(base.data)) return null
       const by = randomUUID()
-      const { session } = await handler.write(key, { ...base.data, by, taken: true }, { base, lifetime: 0 })
+      const { session } = await handler.write(id, { ...base.data, by, taken: true }, { base, lifetime: 0 })
       // The row expires instead of being destroyed: a destroy would remove a value that was set in between.
       return session?.data.by === by ? session.data.value : null
     },
     async increment(key, ttl) {
       const first = { value: '1', until: Date.now() + ttl * 1000 }
+      const id = idOf(key)
       for (;;) {
-        const base = await handler.read(key)
+        const base = await handler.read(id)
         const by = randomUUID()
         const { session } = await handler.write(
-          key,
-          { ...(isPresent(base?.data) ? next(base.data) : first), by },
+          id,
+          { ...(isPresent(base?.data) ? incremented(base.data) : first), by },
           { base: base ?? null, lifetime: lifetimeOf },
         )
         // No session: the value was deleted after the read. Start again from 1.
@@ -104,23 +124,4 @@ export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): Pg
       }
     },
   }
-}
-
-/** Settles a conflict between two calls of `increment` or `getAndDelete`. `set` has no base and cannot conflict. */
-function settle(ours: Entry, theirs: Entry): Entry {
-  const by = ours.by as string
-  if (ours.taken) return theirs.taken ? theirs : { ...theirs, by, taken: true }
-  return isPresent(theirs) ? { ...next(theirs), by } : { ...ours, value: '1' }
-}
-
-function next({ value, until }: Entry): Entry {
-  return { value: String((Number(value) || 0) + 1), until }
-}
-
-function isPresent(entry: Entry | undefined): entry is Entry {
-  return entry?.value !== undefined && !entry.taken && (entry.until === null || entry.until > Date.now())
-}
-
-function lifetimeOf({ until }: Entry): number {
-  return until === null ? UNLIMITED : Math.max(0, (until - Date.now()) / 1000)
 }

@@ -1,7 +1,8 @@
+import type { ListedSession } from '../index.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { idPages } from './shared/id-pages.ts'
-import { ANY_KEY, UNLIMITED } from './shared/key-value.ts'
+import { sessionPages } from './shared/id-pages.ts'
+import { ANY_KEY, HASHED, idsOfKeys, isStorable, UNLIMITED } from './shared/key-value.ts'
 import { ownOrShared } from './shared/open-handler.ts'
 
 /**
@@ -14,7 +15,8 @@ import { ownOrShared } from './shared/open-handler.ts'
  * await storage.setItem('user:1', { name: 'Ada' }, { ttl: 3600 })
  * ```
  *
- * Each item is a row, and its key is the row's id. Items that are requested at the same time share one statement.
+ * Each item is a row, and its key is the row's id. A key that `idPattern` does not accept is stored under its hash, and
+ * as JSON in the custom field. Items that are requested at the same time share one statement.
  * An outage is an error, never "no item". unstorage itself encodes raw values, as base64.
  *
  * Limitations of unstorage's contract: `setItem` does not say which value it started from, or whether it creates.
@@ -31,7 +33,7 @@ export interface DriverOptions {
 
 /** The options of a driver that shares a save handler with others. */
 export interface SharedHandlerOptions {
-  /** The save handler, with the codec json. `dispose` does not close it. Its `idPattern` limits the keys. */
+  /** The save handler, with the codec json. `dispose` does not close it. */
   // biome-ignore lint/suspicious/noExplicitAny: a handler of any data
   handler: SaveHandler<any>
   /** Stored with each item. `getKeys` and `clear` affect only items of this name. @default 'unstorage' */
@@ -79,6 +81,9 @@ export interface PgsqlDriver {
 
 const NAME = 'unstorage'
 
+/** The length of the longest key that `getKeys` returns and `clear` removes. JSON has up to 6 characters for one. */
+const LONGEST_LISTED = 100_000
+
 /** @throws INVALID_OPTION */
 export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriver {
   const { base = '', ttl: defaultTtl, handler: shared, ...rest } = options
@@ -92,26 +97,43 @@ export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriv
   if (shared === undefined) name = handler.status().settings.name as string
   const prefix = base === '' || base.endsWith(':') ? base : `${base}:`
 
+  const idOf = idsOfKeys(handler)
+
   async function getItem(key: string): Promise<string | null> {
-    const record = await handler.read(prefix + key)
+    const record = await handler.read(idOf(prefix + key))
     if (record === undefined) return null
     // Another writer may have stored a value that is not a string. unstorage expects text.
     return typeof record.data === 'string' ? record.data : JSON.stringify(record.data)
   }
 
   async function setItem(key: string, value: string, { ttl }: ItemOptions = {}): Promise<void> {
-    await handler.write(prefix + key, value, { name, lifetime: ttl || defaultTtl || UNLIMITED })
+    const whole = prefix + key
+    const id = idOf(whole)
+    const custom = id === whole || whole.length > LONGEST_LISTED ? undefined : JSON.stringify(whole)
+    await handler.write(id, value, { name, custom, lifetime: ttl || defaultTtl || UNLIMITED })
   }
 
-  const pages = (within: string): AsyncGenerator<string[]> =>
-    idPages(handler, { name, idPrefix: prefix + within })
+  /** Returns the ids and the keys of all items whose key begins with `within`, page by page. */
+  async function* itemPages(within: string): AsyncGenerator<{ readonly id: string; readonly key: string }[]> {
+    const start = prefix + within
+    const selected = ({ id, custom }: ListedSession) => {
+      const key = id.startsWith(HASHED) ? keyIn(custom) : id
+      return key?.startsWith(start) ? [{ id, key: key.slice(prefix.length) }] : []
+    }
+    if (isStorable(start)) {
+      for await (const page of sessionPages(handler, { name, idPrefix: start })) {
+        yield page.filter(({ id }) => !id.startsWith(HASHED)).flatMap(selected)
+      }
+    }
+    for await (const page of sessionPages(handler, { name, idPrefix: HASHED })) yield page.flatMap(selected)
+  }
 
   return {
     name: 'pgsql',
     flags: { ttl: true },
     options,
     getInstance: () => handler,
-    hasItem: async (key) => (await handler.info(prefix + key)) !== undefined,
+    hasItem: async (key) => (await handler.info(idOf(prefix + key))) !== undefined,
     getItem,
     getItems: (items) => Promise.all(items.map(async ({ key }) => ({ key, value: await getItem(key) }))),
     setItem,
@@ -121,10 +143,10 @@ export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriv
       )
     },
     async removeItem(key) {
-      await handler.destroy(prefix + key)
+      await handler.destroy(idOf(prefix + key))
     },
     async getMeta(key) {
-      const info = await handler.info(prefix + key)
+      const info = await handler.info(idOf(prefix + key))
       if (info === undefined) return null
       const { created, modified, expires } = info
       const left = expires === null ? UNLIMITED : Math.ceil((expires.getTime() - Date.now()) / 1000)
@@ -137,12 +159,24 @@ export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriv
     },
     async getKeys(within = '') {
       const keys: string[][] = []
-      for await (const ids of pages(within)) keys.push(ids.map((id) => id.slice(prefix.length)))
+      for await (const items of itemPages(within)) keys.push(items.map(({ key }) => key))
       return keys.flat()
     },
     async clear(within = '') {
-      for await (const ids of pages(within)) await Promise.all(ids.map((id) => handler.destroy(id)))
+      for await (const items of itemPages(within)) {
+        await Promise.all(items.map(({ id }) => handler.destroy(id)))
+      }
     },
     dispose: close,
+  }
+}
+
+/** Returns the key of an item that is stored under its hash. */
+function keyIn(custom: string | null): string | undefined {
+  try {
+    const key: unknown = JSON.parse(custom ?? '')
+    return typeof key === 'string' ? key : undefined
+  } catch {
+    return undefined
   }
 }

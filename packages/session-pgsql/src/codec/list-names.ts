@@ -1,12 +1,5 @@
 import { IDENTITY_FIELDS, identitiesAt, type ReadField } from './identity.ts'
-import { NOWHERE, type Sequences } from './sequences.ts'
-
-/** The lists of one merge, or what stands for their elements. */
-export interface Versions<T> {
-  readonly ours: readonly T[]
-  readonly theirs: readonly T[]
-  readonly base: readonly T[]
-}
+import { NOWHERE, type Sequences, type Versions } from './sequences.ts'
 
 /** Names of the elements. Those in the base come first: they are the names below its length. */
 export type ElementNames = Pick<Sequences, 'ours' | 'theirs' | 'base' | 'names'>
@@ -108,7 +101,9 @@ export function nameByValue(
   })
   const firstAppended = { ours: endOfBase(inOurs), theirs: endOfBase(inTheirs) }
   const isAppended: boolean[] = []
-  for (const [place, name] of theirs.entries()) isAppended[name] = isTail && place >= firstAppended.theirs
+  for (const name of isTail ? theirs.slice(firstAppended.theirs) : []) {
+    if (name !== NOWHERE) isAppended[name] = true
+  }
   const ours = inOurs.map(({ value, nth }, place) => {
     if (nth >= mostOf(value)) return NOWHERE
     const name = value.names[nth]

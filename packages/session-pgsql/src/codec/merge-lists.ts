@@ -40,48 +40,62 @@ export function mergeLists(ours: List, theirs: List, base: List, rules: ElementR
   if (isTuple(lists, rules)) return takeWhole(lists, rules)
   const names = nameByIdentity(lists, rules.readField)
   if (names === undefined) {
-    const ends = commonEnds(lists, rules.canonical)
+    const ends = commonEnds(lists, (one, other) => rules.canonical.isEqual(one, other))
     return mergeByValue(lists, ends, rules) ?? (mergeByValue(lists, NO_ENDS, rules) as List)
   }
-  return isTooLong(lists) ? takeWhole(lists, rules) : assemble(lists, names, NO_ENDS, () => true, rules)
+  // Elements with one identity may differ, so those at the ends are merged, too.
+  const ends = commonEnds(names, (one, other) => one === other)
+  return isTooLong(names, ends) ? takeWhole(lists, rules) : assemble(lists, names, NO_ENDS, () => true, rules)
 }
 
 /** @returns undefined if the common ends contain values that must be counted together with those between them */
 function mergeByValue(lists: Versions<unknown>, ends: Ends, rules: ElementRules): List | undefined {
   const { canonical } = rules
-  const { head, tail } = ends
-  const between = mapVersions(lists, (list) => list.slice(head, list.length - tail))
-  if (isTooLong(between)) return takeWhole(lists, rules)
-  const before = between.base
-  // Most elements still stand where they stood, counted from one of the ends.
-  const valuesOf = (list: List): unknown[] => {
-    const shift = before.length - list.length
-    return list.map((element, place) => canonical.nameOf(element, before[place], before[place + shift]))
-  }
-  const values = mapVersions(between, valuesOf)
+  if (isTooLong(lists, ends)) return takeWhole(lists, rules)
+  const between = mapVersions(lists, (list) => list.slice(ends.head, list.length - ends.tail))
+  const values = valuesOf(between, canonical)
   if (someVersion(values, (list) => list.includes(OPAQUE))) return takeWhole(lists, rules)
-  if (head + tail > 0 && needsCounts(values)) {
-    const known = new Set([...values.ours, ...values.theirs, ...values.base])
-    const { length } = lists.base
-    const isKnown = (element: unknown): boolean => known.has(canonical.nameOf(element))
-    if (lists.base.some((element, place) => (place < head || place >= length - tail) && isKnown(element)))
-      return undefined
-  }
+  if (areCountedAtEnds(values, lists.base, ends, canonical)) return undefined
 
   const edited = matchEdited(between, values, rules)
-  const areSorted = !someVersion(lists, (list) => !isAscending(list)) && haveOneType(lists)
-  let isSet = areSorted
+  const areSorted = areSortedSets(lists)
+  let areSets: boolean | undefined
   const isOfSet = (value: unknown): boolean => {
-    if (isSet || typeof value !== 'string') return isSet
-    isSet = !someVersion(
-      lists,
-      (list) => new Set(list.map((element) => canonical.nameOf(element))).size < list.length,
-    )
-    return isSet
+    if (typeof value === 'string') areSets ??= areUnique(lists, canonical)
+    return areSorted || (typeof value === 'string' && areSets === true)
   }
-  const names = nameByValue(values, tail === 0, isOfSet)
+  const names = nameByValue(values, ends.tail === 0, isOfSet)
   const merged = assemble(lists, names, ends, (name) => edited.has(values.base[name]), rules)
   return areSorted ? merged.toSorted(ascending) : merged
+}
+
+function valuesOf(lists: Versions<unknown>, canonical: Canonical): Versions<unknown> {
+  const { base } = lists
+  return mapVersions(lists, (list) => {
+    const shift = base.length - list.length
+    // Most elements still stand where they stood, counted from one of the ends.
+    return list.map((element, place) => canonical.nameOf(element, base[place], base[place + shift]))
+  })
+}
+
+/**
+ * Whether values occur both between and in the common ends, and it matters how often: not if there are only insertions
+ * and no side inserted what the other did.
+ */
+function areCountedAtEnds(
+  { ours, theirs, base }: Versions<unknown>,
+  whole: List,
+  { head, tail }: Ends,
+  canonical: Canonical,
+): boolean {
+  if (head === 0 && tail === 0) return false
+  const known = new Set(ours)
+  if (base.length === 0 && !theirs.some((value) => known.has(value))) return false
+  for (const value of [...theirs, ...base]) known.add(value)
+  return whole.some((element, place) => {
+    const isEnd = place < head || place >= whole.length - tail
+    return isEnd && known.has(canonical.nameOf(element))
+  })
 }
 
 /** @param isEdited whether the versions of the element with this name differ */
@@ -124,18 +138,21 @@ function isTuple({ ours, theirs, base }: Versions<unknown>, { isNumber }: Elemen
   return base.every(isNumber) && ours.every(isNumber) && theirs.every(isNumber)
 }
 
-function isTooLong(lists: Versions<unknown>): boolean {
-  return someVersion(lists, (list) => list.length > MAX_LENGTH)
+function isTooLong(lists: Versions<unknown>, { head, tail }: Ends): boolean {
+  return someVersion(lists, (list) => list.length - head - tail > MAX_LENGTH)
 }
 
 function takeWhole({ ours, theirs, base }: Versions<unknown>, { isSame }: ElementRules): List {
   return isSame(ours, base) ? theirs : ours
 }
 
-function commonEnds({ ours, theirs, base }: Versions<unknown>, canonical: Canonical): Ends {
+function commonEnds<T>(
+  { ours, theirs, base }: Versions<T>,
+  isEqual: (one: T | undefined, other: T | undefined) => boolean,
+): Ends {
   const most = Math.min(ours.length, theirs.length, base.length)
   const isCommon = (our: number, their: number, before: number): boolean =>
-    canonical.isEqual(theirs[their], base[before]) && canonical.isEqual(ours[our], base[before])
+    isEqual(theirs[their], base[before]) && isEqual(ours[our], base[before])
   let head = 0
   while (head < most && isCommon(head, head, head)) head++
   let tail = 0
@@ -146,13 +163,6 @@ function commonEnds({ ours, theirs, base }: Versions<unknown>, canonical: Canoni
     tail++
   }
   return { head, tail }
-}
-
-/** Whether it matters how often a value occurs: not if there are only insertions, and none is on both sides. */
-function needsCounts({ ours, theirs, base }: Versions<unknown>): boolean {
-  if (base.length > 0) return true
-  const known = new Set(ours)
-  return theirs.some((value) => known.has(value))
 }
 
 /**
@@ -197,17 +207,26 @@ function isSimilar(one: unknown, other: unknown, { canonical, fieldsOf, readFiel
   return agreeing * 2 > fields.size
 }
 
-/** Whether every element is greater than the one before it, as in a sorted set. */
-function isAscending(list: List): boolean {
-  return list.every((element, place) => {
-    if (typeof element !== 'number' && typeof element !== 'string') return false
-    return place === 0 || (element > (list[place - 1] as typeof element) && typeof element === typeof list[0])
-  })
+/**
+ * Whether the lists are sorted sets of numbers or of strings. A few strings that were appended may be in order by
+ * chance: messages, for example, are not to be sorted into each other.
+ */
+function areSortedSets({ ours, theirs, base }: Versions<unknown>): boolean {
+  const type = typeof (base[0] ?? theirs[0] ?? ours[0])
+  if (type !== 'number' && type !== 'string') return false
+  const isAscending = (list: List): boolean =>
+    list.every((element, place) => {
+      return typeof element === type && (place === 0 || (element as number) > (list[place - 1] as number))
+    })
+  if (!isAscending(base) || !isAscending(theirs) || !isAscending(ours)) return false
+  return type === 'number' || base.length > 1 || Math.max(ours.length, theirs.length) <= base.length + 1
 }
 
-function haveOneType({ ours, theirs, base }: Versions<unknown>): boolean {
-  const types = new Set([ours, theirs, base].flatMap((list) => (list.length > 0 ? [typeof list[0]] : [])))
-  return types.size < 2
+/** Whether no list has an element twice. */
+function areUnique(lists: Versions<unknown>, canonical: Canonical): boolean {
+  return !someVersion(lists, (list) => {
+    return new Set(list.map((element) => canonical.nameOf(element))).size < list.length
+  })
 }
 
 function ascending(one: unknown, other: unknown): number {

@@ -39,25 +39,27 @@ export interface MergeRules {
  * The three-way merge: lays what ours changed since the base over theirs.
  *
  * - **Objects** are merged key by key, to any depth. A key that either side deleted is deleted, whatever the other
- *   side changed below it. Of a key that both sides added, both values are merged.
- * - **Lists** are merged element by element: what either side inserted is in the result, what either side removed is
- *   not, what a side moved is where it was moved. Elements are known by `id`, `_id`, `uuid`, `key` or `sku` if all of
- *   them are objects with the same one of these, and are then merged themselves; otherwise by their value. Ours is
- *   taken whole if it shares nothing with the base, and if the list is two to four numbers; also if more than
- *   20,000 elements differ in place. docs/merging.md has every rule.
- * - **Objects of different identity** (the same fields) are never merged. If both sides put another one in its
- *   place, ours is taken; if one side did, that side's.
+ *   side changed below it. If both sides added a key, the two values are merged.
+ * - **Lists** are merged element by element. The result has what either side inserted, and nothing that either side
+ *   removed. What a side moved stands where it moved it. Elements are known by `id`, `_id`, `uuid`, `key` or `sku` if
+ *   all of them are objects with the same one of these, and are then merged themselves; otherwise by their values. If
+ *   both sides changed it, ours is taken whole of two to four numbers, of a list that both replaced, of one in which
+ *   ours replaced several elements by several, and of one with more than 10,000 elements between the ends that all
+ *   three have in common.
+ * - **Objects of different identity** (the same fields) are never merged. If both sides put another object in a
+ *   place, ours is taken; if one side did, that side's. If both sides gave the whole session another identity, ours is
+ *   taken whole.
  * - **A value of another kind** in place of an object or a list beats what the other side changed in it, as a
  *   deletion does: after `user = null`, a change of `user.lastSeen` does not bring the user back.
  * - **Everything else** (scalars, instances of classes) is taken whole: ours if ours changed it, else theirs.
  *
- * Changes nothing that is passed in; the result may share parts with it. Pass what was read and what was changed, never
- * the result of another merge as ours: merging is not associative.
+ * docs/merging.md has every rule, with examples. Changes none of its arguments; the result may share parts with them.
+ * Pass what was read and what was changed, never the result of another merge as ours: merging is not associative.
  *
  * @param ours what this request wants to store
  * @param theirs what is stored now
  * @param base what both started from
- * @throws INVALID_DATA if the data are nested too deep to be walked
+ * @throws INVALID_DATA if the data is nested too deep to be walked
  */
 export function merge<Data>(ours: Data, theirs: Data, base: Data, rules: MergeRules = {}): Data {
   try {

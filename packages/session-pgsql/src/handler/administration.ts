@@ -4,10 +4,17 @@ import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid } from '../session/checks.ts'
-import type { CountOptions, ListedSession, ListOptions, SessionPage } from '../session/filter.ts'
+import type {
+  CountOptions,
+  ListedSession,
+  ListOptions,
+  SessionFilter,
+  SessionPage,
+} from '../session/filter.ts'
 import { storedId } from '../session/id.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
+import { remaining, type StoredSession } from '../session/stored.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
@@ -29,6 +36,8 @@ export interface AdministrationOptions<Data> {
   readonly codec: Codec<Data>
   /** Seconds. */
   readonly operationTimeout: number
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   /** Destroys a session, whatever its id looks like. */
   readonly destroy: (id: string) => Promise<boolean>
 }
@@ -44,6 +53,7 @@ export class Administration<Data> {
   /** See `SaveHandler.open`. */
   async open(): Promise<void> {
     await this.#everywhere((server, deadline) => server.table.open(deadline))
+    await this.#options.servers.learn()
   }
 
   /** See `SaveHandler.gc`. */
@@ -81,15 +91,17 @@ export class Administration<Data> {
   /** See `SaveHandler.destroyByField`. */
   async destroyByField(value: string): Promise<number> {
     checkText('custom field', value)
+    const { destroy, expiryGrace } = this.#options
     let destroyed = 0
     for (;;) {
-      const { answers, missing } = await this.#askAll((server, deadline) =>
-        listSessions(server.table, { field: value, limit: 1000 }, deadline),
-      )
-      const ids = new Set(answers.flatMap(({ sessions }) => sessions.map(({ id }) => id)))
-      const found = await Promise.all([...ids].map((id) => this.#options.destroy(id)))
+      const { ids, missing } = await this.#idsOf({ field: value, active: 'any' }, (session) => {
+        // A request in progress may still save a session that has just expired.
+        return remaining(session) >= -expiryGrace
+      })
+      const found = await Promise.all(ids.map((id) => destroy(id)))
       const count = found.filter(Boolean).length
       destroyed += count
+      // A request may have created another one meanwhile.
       if (count > 0) continue
       if (missing.length === 0) return destroyed
       throw new SessionPgsqlError(
@@ -157,6 +169,25 @@ export class Administration<Data> {
   /** See `SaveHandler.lockOwner`. */
   lockOwner(id: string): Promise<string | undefined> {
     return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
+  }
+
+  /** Returns the ids of all sessions that match, and the servers that could not be asked. */
+  async #idsOf(
+    filter: SessionFilter,
+    matches: (session: StoredSession) => boolean,
+  ): Promise<{ ids: string[]; missing: string[] }> {
+    const ids = new Set<string>()
+    let after: string | undefined
+    for (;;) {
+      const options: ListOptions = { ...filter, after, limit: 1000 }
+      const { answers, missing } = await this.#askAll((server, deadline) =>
+        listSessions(server.table, options, deadline),
+      )
+      const page = mergePages(answers, options)
+      for (const session of page.sessions) if (matches(session)) ids.add(session.id)
+      after = page.next
+      if (after === undefined) return { ids: [...ids], missing }
+    }
   }
 
   /** Asks the home server of an id about something other than its session, outside the queue of the id. */

@@ -77,6 +77,16 @@ export class SessionRecord<Data> implements SessionInfo {
     return clock * 1000 - (Date.now() - (performance.now() - readAt))
   }
 
+  /**
+   * Identifies the stored data, as an HTTP entity tag does, in about 60 characters: two records of one id have the same
+   * tag if the data was not written between their reads. A caller that cannot keep a record as base keeps its tag, and
+   * compares it with the tag of a new record.
+   */
+  get etag(): string {
+    const { server = '', generation, created, version, digest } = this.#stored
+    return [server, generation ?? created, version, digest].join(' ')
+  }
+
   /** @internal Returns the stored session of a record; undefined for other values, such as a copy of a record. */
   static stored(value: unknown): StoredSession | undefined {
     return typeof value === 'object' && value !== null && #stored in value ? value.#stored : undefined

@@ -97,8 +97,5 @@ export interface Touch {
   readonly base: StoredSession | undefined
 }
 
-/**
- * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage
- * collection removes it afterwards.
- */
-export const GRACE = 60
+/** The greatest `expiryGrace`, in seconds: no request takes longer. Tombstones are kept for at least as long. */
+export const MAX_EXPIRY_GRACE = 3600

@@ -59,6 +59,13 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   keepExpired?: boolean | undefined
   /** With `keepExpired`: seconds until an expired row is removed completely. @default Infinity */
   keepExpiredFor?: number | undefined
+  /**
+   * Seconds for which a request that read a session before it expired may still save or touch it. Reads never return
+   * an expired session. 0: a session that has expired is gone at once. Garbage collection waits as long, so set the
+   * same value in every process that uses the table. At most 3600.
+   * @default 60
+   */
+  expiryGrace?: number | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */
@@ -76,9 +83,13 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   conflict?: ConflictRule | ConflictFunction<Data> | undefined
   /** Send concurrent requests as one statement. @default true */
   batch?: boolean | undefined
-  /** Seconds after which an operation rejects with TIMEOUT. @default 5 */
+  /** Seconds after which an operation rejects with TIMEOUT. Its statement is then canceled on the server. @default 5 */
   operationTimeout?: number | undefined
-  /** The most connections to each server. @default 10 */
+  /**
+   * Maximum number of connections to each server. A quarter of them, at least one, is reserved for reading sessions;
+   * a single connection is used for everything.
+   * @default 10
+   */
   poolSize?: number | undefined
   /**
    * The pattern that a whole id must match; an id that does not never reaches the database. `'php'`: letters, digits,

@@ -2,7 +2,7 @@ import type { Row } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
- * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, now`, followed by the
+ * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, micros`, followed by the
  * columns of the record.
  *
  * - `updated`, `created`, `touched`, `destroyed`: done
@@ -43,8 +43,14 @@ export function outcomeOf(row: Row): Outcome {
   return row[1] as Outcome
 }
 
+/** Returns the database's clock in a row, in seconds since 1970. */
 export function clockOf(row: Row): number {
-  return Number(row[3])
+  return secondsOf(row[3])
+}
+
+/** Returns the seconds of a time in microseconds. */
+export function secondsOf(microseconds: string | null | undefined): number {
+  return Number(microseconds) / 1e6
 }
 
 /**

@@ -1,7 +1,7 @@
 import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
 import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Limit, Timed } from './limit.ts'
+import type { Limit, Timed, Use } from './limit.ts'
 
 /** What one batcher sends. */
 export interface BatcherOptions<Request, Answer> {
@@ -18,6 +18,8 @@ export interface BatcherOptions<Request, Answer> {
   readonly isBusy: (answer: Answer) => boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
+  /** What its batches take slots for. */
+  readonly use: Use
 }
 
 /** Maximum size of a batch of several requests, in characters: far below the limit of a protocol message. */
@@ -113,9 +115,9 @@ export class Batcher<Request, Answer> {
     this.#scheduled = false
     const single = this.#options.maxRows === 1
     while (this.#waiting.length > 0 && (single || this.#maySend())) {
-      if (!this.#limit.acquire(this.#dispatch)) return
+      if (!this.#limit.acquire(this.#options.use, this.#dispatch)) return
       const batch = this.#takeBatch()
-      if (batch.length === 0) this.#limit.release()
+      if (batch.length === 0) this.#limit.release(this.#options.use)
       else this.#start(batch)
     }
   }
@@ -145,7 +147,7 @@ export class Batcher<Request, Answer> {
     const batch = { since: performance.now() }
     this.#inFlight.add(batch)
     void this.#send(entries).finally(() => {
-      this.#limit.release()
+      this.#limit.release(this.#options.use)
       this.#sendNextAfter(batch)
     })
   }

@@ -10,6 +10,7 @@ import {
   grantStatements,
   homeIndexStatement,
   quoteIdentifier,
+  readable,
   type Shape,
   sqlName,
   sweepIndexStatement,
@@ -355,7 +356,7 @@ function namesOf(indexes: readonly { readonly name: string }[]): string {
 }
 
 function statement(sql: string): string {
-  return `${sql};`
+  return `${readable(sql)};`
 }
 
 function shellQuote(word: string): string {

@@ -1,6 +1,6 @@
 import { plain, type Query, type Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { isTrue } from './answers.ts'
+import { isTrue, secondsOf } from './answers.ts'
 import {
   ADDED_COLUMN_NAMES,
   type AddedColumn,
@@ -16,7 +16,7 @@ import {
   sweepIndexStatement,
   type TableName,
 } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, concat, eq, gt, microseconds } from './sql.ts'
 
 /** The table named by the settings. Without a schema, it is the first table of that name in the search path. */
 export interface WantedTable {
@@ -49,7 +49,7 @@ export interface FoundTable {
   readonly owned: boolean
   /** PostgreSQL's estimate. */
   readonly rows: number
-  /** The columns' types, by name. */
+  /** The columns' types, by name: as in pg_type for PostgreSQL's own (`int8`, `text`), otherwise with the schema. */
   readonly columns: ReadonlyMap<string, string>
   /** Whether sess_id has a unique index. */
   readonly uniqueId: boolean
@@ -59,32 +59,41 @@ export interface FoundTable {
   readonly missingPrivileges: readonly string[]
 }
 
+const PRIVILEGES = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] as const
+
 const SERVER = plain(`
-  SELECT ${CLOCK}, current_user, coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
-    pg_is_in_recovery(), current_setting('server_version'), current_schema(),
-    has_function_privilege('pg_control_system()', 'EXECUTE')`)
+  SELECT ${microseconds(CLOCK)}, current_user,
+    coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE ${eq('r.rolname', 'current_user')}), false),
+    pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version'), current_schema,
+    pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')`)
 
 // A statement of its own: PostgreSQL checks the privilege also where the function is not called.
-const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_control_system()')
+const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_catalog.pg_control_system()')
 
 // Not to_regclass, which fails without USAGE on the schema.
 const TABLE = plain(`
-  SELECT c.oid, n.nspname, c.relname, c.relkind, pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
-    has_schema_privilege(n.oid, 'USAGE'),
-    has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
-    has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relname = $1 AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2 END`)
+  SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+    ${PRIVILEGES.map((privilege) => `pg_catalog.has_table_privilege(c.oid, '${privilege}')`).join(', ')}
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+  WHERE ${eq('c.relname', '$1')} AND CASE WHEN $2::pg_catalog.text IS NULL
+    THEN pg_catalog.pg_table_is_visible(c.oid) ELSE ${eq('n.nspname', '$2')} END`)
 
+// Not format_type, whose result depends on the search path and on quote_all_identifiers.
 const COLUMNS = plain(`
-  SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-  WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped`)
+  SELECT a.attname, CASE WHEN ${eq('n.nspname', "'pg_catalog'")} THEN t.typname::pg_catalog.text
+    ELSE ${concat('n.nspname::pg_catalog.text', "'.'", 't.typname::pg_catalog.text')} END
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON ${eq('t.oid', 'a.atttypid')}
+    JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 't.typnamespace')}
+  WHERE ${eq('a.attrelid', '$1::pg_catalog.oid')} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped`)
 
 const INDEXES = plain(`
-  SELECT a.attname, i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL, m.amname
-  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-    JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-  WHERE i.indrelid = $1::oid AND i.indisvalid`)
+  SELECT a.attname, i.indisunique AND ${eq('i.indnkeyatts', '1')} AND i.indpred IS NULL, m.amname
+  FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_attribute a ON ${eq('a.attrelid', 'i.indrelid')} AND ${eq('a.attnum', 'i.indkey[0]')}
+    JOIN pg_catalog.pg_class c ON ${eq('c.oid', 'i.indexrelid')}
+    JOIN pg_catalog.pg_am m ON ${eq('m.oid', 'c.relam')}
+  WHERE ${eq('i.indrelid', '$1::pg_catalog.oid')} AND i.indisvalid`)
 
 /** Inspects the server and the table. Changes nothing. */
 export async function inspect(query: Query, wanted: WantedTable): Promise<Inspection> {
@@ -93,7 +102,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
   const [control] = isTrue(mayControl) ? await query(SYSTEM_IDENTIFIER, []) : []
   const [row] = await query(TABLE, [wanted.table, wanted.schema ?? null])
   const inspection = {
-    clock: Number(clock),
+    clock: secondsOf(clock),
     user: user as string,
     superuser: isTrue(superuser),
     standby: isTrue(standby),
@@ -106,7 +115,6 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
   const oid = row[0] as string
   const columns = new Map((await query(COLUMNS, [oid])) as [string, string][])
   const indexes = await query(INDEXES, [oid])
-  const privileges = ['SELECT', 'INSERT', 'UPDATE', 'DELETE']
   return {
     ...inspection,
     found: {
@@ -121,7 +129,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       homeIndex: indexes.some(([column]) => column === 'sess_home'),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
-        ...privileges.filter((_, index) => !isTrue(row[7 + index])),
+        ...PRIVILEGES.filter((_, index) => !isTrue(row[7 + index])),
       ],
     },
   }
@@ -129,7 +137,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
 
 /** Takes the lock that lets one process at a time create tables. $1 the table's name. */
 export const lockOutCreators: Statement = plain(
-  "SELECT pg_advisory_xact_lock(hashtext('session_pgsql'), hashtext($1))",
+  "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('session_pgsql'), pg_catalog.hashtext($1))",
 )
 
 /** Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection. */
@@ -139,7 +147,7 @@ export async function createTable(query: Query, wanted: WantedTable): Promise<In
   if (before.found === undefined) {
     for (const text of createStatements(before.place)) await query(plain(text), [])
   } else {
-    await query(plain("SELECT set_config('lock_timeout', '100', true)"), [])
+    await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
     const missing = missingAddedColumns(before.found)
     if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
     for (const text of missingIndexes(before.found)) await query(plain(text), [])
@@ -213,28 +221,28 @@ export function shapeOf(inspection: Inspection): Shape {
 }
 
 const ADDED_TYPES: Record<AddedColumn, string> = {
-  sess_sweep: 'bigint',
-  sess_generation: 'bigint',
-  sess_version: 'bigint',
+  sess_sweep: 'int8',
+  sess_generation: 'int8',
+  sess_version: 'int8',
   sess_home: 'text',
   sess_base: 'text',
-  sess_destroyed: 'bigint',
+  sess_destroyed: 'int8',
 }
 
-const TEXTS = ['text', 'character varying']
+const TEXTS = ['text', 'varchar']
 
 function narrowColumns(found: FoundTable): ReadonlySet<ExtensionColumn> {
   const narrow = new Set<ExtensionColumn>()
   for (const column of EXTENSION_COLUMN_NAMES) {
     const type = found.columns.get(column) as string
     const isText = /_(id|name|data|addr_created|addr_modified|err_message|custom)$/.test(column)
-    if (isText ? !TEXTS.includes(type) : type !== 'bigint' && type !== 'integer') {
+    if (isText ? !TEXTS.includes(type) : type !== 'int8' && type !== 'int4') {
       throw new SessionPgsqlError(
         'TABLE_UNFIT',
         `Expected the column ${column} of ${sqlName(found.name)} to be ${isText ? 'text' : 'bigint or integer'}; found ${type}.`,
       )
     }
-    if (type === 'integer') narrow.add(column)
+    if (type === 'int4') narrow.add(column)
   }
   return narrow
 }

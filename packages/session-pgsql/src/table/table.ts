@@ -8,10 +8,10 @@ import {
 } from '../database/database.ts'
 import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
-import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
+import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, secondsOf, storedOf } from './answers.ts'
 import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
-import { type Companion, createCompanionStatement, type Shape, sqlName } from './definition.ts'
+import { type Companion, createCompanionStatement, readable, type Shape, sqlName } from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -26,7 +26,8 @@ import {
 } from './inspect.ts'
 import { Limit } from './limit.ts'
 import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
-import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
+import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
 
 /** Options of a session table. */
@@ -34,6 +35,8 @@ export interface TableOptions {
   readonly table: WantedTable
   readonly createTable: boolean
   readonly keepExpired: boolean
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
@@ -66,8 +69,11 @@ export class SessionTable implements StoredSessions {
   #opening: Promise<Opened> | undefined
   /** Whether the server last reported that it is a standby. */
   #standby: boolean | undefined
-  /** Lower bound of the difference between the database's clock and `performance.now()`, in seconds. */
-  #clockOffset = 0
+  /**
+   * Lower bound of the difference between the database's clock and `performance.now()`, in seconds; undefined before
+   * the first answer.
+   */
+  #clockOffset: number | undefined
   /** A locked row disables the fast path until this time, in milliseconds of `performance.now()`. */
   #contendedUntil = 0
   /**
@@ -90,14 +96,15 @@ export class SessionTable implements StoredSessions {
     const never = (): boolean => false
     const withoutData = (): number => 100
     const withData = ({ change }: { change: Change }): number => 200 + change.text.length
-    const fastPath = { isBusy: never, maxRows } as const
-    const slowPath = { isBusy, maxRows } as const
+    const fastPath = { isBusy: never, maxRows, use: 'other' } as const
+    const slowPath = { isBusy, maxRows, use: 'other' } as const
     this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
       sizeOf: withoutData,
       isBusy: never,
       maxRows,
+      use: 'read',
     })
     this.#quickSave = batcher({ kind: 'quickSave', send: this.#sendQuickSave, sizeOf: withData, ...fastPath })
     this.#quickTouch = batcher({
@@ -172,7 +179,11 @@ export class SessionTable implements StoredSessions {
 
   async replicated(_id: string, deadline: number): Promise<void> {
     // Only a commit that wrote something waits for the standby. This writes only a message to the write-ahead log.
-    await this.query(() => "SELECT pg_logical_emit_message(true, 'session_pgsql', '')", [], deadline)
+    await this.query(
+      () => "SELECT pg_catalog.pg_logical_emit_message(true, 'session_pgsql', '')",
+      [],
+      deadline,
+    )
   }
 
   /**
@@ -214,7 +225,7 @@ export class SessionTable implements StoredSessions {
     const transaction: Transact = (work) =>
       this.#database.transaction(async (query) => {
         const timeout = Math.max(1, Math.floor(deadline - performance.now()))
-        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(timeout)])
+        await query(plain("SELECT pg_catalog.set_config('lock_timeout', $1, true)"), [String(timeout)])
         return work(query, shape)
       }, deadline)
     return this.#guard(this.#limit.run(() => work(transaction), deadline))
@@ -237,7 +248,7 @@ export class SessionTable implements StoredSessions {
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
-        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${statement}`,
+        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${readable(statement)}`,
       )
     }
     await this.#database.transaction(async (query) => {
@@ -266,8 +277,16 @@ export class SessionTable implements StoredSessions {
 
   /** Returns the database's clock, in seconds since 1970. */
   async readClock(deadline: number): Promise<number> {
-    const [row] = await this.queryUnopened(plain(`SELECT ${CLOCK}`), [], deadline)
-    return Number(row?.[0])
+    const [row] = await this.queryUnopened(plain(`SELECT ${microseconds(CLOCK)}`), [], deadline)
+    return secondsOf(row?.[0])
+  }
+
+  /**
+   * The database's clock as this process knows it without asking: the last answer, and the time since by this machine's
+   * monotonic clock. In seconds since 1970; undefined before the first answer.
+   */
+  get knownClock(): number | undefined {
+    return this.#clockOffset === undefined ? undefined : this.#until(performance.now())
   }
 
   /** The role that the server last reported. */
@@ -314,8 +333,8 @@ export class SessionTable implements StoredSessions {
     this.#opened = {
       shape,
       user: inspection.user,
-      statements: statements(shape, this.#options.keepExpired),
-      lock: lockText(shape),
+      statements: statements(shape, this.#options),
+      lock: lockText(shape, this.#options.expiryGrace),
     }
     return this.#opened
   }
@@ -445,7 +464,7 @@ export class SessionTable implements StoredSessions {
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
-  readonly #until = (deadline: number): number => this.#clockOffset + deadline / 1000
+  readonly #until = (deadline: number): number => (this.#clockOffset ?? 0) + deadline / 1000
 
   #recordClock(clock: number): void {
     this.#clockOffset = clock - performance.now() / 1000
@@ -484,8 +503,8 @@ interface Opened {
  * compilation to pay off.
  */
 const limitStatements = plain(`
-  SELECT set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true),
-    set_config('jit', 'off', true)`)
+  SELECT pg_catalog.set_config('statement_timeout', $1, true),
+    pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)`)
 
 /** Milliseconds for which the fast path is disabled after a row was locked. */
 const CONTENTION_PERIOD = 1000
@@ -496,7 +515,9 @@ const TABLE_CHANGED = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
-function lockText(shape: Shape): string {
-  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
-    WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
+function lockText(shape: Shape, expiryGrace: number): string {
+  return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
+    FROM ${sqlName(shape.name)} t
+    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
+    FOR NO KEY UPDATE`
 }

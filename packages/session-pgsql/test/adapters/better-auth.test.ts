@@ -1,6 +1,7 @@
-import type { SecondaryStorage } from 'better-auth'
+import { betterAuth, type SecondaryStorage } from 'better-auth'
+import { memoryAdapter } from 'better-auth/adapters/memory'
 import pg from 'pg'
-import { afterEach, expect, expectTypeOf, test, vi } from 'vitest'
+import { afterEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
 import {
   type PgsqlSecondaryStorage,
   pgsqlSecondaryStorage,
@@ -12,7 +13,7 @@ import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
 import { describeGuarantees } from './guarantees.ts'
-import { keyValueDriver } from './key-value.ts'
+import { keyValueDriver, strangeKeys } from './key-value.ts'
 
 describeGuarantees(
   keyValueDriver('better-auth', (options) => {
@@ -61,6 +62,29 @@ describeHandler('better-auth', (kit) => {
       await storage.delete(key)
       await storage.delete(key)
       expect(await storage.get(key)).toBeNull()
+    }
+  })
+
+  test('takes every key, and keeps similar ones apart', async () => {
+    for (const options of [{}, { idPattern: 'php' } as const]) {
+      const storage = openStorage(options)
+      for (const key of [...strangeKeys(kit.id()), 'x'.repeat(3_000_000)]) {
+        expect(await storage.get(key)).toBeNull()
+        expect(await storage.increment(key, 100)).toBe(1)
+        expect(await storage.increment(key, 100)).toBe(2)
+        await storage.set(key, 'value', 100)
+        expect(await storage.get(key)).toBe('value')
+        expect(await storage.getAndDelete(key)).toBe('value')
+        await storage.set(key, 'value', 100)
+        await storage.delete(key)
+        expect(await storage.get(key)).toBeNull()
+      }
+      const keys = strangeKeys(kit.id())
+      await Promise.all(keys.map((key, index) => storage.set(key, String(index))))
+      expect(await Promise.all(keys.map((key) => storage.get(key)))).toEqual(
+        keys.map((_, index) => String(index)),
+      )
+      await Promise.all(keys.map((key) => storage.delete(key)))
     }
   })
 
@@ -136,6 +160,142 @@ describeHandler('better-auth', (kit) => {
     expect(await storage.increment(key, 5000)).toBe(8)
   })
 
+  describe('better-auth’s sessions', () => {
+    const WEEK = 604_800
+    const inAWeek = () => Date.now() + WEEK * 1000
+    /** A session as better-auth stores it under its token. */
+    const sessionOf = (token: string, userId: string, { name = 'Ada', updatedAt = new Date() } = {}) =>
+      JSON.stringify({
+        session: { token, userId, createdAt: new Date(), expiresAt: new Date(inAWeek()) },
+        user: { id: userId, name, updatedAt },
+      })
+    const listOf = (...tokens: string[]) =>
+      JSON.stringify(tokens.map((token, index) => ({ token, expiresAt: inAWeek() + index })))
+    const tokensIn = async (storage: PgsqlSecondaryStorage, key: string) =>
+      (JSON.parse((await storage.get(key)) ?? '[]') as { token: string }[]).map(({ token }) => token).sort()
+
+    test('a deleted session stays deleted, whoever sets it again', async () => {
+      const [one, other] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
+      const [token, user] = [kit.id(), kit.id()]
+      await one.set(token, sessionOf(token, user), WEEK)
+      const late = (await other.get(token)) as string
+      await one.delete(token)
+      await one.delete(token)
+      for (const storage of [one, other, openStorage()]) {
+        expect(await storage.get(token)).toBeNull()
+        await storage.set(token, late, WEEK)
+        await storage.delete(token)
+        await storage.set(token, sessionOf(token, user, { name: 'Countess' }), WEEK)
+        expect(await storage.get(token)).toBeNull()
+        expect(await storage.getAndDelete(token)).toBeNull()
+      }
+    })
+
+    test('a set and a delete at the same time end the session', async () => {
+      const [one, other] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
+      for (let round = 0; round < 20; round++) {
+        const [token, user] = [kit.id(), kit.id()]
+        const value = sessionOf(token, user)
+        await one.set(token, value, WEEK)
+        await Promise.all([one.delete(token), other.set(token, value, WEEK), one.set(token, value, WEEK)])
+        expect(await other.get(token)).toBeNull()
+      }
+    })
+
+    test('a list keeps what parallel logins add, and loses what is deleted', async () => {
+      const storages = openStorages(4)
+      const [storage, other] = storages as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
+      const key = `active-sessions-${kit.id()}`
+      const user = key.slice('active-sessions-'.length)
+      const tokens = Array.from({ length: 12 }, () => kit.id()).sort()
+      const login = async (each: PgsqlSecondaryStorage, token: string) => {
+        const before = await tokensIn(each, key)
+        await each.set(key, listOf(...before, token), WEEK)
+        await each.set(token, sessionOf(token, user), WEEK)
+      }
+      const storageFor = (index: number) => storages[index % 4] as PgsqlSecondaryStorage
+      await Promise.all(tokens.map((token, index) => login(storageFor(index), token)))
+      expect(await tokensIn(storage, key)).toEqual(tokens)
+
+      // As better-auth logs out: it sets the list without the token, then deletes the session.
+      const [gone, added] = [tokens.shift() as string, kit.id()]
+      const late = (await other.get(key)) as string
+      await Promise.all([
+        (async () => {
+          await storage.set(key, listOf(...tokens), WEEK)
+          await storage.delete(gone)
+        })(),
+        login(other, added),
+      ])
+      expect(await tokensIn(storage, key)).toEqual([...tokens, added].sort())
+      // A request that has read the list before.
+      await other.set(key, late, WEEK)
+      expect(await tokensIn(storage, key)).toEqual([...tokens, added].sort())
+    })
+
+    test('the logout of the last session does not remove a session that is added at the same time', async () => {
+      const storage = openStorage()
+      const [first, second, user] = [kit.id(), kit.id(), kit.id()]
+      const key = `active-sessions-${user}`
+      await storage.set(key, listOf(first), WEEK)
+      await storage.set(first, sessionOf(first, user), WEEK)
+      await storage.set(key, listOf(first, second), WEEK)
+      await storage.delete(key)
+      await storage.delete(first)
+      expect(await tokensIn(storage, key)).toEqual([second])
+      await storage.set(second, sessionOf(second, user), WEEK)
+      await storage.delete(key)
+      await storage.delete(second)
+      expect(await storage.get(key)).toBeNull()
+    })
+
+    test('drops what has expired from a list', async () => {
+      const storage = openStorage()
+      const key = `active-sessions-${kit.id()}`
+      await storage.set(key, JSON.stringify([{ token: 'old', expiresAt: Date.now() - 1 }]), WEEK)
+      await storage.set(key, listOf('new'), WEEK)
+      expect(await tokensIn(storage, key)).toEqual(['new'])
+      expect(await left(storage, key)).toBeLessThan(WEEK + 5)
+    })
+
+    test('keeps the newer user of two overlapping sets', async () => {
+      const storage = openStorage()
+      const [token, user] = [kit.id(), kit.id()]
+      const [old, recent] = [new Date(Date.now() - 5000), new Date()]
+      await storage.set(token, sessionOf(token, user, { updatedAt: old }), WEEK)
+      await storage.set(token, sessionOf(token, user, { name: 'Countess', updatedAt: recent }), WEEK)
+      // A request that had read the old user extends the session.
+      const late = JSON.parse(sessionOf(token, user, { updatedAt: old }))
+      late.session.activeOrganizationId = 'org'
+      await storage.set(token, JSON.stringify(late), WEEK)
+      expect(JSON.parse((await storage.get(token)) as string)).toMatchObject({
+        session: { activeOrganizationId: 'org' },
+        user: { name: 'Countess' },
+      })
+    })
+
+    test('a revocation of all sessions is never moved back', async () => {
+      const [one, other] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
+      const key = `revoked-sessions-before-${kit.id()}`
+      await Promise.all([one.set(key, '1700000000005', WEEK), other.set(key, '1700000000001', WEEK)])
+      expect(await one.get(key)).toBe('1700000000005')
+    })
+
+    test('other values under such keys are stored as they are', async () => {
+      const storage = openStorage()
+      for (const key of [`active-sessions-${kit.id()}`, `revoked-sessions-before-${kit.id()}`, kit.id()]) {
+        for (const value of ['', 'text', '{', '[1]', '{"session":null}', '{"session":{"token":"other"}}']) {
+          await storage.set(key, value, WEEK)
+          expect(await storage.get(key)).toBe(value)
+        }
+        await storage.delete(key)
+        expect(await storage.get(key)).toBeNull()
+        await storage.set(key, 'again', WEEK)
+        expect(await storage.get(key)).toBe('again')
+      }
+    })
+  })
+
   test('an outage is an error, and ends', async () => {
     const storage = openStorage()
     const key = kit.id()
@@ -151,6 +311,57 @@ describeHandler('better-auth', (kit) => {
       await kit.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')
     }
     expect(await storage.get(key)).toBe('kept')
+  })
+})
+
+describeOnEveryServer('better-auth in two processes', (server) => {
+  test('lists every session of eight parallel logins, and none of those that log out', async () => {
+    const { db } = await server.freshDatabase()
+    const users = { user: [], session: [], account: [], verification: [] }
+    const storages = [1, 2].map(() => pgsqlSecondaryStorage({ db, gcInterval: 0, operationTimeout: 15 }))
+    const auths = storages.map((secondaryStorage) =>
+      betterAuth({
+        baseURL: 'http://localhost',
+        secret: 'a secret of a test, and of nothing else',
+        database: memoryAdapter(users),
+        secondaryStorage,
+        emailAndPassword: { enabled: true },
+        rateLimit: { enabled: false },
+        telemetry: { enabled: false },
+      }),
+    )
+    const send = async (index: number, path: string, body?: object, cookie = '') => {
+      const auth = auths[index % 2] as (typeof auths)[0]
+      const response = await auth.handler(
+        new Request(`http://localhost/api/auth/${path}`, {
+          method: body === undefined ? 'GET' : 'POST',
+          headers: { cookie, origin: 'http://localhost', 'content-type': 'application/json' },
+          ...(body && { body: JSON.stringify(body) }),
+        }),
+      )
+      expect(response.status).toBe(200)
+      const [set = ''] = response.headers.getSetCookie()
+      return { cookie: set.split(';')[0] as string, body: JSON.parse(await response.text()) }
+    }
+    try {
+      const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
+      const { cookie } = await send(0, 'sign-up/email', account)
+      const logins = await Promise.all(
+        Array.from({ length: 8 }, (_, index) => send(index, 'sign-in/email', account)),
+      )
+      const listed = async () => (await send(1, 'list-sessions', undefined, cookie)).body.length
+      expect(await listed()).toBe(9)
+      await Promise.all(logins.slice(0, 5).map((login, index) => send(index, 'sign-out', {}, login.cookie)))
+      expect(await listed()).toBe(4)
+      for (const [index, login] of logins.entries()) {
+        const session = (await send(index, 'get-session', undefined, login.cookie)).body
+        expect(session === null).toBe(index < 5)
+      }
+      await send(0, 'revoke-other-sessions', {}, cookie)
+      expect(await listed()).toBe(1)
+    } finally {
+      await Promise.all(storages.map((storage) => storage.close()))
+    }
   })
 })
 
@@ -182,6 +393,10 @@ describeOnEveryServer('The better-auth example', (server) => {
     const session = async (as?: string) => JSON.parse((await send('get-session', undefined, as)).text)
     expect((await session())?.user.email).toBe('ada@example.org')
     expect(await session('')).toBeNull()
+    // The path is a part of the rate limit's key.
+    for (const path of ['x'.repeat(600), 'x'.repeat(6000), '%00', '%ED%A0%80']) {
+      expect([path.length, (await send(path)).status]).toEqual([path.length, 404])
+    }
     expect((await site.handler.list({ name: 'better-auth' })).length).toBeGreaterThan(1)
     await site.stop()
     site = await start()

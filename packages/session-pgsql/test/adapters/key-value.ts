@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { SaveHandler } from '../../src/index.ts'
 import { listen } from '../express/site.ts'
 import type { AdapterDriver, Pause, Site } from './guarantees.ts'
@@ -11,6 +11,25 @@ export interface KeyValueStore {
   set(key: string, value: string, ttl: number): Promise<void>
   remove(key: string): Promise<void>
   close(): Promise<void>
+}
+
+/** Keys that visitors can choose, and keys like those under which other keys are stored. */
+export function strangeKeys(unique: string): string[] {
+  const long = `127.0.0.1|/${'x'.repeat(600)}${unique}`
+  return [
+    long,
+    `${long}y`,
+    `/${'x'.repeat(10_000)}${unique}`,
+    `ключ ${'ä'.repeat(600)}${unique}`,
+    `a\0b${unique}`,
+    `a\0c${unique}`,
+    `a\ud800${unique}`,
+    `a\ud801${unique}`,
+    `a b/${unique}?x=1`,
+    `sha256-${'A'.repeat(43)}`,
+    `sha256-${createHash('sha256').update(JSON.stringify(long)).digest('base64url')}`,
+    '',
+  ]
 }
 
 const LIFETIME = 3600

@@ -9,7 +9,7 @@ import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
-import { keyValueDriver } from './key-value.ts'
+import { keyValueDriver, strangeKeys } from './key-value.ts'
 
 describeGuarantees(
   keyValueDriver('unstorage', (options) => {
@@ -58,6 +58,33 @@ describeHandler('unstorage', (kit) => {
     const bytes = new Uint8Array([0, 1, 255])
     await storage.setItemRaw('raw', bytes)
     expect(new Uint8Array((await storage.getItemRaw<Uint8Array>('raw')) as Uint8Array)).toEqual(bytes)
+  })
+
+  test('takes every key, keeps similar ones apart, lists and clears them', async () => {
+    // A shared handler has its own pattern of ids.
+    for (const idPattern of [undefined, 'php' as const, /^[^\0]{1,512}$/]) {
+      const { driver } = openStorage({ handler: kit.open(idPattern && { idPattern }) })
+      const keys = strangeKeys(kit.id())
+      await Promise.all(keys.map((key, index) => driver.setItem(key, String(index), {})))
+      await driver.setItem('fits', 'x')
+      expect(await Promise.all(keys.map((key) => driver.getItem(key)))).toEqual(
+        keys.map((_, index) => String(index)),
+      )
+      expect((await driver.getKeys('')).sort()).toEqual([...keys, 'fits'].sort())
+      const long = `127.0.0.1|/${'x'.repeat(550)}`
+      expect((await driver.getKeys(long)).sort()).toEqual(keys.slice(0, 2).sort())
+      expect(await driver.getMeta(keys[0] as string)).toHaveProperty('mtime')
+      await driver.removeItem(keys[0] as string)
+      expect(await driver.hasItem(keys[0] as string)).toBe(false)
+      await driver.clear(long)
+      expect(await driver.hasItem(keys[1] as string)).toBe(false)
+      expect(await driver.hasItem(keys[2] as string)).toBe(true)
+      await driver.clear('')
+      expect(await driver.getKeys('')).toEqual([])
+      const huge = 'x'.repeat(3_000_000)
+      await driver.setItem(huge, 'huge')
+      expect(await driver.getItem(huge)).toBe('huge')
+    }
   })
 
   test('items live for their ttl in seconds', async () => {

@@ -228,6 +228,13 @@ describe('the order', () => {
     ],
     ['stays sorted', [1, 6, 9, 12, 15], [1, 4, 9, 12], [1, 9, 12, 15], [1, 4, 6, 9, 12]],
     ['stays sorted where both inserted at one place', [10, 30, 40], [10, 20, 40], [10, 40], [10, 20, 30, 40]],
+    [
+      'does not sort new messages into each other that are in order by chance',
+      ['a', 'c'],
+      ['b', 'd'],
+      [],
+      ['b', 'd', 'a', 'c'],
+    ],
     ['stays sorted, texts too', ['a', 'c', 'x'], ['a', 'b', 'x'], ['a', 'x'], ['a', 'b', 'c', 'x']],
     [
       'stays sorted and has a number once that both inserted',

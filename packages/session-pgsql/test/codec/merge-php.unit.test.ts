@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { phpCodec } from '../../src/codec/php.ts'
 import { PhpArray, PhpCustom, PhpEnum, PhpFloat, PhpObject } from '../../src/codec/php-values.ts'
@@ -287,6 +288,66 @@ describe('PHP references', () => {
     const spelled = 'a|a:1:{i:0;d:0.10000000000000001;}'
     expect(merge(`${spelled}b|i:2;`, `${spelled}b|i:1;c|i:1;`, `${spelled}b|i:1;`)).toBe(
       `${spelled}b|i:2;c|i:1;`,
+    )
+  })
+})
+
+describe('merging PHP variables', () => {
+  const scalar = fc.oneof(
+    fc.nat(2),
+    fc.constantFrom('a', 'b'),
+    fc.constant(null),
+    fc.constant(new PhpFloat(1)),
+  )
+  const values = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 3 },
+      scalar,
+      fc.array(tie('value'), { maxLength: 4 }),
+      fc
+        .array(fc.tuple(fc.oneof(fc.nat(6), fc.constantFrom('a', 'id', '7')), tie('value')), { maxLength: 4 })
+        .map((pairs) => array(...pairs)),
+      fc
+        .array(fc.tuple(fc.constantFrom('id', 'x'), scalar), { maxLength: 2 })
+        .map((pairs) => new PhpObject('C', pairs)),
+    ),
+  })).value
+
+  test('returns exactly the change of the only side that changed something, order included', () => {
+    fc.assert(
+      fc.property(values, values, (changed, base) => {
+        expect(merged(changed, base, base)).toBe(stored(changed))
+        expect(merged(base, changed, base)).toBe(stored(changed))
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  test('brings back no key of an array that either side removed, if the keys identify its elements', () => {
+    // 9 is in none, so that it is never a list.
+    const maps = fc
+      .uniqueArray(fc.tuple(fc.nat(6), scalar), { selector: ([key]) => key, maxLength: 5 })
+      .map((pairs) => array([9, 'x'], ...pairs))
+    fc.assert(
+      fc.property(maps, maps, maps, (ours, theirs, base) => {
+        const result = phpCodec.decode(merged(ours, theirs, base)).v as PhpArray
+        for (const key of base.keys()) {
+          if (!ours.has(key) || !theirs.has(key)) expect(result.has(key)).toBe(false)
+        }
+        for (const key of [...ours.keys(), ...theirs.keys()])
+          if (!base.has(key)) expect(result.has(key)).toBe(true)
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  test('stores any three versions', () => {
+    fc.assert(
+      fc.property(values, values, values, (ours, theirs, base) => {
+        const text = merged(ours, theirs, base)
+        expect(phpCodec.encode(phpCodec.decode(text))).toBe(text)
+      }),
+      { numRuns: 3000 },
     )
   })
 })

@@ -8,6 +8,7 @@ import { parseConninfo, splitEntries } from '../../src/conninfo/conninfo.ts'
 import { KEYWORDS } from '../../src/conninfo/keywords.ts'
 import { parsePairs } from '../../src/conninfo/syntax.ts'
 import { SessionPgsqlError } from '../../src/errors.ts'
+import { databaseEntries } from '../../src/settings/database-entries.ts'
 
 const me = userInfo().username
 
@@ -17,6 +18,17 @@ function messageOf(text: string, environment: Record<string, string> = {}): stri
   } catch (error) {
     expect(error).toBeInstanceOf(SessionPgsqlError)
     expect((error as SessionPgsqlError).code).toBe('INVALID_OPTION')
+    return (error as Error).message
+  }
+  throw new Error(`no error for ${text}`)
+}
+
+/** As `messageOf`, for an entry of `db` of any form. */
+function entryMessageOf(text: string): string {
+  try {
+    databaseEntries('option db', text, {})
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'INVALID_OPTION' })
     return (error as Error).message
   }
   throw new Error(`no error for ${text}`)
@@ -63,7 +75,7 @@ describe('parsePairs parses as libpq does', () => {
     ['postgresql://h/d+e', { host: 'h', dbname: 'd+e' }],
     ['postgresql://h/d%C3%A9', { host: 'h', dbname: 'dé' }],
   ])('%j', (text, pairs) => {
-    expect(Object.fromEntries(parsePairs(text))).toEqual(pairs)
+    expect(Object.fromEntries(parsePairs(text, 'option db'))).toEqual(pairs)
   })
 
   test.each([
@@ -286,7 +298,6 @@ describe('parseConninfo', () => {
 
   test('rejects unsupported keywords that a user relies on, and accepts the others', () => {
     for (const text of [
-      'channel_binding=require',
       'require_auth=scram-sha-256',
       'requirepeer=postgres',
       'requiressl=1',
@@ -300,7 +311,6 @@ describe('parseConninfo', () => {
     ]) {
       expect(messageOf(text)).toContain(text.slice(0, text.indexOf('=')))
     }
-    expect(messageOf('', { PGCHANNELBINDING: 'require' })).toContain('channel_binding')
     for (const text of [
       'channel_binding=prefer gssencmode=disable krbsrvname=postgres sslcompression=0 sslsni=1',
       'client_encoding=UTF8 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=1000',
@@ -338,9 +348,160 @@ describe('parseConninfo', () => {
         /cannot read .*missing \(ENOENT\)/,
       )
       writeFileSync(file, '[web]\nhost=h\nhunter2=x\n')
-      expect(messageOf('service=web', environment)).toMatch(/^db: line 3 of (?!.*hunter2)/)
+      expect(messageOf('service=web', environment)).toMatch(/^option db: service: line 3 of (?!.*hunter2)/)
+      writeFileSync(file, '[web]\nsslmode=always\n')
+      expect(messageOf('service=web', environment)).toBe(
+        `section [web] of ${file}: sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full, no-verify`,
+      )
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+})
+
+/** With invented passwords and hosts, else as the providers' pages print them. */
+describe('connection strings of hosting providers', () => {
+  test.each<[string, string, object]>([
+    [
+      'Neon',
+      'postgresql://alex:pw@ep-cool-darkness-a1b2c3d4-pooler.us-east-2.aws.neon.tech/dbname?sslmode=require&channel_binding=require',
+      { tls: { mode: 'require', channelBinding: 'require' }, database: 'dbname' },
+    ],
+    [
+      'Neon, for clients without SNI',
+      'postgresql://alex:pw@ep-x.neon.tech/d?sslmode=require&options=endpoint%3Dep-x',
+      { options: 'endpoint=ep-x' },
+    ],
+    [
+      'Supabase, session mode',
+      'postgres://postgres.abcdefgh:pw@aws-0-eu-central-1.pooler.supabase.com:5432/postgres',
+      { user: 'postgres.abcdefgh', tls: { mode: 'prefer' } },
+    ],
+    [
+      'Supabase, by Vercel',
+      'postgres://postgres.abcdefgh:pw@aws-0-us-east-1.pooler.supabase.com:6543/postgres?sslmode=require&supa=base-pooler.x',
+      { tls: { mode: 'require' } },
+    ],
+    [
+      'Supabase, for Prisma',
+      'postgresql://postgres.abcdefgh:pw@aws-0-us-east-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1',
+      { tls: { mode: 'prefer' } },
+    ],
+    [
+      'Prisma',
+      'postgresql://u:pw@h:5432/d?schema=public&connection_limit=5&pool_timeout=2&socket_timeout=3&statement_cache_size=0&connect_timeout=15',
+      { schema: 'public', connectTimeout: 15 },
+    ],
+    [
+      'node-postgres',
+      'postgres://u:pw@h/d?uselibpqcompat=true&sslmode=require',
+      { tls: { mode: 'require' } },
+    ],
+    ['node-postgres', 'postgres://u:pw@h/d?sslmode=no-verify', { tls: { mode: 'no-verify' } }],
+    [
+      'Amazon RDS',
+      'host=x.eu-west-1.rds.amazonaws.com port=5432 dbname=d user=u sslrootcert=global-bundle.pem sslmode=verify-full',
+      { tls: { mode: 'verify-full', rootCert: 'global-bundle.pem' } },
+    ],
+    [
+      'Azure',
+      'postgresql://u%40server:pw@server.postgres.database.azure.com:5432/postgres?sslmode=require',
+      { user: 'u@server', tls: { mode: 'require' } },
+    ],
+    ['Render', 'postgresql://u:pw@dpg-abc-a.oregon-postgres.render.com/d', { database: 'd' }],
+    ['Railway', 'postgresql://postgres:pw@monorail.proxy.rlwy.net:12345/railway', { database: 'railway' }],
+  ])('works: %s, %s', (_provider, text, expected) => {
+    expect(parseConninfo(text, {})).toMatchObject(expected)
+  })
+
+  test('Heroku: PGSSLMODE=no-verify in the environment applies to a URL without sslmode', () => {
+    const environment = { PGSSLMODE: 'no-verify' }
+    expect(
+      parseConninfo('postgres://u:pw@ec2-1-2-3-4.compute-1.amazonaws.com:5432/d', environment),
+    ).toMatchObject({
+      tls: { mode: 'no-verify' },
+    })
+    expect(parseConninfo('postgres://u:pw@h/d?sslmode=verify-full', environment).tls.mode).toBe('verify-full')
+  })
+
+  test.each<[string, string, RegExp]>([
+    [
+      'uselibpqcompat=false',
+      'postgres://u:hunter2@h/d?uselibpqcompat=false&sslmode=require',
+      /uselibpqcompat: .*Remove it, and .*sslmode=verify-full/,
+    ],
+    ['ssl of node-postgres', 'postgres://u:hunter2@h/d?ssl=no-verify', /ssl: .*sslmode=no-verify/],
+    ['sslaccept of Prisma', 'postgres://u:hunter2@h/d?sslaccept=strict', /sslaccept: .*sslmode=verify-full/],
+    [
+      'sslidentity of Prisma',
+      'postgres://u:hunter2@h/d?sslidentity=x.p12',
+      /sslidentity: .*sslcert and sslkey/,
+    ],
+    ['currentSchema of JDBC', 'postgres://u:hunter2@h/d?currentSchema=app', /currentSchema: .*option table/],
+    [
+      'search_path of other drivers',
+      'postgres://u:hunter2@h/d?search_path=app',
+      /search_path: .*option table/,
+    ],
+    [
+      'channel binding without TLS',
+      'postgres://u:hunter2@h/d?sslmode=disable&channel_binding=require',
+      /channel_binding=require needs TLS, but sslmode is disable/,
+    ],
+    ['the placeholder of Supabase', 'postgres://postgres:[YOUR-PASSWORD]@h/d', /placeholder .*YOUR-PASSWORD/],
+    ['the psql command of Neon', "psql 'postgresql://u:hunter2@h/d?sslmode=require'", /begins with "psql"/],
+    [
+      'quotes, as in an .env file that is not parsed',
+      '"postgresql://u:hunter2@h/d"',
+      /begins with a quotation mark/,
+    ],
+    [
+      'the string for .NET, as of Azure',
+      'Server=x.postgres.database.azure.com;Database=postgres;Port=5432;User Id=u;Password=hunter2;Ssl Mode=Require;',
+      /for \.NET.*postgresql:\/\//,
+    ],
+    ['JDBC', 'jdbc:postgresql://h:5432/d?user=u&password=hunter2', /Remove "jdbc:"/],
+    ['SQLAlchemy', 'postgresql+psycopg://u:hunter2@h/d', /Remove "\+psycopg"/],
+    [
+      'Prisma Accelerate',
+      'prisma+postgres://accelerate.prisma-data.net/?api_key=hunter2',
+      /direct .*postgresql:\/\//,
+    ],
+  ])('says what to do: %s', (_what, text, message) => {
+    const shown = entryMessageOf(text)
+    expect(shown).toMatch(/^option db: /)
+    expect(shown).toMatch(message)
+    expect(shown).not.toContain('hunter2')
+  })
+})
+
+describe('the message says where a setting comes from', () => {
+  test('the variable, and that db overrides it', () => {
+    expect(messageOf('postgres://h/d', { PGSSLMODE: 'always' })).toBe(
+      'environment variable PGSSLMODE: sslmode: expected one of disable, allow, prefer, require, verify-ca, verify-full, no-verify. Unset the variable, or set sslmode in db, which overrides it',
+    )
+    expect(messageOf('postgres://h/d', { PGREQUIREAUTH: 'md5' })).toMatch(
+      /^environment variable PGREQUIREAUTH: require_auth: .*Unset the variable/,
+    )
+    expect(messageOf('postgres://h/d', { PGCONNECT_TIMEOUT: 'soon' })).toMatch(
+      /^environment variable PGCONNECT_TIMEOUT: connect_timeout: expected a whole number/,
+    )
+    expect(messageOf('host=a,b', { PGPORT: '1,2,3' })).toMatch(
+      /^option db: .*3 values for port \(environment variable PGPORT\), but 2 for host$/,
+    )
+    expect(messageOf('host=a sslrootcert=system', { PGSSLMODE: 'require' })).toMatch(
+      /^option db: sslrootcert=system requires sslmode=verify-full, not require \(environment variable PGSSLMODE\)/,
+    )
+  })
+
+  test('the given place of the connection string', () => {
+    for (const place of ['directive session_pgsql.db', 'environment variable DATABASE_URL']) {
+      expect(() => parseConninfo('host=h sslmode=x', {}, place)).toThrow(`${place}: sslmode: expected one of`)
+      expect(() => parseConninfo('host=h hots=x', {}, place)).toThrow(`${place}: unknown keyword "hots"`)
+    }
+    expect(parseConninfo('host=h', { PGSSLROOTCERT: '/r' }).originOf('sslrootcert')).toBe(
+      'environment variable PGSSLROOTCERT',
+    )
+    expect(parseConninfo('host=h', {}).originOf('sslrootcert')).toBe('option db')
   })
 })

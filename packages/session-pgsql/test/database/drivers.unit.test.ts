@@ -27,9 +27,13 @@ export const pinned = () => {
   ]
   // @ts-expect-error a single connection is not a pool
   const client: SaveHandlerOptions = { db: new pg.Client() }
+  // @ts-expect-error a misspelt option of node-postgres
+  const misspelt: SaveHandlerOptions = { db: { host: 'a', databse: 'x' } }
+  // Every option that the types of node-postgres name is known.
+  const known: keyof PoolConfigLike = '' as keyof pg.PoolConfig
   // @ts-expect-error a number is not a database
   const wrong: SaveHandlerOptions = { db: 5 }
-  return [poolLike, configLike, pgliteLike, config, options, client, wrong]
+  return [poolLike, configLike, pgliteLike, config, options, client, misspelt, known, wrong]
 }
 
 test('node-postgres and PGlite have the methods that drivers.ts names', async () => {

@@ -3,7 +3,12 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ERROR_CODES } from '../../src/errors.ts'
 import { RULES } from '../../src/settings/rules.ts'
-import { createStatements, grantJournalStatement, grantStatements } from '../../src/table/definition.ts'
+import {
+  createStatements,
+  grantJournalStatement,
+  grantStatements,
+  readable,
+} from '../../src/table/definition.ts'
 
 /** Compares the README's tables with the code. */
 const readme = readFileSync(join(import.meta.dirname, '../../../../README.md'), 'utf8')
@@ -21,7 +26,7 @@ test('the table of errors lists exactly the error codes, with their meanings', (
 })
 
 test('shows the table definition as it is created', () => {
-  const sql = `${createStatements({ schema: 'public', table: 'php_session' }).join(';\n')};`
+  const sql = `${createStatements({ schema: 'public', table: 'php_session' }).map(readable).join(';\n')};`
   expect(readme).toContain(sql)
 })
 

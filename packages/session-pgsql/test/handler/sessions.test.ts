@@ -23,6 +23,29 @@ describeHandler('A session', (kit) => {
     expect(await kit.query('SELECT 1 FROM php_session WHERE sess_id = $1', [id])).toEqual([])
   })
 
+  test('has an etag that changes with every write of its data and every generation, and with nothing else', async () => {
+    const sessions = kit.open()
+    const id = newId()
+    const etag = async () => (await sessions.read(id))?.etag
+    const created = await sessions.write(id, { a: 1 })
+    expect(await etag()).toBe(created.session?.etag)
+    await sessions.touch(id, { lifetime: 100, custom: 'user 1' })
+    expect(await etag()).toBe(created.session?.etag)
+
+    await sessions.write(id, { a: 2 })
+    const seen = [created.session?.etag, await etag()]
+    await sessions.write(id, { a: 1 })
+    seen.push(await etag())
+    // Another program does not count versions.
+    await kit.query(`UPDATE php_session SET sess_data = '{"a":3}' WHERE sess_id = $1`, [id])
+    seen.push(await etag())
+    await sessions.destroy(id)
+    await sessions.write(id, { a: 1 })
+    seen.push(await etag())
+    expect(new Set(seen).size).toBe(5)
+    for (const one of seen) expect(one?.length).toBeLessThan(100)
+  })
+
   test('has the fields that were written, and dates by the database’s clock', async () => {
     const sessions = kit.open()
     const id = newId()

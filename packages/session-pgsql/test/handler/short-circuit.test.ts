@@ -173,10 +173,11 @@ describeHandler('keepExpired', (kit) => {
     expect((await sessions.write(id, { a: 1 }, { base: 'existing' })).outcome).toBe('gone')
     expect(await sessions.read(id)).toBeUndefined()
 
-    const revived = await sessions.write(id, { fresh: 1 }, { address: '10.0.0.2' })
+    const revived = await sessions.write(id, { fresh: 1 }, { address: '10.0.0.2', name: 'other' })
     expect(revived.outcome).toBe('created')
     expect(revived.session).toMatchObject({
       data: { fresh: 1 },
+      name: 'other',
       accesses: 3,
       errors: 3,
       custom: 'user',

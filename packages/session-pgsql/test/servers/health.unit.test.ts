@@ -21,7 +21,11 @@ function healthOfServer() {
       pings.push(performance.now())
       return answer()
     },
-    { onDown: () => events.push('down'), onUp: () => events.push('up') },
+    {
+      onDown: () => events.push('down'),
+      onUp: () => events.push('up'),
+      onInterrupted: () => events.push('interrupted'),
+    },
   )
   return {
     health,
@@ -95,4 +99,15 @@ test('spreads the probes of processes that found the server down at the same tim
   const last = all.map(({ pings }) => Math.round((pings.at(-1) as number) / 50))
   expect(new Set(last).size).toBeGreaterThan(3)
   for (const { health } of all) health.close()
+})
+
+test('a lost connection of a server that is up emits "interrupted" before the request rejects', async () => {
+  const { health, events, answers } = healthOfServer()
+  answers(() => Promise.resolve())
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(health.upFor).toBeGreaterThanOrEqual(1000)
+  await expect(health.run(() => Promise.reject(refused()))).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+  expect(events).toEqual(['interrupted'])
+  expect([health.isDown, health.upFor]).toEqual([false, 0])
+  health.close()
 })

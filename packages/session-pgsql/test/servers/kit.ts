@@ -22,6 +22,9 @@ export function severalServers() {
     for (const server of servers) if (!server.running) await server.start()
     await Promise.all(open.splice(0).map((handler) => handler.close()))
     await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()))
+    // A failback stays pending for some seconds, and a new handler would learn of it.
+    const unfinished = "DELETE FROM php_session WHERE sess_home IS NOT NULL OR sess_id LIKE 'failback %'"
+    await Promise.all(servers.map((server) => server.query(unfinished).catch(() => {})))
   })
   afterAll(async () => {
     await Promise.all(servers.map((server) => server.remove()))
@@ -48,15 +51,31 @@ export function severalServers() {
    * @param at default 0: their home server
    */
   function idsOf(name: string, howMany: number, among = 3, at = 0): string[] {
-    const placed = names.slice(0, among).map((one) => ({ name: one, weight: 1 }))
     const ids: string[] = []
     while (ids.length < howMany) {
       const id = `id-${count++}`
-      if (rank(id, placed)[at]?.name === name) ids.push(id)
+      if (ranking(id, among)[at] === name) ids.push(id)
     }
     return ids
   }
+
+  function ranking(id: string, among = 3): string[] {
+    const placed = names.slice(0, among).map((name) => ({ name, weight: 1 }))
+    return rank(id, placed).map(({ name }) => name)
+  }
+
   const idOf = (name: string): string => idsOf(name, 1)[0] as string
+
+  /** Returns ids that no other test uses, with these servers first in their ranking among three. */
+  function idsRanked(first: readonly string[], howMany: number): string[] {
+    const ids: string[] = []
+    while (ids.length < howMany) {
+      const [id] = idsOf(first[0] as string, 1) as [string]
+      if (first.every((name, at) => ranking(id)[at] === name)) ids.push(id)
+    }
+    return ids
+  }
+
   const server = (name: string): PostgresServer => servers[names.indexOf(name)] as PostgresServer
 
   /** The servers that have a row of this id, tombstones included. */
@@ -95,5 +114,5 @@ export function severalServers() {
     return proxy
   }
 
-  return { names, servers, server, handlerOf, idsOf, idOf, places, fallbackRows, isDown, proxyTo }
+  return { names, servers, server, handlerOf, idsOf, idOf, idsRanked, places, fallbackRows, isDown, proxyTo }
 }

@@ -114,6 +114,36 @@ describe('sessions sharded over three servers, with faults that take longer', ()
     expect(outcomes).toContain('dropped')
   })
 
+  test('merges lists, but not two logins, of two processes of which one finds the home server down', async () => {
+    const proxy = await proxyTo('a')
+    const [cut, whole] = [handlerOf({}, [proxy.port]), handlerOf()]
+    const [lists, logins] = idsOf('a', 2) as [string, string]
+    await whole.write(lists, { cart: ['x', 'y'] }, { base: null })
+    await whole.write(logins, { cart: ['x'] }, { base: null })
+    const seen = await Promise.all([lists, logins].map((id) => cut.read(id)))
+    await proxy.refuse()
+    proxy.drop()
+
+    await cut.write(lists, { cart: ['y', 'ours'] }, { base: seen[0] })
+    await cut.write(logins, { cart: ['x'], user: 2 }, { base: seen[1], custom: '2' })
+    expect(isDown(cut, 'a')).toBe(true)
+    await whole.write(lists, { cart: ['x', 'y', 'theirs'] }, { base: await whole.read(lists) })
+    await whole.write(
+      logins,
+      { cart: ['x'], user: 1, su: true },
+      { base: await whole.read(logins), custom: '1' },
+    )
+
+    await proxy.resume()
+    await eventually(async () => {
+      expect(isDown(cut, 'a')).toBe(false)
+      expect(await fallbackRows()).toBe(0)
+    })
+    expect((await whole.read(lists))?.data).toEqual({ cart: ['y', 'theirs', 'ours'] })
+    expect(await whole.read(logins)).toMatchObject({ custom: '2' })
+    expect((await whole.read(logins))?.data).toEqual({ cart: ['x'], user: 2 })
+  })
+
   test('a session destroyed and created again while its home server was down does not get the old data back', async () => {
     const sessions = handlerOf()
     const id = idOf('c')
@@ -125,6 +155,19 @@ describe('sessions sharded over three servers, with faults that take longer', ()
     await eventually(async () => expect(await fallbackRows()).toBe(0))
     expect((await sessions.read(id))?.data).toEqual({ fresh: 1 })
     expect(await places(id)).toEqual(['c'])
+  })
+
+  test("a write with base: 'existing' on a session created while its home server was down replaces the session there", async () => {
+    const sessions = handlerOf()
+    const id = idOf('c')
+    await sessions.write(id, { user: 'ada', n: 1 })
+    await server('c').kill9()
+    await sessions.write(id, { n: 2 }, { base: null })
+    expect((await sessions.write(id, { n: 3 }, { base: 'existing' })).outcome).toBe('updated')
+    await server('c').start()
+    await eventually(async () => expect(await places(id)).toEqual(['c']))
+    // As on one server: the creation was merged with the stored session, the later write replaces all of it.
+    expect((await sessions.read(id))?.data).toEqual({ n: 3 })
   })
 
   test('a write without a base while the home server is down replaces the session there', async () => {

@@ -60,6 +60,7 @@ describe('defaults', () => {
       refreshAfter: undefined,
       keepExpired: false,
       keepExpiredFor: Infinity,
+      expiryGrace: 60,
       gcInterval: 3600,
       gcMaxlifetime: 1440,
       name: 'PHPSESSID',
@@ -113,6 +114,7 @@ describe('sources', () => {
     refreshAfter: [Infinity, 'Infinity', '60'],
     keepExpired: [true, 'yes', 'no'],
     keepExpiredFor: [86400, '86400', '1'],
+    expiryGrace: [0, '0', '30'],
     gcInterval: [-1, '-1', '5'],
     gcMaxlifetime: [0.5, '0.5', '7'],
     name: ['SID', 'SID', 'OTHER'],
@@ -223,6 +225,7 @@ describe('checks', () => {
     ['gcMaxlifetime', 0, /from above 0 to 10000000000; received 0/],
     ['refreshAfter', -1, /, or Infinity; received -1/],
     ['keepExpiredFor', null, /received null/],
+    ['expiryGrace', -1, /received -1/],
     ['operationTimeout', Infinity, /received Infinity/],
     ['operationTimeout', 5_000_000, /received 5000000/],
     ['poolSize', 1.5, /a whole number of connections, from 1 to 10000; received 1.5/],
@@ -270,6 +273,32 @@ describe('checks', () => {
     expect(table('a b.select')).toEqual({ schema: 'a b', name: 'select' })
     expect(table('"a""b"')).toEqual({ schema: undefined, name: 'a"b' })
     expect(table('x'.repeat(63)).name).toHaveLength(63)
+  })
+
+  test("takes the table's schema from Prisma's parameter of the URL, unless table names one", () => {
+    const table = (db: unknown, options = {}) => resolve({ db, ...options }).table
+    expect(table('postgres://h/d?schema=app')).toEqual({ schema: 'app', name: 'php_session' })
+    expect(table('postgres://h/d?schema=app', { table: 'sessions' })).toEqual({
+      schema: 'app',
+      name: 'sessions',
+    })
+    expect(table('postgres://h/d?schema=app', { table: 'web.sessions' })).toEqual({
+      schema: 'web',
+      name: 'sessions',
+    })
+    expect(table('postgres://h/d?schema=')).toEqual({ schema: undefined, name: 'php_session' })
+    expect(resolve({}, { DATABASE_URL: 'postgres://h/d?schema=public' }).table.schema).toBe('public')
+    const both = ['postgres://a/d?schema=app', 'postgres://b/d?schema=app']
+    expect(table(both).schema).toBe('app')
+    for (const other of ['postgres://b/d?schema=web', 'postgres://b/d']) {
+      expect(messageOf({ db: [both[0], other] })).toBe(
+        'option db: schema: expected the same schema for all entries. Remove it, and name the schema in the option table',
+      )
+      expect(table([both[0], other], { table: 'x.y' }).schema).toBe('x')
+    }
+    expect(messageOf({ db: `postgres://h/d?schema=${'x'.repeat(64)}` })).toMatch(
+      /^option db: schema: .*1 to 63 bytes/,
+    )
   })
 
   test('matches idPattern with the whole id, and keeps no state between tests', () => {
@@ -353,6 +382,58 @@ describe('db', () => {
     expect(message.length).toBeLessThan(500)
   })
 
+  test.each<[object, RegExp]>([
+    [{ host: 'h', databse: 'hunter2' }, /unknown key "databse"; did you mean "database"\?$/],
+    [{ host: 'h', dbname: 'hunter2' }, /unknown key "dbname"; did you mean "database"\?$/],
+    [{ host: 'h', username: 'hunter2' }, /unknown key "username"; did you mean "user"\?$/],
+    [{ host: 'h', pass: 'hunter2' }, /unknown key "pass"; did you mean "password"\?$/],
+    [{ hostname: 'hunter2' }, /unknown key "hostname"; did you mean "host"\?$/],
+    [{ url: 'postgres://u:hunter2@h/d' }, /unknown key "url"; did you mean "connectionString"\?$/],
+    [{ host: 'h', poolSize: 3 }, /unknown key "poolSize"; did you mean "max"\?$/],
+    [{ host: 'h', applicationName: 'a' }, /did you mean "application_name"/],
+    [{ host: 'h', idleTimeout: 5 }, /did you mean "idleTimeoutMillis"/],
+    [{ host: 'h', frobnicate: 5 }, /unknown key "frobnicate"\. Known keys: host, port, .*connectionString/],
+    [
+      { host: 'h', sslmode: 'require' },
+      /"sslmode" has no effect in an object.*ssl: \{ rejectUnauthorized: false \}.*conninfo string/,
+    ],
+    [{ host: 'h', sslrootcert: '/ca.crt' }, /"sslrootcert" has no effect in an object.*ssl: \{ ca/],
+    [{ client: 'pg', connection: 'postgres://u:hunter2@h/d' }, /configuration of knex.*Pass its connection/],
+    [{ client: 'pg', connection: { host: 'h', password: 'hunter2' } }, /configuration of knex/],
+    [{ dialect: 'postgres', username: 'u', password: 'hunter2' }, /unknown key "dialect"/],
+    [{ host: 5, password: 'hunter2' }, /host: expected a string; received a number$/],
+    [{ host: 'h', database: ['hunter2'] }, /database: expected a string; received an array$/],
+    [{ host: 'h', port: 'abc' }, /port: expected a number from 1 to 65535; received a (?:string|number)$/],
+    [{ host: 'h', port: 70000 }, /port: expected a number from 1 to 65535; received a (?:string|number)$/],
+    [{ host: 'h', password: 5 }, /password: expected a string or a function; received a number$/],
+    [
+      { host: 'h', ssl: 'require' },
+      /ssl: expected true, false or an object such as \{ rejectUnauthorized: false \}; received a string$/,
+    ],
+    [{ host: 'h', max: 0 }, /max: expected a whole number from 1 to 10000; received a number$/],
+    [{ host: 'h', name: 5 }, /name: expected a string; received a number$/],
+  ])('rejects the object %j and says what is meant', (db, message) => {
+    for (const source of [{ db }, { db: ['host=other', db] }]) {
+      const shown = messageOf(source)
+      expect(shown).toMatch(message)
+      expect(shown).toMatch(/^option db: /)
+      expect(shown).not.toContain('hunter2')
+    }
+  })
+
+  test('accepts the options of node-postgres in an object', () => {
+    const configs: pg.PoolConfig[] = [
+      { host: 'h', port: 5, user: 'u', database: 'd', password: async () => 'x', ssl: { ca: 'x' } },
+      { connectionString: 'postgres://h/d', max: 3, min: 1, idleTimeoutMillis: 5, allowExitOnIdle: true },
+      { host: 'h', statement_timeout: 5, keepAlive: true, application_name: 'a', enableChannelBinding: true },
+      { host: 'h', ssl: false, sslnegotiation: 'direct', maxUses: 5, maxLifetimeSeconds: 5 },
+      { host: 'h', user: undefined, password: undefined },
+    ]
+    for (const db of configs) expect(resolve({ db }).db[0]?.kind).toBe('poolConfig')
+    // As read from the environment.
+    expect(resolve({ db: { host: 'h', port: '6432', ssl: 'no-verify' } }).db[0]?.name).toMatch(/^h:6432/)
+  })
+
   test('no printed form contains a password', () => {
     const forms: [string, unknown][] = [
       ['conninfo', 'host=h password=hunter2 sslpassword=hunter2'],
@@ -413,6 +494,7 @@ describe('describeSettings', () => {
       table: 'web.sessions',
       refreshAfter: 'Infinity',
       keepExpiredFor: 'Infinity',
+      expiryGrace: 60,
       conflict: 'function',
       codec: 'mine',
     })

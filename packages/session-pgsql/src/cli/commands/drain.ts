@@ -1,8 +1,9 @@
 import { codecNamed } from '../../codec/codecs.ts'
 import { settleApart } from '../../handler/write.ts'
-import { moveRow } from '../../servers/failback.ts'
+import { moveRow } from '../../servers/move-row.ts'
 import type { Server } from '../../servers/server.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
+import { gt } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { number, plural } from '../output.ts'
@@ -65,7 +66,8 @@ JSON output:
       const work = async (): Promise<void> => {
         for (let id = ids.pop(); id !== undefined && !signal.aborted; id = ids.pop()) {
           const to = homeOf(id, others, settings.failoverMode)
-          const outcome = await moveRow(id, from, to, mergeOf(context), context.deadline())
+          const options = { merge: mergeOf(context), mayBeElsewhere: true, deadline: context.deadline() }
+          const outcome = await moveRow(id, from, to, options)
           if (outcome !== undefined) counts[outcome]++
         }
       }
@@ -101,7 +103,8 @@ function mergeOf(context: Context): MergeTexts {
 
 async function readPage(server: Server, after: string, context: Context): Promise<string[]> {
   const rows = await server.table.query(
-    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id > $1 ORDER BY t.sess_id LIMIT ${PAGE}`,
+    (_shape, sql) =>
+      `SELECT t.sess_id FROM ${sql} t WHERE ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${PAGE}`,
     [after],
     context.deadline(),
   )
@@ -110,7 +113,7 @@ async function readPage(server: Server, after: string, context: Context): Promis
 
 async function countRows(server: Server, context: Context): Promise<number> {
   const [row] = await server.table.query(
-    (_shape, sql) => `SELECT count(*) FROM ${sql}`,
+    (_shape, sql) => `SELECT pg_catalog.count(*) FROM ${sql}`,
     [],
     context.deadline(),
   )

@@ -112,11 +112,12 @@ async function collect(server: Server, { output, settings, signal }: Context): P
     const due = output.showsProgress
       ? await countDue(server.table, settings).catch(() => undefined)
       : undefined
-    const { keepExpired, keepExpiredFor, operationTimeout } = settings
+    const { keepExpired, keepExpiredFor, expiryGrace, operationTimeout } = settings
     const started = performance.now()
     const swept = await sweep(server.table, {
       keepExpired,
       keepExpiredFor,
+      expiryGrace,
       operationTimeout,
       signal,
       onProgress(soFar) {

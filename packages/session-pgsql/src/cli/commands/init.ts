@@ -3,6 +3,7 @@ import {
   createStatements,
   grantJournalStatement,
   grantStatements,
+  readable,
   sqlName,
   type TableName,
 } from '../../table/definition.ts'
@@ -80,7 +81,7 @@ function print({ arguments: args, output, settings }: Context): number {
   const name: TableName = { schema: schema ?? 'public', table }
   const [entry] = settings.db
   const role = args.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
-  const ddl = createStatements(name)
+  const ddl = createStatements(name).map(readable)
   const grants = [...grantStatements(name, role), grantJournalStatement(name, role)]
   if (output.isJson) {
     output.json({ statements: [...ddl, ...grants] })

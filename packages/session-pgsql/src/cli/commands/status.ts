@@ -137,7 +137,7 @@ async function statusOf(server: Server, context: Context) {
     counts = { ...counts, active, expired }
     const [row] = await server.table.query(
       ({ added }, sql) =>
-        `SELECT count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
+        `SELECT pg_catalog.count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
       [],
       context.deadline(),
     )

@@ -1,7 +1,8 @@
 import type { Row } from '../../database/database.ts'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { TableName } from '../../settings/settings.ts'
-import { quoteIdentifier } from '../../table/definition.ts'
+import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
+import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
 import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
 
@@ -37,26 +38,27 @@ export async function postgresSource(options: PostgresSourceOptions): Promise<So
     throw new UsageError(`--zone: the dates in ${name} have a time zone`)
   }
   if (zone !== undefined) await checkZone(query, zone)
-  const zoneText = zone === undefined ? "current_setting('TimeZone')" : `'${zone.replaceAll("'", "''")}'`
+  const zoneText = zone === undefined ? "pg_catalog.current_setting('TimeZone')" : quoteLiteral(zone)
   const moment = zoneless ? `(${date} AT TIME ZONE ${zoneText})` : date
-  const remaining = `extract(epoch FROM ${moment} - clock_timestamp())::float8`
+  const remaining = `extract(epoch FROM ${minus(moment, 'pg_catalog.clock_timestamp()')})::double precision`
 
   const readBatch = async (after: string | undefined): Promise<SourceSession[]> => {
     const queriedAt = performance.now()
     const rows = await query(
       `SELECT p.id, p.data, p.remaining FROM (
-         SELECT q.*, sum(length(q.data)) OVER (ORDER BY q.n) - length(q.data) AS before FROM (
-           SELECT ${id}::text AS id, coalesce(${data}::text, '') AS data, coalesce(${remaining}, 0) AS remaining,
-             row_number() OVER (ORDER BY ${id}) AS n
-           FROM ${name} ${after === undefined ? '' : `WHERE ${id} > $1`} ORDER BY ${id} LIMIT ${BATCH_SIZE}
+         SELECT q.*, ${minus('pg_catalog.sum(pg_catalog.length(q.data)) OVER (ORDER BY q.n)', 'pg_catalog.length(q.data)')} AS before
+         FROM (
+           SELECT ${id}::pg_catalog.text AS id, coalesce(${data}::pg_catalog.text, '') AS data,
+             ${microseconds(`coalesce(${remaining}, 0)`)} AS remaining, pg_catalog.row_number() OVER (ORDER BY ${id}) AS n
+           FROM ${name} ${after === undefined ? '' : `WHERE ${gt(id, '$1')}`} ORDER BY ${id} LIMIT ${BATCH_SIZE}
          ) q
-       ) p WHERE p.before < ${BATCH_LENGTH} ORDER BY p.n`,
+       ) p WHERE ${lt('p.before', String(BATCH_LENGTH))} ORDER BY p.n`,
       after === undefined ? [] : [after],
     )
-    return rows.map(([id, text, seconds]) => ({
+    return rows.map(([id, text, left]) => ({
       id: id as string,
       text: text as string,
-      expires: queriedAt + Number(seconds) * 1000,
+      expires: queriedAt + Number(left) / 1000,
       zoneless,
     }))
   }
@@ -65,7 +67,7 @@ export async function postgresSource(options: PostgresSourceOptions): Promise<So
     name: `${database} ${name}`,
     close,
     async count() {
-      const [row] = await query(`SELECT count(*) FROM ${name}`, []).catch(() => [])
+      const [row] = await query(`SELECT pg_catalog.count(*) FROM ${name}`, []).catch(() => [])
       return row && Number(row[0])
     },
     async *batches() {
@@ -79,8 +81,10 @@ export async function postgresSource(options: PostgresSourceOptions): Promise<So
     },
     async findLive(ids) {
       const rows = await query(
-        `SELECT ${id}::text FROM ${name}
-         WHERE ${id} = ANY(ARRAY(SELECT jsonb_array_elements_text($1::jsonb))::${idType}[]) AND ${remaining} > 0`,
+        `SELECT ${id}::pg_catalog.text FROM ${name} WHERE ${gt(remaining, '0')} AND ${isIn(
+          id,
+          `ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))::${idType}[]`,
+        )}`,
         [JSON.stringify(ids)],
       )
       return new Set(rows.map(([one]) => one as string))
@@ -95,10 +99,11 @@ async function describe(
   columns: readonly string[],
 ): Promise<{ name: string; types: (string | undefined)[] }> {
   const rows = await query(
-    `SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, NULL)
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-     WHERE c.relname = $1 AND a.attnum > 0 AND NOT a.attisdropped
-       AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2 END`,
+    `SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+       JOIN pg_catalog.pg_attribute a ON ${eq('a.attrelid', 'c.oid')}
+     WHERE ${eq('c.relname', '$1')} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped AND CASE
+       WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE ${eq('n.nspname', '$2')} END`,
     [name, schema ?? null],
   )
   const [first] = rows
@@ -125,7 +130,7 @@ async function describe(
 
 async function checkZone(query: Query, zone: string): Promise<void> {
   try {
-    await query('SELECT now() AT TIME ZONE $1', [zone])
+    await query('SELECT pg_catalog.now() AT TIME ZONE $1', [zone])
   } catch (error) {
     if (!(error instanceof SessionPgsqlError) || error.sqlState !== '22023') throw error
     throw new UsageError('--zone: expected a time zone of PostgreSQL, such as Europe/Berlin')
