@@ -38,7 +38,7 @@ export interface FailbackOptions {
  * privilege and no table beyond those of a session, and is as durable.
  */
 export class Failback {
-  readonly pending = new PendingFailbacks()
+  readonly pending: PendingFailbacks = new PendingFailbacks()
   readonly #options: FailbackOptions
   readonly #timer: NodeJS.Timeout
   #learning: Promise<void> | undefined

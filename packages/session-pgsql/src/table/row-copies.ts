@@ -272,7 +272,7 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
 }
 
 /** The time of an event on a server whose clock the process does not know. Later than any other. */
-export const UNKNOWN_TIME = Number.MAX_SAFE_INTEGER
+export const UNKNOWN_TIME: number = Number.MAX_SAFE_INTEGER
 
 /** The most seconds for which a tombstone is kept. */
 const MOST_KEPT = 30 * 86_400
