@@ -236,6 +236,25 @@ describeOnEveryServer('an update of the current session', (server) => {
     expect(await stored(browser)).toEqual({ n: 2, save: 7, cookie })
   })
 
+  test('does not undo what another request has changed in the cookie and in hidden keys', async () => {
+    const browser = await signedIn({ n: 1 })
+    await visit(browser, async (req) => {
+      await visit(browser.clone(), (other) => {
+        other.session.cookie.maxAge = 7_200_000
+      })
+      await database.query(
+        `UPDATE php_session SET sess_data = jsonb_set(sess_data::jsonb, '{save}', '7')::text WHERE sess_id = $1`,
+        [browser.id()],
+      )
+      await pgsqlSession(req).update(count)
+      req.session.color = 'blue'
+    })
+    expect(await stored(browser)).toMatchObject({
+      ...{ n: 2, color: 'blue', save: 7 },
+      cookie: { originalMaxAge: 7_200_000 },
+    })
+  })
+
   test('stores a new session at once, with its cookie', async () => {
     const browser = site.browser()
     const shown = await visit(browser, async (req) => {
@@ -309,6 +328,7 @@ describeOnEveryServer('an update of the current session', (server) => {
       current.update(count).catch(() => {})
     })
     expect(await stored(browser)).toMatchObject({ n: 3, a: 1, b: 1, c: 1 })
+    expect(await site.store.handler.info(browser.id())).toMatchObject({ accesses: 2 })
   })
 
   test('leaves field and errors of the request to its next save', async () => {
