@@ -25,6 +25,19 @@ app.register(pgsqlSession, { store })
 
 app.get('/', async ({ session }) => session.user?.toUpperCase())
 
+app.get('/update', async (request) => {
+  const { value } = await store.update(request, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    // @ts-expect-error the cookie is not the caller's
+    data.cookie
+    data.user = 'ada'
+    return data.user.length
+  })
+  const length: number | undefined = value
+  return length
+})
+
 export async function users(): Promise<(string | undefined)[]> {
   const sessions = await store.handler.findByField('1')
   // @ts-expect-error there is no such key

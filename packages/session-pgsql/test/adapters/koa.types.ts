@@ -12,6 +12,17 @@ interface Data {
 const store = new PgsqlStore<Data>({ db: 'pglite:' })
 session({ store, maxAge: 'session' }, new Koa())
 
+new Koa().use(async (ctx) => {
+  const { value } = await store.update(ctx, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  const length: number | undefined = value
+  ctx.body = String(length)
+})
+
 export async function users(): Promise<(string | undefined)[]> {
   const sessions = await store.handler.findByField('1')
   // @ts-expect-error there is no such key

@@ -35,6 +35,16 @@ export async function action(request: Request): Promise<Response> {
   })
 }
 
+export async function update(session: Session<Data, Flash>): Promise<number | undefined> {
+  const { value } = await storage.updateSession(session, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  return value
+}
+
 export async function users(): Promise<string[]> {
   const found = await storage.handler.findByField('1')
   // @ts-expect-error there is no such key

@@ -25,6 +25,16 @@ export async function handle(request: Request): Promise<Response> {
   return Response.json(data, { headers: cookie ? { 'set-cookie': cookie } : {} })
 }
 
+export async function update(session: WebSession<Data>): Promise<number | undefined> {
+  const { value } = await session.update((data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  return value
+}
+
 export async function users(): Promise<string[]> {
   const found = await sessions.handler.findByField('1')
   // @ts-expect-error there is no such key

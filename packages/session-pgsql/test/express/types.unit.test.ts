@@ -55,6 +55,20 @@ test('the types fit @types/express-session', () => {
 
   const middleware: RequestHandler = (req, _res, next) => {
     expectTypeOf(pgsqlSession(req).getField()).toEqualTypeOf<string | null>()
+    void pgsqlSession(req)
+      .update((data) => {
+        // Declaration merging.
+        expectTypeOf(data.declared).toEqualTypeOf<{ since: number } | undefined>()
+        // @ts-expect-error: the cookie is not the caller's
+        expectTypeOf(data.cookie).toEqualTypeOf<undefined>()
+        return data.declared?.since
+      })
+      .then(({ value }) => expectTypeOf(value).toEqualTypeOf<number | undefined>())
+    void pgsqlSession<MyData>(req).update((data) => {
+      expectTypeOf(data.cart).toEqualTypeOf<string[] | undefined>()
+      // @ts-expect-error: no cart is a number
+      data.cart = 7
+    })
     next()
   }
   expectTypeOf(middleware).toBeFunction()

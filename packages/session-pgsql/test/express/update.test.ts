@@ -1,6 +1,7 @@
 import type { NextFunction, Request, Response } from 'express'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { pgsqlSession } from '../../src/adapters/express.ts'
+import type { SaveHandlerOptions } from '../../src/index.ts'
 import { errorOf } from '../handler/kit.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
@@ -22,10 +23,13 @@ describeOnEveryServer('an update of the current session', (server) => {
   beforeEach(() => start())
   afterEach(() => site.close())
 
-  async function start(options: Parameters<typeof startSite>[2] = {}): Promise<void> {
+  async function start(
+    options: Parameters<typeof startSite>[2] = {},
+    storeOptions: SaveHandlerOptions = {},
+  ): Promise<void> {
     const routes: Route[] = []
     site = await startSite(
-      optionsFor(database),
+      { ...optionsFor(database), ...(storeOptions as object) },
       (app) => {
         app.get('/:route', async (req, res) => {
           const result = await routes[Number(req.params.route)]?.(req as never, res)
@@ -145,6 +149,42 @@ describeOnEveryServer('an update of the current session', (server) => {
     expect(await stored(browser)).toMatchObject({ n: 2, m: 9 })
   })
 
+  test('does not undo an earlier deletion of the same key by its own request', async () => {
+    const browser = await signedIn({ n: 1, user: { id: 7 } })
+    await visit(browser, async (req) => {
+      delete req.session.user
+      await pgsqlSession(req).update((data: Data) => {
+        data.user.seen = 1
+        data.n++
+      })
+      expect('user' in req.session).toBe(false)
+    })
+    const data = (await stored(browser)) as Data
+    expect(data.n).toBe(2)
+    expect(data).not.toHaveProperty('user')
+  })
+
+  test('with conflict: error, what others stored before it is no conflict for the later save, and what they store after it is', async () => {
+    await site.close()
+    await start({}, { conflict: 'error' })
+    const browser = await signedIn({ n: 1 })
+    const other = (key: string): Promise<unknown> =>
+      visit(browser.clone(), ({ session }) => void Object.assign(session, { [key]: 1 }))
+    const save = (req: Parameters<Route>[0]): Promise<unknown> =>
+      new Promise((done) => req.session.save((error: unknown) => done(error)))
+    await visit(browser, async (req) => {
+      req.session.mine = 1
+      await other('before')
+      await pgsqlSession(req).update(count)
+      expect(await save(req)).toBeNull()
+      req.session.mine = 2
+      await other('after')
+      expect(await save(req)).toMatchObject({ code: 'CONFLICT' })
+      req.session.mine = 1
+    })
+    expect(await stored(browser)).toMatchObject({ n: 2, mine: 1, before: 1, after: 1 })
+  })
+
   test('keeps objects and lists that the request has taken from the session part of it', async () => {
     const browser = await signedIn({ n: 1, user: { settings: {} }, cart: [{ a: 1 }], same: { x: 1 } })
     await visit(browser, async (req) => {
@@ -194,6 +234,25 @@ describeOnEveryServer('an update of the current session', (server) => {
       expect('old' in req.session).toBe(false)
     })
     expect(await stored(browser)).toEqual({ n: 2, save: 7, cookie })
+  })
+
+  test('does not undo what another request has changed in the cookie and in hidden keys', async () => {
+    const browser = await signedIn({ n: 1 })
+    await visit(browser, async (req) => {
+      await visit(browser.clone(), (other) => {
+        other.session.cookie.maxAge = 7_200_000
+      })
+      await database.query(
+        `UPDATE php_session SET sess_data = jsonb_set(sess_data::jsonb, '{save}', '7')::text WHERE sess_id = $1`,
+        [browser.id()],
+      )
+      await pgsqlSession(req).update(count)
+      req.session.color = 'blue'
+    })
+    expect(await stored(browser)).toMatchObject({
+      ...{ n: 2, color: 'blue', save: 7 },
+      cookie: { originalMaxAge: 7_200_000 },
+    })
   })
 
   test('stores a new session at once, with its cookie', async () => {
@@ -269,6 +328,7 @@ describeOnEveryServer('an update of the current session', (server) => {
       current.update(count).catch(() => {})
     })
     expect(await stored(browser)).toMatchObject({ n: 3, a: 1, b: 1, c: 1 })
+    expect(await site.store.handler.info(browser.id())).toMatchObject({ accesses: 2 })
   })
 
   test('leaves field and errors of the request to its next save', async () => {

@@ -27,6 +27,7 @@ test('reports for each case whether it holds, fails, cannot hold or was not trie
     'characters',
     'deletion-last',
     'no-change',
+    'two-users',
     'new-id',
     'ended-id',
     'callback-once',
@@ -36,6 +37,14 @@ test('reports for each case whether it holds, fails, cannot hold or was not trie
     'ten-keys',
     'deleted-key',
     'deletion-first',
+    'list-added',
+    'list-begun',
+    'list-removed',
+    'list-removed-last',
+    'list-emptied',
+    'list-deleted',
+    'list-elements',
+    'two-fields',
     'sign-out',
     'new-id-slow',
   ])
@@ -47,6 +56,7 @@ test('reports for each case whether it holds, fails, cannot hold or was not trie
     expired: 'The subject has no passTime',
     away: 'The subject has no faults.away',
     everywhere: 'The subject has no site.users',
+    counter: 'The subject has no route POST /count',
   })
   expect(reasons['two-keys']).toMatch(/right/)
 })
