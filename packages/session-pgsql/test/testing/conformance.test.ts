@@ -28,6 +28,7 @@ test('reports for each case whether it holds, fails, cannot hold or was not trie
     'deletion-last',
     'no-change',
     'new-id',
+    'new-id-again',
     'ended-id',
     'callback-once',
   ])
