@@ -9,7 +9,7 @@ const SIGNED_IN = 86_400
 /**
  * A notice board: `PUT /key` with a text (and `?ttl=` in seconds), `GET /key`, `GET /` for all keys, `DELETE
  * /key`. All users read, signed-in users write: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro and
- * Nuxt a server plugin mounts the driver: `useStorage().mount('board', pgsqlDriver())`.
+ * Nuxt the configuration names the driver: `storage: { board: { driver: 'session-pgsql/unstorage' } }`.
  *
  * unstorage replaces an item as a whole, and a set in progress during its removal restores it. So the item of a
  * sign-in is set once and removed once. Requests write to other items, so that none of them can restore it.

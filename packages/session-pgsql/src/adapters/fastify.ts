@@ -2,7 +2,7 @@ import fastifySession, { type FastifySessionOptions } from '@fastify/session'
 import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
-import { type Callback, settle } from './shared/callbacks.ts'
+import { settle } from './shared/callbacks.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
 import { type Stored, viewOf, withhold } from './shared/session-data.ts'
 import { type SessionLink, storedForm } from './shared/session-link.ts'
@@ -96,6 +96,10 @@ export class PgsqlStore<Data = Record<string, unknown>> {
   readonly #links: WeakMap<object, Link> = new WeakMap()
   /** The link of the data that a callback is receiving. @fastify/session makes its Session within that call. */
   #returned: Link | undefined
+  /** The id whose session was just destroyed. From 11.1.3, `regenerate` saves the new Session within that call. */
+  #destroyed: string | undefined
+  /** The requests of this store's Sessions. */
+  readonly #requests: WeakSet<object> = new WeakSet()
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
@@ -124,12 +128,24 @@ export class PgsqlStore<Data = Record<string, unknown>> {
 
   /** Saves a session as it is at the time of the call. */
   set(id: string, session: object, callback: (error?: unknown) => void): void {
-    settle(this.#set(id, session), callback)
+    const replaced = this.#replacedBy(id, session)
+    const done =
+      replaced === undefined
+        ? this.#set(id, session)
+        : this.#sessions.destroy(replaced).then(() => this.#set(id, session))
+    settle(done, callback)
   }
 
   /** Destroys a session. A request in progress does not write it back. */
   destroy(id: string, callback: (error?: unknown) => void): void {
-    settle(this.#sessions.destroy(id), callback as Callback<boolean>)
+    settle(this.#sessions.destroy(id), (error) => {
+      this.#destroyed = id
+      try {
+        callback(error)
+      } finally {
+        this.#destroyed = undefined
+      }
+    })
   }
 
   /**
@@ -191,6 +207,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     const link = returned ?? this.#links.get(session) ?? this.#newLink(session.sessionId)
     this.#returned = undefined
     link.request = request
+    this.#requests.add(request)
     if (link.cookieless) link.cookie = storedFastifyCookie(session.cookie, undefined)
     this.#links.set(session, link)
   }
@@ -234,6 +251,21 @@ export class PgsqlStore<Data = Record<string, unknown>> {
       address: addressOf(link.request),
       name: this.#opened.name,
     }
+  }
+
+  /**
+   * Returns the old id if `regenerate` saves a new Session without destroying the old one, as @fastify/session does
+   * before 11.1.3.
+   */
+  #replacedBy(id: string, session: object): string | undefined {
+    if (this.#links.has(session)) return undefined
+    // A Session has its request under a symbol. The request still has the old Session.
+    const request = Object.getOwnPropertySymbols(session)
+      .map((symbol) => (session as Record<symbol, unknown>)[symbol])
+      .find((value) => typeof value === 'object' && value !== null && this.#requests.has(value))
+    const { session: old } = (request ?? {}) as { session?: unknown }
+    if (!isSession(old) || old.sessionId === id || old.sessionId === this.#destroyed) return undefined
+    return old.sessionId
   }
 
   #linkOf(id: string, session: object): Link {

@@ -15,6 +15,15 @@ import { ownOrShared } from './shared/open-handler.ts'
  * await storage.setItem('user:1', { name: 'Ada' }, { ttl: 3600 })
  * ```
  *
+ * In Nitro and Nuxt, set the storage's driver to the name of this module:
+ *
+ * ```js
+ * export default defineNitroConfig({ storage: { sessions: { driver: 'session-pgsql/unstorage' } } })
+ * ```
+ *
+ * Nitro writes the options into the server that it builds. So leave out `db`, and set DATABASE_URL where the server
+ * runs.
+ *
  * Each item is a row, and its key is the row's id. A key that `idPattern` does not accept is stored under its hash, and
  * as JSON in the custom field. Items that are requested at the same time share one statement.
  * An outage is an error, never "no item". unstorage itself encodes raw values, as base64.
@@ -29,6 +38,8 @@ export interface DriverOptions {
   base?: string | undefined
   /** Seconds that an item lives that is set without a `ttl`. @default unlimited */
   ttl?: number | undefined
+  /** Ignored. Nitro and Nuxt pass the whole entry of their configuration, with the module's name in `driver`. */
+  driver?: string | undefined
 }
 
 /** The options of a driver that shares a save handler with others. */
@@ -86,7 +97,7 @@ const LONGEST_LISTED = 100_000
 
 /** @throws INVALID_OPTION */
 export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriver {
-  const { base = '', ttl: defaultTtl, handler: shared, ...rest } = options
+  const { base = '', driver: _, ttl: defaultTtl, handler: shared, ...rest } = options
   let { name = NAME } = rest
   if (shared !== undefined) delete rest.name
   const { handler, close } = ownOrShared<string>(shared, rest, {

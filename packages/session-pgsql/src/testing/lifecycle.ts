@@ -158,6 +158,18 @@ export const endCases: readonly Case[] = [
     },
   },
   {
+    id: 'new-id-again',
+    sentence: 'A sign-in of a user who is signed in changes the id, and the old id has no session.',
+    async check(run) {
+      const { browser } = await run.signIn()
+      const old = browser.clone()
+      const user = unique()
+      await browser.post(`/sign-in?user=${user}`)
+      deepEqual(await old.read(), {})
+      equal((await browser.read()).user, user)
+    },
+  },
+  {
     id: 'new-id-slow',
     sentence: 'A request in progress at the sign-in does not restore the session of the old id.',
     async check(run) {

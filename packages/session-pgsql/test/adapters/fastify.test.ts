@@ -149,6 +149,23 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(data).toEqual({ user: 'ada', other: true })
   })
 
+  test('regenerate sends as many statements as it needs', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+      '/regenerate': async (session) => {
+        const before = calls()
+        await session.regenerate(['user'])
+        return String(calls() - before)
+      },
+    })
+    const calls = () => store.handler.status().servers[0]?.calls as number
+    await browser.send('GET', '/create')
+    // The old row is destroyed, and the new one created.
+    expect((await browser.send('GET', '/regenerate')).text).toBe('2')
+  })
+
   test('regenerate keeps the named fields and leaves no other row', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {

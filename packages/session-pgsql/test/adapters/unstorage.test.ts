@@ -293,6 +293,13 @@ describeOnEveryServer('The unstorage example', (server) => {
   })
 })
 
+test('takes the entry of a configuration of Nitro and Nuxt', async () => {
+  const driver = pgsqlDriver({ driver: 'session-pgsql/unstorage', db: 'pglite:', base: 'sessions' })
+  await driver.setItem('key', 'value')
+  expect(await driver.getItem('key')).toBe('value')
+  await driver.dispose()
+})
+
 test('fits the Driver of unstorage', () => {
   expectTypeOf<PgsqlDriver>().toExtend<Driver<PgsqlDriverOptions, SaveHandler<string>>>()
   const handler = new SaveHandler({ db: 'pglite:' })

@@ -16,14 +16,14 @@ describeGuarantees({
   name: 'session-pgsql/web',
   lifetime: 86400,
   offers: ['users'],
-  cannot: { 'new-id': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
+  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
   start: (options, pause) => startExample('web', options, pause),
 })
 
 describeGuarantees({
   name: 'session-pgsql/web without grace',
   lifetime: 86400,
-  only: ['new-id', 'new-id-slow', 'sign-out', 'ended-id'],
+  only: ['new-id', 'new-id-again', 'new-id-slow', 'sign-out', 'ended-id'],
   start: (options, pause) => startExample('web', { ...options, grace: 0 } as SiteOptions, pause),
 })
 

@@ -29,6 +29,7 @@ test('reports for each case whether it holds, fails, cannot hold or was not trie
     'no-change',
     'two-users',
     'new-id',
+    'new-id-again',
     'ended-id',
     'callback-once',
   ])
