@@ -1,3 +1,5 @@
+import { networkOf } from '../addresses.ts'
+
 /** Seconds that a failure is remembered. */
 const WINDOW = 300
 
@@ -51,15 +53,4 @@ function waitFor(times: readonly number[], most: number, now: number): number | 
   if (times.length < most) return undefined
   const oldest = [...times].sort((one, other) => one - other)[times.length - most] as number
   return Math.max(1, Math.ceil(oldest + WINDOW - now))
-}
-
-/** Of IPv6 the first 64 bits: whoever has one address has all that begin so. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const [head = '', tail] = address.split('::')
-  const groups = head === '' ? [] : head.split(':')
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros =
-    tail === undefined ? [] : new Array<string>(Math.max(0, 8 - groups.length - rest.length)).fill('0')
-  return [...groups, ...zeros, ...rest].slice(0, 4).join(':')
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { isKnownHost, plainAddress } from '../addresses.ts'
 import { Refusal } from './answers.ts'
 
 /** Where a request comes from, and whether it may. */
@@ -19,10 +20,7 @@ export interface OriginOptions {
  * let his page ask us as if it were ours. Such an attack needs a name; bare addresses are let through.
  */
 export function checkHost(request: IncomingMessage, { names, guarded }: OriginOptions): void {
-  const name = hostNameOf(request.headers.host ?? '')
-  const known =
-    name === 'localhost' || name.endsWith('.localhost') || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0
-  if (name === '' || !(known || names.includes(name))) {
+  if (!isKnownHost(request.headers.host, names)) {
     throw new Refusal(
       421,
       'The console does not know itself under this name. Start it with --name and the name in the address bar.',
@@ -60,17 +58,11 @@ export function addressOf(request: IncomingMessage, { trustProxy }: OriginOption
   const { 'x-forwarded-for': forwarded } = request.headers
   // The last one is what our own proxy has seen; those before it are what the client claims.
   const seen = trustProxy ? [forwarded ?? []].flat().join(',').split(',').at(-1)?.trim() : undefined
-  const address = seen !== undefined && isIP(seen) !== 0 ? seen : (request.socket.remoteAddress ?? '')
-  return address.replace(/^::ffff:(?=\d+\.)/, '')
+  return plainAddress(seen !== undefined && isIP(seen) !== 0 ? seen : request.socket.remoteAddress)
 }
 
 /** The address of the request as the browser has it, as far as that matters for cookies. */
 export function urlOf(request: IncomingMessage): string {
   const scheme = (request.socket as TLSSocket).encrypted ? 'https' : 'http'
   return `${scheme}://${request.headers.host}/`
-}
-
-function hostNameOf(host: string): string {
-  const url = `http://${host}/`
-  return /[/?#@\\]/.test(host) || !URL.canParse(url) ? '' : new URL(url).hostname.replace(/\.$/, '')
 }
