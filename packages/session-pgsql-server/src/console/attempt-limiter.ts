@@ -1,3 +1,5 @@
+import { networkOf } from '../addresses.ts'
+
 /** Seconds for which a failure counts. */
 const WINDOW = 300
 
@@ -58,15 +60,4 @@ function secondsToWait(times: readonly number[], limit: number, now: number): nu
   if (times.length < limit) return undefined
   const oldest = [...times].sort((a, b) => a - b)[times.length - limit] as number
   return Math.max(1, Math.ceil(oldest + WINDOW - now))
-}
-
-/** Returns an IPv4 address unchanged, and the /64 of an IPv6 address: one client usually controls all of it. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const [head = '', tail] = address.split('::')
-  const groups = head === '' ? [] : head.split(':')
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros =
-    tail === undefined ? [] : new Array<string>(Math.max(0, 8 - groups.length - rest.length)).fill('0')
-  return [...groups, ...zeros, ...rest].slice(0, 4).join(':')
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { isKnownHost, plainAddress } from '../addresses.ts'
 import { HttpError } from './responses.ts'
 
 /** Checks where a request comes from. */
@@ -20,10 +21,7 @@ export interface OriginOptions {
  * @throws 421; 403 for a request through a proxy while there is no password
  */
 export function checkHost(request: IncomingMessage, { names, hasPassword }: OriginOptions): void {
-  const name = hostNameOf(request.headers.host ?? '')
-  const known =
-    name === 'localhost' || name.endsWith('.localhost') || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0
-  if (name === '' || !(known || names.includes(name))) {
+  if (!isKnownHost(request.headers.host, names)) {
     throw new HttpError(
       421,
       'The console does not accept this host name. To allow it, start the console with --name and the name in the address bar.',
@@ -66,17 +64,11 @@ export function addressOf(request: IncomingMessage, { trustProxy }: OriginOption
   const { 'x-forwarded-for': forwarded } = request.headers
   // The trusted proxy appends the last address. The client can forge those before it.
   const last = trustProxy ? [forwarded ?? []].flat().join(',').split(',').at(-1)?.trim() : undefined
-  const address = last !== undefined && isIP(last) !== 0 ? last : (request.socket.remoteAddress ?? '')
-  return address.replace(/^::ffff:(?=\d+\.)/, '')
+  return plainAddress(last !== undefined && isIP(last) !== 0 ? last : request.socket.remoteAddress)
 }
 
 /** Returns the URL of the request's origin. Its scheme decides whether cookies are `Secure`. */
 export function urlOf(request: IncomingMessage): string {
   const scheme = (request.socket as TLSSocket).encrypted ? 'https' : 'http'
   return `${scheme}://${request.headers.host}/`
-}
-
-function hostNameOf(host: string): string {
-  const url = `http://${host}/`
-  return /[/?#@\\]/.test(host) || !URL.canParse(url) ? '' : new URL(url).hostname.replace(/\.$/, '')
 }

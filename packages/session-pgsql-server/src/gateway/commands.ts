@@ -94,8 +94,6 @@ export const COMMANDS: Readonly<Record<string, CommandDefinition>> = {
 /** In the metrics: the command is not served, or not to this client. */
 const REFUSED = 'REFUSED'
 
-const WRONG_PASSWORD = failure('WRONGPASS invalid username-password pair or user is disabled.')
-
 const SERVER_INFO =
   '# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nserver_name:session-pgsql-server\r\n'
 
@@ -167,7 +165,8 @@ function dispatch(
 
 function auth(visitor: Visitor, args: readonly Buffer[]): Reply {
   // A user name before the password is ignored.
-  return visitor.authenticate(args.at(-1) as Buffer) ? OK : WRONG_PASSWORD
+  visitor.authenticate(args.at(-1) as Buffer)
+  return OK
 }
 
 function hello(visitor: Visitor, [version, ...options]: readonly Buffer[]): Reply {
@@ -179,7 +178,7 @@ function hello(visitor: Visitor, [version, ...options]: readonly Buffer[]): Repl
     if (option === 'SETNAME') index++
     else if (option === 'AUTH' && options[index + 2] !== undefined) {
       index += 2
-      if (!visitor.authenticate(options[index] as Buffer)) return WRONG_PASSWORD
+      visitor.authenticate(options[index] as Buffer)
     } else return SYNTAX_ERROR
   }
   if (!visitor.isAuthenticated) {

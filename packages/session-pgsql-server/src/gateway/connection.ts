@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { plainAddress } from '../addresses.ts'
 import { execute } from './commands.ts'
 import { failure, type Reply } from './replies.ts'
 import { type Command, type ParserLimits, ProtocolError, RequestParser } from './request-parser.ts'
@@ -45,6 +46,9 @@ export class Connection {
   readonly #parserLimits: ParserLimits
   /** Since when the client has been expected to complete a command, or to take a reply. */
   #waitingSince: number | undefined
+  readonly #admit: () => boolean
+  /** True once it counts as a client: it has sent the password and a command. */
+  #isAdmitted = false
   readonly #connectedAt = performance.now()
   #lastCommandAt = performance.now()
   #isBusy = false
@@ -61,10 +65,12 @@ export class Connection {
   /** Bytes of this connection in `Memory.held`. */
   #held = 0
 
-  constructor(socket: Socket, shared: Shared, { maxValue, memory }: ConnectionLimits) {
+  /** @param admit called before the first command with the password; returns false if there are too many clients */
+  constructor(socket: Socket, shared: Shared, { maxValue, memory }: ConnectionLimits, admit: () => boolean) {
     this.#socket = socket
     this.#memory = memory
-    this.#visitor = new Visitor(shared)
+    this.#admit = admit
+    this.#visitor = new Visitor(shared, plainAddress(socket.remoteAddress))
     this.#parserLimits = { argument: maxValue, arguments: 1024, command: maxValue + COMMAND_OVERHEAD }
     this.#parser = new RequestParser(this.#visitor.isAuthenticated ? this.#parserLimits : UNAUTHENTICATED)
   }
@@ -133,6 +139,14 @@ export class Connection {
       for (let command = this.#next(); command !== undefined; command = this.#next()) {
         this.#lastCommandAt = performance.now()
         this.#waitingSince = undefined
+        if (!this.#isAdmitted && visitor.isAuthenticated) {
+          this.#isAdmitted = this.#admit()
+          if (!this.#isAdmitted) {
+            this.#socket.write(failure('ERR max number of clients reached'))
+            this.#isOver = true
+            break
+          }
+        }
         const reply = await execute(visitor, command)
         if (visitor.isAuthenticated) this.#parser.limits = this.#parserLimits
         if (visitor.isDone) this.#isOver = true

@@ -1,16 +1,20 @@
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { metrics as openTelemetry } from '@opentelemetry/api'
+import { plainAddress } from '../addresses.ts'
 import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
+import { createHealthServer } from './health.ts'
 import { Keyspace } from './key.ts'
 import { Locks } from './locks.ts'
+import { GatewayLog } from './log.ts'
 import { GatewayMetrics } from './metrics.ts'
+import { PasswordThrottle } from './password-throttle.ts'
+import { MAX_PENDING, PendingConnections } from './pending-connections.ts'
 import { PendingMetadata } from './pending-metadata.ts'
 import { ClosedReads, TextBudget } from './reads.ts'
-import { failure } from './replies.ts'
 import type { Shared } from './visitor.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
@@ -42,11 +46,17 @@ export interface GatewayOptions {
   readonly healthPort: number | undefined
   /** Seconds after which the lock of a gateway that has died is free again. @default 10 */
   readonly lockLease?: number | undefined
+  /** Where to listen for them. They need no password. Default: 127.0.0.1 */
+  readonly healthHost?: string
+  /** Host names by which they may be requested, besides those of this machine and bare addresses. */
+  readonly healthNames?: readonly string[] | undefined
   /**
    * Answers `GET /metrics`; the gateway does not close it. If unset, the gateway records its metrics with the
    * OpenTelemetry API, for the SDK that the program has registered.
    */
   readonly metrics?: Metrics | undefined
+  /** Takes lines for the operator: refused sessions, wrong passwords. Default: none */
+  readonly log?: (line: string) => void
 }
 
 const MIB = 1024 * 1024
@@ -57,7 +67,7 @@ const MEMORY = { reads: 256 * MIB, pendingMetadata: 16 * MIB, inFlight: 256 * MI
 /** Milliseconds that a client has for the TLS handshake. */
 const HANDSHAKE_TIMEOUT = 10_000
 
-/** Connections beyond `maxConnections`, for those that are being refused or are in the TLS handshake. */
+/** Connections beyond all quotas, for those that are being closed. */
 const SPARE_CONNECTIONS = 64
 
 /** Seconds without traffic until TCP probes the client: the locks of a vanished client are held until then. */
@@ -78,18 +88,23 @@ export class Gateway {
   readonly #health: HttpServer | undefined
   /** Each settles when its connection has closed. */
   readonly #connections = new Map<Connection, Promise<void>>()
+  readonly #pending: PendingConnections
+  /** Connections of clients: those that are not pending. */
+  readonly #clients = new Set<Connection>()
   readonly #timeoutCheck: NodeJS.Timeout
   #probe: Promise<void> | undefined
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    const log = new GatewayLog(options.log ?? (() => {}))
     const { sessions, wireFormat, prefixes = [], createUnread = false, password, tls } = options
     const { maxValue, maxConnections, healthPort } = options
     const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
       sessions,
       wireFormat,
-      password,
+      passwords: password === undefined ? undefined : new PasswordThrottle(password),
+      log,
       keys: new Keyspace(prefixes, String(sessions.status().settings.name)),
       createUnread,
       textBudget,
@@ -100,7 +115,7 @@ export class Gateway {
       metrics: new GatewayMetrics(
         options.metrics?.meter ?? openTelemetry.getMeter('session-pgsql-server'),
         () => ({
-          connections: this.#connections.size,
+          connections: this.#clients.size,
           maxConnections,
           locks: this.#shared.locks.count,
         }),
@@ -118,11 +133,26 @@ export class Gateway {
       tls === undefined
         ? createServer(socket, this.#accept)
         : createTlsServer({ ...tls, ...socket, handshakeTimeout: HANDSHAKE_TIMEOUT }, this.#accept)
+    this.#pending = new PendingConnections((address) => {
+      this.#shared.metrics.connectionRefused()
+      log.warn(
+        'pending',
+        `closed a connection from ${plainAddress(address)} that sent nothing or no password: more than ${MAX_PENDING} of these`,
+      )
+    })
+    this.#server.on('connection', (socket: Socket) => this.#pending.add(socket))
     // Node reports a handshake that fails or times out, and leaves the connection open.
     this.#server.on('tlsClientError', (_error, socket: Socket) => socket.destroy())
-    this.#server.maxConnections = maxConnections + SPARE_CONNECTIONS
-    this.#health = healthPort === undefined ? undefined : createHttpServer(this.#answerHealth)
-    if (this.#health !== undefined) this.#health.maxConnections = SPARE_CONNECTIONS
+    this.#server.maxConnections = maxConnections + MAX_PENDING + SPARE_CONNECTIONS
+    if (healthPort !== undefined) {
+      this.#health = createHealthServer({
+        sessions,
+        metrics: options.metrics,
+        names: options.healthNames ?? [],
+        ping: () => this.#ping(),
+        connections: () => this.#clients.size,
+      })
+    }
     this.#timeoutCheck = setInterval(() => {
       const now = performance.now()
       const idleTimeout = options.idleTimeout || Number.POSITIVE_INFINITY
@@ -136,12 +166,14 @@ export class Gateway {
    * @returns the ports, also if the options left them to the system
    */
   async listen(): Promise<{ port: number; healthPort: number | undefined }> {
-    const { host, port, healthPort } = this.#options
+    const { host, port, healthPort, healthHost = '127.0.0.1' } = this.#options
     try {
       return {
         port: await listen(this.#server, port, host),
         healthPort:
-          this.#health === undefined ? undefined : await listen(this.#health, healthPort as number, host),
+          this.#health === undefined
+            ? undefined
+            : await listen(this.#health, healthPort as number, healthHost),
       }
     } catch (error) {
       await this.close()
@@ -170,16 +202,29 @@ export class Gateway {
 
   readonly #accept = (socket: Socket): void => {
     socket.on('error', () => {})
-    if (this.#connections.size >= this.#options.maxConnections) {
-      this.#shared.metrics.connectionRefused()
-      socket.end(failure('ERR max number of clients reached'), () => socket.destroy())
-      return
-    }
-    const connection = new Connection(socket, this.#shared, this.#limits)
+    const connection = new Connection(socket, this.#shared, this.#limits, () =>
+      this.#admit(connection, socket),
+    )
     this.#connections.set(
       connection,
-      connection.serve().finally(() => this.#connections.delete(connection)),
+      connection.serve().finally(() => {
+        this.#connections.delete(connection)
+        this.#clients.delete(connection)
+      }),
     )
+  }
+
+  /** Returns true if the connection, which has sent the password and a command, may be a client. */
+  #admit(connection: Connection, socket: Socket): boolean {
+    const { maxConnections } = this.#options
+    if (this.#clients.size >= maxConnections) {
+      this.#shared.metrics.connectionRefused()
+      this.#shared.log.warn('clients', `refused a client: there are ${maxConnections} (--max-connections)`)
+      return false
+    }
+    this.#clients.add(connection)
+    this.#pending.admit(socket)
+    return true
   }
 
   /** Queries the database, with one query at a time for all callers. */
@@ -191,29 +236,6 @@ export class Gateway {
         this.#probe = undefined
       })
     return this.#probe
-  }
-
-  readonly #answerHealth: Parameters<typeof createHttpServer>[1] = async (request, response) => {
-    const { metrics } = this.#options
-    const isGet = request.method === 'GET' || request.method === 'HEAD'
-    if (isGet && request.url === '/metrics' && metrics !== undefined) return metrics.answer(request, response)
-    if (!isGet || request.url !== '/health') {
-      response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /health, GET /metrics\n')
-      return
-    }
-    let status = 'ok'
-    await this.#ping().catch((error) => {
-      status = error.code ?? 'ERROR'
-    })
-    const servers = this.#shared.sessions
-      .status()
-      .servers.map(({ name, role, health }) => ({ name, role, health }))
-    response
-      .writeHead(status === 'ok' ? 200 : 503, {
-        'content-type': 'application/json',
-        'cache-control': 'no-store',
-      })
-      .end(`${JSON.stringify({ status, connections: this.#connections.size, servers })}\n`)
   }
 }
 

@@ -45,7 +45,9 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
   --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
-                         and GET /metrics for Prometheus
+                         and GET /metrics for Prometheus; neither needs a password
+  --health-host ADDRESS  where to listen for them (127.0.0.1)
+  --health-name NAME     a host name by which they may be requested; may be repeated
   --console-port PORT    also serve the console, on 127.0.0.1 only; to serve it to other machines, run
                          \`session-pgsql-server console\`
   --help                 print this text
@@ -69,6 +71,8 @@ export const gatewayMode: Mode = defineMode({
     'idle-timeout': { type: 'string', default: '0' },
     'create-unread': { type: 'boolean', default: false },
     'health-port': { type: 'string' },
+    'health-host': { type: 'string', default: '127.0.0.1' },
+    'health-name': { type: 'string', multiple: true },
     'console-port': { type: 'string' },
   },
 
@@ -111,7 +115,10 @@ export const gatewayMode: Mode = defineMode({
       maxValue,
       idleTimeout,
       healthPort,
+      healthHost: flags['health-host'],
+      healthNames: flags['health-name']?.map((name) => name.toLowerCase()),
       metrics,
+      log: (line) => stderr.write(`${line}\n`),
     })
     let console: { readonly port: number; close(): Promise<void> } | undefined
     try {
@@ -121,7 +128,7 @@ export const gatewayMode: Mode = defineMode({
         `session-pgsql-server gateway: listening on ${tls ? 'tls' : 'tcp'}://${at}:${ports.port}, codec ${format}\n`,
       )
       if (ports.healthPort !== undefined) {
-        const url = `http://${at}:${ports.healthPort}`
+        const url = `http://${hostInUrl(flags['health-host'])}:${ports.healthPort}`
         stdout.write(`health: ${url}/health, metrics: ${url}/metrics\n`)
       }
       if (consolePort !== undefined) {

@@ -1,7 +1,8 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Keyspace } from './key.ts'
 import { type Locks, MAX_LOCKS } from './locks.ts'
+import type { GatewayLog } from './log.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import type { PasswordThrottle } from './password-throttle.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
 import { type ClosedReads, ConnectionReads, type KnownSession, type TextBudget } from './reads.ts'
 import { CommandError, type Reply } from './replies.ts'
@@ -15,7 +16,8 @@ export interface Shared {
   /** True if a client may create a session that it has not read. */
   readonly createUnread: boolean
   /** undefined: clients need none. */
-  readonly password: string | undefined
+  readonly passwords: PasswordThrottle | undefined
+  readonly log: GatewayLog
   readonly textBudget: TextBudget
   readonly closedReads: ClosedReads
   readonly locks: Locks
@@ -45,10 +47,14 @@ export class Visitor {
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
-  constructor(shared: Shared) {
+  readonly #address: string
+
+  /** @param address of the client; empty: it connects through a socket of the file system */
+  constructor(shared: Shared, address: string) {
     this.shared = shared
+    this.#address = address
     this.#reads = new ConnectionReads(shared.textBudget)
-    this.#isAuthenticated = shared.password === undefined
+    this.#isAuthenticated = shared.passwords === undefined
   }
 
   /** True if the client has given the password, or needs none. */
@@ -68,24 +74,32 @@ export class Visitor {
   }
 
   /**
-   * Returns true if the password is right. The last wrong one that is allowed ends the connection.
+   * Checks a password. The last wrong one that is allowed ends the connection.
    *
-   * @throws CommandError if the gateway has no password
+   * @throws CommandError if it is wrong or was not checked, or the gateway has no password
    */
-  authenticate(password: Buffer): boolean {
-    const expected = this.shared.password
-    if (expected === undefined) {
+  authenticate(password: Buffer): void {
+    const { passwords, log } = this.shared
+    if (passwords === undefined) {
       throw new CommandError(
         'ERR AUTH was sent, but this gateway has no password. Remove auth from the save path.',
       )
     }
-    const digest = (value: string | Buffer): Buffer => createHash('sha256').update(value).digest()
-    if (timingSafeEqual(digest(password), digest(expected))) {
+    const result = passwords.check(password, this.#address)
+    if (result === 'right') {
       this.#isAuthenticated = true
-      return true
+      return
     }
     if (++this.#failedAttempts >= MAX_ATTEMPTS) this.#isDone = true
-    return false
+    if (result === 'wrong') {
+      log.warn('password', `wrong password from ${this.#address}`)
+      throw new CommandError('WRONGPASS invalid username-password pair or user is disabled.')
+    }
+    log.warn(
+      'throttle',
+      `too many different wrong passwords from ${this.#address}: passwords are not checked`,
+    )
+    throw new CommandError('ERR too many wrong passwords from this address. Try again in some seconds.')
   }
 
   /** Ends the connection after the reply to the current command. */

@@ -123,7 +123,7 @@ describeOnEveryServer(
       const client = talk()
       await client.ask('PING')
       expect((await scrape(healthPort)).value('session_pgsql_gateway_connection_refused_total')).toBe(0)
-      expect(await talk().rest()).toContain('max number of clients')
+      expect(await talk().ask('PING')).toContain('max number of clients')
       expect((await scrape(healthPort)).value('session_pgsql_gateway_connection_refused_total')).toBe(1)
     })
 
