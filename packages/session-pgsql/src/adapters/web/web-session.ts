@@ -4,7 +4,15 @@ import type { WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
 import { keysOf } from '../shared/working-copy.ts'
-import { applicationData, hasEnded, idChangesOf, isLeaving, RESERVED, type Stored } from './id-changes.ts'
+import {
+  applicationData,
+  hasEnded,
+  type IdChanges,
+  idChangesOf,
+  isLeaving,
+  RESERVED,
+  type Stored,
+} from './id-changes.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
 
 /** Seconds beyond the grace period that the row of an old id is kept: requests in progress find the new id there. */
@@ -24,8 +32,8 @@ export interface WebSession<Data extends object> {
   readonly data: Partial<Data>
   /**
    * Changes the id and keeps the data. Call it at the login: an attacker who knows the old id is not logged in. For
-   * `grace` seconds requests with the old id still get the data from before the login. What requests change that
-   * began before is applied to the session under its new id.
+   * `grace` seconds new requests with the old id still get the data from before the login. What requests change that
+   * began before is applied to the session under its new id, and their `destroy` ends it.
    */
   regenerate(): void
   /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
@@ -52,14 +60,16 @@ export interface SessionContext {
 
 export async function openSession<Data extends object>(context: SessionContext): Promise<WebSession<Data>> {
   const { cookie, request, sessions } = context
-  const received = cookie.read(request)
-  const record = received && (await sessions.read(received.id))
-  const isEnded = record !== undefined && hasEnded(keysOf(record)[RESERVED])
-  return new RequestSession(
-    context,
-    isEnded ? undefined : record,
-    received?.isFresh ?? true,
-  ) as unknown as WebSession<Data>
+  let open: SessionRecord<Stored> | undefined
+  let isFresh = true
+  for (const received of cookie.received(request)) {
+    const record = await sessions.read(received.id)
+    if (record === undefined || hasEnded(keysOf(record)[RESERVED])) continue
+    open = record
+    isFresh = received.isFresh
+    break
+  }
+  return new RequestSession(context, open, isFresh) as unknown as WebSession<Data>
 }
 
 class RequestSession {
@@ -205,14 +215,17 @@ class RequestSession {
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
     const seen = this.#seen ?? base.data
-    const until = Date.now() + grace * 1000
+    // Without grace the old id ends at once, whatever the clocks of other processes say.
+    const until = grace === 0 ? 0 : Date.now() + grace * 1000
     const marked = await this.#send(
       base.id,
       { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
       { base, seen, counts: false },
     )
     const old = marked.session
-    if (old === undefined || idChangesOf(old).ended) {
+    const { ended, next: { [id]: _, ...next } = {} } = idChangesOf(old)
+    // Another request has destroyed the session, or has moved it and left no data here.
+    if (old === undefined || ended || hasEnded({ next })) {
       this.#isGone = true
       return undefined
     }
@@ -240,7 +253,7 @@ class RequestSession {
       return undefined
     }
     await this.#forward(id, now.data, old.data)
-    if (grace === 0) await sessions.destroy(base.id)
+    if (grace === 0) await this.#leaveOnlyTheNewId(now)
     this.#nextId = undefined
     this.#data = { ...ours, [RESERVED]: { previous: base.id } }
     this.#seen = undefined
@@ -250,6 +263,19 @@ class RequestSession {
     }
     this.#advance(made)
     return id
+  }
+
+  /**
+   * Removes the data under an old id that has no grace period. The row stays for requests in progress: a sign-out with
+   * the old id must find the new one.
+   */
+  async #leaveOnlyTheNewId(old: SessionRecord<Stored>): Promise<void> {
+    const { data } = old
+    await this.#send(
+      old.id,
+      { [RESERVED]: data[RESERVED] as IdChanges },
+      { base: old, seen: data, custom: null, counts: false },
+    )
   }
 
   /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */
