@@ -17,9 +17,8 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       name: '__session',
       // For an example on your own machine. A real site needs a secret.
       secrets: ['an example has no secrets'],
-      httpOnly: true,
-      sameSite: 'lax',
-      path: '/',
+      // This example has no TLS. Leave it out on a real site.
+      secure: false,
       maxAge: 86_400,
     },
   })

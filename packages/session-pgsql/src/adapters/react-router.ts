@@ -1,4 +1,6 @@
 import {
+  type Cookie,
+  type CookieOptions,
   createCookie,
   createSession,
   createSessionStorage,
@@ -22,7 +24,7 @@ import { WorkingCopy } from './shared/working-copy.ts'
  * ```js
  * import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
  * export const { getSession, commitSession, destroySession } = createPgsqlSessionStorage({
- *   cookie: { name: '__session', secrets: [process.env.SESSION_SECRET], httpOnly: true, sameSite: 'lax' },
+ *   cookie: { secrets: [process.env.SESSION_SECRET] },
  * })
  * ```
  *
@@ -53,7 +55,11 @@ export interface SharedHandlerOptions {
  * true, `gcMaxlifetime` (for cookies without `maxAge` or `expires`) 86400. `name` is the cookie's.
  */
 export type PgsqlSessionStorageOptions<Data = SessionData> = {
-  /** As for `createSessionStorage`: a cookie, or its options. @default named '__session', and not signed */
+  /**
+   * As for `createSessionStorage`: a cookie, or its options. Options that are unset: `name` '__session', `httpOnly`
+   * true, `sameSite` 'lax', `path` '/', and `secure` true, except if NODE_ENV is 'development' or 'test', because not
+   * every browser keeps a secure cookie of http://localhost. The cookie is signed if `secrets` are set.
+   */
   cookie?: SessionIdStorageStrategy['cookie']
 } & ((Omit<SaveHandlerOptions<Data>, 'name'> & { handler?: undefined }) | SharedHandlerOptions)
 
@@ -99,7 +105,7 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
   options: PgsqlSessionStorageOptions<Data> = {},
 ): PgsqlSessionStorage<Data, FlashData> {
   const { cookie: given, handler: shared, ...rest } = options
-  const cookie = isCookie(given) ? given : createCookie(given?.name ?? '__session', given)
+  const cookie = isCookie(given) ? given : sessionCookie(given)
   const { handler, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
   const sessions = handler as unknown as SaveHandler<Stored>
   const defaultLifetime =
@@ -174,6 +180,17 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
       return header
     },
   }
+}
+
+/** React Router's own default has neither `HttpOnly` nor `Secure`. */
+function sessionCookie(options: (CookieOptions & { name?: string }) | undefined): Cookie {
+  const { name = '__session', httpOnly = true, secure = isSecure(name), ...others } = options ?? {}
+  return createCookie(name, { ...others, httpOnly, secure })
+}
+
+/** A storage does not see the requests, so it cannot know whether the site has TLS. */
+function isSecure(name: string): boolean {
+  return /^__(?:Host|Secure)-/.test(name) || !['development', 'test'].includes(process.env.NODE_ENV ?? '')
 }
 
 function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Date | undefined {

@@ -1,4 +1,5 @@
 import type { SaveHandler } from '../save-handler.ts'
+import type { Logger } from '../settings/settings.ts'
 import { type AdapterOptions, invalidOption, openHandler } from './shared/open-handler.ts'
 import type { Stored } from './web/id-changes.ts'
 import { type CookieOptions, type RequestLike, SignedCookie } from './web/signed-cookie.ts'
@@ -39,8 +40,8 @@ export interface OwnOptions {
   /** Use `X-Forwarded-Proto` for `Secure`. Set it only behind a proxy that overwrites that header. @default false */
   trustProxy?: boolean | undefined
   /**
-   * Seconds after `regenerate` in which requests with the old id still get the session. With 0 the changes of
-   * requests in progress are lost.
+   * Seconds after `regenerate` in which new requests with the old id still get the session. Requests that began before
+   * may always finish.
    * @default 10
    */
   grace?: number | undefined
@@ -76,7 +77,8 @@ export function createSessions<Data extends object = Record<string, unknown>>(
     throw invalidOption(`option grace: expected seconds from 0 to 3600; received ${grace}`)
   }
   const { handler, name, lifetime, close } = openHandler<Data>(rest as AdapterOptions<Data>, 'sid')
-  const signed = new SignedCookie({ ...cookie, name, secret, trustProxy, lifetime })
+  const warn = warnerOf((rest as { logger?: Logger | false }).logger)
+  const signed = new SignedCookie({ ...cookie, name, secret, trustProxy, lifetime, warn })
   return {
     handler,
     close,
@@ -91,4 +93,11 @@ export function createSessions<Data extends object = Record<string, unknown>>(
         grace,
       }),
   }
+}
+
+/** A shared handler does not tell its logger. */
+function warnerOf(logger: Logger | false | undefined): (message: string) => void {
+  if (logger === false) return () => {}
+  if (logger !== undefined) return (message) => logger.warn(message)
+  return (message) => process.emitWarning(`session_pgsql: ${message}`)
 }

@@ -1,6 +1,9 @@
 import { createCookie, createSession } from 'react-router'
-import { expect, test } from 'vitest'
-import { createPgsqlSessionStorage } from '../../src/adapters/react-router.ts'
+import { expect, test, vi } from 'vitest'
+import {
+  createPgsqlSessionStorage,
+  type PgsqlSessionStorageOptions,
+} from '../../src/adapters/react-router.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
@@ -40,6 +43,37 @@ export function describeReactRouter(version: string): void {
       expect(again.get('user')).toBe('ada')
       expect(await handler.read('chosen')).toBeUndefined()
       expect((await handler.info(again.id))?.name).toBe('own')
+    })
+
+    test('the cookie is HttpOnly, SameSite=Lax, signed with secrets, and Secure except in development', async () => {
+      const commit = async (cookie: PgsqlSessionStorageOptions['cookie'], mode: string | undefined) => {
+        vi.stubEnv('NODE_ENV', mode)
+        const storage = createPgsqlSessionStorage({ handler: kit.open({ shortCircuit: true }), cookie })
+        vi.unstubAllEnvs()
+        const session = await storage.getSession()
+        session.set('user', 'ada')
+        const header = await storage.commitSession(session)
+        expect((await storage.getSession(header)).get('user')).toBe('ada')
+        return header
+      }
+      for (const mode of ['production', 'staging', undefined]) {
+        expect(await commit(undefined, mode)).toMatch(
+          /^__session=[^;.]+; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+        )
+      }
+      for (const mode of ['development', 'test']) {
+        expect(await commit({ name: 'own' }, mode)).toMatch(/^own=[^;.]+; Path=\/; HttpOnly; SameSite=Lax$/)
+      }
+      expect(await commit({ secrets: ['secret'] }, 'production')).toMatch(/^__session=[^;.]+\.[^;]+; /)
+      expect(await commit({ secure: undefined, httpOnly: undefined } as object, 'production')).toMatch(
+        /HttpOnly; Secure/,
+      )
+      expect(await commit({ secure: false, httpOnly: false }, 'production')).not.toMatch(/HttpOnly|Secure/)
+      expect(await commit({ secure: true }, 'development')).toMatch(/Secure/)
+      // Browsers reject the names of these prefixes without Secure.
+      expect(await commit({ name: '__Host-session' }, 'development')).toMatch(/HttpOnly; Secure/)
+      // A cookie of the application stays as it is.
+      expect(await commit(createCookie('own'), 'production')).not.toMatch(/HttpOnly|Secure/)
     })
 
     test('a late commit does not restore a destroyed session, and sets no cookie', async () => {

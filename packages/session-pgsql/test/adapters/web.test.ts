@@ -1,4 +1,4 @@
-import { expect, expectTypeOf, test } from 'vitest'
+import { expect, expectTypeOf, test, vi } from 'vitest'
 import {
   createSessions,
   type Sessions,
@@ -138,6 +138,76 @@ describeHandler('Sessions for Request and Response', (kit) => {
     expect(await renamed.visit()).toEqual({})
   })
 
+  test('of several signed cookies, uses the first that has a session', async () => {
+    const { jar } = openJar()
+    const ended = jar.clone()
+    await ended.visit((session) => session.set('user', 'eve'))
+    const signed = ended.cookie
+    await ended.visit((session) => session.destroy())
+    const moved = jar.clone()
+    await moved.visit((session) => session.set('user', 'bob'))
+    const old = moved.cookie
+    await new Jar(over(openJar().handler, { grace: 0 }), old).visit((session) => session.regenerate())
+    await jar.visit((session) => session.set('user', 'ada'))
+    const all = new Jar(jar.sessions, [signed, old, jar.cookie, signed].join('; '))
+    expect(await all.visit()).toEqual({ user: 'ada' })
+    await all.visit((session) => session.set('cart', ['apple']))
+    expect(await jar.visit()).toEqual({ user: 'ada', cart: ['apple'] })
+  })
+
+  test('verifies at most eight cookies', async () => {
+    const { jar } = openJar()
+    await jar.visit((session) => session.set('user', 'ada'))
+    const forged = `sid=${'x'.repeat(32)}.0.${'y'.repeat(43)}`
+    const after = (count: number, cookie: string) =>
+      new Jar(jar.sessions, [...Array.from({ length: count }, () => cookie), jar.cookie].join('; ')).visit()
+    expect(await after(7, forged)).toEqual({ user: 'ada' })
+    expect(await after(8, forged)).toEqual({})
+    expect(await after(20, 'sid=foreign')).toEqual({ user: 'ada' })
+    expect(await after(20, 'other=x')).toEqual({ user: 'ada' })
+  })
+
+  test('warns once if the cookie is not Secure behind a proxy that ends TLS', async () => {
+    const { handler } = openJar()
+    const warnings: string[] = []
+    const emitted = vi
+      .spyOn(process, 'emitWarning')
+      .mockImplementation((text) => void warnings.push(String(text)))
+    try {
+      const visit = async (options: Partial<SessionsOptions<UserData>>, url: string, headers = {}) => {
+        const sessions = over(handler, options)
+        for (let count = 0; count < 2; count++) {
+          const session = await sessions.session(request(url, headers))
+          session.set('user', 'ada')
+          await session.commit()
+        }
+        return warnings.splice(0)
+      }
+      const proxied = { 'x-forwarded-proto': 'https' }
+      expect(await visit({}, 'http://example.org/', proxied)).toEqual([
+        'session_pgsql: The cookie sid is not Secure, although X-Forwarded-Proto says https. Set trustProxy: true if a proxy sets this header itself, or cookie: { secure: true }.',
+      ])
+      expect(await visit({}, 'http://example.org/', { forwarded: 'for=1.2.3.4;proto=https' })).toHaveLength(1)
+      expect(await visit({}, 'http://example.org/')).toEqual([])
+      expect(await visit({}, 'https://example.org/', proxied)).toEqual([])
+      expect(await visit({ trustProxy: true }, 'http://example.org/', proxied)).toEqual([])
+      for (const secure of [true, false]) {
+        expect(await visit({ cookie: { secure } }, 'http://example.org/', proxied)).toEqual([])
+      }
+    } finally {
+      emitted.mockRestore()
+    }
+  })
+
+  test('a cookie with the prefix __Host- or __Secure- is always Secure', async () => {
+    const { handler } = openJar()
+    for (const name of ['__Host-sid', '__Secure-sid']) {
+      const session = await over(handler, { name }).session(request('http://example.org/'))
+      session.set('user', 'ada')
+      expect(await session.commit()).toMatch(/; Secure$/)
+    }
+  })
+
   test('accepts an older secret, and signs its cookie with the current one', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))
@@ -272,13 +342,34 @@ describeHandler('Sessions for Request and Response', (kit) => {
 
   test('with a grace of 0 the old id has no session', async () => {
     const { handler, jar } = openJar({ grace: 0 })
-    await jar.visit((session) => session.set('cart', ['apple']))
+    const user = kit.id()
+    await jar.visit((session) => {
+      session.set('cart', ['apple'])
+      session.field = user
+    })
     const old = jar.clone()
     const before = (await jar.open()).id as string
     await jar.visit((session) => session.regenerate())
     expect(await old.visit()).toEqual({})
-    expect(await handler.read(before)).toBeUndefined()
     expect(await jar.visit()).toEqual({ cart: ['apple'] })
+    // The row tells requests in progress the new id, and has nothing else.
+    expect(Object.keys((await handler.read(before))?.data ?? {})).toEqual(['$session'])
+    expect(await handler.findByField(user)).toHaveLength(1)
+    // A new request with the old id starts a new session.
+    await old.visit((session) => session.set('user', 'eve'))
+    expect(await old.visit()).toEqual({ user: 'eve' })
+    expect(await jar.visit()).toEqual({ cart: ['apple'] })
+  })
+
+  test('with a grace of 0 requests in progress still change the session under its new id', async () => {
+    const { jar } = openJar({ grace: 0 })
+    await jar.visit((session) => session.set('cart', ['apple']))
+    const inProgress = jar.clone()
+    const session = await inProgress.open()
+    await jar.visit((current) => current.regenerate())
+    session.set('user', 'ada')
+    expect(await inProgress.commit(session)).toBeUndefined()
+    expect(await jar.visit()).toEqual({ cart: ['apple'], user: 'ada' })
   })
 
   test('applies the changes of a request in progress to the session under its new id', async () => {
@@ -320,29 +411,43 @@ describeHandler('Sessions for Request and Response', (kit) => {
     }
   })
 
-  test('a sign-out during a change of the id ends the session under both ids', async () => {
-    const { handler } = openJar()
-    for (let round = 0; round < 12; round++) {
-      const jar = new Jar(over(handler))
-      const user = kit.id()
-      await jar.visit((session) => session.set('user', user))
-      const [leaving, changing] = await Promise.all([jar.open(), jar.open()])
-      leaving.destroy()
-      changing.regenerate()
-      changing.set('late', 1)
-      // The delay between the two differs in each round.
-      const wait = async (steps: number) => {
-        for (let step = 0; step < steps; step++) await handler.read('none')
+  test.each([10, 0])(
+    'a sign-out during a change of the id ends the session under both ids (grace %i)',
+    async (grace) => {
+      const { handler } = openJar()
+      for (let round = 0; round < 12; round++) {
+        const jar = new Jar(over(handler, { grace }))
+        const user = kit.id()
+        await jar.visit((session) => session.set('user', user))
+        const [leaving, changing] = await Promise.all([jar.open(), jar.open()])
+        leaving.destroy()
+        changing.regenerate()
+        changing.set('late', 1)
+        // The delay between the two differs in each round.
+        const wait = async (steps: number) => {
+          for (let step = 0; step < steps; step++) await handler.read('none')
+        }
+        const [header] = await Promise.all([
+          wait(round % 4).then(() => changing.commit()),
+          wait(Math.floor(round / 3)).then(() => leaving.commit()),
+        ])
+        expect(await jar.visit()).toEqual({})
+        if (header !== undefined)
+          expect(await new Jar(jar.sessions, header.split(';')[0]).visit()).toEqual({})
+        const left = await kit.query('SELECT 1 FROM php_session WHERE strpos(sess_data, $1) > 0', [user])
+        expect(left).toEqual([])
       }
-      const [header] = await Promise.all([
-        wait(round % 4).then(() => changing.commit()),
-        wait(Math.floor(round / 3)).then(() => leaving.commit()),
-      ])
-      expect(await jar.visit()).toEqual({})
-      if (header !== undefined) expect(await new Jar(jar.sessions, header.split(';')[0]).visit()).toEqual({})
-      const left = await kit.query('SELECT 1 FROM php_session WHERE strpos(sess_data, $1) > 0', [user])
-      expect(left).toEqual([])
-    }
+    },
+  )
+
+  test('with a grace of 0, the sign-out of a request from before the change of the id ends the session', async () => {
+    const { jar } = openJar({ grace: 0 })
+    await jar.visit((session) => session.set('user', 'ada'))
+    const leaving = await jar.open()
+    leaving.destroy()
+    await jar.visit((session) => session.regenerate())
+    await leaving.commit()
+    expect(await jar.visit()).toEqual({})
   })
 
   test('a sign-out with either id after a change of the id ends the session under both', async () => {
@@ -435,6 +540,10 @@ test('rejects invalid options', () => {
     { cookie: { sameSite: 'lax' } },
     { cookie: { sameSite: 'None', secure: false } },
     { cookie: { maxAge: 0 } },
+    { name: '__Host-sid', cookie: { domain: 'example.org' } },
+    { name: '__Host-sid', cookie: { path: '/app' } },
+    { name: '__Host-sid', cookie: { secure: false } },
+    { name: '__Secure-sid', cookie: { secure: false } },
   ]) {
     expect(make(options), JSON.stringify(options)).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/^[^']*option/) }),

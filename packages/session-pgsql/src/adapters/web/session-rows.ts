@@ -3,7 +3,14 @@ import type { WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
 import { type RowUpdate, type SessionUpdate, updateRow } from '../shared/update-row.ts'
-import { applicationData, idChangesOf, isLeaving, RESERVED, type Stored } from './id-changes.ts'
+import {
+  applicationData,
+  type IdChanges,
+  idChangesOf,
+  isLeaving,
+  RESERVED,
+  type Stored,
+} from './id-changes.ts'
 
 /** Seconds beyond the grace period that the row of an old id is kept: requests in progress find the new id there. */
 const REQUEST_TIME = 60
@@ -86,6 +93,15 @@ export class SessionRows {
       await this.forward(id, session.data, known)
       known = session.data
     }
+  }
+
+  /**
+   * Removes the data under an old id that has no grace period. The row stays for requests in progress: a sign-out with
+   * the old id must find the new one.
+   */
+  async leaveOnlyTheNewId(oldId: string): Promise<void> {
+    const withoutData = (data: Stored): Stored => ({ [RESERVED]: data[RESERVED] as IdChanges })
+    await this.#sessions.update(oldId, withoutData, { ...this.#options(), custom: null, access: false })
   }
 
   /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */

@@ -14,7 +14,7 @@ export interface CookieOptions {
   domain?: string | undefined
   /** @default 'Lax' */
   sameSite?: 'Lax' | 'Strict' | 'None' | undefined
-  /** @default true if the request came over https */
+  /** @default true if the request came over https, or if the cookie's name begins with `__Host-` or `__Secure-` */
   secure?: boolean | undefined
   /**
    * Seconds that the browser keeps the cookie; null: until the browser is closed. The cookie is renewed when a
@@ -33,6 +33,9 @@ export interface ReceivedId {
 
 const SHORTEST_SECRET = 16
 
+/** How many cookies of one name are verified: a subdomain, or the visitor, may have set any number. */
+const MOST_COOKIES = 8
+
 /** The fraction of a cookie's age after which it is renewed. */
 const RENEW_AFTER = 0.1
 
@@ -49,13 +52,17 @@ export class SignedCookie {
   readonly #maxAge: number | null
   readonly #secure: boolean | undefined
   readonly #trustProxy: boolean
+  /** Undefined after the first warning. */
+  #warn: ((message: string) => void) | undefined
 
+  /** @param options `warn` is called once if the cookie lacks `Secure` behind a proxy */
   constructor(
     options: CookieOptions & {
       name: string
       secret: string | readonly string[]
       trustProxy: boolean | undefined
       lifetime: number
+      warn: (message: string) => void
     },
   ) {
     const { name, secret, path = '/', domain, sameSite = 'Lax', secure, maxAge, lifetime } = options
@@ -80,6 +87,18 @@ export class SignedCookie {
         `option cookie.sameSite: expected 'Lax', 'Strict' or 'None'; received ${JSON.stringify(sameSite)}`,
       )
     }
+    const isHostOnly = name.startsWith('__Host-')
+    const isPrefixed = isHostOnly || name.startsWith('__Secure-')
+    if (isHostOnly && (domain !== undefined || path !== '/')) {
+      throw invalidOption(
+        `option cookie.${domain === undefined ? 'path' : 'domain'}: expected it to be unset with the name ${name}. Browsers reject such a cookie.`,
+      )
+    }
+    if (isPrefixed && secure === false) {
+      throw invalidOption(
+        `option cookie.secure: expected true with the name ${name}; received false. Browsers reject such a cookie.`,
+      )
+    }
     if (sameSite === 'None' && secure === false) {
       throw invalidOption(
         "option cookie.secure: expected true with sameSite 'None'; received false. Browsers reject such a cookie.",
@@ -93,22 +112,27 @@ export class SignedCookie {
     this.#attributes = `; Path=${path}${domain === undefined ? '' : `; Domain=${domain}`}; HttpOnly; SameSite=${sameSite}`
     // The cookie is renewed only after a tenth of its age, and must last as long as the session.
     this.#maxAge = maxAge === undefined ? lifetime + lifetime / 10 : maxAge
-    this.#secure = sameSite === 'None' ? true : secure
+    this.#secure = sameSite === 'None' || isPrefixed ? true : secure
     this.#trustProxy = options.trustProxy ?? false
+    this.#warn = options.warn
   }
 
-  /** Returns the id of the first cookie with a valid signature. A subdomain may have set others of this name. */
-  read(request: RequestLike): ReceivedId | undefined {
+  /**
+   * Returns the ids of the cookies with a valid signature, in the order of the header. A subdomain may have set others
+   * of this name, and one of an earlier session may be left.
+   */
+  *received(request: RequestLike): Generator<ReceivedId> {
+    let count = 0
     for (const pair of (request.headers.get('cookie') ?? '').split(';')) {
       const equals = pair.indexOf('=')
       if (pair.slice(0, equals).trim() !== this.#name) continue
       const value = pair.slice(equals + 1).trim()
       const [, id, time, signature] = /^(.+)\.([0-9a-z]{1,10})\.([\w-]+)$/.exec(value) ?? []
       if (id === undefined || time === undefined || signature === undefined) continue
+      if (++count > MOST_COOKIES) return
       const key = this.#secrets.findIndex((secret) => isSame(this.#sign(id, time, secret), signature))
-      if (key >= 0) return { id, isFresh: key === 0 && this.#isYoung(time) }
+      if (key >= 0) yield { id, isFresh: key === 0 && this.#isYoung(time) }
     }
-    return undefined
   }
 
   /** Returns the header `Set-Cookie` for an id. */
@@ -116,6 +140,7 @@ export class SignedCookie {
     const age = this.#maxAge === null ? '' : `; Max-Age=${Math.ceil(this.#maxAge)}`
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
+    this.#warnIfExposed(request)
     return `${this.#name}=${id}.${time}.${signature}${this.#attributes}${age}${this.#secureFor(request)}`
   }
 
@@ -131,6 +156,20 @@ export class SignedCookie {
 
   #secureFor(request: RequestLike): string {
     return (this.#secure ?? this.#isHttps(request)) ? '; Secure' : ''
+  }
+
+  /** A forwarded header that is not trusted is not used, but it shows that a setting is missing. */
+  #warnIfExposed(request: RequestLike): void {
+    if (this.#secure !== undefined || this.#trustProxy || this.#isHttps(request)) return
+    const header = ['x-forwarded-proto', 'forwarded'].find((name) =>
+      /(?:^|proto=)"?https\b/i.test(request.headers.get(name) ?? ''),
+    )
+    if (header === undefined) return
+    const shown = header === 'forwarded' ? 'Forwarded' : 'X-Forwarded-Proto'
+    this.#warn?.(
+      `The cookie ${this.#name} is not Secure, although ${shown} says https. Set trustProxy: true if a proxy sets this header itself, or cookie: { secure: true }.`,
+    )
+    this.#warn = undefined
   }
 
   #isHttps({ url, headers }: RequestLike): boolean {

@@ -6,7 +6,6 @@ import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
 import {
   applicationData,
   hasEnded,
-  type IdChanges,
   idChangesOf,
   isLeaving,
   isMoved,
@@ -31,8 +30,8 @@ export interface WebSession<Data extends object> {
   readonly data: Partial<Data>
   /**
    * Changes the id and keeps the data. Call it at the login: an attacker who knows the old id is not logged in. For
-   * `grace` seconds requests with the old id still get the data from before the login. What requests change that
-   * began before is applied to the session under its new id.
+   * `grace` seconds new requests with the old id still get the data from before the login. What requests change that
+   * began before is applied to the session under its new id, and their `destroy` ends it.
    */
   regenerate(): void
   /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
@@ -81,14 +80,16 @@ export interface SessionContext extends RowsContext {
 
 export async function openSession<Data extends object>(context: SessionContext): Promise<WebSession<Data>> {
   const { cookie, request, sessions } = context
-  const received = cookie.read(request)
-  const record = received && (await sessions.read(received.id))
-  const isEnded = record !== undefined && hasEnded(keysOf(record)[RESERVED])
-  return new RequestSession(
-    context,
-    isEnded ? undefined : record,
-    received?.isFresh ?? true,
-  ) as unknown as WebSession<Data>
+  let open: SessionRecord<Stored> | undefined
+  let isFresh = true
+  for (const received of cookie.received(request)) {
+    const record = await sessions.read(received.id)
+    if (record === undefined || hasEnded(keysOf(record)[RESERVED])) continue
+    open = record
+    isFresh = received.isFresh
+    break
+  }
+  return new RequestSession(context, open, isFresh) as unknown as WebSession<Data>
 }
 
 class RequestSession {
@@ -303,14 +304,17 @@ class RequestSession {
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
     const seen = this.#seen ?? base.data
-    const until = Date.now() + grace * 1000
+    // Without grace the old id ends at once, whatever the clocks of other processes say.
+    const until = grace === 0 ? 0 : Date.now() + grace * 1000
     const marked = await this.#rows.write(
       base.id,
       { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
       { base, seen, counts: false },
     )
     const old = marked.session
-    if (old === undefined || idChangesOf(old).ended) {
+    const { ended, next: { [id]: _, ...next } = {} } = idChangesOf(old)
+    // Another request has destroyed the session, or has moved it and left no data here.
+    if (old === undefined || ended || hasEnded({ next })) {
       this.#isGone = true
       return undefined
     }
@@ -336,7 +340,7 @@ class RequestSession {
       this.#isGone = true
       return undefined
     }
-    if (grace === 0) await sessions.destroy(base.id)
+    if (grace === 0) await this.#rows.leaveOnlyTheNewId(base.id)
     this.#nextId = undefined
     this.#data = { ...ours, [RESERVED]: { previous: base.id } }
     this.#seen = undefined
