@@ -20,11 +20,14 @@ export function sqlStateOf(error: unknown): string | undefined {
 }
 
 /**
- * Returns true if the server is shutting down, starting up, or out of connections. Another server or a retry may work.
+ * Returns true if the server is shutting down, starting up, or out of connections, or has closed the connection because
+ * a session or transaction was idle or open for too long. Another server or a retry may work.
  */
 function meansServerDown(sqlState: string): boolean {
-  return sqlState.startsWith('08') || ['57P01', '57P02', '57P03', '57P05', '53300'].includes(sqlState)
+  return sqlState.startsWith('08') || SERVER_DOWN.has(sqlState)
 }
+
+const SERVER_DOWN = new Set(['57P01', '57P02', '57P03', '57P05', '53300', '25P03', '25P04'])
 
 /** Returns true if the connection on which the error came must be closed. */
 export function breaksConnection(error: unknown): boolean {

@@ -91,7 +91,8 @@ export class NodePostgres implements Database {
       }
     }
     try {
-      await run(plain('BEGIN'), [])
+      await run(BEGIN, [])
+      await run(LIMIT_TRANSACTION, [String(Math.max(1, Math.floor(deadline - performance.now())))])
       const result = await work(run)
       committing = true
       await run(plain('COMMIT'), [])
@@ -230,6 +231,19 @@ export class NodePostgres implements Database {
     })
   }
 }
+
+/** In every other isolation level a statement that waited for a row lock fails. */
+const BEGIN = plain('BEGIN ISOLATION LEVEL READ COMMITTED')
+
+/**
+ * Ends what the transaction waits for at its deadline, instead of at timeouts of the role or the server. $1 the
+ * milliseconds left. A transaction_timeout, which PostgreSQL has since version 17, can be disabled but not extended.
+ */
+const LIMIT_TRANSACTION = plain(`
+  SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('statement_timeout', $1, true),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true),
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
+      THEN pg_catalog.set_config('transaction_timeout', '0', true) END`)
 
 /** SQLSTATE too_many_connections: the limit of the server, the database or the role is reached. */
 const TOO_MANY_CONNECTIONS = '53300'

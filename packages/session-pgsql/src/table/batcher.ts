@@ -236,7 +236,7 @@ export class Batcher<Request, Answer> {
   #retry(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = nextDelay(entry)
+    const delay = busyDelay(entry.tries++)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
@@ -245,20 +245,24 @@ export class Batcher<Request, Answer> {
   #retryAlone(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    setTimeout(() => {
-      const send = async (): Promise<void> => {
-        if (entry.settled) return
-        entry.sent = true
-        await this.#send([entry])
-      }
-      // At its deadline the entry itself is rejected.
-      this.#limit.run(send, entry.deadline).catch(() => {})
-    }, nextDelay(entry))
+    setTimeout(
+      () => {
+        const send = async (): Promise<void> => {
+          if (entry.settled) return
+          entry.sent = true
+          await this.#send([entry])
+        }
+        // At its deadline the entry itself is rejected.
+        this.#limit.run(send, entry.deadline).catch(() => {})
+      },
+      busyDelay(entry.tries++),
+    )
   }
 }
 
-function nextDelay(entry: { tries: number }): number {
-  return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+/** Returns the milliseconds to wait before a statement that lost to others is sent again, after so many tries. */
+export function busyDelay(tries: number): number {
+  return BUSY_DELAYS[Math.min(tries, BUSY_DELAYS.length - 1)] as number
 }
 
 /** The save handler and the server that a diagnostics message is about. */

@@ -18,7 +18,10 @@ import {
 } from './definition.ts'
 import { CLOCK, concat, eq, gt, microseconds } from './sql.ts'
 
-/** The table named by the settings. Without a schema, it is the first table of that name in the search path. */
+/** The schema of a table that the settings name without one, if no schema is on the search path. */
+const DEFAULT_SCHEMA = 'public'
+
+/** The table named by the settings. Without a schema, it is the first table of that name on the search path. */
 export interface WantedTable {
   readonly schema: string | undefined
   readonly table: string
@@ -61,6 +64,15 @@ export interface FoundTable {
   readonly rowSecurity: boolean
 }
 
+/**
+ * The condition: the row of pg_class `c` and pg_namespace `n` is the table $1, in the schema $2 or on the search path.
+ * If no schema is on the path, it is in the schema where it would be created.
+ */
+export const IS_WANTED: string = `${eq('c.relname', '$1')} AND CASE
+    WHEN $2::pg_catalog.text IS NOT NULL THEN ${eq('n.nspname', '$2')}
+    WHEN current_schema IS NULL THEN ${eq('n.nspname', `'${DEFAULT_SCHEMA}'`)}
+    ELSE pg_catalog.pg_table_is_visible(c.oid) END`
+
 const PRIVILEGES = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] as const
 
 const SERVER = plain(`
@@ -79,8 +91,7 @@ const TABLE = plain(`
     pg_catalog.row_security_active(c.oid),
     ${PRIVILEGES.map((privilege) => `pg_catalog.has_table_privilege(c.oid, '${privilege}')`).join(', ')}
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
-  WHERE ${eq('c.relname', '$1')} AND CASE WHEN $2::pg_catalog.text IS NULL
-    THEN pg_catalog.pg_table_is_visible(c.oid) ELSE ${eq('n.nspname', '$2')} END`)
+  WHERE ${IS_WANTED}`)
 
 // Not format_type, whose result depends on the search path and on quote_all_identifiers.
 const COLUMNS = plain(`
@@ -111,7 +122,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
     standby: isTrue(standby),
     serverVersion: serverVersion as string,
     systemIdentifier: control?.[0] ?? undefined,
-    place: { schema: wanted.schema ?? currentSchema ?? 'public', table: wanted.table },
+    place: { schema: wanted.schema ?? currentSchema ?? DEFAULT_SCHEMA, table: wanted.table },
   }
   if (row === undefined) return { ...inspection, found: undefined }
 

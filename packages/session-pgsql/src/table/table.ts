@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import {
   type Database,
   type Parameter,
@@ -6,7 +7,7 @@ import {
   type Row,
   type Statement,
 } from '../database/database.ts'
-import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
+import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession, Touch } from '../session/stored.ts'
 import {
@@ -20,7 +21,7 @@ import {
   secondsOf,
   storedOf,
 } from './answers.ts'
-import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
+import { Batcher, type BatcherOptions, busyDelay, type Source } from './batcher.ts'
 import {
   type Companion,
   createCompanionStatement,
@@ -233,10 +234,10 @@ export class SessionTable implements StoredSessions {
             await query(limitStatements, [String(Math.ceil(timeLimit * 1000))])
             return query(statement, parameters)
           }, deadline)
-    return this.#guard(this.#limit.run(send, deadline))
+    return this.#guard(untilDone(() => this.#limit.run(send, deadline), deadline))
   }
 
-  /** Calls `work` inside a transaction whose lock_timeout ends at the deadline. */
+  /** Calls `work` inside a transaction. */
   async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
     return this.hold((transaction) => transaction(work), deadline)
   }
@@ -249,11 +250,7 @@ export class SessionTable implements StoredSessions {
   async hold<T>(work: (transaction: Transact) => Promise<T>, deadline: number): Promise<T> {
     const { shape } = await this.#open(deadline)
     const transaction: Transact = (work) =>
-      this.#database.transaction(async (query) => {
-        const timeout = Math.max(1, Math.floor(deadline - performance.now()))
-        await query(plain("SELECT pg_catalog.set_config('lock_timeout', $1, true)"), [String(timeout)])
-        return work(query, shape)
-      }, deadline)
+      this.#database.transaction((query) => work(query, shape), deadline)
     return this.#guard(this.#limit.run(() => work(transaction), deadline))
   }
 
@@ -264,7 +261,8 @@ export class SessionTable implements StoredSessions {
     deadline: number,
   ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
-    return this.#limit.run(() => this.#database.query(plain(text(shape)), parameters, deadline), deadline)
+    const send = (): Promise<Row[]> => this.#database.query(plain(text(shape)), parameters, deadline)
+    return untilDone(() => this.#limit.run(send, deadline), deadline)
   }
 
   /** Creates a companion table if it does not exist. @throws TABLE_MISSING if `createTable` is off */
@@ -554,6 +552,24 @@ const CONTENTION_PERIOD = 1000
 
 /** SQLSTATEs: insufficient privilege; undefined table, column, schema or unique index. The table has changed. */
 const TABLE_CHANGED = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
+
+/**
+ * Sends a statement until it does not fail because of concurrent transactions. How often it does depends on settings of
+ * the role: with `default_transaction_isolation` above READ COMMITTED, or a `lock_timeout` of a few milliseconds, often.
+ */
+async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await send()
+    } catch (error) {
+      const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
+      const delay = busyDelay(tries)
+      const mayRepeat = isTransient(sqlState) || isLocked(sqlState)
+      if (!mayRepeat || performance.now() + delay >= deadline) throw error
+      await setTimeout(delay)
+    }
+  }
+}
 
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''

@@ -2,6 +2,7 @@ import type { Row } from '../../database/database.ts'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { TableName } from '../../settings/settings.ts'
 import { quoteIdentifier, quoteLiteral } from '../../table/definition.ts'
+import { IS_WANTED } from '../../table/inspect.ts'
 import { eq, gt, isIn, lt, microseconds, minus } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
 import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
@@ -102,8 +103,7 @@ async function describe(
     `SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
        JOIN pg_catalog.pg_attribute a ON ${eq('a.attrelid', 'c.oid')}
-     WHERE ${eq('c.relname', '$1')} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped AND CASE
-       WHEN $2::pg_catalog.text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE ${eq('n.nspname', '$2')} END`,
+     WHERE ${IS_WANTED} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped`,
     [name, schema ?? null],
   )
   const [first] = rows
