@@ -6,6 +6,7 @@ import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
 import {
   applicationData,
   hasEnded,
+  type IdChanges,
   idChangesOf,
   isLeaving,
   isMoved,
