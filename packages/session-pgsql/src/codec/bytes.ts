@@ -15,6 +15,8 @@ export const MARKER = '#php session bytes, escaped as %HH:|#'
 
 const PERCENT = 0x25
 
+const HEX_DIGITS = '0123456789ABCDEF'
+
 /** Returns the bytes as text: unchanged if they are UTF-8 without NUL, otherwise with the marker and escapes. */
 export function bytesToText(bytes: Uint8Array): string {
   const buffer = asBuffer(bytes)
@@ -23,7 +25,7 @@ export function bytesToText(bytes: Uint8Array): string {
     const text = buffer.toString('utf8')
     if (!text.startsWith(MARKER)) return text
   }
-  return MARKER + escapeBytes(buffer, (byte) => byte === 0 || byte === PERCENT, percent)
+  return MARKER + escaped(buffer)
 }
 
 /** Returns the bytes that `bytesToText` converted. @throws UNDECODABLE if an escape is invalid */
@@ -56,24 +58,44 @@ export function textToBytes(text: string): Buffer {
 export function bytesToName(bytes: Uint8Array): string {
   const buffer = asBuffer(bytes)
   if (isUtf8(buffer)) return buffer.toString('utf8')
-  return escapeBytes(
-    buffer,
-    () => false,
-    (byte) => String.fromCharCode(0xdc00 + byte),
-  )
+  // UTF-16: no character has more units than bytes.
+  const units = Buffer.allocUnsafe(buffer.length * 2)
+  let to = 0
+  separate(buffer, () => false, {
+    text: (start, end) => {
+      to += units.write(buffer.toString('utf8', start, end), to, 'utf16le')
+    },
+    byte: (byte) => {
+      to = units.writeUInt16LE(0xdc00 + byte, to)
+    },
+  })
+  return units.toString('utf16le', 0, to)
 }
 
 /** Returns the bytes of such a name; undefined if it has a lone surrogate that represents no byte. */
 export function nameToBytes(name: string): Buffer | undefined {
   if (isWellFormed(name)) return Buffer.from(name, 'utf8')
-  const parts: Buffer[] = []
-  for (const part of name.split(/([\udc80-\udcff])/u)) {
-    const code = part.charCodeAt(0)
-    if (part.length === 1 && code >= 0xdc80 && code <= 0xdcff) parts.push(Buffer.of(code - 0xdc00))
-    else if (isWellFormed(part)) parts.push(Buffer.from(part, 'utf8'))
-    else return undefined
+  const bytes = Buffer.allocUnsafe(name.length * 3)
+  let to = 0
+  let start = 0
+  for (let at = 0; at < name.length; at++) {
+    const code = name.charCodeAt(at)
+    if (!isSurrogate(code)) continue
+    if (code < 0xdc00 && name.charCodeAt(at + 1) >= 0xdc00 && isSurrogate(name.charCodeAt(at + 1))) {
+      at++
+      continue
+    }
+    if (code < 0xdc80 || code > 0xdcff) return undefined
+    if (start < at) to += bytes.write(name.slice(start, at), to)
+    bytes[to++] = code - 0xdc00
+    start = at + 1
   }
-  return Buffer.concat(parts)
+  to += bytes.write(name.slice(start), to)
+  return bytes.subarray(0, to)
+}
+
+function isSurrogate(code: number): boolean {
+  return code >= 0xd800 && code <= 0xdfff
 }
 
 /** Returns false if the string contains half a surrogate pair, which has no UTF-8 form. */
@@ -86,27 +108,46 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Decodes the UTF-8 parts. Replaces each other byte, and each byte that `also` selects, by `escaped(byte)`. */
-function escapeBytes(
+/** Returns the bytes as text, with an escape for NUL, percent signs, and each byte that is not UTF-8. */
+function escaped(bytes: Buffer): string {
+  const text = Buffer.allocUnsafe(bytes.length * 3)
+  let to = 0
+  separate(bytes, (byte) => byte === 0 || byte === PERCENT, {
+    text: (start, end) => {
+      to += bytes.copy(text, to, start, end)
+    },
+    byte: (byte) => {
+      text[to++] = PERCENT
+      text[to++] = HEX_DIGITS.charCodeAt(byte >> 4)
+      text[to++] = HEX_DIGITS.charCodeAt(byte & 15)
+    },
+  })
+  return text.toString('utf8', 0, to)
+}
+
+/**
+ * Calls `text` for each part that is UTF-8, and `byte` for each other byte and each that `also` selects, in their
+ * order. The callers write into a buffer: a string that grows by one character each time takes seconds for 8 MB.
+ */
+function separate(
   bytes: Buffer,
   also: (byte: number) => boolean,
-  escaped: (byte: number) => string,
-): string {
-  let text = ''
+  write: { text(start: number, end: number): void; byte(byte: number): void },
+): void {
   let start = 0
   let at = 0
   while (at < bytes.length) {
     const byte = bytes[at] as number
-    const length = sequenceLength(bytes, at)
-    if (length > 0 && !also(byte)) {
+    const length = also(byte) ? 0 : sequenceLength(bytes, at)
+    if (length > 0) {
       at += length
       continue
     }
-    if (start < at) text += bytes.toString('utf8', start, at)
-    text += escaped(byte)
+    if (start < at) write.text(start, at)
+    write.byte(byte)
     start = ++at
   }
-  return text + bytes.toString('utf8', start)
+  if (start < at) write.text(start, at)
 }
 
 /** Returns the length of the UTF-8 character at this position in bytes; 0 if there is none. */
@@ -128,10 +169,6 @@ function sequenceLength(bytes: Buffer, at: number): number {
 /** Returns true if the byte is inside a UTF-8 character, not its first byte. */
 export function isContinuation(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80
-}
-
-function percent(byte: number): string {
-  return `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
 }
 
 function hexDigit(byte: number | undefined): number {

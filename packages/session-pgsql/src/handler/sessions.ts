@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { checkChange } from '../apply-change.ts'
 import type { Codec, MergingCodec } from '../codec/codec.ts'
 import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
@@ -53,6 +54,8 @@ export class Sessions<Data> {
   readonly #handler: object
   readonly #onAccess: () => void
   readonly #queues: IdQueues = new IdQueues()
+  /** Whether the codec encodes the same data to the same text. Undefined until the first write that has to know it. */
+  #codecRepeats: boolean | undefined
 
   constructor(options: SessionsOptions<Data>) {
     this.#settings = options.settings
@@ -204,8 +207,8 @@ export class Sessions<Data> {
     const change = this.#changeOf(id, options, metadata)
 
     const { custom } = metadata ?? {}
-    const isUnchanged = text === seen && (custom === undefined || custom === base?.custom)
-    if (base !== undefined && this.#settings.shortCircuit && isUnchanged) {
+    const isUnchanged = custom === undefined || custom === base?.custom
+    if (base !== undefined && this.#settings.shortCircuit && isUnchanged && this.#isSame(data, text, seen)) {
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
       return this.#result(outcome, stored, text)
     }
@@ -370,6 +373,17 @@ export class Sessions<Data> {
       name,
       metadata,
     })
+  }
+
+  /**
+   * Returns true if the data, encoded as `text`, is what `seen` encodes. A codec of the caller may never encode the same
+   * data to the same text twice, for example if it encrypts: then the decoded data is compared.
+   */
+  #isSame(data: Data, text: string, seen: string): boolean {
+    if (text === seen) return true
+    if (typeof this.#settings.codec === 'string' || text === '') return false
+    this.#codecRepeats ??= this.#codec.encode(data) === text
+    return !this.#codecRepeats && isDeepStrictEqual(this.#codec.decode(text), this.#codec.decode(seen))
   }
 
   #baseOf(id: string, base: unknown): StoredSession | undefined {

@@ -107,3 +107,25 @@ describe('bytes as names', () => {
     expect(nameToBytes(name)).toBeUndefined()
   })
 })
+
+describe('large data that is not UTF-8', () => {
+  /** Seconds of this process's time: other processes of a busy machine do not count. */
+  const secondsOf = (work: () => unknown): number => {
+    const before = process.cpuUsage()
+    work()
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1e6
+  }
+  const SIZE = 7_900_000
+  const samples: [string, Buffer][] = [
+    ['bytes that are never UTF-8', Buffer.alloc(SIZE, 0xff)],
+    ['NUL', Buffer.alloc(SIZE, 0)],
+    ['Latin-1', Buffer.alloc(SIZE, Buffer.from('Größe ', 'latin1'))],
+    ['random bytes', Buffer.alloc(SIZE, hex('9f4be7003a25c3d1fe80'))],
+  ]
+
+  it.each(samples)('takes little time to convert: %s', (_, bytes) => {
+    expect(secondsOf(() => expect(textToBytes(bytesToText(bytes)).equals(bytes)).toBe(true))).toBeLessThan(2)
+    expect(secondsOf(() => expect(nameToBytes(bytesToName(bytes))?.equals(bytes)).toBe(true))).toBeLessThan(4)
+  })
+})
