@@ -443,6 +443,8 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     UNION ALL
     SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
     UNION ALL
+    SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
+    UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`
 }
