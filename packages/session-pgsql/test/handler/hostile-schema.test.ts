@@ -253,6 +253,7 @@ describeOnEveryServer(
         const db = [conninfo(0), conninfo(1), 'host=127.0.0.1 port=1 name=c user=nobody']
         await using({ db, logger: undefined }, async (sessions) => {
           sessions.on('error', () => {})
+          await sessions.open()
           const placed = ['a', 'b', 'c'].map((name) => ({ name, weight: 1 }))
           const many = Array.from({ length: 500 }, () => newId())
           const [home, fallback] = ['c', 'a'].map((name, place) =>
