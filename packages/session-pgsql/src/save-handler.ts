@@ -141,7 +141,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /**
    * Connects to every server and inspects its table. Creates the table if it does not exist, and adds missing columns
-   * if the role is allowed to (see `createTable`). The first use does the same; call `open` at startup so that a wrong
+   * if the role is allowed to (see `createTable`). A table that existed before is not created again: it is
+   * TABLE_MISSING until it is back. The first use does the same; call `open` at startup so that a wrong
    * address fails there. A failure is not cached: the next use tries again.
    */
   open(): Promise<void> {

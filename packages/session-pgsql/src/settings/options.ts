@@ -43,7 +43,11 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default 'php_session'
    */
   table?: string | undefined
-  /** Create the session table and the journal if they do not exist, and add missing columns if the role is allowed to. @default true */
+  /**
+   * Create the session table and the journal if they do not exist, and add missing columns if the role is allowed to. A
+   * process creates the table only when it opens it for the first time; a table that is missing later is TABLE_MISSING.
+   * @default true
+   */
   createTable?: boolean | undefined
   /** With several servers: always use the first that answers, instead of sharding the sessions. @default false */
   failoverMode?: boolean | undefined

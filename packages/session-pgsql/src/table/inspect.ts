@@ -315,13 +315,24 @@ export function creationFault(cause: SessionPgsqlError, { place, user }: Inspect
 }
 
 /** Returns the error for a table that was changed or dropped after it was opened. */
-export function tableFault(cause: SessionPgsqlError, shape: Shape): SessionPgsqlError {
-  const missing = cause.sqlState === '42P01' || cause.sqlState === '3F000'
+export function tableFault(cause: SessionPgsqlError, name: TableName): SessionPgsqlError {
+  if (cause.sqlState === '42P01' || cause.sqlState === '3F000') return tableGone(name, cause)
   return new SessionPgsqlError(
-    missing ? 'TABLE_MISSING' : 'TABLE_UNFIT',
-    missing
-      ? `The session table ${sqlName(shape.name)} no longer exists. The next call looks for it again, and creates it if createTable is on.`
-      : `The session table ${sqlName(shape.name)} has changed. The next call inspects it again.`,
+    'TABLE_UNFIT',
+    `The session table ${sqlName(name)} has changed. The next call inspects it again.`,
     { cause, sqlState: cause.sqlState },
+  )
+}
+
+/**
+ * Returns the error for a table that existed when it was opened and does not exist now. It is not created again: an
+ * empty table would log everyone out, and take the name that the table needs to be renamed or restored.
+ */
+export function tableGone(name: TableName, cause?: SessionPgsqlError): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'TABLE_MISSING',
+    `The session table ${sqlName(name)} no longer exists. This process has used it, and does not create it again. ` +
+      'Rename or restore it, or create an empty one with `session-pgsql init`; every call looks for it again.',
+    { cause, sqlState: cause?.sqlState },
   )
 }

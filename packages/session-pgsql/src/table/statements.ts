@@ -409,7 +409,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM input i CROSS JOIN clock c WHERE ${sql.missing}
     ),
     present AS MATERIALIZED (
-      SELECT m.n FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON ${eq('t.sess_id', 'm.id')}
+      SELECT m.n, m.now FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON ${eq('t.sess_id', 'm.id')}
     ),
     updated AS (
       UPDATE ${sql.table} t SET
@@ -449,7 +449,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     UNION ALL
     SELECT m.n, 'created', NULL, ${microseconds('m.now')}, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
     UNION ALL
+    SELECT p.n, 'busy', NULL, ${microseconds('p.now')}${NO_RECORD} FROM present p
+    UNION ALL
     SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
+    UNION ALL
+    SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
     UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`

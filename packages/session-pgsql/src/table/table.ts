@@ -40,6 +40,7 @@ import {
   rowSecurityFault,
   shapeOf,
   tableFault,
+  tableGone,
   triggerFault,
   type WantedTable,
   wantsCreation,
@@ -85,7 +86,7 @@ export class SessionTable implements StoredSessions {
   readonly #put: Batcher<Put, Answer>
   readonly #touch: Batcher<Touch, Answer>
   readonly #destroy: Batcher<string, Answer>
-  /** The name of the table, once it was opened. */
+  /** The table's name, once it was opened. From then on it is not created, and its schema does not change. */
   #name: TableName | undefined
   /** How often a `put` got no answer. */
   readonly #unanswered = new WeakMap<Put, number>()
@@ -146,8 +147,8 @@ export class SessionTable implements StoredSessions {
   }
 
   /**
-   * Inspects the table, and creates it if it is missing and `createTable` is on. After a failure, the next call
-   * retries.
+   * Inspects the table. Creates it if it is missing and `createTable` is on, unless it was opened before. After a
+   * failure, the next call retries.
    */
   async open(deadline: number): Promise<Shape> {
     return (await this.#open(deadline)).shape
@@ -275,15 +276,18 @@ export class SessionTable implements StoredSessions {
         `The table of session ${what}s does not exist, and createTable is off. Create it with: ${readable(statement)}`,
       )
     }
-    await this.#database.transaction(async (query) => {
+    const create = async (query: Query): Promise<void> => {
       await query(lockOutCreators, [shape.name.table])
+      // Fails if the session table is gone: its companions may be about to be restored with it.
+      await query(plain(`SELECT FROM ${sqlName(shape.name)} LIMIT 0`), [])
       await query(plain(statement), [])
-    }, deadline)
+    }
+    await this.#guard(this.#database.transaction(create, deadline))
   }
 
-  /** The table that the settings name. */
+  /** The table that the settings name; once it was opened, with the schema in which it was found. */
   get wanted(): WantedTable {
-    return this.#options.table
+    return this.#name ?? this.#options.table
   }
 
   /** Sends a statement without opening the table, which may be missing or unusable. */
@@ -348,6 +352,7 @@ export class SessionTable implements StoredSessions {
 
   async #prepare(deadline: number): Promise<Opened> {
     let inspection = await this.inspect(deadline)
+    if (inspection.found === undefined && this.#name !== undefined) throw tableGone(this.#name)
     if (this.#options.createTable && wantsCreation(inspection)) {
       inspection = await this.#create(inspection, deadline)
     }
@@ -366,7 +371,7 @@ export class SessionTable implements StoredSessions {
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      return await this.#database.transaction((query) => createTable(query, this.#options.table), deadline)
+      return await this.#database.transaction((query) => createTable(query, this.wanted), deadline)
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
       // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
@@ -457,8 +462,8 @@ export class SessionTable implements StoredSessions {
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
     answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
 
-  // A request without an answer was neither updated nor inserted: another transaction has locked or inserted the row.
-  // The next statement finds it, unless a trigger drops the insert.
+  // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
+  // the next statement finds it. If it never does, a trigger drops the insert.
   readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
     const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
     return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
@@ -518,7 +523,7 @@ export class SessionTable implements StoredSessions {
       if (opened === undefined || sqlState === undefined || !TABLE_CHANGED.has(sqlState)) throw error
       this.#opened = undefined
       if (sqlState === '42501') throw missingPrivilege(opened.shape.name, opened.user, ['a privilege'])
-      throw tableFault(error as SessionPgsqlError, opened.shape)
+      throw tableFault(error as SessionPgsqlError, opened.shape.name)
     }
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { SaveHandler } from '../../src/index.ts'
+import { edited } from '../../src/testing/edit.ts'
 import { listen } from '../express/site.ts'
 import type { AdapterDriver, Pause, Site } from './guarantees.ts'
 
@@ -34,6 +35,7 @@ export function strangeKeys(unique: string): string[] {
 
 const LIFETIME = 3600
 
+const NO_UPDATE = 'The storage has no atomic update'
 const LAST_WINS = 'A set does not say which value it started from, or whether it creates'
 
 /** Returns a driver that stores sessions as applications do in such a storage: each write replaces all of the data. */
@@ -49,8 +51,18 @@ export function keyValueDriver(
         [
           ...['two-keys', 'two-processes', 'ten-keys', 'deleted-key', 'deletion-first'],
           ...['sign-out', 'sign-out-processes', 'new-id-slow', 'expired-slow'],
+          ...[
+            'list-added',
+            'list-begun',
+            'list-removed',
+            'list-removed-last',
+            'list-emptied',
+            'list-deleted',
+          ],
+          ...['list-elements', 'two-fields'],
         ].map((id) => [id, LAST_WINS]),
       ),
+      ...Object.fromEntries(['counter', 'counter-ended'].map((id) => [id, NO_UPDATE])),
       activity: 'The lifetime of an item starts at its last set',
     },
     start: (options, pause) => startSite(open(options), pause),
@@ -99,6 +111,10 @@ function changed(path: string, before: string | null, parameters: Record<string,
   if (path === '/sign-out') return null
   if (path === '/sign-in') return JSON.stringify({ user })
   if (path === '/set') return JSON.stringify({ ...data, [key]: value })
+  if (path === '/edit') {
+    data[key] = edited(data[key], parameters.path, value)
+    return JSON.stringify(data)
+  }
   if (path !== '/delete') return before
   delete data[key]
   return JSON.stringify(data)

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { rank } from '../../src/servers/placement.ts'
 import { runHere } from '../cli/command-line.ts'
 import { json } from '../cli/place.ts'
 import { COUNT_HOSTILE_CALLS, CREATE_HOSTILE_SCHEMA } from '../support/hostile-schema.ts'
@@ -252,7 +253,13 @@ describeOnEveryServer(
         const db = [conninfo(0), conninfo(1), 'host=127.0.0.1 port=1 name=c user=nobody']
         await using({ db, logger: undefined }, async (sessions) => {
           sessions.on('error', () => {})
-          const ids = Array.from({ length: 12 }, () => newId())
+          await sessions.open()
+          const placed = ['a', 'b', 'c'].map((name) => ({ name, weight: 1 }))
+          const many = Array.from({ length: 500 }, () => newId())
+          const [home, fallback] = ['c', 'a'].map((name, place) =>
+            many.filter((id) => rank(id, placed)[place]?.name === name),
+          ) as [string[], string[]]
+          const ids = home.filter((id) => fallback.includes(id)).slice(0, 12)
           for (const id of ids) {
             expect((await sessions.write(id, { a: 1 })).outcome).toBe('created')
             const base = await sessions.read(id)
@@ -262,7 +269,7 @@ describeOnEveryServer(
           const [row] = await query(
             'SELECT count(*)::int AS count FROM php_session WHERE sess_home IS NOT NULL',
           )
-          expect(row?.count).toBeGreaterThan(0)
+          expect(row?.count).toBe(12)
           for (const id of ids.slice(6)) expect(await sessions.destroy(id)).toBe(true)
         })
       })

@@ -60,14 +60,6 @@ describeHandler('A table', (kit) => {
     await expectUsable(sessions)
   })
 
-  test('that was dropped is an error once, and then created again', async () => {
-    const sessions = kit.open({ table: 'dropped' })
-    await expectUsable(sessions)
-    await kit.query('DROP TABLE dropped')
-    expect(await errorOf(sessions.read(newId()))).toMatchObject({ code: 'TABLE_MISSING' })
-    await expectUsable(sessions)
-  })
-
   test('that is a view or lacks columns or a key is an error that names the reason', async () => {
     await kit.query('CREATE VIEW a_view AS SELECT 1 AS a')
     expect(await errorOf(kit.open({ table: 'a_view' }).open())).toMatchObject({ code: 'TABLE_UNFIT' })
