@@ -196,7 +196,7 @@ describe('absent, with several servers', () => {
       expect.stringContaining('failback'),
     )
     await toA.resume()
-    expect(await sessions.count()).toBeGreaterThan(0)
     await eventually(async () => expect(await notes()).toBe(0))
+    expect(await sessions.count()).toBeGreaterThan(0)
   })
 })
