@@ -1,9 +1,8 @@
 import { userInfo } from 'node:os'
-import type { SessionPgsqlError } from '../errors.ts'
 import { hidden } from '../hidden.ts'
+import { type Given, givenSettings, integer, oneOf, positive } from './given.ts'
 import { KEYWORDS } from './keywords.ts'
-import { readService } from './service-file.ts'
-import { invalid, parsePairs } from './syntax.ts'
+import { invalid } from './syntax.ts'
 
 export { splitEntries } from './syntax.ts'
 
@@ -144,56 +143,6 @@ export function parseConninfo(
       { password: passwordOf(given), originOf: given.originOf },
     ),
   )
-}
-
-/** The settings of one connection string, from all sources. */
-interface Given {
-  /** The source of the connection string. */
-  readonly origin: string
-  read(keyword: string): string | undefined
-  originOf(keyword: string): string
-  /** Returns an error for the value of a keyword. */
-  invalid(keyword: string, message: string): SessionPgsqlError
-  /** Returns the source of a keyword's value in parentheses; empty if it is the connection string. */
-  from(keyword: string): string
-}
-
-/** As in libpq: values of the string, even empty ones, come before the service file, and that before the environment. */
-function givenSettings(
-  text: string,
-  environment: Record<string, string | undefined>,
-  origin: string,
-  afterPassword: boolean,
-): Given {
-  const pairs = parsePairs(text, origin, afterPassword)
-  const variableOf = (keyword: string): string | undefined => {
-    const variable = KEYWORDS[keyword]?.variable
-    return variable === undefined || environment[variable] === undefined ? undefined : variable
-  }
-  const fromEnvironment = (keyword: string): string | undefined => environment[variableOf(keyword) ?? '']
-  const originIn = (keyword: string): string => {
-    const variable = pairs.has(keyword) ? undefined : variableOf(keyword)
-    return variable === undefined ? origin : `environment variable ${variable}`
-  }
-  const name = pairs.get('service') ?? fromEnvironment('service')
-  const file = pairs.get('servicefile') ?? fromEnvironment('servicefile')
-  const service = name ? readService(name, file, environment, originIn('service')) : undefined
-  const isServed = (keyword: string): boolean => !pairs.has(keyword) && service?.pairs.has(keyword) === true
-  const originOf = (keyword: string): string =>
-    isServed(keyword) && service !== undefined ? service.origin : originIn(keyword)
-  return {
-    read: (keyword) => pairs.get(keyword) ?? service?.pairs.get(keyword) ?? fromEnvironment(keyword),
-    origin,
-    originOf,
-    invalid(keyword, message) {
-      const from = originOf(keyword)
-      const advice = from.startsWith('environment')
-        ? `. Unset the variable, or set ${keyword} in db, which overrides it`
-        : ''
-      return invalid(from, `${keyword}: ${message}${advice}`)
-    },
-    from: (keyword) => (originOf(keyword) === origin ? '' : ` (${originOf(keyword)})`),
-  }
 }
 
 /**
@@ -340,38 +289,6 @@ function tlsOf(given: Given): TlsSettings {
       { password: read('sslpassword') || undefined },
     ),
   )
-}
-
-function oneOf<T extends string>(given: Given, keyword: string, fallback: T, allowed: readonly T[]): T
-function oneOf<T extends string>(
-  given: Given,
-  keyword: string,
-  fallback: T | undefined,
-  allowed: readonly T[],
-): T | undefined
-function oneOf<T extends string>(
-  given: Given,
-  keyword: string,
-  fallback: T | undefined,
-  allowed: readonly T[],
-): T | undefined {
-  const value = given.read(keyword)
-  if (value === undefined || value === '') return fallback
-  const found = allowed.find((candidate) => candidate === value)
-  if (found === undefined) throw given.invalid(keyword, `expected one of ${allowed.join(', ')}`)
-  return found
-}
-
-function integer(given: Given, keyword: string): number | undefined {
-  const value = given.read(keyword)?.trim()
-  if (value === undefined || value === '') return undefined
-  if (!/^[+-]?\d{1,9}$/.test(value)) throw given.invalid(keyword, 'expected a whole number')
-  return Number(value)
-}
-
-/** As in libpq, zero and negative values mean unset. */
-function positive(value: number | undefined): number | undefined {
-  return value !== undefined && value > 0 ? value : undefined
 }
 
 function weightOf(given: Given): number {

@@ -496,6 +496,8 @@ describe('the message says where a setting comes from', () => {
 
   test('the given place of the connection string', () => {
     for (const place of ['directive session_pgsql.db', 'environment variable DATABASE_URL']) {
+      const message = /: sslmode: expected one of [\w, -]+$/
+      expect(() => parseConninfo('host=h sslmode=x', {}, place)).toThrow(message)
       expect(() => parseConninfo('host=h sslmode=x', {}, place)).toThrow(`${place}: sslmode: expected one of`)
       expect(() => parseConninfo('host=h hots=x', {}, place)).toThrow(`${place}: unknown keyword "hots"`)
     }
