@@ -55,6 +55,25 @@ describeHandler(
       expect(session?.accesses).toBe(101)
     })
 
+    test('8 append 100 elements to one list at once: each is there once', async () => {
+      const sessions = kit.open()
+      const id = newId()
+      await sessions.write(id, { cart: ['first'] })
+      const elements = Array.from({ length: 100 }, (_, n) => n)
+      const shares = Array.from({ length: 8 }, (_, n) => elements.filter((element) => element % 8 === n))
+      const workers = await startWorkers<string[]>(
+        WORKER,
+        shares.map((share): Task => ({ task: 'push', url: url(), id, elements: share })),
+      )
+      await Promise.all(workers.map((worker) => worker.receive()))
+      for (const worker of workers) worker.send('go')
+      const outcomes = (await Promise.all(workers.map((worker) => worker.result))).flat()
+      expect(outcomes.filter((outcome) => outcome !== 'updated' && outcome !== 'merged')).toEqual([])
+      const [first, ...others] = (await sessions.read(id))?.data.cart ?? []
+      expect(first).toBe('first')
+      expect(others.toSorted((one: number, other: number) => one - other)).toEqual(elements)
+    })
+
     test('8 update a counter 100 times at once: each sees a number of its own, up to 100', async () => {
       const sessions = kit.open()
       const id = newId()

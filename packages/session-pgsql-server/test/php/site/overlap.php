@@ -23,6 +23,10 @@ switch ($_GET['do']) {
         gate();
         $_SESSION[$_GET['key']] = $_GET['value'] ?? 1;
         break;
+    case 'push':
+        gate();
+        $_SESSION[$_GET['key']][] = $_GET['value'];
+        break;
     case 'unset':
         gate();
         unset($_SESSION[$_GET['key']]);
