@@ -174,7 +174,7 @@ describeHandler('better-auth', (kit) => {
     const tokensIn = async (storage: PgsqlSecondaryStorage, key: string) =>
       (JSON.parse((await storage.get(key)) ?? '[]') as { token: string }[]).map(({ token }) => token).sort()
 
-    test('a deleted session stays deleted, whoever sets it again', async () => {
+    test('a deleted session stays deleted, even if a request sets it again', async () => {
       const [one, other] = openStorages(2) as [PgsqlSecondaryStorage, PgsqlSecondaryStorage]
       const [token, user] = [kit.id(), kit.id()]
       await one.set(token, sessionOf(token, user), WEEK)
