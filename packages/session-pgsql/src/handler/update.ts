@@ -80,7 +80,7 @@ async function attempt<Data, Value>(
       return { outcome: answer.outcome as 'created' | 'updated', stored: answer.stored, value: applied.value }
     }
   }
-  const updated = await locked(table, request)
+  const updated = await locked(table, request, current)
   return updated.outcome === 'gone' && base === null ? attempt(table, undefined, request) : updated
 }
 
@@ -88,6 +88,7 @@ async function attempt<Data, Value>(
 async function locked<Data, Value>(
   table: StoredSessions,
   request: UpdateRequest<Data, Value>,
+  known: StoredSession | undefined,
 ): Promise<Updated<Value>> {
   let applied: Applied<Value> | undefined
   let thrown: { readonly error: unknown } | undefined
@@ -106,6 +107,7 @@ async function locked<Data, Value>(
         }
       },
       request.deadline,
+      known,
     )
     .catch((error) => {
       throw isUnknown(error) ? ambiguous(error) : error

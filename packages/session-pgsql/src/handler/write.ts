@@ -128,6 +128,7 @@ async function swap<Data>(
         return { change: writing.change(next.text), base: locked }
       },
       deadline,
+      current,
     )
     return done(answer, next.merged)
   } catch (error) {
@@ -332,10 +333,13 @@ function done({ outcome, stored }: Answer, merged: boolean): Written {
   return { outcome: merged ? 'merged' : (outcome as 'created' | 'updated'), stored }
 }
 
+/**
+ * Returns true if `one` is a later state of the same generation as `other`. Counters are compared only in a table without
+ * generations: those of two servers are not comparable.
+ */
 export function sameGeneration(one: StoredSession, other: StoredSession): boolean {
-  return (
-    one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
-  )
+  if (one.generation !== other.generation || one.created !== other.created) return false
+  return one.generation !== null || one.accesses >= other.accesses
 }
 
 /** Returns true if the connection was lost after sending and time is left to find out; a timeout leaves none. */

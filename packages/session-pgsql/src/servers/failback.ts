@@ -221,7 +221,9 @@ export class Failback {
 
   async #removeNotes(home: Member, from: Member): Promise<void> {
     const deadline = performance.now() + NOTE_TIMEOUT
-    await this.#onOthers(home, from, ({ server }) => deleteRow(server.table, noteId(home, from), deadline))
+    await this.#onOthers(home, from, ({ server: { table } }) =>
+      table.transaction((query, shape) => deleteRow(query, shape, noteId(home, from)), deadline),
+    )
   }
 
   /** A server that fails has no note: another may have one. */

@@ -1,9 +1,11 @@
-import type { Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Shape } from '../table/definition.ts'
 import {
   baseOf,
+  changeRowCopy,
   clearReceived,
+  type Decision,
+  deleteRow,
+  type LockedRow,
   lockRowCopy,
   type ReceivedRow,
   type RowCopy,
@@ -39,10 +41,11 @@ export async function moveRow(
 ): Promise<FailbackOutcome | undefined> {
   if (from === to) {
     // The list of servers has changed since the row was written: it is on its home server.
-    await from.table.transaction(async (query, shape) => {
-      const { row, write } = await lockRowCopy(query, shape, id)
-      if (row !== undefined) await write({ ...row, home: null, base: null, received: null })
-    }, deadline)
+    const unmark = ({ row }: LockedRow): Decision<undefined> => ({
+      next: row && { ...row, home: null, base: null, received: null },
+      answer: undefined,
+    })
+    await from.table.transaction((query, shape) => changeRowCopy(query, shape, id, unmark), deadline)
     return undefined
   }
   let received: string | undefined
@@ -54,33 +57,36 @@ export async function moveRow(
   }
   const moved = await holdBoth(from, to, deadline, (onSource, onTarget) =>
     onSource(async (query, shape) => {
-      const { row, remove } = await lockRowCopy(query, shape, id)
+      const { row } = await lockRowCopy(query, shape, id)
       if (row === undefined) return undefined
-      const writeTarget = async (query: Query, shape: Shape): Promise<FailbackOutcome> => {
-        const { row: current, clock, write } = await lockRowCopy(query, shape, id)
+      const arrive = async ({ row: current, clock }: LockedRow): Promise<Decision<FailbackOutcome>> => {
         const move = { from: from.name, to: to.name, clock, mayBeElsewhere, merge }
         const { next, outcome } = await settle(byClock(row, clock), current, move)
         checkLocked()
-        if (next !== undefined) {
-          mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
-          received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
-          // No process may take the result for a state that it has read on either server.
-          const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
-          await write({
-            ...next,
-            session: { ...next.session, version },
-            own: settledOwn(next, row, current),
-            ...{ home: null, base: null, received: received ?? null },
-          })
-          checkLocked()
+        if (next === undefined) return { answer: outcome }
+        mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
+        received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
+        // No process may take the result for a state that it has read on either server.
+        const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
+        const written: RowCopy = {
+          ...next,
+          session: { ...next.session, version },
+          own: settledOwn(next, row, current),
+          ...{ home: null, base: null, received: received ?? null },
         }
-        return outcome
+        return { next: written, answer: outcome }
       }
-      const outcome = await runOnTarget(() => onTarget(writeTarget)).catch((error) => {
+      const writeTarget = (): Promise<FailbackOutcome> =>
+        onTarget(async (query, shape) => {
+          const { answer } = await changeRowCopy(query, shape, id, arrive)
+          checkLocked()
+          return answer
+        })
+      const outcome = await runOnTarget(writeTarget).catch((error) => {
         isAbandoned = true
         throw error
       })
-      await remove()
+      await deleteRow(query, shape, id)
       return outcome
     }),
   )

@@ -7,6 +7,7 @@ import { Health, isUnreachable } from './health.ts'
 import type { Member, Ranking } from './member.ts'
 import { rank } from './placement.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
+import { SessionRouter } from './session-router.ts'
 import type { FailbackOutcome, MergeTexts } from './settle.ts'
 import { ShardedSessions } from './sharded-sessions.ts'
 
@@ -66,7 +67,7 @@ export class Servers {
   readonly #shares: ReadonlyMap<string, number>
   /** Set only with several servers. */
   readonly #sharding:
-    | { readonly members: readonly Member[]; readonly sharded: ShardedSessions; readonly failback: Failback }
+    | { readonly members: readonly Member[]; readonly router: SessionRouter; readonly failback: Failback }
     | undefined
 
   /** @param entries at least one */
@@ -116,22 +117,15 @@ export class Servers {
     const ranked = (id: string): Ranking => (failoverMode ? members : rank(id, members)) as unknown as Ranking
     const { merge, onFailback, onError, onFailover } = listener
     const failback = new Failback({ members, ranked, merge, operationTimeout, onFailback, onError })
-    const sharded = new ShardedSessions({
-      ranked,
-      whenHomeIsDown,
-      gcMaxlifetime,
-      expiryGrace,
-      failback,
-      onFailover,
-    })
-    this.sessions = sharded
-    this.#sharding = { members, sharded, failback }
+    const router = new SessionRouter({ ranked, whenHomeIsDown, failback, onFailover })
+    this.sessions = new ShardedSessions(router, { gcMaxlifetime, expiryGrace })
+    this.#sharding = { members, router, failback }
   }
 
   /** Runs work on the home server of an id, or on its fallback server. */
   ask<T>(id: string, deadline: number, work: (server: Server) => Promise<T>): Promise<T> {
     if (this.#sharding === undefined) return work(this.all[0] as Server)
-    return this.#sharding.sharded.ask(id, deadline, ({ health, server }) => health.run(() => work(server)))
+    return this.#sharding.router.ask(id, deadline, ({ health, server }) => health.run(() => work(server)))
   }
 
   /** Resolves when this process knows what other processes have left to do. Never rejects. */

@@ -58,19 +58,67 @@ export interface LockedRow {
   readonly row: RowCopy | undefined
   /** The server's clock, in seconds since 1970. */
   readonly clock: number
-  /**
-   * Writes the whole row, and replaces the existing one, if any. The base of a new row on a fallback server records the
-   * defaults of the user's own columns, so that failback moves only what has been changed since.
-   *
-   * @returns the row as it is stored
-   */
-  write(row: RowCopy): Promise<RowCopy>
-  /** Deletes the row. */
-  remove(): Promise<void>
 }
 
 /** Reads the row with this id, also if it has expired, and locks it until the transaction ends. */
 export async function lockRowCopy(query: Query, shape: Shape, id: string): Promise<LockedRow> {
+  const { row, clock } = await lock(query, shape, id)
+  return { row, clock }
+}
+
+/**
+ * Writes what `decide` makes of the row with this id. The base of a new row on a fallback server records the defaults of
+ * the user's own columns, so that failback moves only what has been changed since.
+ *
+ * A row that does not exist cannot be locked. If another transaction inserts it meanwhile, `decide` is called again.
+ *
+ * @returns the answer of `decide`, and the row as it is stored
+ */
+export async function changeRowCopy<Answer>(
+  query: Query,
+  shape: Shape,
+  id: string,
+  decide: (locked: LockedRow) => Decision<Answer> | Promise<Decision<Answer>>,
+): Promise<{ readonly answer: Answer; readonly stored: RowCopy | undefined }> {
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const { row, clock, types, columns } = await lock(query, shape, id)
+    const { next, answer } = await decide({ row, clock })
+    if (next === undefined) return { answer, stored: row }
+    const write = async (copy: RowCopy, mayReplace: boolean): Promise<RowCopy | undefined> => {
+      const [written] = await query(...upsert(shape, types, copy, mayReplace, columns))
+      return written && rowCopyOf(written, types)
+    }
+    const stored = await write(next, row !== undefined)
+    if (stored === undefined && row === undefined) continue
+    if (stored === undefined) break
+    const { base, own = {} } = stored
+    const isNew = (row === undefined || row.destroyed !== null) && next.own === undefined && base !== null
+    if (!isNew || Object.values(own).every((value) => value === null)) return { answer, stored }
+    return {
+      answer,
+      stored: await write({ ...stored, base: JSON.stringify({ ...baseOf(base), own }) }, true),
+    }
+  }
+  throw triggerFault(shape.name)
+}
+
+/** Number of inserts without effect after which a trigger is the cause. */
+const MAX_ATTEMPTS = 10
+
+/** What to do with a row. */
+export interface Decision<Answer> {
+  /** The row to write; undefined: the row stays as it is. */
+  readonly next?: RowCopy | undefined
+  readonly answer: Answer
+}
+
+interface Lock extends LockedRow {
+  readonly types: OwnTypes
+  /** SQL of the row's columns. */
+  readonly columns: string
+}
+
+async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
   const table = sqlName(shape.name)
   const [look] = await query(
     plain(`SELECT ${ownTypes(table)}, NULL, NULL, ${microseconds(CLOCK)}${PORTABLE}`),
@@ -82,29 +130,7 @@ export async function lockRowCopy(query: Query, shape: Shape, id: string): Promi
     plain(`SELECT ${columns} FROM ${table} t WHERE ${eq('t.sess_id', '$1')} FOR UPDATE`),
     [id],
   )
-  const row = found && rowCopyOf(found, types)
-  const write = async (copy: RowCopy): Promise<RowCopy> => {
-    const [stored] = await query(...upsert(shape, types, copy, columns))
-    if (stored === undefined) throw triggerFault(shape.name)
-    return rowCopyOf(stored, types)
-  }
-  return {
-    row,
-    clock: clockOf(found ?? (look as Row)),
-    async write(copy) {
-      const stored = await write(copy)
-      const { base, own = {} } = stored
-      const isNew = (row === undefined || row.destroyed !== null) && copy.own === undefined && base !== null
-      if (!isNew || Object.values(own).every((value) => value === null)) return stored
-      return write({ ...stored, base: JSON.stringify({ ...baseOf(base), own }) })
-    },
-    async remove() {
-      const deleted = await query(plain(`DELETE FROM ${table} WHERE ${eq('sess_id', '$1')} RETURNING 1`), [
-        id,
-      ])
-      if (row !== undefined && deleted.length === 0) throw triggerFault(shape.name)
-    },
-  }
+  return { row: found && rowCopyOf(found, types), clock: clockOf(found ?? (look as Row)), types, columns }
 }
 
 const OUR_COLUMNS = [...EXTENSION_COLUMN_NAMES, ...ADDED_COLUMN_NAMES].join(',')
@@ -151,22 +177,22 @@ export async function idsWithRows(
 }
 
 /** Deletes the row with this id. */
-export async function deleteRow(table: SessionTable, id: string, deadline: number): Promise<void> {
-  await table.query(
-    (_shape, sql) => `DELETE FROM ${sql} t WHERE t.sess_id OPERATOR(pg_catalog.=) $1::pg_catalog.text`,
+export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
+  await query(
+    plain(`DELETE FROM ${sqlName(shape.name)} t WHERE t.sess_id OPERATOR(pg_catalog.=) $1::pg_catalog.text`),
     [id],
-    deadline,
   )
 }
 
 /** Writes a row that is not a session, if there is none with this id. Lists and counts leave it out, as a tombstone. */
 export async function writeNote(table: SessionTable, id: string, deadline: number): Promise<void> {
   if (!canBeFallback(await table.open(deadline))) return
-  await table.transaction(async (query, shape) => {
-    const { row, clock, write } = await lockRowCopy(query, shape, id)
+  const note = ({ row, clock }: LockedRow): Decision<void> => {
+    if (row !== undefined) return { answer: undefined }
     const at = { home: null, clock, destroyed: Math.ceil(clock), mayBeElsewhere: false, lifetime: MOST_KEPT }
-    if (row === undefined) await write(tombstone(id, undefined, at))
-  }, deadline)
+    return { next: tombstone(id, undefined, at), answer: undefined }
+  }
+  await table.transaction((query, shape) => changeRowCopy(query, shape, id, note), deadline)
 }
 
 /**
@@ -220,6 +246,7 @@ function upsert(
   shape: Shape,
   types: OwnTypes,
   { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
+  mayReplace: boolean,
   returning: string,
 ): [Statement, Parameter[]] {
   const cap = (column: string, value: number | null): number | null =>
@@ -257,10 +284,10 @@ function upsert(
   ]
   const updated = columns.slice(1).map((column) => `${column} = excluded.${column}`)
   const cleared = destroyed === null ? [] : [...types.keys()]
+  const set = [...updated, ...cleared.map((column) => `${quoteIdentifier(column)} = DEFAULT`)]
   const text = `
     INSERT INTO ${sqlName(shape.name)} AS t (${columns.join(', ')}) VALUES (${inserted.join(', ')})
-    ON CONFLICT (sess_id) DO UPDATE
-    SET ${[...updated, ...cleared.map((column) => `${quoteIdentifier(column)} = DEFAULT`)].join(', ')}
+    ON CONFLICT (sess_id) DO ${mayReplace ? `UPDATE SET ${set.join(', ')}` : 'NOTHING'}
     RETURNING ${returning}`
   return [plain(text), [...Object.values(values), ...theirs.map(([column]) => own[column] ?? null)]]
 }

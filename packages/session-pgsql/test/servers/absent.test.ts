@@ -175,6 +175,28 @@ describe('absent, with several servers', () => {
     expect(await sessions.read(destroyed)).toBeUndefined()
   })
 
+  test('keeps both changes when two processes write a session to its fallback server at the same time', async () => {
+    const [one, other] = [handlerOf(), handlerOf()]
+    const ids = idsRanked(['a', 'b'], 30)
+    const bases = await Promise.all(
+      ids.map(async (id) => {
+        await one.write(id, {}, { base: null })
+        return Promise.all([one.read(id), other.read(id)])
+      }),
+    )
+    await server('a').kill9()
+    await Promise.all(
+      ids.flatMap((id, n) => [
+        one.write(id, { one: 1 }, { base: bases[n]?.[0] }),
+        other.write(id, { other: 1 }, { base: bases[n]?.[1] }),
+      ]),
+    )
+    for (const id of ids) expect((await one.read(id))?.data).toEqual({ one: 1, other: 1 })
+    await server('a').start()
+    await eventually(async () => expect(await fallbackRows()).toBe(0))
+    for (const id of ids) expect((await one.read(id))?.data).toEqual({ one: 1, other: 1 })
+  })
+
   test('removes the notes of pending failbacks when nothing is left to move back', async () => {
     const notes = async (): Promise<number> => {
       const found = await Promise.all(
