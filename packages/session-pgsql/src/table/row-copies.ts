@@ -176,12 +176,13 @@ export async function idsWithRows(
   return rows.map(([id]) => id as string)
 }
 
-/** Deletes the row with this id. */
+/** Deletes the row with this id, which this transaction has locked. */
 export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
-  await query(
-    plain(`DELETE FROM ${sqlName(shape.name)} t WHERE t.sess_id OPERATOR(pg_catalog.=) $1::pg_catalog.text`),
+  const deleted = await query(
+    plain(`DELETE FROM ${sqlName(shape.name)} t WHERE ${eq('t.sess_id', '$1')} RETURNING 1`),
     [id],
   )
+  if (deleted.length === 0) throw triggerFault(shape.name)
 }
 
 /** Writes a row that is not a session, if there is none with this id. Lists and counts leave it out, as a tombstone. */
