@@ -8,7 +8,7 @@ import { SaveHandler } from 'session-pgsql'
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
-import { eventually, sleep } from '../../../session-pgsql/test/support/wait.ts'
+import { eventually, sleep, until } from '../../../session-pgsql/test/support/wait.ts'
 import { startConsole } from '../../src/console/start.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { phpValues } from '../../src/gateway/wire-format.ts'
@@ -29,8 +29,11 @@ describeOnEveryServer(
     test('name the metrics and labels of the endpoints', async () => {
       const { traffic, ports } = await openSite([await fresh(), await fresh()])
       await traffic()
-      const outputs = ports.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
-      const output = (await Promise.all(outputs)).join('')
+      const output = await until(async () => {
+        const outputs = ports.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
+        const text = (await Promise.all(outputs)).join('')
+        return text.includes('session_pgsql_session_count') && text
+      }, 'the console to sample the sessions')
       const samples = [...output.matchAll(/^([a-z]\w*)(?:\{(.*)\})? /gm)]
       const metrics = new Set(samples.map(([, name]) => name as string))
       const labels = new Set(samples.flatMap(([, , inside = '']) => labelsIn(inside)))
@@ -158,6 +161,7 @@ async function openSite(db: string[]): Promise<Site> {
     async traffic() {
       const key = `PHPSESSID:${'k'.repeat(26)}`
       await client.ask('SET', `${key}_LOCK`, 'me', 'NX', 'PX', '5000')
+      await client.ask('GET', key)
       await client.ask('SETEX', key, '100', 'n|i:1;')
       await client.ask('SETEX', key, 'soon', 'n|i:1;')
       await sessions.write('k'.repeat(26), {}, { lifetime: -1 }).catch(() => {})
