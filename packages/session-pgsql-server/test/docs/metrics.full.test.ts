@@ -32,7 +32,7 @@ describeOnEveryServer(
       const output = await until(async () => {
         const outputs = ports.map(async (port) => (await fetch(`http://127.0.0.1:${port}/metrics`)).text())
         const text = (await Promise.all(outputs)).join('')
-        return text.includes('session_pgsql_session_count') && text
+        return text.includes('session_pgsql_session_count') ? text : undefined
       }, 'the console to sample the sessions')
       const samples = [...output.matchAll(/^([a-z]\w*)(?:\{(.*)\})? /gm)]
       const metrics = new Set(samples.map(([, name]) => name as string))
