@@ -1,4 +1,5 @@
 import { SessionPgsqlError } from 'session-pgsql'
+import { isCodeIgniterLock } from './key.ts'
 import { deleteConditionally, deleteIfEqual, evalScript, evalSha, lockRequestOf } from './lock-commands.ts'
 import { errors, field, info, reset, setAddress, status } from './metadata-commands.ts'
 import {
@@ -132,9 +133,21 @@ function errorReply(error: unknown): Reply {
  */
 function afterFailure(visitor: Visitor, name: string, args: readonly Buffer[], error: Reply): Reply {
   const sessionKey = lockRequestOf(name, args)
-  if (sessionKey === undefined) return error
-  visitor.refuse(sessionKey, error)
-  return OK
+  if (sessionKey !== undefined) {
+    visitor.refuse(sessionKey, error)
+    return OK
+  }
+  // phpredis throws an exception for any other code than ERR.
+  return needsException(visitor, name, args) ? String(error).replace(/^-ERR (?=[A-Z_]+ )/, '-') : error
+}
+
+/**
+ * Returns true if the client would take an error for something else: Laravel for an empty session, or a write that
+ * succeeded; CodeIgniter for an empty session, or a lock that another request holds.
+ */
+function needsException(visitor: Visitor, name: string, args: readonly Buffer[]): boolean {
+  if (visitor.shared.wantsExceptions) return true
+  return name === 'GET' ? visitor.usesConnectionLocks : name === 'SET' && isCodeIgniterLock(String(args[0]))
 }
 
 function dispatch(

@@ -8,6 +8,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
 import { createHealthServer } from './health.ts'
 import { Keyspace } from './key.ts'
+import { LARAVEL_LOCK } from './laravel.ts'
 import { Locks } from './locks.ts'
 import { GatewayLog } from './log.ts'
 import { GatewayMetrics } from './metrics.ts'
@@ -38,6 +39,8 @@ export interface GatewayOptions {
    * restore a logged-out session. Default: false
    */
   readonly createUnread?: boolean | undefined
+  /** Set for Laravel: its locks, its ids that are written without a read, its exceptions. Default: false */
+  readonly isLaravel?: boolean
   /** Largest session in bytes. */
   readonly maxValue: number
   /** Seconds after which a connection without commands is closed; 0: never. */
@@ -95,7 +98,8 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     const log = new GatewayLog(options.log ?? (() => {}))
-    const { sessions, wireFormat, prefixes = [], createUnread = false, password, tls } = options
+    const { sessions, wireFormat, prefixes = [], createUnread = false, isLaravel = false } = options
+    const { password, tls } = options
     const { maxValue, maxConnections, healthPort } = options
     const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
@@ -103,8 +107,13 @@ export class Gateway {
       wireFormat,
       passwords: password === undefined ? undefined : new PasswordThrottle(password),
       log,
-      keys: new Keyspace(prefixes, String(sessions.status().settings.name)),
-      createUnread,
+      keys: new Keyspace(
+        prefixes,
+        String(sessions.status().settings.name),
+        isLaravel ? LARAVEL_LOCK : undefined,
+      ),
+      createUnread: createUnread || (isLaravel && 'after another'),
+      wantsExceptions: isLaravel,
       textBudget,
       closedReads: new ClosedReads(textBudget),
       locks: new Locks(sessions),

@@ -15,9 +15,12 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
+import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from './laravel.ts'
 import { PHP_BYTES, type Sessions } from './wire-format.ts'
 
-const FORMATS: readonly PhpSessionFormat[] = ['php', 'php_serialize', 'php_binary']
+type Format = PhpSessionFormat | 'laravel'
+
+const FORMATS: readonly Format[] = ['php', 'php_serialize', 'php_binary', 'laravel']
 
 const HELP = `usage: session-pgsql-server gateway [flags]
 
@@ -30,7 +33,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
-  --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
+  --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
+                         or laravel: Laravel's own session driver redis
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380)
@@ -92,11 +96,13 @@ export const gatewayMode: Mode = defineMode({
     if (password === '') throw new UsageError('--password: the password is empty')
     requirePassword(host, password)
     const tls = tlsOf(flags)
+    const isLaravel = format === 'laravel'
+    const codec = isLaravel ? laravelCodec : phpBytesCodec(format)
     const sessions = new SaveHandler<Uint8Array>(
       {
         db: flags.db,
         table: flags.table,
-        codec: boundedCodec(phpBytesCodec(format), maxValues),
+        codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },
       { ini, environment },
@@ -104,8 +110,9 @@ export const gatewayMode: Mode = defineMode({
     const metrics = healthPort === undefined ? undefined : await recordMetrics(sessions)
     const gateway = new Gateway({
       sessions,
-      wireFormat: PHP_BYTES,
-      prefixes: flags.prefix,
+      wireFormat: isLaravel ? LARAVEL : PHP_BYTES,
+      prefixes: flags.prefix ?? (isLaravel ? LARAVEL_PREFIXES : []),
+      isLaravel,
       createUnread: flags['create-unread'],
       host,
       port,
@@ -165,19 +172,19 @@ function formatOf(
   flag: string | undefined,
   ini: ReadonlyMap<string, string>,
   environment: ProcessContext['environment'],
-): PhpSessionFormat {
+): Format {
   const format =
     flag ??
     ini.get('session_pgsql.codec') ??
     environment.SESSION_PGSQL_CODEC ??
     ini.get('session.serialize_handler') ??
     'php'
-  if (isPhpFormat(format)) return format
+  if (isFormat(format)) return format
   throw new UsageError(
     `codec: expected one of ${FORMATS.join(', ')}, received "${format}"; set PHP's session.serialize_handler and --codec to the same one of them`,
   )
 }
 
-function isPhpFormat(format: string): format is PhpSessionFormat {
+function isFormat(format: string): format is Format {
   return (FORMATS as readonly string[]).includes(format)
 }

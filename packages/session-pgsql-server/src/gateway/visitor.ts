@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Keyspace } from './key.ts'
 import { type Locks, MAX_LOCKS } from './locks.ts'
 import type { GatewayLog } from './log.ts'
@@ -13,8 +14,13 @@ export interface Shared {
   readonly sessions: Sessions
   readonly wireFormat: WireFormat
   readonly keys: Keyspace
-  /** True if a client may create a session that it has not read. */
-  readonly createUnread: boolean
+  /**
+   * True if a client may create a session that it has not read. 'after another': if its connection has read another one,
+   * because Laravel does not read the session of an id that it has regenerated.
+   */
+  readonly createUnread: boolean | 'after another'
+  /** True if errors should make phpredis throw an exception, whatever the client. */
+  readonly wantsExceptions: boolean
   /** undefined: clients need none. */
   readonly passwords: PasswordThrottle | undefined
   readonly log: GatewayLog
@@ -33,6 +39,13 @@ const MAX_ATTEMPTS = 5
 /** Seconds after a read for which a client that has not written is taken for a PHP request in progress. */
 const REQUEST = 5
 
+const SEPARATOR = '|'
+
+/** Returns the value in an owner that `Visitor.ownerOf` made. */
+export function lockValueOf(owner: string): string {
+  return owner.slice(owner.indexOf(SEPARATOR) + 1)
+}
+
 /** One client, as its commands see it: who it is, and what it has read. The connection reads and answers for it. */
 export class Visitor {
   readonly shared: Shared
@@ -44,6 +57,9 @@ export class Visitor {
   refusedDatabase: string | undefined
   /** Errors by the key of a session: the client was told that it has the lock, and does not. */
   readonly #refusals = new Map<string, Reply>()
+  readonly #token = randomUUID()
+  #usesConnectionLocks = false
+  #hasRead = false
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
@@ -107,6 +123,17 @@ export class Visitor {
     this.#isDone = true
   }
 
+  /** Returns an owner of a lock that is this connection's alone, whatever the value. */
+  ownerOf(value: Buffer): string {
+    this.#usesConnectionLocks = true
+    return `${this.#token}${SEPARATOR}${value}`
+  }
+
+  /** True if the client takes locks as CodeIgniter does. */
+  get usesConnectionLocks(): boolean {
+    return this.#usesConnectionLocks
+  }
+
   /** Makes every command for a session fail with this reply, until `endRefusal`. */
   refuse(sessionKey: string, error: Reply): void {
     this.#refusals.set(sessionKey, error)
@@ -123,8 +150,15 @@ export class Visitor {
     return sessionKey !== undefined && this.#refusals.delete(sessionKey)
   }
 
+  /** Returns true if the client may create a session that it has not read. */
+  get mayCreateUnread(): boolean {
+    const { createUnread } = this.shared
+    return createUnread === 'after another' ? this.#hasRead : createUnread
+  }
+
   /** A PHP request has read its session: its write follows. */
   beginRequest(): void {
+    this.#hasRead = true
     this.#readAt = performance.now()
   }
 
