@@ -67,7 +67,10 @@ async function main(): Promise<void> {
     atEnd(() => redis.stop())
     // A table for each: what one makes of an expiry decides what the other, with short circuit, may skip.
     const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
-      const gateway = await startServer(['gateway', '--db', postgres.url('postgres'), '--table', table], env)
+      const gateway = await startServer(
+        ['gateway', '--db', postgres.url('postgres'), '--table', table, '--create-unread'],
+        env,
+      )
       atEnd(() => gateway.stop())
       return gateway.port
     }

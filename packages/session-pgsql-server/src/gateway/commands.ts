@@ -108,11 +108,14 @@ export async function execute(visitor: Visitor, [first, ...args]: Command): Prom
     const reply = await dispatch(visitor, name, definition, args)
     if (!isFailure(reply)) return reply
     failed = REFUSED
+    logFailure(visitor, name, args, reply)
     return afterFailure(visitor, name, args, reply)
   } catch (error) {
     failed =
       error instanceof SessionPgsqlError ? error.code : error instanceof CommandError ? REFUSED : '_OTHER'
-    return afterFailure(visitor, name, args, errorReply(error))
+    const reply = errorReply(error)
+    logFailure(visitor, name, args, reply, error)
+    return afterFailure(visitor, name, args, reply)
   } finally {
     const seconds = (performance.now() - start) / 1000
     visitor.shared.metrics.command(definition === undefined ? 'unknown' : name, seconds, failed)
@@ -124,6 +127,23 @@ function errorReply(error: unknown): Reply {
   // The library's messages hold neither data nor ids nor passwords.
   if (error instanceof SessionPgsqlError) return failure(`ERR ${error.code} ${error.message}`)
   return failure('ERR internal error')
+}
+
+/** Errors that say nothing of a session. */
+const NOT_LOGGED = ['NOAUTH', 'WRONGPASS', 'NOSCRIPT', 'NOPROTO']
+
+/** Logs why a session was not read or written: PHP's warning does not tell. The messages hold no data. */
+function logFailure(
+  visitor: Visitor,
+  name: string,
+  args: readonly Buffer[],
+  reply: Reply,
+  error?: unknown,
+): void {
+  const [, reason, code] = /^-(?:ERR )?(([A-Z_]{4,}) .*)\r\n$/.exec(String(reply)) ?? []
+  if (reason === undefined || NOT_LOGGED.includes(code as string)) return
+  const { cause } = (error ?? {}) as { readonly cause?: unknown }
+  visitor.logFailure(name, args[0], cause instanceof Error ? `${reason} (${cause.message})` : reason)
 }
 
 /**

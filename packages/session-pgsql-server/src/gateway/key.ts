@@ -6,6 +6,9 @@ const PHPREDIS_LOCK = '_LOCK'
 /** What CodeIgniter adds. */
 const CODEIGNITER_LOCK = ':lock'
 
+/** Characters of an id in the log: enough to tell sessions apart, too few to use one. */
+const SHORT_ID = 8
+
 /** Longest key in bytes: keys stay in memory. */
 export const MAX_KEY = 1024
 
@@ -88,6 +91,12 @@ export class Keyspace {
     const key = this.parse(bytes)
     if (key.lock !== undefined || !isSessionId(key.id)) throw new CommandError(INVALID_ID)
     return key
+  }
+
+  /** Returns a session's id for the log, shortened, because an id is a secret. */
+  shortId(bytes: Buffer | undefined): string {
+    const id = this.find(bytes)?.id ?? ''
+    return isSessionId(id) ? `${id.slice(0, SHORT_ID)}…` : 'with an invalid key'
   }
 
   /** Returns true if the key reaches this session: it was created under the same name. */

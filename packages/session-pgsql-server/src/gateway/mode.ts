@@ -16,6 +16,7 @@ import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
 import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from './laravel.ts'
+import type { SocketOptions } from './socket.ts'
 import { PHP_BYTES, type Sessions } from './wire-format.ts'
 
 type Format = PhpSessionFormat | 'laravel'
@@ -37,7 +38,9 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          or laravel: Laravel's own session driver redis
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
-  --port PORT            port to listen on; 0: any free port (6380)
+  --port PORT            port to listen on; 0: any free port (6380); with --socket, none unless it is set
+  --socket PATH          listen on a socket of the file system, as phpredis' unix:PATH
+  --socket-mode MODE     who may connect to it, in octal (660)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
                          or SESSION_PGSQL_SERVER_PASSWORD in the environment
   --password PASSWORD    the password itself, which every user of this machine can see in the process list
@@ -67,7 +70,9 @@ export const gatewayMode: Mode = defineMode({
   flags: {
     codec: { type: 'string' },
     prefix: { type: 'string', multiple: true },
-    port: { type: 'string', default: '6380' },
+    port: { type: 'string' },
+    socket: { type: 'string' },
+    'socket-mode': { type: 'string', default: '660' },
     password: { type: 'string' },
     'max-connections': { type: 'string', default: '1000' },
     'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
@@ -83,7 +88,11 @@ export const gatewayMode: Mode = defineMode({
   async serve(flags, { environment, stdout, stderr, signal }) {
     const consolePort = flags['console-port'] === undefined ? undefined : portOf(flags, 'console-port')
     const healthPort = flags['health-port'] === undefined ? undefined : portOf(flags, 'health-port')
-    const port = portOf(flags, 'port')
+    const socket = socketOf(flags.socket, flags['socket-mode'])
+    const port =
+      socket !== undefined && flags.port === undefined
+        ? undefined
+        : portOf({ port: '6380', ...flags }, 'port')
     const maxConnections = numberOf(flags, 'max-connections', 1, 1_000_000)
     const maxValue = numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024)
     const maxValues = numberOf(flags, 'max-values', 100, 1_000_000_000)
@@ -94,7 +103,7 @@ export const gatewayMode: Mode = defineMode({
     const password =
       flags.password ?? passwordOf(flags, 'password-file', environment, 'SESSION_PGSQL_SERVER_PASSWORD')
     if (password === '') throw new UsageError('--password: the password is empty')
-    requirePassword(host, password)
+    if (port !== undefined) requirePassword(host, password)
     const tls = tlsOf(flags)
     const isLaravel = format === 'laravel'
     const codec = isLaravel ? laravelCodec : phpBytesCodec(format)
@@ -116,6 +125,7 @@ export const gatewayMode: Mode = defineMode({
       createUnread: flags['create-unread'],
       host,
       port,
+      socket,
       password,
       tls,
       maxConnections,
@@ -130,10 +140,11 @@ export const gatewayMode: Mode = defineMode({
     let console: { readonly port: number; close(): Promise<void> } | undefined
     try {
       const ports = await gateway.listen()
-      const at = hostInUrl(host)
-      stdout.write(
-        `session-pgsql-server gateway: listening on ${tls ? 'tls' : 'tcp'}://${at}:${ports.port}, codec ${format}\n`,
-      )
+      const places = [
+        ...(ports.port === 0 ? [] : [`${tls ? 'tls' : 'tcp'}://${hostInUrl(host)}:${ports.port}`]),
+        ...(socket === undefined ? [] : [`unix:${socket.path}`]),
+      ]
+      stdout.write(`session-pgsql-server gateway: listening on ${places.join(' and ')}, codec ${format}\n`)
       if (ports.healthPort !== undefined) {
         const url = `http://${hostInUrl(flags['health-host'])}:${ports.healthPort}`
         stdout.write(`health: ${url}/health, metrics: ${url}/metrics\n`)
@@ -166,6 +177,14 @@ export const gatewayMode: Mode = defineMode({
 async function recordMetrics(sessions: Sessions): Promise<Metrics> {
   const { Metrics } = await import('../metrics/metrics.ts')
   return new Metrics(sessions)
+}
+
+function socketOf(path: string | undefined, mode: string): SocketOptions | undefined {
+  if (path === undefined) return undefined
+  if (!/^0?[0-7]{3}$/.test(mode)) {
+    throw new UsageError(`--socket-mode: expected three octal digits, such as 660, received "${mode}"`)
+  }
+  return { path, mode: Number.parseInt(mode, 8) }
 }
 
 function formatOf(

@@ -90,8 +90,9 @@ export async function timeToLive(visitor: Visitor, [name]: readonly Buffer[], un
   const session = await readOwned(shared, key)
   if (session === undefined) return integer(-2)
   if (session.expires === null) return integer(-1)
-  const milliseconds = session.expires.getTime() - Date.now() - session.clockAhead
-  return integer(Math.max(0, Math.ceil((milliseconds / 1000) * unit)))
+  // The expiry is rounded up to a second: more than was set would be left.
+  const milliseconds = session.expires.getTime() - Date.now() - session.clockAhead - 1000
+  return integer(Math.max(0, Math.ceil(shared.lifetimeLeft(milliseconds / 1000) * unit)))
 }
 
 /** `EXISTS key ...`: how many of the keys exist. A key that is refused elsewhere does not: PHP then makes a new id. */

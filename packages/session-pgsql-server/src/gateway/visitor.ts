@@ -7,6 +7,7 @@ import type { PasswordThrottle } from './password-throttle.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
 import { type ClosedReads, ConnectionReads, type KnownSession, type TextBudget } from './reads.ts'
 import { CommandError, type Reply } from './replies.ts'
+import type { Command } from './request-parser.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
 /** What all clients of a gateway share. */
@@ -24,6 +25,8 @@ export interface Shared {
   /** undefined: clients need none. */
   readonly passwords: PasswordThrottle | undefined
   readonly log: GatewayLog
+  /** Returns the seconds of the lifetime that was set, of those that are left until the stored expiry. */
+  lifetimeLeft(seconds: number): number
   readonly textBudget: TextBudget
   readonly closedReads: ClosedReads
   readonly locks: Locks
@@ -108,12 +111,12 @@ export class Visitor {
     }
     if (++this.#failedAttempts >= MAX_ATTEMPTS) this.#isDone = true
     if (result === 'wrong') {
-      log.warn('password', `wrong password from ${this.#address}`)
+      log.warn('password', `wrong password from ${this.#address || 'a local socket'}`)
       throw new CommandError('WRONGPASS invalid username-password pair or user is disabled.')
     }
     log.warn(
       'throttle',
-      `too many different wrong passwords from ${this.#address}: passwords are not checked`,
+      `too many different wrong passwords from ${this.#address || 'a local socket'}: passwords are not checked`,
     )
     throw new CommandError('ERR too many wrong passwords from this address. Try again in some seconds.')
   }
@@ -132,6 +135,21 @@ export class Visitor {
   /** True if the client takes locks as CodeIgniter does. */
   get usesConnectionLocks(): boolean {
     return this.#usesConnectionLocks
+  }
+
+  /** Logs that a command with a key failed. @param reason begins with the code of the error; holds no data */
+  logFailure(command: string, key: Buffer | undefined, reason: string): void {
+    const { log, keys } = this.shared
+    const [code = ''] = reason.split(' ', 1)
+    log.warn(code, `${command} of session ${keys.shortId(key)} failed: ${reason}`)
+  }
+
+  /** Logs that the connection ends, because a command is too large or none. @param received of that command */
+  logProtocolError(message: string, [command, key]: Command): void {
+    if (!this.isAuthenticated) return
+    const { log, keys } = this.shared
+    const what = key === undefined ? 'a command' : `${command} of session ${keys.shortId(key)}`
+    log.warn('protocol', `refused ${what} from ${this.#address || 'a local socket'}: ${message}`)
   }
 
   /** Makes every command for a session fail with this reply, until `endRefusal`. */
