@@ -70,7 +70,10 @@ async function main(): Promise<void> {
     onCleanup(() => redis.stop())
     // Each gateway has its own table, because the expiries that one writes decide what the other may skip.
     const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
-      const gateway = await startServer(['gateway', '--db', postgres.url('postgres'), '--table', table], env)
+      const gateway = await startServer(
+        ['gateway', '--db', postgres.url('postgres'), '--table', table, '--create-unread'],
+        env,
+      )
       onCleanup(() => gateway.stop())
       return gateway.port
     }

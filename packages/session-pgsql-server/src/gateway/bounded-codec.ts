@@ -42,17 +42,18 @@ export function boundedCodec(codec: Codec<Uint8Array>, maxValues: number): Codec
 
 const SEMICOLON = 0x3b
 const COLON = 0x3a
+const COMMA = 0x2c
 const QUOTE = 0x22
 const BRACE = 0x7d
 const LOWER_S = 0x73
 
-/** Returns true if there are more values. Counts what ends a value or a key outside of strings: `;` and `}`. */
+/** Returns true if there are more values. Counts what ends a value or a key outside of PHP's strings: `;`, `}`, and in JSON `,`. */
 function exceeds(bytes: Uint8Array, maxValues: number): boolean {
   if (bytes.length <= maxValues) return false
   let count = 0
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]
-    if (byte === SEMICOLON || byte === BRACE) {
+    if (byte === SEMICOLON || byte === BRACE || byte === COMMA) {
       if (++count > maxValues) return true
     } else if (byte === LOWER_S && bytes[at + 1] === COLON) {
       at = endOfString(bytes, at)

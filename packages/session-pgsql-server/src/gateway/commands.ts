@@ -1,4 +1,5 @@
 import { SessionPgsqlError } from 'session-pgsql'
+import { isCodeIgniterLock } from './key.ts'
 import { deleteConditionally, deleteIfEqual, evalScript, evalSha, lockRequestOf } from './lock-commands.ts'
 import { errors, field, info, reset, setAddress, status } from './metadata-commands.ts'
 import {
@@ -107,11 +108,14 @@ export async function execute(visitor: Visitor, [first, ...args]: Command): Prom
     const reply = await dispatch(visitor, name, definition, args)
     if (!isFailure(reply)) return reply
     failed = REFUSED
+    logFailure(visitor, name, args, reply)
     return afterFailure(visitor, name, args, reply)
   } catch (error) {
     failed =
       error instanceof SessionPgsqlError ? error.code : error instanceof CommandError ? REFUSED : '_OTHER'
-    return afterFailure(visitor, name, args, errorReply(error))
+    const reply = errorReply(error)
+    logFailure(visitor, name, args, reply, error)
+    return afterFailure(visitor, name, args, reply)
   } finally {
     const seconds = (performance.now() - start) / 1000
     visitor.shared.metrics.command(definition === undefined ? 'unknown' : name, seconds, failed)
@@ -125,6 +129,23 @@ function errorReply(error: unknown): Reply {
   return failure('ERR internal error')
 }
 
+/** Errors that say nothing of a session. */
+const NOT_LOGGED = ['NOAUTH', 'WRONGPASS', 'NOSCRIPT', 'NOPROTO']
+
+/** Logs why a session was not read or written: PHP's warning does not tell. The messages hold no data. */
+function logFailure(
+  visitor: Visitor,
+  name: string,
+  args: readonly Buffer[],
+  reply: Reply,
+  error?: unknown,
+): void {
+  const [, reason, code] = /^-(?:ERR )?(([A-Z_]{4,}) .*)\r\n$/.exec(String(reply)) ?? []
+  if (reason === undefined || NOT_LOGGED.includes(code as string)) return
+  const { cause } = (error ?? {}) as { readonly cause?: unknown }
+  visitor.logFailure(name, args[0], cause instanceof Error ? `${reason} (${cause.message})` : reason)
+}
+
 /**
  * Returns the reply to a command that failed. phpredis takes an error for a lock that another request holds, and asks for
  * it again, with `lock_retries = -1` for ever: no time limit of PHP ends that loop. So the reply is OK, and the error is
@@ -132,9 +153,21 @@ function errorReply(error: unknown): Reply {
  */
 function afterFailure(visitor: Visitor, name: string, args: readonly Buffer[], error: Reply): Reply {
   const sessionKey = lockRequestOf(name, args)
-  if (sessionKey === undefined) return error
-  visitor.refuse(sessionKey, error)
-  return OK
+  if (sessionKey !== undefined) {
+    visitor.refuse(sessionKey, error)
+    return OK
+  }
+  // phpredis throws an exception for any other code than ERR.
+  return needsException(visitor, name, args) ? String(error).replace(/^-ERR (?=[A-Z_]+ )/, '-') : error
+}
+
+/**
+ * Returns true if the client would take an error for something else: Laravel for an empty session, or a write that
+ * succeeded; CodeIgniter for an empty session, or a lock that another request holds.
+ */
+function needsException(visitor: Visitor, name: string, args: readonly Buffer[]): boolean {
+  if (visitor.shared.wantsExceptions) return true
+  return name === 'GET' ? visitor.usesConnectionLocks : name === 'SET' && isCodeIgniterLock(String(args[0]))
 }
 
 function dispatch(

@@ -154,7 +154,10 @@ export class Connection {
       }
     } catch (error) {
       // The message of any other error may hold what no client should see.
-      if (error instanceof ProtocolError) this.#socket.write(failure(`ERR Protocol error: ${error.message}`))
+      if (error instanceof ProtocolError) {
+        this.#socket.write(failure(`ERR Protocol error: ${error.message}`))
+        visitor.logProtocolError(error.message, this.#parser.received)
+      }
       this.#isOver = true
     }
     this.#isBusy = false

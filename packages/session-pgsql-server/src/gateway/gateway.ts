@@ -8,6 +8,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
 import { createHealthServer } from './health.ts'
 import { Keyspace } from './key.ts'
+import { LARAVEL_LOCK } from './laravel.ts'
 import { Locks } from './locks.ts'
 import { GatewayLog } from './log.ts'
 import { GatewayMetrics } from './metrics.ts'
@@ -15,6 +16,7 @@ import { PasswordThrottle } from './password-throttle.ts'
 import { MAX_PENDING, PendingConnections } from './pending-connections.ts'
 import { PendingMetadata } from './pending-metadata.ts'
 import { ClosedReads, TextBudget } from './reads.ts'
+import { keepServing, listenOnSocket, type SocketOptions } from './socket.ts'
 import type { Shared } from './visitor.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
@@ -24,8 +26,10 @@ export interface GatewayOptions {
   /** What the data of `sessions` is. */
   readonly wireFormat: WireFormat
   readonly host: string
-  /** 0: any free port. */
-  readonly port: number
+  /** 0: any free port; undefined: none. */
+  readonly port: number | undefined
+  /** A socket of the file system, for clients of this machine, without TLS. */
+  readonly socket?: SocketOptions | undefined
   /** undefined: clients need none. */
   readonly password: string | undefined
   /** With a certificate, the gateway accepts TLS only. */
@@ -38,6 +42,8 @@ export interface GatewayOptions {
    * restore a logged-out session. Default: false
    */
   readonly createUnread?: boolean | undefined
+  /** Set for Laravel: its locks, its ids that are written without a read, its exceptions. Default: false */
+  readonly isLaravel?: boolean
   /** Largest session in bytes. */
   readonly maxValue: number
   /** Seconds after which a connection without commands is closed; 0: never. */
@@ -85,6 +91,7 @@ export class Gateway {
   readonly #shared: Shared
   readonly #limits: ConnectionLimits
   readonly #server: Server
+  readonly #socketServer: Server
   readonly #health: HttpServer | undefined
   /** Each settles when its connection has closed. */
   readonly #connections = new Map<Connection, Promise<void>>()
@@ -97,7 +104,8 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     const log = new GatewayLog(options.log ?? (() => {}))
-    const { sessions, wireFormat, prefixes = [], createUnread = false, password, tls } = options
+    const { sessions, wireFormat, prefixes = [], createUnread = false, isLaravel = false } = options
+    const { password, tls } = options
     const { maxValue, maxConnections, healthPort } = options
     const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
@@ -105,8 +113,14 @@ export class Gateway {
       wireFormat,
       passwords: password === undefined ? undefined : new PasswordThrottle(password),
       log,
-      keys: new Keyspace(prefixes, String(sessions.status().settings.name)),
-      createUnread,
+      keys: new Keyspace(
+        prefixes,
+        String(sessions.status().settings.name),
+        isLaravel ? LARAVEL_LOCK : undefined,
+      ),
+      createUnread: createUnread || (isLaravel && 'after another'),
+      wantsExceptions: isLaravel,
+      lifetimeLeft: (seconds) => lifetimeLeft(sessions, seconds),
       textBudget,
       closedReads: new ClosedReads(textBudget),
       locks: new Locks(sessions, options.lockLease),
@@ -137,13 +151,16 @@ export class Gateway {
       this.#shared.metrics.connectionRefused()
       log.warn(
         'pending',
-        `closed a connection from ${plainAddress(address)} that sent nothing or no password: more than ${MAX_PENDING} of these`,
+        `closed a connection from ${plainAddress(address) || 'a local socket'} that sent nothing or no password: more than ${MAX_PENDING} of these`,
       )
     })
-    this.#server.on('connection', (socket: Socket) => this.#pending.add(socket))
+    this.#socketServer = createServer(socket, this.#accept)
+    for (const server of [this.#server, this.#socketServer]) {
+      server.on('connection', (socket: Socket) => this.#pending.add(socket))
+      server.maxConnections = maxConnections + MAX_PENDING + SPARE_CONNECTIONS
+    }
     // Node reports a handshake that fails or times out, and leaves the connection open.
     this.#server.on('tlsClientError', (_error, socket: Socket) => socket.destroy())
-    this.#server.maxConnections = maxConnections + MAX_PENDING + SPARE_CONNECTIONS
     if (healthPort !== undefined) {
       this.#health = createHealthServer({
         sessions,
@@ -163,13 +180,14 @@ export class Gateway {
   /**
    * Starts listening. If a port is not available, it closes the gateway and rejects.
    *
-   * @returns the ports, also if the options left them to the system
+   * @returns the ports, also if the options left them to the system; 0 if there is none for clients
    */
   async listen(): Promise<{ port: number; healthPort: number | undefined }> {
-    const { host, port, healthPort, healthHost = '127.0.0.1' } = this.#options
+    const { host, port, socket, healthPort, healthHost = '127.0.0.1' } = this.#options
     try {
+      if (socket !== undefined) await listenOnSocket(this.#socketServer, socket)
       return {
-        port: await listen(this.#server, port, host),
+        port: port === undefined ? 0 : await listen(this.#server, port, host),
         healthPort:
           this.#health === undefined
             ? undefined
@@ -187,6 +205,7 @@ export class Gateway {
    */
   async close(): Promise<void> {
     this.#server.close()
+    this.#socketServer.close()
     this.#health?.close()
     this.#health?.closeAllConnections()
     for (const connection of this.#connections.keys()) connection.drain()
@@ -239,14 +258,20 @@ export class Gateway {
   }
 }
 
+/** With `shortCircuit`, sessions are stored with a later expiry than was set. */
+function lifetimeLeft(sessions: Sessions, seconds: number): number {
+  const { shortCircuit, refreshAfter } = sessions.status().settings
+  if (shortCircuit !== true || refreshAfter === 'Infinity') return seconds
+  return typeof refreshAfter === 'number' ? seconds - refreshAfter : seconds / 1.1
+}
+
 /** @returns the port */
 function listen(server: Server | HttpServer, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => {
       server.off('error', reject)
-      // A connection that cannot be accepted, for example for lack of file descriptors, does not affect the others.
-      server.on('error', () => {})
+      keepServing(server)
       resolve((server.address() as AddressInfo).port)
     })
   })

@@ -46,6 +46,28 @@ export class Locks {
     return true
   }
 
+  /**
+   * Sets the time limit of a lock that this holder has.
+   *
+   * @returns false if it does not have the lock
+   */
+  extend(id: string, seconds: number, holder: object): boolean {
+    const held = this.#heldBy(holder).find((lock) => lock.id === id)
+    if (held !== undefined) held.ends = performance.now() + seconds * 1000
+    return held !== undefined
+  }
+
+  /** Returns the owner's name of the lock of this id that this holder has; undefined if it does not have it. */
+  ownerOf(id: string, holder: object): string | undefined {
+    return this.#heldBy(holder).find((lock) => lock.id === id)?.owner
+  }
+
+  /** Returns the seconds until a lock that is held ends, as far as this gateway knows. */
+  secondsLeft(id: string): number {
+    const held = [...this.#held].find((lock) => lock.id === id)
+    return Math.min(LEASE, ((held?.ends ?? Number.POSITIVE_INFINITY) - performance.now()) / 1000)
+  }
+
   /** Returns true if this holder has as many locks as it may. */
   isFull(holder: object): boolean {
     return this.#heldBy(holder).length >= MAX_LOCKS

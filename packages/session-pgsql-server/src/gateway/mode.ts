@@ -15,9 +15,13 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
+import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from './laravel.ts'
+import type { SocketOptions } from './socket.ts'
 import { PHP_BYTES, type Sessions } from './wire-format.ts'
 
-const FORMATS: readonly PhpSessionFormat[] = ['php', 'php_serialize', 'php_binary']
+type Format = PhpSessionFormat | 'laravel'
+
+const FORMATS: readonly Format[] = ['php', 'php_serialize', 'php_binary', 'laravel']
 
 const HELP = `usage: session-pgsql-server gateway [flags]
 
@@ -30,10 +34,13 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
-  --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php)
+  --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
+                         or laravel: Laravel's own session driver redis
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
-  --port PORT            port to listen on; 0: any free port (6380)
+  --port PORT            port to listen on; 0: any free port (6380); with --socket, none unless it is set
+  --socket PATH          listen on a socket of the file system, as phpredis' unix:PATH
+  --socket-mode MODE     who may connect to it, in octal (660)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
                          or SESSION_PGSQL_SERVER_PASSWORD in the environment
   --password PASSWORD    the password itself, which every user of this machine can see in the process list
@@ -63,7 +70,9 @@ export const gatewayMode: Mode = defineMode({
   flags: {
     codec: { type: 'string' },
     prefix: { type: 'string', multiple: true },
-    port: { type: 'string', default: '6380' },
+    port: { type: 'string' },
+    socket: { type: 'string' },
+    'socket-mode': { type: 'string', default: '660' },
     password: { type: 'string' },
     'max-connections': { type: 'string', default: '1000' },
     'max-value': { type: 'string', default: String(8 * 1024 * 1024) },
@@ -79,7 +88,11 @@ export const gatewayMode: Mode = defineMode({
   async serve(flags, { environment, stdout, stderr, signal }) {
     const consolePort = flags['console-port'] === undefined ? undefined : portOf(flags, 'console-port')
     const healthPort = flags['health-port'] === undefined ? undefined : portOf(flags, 'health-port')
-    const port = portOf(flags, 'port')
+    const socket = socketOf(flags.socket, flags['socket-mode'])
+    const port =
+      socket !== undefined && flags.port === undefined
+        ? undefined
+        : portOf({ port: '6380', ...flags }, 'port')
     const maxConnections = numberOf(flags, 'max-connections', 1, 1_000_000)
     const maxValue = numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024)
     const maxValues = numberOf(flags, 'max-values', 100, 1_000_000_000)
@@ -90,13 +103,15 @@ export const gatewayMode: Mode = defineMode({
     const password =
       flags.password ?? passwordOf(flags, 'password-file', environment, 'SESSION_PGSQL_SERVER_PASSWORD')
     if (password === '') throw new UsageError('--password: the password is empty')
-    requirePassword(host, password)
+    if (port !== undefined) requirePassword(host, password)
     const tls = tlsOf(flags)
+    const isLaravel = format === 'laravel'
+    const codec = isLaravel ? laravelCodec : phpBytesCodec(format)
     const sessions = new SaveHandler<Uint8Array>(
       {
         db: flags.db,
         table: flags.table,
-        codec: boundedCodec(phpBytesCodec(format), maxValues),
+        codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },
       { ini, environment },
@@ -104,11 +119,13 @@ export const gatewayMode: Mode = defineMode({
     const metrics = healthPort === undefined ? undefined : await recordMetrics(sessions)
     const gateway = new Gateway({
       sessions,
-      wireFormat: PHP_BYTES,
-      prefixes: flags.prefix,
+      wireFormat: isLaravel ? LARAVEL : PHP_BYTES,
+      prefixes: flags.prefix ?? (isLaravel ? LARAVEL_PREFIXES : []),
+      isLaravel,
       createUnread: flags['create-unread'],
       host,
       port,
+      socket,
       password,
       tls,
       maxConnections,
@@ -123,10 +140,11 @@ export const gatewayMode: Mode = defineMode({
     let console: { readonly port: number; close(): Promise<void> } | undefined
     try {
       const ports = await gateway.listen()
-      const at = hostInUrl(host)
-      stdout.write(
-        `session-pgsql-server gateway: listening on ${tls ? 'tls' : 'tcp'}://${at}:${ports.port}, codec ${format}\n`,
-      )
+      const places = [
+        ...(ports.port === 0 ? [] : [`${tls ? 'tls' : 'tcp'}://${hostInUrl(host)}:${ports.port}`]),
+        ...(socket === undefined ? [] : [`unix:${socket.path}`]),
+      ]
+      stdout.write(`session-pgsql-server gateway: listening on ${places.join(' and ')}, codec ${format}\n`)
       if (ports.healthPort !== undefined) {
         const url = `http://${hostInUrl(flags['health-host'])}:${ports.healthPort}`
         stdout.write(`health: ${url}/health, metrics: ${url}/metrics\n`)
@@ -161,23 +179,31 @@ async function recordMetrics(sessions: Sessions): Promise<Metrics> {
   return new Metrics(sessions)
 }
 
+function socketOf(path: string | undefined, mode: string): SocketOptions | undefined {
+  if (path === undefined) return undefined
+  if (!/^0?[0-7]{3}$/.test(mode)) {
+    throw new UsageError(`--socket-mode: expected three octal digits, such as 660, received "${mode}"`)
+  }
+  return { path, mode: Number.parseInt(mode, 8) }
+}
+
 function formatOf(
   flag: string | undefined,
   ini: ReadonlyMap<string, string>,
   environment: ProcessContext['environment'],
-): PhpSessionFormat {
+): Format {
   const format =
     flag ??
     ini.get('session_pgsql.codec') ??
     environment.SESSION_PGSQL_CODEC ??
     ini.get('session.serialize_handler') ??
     'php'
-  if (isPhpFormat(format)) return format
+  if (isFormat(format)) return format
   throw new UsageError(
     `codec: expected one of ${FORMATS.join(', ')}, received "${format}"; set PHP's session.serialize_handler and --codec to the same one of them`,
   )
 }
 
-function isPhpFormat(format: string): format is PhpSessionFormat {
+function isFormat(format: string): format is Format {
   return (FORMATS as readonly string[]).includes(format)
 }

@@ -63,6 +63,11 @@ export class RequestParser {
     return this.#commandBytes - (this.#size ?? 0) + this.#input.length
   }
 
+  /** The arguments that have been received of a command that is not complete, or that is refused. */
+  get received(): Command {
+    return this.#command
+  }
+
   /** Adds received bytes. */
   add(chunk: Buffer): void {
     this.#input.add(chunk)

@@ -1,5 +1,12 @@
 import { INVALID_ID, isSessionId, type Key } from './key.ts'
-import { breakLock, getLockOwner, LOCK_NEEDS_NX, takeLock } from './lock-commands.ts'
+import {
+  extendLock,
+  getLockValue,
+  LOCK_NEEDS_NX,
+  lockTimeToLive,
+  releaseLock,
+  takeLock,
+} from './lock-commands.ts'
 import { ownedInfo, readOwned } from './ownership.ts'
 import { absentSession, readSession } from './reads.ts'
 import { bulk, CommandError, failure, integer, NIL, type Reply, SYNTAX_ERROR } from './replies.ts'
@@ -42,7 +49,7 @@ export async function set(visitor: Visitor, [name, data, ...options]: readonly B
       seconds = parseLifetime(options[++index], option === 'EX' ? SECONDS : MILLISECONDS, 'set')
     } else return SYNTAX_ERROR
   }
-  if (key.isLock) {
+  if (key.lock !== undefined) {
     return when === 'NX' ? takeLock(visitor, key, data as Buffer, seconds) : LOCK_NEEDS_NX
   }
   return writeSession(visitor, key, seconds, data as Buffer, when)
@@ -76,12 +83,16 @@ export async function expire(
 export async function timeToLive(visitor: Visitor, [name]: readonly Buffer[], unit: number): Promise<Reply> {
   const { shared } = visitor
   const key = shared.keys.parse(name)
-  if (key.isLock) return integer((await shared.locks.owner(key.id)) === undefined ? -2 : -1)
+  if (key.lock !== undefined) {
+    const seconds = await lockTimeToLive(visitor, key)
+    return integer(seconds < 0 ? seconds : seconds * unit)
+  }
   const session = await readOwned(shared, key)
   if (session === undefined) return integer(-2)
   if (session.expires === null) return integer(-1)
-  const milliseconds = session.expires.getTime() - Date.now() - session.clockAhead
-  return integer(Math.max(0, Math.ceil((milliseconds / 1000) * unit)))
+  // The expiry is rounded up to a second: more than was set would be left.
+  const milliseconds = session.expires.getTime() - Date.now() - session.clockAhead - 1000
+  return integer(Math.max(0, Math.ceil(shared.lifetimeLeft(milliseconds / 1000) * unit)))
 }
 
 /** `EXISTS key ...`: how many of the keys exist. A key that is refused elsewhere does not: PHP then makes a new id. */
@@ -89,7 +100,7 @@ export function exists({ shared }: Visitor, names: readonly Buffer[]): Promise<R
   return count(names, async (name) => {
     const key = shared.keys.find(name)
     if (key === undefined) return false
-    const found = key.isLock ? shared.locks.owner(key.id) : ownedInfo(shared, key)
+    const found = key.lock !== undefined ? shared.locks.owner(key.id) : ownedInfo(shared, key)
     return (await found) !== undefined
   })
 }
@@ -98,12 +109,12 @@ export function exists({ shared }: Visitor, names: readonly Buffer[]): Promise<R
 export function del(visitor: Visitor, names: readonly Buffer[]): Promise<Reply> {
   return count(names, async (name) => {
     const key = visitor.shared.keys.parse(name)
-    return key.isLock ? breakLock(visitor, key) : destroy(visitor, key)
+    return key.lock !== undefined ? releaseLock(visitor, key) : destroy(visitor, key)
   })
 }
 
 async function read(visitor: Visitor, key: Key): Promise<Reply> {
-  if (key.isLock) return getLockOwner(visitor, key)
+  if (key.lock !== undefined) return getLockValue(visitor, key)
   // As PHP's handler `files` does: an id that can never be written is an error, not an empty session.
   if (!isSessionId(key.id)) return failure(INVALID_ID)
   const record = await readOwned(visitor.shared, key)
@@ -123,8 +134,9 @@ async function read(visitor: Visitor, key: Key): Promise<Reply> {
  * @returns false if there is no such session
  */
 async function touch(visitor: Visitor, key: Key, amount: Buffer | undefined, unit: number): Promise<boolean> {
-  if (key.isLock) throw new CommandError('ERR the gateway renews locks itself: a lock takes no EXPIRE')
   const lifetime = parseInteger(amount) / unit
+  if (key.lock !== undefined)
+    return lifetime > 0 ? extendLock(visitor, key, lifetime) : releaseLock(visitor, key)
   if (lifetime <= 0) return destroy(visitor, key)
   visitor.endRequest()
   const known = visitor.known(key.text)

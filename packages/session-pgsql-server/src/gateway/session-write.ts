@@ -1,6 +1,6 @@
 import { SessionPgsqlError, type WriteResult } from 'session-pgsql'
 import type { Key } from './key.ts'
-import { LOCK_NEEDS_NX } from './lock-commands.ts'
+import { extendLock, LOCK_NEEDS_NX } from './lock-commands.ts'
 import { checkOwned } from './ownership.ts'
 import { type KnownSession, type KnownText, writtenSession } from './reads.ts'
 import { CommandError, failure, NIL, OK, type Reply } from './replies.ts'
@@ -13,8 +13,6 @@ type Result = WriteResult<unknown>
 
 /** The state from which a write starts, as `SaveHandler.write` takes it. */
 type Start = Pick<KnownText, 'base' | 'seen'>
-
-const NO_DATA: Buffer = Buffer.alloc(0)
 
 /** How often a session may be created and destroyed by others while a write that would create it is in progress. */
 const MAX_ATTEMPTS = 5
@@ -31,7 +29,9 @@ export async function writeSession(
   data: Buffer,
   when?: Condition,
 ): Promise<Reply> {
-  if (key.isLock) return LOCK_NEEDS_NX
+  if (key.lock !== undefined) {
+    return lifetime !== undefined && extendLock(visitor, key, lifetime) ? OK : LOCK_NEEDS_NX
+  }
   const { sessions, pending, wireFormat } = visitor.shared
   visitor.endRequest()
   const known = when === 'NX' ? undefined : visitor.known(key.text)
@@ -49,7 +49,7 @@ export async function writeSession(
       errors: metadata?.errors,
       access: known?.counted !== true,
     })
-  const result = await change(visitor.shared, key, known, when, send)
+  const result = await change(visitor, key, known, when, send)
   if (result === undefined || result.outcome === 'gone') {
     if (when !== undefined) return NIL
     // A write to a session that is gone is no error of a client that has read it. What it knows stays, so that its next
@@ -70,7 +70,7 @@ export async function writeSession(
  * @returns undefined if nothing was written
  */
 async function change(
-  shared: Shared,
+  { shared, mayCreateUnread }: Visitor,
   key: Key,
   known: KnownSession | undefined,
   when: Condition,
@@ -78,7 +78,7 @@ async function change(
 ): Promise<Result | undefined> {
   const text = known?.text
   if (text !== undefined && text.base !== null) return send(text)
-  const mayCreate = text !== undefined || (known === undefined && shared.createUnread)
+  const mayCreate = text !== undefined || (known === undefined && mayCreateUnread)
   if (when === 'NX' || (when === undefined && mayCreate)) return create(shared, key, known, when, send)
   const stored = await shared.sessions.read(key.id)
   if (stored === undefined || (when === 'XX' && !shared.keys.owns(key, stored))) return undefined
@@ -100,7 +100,7 @@ async function create(
   send: (start: Start) => Promise<Result>,
 ): Promise<Result | undefined> {
   // All data is new to a client that has read that there was none. Another client replaces what it has not read.
-  const seen = known === undefined ? undefined : wireFormat.decode(NO_DATA)
+  const seen = known === undefined ? undefined : wireFormat.empty
   for (let attempt = 1; ; attempt++) {
     try {
       return await send({ base: null, seen: undefined })

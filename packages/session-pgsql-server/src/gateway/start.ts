@@ -44,6 +44,7 @@ export async function startGateway(
     maxValue: 8 * 1024 * 1024,
     idleTimeout: 0,
     healthPort: undefined,
+    log: (line) => console.warn(line),
   })
   const { port } = await gateway.listen()
   return { port, close: () => gateway.close() }

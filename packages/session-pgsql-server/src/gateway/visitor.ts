@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Keyspace } from './key.ts'
 import { type Locks, MAX_LOCKS } from './locks.ts'
 import type { GatewayLog } from './log.ts'
@@ -6,6 +7,7 @@ import type { PasswordThrottle } from './password-throttle.ts'
 import type { PendingMetadata } from './pending-metadata.ts'
 import { type ClosedReads, ConnectionReads, type KnownSession, type TextBudget } from './reads.ts'
 import { CommandError, type Reply } from './replies.ts'
+import type { Command } from './request-parser.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
 /** What all clients of a gateway share. */
@@ -13,11 +15,18 @@ export interface Shared {
   readonly sessions: Sessions
   readonly wireFormat: WireFormat
   readonly keys: Keyspace
-  /** True if a client may create a session that it has not read. */
-  readonly createUnread: boolean
+  /**
+   * True if a client may create a session that it has not read. 'after another': if its connection has read another one,
+   * because Laravel does not read the session of an id that it has regenerated.
+   */
+  readonly createUnread: boolean | 'after another'
+  /** True if errors should make phpredis throw an exception, whatever the client. */
+  readonly wantsExceptions: boolean
   /** undefined: clients need none. */
   readonly passwords: PasswordThrottle | undefined
   readonly log: GatewayLog
+  /** Returns the seconds of the lifetime that was set, of those that are left until the stored expiry. */
+  lifetimeLeft(seconds: number): number
   readonly textBudget: TextBudget
   readonly closedReads: ClosedReads
   readonly locks: Locks
@@ -33,6 +42,13 @@ const MAX_ATTEMPTS = 5
 /** Seconds after a read for which a client that has not written is taken for a PHP request in progress. */
 const REQUEST = 5
 
+const SEPARATOR = '|'
+
+/** Returns the value in an owner that `Visitor.ownerOf` made. */
+export function lockValueOf(owner: string): string {
+  return owner.slice(owner.indexOf(SEPARATOR) + 1)
+}
+
 /** One client, as its commands see it: who it is, and what it has read. The connection reads and answers for it. */
 export class Visitor {
   readonly shared: Shared
@@ -44,6 +60,9 @@ export class Visitor {
   refusedDatabase: string | undefined
   /** Errors by the key of a session: the client was told that it has the lock, and does not. */
   readonly #refusals = new Map<string, Reply>()
+  readonly #token = randomUUID()
+  #usesConnectionLocks = false
+  #hasRead = false
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
 
@@ -92,12 +111,12 @@ export class Visitor {
     }
     if (++this.#failedAttempts >= MAX_ATTEMPTS) this.#isDone = true
     if (result === 'wrong') {
-      log.warn('password', `wrong password from ${this.#address}`)
+      log.warn('password', `wrong password from ${this.#address || 'a local socket'}`)
       throw new CommandError('WRONGPASS invalid username-password pair or user is disabled.')
     }
     log.warn(
       'throttle',
-      `too many different wrong passwords from ${this.#address}: passwords are not checked`,
+      `too many different wrong passwords from ${this.#address || 'a local socket'}: passwords are not checked`,
     )
     throw new CommandError('ERR too many wrong passwords from this address. Try again in some seconds.')
   }
@@ -105,6 +124,32 @@ export class Visitor {
   /** Ends the connection after the reply to the current command. */
   quit(): void {
     this.#isDone = true
+  }
+
+  /** Returns an owner of a lock that is this connection's alone, whatever the value. */
+  ownerOf(value: Buffer): string {
+    this.#usesConnectionLocks = true
+    return `${this.#token}${SEPARATOR}${value}`
+  }
+
+  /** True if the client takes locks as CodeIgniter does. */
+  get usesConnectionLocks(): boolean {
+    return this.#usesConnectionLocks
+  }
+
+  /** Logs that a command with a key failed. @param reason begins with the code of the error; holds no data */
+  logFailure(command: string, key: Buffer | undefined, reason: string): void {
+    const { log, keys } = this.shared
+    const [code = ''] = reason.split(' ', 1)
+    log.warn(code, `${command} of session ${keys.shortId(key)} failed: ${reason}`)
+  }
+
+  /** Logs that the connection ends, because a command is too large or none. @param received of that command */
+  logProtocolError(message: string, [command, key]: Command): void {
+    if (!this.isAuthenticated) return
+    const { log, keys } = this.shared
+    const what = key === undefined ? 'a command' : `${command} of session ${keys.shortId(key)}`
+    log.warn('protocol', `refused ${what} from ${this.#address || 'a local socket'}: ${message}`)
   }
 
   /** Makes every command for a session fail with this reply, until `endRefusal`. */
@@ -123,8 +168,15 @@ export class Visitor {
     return sessionKey !== undefined && this.#refusals.delete(sessionKey)
   }
 
+  /** Returns true if the client may create a session that it has not read. */
+  get mayCreateUnread(): boolean {
+    const { createUnread } = this.shared
+    return createUnread === 'after another' ? this.#hasRead : createUnread
+  }
+
   /** A PHP request has read its session: its write follows. */
   beginRequest(): void {
+    this.#hasRead = true
     this.#readAt = performance.now()
   }
 

@@ -6,6 +6,8 @@ export type Sessions = SaveHandler<any>
 
 /** Converts between the bytes that PHP sends and the data of the save handler. */
 export interface WireFormat {
+  /** The data of a session without variables. */
+  readonly empty: unknown
   /** @throws UNDECODABLE if the bytes are not a session of PHP; `PHP_BYTES` leaves this check to the codec */
   decode(bytes: Buffer): unknown
   /** @throws INVALID_DATA if PHP has no value for the data */
@@ -14,6 +16,7 @@ export interface WireFormat {
 
 /** For a save handler whose data is PHP's bytes (`phpBytesCodec`). */
 export const PHP_BYTES: WireFormat = {
+  empty: Buffer.alloc(0),
   decode: (bytes) => bytes,
   encode: (data) => data as Uint8Array,
 }
@@ -21,6 +24,7 @@ export const PHP_BYTES: WireFormat = {
 /** For a save handler whose data is PHP's values, because a Node program uses it too. */
 export function phpValues(format: PhpSessionFormat | undefined): WireFormat {
   return {
+    empty: {},
     decode: (bytes) => decodePhpSession(bytes, format),
     encode: (data) => encodePhpSession(data as Record<string, unknown>, format),
   }

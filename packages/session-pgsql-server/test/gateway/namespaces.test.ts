@@ -123,8 +123,13 @@ describe('Keyspace', () => {
 
   test('parses NAME:ID, and the lock of a session', () => {
     const keys = new Keyspace([], 'PHPSESSID')
-    expect(keys.parse(bytes('PHPSESSID:abc'))).toMatchObject({ id: 'abc', name: 'PHPSESSID', isLock: false })
-    expect(keys.parse(bytes('PHPSESSID:abc_LOCK'))).toMatchObject({ id: 'abc', isLock: true })
+    expect(keys.parse(bytes('PHPSESSID:abc'))).toMatchObject({
+      id: 'abc',
+      name: 'PHPSESSID',
+      lock: undefined,
+    })
+    expect(keys.parse(bytes('PHPSESSID:abc_LOCK'))).toMatchObject({ id: 'abc', lock: 'value' })
+    expect(keys.parse(bytes('PHPSESSID:abc:lock'))).toMatchObject({ id: 'abc', lock: 'connection' })
     for (const bad of ['abc', ':abc', 'a:b:c', 'abc_LOCK', '']) {
       expect(() => keys.parse(bytes(bad))).toThrow('INVALID_KEY')
     }

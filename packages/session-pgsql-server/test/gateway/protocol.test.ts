@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { SaveHandler } from 'session-pgsql'
+import { phpBytesCodec, SaveHandler } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
@@ -32,7 +32,7 @@ describeOnEveryServer(
       expect(await client.ask('EXISTS', one)).toBe(':1\r\n')
       expect(await client.ask('GET', one)).toBe(`$${DATA.length}\r\n${DATA}\r\n`)
       expect(await client.ask('EXPIRE', one, '100')).toBe(':1\r\n')
-      expect(Number((await client.ask('TTL', one)).slice(1))).toBeLessThanOrEqual(101)
+      expect(Number((await client.ask('TTL', one)).slice(1))).toBeLessThanOrEqual(100)
       expect(await client.ask('GETEX', one, 'EX', '2000')).toContain(DATA)
       expect(Number((await client.ask('TTL', one)).slice(1))).toBeGreaterThan(1900)
       expect(await client.ask('PERSIST', one)).toBe(':0\r\n')
@@ -57,6 +57,32 @@ describeOnEveryServer(
       expect(await client.answer()).toBe('+PONG\r\n')
       expect(await client.ask('QUIT')).toBe('+OK\r\n')
       expect(await client.rest()).toBe('')
+    })
+
+    test.each([
+      ['as they are', {}],
+      ['with shortCircuit', { shortCircuit: true }],
+      ['with shortCircuit and refreshAfter', { shortCircuit: true, refreshAfter: 30 }],
+    ])('TTL is never more than was set: lifetimes are stored %s', async (_, settings) => {
+      const sessions = new SaveHandler<Uint8Array>({
+        db: await db(),
+        codec: phpBytesCodec('php'),
+        idPattern: 'php',
+        gcInterval: 0,
+        ...settings,
+      })
+      after(() => sessions.close())
+      const { talk } = await start({ sessions })
+      const client = talk()
+      for (let n = 0; n < 20; n++) {
+        const one = key()
+        await client.ask('SETEX', one, '100', DATA)
+        const ttl = Number((await client.ask('TTL', one)).slice(1))
+        expect(ttl).toBeLessThanOrEqual(100)
+        expect(ttl).toBeGreaterThan(95)
+        await client.ask('PSETEX', one, '2500', DATA)
+        expect(Number((await client.ask('PTTL', one)).slice(1))).toBeLessThanOrEqual(2500)
+      }
     })
 
     test('replies with an error to an invalid command, and keeps the connection', async () => {

@@ -7,8 +7,10 @@ export class Talk {
   #ended = false
   #wake: () => void = () => {}
 
-  constructor(port: number) {
-    this.socket = connect({ host: '127.0.0.1', port, noDelay: true })
+  /** @param place a port of this machine, or the path of a socket */
+  constructor(place: number | string) {
+    this.socket =
+      typeof place === 'string' ? connect(place) : connect({ host: '127.0.0.1', port: place, noDelay: true })
     this.socket.on('data', (chunk) => {
       this.#received = Buffer.concat([this.#received, chunk])
       this.#wake()

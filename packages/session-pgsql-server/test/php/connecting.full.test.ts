@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -81,6 +81,21 @@ describeWithPhp('connections from phpredis to the gateway', (place) => {
       expect(text).toContain('Failed to write session data')
     },
   )
+
+  test('work over a socket of the file system, whose permissions say who may connect', async () => {
+    const path = join(folder, 'gateway.sock')
+    const gateway = await place.gateway({ db, socket: path, argv: ['--socket-mode', '600'] })
+    expect(gateway.output()).toContain(`listening on unix:${path}`)
+    expect((await stat(path)).mode & 0o777).toBe(0o600)
+    for (const more of ['', '&persistent=1']) {
+      const ini = at(`unix://${path}?prefix=PHPSESSID:${more}`)
+      expect(await session(place, ini)).toEqual({ user: 'ada' })
+      const prepended = join(import.meta.dirname, '../../php/session_pgsql.php')
+      expect(await session(place, { ...ini, auto_prepend_file: prepended })).toEqual({ user: 'ada' })
+    }
+    await gateway.stop()
+    await expect(stat(path)).rejects.toThrow('ENOENT')
+  })
 
   test('end without an error after SIGTERM', async () => {
     const gateway = await place.gateway({ db })

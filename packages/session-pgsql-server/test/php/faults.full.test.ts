@@ -114,6 +114,19 @@ describeWithPhp('PHP during faults', (place) => {
     })
   })
 
+  test('get an uncaught RedisException if read_timeout is shorter than the gateway needs to give up', async () => {
+    const php = await place.php({ ini: gateway.ini('prefix=PHPSESSID:&read_timeout=0.5') })
+    const visitor = await signedIn(php)
+    server.pause()
+    try {
+      const { text } = await visitor.visit('overlap.php', { query: { do: 'show' } })
+      expect(text).toContain('Uncaught RedisException: read error on connection')
+    } finally {
+      server.resume()
+    }
+    expect(await eventually(() => shown(visitor))).toEqual({ user: 'ada' })
+  })
+
   describe('locks', () => {
     const locking = {
       'redis.session.locking_enabled': 1,

@@ -19,12 +19,13 @@ export async function shown(visitor: Visitor): Promise<Record<string, unknown>> 
 
 let gates = 0
 
-/** Makes requests to site/overlap.php wait for each other after they have read their session. */
+/** Makes requests to scripts with site/gate.php wait for each other after they have read their session. */
 export class Gate {
-  readonly #folder: string
+  /** What scripts of test/php/site take as `gate` in the query string. */
+  readonly folder: string
 
   private constructor(folder: string) {
-    this.#folder = folder
+    this.folder = folder
   }
 
   static async make(php: Php): Promise<Gate> {
@@ -34,13 +35,13 @@ export class Gate {
   }
 
   visit(visitor: Visitor, query: Readonly<Record<string, string | number>>): Promise<PhpAnswer> {
-    return visitor.visit('overlap.php', { query: { ...query, gate: this.#folder } })
+    return visitor.visit('overlap.php', { query: { ...query, gate: this.folder } })
   }
 
   /** Resolves when `count` requests are waiting. @returns the ids of their processes */
   async arrived(count: number): Promise<number[]> {
     return until(async () => {
-      const names = await readdir(this.#folder)
+      const names = await readdir(this.folder)
       return names.length === count ? names.map((name) => Number(name.split('-')[1])) : undefined
     }, `${count} requests to arrive`)
   }
@@ -48,6 +49,6 @@ export class Gate {
   /** Waits for `count` requests and lets them continue. */
   async open(count: number): Promise<void> {
     await this.arrived(count)
-    await writeFile(join(this.#folder, 'go'), '')
+    await writeFile(join(this.folder, 'go'), '')
   }
 }

@@ -13,6 +13,8 @@ export interface GatewayOptions {
   readonly env?: Record<string, string>
   /** Default: a free port. */
   readonly port?: number
+  /** The path of a socket, in place of the port. */
+  readonly socket?: string
 }
 
 /** The gateway in a process of its own. */
@@ -22,15 +24,27 @@ export interface Gateway extends Program {
   ini(path?: string): Ini
 }
 
-export async function startGateway({ db, argv = [], env = {}, port }: GatewayOptions): Promise<Gateway> {
+export async function startGateway({
+  db,
+  argv = [],
+  env = {},
+  port,
+  socket,
+}: GatewayOptions): Promise<Gateway> {
   const at = port ?? (await freePort())
   // Runs the sources, as tsconfig.json maps them.
   const argvOfNode = ['--import', 'tsx', 'packages/session-pgsql-server/src/main.ts', 'gateway']
   const program = await startProgram(
     process.execPath,
-    [...argvOfNode, '--db', db, '--port', String(at), ...argv],
+    [
+      ...argvOfNode,
+      '--db',
+      db,
+      ...(socket === undefined ? ['--port', String(at)] : ['--socket', socket]),
+      ...argv,
+    ],
     { env, cwd: REPOSITORY },
   )
-  await listening(at, program)
+  await listening(socket ?? at, program)
   return { ...program, port: at, ini: (path) => twoLines(at, path) }
 }

@@ -62,18 +62,18 @@ function ended(child: ChildProcess): Promise<unknown> {
   return until(() => child.exitCode !== null || child.signalCode !== null, 'the shell to end')
 }
 
-/** Waits until the program listens on the port. */
-export async function listening(port: number, program: Program): Promise<void> {
+/** Waits until the program listens on the port, or on the socket with this path. */
+export async function listening(place: number | string, program: Program): Promise<void> {
   await until(() => {
     if (!program.running()) throw new Error(`the program ended:\n${program.output()}`)
     return new Promise<boolean>((resolve) => {
-      const socket = connect({ port, host: '127.0.0.1' })
+      const socket = typeof place === 'string' ? connect(place) : connect({ port: place, host: '127.0.0.1' })
       socket.once('connect', () => resolve(true))
       socket.once('error', () => resolve(false))
       socket.once('close', () => resolve(false))
       socket.once('connect', () => socket.destroy())
     })
-  }, `a program to listen on port ${port}`)
+  }, `a program to listen on ${place}`)
 }
 
 /** Returns why the tests cannot run PHP on this machine; undefined if they can. */

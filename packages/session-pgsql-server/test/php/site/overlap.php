@@ -1,19 +1,5 @@
 <?php
-/*
- * Requests that overlap reliably: each creates a file in a folder when it has read its session, and continues when the
- * folder contains the file "go".
- */
-
-function gate(): void
-{
-    if (!isset($_GET['gate'])) return;
-    touch("$_GET[gate]/arrived-" . getmypid() . '-' . uniqid());
-    for ($i = 0; !file_exists("$_GET[gate]/go"); $i++) {
-        if ($i > 30000) exit('waited in vain');
-        usleep(2000);
-        clearstatcache();
-    }
-}
+require __DIR__ . '/gate.php';
 
 if ($_GET['do'] === 'gate, then start') gate();
 if (!session_start()) exit('no session');
