@@ -65,7 +65,7 @@ export class Locks {
   /** Returns the seconds until a lock that is held ends, as far as this gateway knows. */
   secondsLeft(id: string): number {
     const held = [...this.#held].find((lock) => lock.id === id)
-    return Math.min(LEASE, ((held?.ends ?? Number.POSITIVE_INFINITY) - performance.now()) / 1000)
+    return Math.min(this.#lease, ((held?.ends ?? Number.POSITIVE_INFINITY) - performance.now()) / 1000)
   }
 
   /** Returns true if this holder has as many locks as it may. */
