@@ -1,4 +1,5 @@
-import { canBeFallback, deleteRow, fallbackRowsText, idsWithRows, writeNote } from '../table/row-copies.ts'
+import { canBeFallback, deleteRow, fallbackRowsText, idsWithRows } from '../table/row-copies.ts'
+import { writeNote } from '../table/tombstones.ts'
 import type { Member, Ranking } from './member.ts'
 import { moveRow, type RunOnTarget } from './move-row.ts'
 import { PendingFailbacks } from './pending-failbacks.ts'

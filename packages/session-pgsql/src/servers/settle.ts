@@ -1,12 +1,7 @@
 import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
-import {
-  baseOf,
-  lastUse,
-  type OwnColumns,
-  type ReceivedRow,
-  type RecordedBase,
-  type RowCopy,
-} from '../table/row-copies.ts'
+import type { OwnColumns } from '../table/own-columns.ts'
+import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+import { lastUse } from '../table/tombstones.ts'
 
 /**
  * Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded.

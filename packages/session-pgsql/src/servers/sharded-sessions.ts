@@ -13,16 +13,13 @@ import {
   canBeFallback,
   changeRowCopy,
   type Decision,
-  emptySession,
   type LockedRow,
   lockRowCopy,
-  longestLifetime,
   type RowCopy,
   recordBase,
-  tombstone,
-  UNKNOWN_TIME,
 } from '../table/row-copies.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
+import { emptySession, longestLifetime, tombstone, UNKNOWN_TIME } from '../table/tombstones.ts'
 import type { Member, Ranking } from './member.ts'
 import { type SessionRouter, serverDown } from './session-router.ts'
 import { isMerged, supersedes } from './settle.ts'

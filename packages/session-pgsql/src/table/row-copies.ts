@@ -1,16 +1,10 @@
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
-import { MAX_EXPIRY_GRACE, type StoredSession } from '../session/stored.ts'
+import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
-import {
-  ADDED_COLUMN_NAMES,
-  EXTENSION_COLUMN_NAMES,
-  quoteIdentifier,
-  quoteLiteral,
-  type Shape,
-  sqlName,
-} from './definition.ts'
+import { quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
-import { CLOCK, eq, gt, jsonHas, microseconds, ne } from './sql.ts'
+import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
+import { CLOCK, eq, gt, jsonHas, microseconds } from './sql.ts'
 import { recordColumns, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -30,7 +24,7 @@ export interface RowCopy {
   readonly received: string | null
   /**
    * For a tombstone: when the session was destroyed, in seconds since 1970 by the home server's clock as the process
-   * knew it, or `UNKNOWN_TIME`. The clocks of two servers are never compared.
+   * knew it, or `UNKNOWN_TIME` (tombstones.ts). The clocks of two servers are never compared.
    */
   readonly destroyed: number | null
   /** For a tombstone: when garbage collection removes it, by this server's clock. */
@@ -41,9 +35,6 @@ export interface RowCopy {
 
 /** The columns for several servers of a session's row on its home server. */
 export const AT_HOME = { home: null, base: null, received: null, destroyed: null, keptUntil: null } as const
-
-/** The user's own columns of a row, by name: each value as PostgreSQL prints it. */
-export type OwnColumns = Readonly<Record<string, string | null>>
 
 /** Returns true if the table has the columns that a fallback server needs. */
 export function canBeFallback({ added }: Shape): boolean {
@@ -121,10 +112,10 @@ interface Lock extends LockedRow {
 async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
   const table = sqlName(shape.name)
   const [look] = await query(
-    plain(`SELECT ${ownTypes(table)}, NULL, NULL, ${microseconds(CLOCK)}${PORTABLE}`),
+    plain(`SELECT ${ownTypesText(table)}, NULL, NULL, ${microseconds(CLOCK)}${PORTABLE}`),
     [],
   )
-  const types = new Map<string, string>(Object.entries(JSON.parse(look?.[0] ?? '{}')))
+  const types = ownTypesOf(look?.[0])
   const columns = columnsOf(shape, types)
   const [found] = await query(
     plain(`SELECT ${columns} FROM ${table} t WHERE ${eq('t.sess_id', '$1')} FOR UPDATE`),
@@ -132,34 +123,6 @@ async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
   )
   return { row: found && rowCopyOf(found, types), clock: clockOf(found ?? (look as Row)), types, columns }
 }
-
-const OUR_COLUMNS = [...EXTENSION_COLUMN_NAMES, ...ADDED_COLUMN_NAMES].join(',')
-
-/**
- * Returns SQL of the user's own columns that a program can write, with their types, as a JSON object; NULL if there are
- * none. Queried for each row, because a user may add a column while processes run.
- */
-function ownTypes(table: string): string {
-  return `(SELECT pg_catalog.json_object_agg(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))::pg_catalog.text
-    FROM pg_catalog.pg_attribute a
-    WHERE ${eq('a.attrelid', `${quoteLiteral(table)}::pg_catalog.regclass::pg_catalog.oid`)}
-      AND ${gt('a.attnum', '0')} AND NOT a.attisdropped
-      AND ${eq('a.attgenerated::pg_catalog.text', "''")} AND ${ne('a.attidentity::pg_catalog.text', "'a'")}
-      AND a.attname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{${OUR_COLUMNS}}'::pg_catalog.text[]))`
-}
-
-/**
- * Sets what the text of a value depends on until the transaction ends, so that another server reads the same value from
- * it, whatever the settings of its roles are.
- */
-const PORTABLE = [
-  ['DateStyle', 'ISO, YMD'],
-  ['IntervalStyle', 'postgres'],
-  ['extra_float_digits', '3'],
-  ['bytea_output', 'hex'],
-]
-  .map(([name, value]) => `, pg_catalog.set_config('${name}', '${value}', true)`)
-  .join('')
 
 /** Returns those of the ids that have a row, also if it has expired or is a tombstone. */
 export async function idsWithRows(
@@ -185,17 +148,6 @@ export async function deleteRow(query: Query, shape: Shape, id: string): Promise
   if (deleted.length === 0) throw triggerFault(shape.name)
 }
 
-/** Writes a row that is not a session, if there is none with this id. Lists and counts leave it out, as a tombstone. */
-export async function writeNote(table: SessionTable, id: string, deadline: number): Promise<void> {
-  if (!canBeFallback(await table.open(deadline))) return
-  const note = ({ row, clock }: LockedRow): Decision<void> => {
-    if (row !== undefined) return { answer: undefined }
-    const at = { home: null, clock, destroyed: Math.ceil(clock), mayBeElsewhere: false, lifetime: MOST_KEPT }
-    return { next: tombstone(id, undefined, at), answer: undefined }
-  }
-  await table.transaction((query, shape) => changeRowCopy(query, shape, id, note), deadline)
-}
-
 /**
  * Returns SQL that lists rows with another home server: home server and id, in this order. $1, $2: the home server and
  * id to start after; $3: home servers to leave out, as a JSON array.
@@ -207,9 +159,6 @@ export function fallbackRowsText(sql: string, limit: number): string {
       AND NOT ${jsonHas('$3', 't.sess_home')}
     ORDER BY t.sess_home, t.sess_id LIMIT ${limit}`
 }
-
-/** Types of the user's own columns, by name. */
-type OwnTypes = ReadonlyMap<string, string>
 
 /** Returns SQL of a row's columns, in the order in which `rowCopyOf` reads them. */
 function columnsOf(shape: Shape, types: OwnTypes): string {
@@ -302,106 +251,6 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
     ),
     [id, received],
   )
-}
-
-/** The time of an event on a server whose clock the process does not know. Later than any other. */
-export const UNKNOWN_TIME: number = Number.MAX_SAFE_INTEGER
-
-/** The most seconds for which a tombstone is kept. */
-const MOST_KEPT = 30 * 86_400
-
-/** Where and when a session is destroyed. */
-export interface Destroying {
-  /** The home server; null: this server. */
-  readonly home: string | null
-  /** This server's clock. */
-  readonly clock: number
-  /** See `RowCopy`. */
-  readonly destroyed: number
-  /** Whether another server may have another generation of the id. */
-  readonly mayBeElsewhere: boolean
-  /** Seconds for which a session on this server may live. */
-  readonly lifetime: number
-}
-
-/**
- * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
- * names the generation only if the home server knows it, and no server may have another; otherwise it applies to every
- * row there that was created before.
- *
- * It is kept as long as a copy of the session may live that another server has, or that a process makes there which
- * does not know that the session was destroyed.
- */
-export function tombstone(
-  id: string,
-  row: RowCopy | undefined,
-  { home, clock, destroyed, mayBeElsewhere, lifetime }: Destroying,
-): RowCopy {
-  const { session } = row ?? {}
-  const isKnown = !mayBeElsewhere && (home === null || (row !== undefined && isBasedOn(home, row)))
-  return {
-    session: {
-      ...emptySession(id, clock),
-      version: session?.version ?? 0,
-      created: session?.created ?? null,
-      generation: isKnown ? (session?.generation ?? null) : null,
-    },
-    home,
-    base: row?.base ?? null,
-    received: home === null ? (row?.received ?? null) : null,
-    destroyed,
-    keptUntil: lastUse(Math.max(clock + lifetime, session?.expires ?? 0), clock),
-  }
-}
-
-/** Returns a session without content. @param clock of the server, in seconds since 1970 */
-export function emptySession(id: string, clock: number): StoredSession {
-  return {
-    ...{ id, name: null, text: '', digest: null, version: 0, generation: null },
-    ...{ created: null, modified: null, expires: 0, addressCreated: null, addressModified: null },
-    ...{ accesses: 0, errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
-    ...{ clock, readAt: performance.now() },
-  }
-}
-
-/** Returns until when a tombstone is kept for a session with this expiry, by the server's clock. */
-export function lastUse(expires: number, clock: number): number {
-  return Math.ceil(Math.min(expires + MAX_EXPIRY_GRACE, clock + MOST_KEPT))
-}
-
-/**
- * Returns the longest lifetime in use on a server, in seconds: the time until the last of its sessions expires, to the
- * hour. At most 30 days, also if it cannot be found out.
- */
-export async function longestLifetime(table: SessionTable, deadline: number): Promise<number> {
-  try {
-    // Without the index, the whole table would be scanned.
-    if (!(await table.open(deadline)).sweepIndex) return MOST_KEPT
-    const [row] = await table.query(
-      (_shape, sql) => `
-        WITH clock AS MATERIALIZED (SELECT ${CLOCK}::pg_catalog.int8 AS now)
-        SELECT t.sess_sweep OPERATOR(pg_catalog.-) (SELECT now FROM clock) FROM ${sql} t
-        WHERE t.sess_sweep OPERATOR(pg_catalog.<=) (SELECT now OPERATOR(pg_catalog.+) ${MOST_KEPT}::pg_catalog.int8 FROM clock)
-          AND t.sess_expire::pg_catalog.int8 OPERATOR(pg_catalog.>=) (SELECT now FROM clock)
-        ORDER BY t.sess_sweep DESC LIMIT 1`,
-      [],
-      deadline,
-      LONGEST_LIFETIME_TIMEOUT,
-    )
-    return Number(row?.[0] ?? 0)
-  } catch {
-    return MOST_KEPT
-  }
-}
-
-/** Seconds. Many rows that `keepExpired` has kept may lie before the last session in the index. */
-const LONGEST_LIFETIME_TIMEOUT = 0.2
-
-/** Returns true if the fallback server's row was made from the row on the home server. */
-function isBasedOn(home: string, { session, base }: RowCopy): boolean {
-  if (base === null) return false
-  const { destroyed, generation, server } = baseOf(base)
-  return destroyed === undefined && server === home && generation === session.generation
 }
 
 /**

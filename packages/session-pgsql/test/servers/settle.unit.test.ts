@@ -1,7 +1,8 @@
 import { expect, test, vi } from 'vitest'
 import { settle } from '../../src/servers/settle.ts'
 import { MAX_EXPIRY_GRACE, type StoredSession } from '../../src/session/stored.ts'
-import { AT_HOME, type RowCopy, recordBase, tombstone, UNKNOWN_TIME } from '../../src/table/row-copies.ts'
+import { AT_HOME, type RowCopy, recordBase } from '../../src/table/row-copies.ts'
+import { tombstone, UNKNOWN_TIME } from '../../src/table/tombstones.ts'
 
 const NOW = 10_000
 
