@@ -1,30 +1,55 @@
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 const source = (path: string, name = 'session-pgsql') =>
   fileURLToPath(new URL(`packages/${name}/src/${path}`, import.meta.url))
 
+const support = 'packages/session-pgsql/test/support'
+
+/** One of the three kinds of test file; docs/testing.md says what belongs where. */
+function project(
+  name: string,
+  include: string,
+  options: TestProjectInlineConfiguration['test'] = {},
+): TestProjectInlineConfiguration {
+  return {
+    // The examples are tested on the sources, not on what was built last.
+    resolve: {
+      alias: [
+        { find: /^session-pgsql$/, replacement: source('index.ts') },
+        {
+          find: /^session-pgsql-server\/(console|gateway)$/,
+          replacement: source('$1/start.ts', 'session-pgsql-server'),
+        },
+        { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
+        { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
+      ],
+    },
+    test: {
+      name,
+      include: [`packages/*/test/**/${include}`],
+      // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
+      pool: 'forks',
+      testTimeout: 120_000,
+      // A failure shows more of its values than the default of 40 characters.
+      chaiConfig: { truncateThreshold: 1000 },
+      ...options,
+      hookTimeout: 180_000,
+    },
+  }
+}
+
 export default defineConfig({
-  // The examples are tested on the sources, not on what was built last.
-  resolve: {
-    alias: [
-      { find: /^session-pgsql$/, replacement: source('index.ts') },
-      {
-        find: /^session-pgsql-server\/(console|gateway)$/,
-        replacement: source('$1/start.ts', 'session-pgsql-server'),
-      },
-      { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
-      { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
-    ],
-  },
   test: {
-    include: ['packages/*/test/**/*.test.ts'],
-    globalSetup: ['packages/session-pgsql/test/support/global-setup.ts'],
-    // Real processes: tests look at unhandled rejections, signals and memory, and PGlite wants an isolate of its own.
-    pool: 'forks',
+    globalSetup: [`${support}/global-setup.ts`],
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
     teardownTimeout: 20_000,
+    reporters: ['default', `./${support}/closing-line.ts`],
+    projects: [
+      project('unit', '*.unit.test.ts', { provide: { sharedServersPort: undefined } }),
+      project('quick', '*.test.ts', { exclude: ['**/*.unit.test.ts', '**/*.full.test.ts'] }),
+      project('full', '*.full.test.ts'),
+    ],
+    coverage: { include: ['packages/*/src/**'] },
   },
 })

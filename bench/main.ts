@@ -2,23 +2,22 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, type as systemType, totalmem } from 'node:os'
 import { startPostgres } from '../packages/session-pgsql/test/support/postgres.ts'
-import { createTable } from './contestants/connect-pg-simple.ts'
-import { fillRedis } from './contestants/connect-redis.ts'
+import type { BenchContext, Scenario } from './context.ts'
+import { BenchDatabase } from './database.ts'
 import { HELP, type Parameters, readParameters } from './parameters.ts'
 import { findProgram, startRedis } from './programs.ts'
 import { markdown } from './report/markdown.ts'
 import { svg } from './report/svg.ts'
 import { machineText, scenarioText, workloadText } from './report/text.ts'
-import { brokenPromises, type Results } from './results.ts'
+import { failedChecks, type Results } from './results.ts'
 import { LONG, SCENARIOS } from './scenarios/all.ts'
-import type { Scenario, Setting } from './setting.ts'
-import { BenchDatabase } from './tables.ts'
-import { RACES } from './workloads.ts'
+import { createTable } from './stores/connect-pg-simple.ts'
+import { fillRedis } from './stores/connect-redis.ts'
+import { ALL_WORKLOADS } from './workloads.ts'
 
 /**
- * Durable, as PostgreSQL comes. Given room, as anybody would who has the load of this bench: a quarter of the memory for
- * shared_buffers is what its documentation begins with. Checkpoints are apart, so that none falls upon one contestant
- * and not upon the other.
+ * Durable, which is PostgreSQL's default. shared_buffers is a quarter of the memory, where its documentation recommends
+ * to start. Checkpoints are rare, so that none affects one candidate and not another.
  */
 const POSTGRES_SETTINGS = {
   fsync: 'on',
@@ -33,12 +32,13 @@ const POSTGRES_SETTINGS = {
 async function main(): Promise<void> {
   const parameters = readParameters(process.argv.slice(2))
   const log = (line: string): void => {
-    // The tables go to stdout, and may be piped; what is going on does not.
+    // Progress goes to stderr, because the tables on stdout may be piped.
     console.error(line)
   }
   if (parameters.help) return console.log(HELP)
   if (parameters.list) {
-    for (const { name, about } of [...RACES, ...SCENARIOS]) console.log(`${name.padEnd(18)}${about}`)
+    for (const { name, description } of [...ALL_WORKLOADS, ...SCENARIOS])
+      console.log(`${name.padEnd(18)}${description}`)
     return
   }
   const results =
@@ -49,18 +49,18 @@ async function main(): Promise<void> {
   if (parameters.svg) writeFileSync(parameters.svg, svg(results))
   if (parameters.markdown) console.log(markdown(results))
 
-  const broken = brokenPromises(results)
-  for (const promise of broken) log(`BROKEN: ${promise}`)
-  if (broken.length > 0) process.exitCode = 1
+  const failed = failedChecks(results)
+  for (const check of failed) log(`FAILED: ${check}`)
+  if (failed.length > 0) process.exitCode = 1
 }
 
 async function measure(parameters: Parameters, log: (line: string) => void): Promise<Results> {
-  const races = RACES.filter(({ name }) => wanted(name, parameters))
-  const scenarios = SCENARIOS.filter((scenario) => wanted(scenario.name, parameters, scenario))
+  const workloads = ALL_WORKLOADS.filter(({ name }) => isSelected(name, parameters))
+  const scenarios = SCENARIOS.filter((scenario) => isSelected(scenario.name, parameters, scenario))
   const unknown = parameters.only?.filter(
-    (name) => ![...RACES, ...SCENARIOS].some((one) => one.name === name),
+    (name) => ![...ALL_WORKLOADS, ...SCENARIOS].some((one) => one.name === name),
   )
-  if (unknown?.length) throw new Error(`--only: no ${unknown.join(', ')}; --list names what there is`)
+  if (unknown?.length) throw new Error(`--only: unknown ${unknown.join(', ')}; --list prints the names`)
 
   const postgres = await startPostgres({ version: parameters.postgres, settings: POSTGRES_SETTINGS })
   const closers: (() => Promise<void>)[] = [() => postgres.remove()]
@@ -90,31 +90,31 @@ async function measure(parameters: Parameters, log: (line: string) => void): Pro
     }
     log(machineText(results))
 
-    await createTable(database.where)
+    await createTable(database.connection)
     await database.fillSessions({ sessions, bytes })
     await database.fillConnectPgSimple(sessions, bytes)
     if (redis !== undefined) await fillRedis(redis.port, sessions, bytes)
-    const contestant = { where: database.where, redisPort: redis?.port, sessions, bytes }
-    const setting: Setting = { parameters, postgres, database, redis, contestant, log }
+    const storeOptions = { connection: database.connection, redisPort: redis?.port, sessions, bytes }
+    const context: BenchContext = { parameters, postgres, database, redis, storeOptions, log }
 
-    for (const { run } of races) {
-      const result = await run(setting)
+    for (const { run } of workloads) {
+      const result = await run(context)
       results.workloads.push(result)
       log(workloadText(result, parameters.short))
     }
-    for (const { name, about, run } of scenarios) {
-      const result = { name, about, figures: await run(setting) }
+    for (const { name, description, run } of scenarios) {
+      const result = { name, description, metrics: await run(context) }
       results.scenarios.push(result)
       log(scenarioText(result, parameters.short))
     }
     return results
   } finally {
-    // Each is tried, whatever became of the one before it.
+    // One that fails does not prevent the others.
     for (const close of closers) await close().catch((error) => log(String(error)))
   }
 }
 
-function wanted(name: string, { only, big, soak, tune }: Parameters, scenario?: Scenario): boolean {
+function isSelected(name: string, { only, big, soak, tune }: Parameters, scenario?: Scenario): boolean {
   if (only !== undefined) return only.includes(name)
   if (scenario === undefined || !LONG.includes(scenario)) return true
   return { 'big-table': big, soak: soak !== undefined, tune }[name] === true

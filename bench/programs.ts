@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { freePort } from '../packages/session-pgsql/test/support/connect.ts'
 import { until } from '../packages/session-pgsql/test/support/wait.ts'
-import type { Where } from './contestants/contestant.ts'
-import type { Racer } from './race.ts'
+import type { Candidate } from './compare.ts'
+import type { ConnectionConfig } from './stores/store.ts'
 
-/** Programs that the bench does not bring along: Redis and pgbench. */
+/** Programs that must be installed on the machine: Redis and pgbench. */
 
-/** The path of a program, or undefined if it is not installed. */
+/** Returns the path of a program; undefined if it is not installed. */
 export function findProgram(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter)
   const debian = '/usr/lib/postgresql'
@@ -28,13 +28,13 @@ export interface Redis {
 }
 
 /**
- * Whatever becomes of this process, Redis ends with it: the shell reads from a pipe that closes when we are
- * gone, and then ends its own child and removes its folder.
+ * Ends Redis when this process ends for any reason. The shell reads from a pipe that closes with this process, and then
+ * ends Redis and removes its folder.
  */
-const GUARDED = `folder=$1; shift
+const GUARD_SCRIPT = `folder=$1; shift
 "$@" </dev/null >/dev/null 2>&1 & child=$!; read -r _; kill "$child"; wait "$child"; rm -rf "$folder"`
 
-/** A Redis that keeps nothing on disk; undefined if there is none to start. */
+/** Starts a Redis server without persistence. @returns undefined if redis-server is not installed */
 export async function startRedis(): Promise<Redis | undefined> {
   const program = findProgram('redis-server')
   if (program === undefined) return undefined
@@ -43,7 +43,7 @@ export async function startRedis(): Promise<Redis | undefined> {
   const settings = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder]
   const child = spawn(
     'sh',
-    ['-c', GUARDED, 'redis', folder, program, ...settings, '--save', '', '--appendonly', 'no'],
+    ['-c', GUARD_SCRIPT, 'redis', folder, program, ...settings, '--save', '', '--appendonly', 'no'],
     {
       stdio: ['pipe', 'ignore', 'inherit'],
       detached: true,
@@ -71,8 +71,11 @@ function answers(port: number): Promise<boolean> {
   })
 }
 
-/** PostgreSQL's own mark: one prepared SELECT per call, no JavaScript anywhere. Undefined if it is not installed. */
-export function pgbench(where: Where, sessions: number): Racer | undefined {
+/**
+ * The throughput of PostgreSQL itself: one prepared SELECT per call, without JavaScript. Undefined if pgbench is not
+ * installed.
+ */
+export function pgbench(connection: ConnectionConfig, sessions: number): Candidate | undefined {
   const program = findProgram('pgbench')
   if (program === undefined) return undefined
   const script = `\\set n random(0, ${sessions - 1})
@@ -82,9 +85,9 @@ SELECT sess_data FROM php_session
   return {
     name: 'pgbench, 8 clients',
     async run({ milliseconds }) {
-      // It knows whole seconds only.
+      // pgbench takes whole seconds only.
       const seconds = Math.max(1, Math.round(milliseconds / 1000))
-      const { host, port, user, database } = where
+      const { host, port, user, database } = connection
       const output = await runProgram(
         program,
         [

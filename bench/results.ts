@@ -1,7 +1,7 @@
-import type { Standing } from './race.ts'
-import type { ShardedSessions } from './statistics.ts'
+import type { Measurement } from './compare.ts'
+import type { Quartiles } from './statistics.ts'
 
-/** What a run has found: this is what `--json` writes and `--from` reads. */
+/** The results of a run, as `--json` writes and `--from` reads them. */
 export interface Results {
   readonly date: string
   readonly machine: {
@@ -10,7 +10,7 @@ export interface Results {
     readonly system: string
     readonly node: string
     readonly postgres: string
-    /** Those of postgresql.conf that differ from the defaults. */
+    /** The settings in postgresql.conf that differ from the defaults. */
     readonly settings: Record<string, string>
     readonly redis: string | undefined
     readonly pgbench: string | undefined
@@ -23,43 +23,43 @@ export interface Results {
 
 export interface WorkloadResult {
   readonly name: string
-  readonly about: string
-  readonly standings: readonly Standing[]
+  readonly description: string
+  readonly measurements: readonly Measurement[]
   readonly ratios: readonly RatioResult[]
 }
 
-/** How many times as fast one is as another. */
+/** The throughput of a candidate, relative to a baseline. */
 export interface RatioResult {
-  readonly what: string
-  readonly one: string
-  readonly other: string
-  readonly ratio: ShardedSessions
-  /** The mark; undefined: told, not judged. */
+  readonly name: string
+  readonly candidate: string
+  readonly baseline: string
+  readonly ratio: Quartiles
+  /** The target; undefined: the ratio is reported without a verdict. */
   readonly atLeast: number | undefined
 }
 
 export interface ScenarioResult {
   readonly name: string
-  readonly about: string
-  readonly figures: readonly Figure[]
+  readonly description: string
+  readonly metrics: readonly Metric[]
 }
 
-/** One number that a scenario has found. */
-export interface Figure {
-  readonly what: string
+/** One value that a scenario measures. */
+export interface Metric {
+  readonly name: string
   readonly value: number
   readonly unit: string
-  readonly mark?: {
+  readonly target?: {
     readonly atMost?: number
     readonly atLeast?: number
-    /** Whether it holds on any machine, however slow or small: checked in short mode, too. */
+    /** Whether the target must be met on every machine, and so is checked in short mode, too. */
     readonly always: boolean
   }
 }
 
-export function isMet({ value, mark }: Figure): boolean {
-  if (mark === undefined) return true
-  const { atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = mark
+export function isMet({ value, target }: Metric): boolean {
+  if (target === undefined) return true
+  const { atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = target
   return value <= atMost && value >= atLeast
 }
 
@@ -67,11 +67,11 @@ export function isRatioMet({ ratio, atLeast }: RatioResult): boolean {
   return atLeast === undefined || ratio.median >= atLeast
 }
 
-/** What must not be, wherever the bench runs: an error, a lost change, a deadlock. */
-export function brokenPromises(results: Results): string[] {
-  return results.scenarios.flatMap(({ name, figures }) =>
-    figures
-      .filter((figure) => figure.mark?.always && !isMet(figure))
-      .map(({ what, value, unit }) => `${name}: ${what}: ${value} ${unit}`),
+/** Returns the missed targets that must be met on every machine: errors, lost changes, deadlocks. */
+export function failedChecks(results: Results): string[] {
+  return results.scenarios.flatMap((scenario) =>
+    scenario.metrics
+      .filter((metric) => metric.target?.always && !isMet(metric))
+      .map(({ name, value, unit }) => `${scenario.name}: ${name}: ${value} ${unit}`),
   )
 }

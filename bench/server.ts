@@ -9,9 +9,9 @@ import {
 const SERVER = fileURLToPath(new URL('../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
 /**
- * `session-pgsql-server`, as it was built, in a process of its own and at a free port. The caller stops it.
+ * Starts the built `session-pgsql-server` in its own process on a free port. The caller stops it.
  *
- * @param argv its mode and flags, without `--port`
+ * @param argv its mode and options, without `--port`
  */
 export async function startServer(
   argv: readonly string[],

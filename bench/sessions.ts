@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
-/** The sessions that every contestant keeps: the same ids, the same data. */
+/** The sessions of every store: the same ids and the same data. */
 
-/** As express-session would store it. Counted up at every write, so that no two writes are of the same data. */
+/** The data as express-session stores it. Each write increases `views`, so that no two writes have the same data. */
 export interface SessionData {
   cookie: { originalMaxAge: number; expires: string; httpOnly: boolean; path: string }
   user: { id: number; name: string; roles: string[] }
@@ -13,17 +13,17 @@ export interface SessionData {
 
 const DAY = 86_400
 
-/** The id of session number `n`, from 0. SQL can make it, too: `md5(n::text)`. */
+/** Returns the id of session number `n`, from 0. In SQL it is `md5(n::text)`. */
 export function sessionId(n: number): string {
   return createHash('md5').update(String(n)).digest('hex')
 }
 
-/** @param bytes how long it is as JSON; shorter ones than the frame itself are not to be had */
+/** Returns the data of session number `n`. @param bytes its length as JSON, if that is at least the fixed part */
 export function sessionData(n: number, bytes: number): SessionData {
   return JSON.parse(template(bytes).replaceAll(NUMBER, String(1_000_000 + n)))
 }
 
-/** Stands for 1,000,000 plus the session's number: the same length for all of them. */
+/** Placeholder for 1,000,000 plus the session's number, which has the same length for all sessions. */
 const NUMBER = '9999999'
 
 function template(bytes: number): string {
@@ -40,7 +40,7 @@ function template(bytes: number): string {
     notes: '',
   }
   const frame = JSON.stringify(data).length
-  // Words rather than one letter over and over, for PostgreSQL compresses what is long.
+  // Different words, because PostgreSQL compresses long values.
   let notes = ''
   for (let n = 0; frame + notes.length < bytes; n++) {
     notes += `${createHash('md5')
@@ -51,12 +51,12 @@ function template(bytes: number): string {
   return JSON.stringify({ ...data, notes: notes.slice(0, Math.max(0, bytes - frame)) })
 }
 
-/** An SQL expression for the data of session number `n`, a column; and its parameter, which is `$1`. */
+/** Returns an SQL expression for the data of session number `n` (a column), and the parameter `$1` of it. */
 export function sqlData(bytes: number): { expression: string; parameter: string } {
   return { expression: `replace($1, '${NUMBER}', (1000000 + n)::text)`, parameter: template(bytes) }
 }
 
-/** Numbers from 0 to below `limit`, the same ones for the same seed (mulberry32). */
+/** Returns a generator of numbers from 0 to below `limit`, the same for the same seed (mulberry32). */
 export function randomNumbers(seed: number): (limit: number) => number {
   let state = seed >>> 0
   return (limit) => {

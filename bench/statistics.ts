@@ -1,24 +1,24 @@
-/** A middle and how far the values lie about it: half of them between the quartiles. */
-export interface ShardedSessions {
+/** The distribution of measured values: half of them are between the quartiles. */
+export interface Quartiles {
   readonly median: number
   readonly lower: number
   readonly upper: number
 }
 
-export function spreadOf(values: readonly number[]): ShardedSessions {
+export function quartilesOf(values: readonly number[]): Quartiles {
   const sorted = [...values].sort((one, other) => one - other)
   return { median: quantile(sorted, 0.5), lower: quantile(sorted, 0.25), upper: quantile(sorted, 0.75) }
 }
 
-/** @param sorted in ascending order */
-export function quantile(sorted: ArrayLike<number>, share: number): number {
+/** @param sorted values in ascending order @param fraction 0.5 for the median */
+export function quantile(sorted: ArrayLike<number>, fraction: number): number {
   if (sorted.length === 0) return Number.NaN
-  const place = share * (sorted.length - 1)
-  const [below, above] = [sorted[Math.floor(place)] as number, sorted[Math.ceil(place)] as number]
-  return below + (above - below) * (place - Math.floor(place))
+  const position = fraction * (sorted.length - 1)
+  const [below, above] = [sorted[Math.floor(position)] as number, sorted[Math.ceil(position)] as number]
+  return below + (above - below) * (position - Math.floor(position))
 }
 
-/** The slope of the straight line that lies closest to the points. */
+/** Returns the slope of the least-squares line through the points. */
 export function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
   const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
   const [meanX, meanY] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))]

@@ -1,121 +1,134 @@
-import type { Operation } from './contestants/contestant.ts'
-import { appRacers } from './http/racers.ts'
+import { type Candidate, compare, type Entry, type Measurement, ratioOf, startCandidate } from './compare.ts'
+import type { BenchContext } from './context.ts'
+import { appCandidates } from './http/candidates.ts'
 import { pgbench } from './programs.ts'
-import { type Entry, type Racer, race, ratioOf, type Standing, startRacer } from './race.ts'
 import type { RatioResult, WorkloadResult } from './results.ts'
-import type { Setting } from './setting.ts'
+import type { Operation } from './stores/store.ts'
 
-/** What is raced, who runs, and what is expected of it. */
+/** A throughput measurement: its candidates and its targets. */
 export interface Workload {
   readonly name: string
-  readonly about: string
+  readonly description: string
   /** Default: `--callers`. */
   readonly callers?: number
-  /** Sessions in play during one slice. */
+  /** Number of sessions in use during one slice. */
   readonly window: number
-  /** Who runs, and what each does; `name` where one does two things. */
-  readonly field: readonly {
-    readonly racer: RacerName
+  /** The candidates and their operations. `name` distinguishes two operations of one candidate. */
+  readonly entries: readonly {
+    readonly candidate: CandidateName
     readonly operation: Operation
     readonly name?: string
   }[]
-  readonly metadata: readonly Mark[]
+  readonly targets: readonly Target[]
 }
 
-/** `one` at least so many times as fast as the fastest of `others`; without a number it is told, not judged. */
-interface Mark {
-  readonly what: string
-  readonly one: string
-  readonly others: readonly string[]
+/** The throughput of a candidate relative to its fastest baseline. Without `atLeast` it has no verdict. */
+interface Target {
+  readonly name: string
+  readonly candidate: string
+  readonly baselines: readonly string[]
   readonly atLeast?: number
 }
 
-type RacerName = keyof typeof STARTERS
+type CandidateName = keyof typeof CANDIDATES
 
 const OURS = 'session-pgsql'
-const SIMPLE = ['connect-pg-simple', 'connect-pg-simple, prepared'] as const
+const CONNECT_PG_SIMPLE = ['connect-pg-simple', 'connect-pg-simple, prepared'] as const
 const REDIS = 'connect-redis'
 const MEMORY = 'MemoryStore'
 const PGBENCH = 'pgbench, 8 clients'
-const STRAIGHT = 'node-postgres alone'
-const STORES = [...SIMPLE, REDIS, MEMORY] as const
+const NODE_POSTGRES = 'node-postgres alone'
+const STORES = [...CONNECT_PG_SIMPLE, REDIS, MEMORY] as const
 
-const STARTERS = {
-  [OURS]: (setting: Setting) => process(setting, OURS, 'session-pgsql'),
-  [SIMPLE[0]]: (setting: Setting) => process(setting, SIMPLE[0], 'connect-pg-simple'),
-  [SIMPLE[1]]: (setting: Setting) => process(setting, SIMPLE[1], 'connect-pg-simple', { prepared: true }),
-  [REDIS]: async (setting: Setting) =>
-    setting.redis === undefined ? undefined : process(setting, REDIS, 'connect-redis'),
-  [MEMORY]: (setting: Setting) => process(setting, MEMORY, 'memory-store'),
-  [PGBENCH]: async ({ contestant }: Setting) => pgbench(contestant.where, contestant.sessions),
-  [STRAIGHT]: (setting: Setting) => process(setting, STRAIGHT, 'straight'),
+const CANDIDATES = {
+  [OURS]: (context: BenchContext) => process(context, OURS, 'session-pgsql'),
+  [CONNECT_PG_SIMPLE[0]]: (context: BenchContext) =>
+    process(context, CONNECT_PG_SIMPLE[0], 'connect-pg-simple'),
+  [CONNECT_PG_SIMPLE[1]]: (context: BenchContext) =>
+    process(context, CONNECT_PG_SIMPLE[1], 'connect-pg-simple', { prepared: true }),
+  [REDIS]: async (context: BenchContext) =>
+    context.redis === undefined ? undefined : process(context, REDIS, 'connect-redis'),
+  [MEMORY]: (context: BenchContext) => process(context, MEMORY, 'memory-store'),
+  [PGBENCH]: async ({ storeOptions }: BenchContext) =>
+    pgbench(storeOptions.connection, storeOptions.sessions),
+  [NODE_POSTGRES]: (context: BenchContext) => process(context, NODE_POSTGRES, 'node-postgres'),
 } as const
 
 function process(
-  { contestant, parameters }: Setting,
+  { storeOptions, parameters }: BenchContext,
   name: string,
   file: string,
   own?: Record<string, unknown>,
-): Promise<Racer> {
-  return startRacer(name, file, own === undefined ? contestant : { ...contestant, own }, parameters.processes)
+): Promise<Candidate> {
+  return startCandidate(
+    name,
+    file,
+    own === undefined ? storeOptions : { ...storeOptions, own },
+    parameters.processes,
+  )
 }
 
-const all = (operation: Operation): Workload['field'] =>
-  [OURS, ...STORES].map((racer) => ({ racer: racer as RacerName, operation }))
+const all = (operation: Operation): Workload['entries'] =>
+  [OURS, ...STORES].map((candidate) => ({ candidate: candidate as CandidateName, operation }))
 
 export const WORKLOADS: readonly Workload[] = [
   {
     name: 'read',
-    about: 'sessions read at random',
+    description: 'reads of random sessions',
     window: Number.POSITIVE_INFINITY,
-    field: [...all('read'), { racer: PGBENCH, operation: 'read' }],
-    metadata: [
-      { what: 'read', one: OURS, others: SIMPLE, atLeast: 6 },
-      { what: 'read', one: OURS, others: [SIMPLE[0]] },
-      { what: 'read', one: OURS, others: [REDIS], atLeast: 1.2 },
-      { what: 'read', one: OURS, others: [PGBENCH], atLeast: 1.8 },
+    entries: [...all('read'), { candidate: PGBENCH, operation: 'read' }],
+    targets: [
+      { name: 'read', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6 },
+      { name: 'read', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
+      { name: 'read', candidate: OURS, baselines: [REDIS], atLeast: 1.2 },
+      { name: 'read', candidate: OURS, baselines: [PGBENCH], atLeast: 1.8 },
     ],
   },
   {
     name: 'write',
-    about: 'sessions written at random, all of their data new',
+    description: 'writes of random sessions, with new data',
     window: 10_000,
-    field: [{ racer: OURS, operation: 'writeBased', name: `${OURS}, with a base` }, ...all('write')],
-    metadata: [
-      { what: 'write with a base', one: `${OURS}, with a base`, others: SIMPLE, atLeast: 4 },
-      { what: 'write with a base', one: `${OURS}, with a base`, others: [SIMPLE[0]] },
-      { what: 'write with a base', one: `${OURS}, with a base`, others: [REDIS], atLeast: 0.6 },
-      { what: 'write without a base', one: OURS, others: SIMPLE, atLeast: 5 },
-      { what: 'write without a base', one: OURS, others: [SIMPLE[0]] },
-      { what: 'write without a base', one: OURS, others: [REDIS], atLeast: 0.75 },
+    entries: [{ candidate: OURS, operation: 'writeBased', name: `${OURS}, with a base` }, ...all('write')],
+    targets: [
+      {
+        name: 'write with a base',
+        candidate: `${OURS}, with a base`,
+        baselines: CONNECT_PG_SIMPLE,
+        atLeast: 4,
+      },
+      { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [CONNECT_PG_SIMPLE[0]] },
+      { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [REDIS], atLeast: 0.6 },
+      { name: 'write without a base', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 5 },
+      { name: 'write without a base', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
+      { name: 'write without a base', candidate: OURS, baselines: [REDIS], atLeast: 0.75 },
     ],
   },
   {
     name: 'touch',
-    about: 'expiries moved at random',
+    description: 'touches of random sessions',
     window: 10_000,
-    field: all('touch'),
-    metadata: [
-      { what: 'touch', one: OURS, others: SIMPLE, atLeast: 6 },
-      { what: 'touch', one: OURS, others: [SIMPLE[0]] },
-      { what: 'touch', one: OURS, others: [REDIS], atLeast: 0.9 },
+    entries: all('touch'),
+    targets: [
+      { name: 'touch', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6 },
+      { name: 'touch', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
+      { name: 'touch', candidate: OURS, baselines: [REDIS], atLeast: 0.9 },
     ],
   },
   ...(['read', 'writeBased'] as const).map(
     (operation): Workload => ({
       name: operation === 'read' ? 'read-alone' : 'write-alone',
-      about: 'one caller alone, against the same statement sent straight through node-postgres, prepared',
+      description: 'one caller, compared with the same statement as a prepared statement of node-postgres',
       callers: 1,
       window: 200,
-      field: [
-        { racer: OURS, operation },
-        { racer: STRAIGHT, operation },
+      entries: [
+        { candidate: OURS, operation },
+        { candidate: NODE_POSTGRES, operation },
       ],
-      metadata: [
+      targets: [
         {
-          what: operation === 'read' ? 'read, one caller' : 'write with a base, one caller',
-          one: OURS,
-          others: [STRAIGHT],
+          name: operation === 'read' ? 'read, one caller' : 'write with a base, one caller',
+          candidate: OURS,
+          baselines: [NODE_POSTGRES],
           atLeast: 0.95,
         },
       ],
@@ -123,32 +136,32 @@ export const WORKLOADS: readonly Workload[] = [
   ),
 ]
 
-export async function runWorkload(workload: Workload, setting: Setting): Promise<WorkloadResult> {
-  const racers = new Map<RacerName, Racer>()
+export async function runWorkload(workload: Workload, context: BenchContext): Promise<WorkloadResult> {
+  const candidates = new Map<CandidateName, Candidate>()
   try {
-    for (const { racer: name } of workload.field) {
-      if (racers.has(name)) continue
-      const racer = await STARTERS[name](setting)
-      if (racer === undefined) setting.log(`${name}: not installed, so it does not run`)
-      else racers.set(name, racer)
+    for (const { candidate: name } of workload.entries) {
+      if (candidates.has(name)) continue
+      const candidate = await CANDIDATES[name](context)
+      if (candidate === undefined) context.log(`${name}: not installed, skipped`)
+      else candidates.set(name, candidate)
     }
-    const entries = workload.field.flatMap(({ racer: name, operation, name: label }): Entry[] => {
-      const racer = racers.get(name)
-      return racer === undefined ? [] : [{ racer, operation, name: label ?? name }]
+    const entries = workload.entries.flatMap(({ candidate: name, operation, name: label }): Entry[] => {
+      const candidate = candidates.get(name)
+      return candidate === undefined ? [] : [{ candidate, operation, name: label ?? name }]
     })
-    return await runRace(workload, entries, setting)
+    return await runComparison(workload, entries, context)
   } finally {
-    for (const racer of racers.values()) await racer.close()
+    for (const candidate of candidates.values()) await candidate.close()
   }
 }
 
-async function runRace(
-  { name, about, callers, window, metadata }: Omit<Workload, 'field'>,
+async function runComparison(
+  { name, description, callers, window, targets }: Omit<Workload, 'entries'>,
   entries: readonly Entry[],
-  { parameters }: Setting,
+  { parameters }: BenchContext,
 ): Promise<WorkloadResult> {
   const { seconds, rounds, short } = parameters
-  const standings = await race({
+  const measurements = await compare({
     entries,
     callers: callers ?? parameters.callers,
     seconds,
@@ -156,51 +169,63 @@ async function runRace(
     warmUp: short ? 0 : 2,
     window,
   })
-  return { name, about, standings, ratios: metadata.flatMap((mark) => judge(mark, standings)) }
-}
-
-/** Against the fastest of the others: their best setting counts. */
-function judge({ what, one, others, atLeast }: Mark, standings: readonly Standing[]): RatioResult[] {
-  const ours = standings.find(({ name }) => name === one)
-  const [best] = standings
-    .filter(({ name }) => others.includes(name))
-    .sort((a, b) => b.rate.median - a.rate.median)
-  if (ours === undefined || best === undefined) return []
-  return [{ what, one, other: best.name, ratio: ratioOf(ours, best), atLeast }]
-}
-
-/** An application under load, over HTTP: its racers are applications, and who loads them is another process. */
-const HTTP: Omit<Workload, 'field'> = {
-  name: 'http',
-  about: 'an Express application, each request reads a session and touches it',
-  window: Number.POSITIVE_INFINITY,
-  metadata: [
-    { what: 'HTTP requests', one: OURS, others: [MEMORY], atLeast: 0.9 },
-    { what: 'HTTP requests', one: OURS, others: SIMPLE, atLeast: 1.5 },
-  ],
-}
-
-export async function runHttp(setting: Setting): Promise<WorkloadResult> {
-  await setting.database.spreadExpiries()
-  const racers = await appRacers(setting, { ours: OURS, simple: SIMPLE[0], memory: MEMORY })
-  try {
-    const entries = racers.map((racer): Entry => ({ racer, operation: 'read' }))
-    return await runRace(HTTP, entries, setting)
-  } finally {
-    for (const racer of racers) await racer.close()
+  return {
+    name,
+    description,
+    measurements,
+    ratios: targets.flatMap((target) => ratioResults(target, measurements)),
   }
 }
 
-/** By name, in the order in which they run. */
-export const RACES: readonly {
+/** Compares with the fastest of the baselines, so that the best configuration of a store counts. */
+function ratioResults(
+  { name, candidate, baselines, atLeast }: Target,
+  measurements: readonly Measurement[],
+): RatioResult[] {
+  const measured = measurements.find((measurement) => measurement.name === candidate)
+  const [fastest] = measurements
+    .filter((measurement) => baselines.includes(measurement.name))
+    .sort((a, b) => b.rate.median - a.rate.median)
+  if (measured === undefined || fastest === undefined) return []
+  return [{ name, candidate, baseline: fastest.name, ratio: ratioOf(measured, fastest), atLeast }]
+}
+
+/** HTTP requests to an application. The candidates are applications; another process sends the requests. */
+const HTTP: Omit<Workload, 'entries'> = {
+  name: 'http',
+  description: 'an Express application, each request reads a session and touches it',
+  window: Number.POSITIVE_INFINITY,
+  targets: [
+    { name: 'HTTP requests', candidate: OURS, baselines: [MEMORY], atLeast: 0.9 },
+    { name: 'HTTP requests', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 1.5 },
+  ],
+}
+
+export async function runHttp(context: BenchContext): Promise<WorkloadResult> {
+  await context.database.distributeExpiries()
+  const candidates = await appCandidates(context, {
+    ours: OURS,
+    simple: CONNECT_PG_SIMPLE[0],
+    memory: MEMORY,
+  })
+  try {
+    const entries = candidates.map((candidate): Entry => ({ candidate, operation: 'read' }))
+    return await runComparison(HTTP, entries, context)
+  } finally {
+    for (const candidate of candidates) await candidate.close()
+  }
+}
+
+/** Every workload, in the order in which they run. */
+export const ALL_WORKLOADS: readonly {
   name: string
-  about: string
-  run(setting: Setting): Promise<WorkloadResult>
+  description: string
+  run(context: BenchContext): Promise<WorkloadResult>
 }[] = [
   ...WORKLOADS.map((workload) => ({
     name: workload.name,
-    about: workload.about,
-    run: (setting: Setting) => runWorkload(workload, setting),
+    description: workload.description,
+    run: (context: BenchContext) => runWorkload(workload, context),
   })),
-  { name: HTTP.name, about: HTTP.about, run: runHttp },
+  { name: HTTP.name, description: HTTP.description, run: runHttp },
 ]

@@ -1,10 +1,9 @@
 /**
- * Builds the package in the current folder: one pass of the compiler for ES modules, one for CommonJS.
- * Each pass has types of its own; the package.json inside dist/cjs is what makes Node and TypeScript
- * take those files as CommonJS.
+ * Builds the package in the current folder: compiles it once to ES modules and once to CommonJS, each with its own
+ * types. The package.json in dist/cjs makes Node and TypeScript treat the files there as CommonJS.
  */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
@@ -19,9 +18,4 @@ for (const project of ['tsconfig.esm.json', 'tsconfig.cjs.json']) {
 }
 if (existsSync('dist/cjs')) {
   writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n')
-}
-
-const { bin = {} } = JSON.parse(readFileSync('package.json', 'utf8'))
-for (const file of Object.values(bin)) {
-  if (existsSync(file)) chmodSync(file, 0o755)
 }

@@ -1,6 +1,6 @@
 /**
- * Checks what a user of each published package would meet: publint reads its package.json against the files
- * that npm would pack, attw asks TypeScript how each entry point resolves, in every way of resolving there is.
+ * Checks the published packages: publint compares each package.json with the files that npm packs, and attw resolves
+ * each entry point with TypeScript in every resolution mode.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -22,10 +22,10 @@ for (const name of readdirSync(join(root, 'packages'))) {
   const { messages } = await publint({ pkgDir: folder, strict: true, pack: 'npm' })
   for (const message of messages) console.error(`${name}: ${formatMessage(message, description)}`)
   if (messages.length > 0) process.exitCode = 1
-  console.log(`${name}: publint found ${messages.length || 'nothing'}`)
+  console.log(`${name}: publint found ${messages.length || 'no'} problems`)
 
   if (description.exports === undefined) continue
-  // What is for ES modules only is not asked how CommonJS finds it.
+  // A package with ES modules only is not checked for CommonJS.
   const profile = JSON.stringify(description.exports).includes('"require"') ? 'strict' : 'esm-only'
   try {
     execFileSync(process.execPath, [attw, '--pack', folder, '--no-emoji', '--profile', profile], {

@@ -3,13 +3,13 @@ import { fileURLToPath } from 'node:url'
 import { type ConformanceOutcome, checkConformance } from 'session-pgsql/testing'
 import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
 import { startRedis } from '../programs.ts'
-import { connectPgSimpleContender, connectRedis, memoryStore, sessionPgsql } from './contenders.ts'
-import type { Contender } from './postgres.ts'
+import type { TestedStore } from './postgres.ts'
+import { connectPgSimpleStore, connectRedis, memoryStore, sessionPgsql } from './stores.ts'
 import { type Column, markdownTable, withTable } from './table.ts'
 
 /**
- * Holds the stores for express-session against `session-pgsql/testing`, side by side, and writes the outcome into
- * docs/conformance.md. Ends with 1 if ours fails in anything. Parameters: names of stores, to run those only and
+ * Runs the suite `session-pgsql/testing` on the stores for express-session and writes the outcomes into
+ * docs/conformance.md. Exits with 1 if session-pgsql fails a case. Parameters: names of stores, to run only those and
  * write nothing.
  */
 const PAGE = fileURLToPath(new URL('../../docs/conformance.md', import.meta.url))
@@ -17,21 +17,21 @@ const PAGE = fileURLToPath(new URL('../../docs/conformance.md', import.meta.url)
 async function main(names: readonly string[]): Promise<void> {
   const server = await startPostgres({ version: '18', settings: { fsync: 'off', max_connections: '200' } })
   const redis = await startRedis()
-  const makers: [name: string, make: (() => Promise<Contender>) | undefined][] = [
+  const stores: [name: string, start: (() => Promise<TestedStore>) | undefined][] = [
     ['session-pgsql', () => sessionPgsql(server)],
-    ['connect-pg-simple', () => connectPgSimpleContender(server)],
+    ['connect-pg-simple', () => connectPgSimpleStore(server)],
     ['connect-redis', redis && (() => connectRedis(redis))],
     ['MemoryStore', memoryStore],
   ]
   try {
     const columns: Column[] = []
-    for (const [name, make] of makers) {
+    for (const [name, start] of stores) {
       if (names.length > 0 && !names.includes(name)) continue
-      if (make === undefined) console.error(`${name} is left out: there is no redis-server to start`)
-      else columns.push(await columnOf(await make()))
+      if (start === undefined) console.error(`Skipping ${name}: redis-server is not installed.`)
+      else columns.push(await columnOf(await start()))
     }
     console.log(`\n${markdownTable(columns)}`)
-    if (columns.length < makers.length) console.error(`Not all of them: ${PAGE} stays as it is`)
+    if (columns.length < stores.length) console.error(`Not all stores have run: ${PAGE} is unchanged.`)
     else writeFileSync(PAGE, withTable(readFileSync(PAGE, 'utf8'), markdownTable(columns)))
     const [ours] = columns
     if (ours?.name === 'session-pgsql' && ours.outcomes.some(({ outcome }) => outcome !== 'holds')) {
@@ -43,14 +43,14 @@ async function main(names: readonly string[]): Promise<void> {
   }
 }
 
-async function columnOf({ subject, version, stop }: Contender): Promise<Column> {
+async function columnOf({ subject, version, stop }: TestedStore): Promise<Column> {
   console.log(`\n${subject.name} ${version}`)
-  const outcomes = await checkConformance(subject, say)
+  const outcomes = await checkConformance(subject, print)
   await stop()
   return { name: subject.name, version, outcomes }
 }
 
-function say({ outcome, sentence, reason }: ConformanceOutcome): void {
+function print({ outcome, sentence, reason }: ConformanceOutcome): void {
   console.log(`${outcome.padEnd(8)} ${sentence}`)
   if (reason !== undefined) console.log(reason.replace(/^/gm, '           '))
 }

@@ -4,30 +4,32 @@ import type { ConformanceSubject, OpenStore } from 'session-pgsql/testing'
 import { expressPlace } from 'session-pgsql/testing'
 import type { PostgresServer } from '../../packages/session-pgsql/test/support/postgres.ts'
 import { startProxy } from '../../packages/session-pgsql/test/support/proxy.ts'
+import { networkFaults } from '../../packages/session-pgsql/test/testing/network-faults.ts'
 
-/** A subject, and what it holds open. */
-export interface Contender {
+/** A store under test. */
+export interface TestedStore {
   readonly subject: ConformanceSubject
-  /** For the table's head. */
+  /** For the head of the table. */
   readonly version: string
+  /** Closes what the store has open. */
   stop(): Promise<void>
 }
 
-/** A store on PostgreSQL: how it is made, and how its rows look. */
+/** How to open a store on PostgreSQL, and the columns of its table. */
 export interface PostgresStore {
   readonly name: string
   readonly version: string
-  /** Its table where the subject does not say otherwise. */
+  /** The name of its table. */
   readonly table: string
-  /** The column of the data, and what `expiry - $1 seconds` is in SQL. */
   readonly dataColumn: string
   readonly expiryColumn: string
+  /** The SQL expression for an expiry that is `$1` seconds earlier. */
   readonly earlier: string
   open(where: PoolConfig, options: { table: string; timeout: number }): OpenStore
 }
 
-/** A store in a database of its own, behind a proxy that can take the database away. */
-export async function postgresContender(store: PostgresStore, server: PostgresServer): Promise<Contender> {
+/** Returns a store with its own database, behind a proxy that can make the database unreachable. */
+export async function onPostgres(store: PostgresStore, server: PostgresServer): Promise<TestedStore> {
   const database = store.name.replaceAll('-', '_')
   await server.createDatabase(database)
   const query = <R extends object>(sql: string, parameters: unknown[] = []): Promise<R[]> =>
@@ -37,10 +39,6 @@ export async function postgresContender(store: PostgresStore, server: PostgresSe
   const { table, dataColumn, expiryColumn } = store
   const place = (table: string) =>
     expressPlace(session, ({ timeout }) => store.open(where, { table, timeout }))
-  const backAgain = async () => {
-    proxy.drop()
-    await proxy.resume()
-  }
   const rename = async (from: string, to: string) => {
     await query(`ALTER TABLE ${table} RENAME COLUMN ${from} TO ${to}`)
   }
@@ -57,21 +55,14 @@ export async function postgresContender(store: PostgresStore, server: PostgresSe
       fingerprint: async () =>
         JSON.stringify(await query(`SELECT xmin::text, ctid::text FROM ${table} ORDER BY 2`)),
       faults: {
-        away: {
-          async begin() {
-            await proxy.refuse()
-            proxy.drop()
-          },
-          end: backAgain,
-        },
-        silent: { begin: async () => proxy.silence(), end: backAgain },
+        ...networkFaults(() => proxy),
         failing: { begin: () => rename(dataColumn, 'away'), end: () => rename('away', dataColumn) },
       },
       async setTimeZone(zone) {
         await query(`ALTER DATABASE ${database} SET timezone TO '${zone}'`)
       },
       async emptyPlace() {
-        // A schema each, for indexes and constraints may have names of their own.
+        // A schema for each place: a store may give fixed names to its indexes and constraints.
         const schema = `empty_${++tables}`
         await query(`CREATE SCHEMA ${schema}`)
         await query(`ALTER DATABASE ${database} SET search_path TO ${schema}`)

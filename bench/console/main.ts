@@ -4,29 +4,34 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
-import { withEnds } from '../ends.ts'
+import { withCleanup } from '../cleanup.ts'
+import { BenchDatabase } from '../database.ts'
 import { findProgram } from '../programs.ts'
 import { startServer } from '../server.ts'
 import { sessionId } from '../sessions.ts'
 import { quantile } from '../statistics.ts'
-import { BenchDatabase } from '../tables.ts'
 
 /**
- * The console in front of millions of sessions: how long each of its requests takes, how long a browser waits for each
- * of its pages, and which of its statements PostgreSQL's log calls slow.
+ * Measures the console with millions of sessions: the time of each request, the time until a browser has drawn each
+ * page, and the statements that PostgreSQL logs as slow.
  */
 
-const HELP = `npm run bench:console -- [options]
+const HELP = `Usage:
+  npm run bench:console -- [OPTION]...
 
-  --rows N    sessions in the table (10000000): some 10 GB of disk, ten minutes
-  --rounds N  requests of each kind (7)
-  --limit MS  that no request but the first, no page and no statement should take longer than (300)`
+Options:
+  --rows N    sessions in the table (default: 10000000, which takes about 10 GB of
+              disk and ten minutes)
+  --rounds N  requests of each kind (default: 7)
+  --limit MS  time limit of every page, statement and request but the first
+              (default: 300)
+  --help      show this help, then exit`
 
-/** Statements of others, which fill the table, are not the console's. */
+/** application_name of the console, to distinguish its statements from those that fill the table. */
 const APPLICATION = 'console_bench'
 
-/** Of so many sessions one has a user, an address and errors. */
-const MARKED = 1000
+/** One of this many sessions has a user, an address and errors. */
+const MARKED_INTERVAL = 1000
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -43,7 +48,7 @@ async function main(): Promise<void> {
     number,
     number,
   ]
-  await withEnds(async (atEnd) => {
+  await withCleanup(async (onCleanup) => {
     const postgres = await startPostgres({
       version: '18',
       settings: {
@@ -52,63 +57,63 @@ async function main(): Promise<void> {
         log_line_prefix: '%a|',
       },
     })
-    atEnd(() => postgres.remove())
+    onCleanup(() => postgres.remove())
     const database = await BenchDatabase.create(postgres)
-    atEnd(() => database.drop())
+    onCleanup(() => database.drop())
     console.error(`filling ${rows} rows`)
     await database.fillSessions({ sessions: rows, bytes: 500, expired: Math.floor(rows / 10) })
     await database.query(
       `UPDATE php_session SET sess_custom = 'user-' || md5(sess_id), sess_addr_modified = '192.0.2.7', sess_error = 3,
          sess_err_message = 'disk full', sess_name = 'shop'
        WHERE sess_id IN (SELECT md5(n::text) FROM generate_series(0, $1::int - 1, $2::int) n)`,
-      [rows, MARKED],
+      [rows, MARKED_INTERVAL],
     )
     await database.query('VACUUM (ANALYZE) php_session')
 
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
-    atEnd(() => rm(folder, { recursive: true, force: true }))
-    const { host, port, user, database: name } = database.where
+    onCleanup(() => rm(folder, { recursive: true, force: true }))
+    const { host, port, user, database: name } = database.connection
     const db = `host=${host} port=${port} user=${user} dbname=${name} application_name=${APPLICATION}`
     const server = await startServer(['console', '--db', db, '--audit-file', join(folder, 'audit.log')])
-    atEnd(() => server.stop())
-    const at = `http://127.0.0.1:${server.port}`
+    onCleanup(() => server.stop())
+    const url = `http://127.0.0.1:${server.port}`
 
     const slow: string[] = []
-    const judge = (what: string, milliseconds: number): string => {
-      if (milliseconds > limit) slow.push(what)
+    const judge = (label: string, milliseconds: number): string => {
+      if (milliseconds > limit) slow.push(label)
       return milliseconds > limit ? 'MISSED' : ''
     }
-    console.log('\nrequests: milliseconds, the first, the median, the worst of the others')
-    for (const [what, path] of await requestsTo(at)) {
+    console.log('\nrequests: milliseconds of the first, and the median and maximum of the others')
+    for (const [label, path] of await requestsTo(url)) {
       const times: number[] = []
       for (let round = 0; round < rounds; round++) {
-        const begun = performance.now()
-        const { status } = await fetch(`${at}/api/${path}`).then(async (response) => {
+        const started = performance.now()
+        const { status } = await fetch(`${url}/api/${path}`).then(async (response) => {
           await response.text()
           return response
         })
         if (status >= 500) throw new Error(`${path}: ${status}`)
-        times.push(performance.now() - begun)
+        times.push(performance.now() - started)
       }
       const [first = 0, ...others] = times
       others.sort((one, other) => one - other)
-      const worst = others.at(-1) ?? 0
-      console.log(row(what, [first, quantile(others, 0.5), worst], judge(what, worst)))
+      const maximum = others.at(-1) ?? 0
+      console.log(row(label, [first, quantile(others, 0.5), maximum], judge(label, maximum)))
     }
 
     const executablePath = findProgram('chromium')
-    if (executablePath === undefined) console.log('\nno Chromium on this machine: no page was looked at')
+    if (executablePath === undefined) console.log('\nChromium is not installed: pages are not measured')
     else {
       const browser = await chromium.launch({
         executablePath,
         args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
       })
-      atEnd(() => browser.close())
-      console.log('\npages in Chromium: milliseconds until the answer is drawn, the median and the worst')
-      for (const [what, times] of await pages(browser, at, rounds)) {
+      onCleanup(() => browser.close())
+      console.log('\npages in Chromium: milliseconds until the response is drawn, median and maximum')
+      for (const [label, times] of await pages(browser, url, rounds)) {
         times.sort((one, other) => one - other)
-        const worst = times.at(-1) ?? 0
-        console.log(row(what, [quantile(times, 0.5), worst], judge(what, worst)))
+        const maximum = times.at(-1) ?? 0
+        console.log(row(label, [quantile(times, 0.5), maximum], judge(label, maximum)))
       }
     }
 
@@ -123,13 +128,13 @@ async function main(): Promise<void> {
   })
 }
 
-/** What can be asked, and as what path. */
-async function requestsTo(at: string): Promise<readonly (readonly [what: string, path: string])[]> {
-  const user = `user-${await markedUser(at)}`
+/** Returns the requests, by a label and the path. */
+async function requestsTo(url: string): Promise<readonly (readonly [label: string, path: string])[]> {
+  const user = `user-${await markedUser(url)}`
   const after = async (pages: number): Promise<string> => {
     let next = ''
     for (let page = 0; page < pages; page++) {
-      const answer = await fetch(`${at}/api/sessions?limit=200${next}`)
+      const answer = await fetch(`${url}/api/sessions?limit=200${next}`)
       next = `&after=${encodeURIComponent(((await answer.json()) as { next: string }).next)}`
     }
     return next
@@ -141,71 +146,71 @@ async function requestsTo(at: string): Promise<readonly (readonly [what: string,
     ['sessions, the first page', 'sessions?limit=200'],
     ['sessions, the 22nd page', `sessions?limit=200${await after(21)}`],
     ['sessions, the last page', 'sessions?limit=200&order=-id'],
-    ['sessions of a name that all but a few have', 'sessions?name=connect.sid'],
-    ['sessions of a name that one in a thousand has', 'sessions?name=shop'],
-    ['sessions of a name that nobody has', 'sessions?name=nobody'],
-    ['by the beginning of an id', 'sessions?by=id&q=ab'],
+    ['sessions of a common cookie name', 'sessions?name=connect.sid'],
+    ['sessions of a rare cookie name (1 in 1,000)', 'sessions?name=shop'],
+    ['sessions of a cookie name without sessions', 'sessions?name=nobody'],
+    ['by id prefix', 'sessions?by=id&q=ab'],
     ['by field', `sessions?by=field&q=${user}`],
     ['by field, in the order of the last write', `sessions?by=field&q=${user}&order=-modified`],
     ['by address', 'sessions?by=address&q=192.0.2.7'],
-    ['by an address that nobody has', 'sessions?by=address&q=192.0.2.8'],
+    ['by an address without sessions', 'sessions?by=address&q=192.0.2.8'],
     ['by an error', 'sessions?by=error&q=disk%20full'],
-    ['by an error that nobody had', 'sessions?by=error&q=no%20such'],
-    ['in an order that no index serves', 'sessions?order=-errors'],
+    ['by an error without sessions', 'sessions?by=error&q=no%20such'],
+    ['in an order without an index', 'sessions?order=-errors'],
     ['one session', `session?id=${sessionId(1)}`],
-    ['how many have a field', `count?field=${user}`],
-    ['how many are due for garbage collection', 'gc'],
+    ['count of a field', `count?field=${user}`],
+    ['count of sessions due for garbage collection', 'gc'],
     ['audit', 'audit'],
   ]
 }
 
-async function markedUser(at: string): Promise<string> {
-  const answer = await fetch(`${at}/api/session?id=${sessionId(0)}`)
+async function markedUser(url: string): Promise<string> {
+  const answer = await fetch(`${url}/api/session?id=${sessionId(0)}`)
   const { field } = (await answer.json()) as { field: string }
   return field.replace('user-', '')
 }
 
-/** Each page is gone to from another one, as by a click, until what it has asked for is answered and drawn. */
+/** Opens each page from another one, as by a click, and waits until the response is drawn. */
 async function pages(
   browser: Browser,
-  at: string,
+  url: string,
   rounds: number,
-): Promise<(readonly [what: string, milliseconds: number[]])[]> {
+): Promise<(readonly [label: string, milliseconds: number[]])[]> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } })
-  await page.goto(at)
-  const looks: readonly (readonly [what: string, hash: string, waitsFor: RegExp | undefined])[] = [
+  await page.goto(url)
+  const targets: readonly (readonly [label: string, hash: string, waitsFor: RegExp | undefined])[] = [
     ['overview', '#/overview', undefined],
     ['sessions', '#/sessions', /api\/sessions/],
     ['sessions by address', '#/sessions?by=address&q=192.0.2.7', /api\/sessions/],
-    ['sessions by an error that nobody had', '#/sessions?by=error&q=no+such', /api\/sessions/],
+    ['sessions by an error without sessions', '#/sessions?by=error&q=no+such', /api\/sessions/],
     ['one session', `#/session?id=${sessionId(1)}`, /api\/session\?/],
     ['audit', '#/audit', /api\/audit/],
   ]
   const results = []
-  for (const [what, hash, waitsFor] of looks) {
+  for (const [label, hash, waitsFor] of targets) {
     const times: number[] = []
     for (let round = 0; round < rounds; round++) {
       await go(page, hash === '#/audit' ? '#/overview' : '#/audit', undefined)
       times.push(await go(page, hash, waitsFor))
     }
-    results.push([what, times] as const)
+    results.push([label, times] as const)
   }
   await page.close()
   return results
 }
 
 async function go(page: Page, hash: string, waitsFor: RegExp | undefined): Promise<number> {
-  const begun = performance.now()
+  const started = performance.now()
   const answered = waitsFor && page.waitForResponse((response) => waitsFor.test(response.url()))
   await page.evaluate(`location.hash = ${JSON.stringify(hash)}`)
   await (await answered)?.finished()
   await page.evaluate('new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))')
-  return performance.now() - begun
+  return performance.now() - started
 }
 
-function row(what: string, milliseconds: readonly number[], verdict: string): string {
+function row(label: string, milliseconds: readonly number[], verdict: string): string {
   const columns = milliseconds.map((one) => one.toFixed(0).padStart(6))
-  return `  ${what.padEnd(48)}${columns.join('')}  ${verdict}`.trimEnd()
+  return `  ${label.padEnd(48)}${columns.join('')}  ${verdict}`.trimEnd()
 }
 
 await main()

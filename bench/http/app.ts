@@ -4,14 +4,14 @@ import express from 'express'
 import session, { MemoryStore, type Store } from 'express-session'
 import { PgsqlStore } from 'session-pgsql/express'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { ContestantOptions } from '../contestants/contestant.ts'
 import { type SessionData, sessionData, sessionId } from '../sessions.ts'
+import type { StoreOptions } from '../stores/store.ts'
 
-/** An Express application whose sessions lie in one of the stores. Each request reads a session and touches it. */
+/** An Express application with one of the session stores. Each request reads a session and touches it. */
 
 export interface AppInput {
   readonly store: 'session-pgsql' | 'connect-pg-simple' | 'memory'
-  readonly options: ContestantOptions
+  readonly options: StoreOptions
 }
 
 export const SECRET = 'not a secret'
@@ -44,7 +44,7 @@ export default async function serve(
   server.close()
 }
 
-async function makeStore(name: AppInput['store'], options: ContestantOptions): Promise<Store> {
+async function makeStore(name: AppInput['store'], options: StoreOptions): Promise<Store> {
   if (name === 'memory') {
     const store = new MemoryStore()
     for (let n = 0; n < options.sessions; n++) {
@@ -54,7 +54,7 @@ async function makeStore(name: AppInput['store'], options: ContestantOptions): P
   }
   if (name === 'connect-pg-simple') {
     const PgStore = connectPgSimple(session)
-    return new PgStore({ conObject: options.where, pruneSessionInterval: false })
+    return new PgStore({ conObject: options.connection, pruneSessionInterval: false })
   }
-  return new PgsqlStore({ db: options.where, gcInterval: 0 })
+  return new PgsqlStore({ db: options.connection, gcInterval: 0 })
 }

@@ -1,18 +1,16 @@
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { Slice, SliceOrder } from '../racer.ts'
+import { SliceRecorder, type SliceRequest, type SliceResult } from '../candidate.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
-import { quantile } from '../statistics.ts'
 import { SECRET } from './app.ts'
 
 /**
- * Browsers, as many as there are callers: each keeps one connection and sends the next request when the last one
- * is answered. Written on bare sockets, because what the client costs is taken from the application on a small
- * machine, and makes all applications look alike.
+ * Sends requests. Each caller keeps one connection and sends its next request after the last response. It uses sockets
+ * and no HTTP client, because on a small machine the cost of a client reduces the throughput of every application.
  */
 
-export interface LoadOrder extends SliceOrder {
+export interface LoadRequest extends SliceRequest {
   readonly port: number
   readonly sessions: number
 }
@@ -23,24 +21,21 @@ export default async function load(_input: unknown, channel: WorkerChannel): Pro
   for (;;) {
     const message = await channel.receive()
     if (message === 'end') return
-    channel.send(await runSlice(message as LoadOrder, cookies))
+    channel.send(await runSlice(message as LoadRequest, cookies))
   }
 }
 
-async function runSlice(order: LoadOrder, cookies: Map<number, string>): Promise<Slice> {
-  const random = randomNumbers(order.seed)
-  const latencies: number[] = []
-  let firstFailure: string | undefined
-  let failures = 0
-  const start = performance.now()
-  const stop = start + order.milliseconds
+async function runSlice(request: LoadRequest, cookies: Map<number, string>): Promise<SliceResult> {
+  const random = randomNumbers(request.seed)
+  const recorder = new SliceRecorder()
+  const stop = recorder.start + request.milliseconds
 
   function browse(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const socket = connect(order.port, '127.0.0.1')
+      const socket = connect(request.port, '127.0.0.1')
       socket.setNoDelay(true)
       let sent = 0
-      let answer = ''
+      let response = ''
       const next = (): void => {
         sent = performance.now()
         if (sent >= stop) {
@@ -48,7 +43,7 @@ async function runSlice(order: LoadOrder, cookies: Map<number, string>): Promise
           resolve()
           return
         }
-        const n = random(order.sessions)
+        const n = random(request.sessions)
         let cookie = cookies.get(n)
         if (cookie === undefined) {
           cookie = signedCookie(sessionId(n))
@@ -58,40 +53,32 @@ async function runSlice(order: LoadOrder, cookies: Map<number, string>): Promise
       }
       socket.on('connect', next)
       socket.on('error', reject)
-      socket.on('close', () => reject(new Error(`The application hung up, after: ${answer.slice(0, 300)}`)))
+      socket.on('close', () =>
+        reject(new Error(`The application closed the connection after: ${response.slice(0, 300)}`)),
+      )
       socket.on('data', (chunk) => {
-        answer += chunk.toString('latin1')
-        const end = answer.indexOf('\r\n\r\n')
+        response += chunk.toString('latin1')
+        const end = response.indexOf('\r\n\r\n')
         if (end < 0) return
-        // The answers are short: all of one is here when its last chunk is, or as much as its length says.
-        const [head, body] = [answer.slice(0, end), answer.slice(end + 4)]
+        // A response is complete after its last chunk, or at its content length.
+        const [head, body] = [response.slice(0, end), response.slice(end + 4)]
         const length = /^content-length: (\d+)/im.exec(head)?.[1]
         if (length === undefined ? !body.endsWith('0\r\n\r\n') : body.length < Number(length)) return
         if (head.startsWith('HTTP/1.1 200 ') && /user \d{7}/.test(body)) {
-          latencies.push(performance.now() - sent)
+          recorder.succeeded(sent)
         } else {
-          failures++
-          firstFailure ??= answer.slice(0, 300)
+          recorder.failed(response.slice(0, 300))
         }
-        answer = ''
+        response = ''
         next()
       })
     })
   }
-  await Promise.all(Array.from({ length: order.callers }, browse))
-
-  const sorted = Float64Array.from(latencies).sort()
-  return {
-    calls: latencies.length,
-    failures,
-    firstFailure,
-    milliseconds: performance.now() - start,
-    p50: quantile(sorted, 0.5),
-    p99: quantile(sorted, 0.99),
-  }
+  await Promise.all(Array.from({ length: request.callers }, browse))
+  return recorder.result()
 }
 
-/** As express-session signs it. */
+/** Signs a cookie as express-session does. */
 function signedCookie(id: string): string {
   const signature = createHmac('sha256', SECRET).update(id).digest('base64').replace(/=+$/, '')
   return encodeURIComponent(`s:${id}.${signature}`)

@@ -11,7 +11,7 @@ import {
 } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
 import { findProgram } from '../programs.ts'
 
-/** Patroni's times, in seconds: how long the leader's key lives, and how often each node looks. */
+/** Patroni's settings ttl, loop_wait and retry_timeout, in seconds. */
 export interface Times {
   readonly ttl: number
   readonly loopWait: number
@@ -21,7 +21,7 @@ export interface Times {
 interface Node {
   readonly name: string
   readonly port: number
-  /** Of Patroni's REST API, which HAProxy asks. */
+  /** Port of Patroni's REST API, which HAProxy queries. */
   readonly api: number
   readonly config: string
   readonly data: string
@@ -30,14 +30,14 @@ interface Node {
 
 export const HOST = '127.0.0.1'
 
-/** What is not installed here. */
+/** Returns the names of the programs that are not installed. */
 export function missingPrograms(): string[] {
   return ['etcd', 'patroni', 'patronictl', 'haproxy', 'initdb'].filter(
     (name) => findProgram(name) === undefined,
   )
 }
 
-/** etcd, some PostgreSQL servers with Patroni, and HAProxy in front of them, on the loopback. */
+/** etcd, several PostgreSQL servers with Patroni, and HAProxy in front of them, on the loopback interface. */
 export class Cluster {
   readonly nodes: Node[] = []
   proxyPort = 0
@@ -91,10 +91,10 @@ export class Cluster {
     for (const node of this.nodes) await this.#configure(node, client)
     for (const node of this.nodes) {
       await this.startNode(node)
-      // The first becomes the leader; the others copy it.
+      // The first becomes the leader, and the others copy its data.
       if (node === this.nodes[0]) await until(() => this.leader(), 'a leader', 60_000)
     }
-    await this.whole()
+    await this.untilComplete()
     await this.#startProxy()
   }
 
@@ -111,7 +111,7 @@ export class Cluster {
           ttl: this.#times.ttl,
           loop_wait: this.#times.loopWait,
           retry_timeout: this.#times.retryTimeout,
-          // No standby that has not everything that was acknowledged becomes the leader.
+          // Only a standby with every acknowledged change can become the leader.
           synchronous_mode: true,
           maximum_lag_on_failover: 1_048_576,
           postgresql: { use_pg_rewind: true, parameters: { max_connections: 100, wal_log_hints: 'on' } },
@@ -133,7 +133,7 @@ export class Cluster {
         parameters: { unix_socket_directories: this.#folder },
       },
     }
-    // JSON is YAML.
+    // JSON is valid YAML.
     await writeFile(node.config, JSON.stringify(config, null, 2))
   }
 
@@ -163,22 +163,22 @@ ${this.nodes.map(({ name, port, api }) => `  server ${name} ${HOST}:${port} chec
     node.program = await this.#run('patroni', [node.config])
   }
 
-  /** kill -9. Both, as when the machine loses its power; or one of them alone. */
-  async kill(what: 'patroni' | 'postgres' | 'both'): Promise<void> {
+  /** Kills Patroni, PostgreSQL or both on the leader with SIGKILL. Both is like a power failure of the machine. */
+  async kill(target: 'patroni' | 'postgres' | 'both'): Promise<void> {
     const node = await until(() => this.leader(), 'a leader to kill')
     const patroni = (node.program as Program).pid
-    // PostgreSQL is not Patroni's child: it survives it.
+    // PostgreSQL is not a child of Patroni, and survives it.
     const postmaster = await postmasterOf(node.data)
-    const family = [
-      ...(what === 'postgres' ? [] : [patroni, ...childrenOf(patroni)]),
-      ...(what === 'patroni' ? [] : [postmaster, ...childrenOf(postmaster)]),
+    const pids = [
+      ...(target === 'postgres' ? [] : [patroni, ...childrenOf(patroni)]),
+      ...(target === 'patroni' ? [] : [postmaster, ...childrenOf(postmaster)]),
     ]
-    for (const pid of family) signal(pid, 'SIGSTOP')
-    for (const pid of family) signal(pid, 'SIGKILL')
-    await until(() => !family.some(isRunning), 'the leader to die')
+    for (const pid of pids) signal(pid, 'SIGSTOP')
+    for (const pid of pids) signal(pid, 'SIGKILL')
+    await until(() => !pids.some(isRunning), 'the leader to end')
   }
 
-  /** Hands the lead over, in order. */
+  /** Switches to another leader with Patroni's switchover. */
   async switchover(): Promise<void> {
     const leader = (await this.leader()) as Node
     await fetch(`http://${HOST}:${leader.api}/switchover`, {
@@ -187,9 +187,9 @@ ${this.nodes.map(({ name, port, api }) => `  server ${name} ${HOST}:${port} chec
     })
   }
 
-  /** The node that Patroni calls the leader. */
+  /** Returns the node that is the leader according to Patroni; undefined if there is none. */
   async leader(): Promise<Node | undefined> {
-    const answers = await Promise.all(
+    const results = await Promise.all(
       this.nodes.map(({ api }) =>
         fetch(`http://${HOST}:${api}/primary`).then(
           ({ status }) => status === 200,
@@ -197,11 +197,11 @@ ${this.nodes.map(({ name, port, api }) => `  server ${name} ${HOST}:${port} chec
         ),
       ),
     )
-    return this.nodes[answers.indexOf(true)]
+    return this.nodes[results.indexOf(true)]
   }
 
-  /** Waits until every node is there and one is the synchronous standby. */
-  async whole(): Promise<void> {
+  /** Waits until every node replicates and one is the synchronous standby. */
+  async untilComplete(): Promise<void> {
     await until(
       async () => {
         const leader = await this.leader()
@@ -212,7 +212,7 @@ ${this.nodes.map(({ name, port, api }) => `  server ${name} ${HOST}:${port} chec
         ).catch(() => [])
         return rows.length === this.nodes.length - 1 && rows.some(({ sync_state }) => sync_state === 'sync')
       },
-      'the cluster to be whole',
+      'the cluster to be complete',
       120_000,
     )
   }
@@ -225,7 +225,7 @@ ${this.nodes.map(({ name, port, api }) => `  server ${name} ${HOST}:${port} chec
     for (const program of [this.#proxy, ...this.nodes.map((node) => node.program), this.#etcd]) {
       await program?.stop()
     }
-    // Of a Patroni that was killed and never came back.
+    // PostgreSQL servers whose Patroni was killed and did not return.
     for (const { data } of this.nodes) {
       const postmaster = await postmasterOf(data).catch(() => undefined)
       if (postmaster !== undefined) signal(postmaster, 'SIGQUIT')

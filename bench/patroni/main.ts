@@ -4,16 +4,19 @@ import { Traffic } from '../../packages/session-pgsql/test/clusters/traffic.ts'
 import { sleep, until } from '../../packages/session-pgsql/test/support/wait.ts'
 import { Cluster, HOST, missingPrograms, type Times } from './cluster.ts'
 
-/** What a service sees of it when Patroni's leader dies: how long there is none, which errors, and what is lost. */
+/** Measures the failover of Patroni from the side of an application: downtime, errors and lost changes. */
 
-const HELP = `npm run bench:patroni -- [options]
+const HELP = `Usage:
+  npm run bench:patroni -- [OPTION]...
 
-  --nodes N     PostgreSQL servers with Patroni (3)
-  --callers N   that write at once (64)
-  --rounds N    of each kind of fault (2)
-  --ttl S       Patroni's ttl, loop_wait and retry_timeout (30, 10 and 10)
-  --loop S
-  --retry S`
+Options:
+  --nodes N    PostgreSQL servers with Patroni (default: 3)
+  --callers N  concurrent writers (default: 64)
+  --rounds N   rounds of each fault (default: 2)
+  --ttl S      Patroni's ttl (default: 30)
+  --loop S     Patroni's loop_wait (default: 10)
+  --retry S    Patroni's retry_timeout (default: 10)
+  --help       show this help, then exit`
 
 type Data = Record<string, number>
 type Fault = (cluster: Cluster) => Promise<void>
@@ -39,7 +42,7 @@ async function main(): Promise<void> {
   })
   if (values.help) return console.log(HELP)
   const missing = missingPrograms()
-  if (missing.length > 0) throw new Error(`Not installed here: ${missing.join(', ')}`)
+  if (missing.length > 0) throw new Error(`Not installed: ${missing.join(', ')}`)
   const times: Times = {
     ttl: Number(values.ttl),
     loopWait: Number(values.loop),
@@ -50,18 +53,18 @@ async function main(): Promise<void> {
   try {
     const hosts = cluster.nodes.map(() => HOST).join(',')
     const ports = cluster.nodes.map(({ port }) => port).join(',')
-    const ways = {
+    const connections = {
       direct: `host=${hosts} port=${ports}`,
       HAProxy: `host=${HOST} port=${cluster.proxyPort}`,
     }
     console.log(
-      '| fault | way | without service | longest call | acknowledged | errors | lost |\n|---|---|---|---|---|---|---|',
+      '| fault | connection | downtime | longest call | acknowledged | errors | lost |\n|---|---|---|---|---|---|---|',
     )
     for (const [name, fault] of Object.entries(FAULTS)) {
-      for (const [way, where] of Object.entries(ways)) {
+      for (const [label, connection] of Object.entries(connections)) {
         for (let round = 0; round < Number(values.rounds); round++) {
-          const seen = await suffer(cluster, times, where, fault, Number(values.callers), round + 1)
-          console.log(`| ${name} | ${way} | ${seen} |`)
+          const result = await measure(cluster, times, connection, fault, Number(values.callers), round + 1)
+          console.log(`| ${name} | ${label} | ${result} |`)
         }
       }
     }
@@ -73,16 +76,16 @@ async function main(): Promise<void> {
   }
 }
 
-async function suffer(
+async function measure(
   cluster: Cluster,
   times: Times,
-  where: string,
+  connection: string,
   fault: Fault,
   callers: number,
   seed: number,
 ): Promise<string> {
   const handler = new SaveHandler<Data>({
-    db: `${where} dbname=postgres user=postgres target_session_attrs=read-write`,
+    db: `${connection} dbname=postgres user=postgres target_session_attrs=read-write`,
     gcInterval: 0,
   })
   try {
@@ -91,13 +94,13 @@ async function suffer(
     await sleep(3000)
     traffic.longestPause = 0
     await fault(cluster)
-    // Until the leader's key has gone, and somebody else has taken it.
+    // Until the leader's key has expired, and another node has taken it.
     await sleep((times.ttl + times.loopWait + 5) * 1000)
     const recovered = traffic.acknowledged
-    await until(() => traffic.acknowledged > recovered + 100, 'the service to come back', 120_000)
-    // The dead come back while there is traffic: they must not be taken for the leader.
+    await until(() => traffic.acknowledged > recovered + 100, 'the service to recover', 120_000)
+    // The killed nodes return during the traffic. They must not be taken for the leader.
     for (const node of cluster.nodes) if (!node.program?.running()) await cluster.startNode(node)
-    await cluster.whole()
+    await cluster.untilComplete()
     await traffic.stop()
     await traffic.check(handler)
     const codes = new Map<string, number>()

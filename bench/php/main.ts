@@ -6,34 +6,37 @@ import { startPostgres } from '../../packages/session-pgsql/test/support/postgre
 import { twoLines } from '../../packages/session-pgsql-server/test/php/kit/peers.ts'
 import { type Ini, Php } from '../../packages/session-pgsql-server/test/php/kit/php.ts'
 import { phpMissing } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
-import { withEnds } from '../ends.ts'
+import { SliceRecorder } from '../candidate.ts'
+import { withCleanup } from '../cleanup.ts'
+import { type Candidate, compare, type Measurement, ratioOf } from '../compare.ts'
 import { findProgram, startRedis } from '../programs.ts'
-import { type Racer, race, ratioOf, type Standing } from '../race.ts'
 import { workloadText } from '../report/text.ts'
+import type { RatioResult } from '../results.ts'
 import { startServer } from '../server.ts'
 import { randomNumbers } from '../sessions.ts'
-import { quantile } from '../statistics.ts'
-import { COMMANDS, commands, DIGITS, fill } from './protocol.ts'
+import { COMMANDS, commandCandidate, DIGITS, fill } from './protocol.ts'
 
 /**
- * The same PHP script with its sessions in files, in a Redis that stores nothing on disk, and through the gateway
- * in a durable PostgreSQL: in turns, a slice each, so that whatever else the machine does hits all alike. Then the
- * gateway and Redis alone, without PHP.
+ * Measures a PHP script with its sessions in files, in Redis without persistence, and in a durable PostgreSQL through
+ * the gateway, in turns. Then measures the gateway and Redis without PHP.
  */
 
-const HELP = `npm run bench:php -- [options]
+const HELP = `Usage:
+  npm run bench:php -- [OPTION]...
 
-  --workers N   processes of PHP, for each place (8)
-  --callers N   requests at once (16)
-  --sessions N  sessions in play (2000)
-  --seconds S   length of a slice (1)
-  --rounds N    slices of each place (15)
+Options:
+  --workers N      PHP processes for each store (default: 8)
+  --callers N      concurrent requests (default: 16)
+  --sessions N     number of sessions (default: 2000)
+  --seconds S      length of a slice (default: 1)
+  --rounds N       slices of each store (default: 15)
+  --connections N  connections in the measurement without PHP (default: 64)
+  --help           show this help, then exit`
 
-  --connections N  to the gateway and to Redis alone (64)`
-
-const MARK = 0.8
+/** Minimum throughput relative to Redis. */
+const TARGET = 0.8
 /** Digits of a session's id. */
-const ID = 32
+const ID_LENGTH = 32
 const SITE = fileURLToPath(new URL('./site', import.meta.url))
 
 async function main(): Promise<void> {
@@ -56,22 +59,22 @@ async function main(): Promise<void> {
     number,
     number,
   ]
-  await withEnds(async (atEnd) => {
+  await withCleanup(async (onCleanup) => {
     const postgres = await startPostgres({
       version: '18',
       settings: { max_wal_size: '8GB', checkpoint_timeout: '15min' },
     })
-    atEnd(() => postgres.remove())
+    onCleanup(() => postgres.remove())
     const redis = await startRedis()
     if (redis === undefined) throw new Error('redis-server is not installed')
-    atEnd(() => redis.stop())
-    // A table for each: what one makes of an expiry decides what the other, with short circuit, may skip.
+    onCleanup(() => redis.stop())
+    // Each gateway has its own table, because the expiries that one writes decide what the other may skip.
     const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
       const gateway = await startServer(
         ['gateway', '--db', postgres.url('postgres'), '--table', table, '--create-unread'],
         env,
       )
-      atEnd(() => gateway.stop())
+      onCleanup(() => gateway.stop())
       return gateway.port
     }
     const port = await startGateway('php_session', {})
@@ -79,8 +82,8 @@ async function main(): Promise<void> {
 
     const version = execFileSync('php', ['-r', 'echo PHP_VERSION, ", phpredis ", phpversion("redis");'])
     console.log(`${cpus().length} x ${cpus()[0]?.model}; Node.js ${process.versions.node}; PHP ${version}`)
-    console.log(`${workers} processes of PHP, ${callers} requests at once, ${sessions} sessions`)
-    await Promise.all([port, shortCircuit, redis.port].map((one) => fill(one, sessions, ID)))
+    console.log(`${workers} PHP processes, ${callers} concurrent requests, ${sessions} sessions`)
+    await Promise.all([port, shortCircuit, redis.port].map((one) => fill(one, sessions, ID_LENGTH)))
     for (const persistent of [true, false]) {
       const path = `prefix=PHPSESSID:${persistent ? '&persistent=1' : ''}`
       const inis: readonly (readonly [string, Ini])[] = [
@@ -92,21 +95,21 @@ async function main(): Promise<void> {
       const phps = await Promise.all(
         inis.map(async ([name, ini]) => {
           const php = await Php.start({ ini: { ...ini, 'opcache.enable': 1 }, workers, root: SITE })
-          atEnd(() => php.stop())
+          onCleanup(() => php.stop())
           return [name, php] as const
         }),
       )
       for (const write of [false, true]) {
         const entries = phps.map(([name, php]) => ({
-          racer: requests(name, php, sessions, write),
+          candidate: requestCandidate(name, php, sessions, write),
           operation: write ? ('write' as const) : ('read' as const),
         }))
-        const standings = await race({
+        const measurements = await compare({
           entries,
           callers,
           seconds: Number(values.seconds),
           rounds: Number(values.rounds),
-          // Until every process of PHP has its connection, and the gateways' code is compiled.
+          // Until every PHP process has its connection, and the code of the gateways is compiled.
           warmUp: 5,
           window: sessions,
         })
@@ -114,12 +117,12 @@ async function main(): Promise<void> {
           workloadText(
             {
               name: `${write ? 'each request changes its session' : 'each request reads its session'}, ${persistent ? 'persistent connections' : 'a connection for each request'}`,
-              about: 'PHP requests a second',
-              standings,
+              description: 'PHP requests per second',
+              measurements,
               ratios: [
-                ratio(standings, 'gateway', 'redis', MARK),
-                ratio(standings, 'short circuit', 'redis', MARK),
-                ratio(standings, 'gateway', 'files', 0),
+                ratio(measurements, 'gateway', 'redis', TARGET),
+                ratio(measurements, 'short circuit', 'redis', TARGET),
+                ratio(measurements, 'gateway', 'files', 0),
               ],
             },
             false,
@@ -140,10 +143,10 @@ async function withoutPhp(
   await Promise.all(Object.values(ports).map((port) => fill(port, sessions, DIGITS)))
   for (const [name, command] of Object.entries(COMMANDS)) {
     const entries = Object.entries(ports).map(([server, port]) => ({
-      racer: commands(server, port, sessions, command),
+      candidate: commandCandidate(server, port, sessions, command),
       operation: 'read' as const,
     }))
-    const standings = await race({
+    const measurements = await compare({
       entries,
       callers: Number(values.connections),
       seconds: Number(values.seconds),
@@ -151,51 +154,45 @@ async function withoutPhp(
       warmUp: 2,
       window: sessions,
     })
-    const about = `commands a second, ${values.connections} connections, without PHP`
+    const description = `commands per second, ${values.connections} connections, without PHP`
     console.log(
-      workloadText({ name, about, standings, ratios: [ratio(standings, 'gateway', 'redis', 0)] }, false),
+      workloadText(
+        { name, description, measurements, ratios: [ratio(measurements, 'gateway', 'redis', 0)] },
+        false,
+      ),
     )
   }
 }
 
-function ratio(standings: readonly Standing[], one: string, other: string, atLeast: number) {
-  const named = (name: string): Standing => standings.find((standing) => standing.name === name) as Standing
-  return { what: 'requests', one, other, ratio: ratioOf(named(one), named(other)), atLeast }
+function ratio(
+  measurements: readonly Measurement[],
+  candidate: string,
+  baseline: string,
+  atLeast: number,
+): RatioResult {
+  const named = (name: string): Measurement =>
+    measurements.find((measurement) => measurement.name === name) as Measurement
+  return { name: 'requests', candidate, baseline, ratio: ratioOf(named(candidate), named(baseline)), atLeast }
 }
 
-function requests(name: string, php: Php, sessions: number, write: boolean): Racer {
+function requestCandidate(name: string, php: Php, sessions: number, write: boolean): Candidate {
   return {
     name,
     async run({ callers, milliseconds, seed }) {
       const random = randomNumbers(seed)
-      const latencies: number[] = []
-      const start = performance.now()
-      let failures = 0
-      let firstFailure: string | undefined
+      const recorder = new SliceRecorder()
       const call = async (): Promise<void> => {
         for (;;) {
           const sent = performance.now()
-          if (sent - start >= milliseconds) return
-          const cookie = `PHPSESSID=${String(random(sessions)).padStart(ID, '0')}`
+          if (sent - recorder.start >= milliseconds) return
+          const cookie = `PHPSESSID=${String(random(sessions)).padStart(ID_LENGTH, '0')}`
           const { text } = await php.request('session.php', { cookie, query: write ? { write: 1 } : {} })
-          if (text === 'user ada') {
-            latencies.push(performance.now() - sent)
-          } else {
-            failures++
-            firstFailure ??= text
-          }
+          if (text === 'user ada') recorder.succeeded(sent)
+          else recorder.failed(text)
         }
       }
       await Promise.all(Array.from({ length: callers }, call))
-      const sorted = Float64Array.from(latencies).sort()
-      return {
-        calls: latencies.length,
-        failures,
-        firstFailure,
-        milliseconds: performance.now() - start,
-        p50: quantile(sorted, 0.5),
-        p99: quantile(sorted, 0.99),
-      }
+      return recorder.result()
     },
     async close() {},
   }

@@ -1,17 +1,17 @@
 import { execFile } from 'node:child_process'
 import { connect } from 'node:net'
 import { promisify } from 'node:util'
-import type { Racer } from '../race.ts'
+import type { Candidate } from '../compare.ts'
 
-/** The two servers without PHP: Redis' own program for measuring sends what phpredis sends, over many connections. */
+/** Measures the gateway and Redis without PHP: redis-benchmark sends the commands of phpredis over many connections. */
 
-/** A session as PHP has it, of about 600 bytes. */
+/** A PHP session of about 600 bytes. */
 const DATA = `user|s:3:"ada";cart|a:10:{${Array.from(
   { length: 10 },
   (_, index) => `i:${index};a:2:{s:3:"sku";s:6:"A-1000";s:5:"count";i:1;}`,
 ).join('')}}visits|i:0;`
 
-/** `redis-benchmark` puts a number of so many digits there. */
+/** Digits of the number that `redis-benchmark` writes for `__rand_int__`. */
 export const DIGITS = 12
 const KEY = 'PHPSESSID:__rand_int__'
 
@@ -21,7 +21,7 @@ export const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   EXPIRE: ['EXPIRE', KEY, '1440'],
 }
 
-/** Stores all sessions, so that none is asked for in vain. @param digits of their ids */
+/** Stores all sessions, so that every read finds one. @param digits length of the ids */
 export async function fill(port: number, sessions: number, digits: number): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port })
   for (let index = 0; index < sessions; index++) {
@@ -30,18 +30,23 @@ export async function fill(port: number, sessions: number, digits: number): Prom
       `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`,
     )
   }
-  let answers = ''
+  let replies = ''
   for await (const chunk of socket) {
-    answers += chunk
-    if (answers.length >= sessions * '+OK\r\n'.length || answers.includes('-')) break
+    replies += chunk
+    if (replies.length >= sessions * '+OK\r\n'.length || replies.includes('-')) break
   }
   socket.destroy()
-  if (answers !== '+OK\r\n'.repeat(sessions)) throw new Error(`Port ${port}: ${answers.slice(0, 200)}`)
+  if (replies !== '+OK\r\n'.repeat(sessions)) throw new Error(`Port ${port}: ${replies.slice(0, 200)}`)
 }
 
-/** @param name of the server at this port */
-export function commands(name: string, port: number, sessions: number, command: readonly string[]): Racer {
-  // How many commands fill a slice: learnt from the slice before.
+/** Returns a candidate that sends one command with redis-benchmark. @param name of the server at this port */
+export function commandCandidate(
+  name: string,
+  port: number,
+  sessions: number,
+  command: readonly string[],
+): Candidate {
+  // Number of commands that fill a slice, estimated from the previous slice.
   let count = 2000
   return {
     name,
@@ -50,7 +55,7 @@ export function commands(name: string, port: number, sessions: number, command: 
         ...['-p', String(port), '-c', String(callers), '-r', String(sessions), '-n', String(count), '--csv'],
         ...command,
       ])
-      // Requests a second; then average, least, p50, p95, p99, most, in milliseconds.
+      // Requests per second; then average, minimum, p50, p95, p99 and maximum in milliseconds.
       const [rate = 0, , , p50 = 0, , p99 = 0] = (/(?:"[\d.]+",?){7}\s*$/.exec(stdout)?.[0] ?? '')
         .split(',')
         .map((text) => Number(text.trim().slice(1, -1)))

@@ -1,7 +1,7 @@
 import { isMet, isRatioMet, type Results } from '../results.ts'
-import { machineText, markText, number, ratioMarkText, spread, verdict } from './text.ts'
+import { machineText, number, quartilesText, ratioTargetText, targetText, verdict } from './text.ts'
 
-/** The tables of docs/performance.md. */
+/** Formats results as the tables of docs/performance.md. */
 export function markdown(results: Results): string {
   const { workloads, scenarios, date } = results
   const parts = [`<!-- ${date.slice(0, 10)}; ${machineText(results).replaceAll('\n', '; ')} -->`]
@@ -10,44 +10,44 @@ export function markdown(results: Results): string {
   if (ratios.length > 0) {
     parts.push(
       table(
-        ['what', 'against', 'times as fast: median (quartiles)', 'mark', ''],
+        ['what', 'against', 'times as fast: median (quartiles)', 'target', ''],
         ratios.map((ratio) => [
-          ratio.what,
-          ratio.other,
-          spread(ratio.ratio),
-          ratioMarkText(ratio).replace('mark ', ''),
+          ratio.name,
+          ratio.baseline,
+          quartilesText(ratio.ratio),
+          ratioTargetText(ratio).replace('target ', ''),
           ratio.atLeast === undefined ? '' : verdict(isRatioMet(ratio)),
         ]),
       ),
     )
   }
-  const standings = workloads.flatMap(({ name, standings }) =>
-    standings.map((standing) => ({ workload: name, ...standing })),
+  const measurements = workloads.flatMap(({ name, measurements }) =>
+    measurements.map((measurement) => ({ workload: name, ...measurement })),
   )
-  if (standings.length > 0) {
+  if (measurements.length > 0) {
     parts.push(
       table(
-        ['workload', 'store', 'calls a second: median (quartiles)', 'p50 ms', 'p99 ms'],
-        standings.map(({ workload, name, rate, p50, p99 }) => [
+        ['workload', 'store', 'calls per second: median (quartiles)', 'p50 ms', 'p99 ms'],
+        measurements.map(({ workload, name, rate, p50, p99 }) => [
           workload,
           name,
-          spread(rate),
+          quartilesText(rate),
           number(p50.median),
           Number.isFinite(p99.median) ? number(p99.median) : '',
         ]),
       ),
     )
   }
-  for (const { about, figures } of scenarios) {
+  for (const { description, metrics } of scenarios) {
     parts.push(
-      `**${about[0]?.toUpperCase()}${about.slice(1)}**`,
+      `**${description[0]?.toUpperCase()}${description.slice(1)}**`,
       table(
-        ['what', 'measured', 'mark', ''],
-        figures.map((figure) => [
-          figure.what,
-          `${number(figure.value)} ${figure.unit}`.trim(),
-          markText(figure).replace('mark ', ''),
-          figure.mark === undefined ? '' : verdict(isMet(figure)),
+        ['what', 'measured', 'target', ''],
+        metrics.map((metric) => [
+          metric.name,
+          `${number(metric.value)} ${metric.unit}`.trim(),
+          targetText(metric).replace('target ', ''),
+          metric.target === undefined ? '' : verdict(isMet(metric)),
         ]),
       ),
     )

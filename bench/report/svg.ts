@@ -2,8 +2,8 @@ import { isRatioMet, type RatioResult, type Results } from '../results.ts'
 import { number } from './text.ts'
 
 /**
- * The ratios as a chart: a bar to the median, a whisker from quartile to quartile, a tick at the mark. On a
- * logarithmic scale, where half as fast is as far from the middle as twice as fast.
+ * Draws the ratios as a chart with a bar to the median, a whisker between the quartiles and a tick at the target. The
+ * scale is logarithmic, so that half as fast and twice as fast have the same distance from 1.
  */
 
 const ROW = 30
@@ -32,7 +32,7 @@ export function svg({ workloads, date, machine }: Results): string {
     text(
       16,
       42,
-      `Bar: median. Whisker: quartiles. Tick: mark (blue: reached, orange: missed, grey: none). PostgreSQL ${machine.postgres}, durable; ${date.slice(0, 10)}.`,
+      `Bar: median. Whisker: quartiles. Tick: target (blue: met, orange: missed, grey: none). PostgreSQL ${machine.postgres}, durable; ${date.slice(0, 10)}.`,
       'fill="#57606a" font-size="12"',
     ),
     ...grid.map(
@@ -47,12 +47,12 @@ export function svg({ workloads, date, machine }: Results): string {
 }
 
 function bar(result: RatioResult, y: number, x: (value: number) => number): string {
-  const { what, other, ratio, atLeast } = result
+  const { name, baseline, ratio, atLeast } = result
   const [from, to] = [x(1), x(ratio.median)].sort((one, other) => one - other) as [number, number]
   const middle = y + ROW / 2
   const color = atLeast === undefined ? '#8b97a3' : isRatioMet(result) ? '#2f6f9f' : '#c4682b'
   return [
-    text(LEFT - 10, middle + 4, `${what} / ${other}`, 'text-anchor="end"'),
+    text(LEFT - 10, middle + 4, `${name} / ${baseline}`, 'text-anchor="end"'),
     `<rect x="${from}" y="${y + 7}" width="${round(Math.max(1, to - from))}" height="${ROW - 14}" fill="${color}"/>`,
     `<line x1="${x(ratio.lower)}" x2="${x(ratio.upper)}" y1="${middle}" y2="${middle}" stroke="#1f2328" stroke-width="2"/>`,
     atLeast === undefined

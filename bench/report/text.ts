@@ -1,18 +1,21 @@
 import {
-  type Figure,
   isMet,
   isRatioMet,
+  type Metric,
   type RatioResult,
   type Results,
   type ScenarioResult,
   type WorkloadResult,
 } from '../results.ts'
-import type { ShardedSessions } from '../statistics.ts'
+import type { Quartiles } from '../statistics.ts'
 
-/** Results for the terminal. */
+/** Formats results for the terminal. */
 
-export function workloadText({ name, about, standings, ratios }: WorkloadResult, short: boolean): string {
-  const rows = standings.map(({ name, rate, p50, p99 }) => [
+export function workloadText(
+  { name, description, measurements, ratios }: WorkloadResult,
+  short: boolean,
+): string {
+  const rows = measurements.map(({ name, rate, p50, p99 }) => [
     name,
     `${number(rate.median)}/s`,
     `(${number(rate.lower)} to ${number(rate.upper)})`,
@@ -20,56 +23,56 @@ export function workloadText({ name, about, standings, ratios }: WorkloadResult,
     Number.isFinite(p99.median) ? `p99 ${number(p99.median)} ms` : '',
   ])
   const verdicts = ratios.map((ratio) => [
-    `${ratio.what}: ${ratio.one} / ${ratio.other}`,
-    `${spread(ratio.ratio)} x`,
-    ratioMarkText(ratio),
+    `${ratio.name}: ${ratio.candidate} / ${ratio.baseline}`,
+    `${quartilesText(ratio.ratio)} x`,
+    ratioTargetText(ratio),
     short || ratio.atLeast === undefined ? '' : verdict(isRatioMet(ratio)),
   ])
-  return [`\n${name}: ${about}`, ...columns(rows), ...columns(verdicts)].join('\n')
+  return [`\n${name}: ${description}`, ...columns(rows), ...columns(verdicts)].join('\n')
 }
 
-export function scenarioText({ name, about, figures }: ScenarioResult, short: boolean): string {
-  const rows = figures.map((figure) => [
-    figure.what,
-    `${number(figure.value)} ${figure.unit}`,
-    markText(figure),
-    figure.mark === undefined || (short && !figure.mark.always) ? '' : verdict(isMet(figure)),
+export function scenarioText({ name, description, metrics }: ScenarioResult, short: boolean): string {
+  const rows = metrics.map((metric) => [
+    metric.name,
+    `${number(metric.value)} ${metric.unit}`,
+    targetText(metric),
+    metric.target === undefined || (short && !metric.target.always) ? '' : verdict(isMet(metric)),
   ])
-  return [`\n${name}: ${about}`, ...columns(rows)].join('\n')
+  return [`\n${name}: ${description}`, ...columns(rows)].join('\n')
 }
 
 export function machineText({ machine, parameters }: Results): string {
   const { cpus, memory, system, node, postgres, redis, pgbench, settings } = machine
-  const said = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== false)
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== false)
   return [
     `${cpus}, ${memory}, ${system}; Node.js ${node}; PostgreSQL ${postgres}`,
-    `${redis ?? 'no redis-server in PATH: connect-redis does not run'}; ${pgbench ?? 'no pgbench: it does not run'}`,
+    `${redis ?? 'redis-server is not installed: connect-redis is skipped'}; ${pgbench ?? 'pgbench is not installed: skipped'}`,
     `postgresql.conf: ${Object.entries(settings)
       .map(([key, value]) => `${key}=${value}`)
       .join(', ')}`,
-    said.map(([key, value]) => `--${key} ${value}`).join(' '),
+    given.map(([key, value]) => `--${key} ${value}`).join(' '),
   ].join('\n')
 }
 
-export function markText({ mark }: Pick<Figure, 'mark'>): string {
-  if (mark?.atMost !== undefined) return `mark <= ${mark.atMost}`
-  if (mark?.atLeast !== undefined) return `mark >= ${mark.atLeast}`
+export function targetText({ target }: Pick<Metric, 'target'>): string {
+  if (target?.atMost !== undefined) return `target <= ${target.atMost}`
+  if (target?.atLeast !== undefined) return `target >= ${target.atLeast}`
   return ''
 }
 
-export function ratioMarkText({ atLeast }: Pick<RatioResult, 'atLeast'>): string {
-  return atLeast === undefined ? '' : `mark >= ${atLeast}`
+export function ratioTargetText({ atLeast }: Pick<RatioResult, 'atLeast'>): string {
+  return atLeast === undefined ? '' : `target >= ${atLeast}`
 }
 
 export function verdict(met: boolean): string {
   return met ? 'met' : 'MISSED'
 }
 
-export function spread({ median, lower, upper }: ShardedSessions): string {
+export function quartilesText({ median, lower, upper }: Quartiles): string {
   return `${number(median)} (${number(lower)} to ${number(upper)})`
 }
 
-/** Three digits are more than a bench is good for, whole numbers from a hundred on. */
+/** Formats a number with three significant digits; integers from 100. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return String(value)
   if (Math.abs(value) >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString('en-US')

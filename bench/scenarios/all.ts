@@ -1,4 +1,4 @@
-import type { Scenario } from '../setting.ts'
+import type { Scenario } from '../context.ts'
 import { bigTable } from './big-table.ts'
 import { hotSessions } from './hot-sessions.ts'
 import { lockedRow } from './locked-row.ts'
@@ -9,7 +9,7 @@ import { statementsSent } from './statements-sent.ts'
 import { touches } from './touches.ts'
 import { tune } from './tune.ts'
 
-/** In the order in which they run. */
+/** Every scenario, in the order in which they run. */
 export const SCENARIOS: readonly Scenario[] = [
   hotSessions,
   touches,
@@ -22,5 +22,5 @@ export const SCENARIOS: readonly Scenario[] = [
   tune,
 ]
 
-/** Those that take long, and run only when they are asked for. */
+/** Scenarios that take long and run only on request. */
 export const LONG: readonly Scenario[] = [bigTable, soak, tune]

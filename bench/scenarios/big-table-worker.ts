@@ -1,14 +1,14 @@
 import { SaveHandler } from 'session-pgsql'
-import type { Where } from '../contestants/contestant.ts'
+import type { ConnectionConfig } from '../stores/store.ts'
 
 export interface GcInput {
-  readonly where: Where
+  readonly connection: ConnectionConfig
   readonly table: string
 }
 
-/** @returns how many sessions were removed */
-export default async function collect({ where, table }: GcInput): Promise<number> {
-  const handler = new SaveHandler({ db: where, table, gcInterval: 0, operationTimeout: 60 })
+/** Runs a garbage collection. @returns the number of removed sessions */
+export default async function collect({ connection, table }: GcInput): Promise<number> {
+  const handler = new SaveHandler({ db: connection, table, gcInterval: 0, operationTimeout: 60 })
   const removed = await handler.gc()
   await handler.close()
   return removed

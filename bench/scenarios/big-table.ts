@@ -1,16 +1,17 @@
 import { SaveHandler } from 'session-pgsql'
 import { startWorkers } from '../../packages/session-pgsql/test/support/processes.ts'
-import { race, ratioOf, type Standing, startRacer } from '../race.ts'
+import { compare, type Measurement, ratioOf, startCandidate } from '../compare.ts'
+import type { Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
 import { quantile } from '../statistics.ts'
-import { BenchDatabase } from '../tables.ts'
 import type { GcInput } from './big-table-worker.ts'
 
 export const bigTable: Scenario = {
   name: 'big-table',
-  about: '10 million rows against 100,000; and a garbage collection of 1 million of them while others read',
-  async run({ parameters, postgres, contestant, log }) {
+  description:
+    'reads from 10 million rows and from 100,000; a garbage collection of 1 million rows during reads',
+  async run({ parameters, postgres, storeOptions, log }) {
     const { short, bytes, bigRows, sessions, callers, seconds, rounds } = parameters
     const expired = Math.floor(bigRows / 10)
     const database = await BenchDatabase.create(postgres)
@@ -18,26 +19,26 @@ export const bigTable: Scenario = {
       await database.fillSessions({ sessions, bytes })
       log(`big-table: filling ${bigRows} rows`)
       await database.fillSessions({ sessions: bigRows, bytes, table: 'big_session', expired })
-      const where = database.where
-      const racers = await Promise.all([
-        startRacer('small', 'session-pgsql', { ...contestant, where }),
-        startRacer('big', 'session-pgsql', {
-          ...contestant,
-          where,
+      const connection = database.connection
+      const candidates = await Promise.all([
+        startCandidate('small', 'session-pgsql', { ...storeOptions, connection }),
+        startCandidate('big', 'session-pgsql', {
+          ...storeOptions,
+          connection,
           sessions: bigRows - expired,
           own: { table: 'big_session' },
         }),
-        // As many in use as the small table has, among the many.
-        startRacer('big, the same number in use', 'session-pgsql', {
-          ...contestant,
-          where,
+        // The big table with as many sessions in use as the small table has.
+        startCandidate('big, the same number in use', 'session-pgsql', {
+          ...storeOptions,
+          connection,
           own: { table: 'big_session' },
         }),
       ])
-      let standings: Standing[]
+      let measurements: Measurement[]
       try {
-        standings = await race({
-          entries: racers.map((racer) => ({ racer, operation: 'read' as const })),
+        measurements = await compare({
+          entries: candidates.map((candidate) => ({ candidate, operation: 'read' as const })),
           callers,
           seconds,
           rounds,
@@ -45,16 +46,16 @@ export const bigTable: Scenario = {
           window: 100_000,
         })
       } finally {
-        for (const racer of racers) await racer.close()
+        for (const candidate of candidates) await candidate.close()
       }
-      const [small, big, inUse] = standings as [Standing, Standing, Standing]
+      const [small, big, inUse] = measurements as [Measurement, Measurement, Measurement]
 
-      const handler = new SaveHandler({ db: where, table: 'big_session', gcInterval: 0 })
+      const handler = new SaveHandler({ db: connection, table: 'big_session', gcInterval: 0 })
       await handler.open()
       const idle = await readFor(handler, bigRows - expired, short ? 500 : 20_000)
       const [collector] = await startWorkers<number>(
         new URL('./big-table-worker.ts', import.meta.url),
-        [{ where, table: 'big_session' } satisfies GcInput],
+        [{ connection, table: 'big_session' } satisfies GcInput],
         { timeoutMs: 3_600_000 },
       )
       if (collector === undefined) throw new Error('No worker')
@@ -67,32 +68,32 @@ export const bigTable: Scenario = {
       const [p99, slowest] = [quantile(idle, 0.99), quantile(during, 1)]
       return [
         {
-          what: `reads among ${bigRows} rows against ${sessions}`,
+          name: `reads from ${bigRows} rows, relative to ${sessions} rows`,
           value: ratioOf(big, small).median,
           unit: 'x',
-          mark: { atLeast: 0.85, always: false },
+          target: { atLeast: 0.85, always: false },
         },
         {
-          what: `the same, ${sessions} of the ${bigRows} in use`,
+          name: `the same with ${sessions} of ${bigRows} sessions in use`,
           value: ratioOf(inUse, small).median,
           unit: 'x',
         },
-        { what: `garbage collection of ${expired} sessions`, value: duration, unit: 's' },
+        { name: `garbage collection of ${expired} sessions`, value: duration, unit: 's' },
         {
-          what: 'expired sessions that it left behind',
+          name: 'expired sessions left by the garbage collection',
           value: expired - removed,
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
-        { what: 'p99 of a read, idle', value: p99, unit: 'ms' },
-        { what: 'slowest read, idle', value: quantile(idle, 1), unit: 'ms' },
-        { what: 'p99 of a read during the garbage collection', value: quantile(during, 0.99), unit: 'ms' },
-        { what: 'slowest read during the garbage collection', value: slowest, unit: 'ms' },
+        { name: 'p99 of a read, idle', value: p99, unit: 'ms' },
+        { name: 'slowest read, idle', value: quantile(idle, 1), unit: 'ms' },
+        { name: 'p99 of a read during the garbage collection', value: quantile(during, 0.99), unit: 'ms' },
+        { name: 'slowest read during the garbage collection', value: slowest, unit: 'ms' },
         {
-          what: 'slowest read during it against the idle p99',
+          name: 'slowest read during it, relative to the idle p99',
           value: slowest / p99,
           unit: 'x',
-          mark: { atMost: 5, always: false },
+          target: { atMost: 5, always: false },
         },
       ]
     } finally {
@@ -101,7 +102,11 @@ export const bigTable: Scenario = {
   },
 }
 
-/** 16 visitors who pause between two reads: what one waits for is the read, not the queue. @returns milliseconds of each, sorted */
+/**
+ * Reads random sessions with 16 callers that pause between reads, so that a read does not wait for other reads.
+ *
+ * @returns the milliseconds of each read, sorted
+ */
 async function readFor(
   handler: SaveHandler<Record<string, unknown>>,
   sessions: number,

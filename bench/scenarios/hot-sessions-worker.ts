@@ -1,9 +1,9 @@
 import { SaveHandler } from 'session-pgsql'
-import type { Where } from '../contestants/contestant.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
+import type { ConnectionConfig } from '../stores/store.ts'
 
 export interface HotInput {
-  readonly where: Where
+  readonly connection: ConnectionConfig
   readonly sessions: number
   readonly firstCaller: number
   readonly callers: number
@@ -14,13 +14,13 @@ export interface HotResult {
   readonly writes: number
   readonly merged: number
   readonly errors: readonly string[]
-  /** By "session caller": how often this caller has counted in this session. */
+  /** Number of increments by the key "session caller". */
   readonly counts: Record<string, number>
 }
 
-/** Each caller works on a tenth of the sessions, so every session is wanted by callers of all processes. */
+/** Each caller uses a tenth of the sessions, so that callers of all processes use each session. */
 export default async function work(input: HotInput): Promise<HotResult> {
-  const handler = new SaveHandler<Record<string, number>>({ db: input.where, gcInterval: 0 })
+  const handler = new SaveHandler<Record<string, number>>({ db: input.connection, gcInterval: 0 })
   await handler.open()
   const counts: Record<string, number> = {}
   const errors: string[] = []

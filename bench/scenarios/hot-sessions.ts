@@ -1,15 +1,15 @@
 import { runWorkers } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { Figure } from '../results.ts'
+import type { Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
+import type { Metric } from '../results.ts'
 import { sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
-import { BenchDatabase } from '../tables.ts'
 import type { HotInput, HotResult } from './hot-sessions-worker.ts'
 
 const PROCESSES = 4
 
 export const hotSessions: Scenario = {
   name: 'hot-sessions',
-  about: '256 callers in 4 processes read and write 300 sessions',
+  description: '256 callers in 4 processes read and write 300 sessions',
   async run({ parameters, postgres }) {
     const { short, bytes } = parameters
     const [callers, sessions] = short ? [32, 30] : [256, 300]
@@ -19,7 +19,7 @@ export const hotSessions: Scenario = {
       const inputs = Array.from(
         { length: PROCESSES },
         (_, process): HotInput => ({
-          where: database.where,
+          connection: database.connection,
           sessions,
           firstCaller: (process * callers) / PROCESSES,
           callers: callers / PROCESSES,
@@ -38,34 +38,34 @@ export const hotSessions: Scenario = {
       const errors = results.flatMap((result) => result.errors)
       return [
         {
-          what: 'pairs of read and write',
+          name: 'pairs of read and write',
           value: sum(({ writes }) => writes) / ((inputs[0] as HotInput).milliseconds / 1000),
           unit: '/s',
         },
         {
-          what: 'writes that were merged',
+          name: 'merged writes',
           value: (100 * sum(({ merged }) => merged)) / sum(({ writes }) => writes),
           unit: '%',
         },
         {
-          what: 'deadlocks in pg_stat_database',
+          name: 'deadlocks in pg_stat_database',
           value: await deadlocks(database),
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
         {
-          what: errors.length > 0 ? `errors (the first: ${errors[0]})` : 'errors',
+          name: errors.length > 0 ? `errors (the first: ${errors[0]})` : 'errors',
           value: errors.length,
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
         {
-          what: 'changes lost',
-          value: await lost(database, results),
+          name: 'changes lost',
+          value: await countLost(database, results),
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
-      ] satisfies Figure[]
+      ] satisfies Metric[]
     } finally {
       await database.drop()
     }
@@ -76,8 +76,8 @@ async function deadlocks(database: BenchDatabase): Promise<number> {
   return database.value('SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()')
 }
 
-/** Each caller counts under a name of its own in each session; what it counted must lie there. */
-async function lost(database: BenchDatabase, results: readonly HotResult[]): Promise<number> {
+/** Returns the number of lost increments. Each caller has its own counter in each session. */
+async function countLost(database: BenchDatabase, results: readonly HotResult[]): Promise<number> {
   const rows = await database.query<{ sess_id: string; sess_data: string }>(
     'SELECT sess_id, sess_data FROM php_session',
   )

@@ -1,52 +1,53 @@
 import pg from 'pg'
 import { SaveHandler } from 'session-pgsql'
+import type { Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
-import { spreadOf } from '../statistics.ts'
-import { BenchDatabase } from '../tables.ts'
+import { quartilesOf } from '../statistics.ts'
 
 export const lockedRow: Scenario = {
   name: 'locked-row',
-  about: 'another transaction locks one row for 2 s; one caller wants it, 64 others want other sessions',
+  description:
+    'another transaction locks one row for 2 s; one caller writes that session, 64 others use other sessions',
   async run({ parameters, postgres }) {
     const { short, bytes, callers, sessions } = parameters
     const milliseconds = short ? 300 : 2000
     const repeats = short ? 1 : 7
     const database = await BenchDatabase.create(postgres)
-    const locker = new pg.Client(database.where)
-    const handler = new SaveHandler<Record<string, unknown>>({ db: database.where, gcInterval: 0 })
+    const locker = new pg.Client(database.connection)
+    const handler = new SaveHandler<Record<string, unknown>>({ db: database.connection, gcInterval: 0 })
     try {
       await database.fillSessions({ sessions: Math.min(sessions, 10_000), bytes })
       await locker.connect()
       await handler.open()
       const all = Math.min(sessions, 10_000)
-      await othersAtWork(handler, all, callers, milliseconds)
+      await runOthers(handler, all, callers, milliseconds)
 
-      // With the lock and without, in turns: the difference is what the lock costs those who do not want the row.
+      // With and without the lock in turns: the difference is the cost of the lock for the other callers.
       const [free, locked, wanted]: number[][] = [[], [], []]
       for (let repeat = 0; repeat < repeats; repeat++) {
-        free?.push(await othersAtWork(handler, all, callers, milliseconds))
+        free?.push(await runOthers(handler, all, callers, milliseconds))
         await locker.query('BEGIN')
         await locker.query('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [sessionId(0)])
         const start = performance.now()
-        const wish = handler.write(sessionId(0), { repeat }).then(() => performance.now() - start)
-        locked?.push(await othersAtWork(handler, all, callers, milliseconds))
+        const blocked = handler.write(sessionId(0), { repeat }).then(() => performance.now() - start)
+        locked?.push(await runOthers(handler, all, callers, milliseconds))
         await locker.query('COMMIT')
-        wanted?.push(await wish)
+        wanted?.push(await blocked)
       }
-      const [without, within] = [spreadOf(free ?? []), spreadOf(locked ?? [])]
+      const [without, withLock] = [quartilesOf(free ?? []), quartilesOf(locked ?? [])]
       return [
-        { what: 'slowest call of the others, no lock', value: without.median, unit: 'ms' },
-        { what: 'slowest call of the others, one row locked', value: within.median, unit: 'ms' },
+        { name: 'slowest call of the others, without the lock', value: without.median, unit: 'ms' },
+        { name: 'slowest call of the others, with one row locked', value: withLock.median, unit: 'ms' },
         {
-          what: 'longer for the lock',
-          value: Math.max(0, within.median - without.median),
+          name: 'difference',
+          value: Math.max(0, withLock.median - without.median),
           unit: 'ms',
-          mark: { atMost: 20, always: false },
+          target: { atMost: 20, always: false },
         },
         {
-          what: 'the one who wants the row gets it, after the lock is released',
-          value: spreadOf((wanted ?? []).map((waited) => waited - milliseconds)).median,
+          name: 'time until the blocked write ends after the lock is released',
+          value: quartilesOf((wanted ?? []).map((waited) => waited - milliseconds)).median,
           unit: 'ms',
         },
       ]
@@ -58,8 +59,8 @@ export const lockedRow: Scenario = {
   },
 }
 
-/** Reads, writes and touches of other sessions. @returns milliseconds of the slowest call */
-async function othersAtWork(
+/** Reads, writes and touches other sessions. @returns the milliseconds of the slowest call */
+async function runOthers(
   handler: SaveHandler<Record<string, unknown>>,
   sessions: number,
   callers: number,

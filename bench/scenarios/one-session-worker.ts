@@ -1,25 +1,25 @@
 import { SaveHandler } from 'session-pgsql'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { Where } from '../contestants/contestant.ts'
 import { sessionId } from '../sessions.ts'
+import type { ConnectionConfig } from '../stores/store.ts'
 
 export interface OneInput {
-  readonly where: Where
+  readonly connection: ConnectionConfig
   readonly writers: readonly number[]
-  /** How many sessions to do it to, one after the other. */
+  /** Number of sessions to write, one after the other. */
   readonly sessions: number
 }
 
 export interface OneResult {
-  /** Milliseconds since 1970, when the last writer of this process was done. */
+  /** Milliseconds since 1970 when the last writer of this process ended. */
   readonly end: number
   readonly errors: readonly string[]
 }
 
 export default async function work(input: OneInput, channel: WorkerChannel): Promise<void> {
-  const handler = new SaveHandler<Record<string, unknown>>({ db: input.where, gcInterval: 0 })
+  const handler = new SaveHandler<Record<string, unknown>>({ db: input.connection, gcInterval: 0 })
   await handler.open()
-  // Connections and plans are there in a server that has been up for a while.
+  // Opens connections and prepares statements, as in a server that has been running for a while.
   await Promise.all(Array.from({ length: 20 }, (_, n) => handler.read(`none${n}`)))
   for (let session = 0; session < input.sessions; session++) {
     channel.send('ready')

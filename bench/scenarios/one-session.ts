@@ -1,15 +1,15 @@
 import { startWorkers } from '../../packages/session-pgsql/test/support/processes.ts'
+import type { Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
 import { sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
-import { spreadOf } from '../statistics.ts'
-import { BenchDatabase } from '../tables.ts'
+import { quartilesOf } from '../statistics.ts'
 import type { OneInput, OneResult } from './one-session-worker.ts'
 
 const PROCESSES = 8
 
 export const oneSession: Scenario = {
   name: 'one-session',
-  about: '100 writers in 8 processes read one session and write it, all at once',
+  description: '100 writers in 8 processes read and write one session at the same time',
   async run({ parameters, postgres }) {
     const { short, bytes } = parameters
     const writers = short ? 24 : 100
@@ -20,7 +20,7 @@ export const oneSession: Scenario = {
       const inputs = Array.from(
         { length: PROCESSES },
         (_, process): OneInput => ({
-          where: database.where,
+          connection: database.connection,
           writers: Array.from({ length: writers }, (_, n) => n).filter((n) => n % PROCESSES === process),
           sessions: repeats,
         }),
@@ -58,26 +58,26 @@ export const oneSession: Scenario = {
           key.startsWith('writer'),
         ).length
       }
-      const { median, upper } = spreadOf(seconds)
+      const { median, upper } = quartilesOf(seconds)
       return [
         {
-          what: `time until all are done, median of ${repeats}`,
+          name: `time until all writers end, median of ${repeats}`,
           value: median,
           unit: 's',
-          mark: { atMost: 1, always: false },
+          target: { atMost: 1, always: false },
         },
-        { what: 'time until all are done, upper quartile', value: upper, unit: 's' },
+        { name: 'time until all writers end, upper quartile', value: upper, unit: 's' },
         {
-          what: errors.length > 0 ? `errors (the first: ${errors[0]})` : 'errors',
+          name: errors.length > 0 ? `errors (the first: ${errors[0]})` : 'errors',
           value: errors.length,
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
         {
-          what: 'changes lost',
+          name: 'changes lost',
           value: writers * repeats - kept,
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
       ]
     } finally {

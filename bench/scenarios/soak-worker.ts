@@ -1,9 +1,9 @@
 import { SaveHandler } from 'session-pgsql'
-import type { Where } from '../contestants/contestant.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
+import type { ConnectionConfig } from '../stores/store.ts'
 
 export interface SoakInput {
-  readonly where: Where
+  readonly connection: ConnectionConfig
   readonly callers: number
   readonly sessions: number
   readonly milliseconds: number
@@ -14,13 +14,13 @@ export interface SoakSample {
   readonly minute: number
   /** Operations so far. */
   readonly operations: number
-  /** Bytes, after a garbage collection of JavaScript. */
+  /** Bytes, after a garbage collection by Node. */
   readonly heap: number
   readonly rss: number
 }
 
 export default async function work(input: SoakInput): Promise<SoakSample[]> {
-  const handler = new SaveHandler<Record<string, unknown>>({ db: input.where, gcInterval: 5 })
+  const handler = new SaveHandler<Record<string, unknown>>({ db: input.connection, gcInterval: 5 })
   await handler.open()
   const samples: SoakSample[] = []
   const start = performance.now()
@@ -38,7 +38,7 @@ export default async function work(input: SoakInput): Promise<SoakSample[]> {
       const base = await handler.read(id)
       if (base !== undefined) await handler.write(id, { ...base.data, caller }, { base, lifetime: 86_400 })
       await handler.touch(id, { lifetime: 86_400 })
-      // Sessions come and go, too.
+      // Also creates and destroys sessions.
       const fresh = handler.createId()
       await handler.write(fresh, { caller }, { base: null, lifetime: 60 })
       await handler.destroy(fresh)

@@ -1,14 +1,14 @@
 import { SaveHandler, SessionPgsqlError } from 'session-pgsql'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { Where } from '../contestants/contestant.ts'
 import { type SessionData, sessionData, sessionId } from '../sessions.ts'
+import type { ConnectionConfig } from '../stores/store.ts'
 
 export interface StalledInput {
-  readonly where: Where
+  readonly connection: ConnectionConfig
   readonly callers: number
   readonly sessions: number
   readonly bytes: number
-  /** For so long the callers go on calling. */
+  /** How long the callers make calls. */
   readonly milliseconds: number
   /** Seconds. */
   readonly operationTimeout: number
@@ -16,19 +16,19 @@ export interface StalledInput {
 
 export interface StalledResult {
   readonly calls: number
-  /** How many errors of which code; `untyped`: something else than a SessionPgsqlError. */
+  /** Number of errors by code. `untyped`: not a SessionPgsqlError. */
   readonly codes: Record<string, number>
   /** Bytes. */
   readonly heap: number
-  /** Milliseconds of the call that waited longest. */
+  /** Milliseconds of the longest call. */
   readonly longest: number
-  /** How many reads failed afterwards. */
-  readonly recovered: number
+  /** Number of reads that failed afterwards. */
+  readonly failedAfterwards: number
 }
 
 export default async function work(input: StalledInput, channel: WorkerChannel): Promise<StalledResult> {
   const { operationTimeout } = input
-  const handler = new SaveHandler<SessionData>({ db: input.where, gcInterval: 0, operationTimeout })
+  const handler = new SaveHandler<SessionData>({ db: input.connection, gcInterval: 0, operationTimeout })
   await handler.open()
   const data = sessionData(0, input.bytes)
   channel.send('ready')
@@ -50,12 +50,12 @@ export default async function work(input: StalledInput, channel: WorkerChannel):
         if (n % 3 === 0) await handler.write(id, data)
         else if (n % 3 === 1) await handler.touch(id)
         else await handler.read(id)
-        codes['none: it was answered'] = (codes['none: it was answered'] ?? 0) + 1
+        codes['none (success)'] = (codes['none (success)'] ?? 0) + 1
       } catch (error) {
         calls++
         const code = error instanceof SessionPgsqlError ? error.code : 'untyped'
         codes[code] = (codes[code] ?? 0) + 1
-        // Refused at once, the visitor comes again in a while, not in the same tick.
+        // A rejected caller retries after a pause, not in the same tick.
         if (code !== 'TIMEOUT') await new Promise((resolve) => setTimeout(resolve, 100))
       }
       longest = Math.max(longest, performance.now() - start)
@@ -66,12 +66,12 @@ export default async function work(input: StalledInput, channel: WorkerChannel):
   channel.send('done')
   await channel.receive()
 
-  let recovered = 0
+  let failedAfterwards = 0
   for (let n = 0; n < 20; n++) {
     await handler.read(sessionId(n)).catch(() => {
-      recovered++
+      failedAfterwards++
     })
   }
   await handler.close()
-  return { calls, codes, heap, longest, recovered }
+  return { calls, codes, heap, longest, failedAfterwards }
 }

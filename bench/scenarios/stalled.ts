@@ -1,14 +1,14 @@
 import { startWorkers } from '../../packages/session-pgsql/test/support/processes.ts'
-import type { Scenario } from '../setting.ts'
+import type { Scenario } from '../context.ts'
 import type { StalledInput, StalledResult } from './stalled-worker.ts'
 
 export const stalled: Scenario = {
   name: 'stalled',
-  about: '10,000 callers while the database stands still (SIGSTOP), in a process with 256 MB of heap',
+  description: '10,000 callers while the database is stopped (SIGSTOP), in a process with 256 MB of heap',
   async run({ database, parameters, postgres }) {
     const { short, bytes, sessions } = parameters
     const input: StalledInput = {
-      where: database.where,
+      connection: database.connection,
       callers: short ? 500 : 10_000,
       sessions,
       bytes,
@@ -31,28 +31,28 @@ export const stalled: Scenario = {
       await worker.receive()
       postgres.resume()
       worker.send('resumed')
-      const { codes, calls, heap, recovered, longest } = await worker.result
+      const { codes, calls, heap, failedAfterwards, longest } = await worker.result
       const untyped = codes.untyped ?? 0
       return [
-        { what: 'calls that ended in an error while it stood still', value: calls, unit: '' },
+        { name: 'calls that failed while it was stopped', value: calls, unit: '' },
         ...Object.entries(codes).map(([code, count]) => ({
-          what: `of them ${code}`,
+          name: `of these ${code}`,
           value: count,
           unit: '',
         })),
-        { what: 'errors without a code', value: untyped, unit: '', mark: { atMost: 0, always: true } },
+        { name: 'errors without a code', value: untyped, unit: '', target: { atMost: 0, always: true } },
         {
-          what: 'most heap in use',
+          name: 'maximum heap',
           value: heap / 1024 / 1024,
           unit: 'MiB',
-          mark: { atMost: 256, always: true },
+          target: { atMost: 256, always: true },
         },
-        { what: 'longest wait for an error', value: longest / 1000, unit: 's' },
+        { name: 'longest wait for an error', value: longest / 1000, unit: 's' },
         {
-          what: 'reads that fail once it goes on',
-          value: recovered,
+          name: 'failed reads after it continues',
+          value: failedAfterwards,
           unit: '',
-          mark: { atMost: 0, always: true },
+          target: { atMost: 0, always: true },
         },
       ]
     } finally {

@@ -1,15 +1,15 @@
 import { SaveHandler } from 'session-pgsql'
+import type { Scenario } from '../context.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
 
 export const statementsSent: Scenario = {
   name: 'statements-sent',
-  about: '1,000 requests of 100 callers, short circuit on, nothing changed',
+  description: '1,000 requests by 100 callers that change nothing, with shortCircuit',
   async run({ database, parameters }) {
     const { short, sessions } = parameters
     const [requests, callers] = short ? [200, 20] : [1000, 100]
-    await database.spreadExpiries()
-    const handler = new SaveHandler({ db: database.where, gcInterval: 0, shortCircuit: true })
+    await database.distributeExpiries()
+    const handler = new SaveHandler({ db: database.connection, gcInterval: 0, shortCircuit: true })
     await handler.open()
     const sent = (): number => handler.status().servers.reduce((sum, { calls }) => sum + calls, 0)
     const before = sent()
@@ -20,7 +20,7 @@ export const statementsSent: Scenario = {
         const id = sessionId(random(sessions))
         const base = await handler.read(id)
         if (base === undefined) throw new Error('A session is missing')
-        // What the request does in the meantime; then the adapter finds nothing changed.
+        // The work of the request. Then the adapter finds that nothing has changed.
         await new Promise((resolve) => setImmediate(resolve))
         await handler.touch(id, { base, lifetime: 86_400 })
       }
@@ -30,10 +30,10 @@ export const statementsSent: Scenario = {
     await handler.close()
     return [
       {
-        what: `statements for ${requests} requests`,
+        name: `statements for ${requests} requests`,
         value: statements,
         unit: '',
-        mark: { atMost: requests / 10, always: !short },
+        target: { atMost: requests / 10, always: !short },
       },
     ]
   },

@@ -1,97 +1,96 @@
 import { SaveHandler } from 'session-pgsql'
 import { until } from '../../packages/session-pgsql/test/support/wait.ts'
-import type { Figure } from '../results.ts'
+import type { Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
+import type { Metric } from '../results.ts'
 import { randomNumbers, sessionId } from '../sessions.ts'
-import type { Scenario } from '../setting.ts'
-import { BenchDatabase } from '../tables.ts'
 
 export const touches: Scenario = {
   name: 'touches',
-  about: 'what touches cost the table: active sessions, each touched once a minute, and as fast as they go',
-  async run(setting) {
-    const { short, bytes, callers } = setting.parameters
+  description: 'cost of touches: active sessions, touched once a minute, and as fast as possible',
+  async run(context) {
+    const { short, bytes, callers } = context.parameters
     const active = short ? 100 : 5000
-    const figures: Figure[] = []
+    const metrics: Metric[] = []
 
-    // All of a small table is active; and the same number of sessions, scattered in a big one.
-    for (const [where, sessions] of [
-      ['a table of nothing else', active],
-      [`a table of ${setting.parameters.sessions} sessions`, setting.parameters.sessions],
+    // In a small table all sessions are active; in a big table the same number of sessions is active.
+    for (const [table, sessions] of [
+      ['all sessions active', active],
+      [`${active} of ${context.parameters.sessions} sessions active`, context.parameters.sessions],
     ] as const) {
-      const database = await BenchDatabase.create(setting.postgres)
+      const database = await BenchDatabase.create(context.postgres)
       try {
         await database.fillSessions({ sessions, bytes })
         const ids = everyNth(sessions, active)
-        const minutes = await touchByTheMinute(database, ids, callers)
-        figures.push(
+        const minutes = await touchEveryMinute(database, ids, callers)
+        metrics.push(
           {
-            what: `HOT, a minute apart, ${where}`,
+            name: `HOT updates, once a minute, ${table}`,
             value: minutes.hot,
             unit: '%',
-            mark: { atLeast: 95, always: false },
+            target: { atLeast: 95, always: false },
           },
           {
-            what: `WAL per touch, a minute apart, ${where}`,
+            name: `WAL per touch, once a minute, ${table}`,
             value: minutes.wal,
             unit: 'bytes',
-            mark: { atMost: 200, always: false },
+            target: { atMost: 200, always: false },
           },
         )
         if (sessions !== active) continue
         const [first, last] = short ? [2000, 20_000] : [200_000, 2_000_000]
-        const before = await touchAtOnce(database, ids, first, callers)
-        const after = await touchAtOnce(database, ids, last - first, callers)
-        figures.push(
-          { what: 'as fast as they go', value: after.rate, unit: '/s' },
+        const before = await touchContinuously(database, ids, first, callers)
+        const after = await touchContinuously(database, ids, last - first, callers)
+        metrics.push(
+          { name: 'touches, as fast as possible', value: after.rate, unit: '/s' },
           {
-            what: 'HOT, as fast as they go',
+            name: 'HOT updates, as fast as possible',
             value: after.hot,
             unit: '%',
-            mark: { atLeast: 95, always: false },
+            target: { atLeast: 95, always: false },
           },
           {
-            what: 'WAL per touch, as fast as they go',
+            name: 'WAL per touch, as fast as possible',
             value: after.wal,
             unit: 'bytes',
-            mark: { atMost: 200, always: false },
+            target: { atMost: 200, always: false },
           },
-          { what: `table and indexes after ${first} touches`, value: before.size / 1024, unit: 'KiB' },
-          { what: `table and indexes after ${last} touches`, value: after.size / 1024, unit: 'KiB' },
+          { name: `table and indexes after ${first} touches`, value: before.size / 1024, unit: 'KiB' },
+          { name: `table and indexes after ${last} touches`, value: after.size / 1024, unit: 'KiB' },
           {
-            what: `growth from ${first} to ${last} touches`,
+            name: `growth from ${first} to ${last} touches`,
             value: after.size / before.size,
             unit: 'x',
-            mark: { atMost: 1, always: false },
+            target: { atMost: 1, always: false },
           },
         )
       } finally {
         await database.drop()
       }
     }
-    return figures
+    return metrics
   },
 }
 
-/** A whole hour: once in it every session comes to another hour of sess_sweep, and its update is not HOT. */
+/** An hour: in this time sess_sweep of every session changes once, and that update is not HOT. */
 const MINUTES = 60
 
 export interface TouchCost {
-  /** Percent of the updates that touched no index. */
+  /** Percentage of HOT updates. */
   readonly hot: number
   /** Bytes per touch. */
   readonly wal: number
-  /** Touches a second. */
+  /** Touches per second. */
   readonly rate: number
-  /** Bytes of table and indexes afterwards. */
+  /** Bytes of the table and its indexes afterwards. */
   readonly size: number
 }
 
 /**
- * Time is made to pass by the lifetime: each round asks for a minute more, which moves the expiry as a minute's
- * wait would have done. Unlike real minutes it leaves autovacuum no time: what is seen is what pages do for
- * themselves.
+ * Touches each session once a minute, in simulated time: each round asks for a lifetime a minute longer, which moves the
+ * expiry as a wait of a minute would. Autovacuum has no time to run, so only the cleanup within pages is measured.
  */
-export async function touchByTheMinute(
+export async function touchEveryMinute(
   database: BenchDatabase,
   ids: readonly string[],
   callers: number,
@@ -113,8 +112,8 @@ export async function touchByTheMinute(
     }
     await Promise.all(Array.from({ length: callers }, call))
   }
-  // The first change of a page after a checkpoint writes the whole page to the WAL: the checkpoint's cost, not
-  // the touch's. Two rounds see to it before anything is counted.
+  // The first change of a page after a checkpoint writes the whole page to the WAL, which is a cost of the checkpoint.
+  // Two rounds before the measurement exclude it.
   await database.query('CHECKPOINT')
   await withHandler(database, async (handler) => {
     await round(handler, 0)
@@ -126,8 +125,8 @@ export async function touchByTheMinute(
   })
 }
 
-/** At random, `count` of them, without any pause. */
-async function touchAtOnce(
+/** Touches random sessions `count` times, without a pause. */
+async function touchContinuously(
   database: BenchDatabase,
   ids: readonly string[],
   count: number,
@@ -148,12 +147,12 @@ async function touchAtOnce(
   })
 }
 
-/** Its connections report to pg_stat_user_tables at the latest when they close. */
+/** Runs the work with a save handler and closes it. Connections report to pg_stat_user_tables when they close. */
 async function withHandler<T>(
   database: BenchDatabase,
   work: (handler: SaveHandler<Record<string, unknown>>) => Promise<T>,
 ): Promise<T> {
-  const handler = new SaveHandler({ db: database.where, gcInterval: 0 })
+  const handler = new SaveHandler({ db: database.connection, gcInterval: 0 })
   try {
     return await work(handler)
   } finally {
@@ -172,13 +171,13 @@ async function costOf(
   const seconds = (performance.now() - start) / 1000
   const wal = (await walPosition(database)) - walBefore
   const size = await database.size()
-  // A connection reports what it did when it closes, which takes its time.
+  // A connection reports its statistics when it closes, with a delay.
   const after = await until(
     async () => {
       const now = await counters(database)
       return now.updates - before.updates >= touches ? now : undefined
     },
-    'pg_stat_user_tables to know of all touches',
+    'pg_stat_user_tables to count all touches',
     30_000,
   )
   return {

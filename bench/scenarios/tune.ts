@@ -1,85 +1,85 @@
-import type { ContestantOptions, Operation, Where } from '../contestants/contestant.ts'
-import { type Racer, race, ratioOf, type Standing, startRacer } from '../race.ts'
-import type { Figure } from '../results.ts'
+import { type Candidate, compare, type Measurement, ratioOf, startCandidate } from '../compare.ts'
+import type { BenchContext, Scenario } from '../context.ts'
+import { BenchDatabase } from '../database.ts'
+import type { Metric } from '../results.ts'
 import { sessionId } from '../sessions.ts'
-import type { Scenario, Setting } from '../setting.ts'
-import { BenchDatabase } from '../tables.ts'
-import { touchByTheMinute } from './touches.ts'
+import type { ConnectionConfig, Operation, StoreOptions } from '../stores/store.ts'
+import { touchEveryMinute } from './touches.ts'
 
-/** What each setting does, for docs/performance.md: "what to set for one's own load". */
+/** The effect of each setting, for docs/performance.md. */
 export const tune: Scenario = {
   name: 'tune',
-  about: 'what each setting does, measured against its default',
-  async run(setting) {
-    const figures: Figure[] = []
+  description: 'effect of each setting, relative to its default',
+  async run(context) {
+    const metrics: Metric[] = []
     for (const measure of [poolSize, batching, synchronousCommit, refreshAfter, fillfactor, autovacuum]) {
-      setting.log(`tune: ${measure.name}`)
-      figures.push(...(await measure(setting)))
+      context.log(`tune: ${measure.name}`)
+      metrics.push(...(await measure(context)))
     }
-    return figures
+    return metrics
   },
 }
 
-type Variant = readonly [name: string, change: Partial<ContestantOptions>]
+type Variant = readonly [name: string, change: Partial<StoreOptions>]
 
-async function poolSize(setting: Setting): Promise<Figure[]> {
+async function poolSize(context: BenchContext): Promise<Metric[]> {
   const variants = [1, 2, 5, 20].map((size): Variant => [`poolSize ${size}`, { own: { poolSize: size } }])
-  return compare(setting, ['poolSize 10', {}], variants, ['read', 'writeBased'])
+  return compareVariants(context, ['poolSize 10', {}], variants, ['read', 'writeBased'])
 }
 
-async function batching(setting: Setting): Promise<Figure[]> {
-  return compare(
-    setting,
+async function batching(context: BenchContext): Promise<Metric[]> {
+  return compareVariants(
+    context,
     ['batch on', {}],
     [['batch off', { own: { batch: false } }]],
     ['read', 'write', 'touch'],
   )
 }
 
-async function synchronousCommit(setting: Setting): Promise<Figure[]> {
-  const where = { ...setting.contestant.where, options: '-c synchronous_commit=off' }
-  return compare(
-    setting,
+async function synchronousCommit(context: BenchContext): Promise<Metric[]> {
+  const connection = { ...context.storeOptions.connection, options: '-c synchronous_commit=off' }
+  return compareVariants(
+    context,
     ['synchronous_commit on', {}],
-    [['synchronous_commit off', { where }]],
+    [['synchronous_commit off', { connection }]],
     ['write', 'writeBased', 'touch'],
   )
 }
 
-/** Races a default against variants of it. */
-async function compare(
-  { parameters, contestant }: Setting,
+/** Compares variants of a setting with its default. */
+async function compareVariants(
+  { parameters, storeOptions }: BenchContext,
   [defaultName, defaultChange]: Variant,
   variants: readonly Variant[],
   operations: readonly Operation[],
-): Promise<Figure[]> {
-  const racers: Racer[] = []
+): Promise<Metric[]> {
+  const candidates: Candidate[] = []
   try {
     for (const [name, change] of [[defaultName, defaultChange] as Variant, ...variants]) {
-      racers.push(await startRacer(name, 'session-pgsql', { ...contestant, ...change }))
+      candidates.push(await startCandidate(name, 'session-pgsql', { ...storeOptions, ...change }))
     }
-    const figures: Figure[] = []
+    const metrics: Metric[] = []
     for (const operation of operations) {
-      const standings = await race({
-        entries: racers.map((racer) => ({ racer, operation })),
+      const measurements = await compare({
+        entries: candidates.map((candidate) => ({ candidate, operation })),
         callers: parameters.callers,
         seconds: parameters.seconds,
         rounds: parameters.rounds,
         warmUp: parameters.short ? 0 : 2,
         window: 10_000,
       })
-      const [basis, ...others] = standings as [Standing, ...Standing[]]
+      const [baseline, ...others] = measurements as [Measurement, ...Measurement[]]
       for (const other of others) {
-        figures.push({
-          what: `${LABELS[operation]}, ${other.name} against ${basis.name}`,
-          value: ratioOf(other, basis).median,
+        metrics.push({
+          name: `${LABELS[operation]}, ${other.name} relative to ${baseline.name}`,
+          value: ratioOf(other, baseline).median,
           unit: 'x',
         })
       }
     }
-    return figures
+    return metrics
   } finally {
-    for (const racer of racers) await racer.close()
+    for (const candidate of candidates) await candidate.close()
   }
 }
 
@@ -91,24 +91,34 @@ const LABELS: Record<Operation, string> = {
   visit: 'read and unchanged save',
 }
 
-/** Requests that change nothing: read, then touch with the record as base. Each in a table of its own, for they move the expiries. */
-async function refreshAfter(setting: Setting): Promise<Figure[]> {
-  const { sessions, bytes } = setting.parameters
+/**
+ * Requests that change nothing: a read, then a touch with the record as base. Each variant has its own table, because
+ * it moves the expiries.
+ */
+async function refreshAfter(context: BenchContext): Promise<Metric[]> {
+  const { sessions, bytes } = context.parameters
   const databases: BenchDatabase[] = []
   try {
     for (let n = 0; n < 3; n++) {
-      const database = await BenchDatabase.create(setting.postgres)
+      const database = await BenchDatabase.create(context.postgres)
       databases.push(database)
       await database.fillSessions({ sessions, bytes })
-      await database.spreadExpiries()
+      await database.distributeExpiries()
     }
-    const [off, tenth, never] = databases.map(({ where }) => where) as [Where, Where, Where]
-    return await compare(
-      setting,
-      ['short circuit off', { where: off }],
+    const [off, tenth, never] = databases.map(({ connection }) => connection) as [
+      ConnectionConfig,
+      ConnectionConfig,
+      ConnectionConfig,
+    ]
+    return await compareVariants(
+      context,
+      ['shortCircuit off', { connection: off }],
       [
-        ['refreshAfter a tenth of the lifetime', { where: tenth, own: { shortCircuit: true } }],
-        ['refreshAfter Infinity', { where: never, own: { shortCircuit: true, refreshAfter: 'Infinity' } }],
+        ['refreshAfter a tenth of the lifetime', { connection: tenth, own: { shortCircuit: true } }],
+        [
+          'refreshAfter Infinity',
+          { connection: never, own: { shortCircuit: true, refreshAfter: 'Infinity' } },
+        ],
       ],
       ['visit'],
     )
@@ -117,36 +127,36 @@ async function refreshAfter(setting: Setting): Promise<Figure[]> {
   }
 }
 
-/** A minute apart, in a table of nothing but active sessions. */
-async function fillfactor({ parameters, postgres }: Setting): Promise<Figure[]> {
+/** Touches once a minute, in a table in which all sessions are active. */
+async function fillfactor({ parameters, postgres }: BenchContext): Promise<Metric[]> {
   const { short, bytes, callers } = parameters
   const active = short ? 100 : 5000
-  const figures: Figure[] = []
+  const metrics: Metric[] = []
   for (const factor of [100, 90, 80, 70]) {
     const database = await BenchDatabase.create(postgres)
     try {
       await database.fillSessions({ sessions: active, bytes, storage: `fillfactor = ${factor}` })
       const fresh = await database.size()
       const ids = Array.from({ length: active }, (_, n) => sessionId(n))
-      const { hot, wal, size } = await touchByTheMinute(database, ids, callers)
-      figures.push(
-        { what: `fillfactor ${factor}: freshly filled`, value: fresh / active, unit: 'bytes/session' },
-        { what: `fillfactor ${factor}: HOT`, value: hot, unit: '%' },
-        { what: `fillfactor ${factor}: WAL per touch`, value: wal, unit: 'bytes' },
-        { what: `fillfactor ${factor}: size after the touches`, value: size / active, unit: 'bytes/session' },
+      const { hot, wal, size } = await touchEveryMinute(database, ids, callers)
+      metrics.push(
+        { name: `fillfactor ${factor}: after filling`, value: fresh / active, unit: 'bytes/session' },
+        { name: `fillfactor ${factor}: HOT updates`, value: hot, unit: '%' },
+        { name: `fillfactor ${factor}: WAL per touch`, value: wal, unit: 'bytes' },
+        { name: `fillfactor ${factor}: size after the touches`, value: size / active, unit: 'bytes/session' },
       )
     } finally {
       await database.drop()
     }
   }
-  return figures
+  return metrics
 }
 
-/** Sessions that come and go: what PostgreSQL's own scale factor lets the table grow to, and what ours does. */
-async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> {
+/** Growth of a table whose sessions are replaced, with PostgreSQL's scale factor and with that of the created table. */
+async function autovacuum({ parameters, postgres }: BenchContext): Promise<Metric[]> {
   const { short, bytes, sessions } = parameters
-  const figures: Figure[] = []
-  // Time is short here: what would be a day's traffic passes in a minute, and autovacuum looks as much more often.
+  const metrics: Metric[] = []
+  // The traffic of a day passes in a minute, so autovacuum runs more often by the same factor.
   await postgres.query("ALTER SYSTEM SET autovacuum_naptime = '2s'")
   await postgres.query('SELECT pg_reload_conf()')
   for (const [name, storage] of [
@@ -176,8 +186,8 @@ async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> 
         )
         await new Promise((resolve) => setTimeout(resolve, short ? 0 : 1000))
       }
-      figures.push({
-        what: `autovacuum scale factor ${name}: growth`,
+      metrics.push({
+        name: `autovacuum scale factor ${name}: growth`,
         value: (await database.size()) / before,
         unit: 'x',
       })
@@ -187,5 +197,5 @@ async function autovacuum({ parameters, postgres }: Setting): Promise<Figure[]> 
   }
   await postgres.query('ALTER SYSTEM RESET autovacuum_naptime')
   await postgres.query('SELECT pg_reload_conf()')
-  return figures
+  return metrics
 }

@@ -5,10 +5,10 @@ import { toNodeHandler } from 'better-auth/node'
 import { pgsqlSecondaryStorage } from 'session-pgsql/better-auth'
 
 /**
- * better-auth's own routes under `/api/auth`, such as `POST /api/auth/sign-up/email`. Its sessions lie in
- * PostgreSQL; its users, for an example, in memory: a real site gives it a database for them.
+ * better-auth's own routes under `/api/auth`, such as `POST /api/auth/sign-up/email`. The sessions are in
+ * PostgreSQL. The users of this example are in memory: a real site needs a database for them.
  *
- * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
+ * @param {import('session-pgsql').SaveHandlerOptions} options of the save handler
  */
 export async function createSite(options, _pause, port = 0, users = emptyUsers()) {
   const storage = pgsqlSecondaryStorage(options)
@@ -17,7 +17,7 @@ export async function createSite(options, _pause, port = 0, users = emptyUsers()
   const url = `http://127.0.0.1:${server.address().port}`
   const auth = betterAuth({
     baseURL: url,
-    // An example on your own machine; a real site has a secret of its own.
+    // For an example on your own machine. A real site needs a secret.
     secret: 'an example has no secrets, and this is not one',
     database: memoryAdapter(users),
     secondaryStorage: storage,
@@ -25,12 +25,12 @@ export async function createSite(options, _pause, port = 0, users = emptyUsers()
     rateLimit: { enabled: true, window: 60, max: 100 },
     telemetry: { enabled: false },
   })
-  const answer = toNodeHandler(auth)
+  const handle = toNodeHandler(auth)
   server.on('request', async (incoming, outgoing) => {
     try {
-      await answer(incoming, outgoing)
+      await handle(incoming, outgoing)
     } catch {
-      // better-auth lets an error of its rate limit's storage through: without this the request would hang.
+      // better-auth does not handle an error of its rate limit's storage. Without this the request would hang.
       outgoing.writeHead(500).end()
     }
   })

@@ -1,10 +1,9 @@
 /**
- * The demo as a process: opens the embedded PostgreSQL in a folder, listens, and ends in order, so that the
- * sessions are still there at the next start. Beside the site it starts the console, in the same process: the
- * embedded database is for one.
+ * The process of the demo: it opens the embedded PostgreSQL in a folder, listens, and stops cleanly, so that the
+ * sessions survive a restart. It also runs the console, because only one process can use the embedded database.
  *
- * DEMO_FOLDER: where the database lies (default: .demo in the current folder). PORT, CONSOLE_PORT: default 3000
- * and 8095, or any free one if that is taken.
+ * DEMO_FOLDER: the folder of the database (default: .demo in the current folder). PORT, CONSOLE_PORT: default 3000
+ * and 8095, or a free port if that is in use.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -18,24 +17,24 @@ lockFolder()
 const database = await PGlite.create(folder)
 const { app, handler, traffic } = createSite(database)
 await handler.open()
-const operators = await openConsole(Number(process.env.CONSOLE_PORT ?? 8095))
-app.locals.consoleUrl = `http://localhost:${operators.port}/`
+const adminConsole = await openConsole(Number(process.env.CONSOLE_PORT ?? 8095))
+app.locals.consoleUrl = `http://localhost:${adminConsole.port}/`
 
 const server = await listen(Number(process.env.PORT ?? 3000))
-const kept = await handler.count()
+const stored = await handler.count()
 console.log(`\n  session-pgsql demo: http://localhost:${server.address().port}/\n`)
-console.log(`  The console beside it: ${app.locals.consoleUrl}\n`)
-console.log(`  The sessions lie in an embedded PostgreSQL in ${folder}`)
-console.log(
-  `  ${kept === 0 ? 'None yet.' : `${kept} from before ${kept === 1 ? 'is' : 'are'} still there.`} Ctrl+C ends it; start it again, and you are still signed in.\n`,
-)
+console.log(`  The console: ${app.locals.consoleUrl}\n`)
+console.log(`  The sessions are in an embedded PostgreSQL in ${folder}`)
+console.log(`  Sessions stored: ${stored}. Press Ctrl+C to stop. After a restart you are still signed in.\n`)
 
-/** The embedded database is for one process at a time, and does not look for another. */
+/** Only one process can use the embedded database, and the database does not check that. */
 function lockFolder() {
   try {
     const pid = Number(readFileSync(lock, 'utf8'))
     process.kill(pid, 0)
-    console.error(`The demo is running already (process ${pid}). End it first, or set DEMO_FOLDER.`)
+    console.error(
+      `The demo is already running (process ${pid}). Stop it first, or set DEMO_FOLDER to another folder.`,
+    )
     process.exit(1)
   } catch {
     writeFileSync(lock, String(process.pid))
@@ -53,27 +52,27 @@ async function openConsole(port) {
 }
 
 function listen(port) {
-  return new Promise((done, failed) => {
+  return new Promise((resolve, reject) => {
     const listening = app.listen(port, '127.0.0.1')
-    listening.once('listening', () => done(listening))
+    listening.once('listening', () => resolve(listening))
     listening.once('error', (error) => {
-      if (error.code === 'EADDRINUSE' && port !== 0) done(listen(0))
-      else failed(error)
+      if (error.code === 'EADDRINUSE' && port !== 0) resolve(listen(0))
+      else reject(error)
     })
   })
 }
 
-let ending = false
-async function end() {
-  if (ending) return
-  ending = true
+let isStopping = false
+async function stop() {
+  if (isStopping) return
+  isStopping = true
   traffic.stop()
   server.close()
   server.closeAllConnections()
-  await operators.close()
+  await adminConsole.close()
   await handler.close()
   await database.close()
   rmSync(lock, { force: true })
 }
-process.on('SIGINT', end)
-process.on('SIGTERM', end)
+process.on('SIGINT', stop)
+process.on('SIGTERM', stop)

@@ -1,4 +1,4 @@
-/** The pages, as text. Whatever comes from a session goes through `html`. */
+/** The pages, as HTML. Every value from a session is escaped by `html`. */
 
 const html = (value) =>
   String(value ?? '').replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
@@ -6,27 +6,27 @@ const html = (value) =>
 const time = (date) => (date ? date.toISOString().replace('T', ' ').slice(0, 19) : '')
 
 export function homePage({ id, user, visits, notes, info, row, devices, consoleUrl, busy }) {
-  const greeting = user === undefined ? 'Nobody is signed in' : `Signed in as ${html(user)}`
+  const greeting = user === undefined ? 'You are not signed in' : `Signed in as ${html(user)}`
   return page(`
     <section>
       <h2>${greeting}</h2>
       <p><strong class="figure">${visits}</strong> ${visits === 1 ? 'visit' : 'visits'} of this page in this session.
-        Restart the demo: they are still counted.</p>
+        Restart the demo: the count continues.</p>
       ${user === undefined ? signInForm() : '<form method="post" action="/sign-out"><button>Sign out</button></form>'}
     </section>
 
     <section>
-      <h2>What operators see</h2>
-      <p><a href="${html(consoleUrl)}" target="_blank" rel="noopener">The console</a> shows these sessions live. Look for
-        your own there and end it: you are thrown out here.</p>
-      <p>The button sends thirty visitors to this site for a minute.</p>
-      <form method="post" action="/traffic"><button${busy ? ' disabled' : ''}>${busy ? 'Visitors are here' : 'Make traffic'}</button></form>
+      <h2>The console for operators</h2>
+      <p><a href="${html(consoleUrl)}" target="_blank" rel="noopener">The console</a> shows these sessions live. Find
+        your own session there and end it: you are signed out here.</p>
+      <p>The button sends requests of 30 visitors to this site for a minute.</p>
+      <form method="post" action="/traffic"><button${busy ? ' disabled' : ''}>${busy ? 'Traffic is running' : 'Make traffic'}</button></form>
     </section>
 
     <section>
-      <h2>Two requests at once</h2>
-      <p>The button sends two requests that overlap for 300&nbsp;ms; each sets a key of its own.
-        A store whose last writer wins keeps one of them.</p>
+      <h2>Overlapping requests</h2>
+      <p>The button sends two requests that overlap for 300&nbsp;ms. Each sets another key. A store in which the last
+        write wins keeps only one of them.</p>
       <button id="overlap">Send both</button>
       <ul>${Object.entries(notes)
         .map(([key, at]) => `<li><code>${html(key)}</code> ${html(at)}</li>`)
@@ -35,18 +35,18 @@ export function homePage({ id, user, visits, notes, info, row, devices, consoleU
 
     <section>
       <h2>My devices</h2>
-      ${user === undefined ? '<p>Sign in, here and in a private window, to see them.</p>' : deviceTable(devices, id)}
+      ${user === undefined ? '<p>Sign in here and in a private window to see them.</p>' : deviceTable(devices, id)}
     </section>
 
     <section>
       <h2>Errors of this session</h2>
-      <p>${info?.errors ?? 0} recorded${info?.errorMessage ? `, the last: <q>${html(info.errorMessage)}</q>` : ''}.
-        <code>recordErrors()</code> counts what goes wrong on the session that it happened to.</p>
-      <form method="post" action="/fail"><button>Make one</button></form>
+      <p>${info?.errors ?? 0} recorded${info?.errorMessage ? `, the last one: <q>${html(info.errorMessage)}</q>` : ''}.
+        <code>recordErrors()</code> counts an error on the session in which it occurred.</p>
+      <form method="post" action="/fail"><button>Cause an error</button></form>
     </section>
 
     <section class="wide">
-      <h2>The row as it lies in the table</h2>
+      <h2>The stored row</h2>
       <table>${Object.entries(row ?? {})
         .map(
           ([column, value]) =>
@@ -65,8 +65,8 @@ export function homePage({ id, user, visits, notes, info, row, devices, consoleU
 }
 
 export function errorPage(message) {
-  return page(`<section><h2>Something went wrong</h2><p>${html(message)}</p>
-    <p>It was counted on your session. <a href="/">Back</a></p></section>`)
+  return page(`<section><h2>The request failed</h2><p>${html(message)}</p>
+    <p>The error was counted on your session. <a href="/">Back</a></p></section>`)
 }
 
 function signInForm() {
@@ -78,14 +78,14 @@ function signInForm() {
 function deviceTable(devices, id) {
   const rows = devices.map(
     (device) => `<tr${device.id === id ? ' class="here"' : ''}>
-      <td>${device.id === id ? 'this one' : html(device.id.slice(0, 6))}</td>
+      <td>${device.id === id ? 'this device' : html(device.id.slice(0, 6))}</td>
       <td>${html(browserOf(device.data.agent))}</td>
       <td>${html(device.addressModified)}</td>
       <td>${time(device.created)}</td><td>${device.accesses}</td></tr>`,
   )
   return `<table><thead><tr><th>Session</th><th>Browser</th><th>Address</th><th>Since (UTC)</th><th>Accesses</th></tr></thead>
     <tbody>${rows.join('')}</tbody></table>
-    <form method="post" action="/sign-out-everywhere"><button>Log out everywhere</button></form>`
+    <form method="post" action="/sign-out-everywhere"><button>Sign out everywhere</button></form>`
 }
 
 function browserOf(agent = '') {

@@ -6,11 +6,11 @@ import { errorPage, homePage } from './pages.js'
 import { Traffic } from './traffic.js'
 
 /**
- * The site: everything that it does with sessions is what an Express application does with any store, but for
- * `pgsqlSession(req)` and the handler's own methods.
+ * The site. It uses sessions as an Express application does with any store, except for `pgsqlSession(req)` and the
+ * methods of the save handler.
  *
  * @param {import('@electric-sql/pglite').PGlite} database
- * @param {(key: string) => Promise<void>} pause between reading and writing a note, so that two overlap
+ * @param {(key: string) => Promise<void>} pause called between reading and writing, so that two requests overlap
  */
 export function createSite(database, pause = sleep) {
   const handler = new SaveHandler({ db: database, shortCircuit: true })
@@ -21,7 +21,7 @@ export function createSite(database, pause = sleep) {
   app.use(
     session({
       store: new PgsqlStore({ handler }),
-      // A demo on your own machine; a real site has a secret of its own.
+      // For a demo on your own machine. A real site needs a secret.
       secret: 'demo',
       resave: false,
       saveUninitialized: false,
@@ -32,7 +32,7 @@ export function createSite(database, pause = sleep) {
   app.get('/', async (req, res) => {
     req.session.visits = (req.session.visits ?? 0) + 1
     req.session.agent = req.get('user-agent')
-    await saved(req)
+    await save(req)
     const { user, notes = {}, visits } = req.session
     res.send(
       homePage({
@@ -54,7 +54,7 @@ export function createSite(database, pause = sleep) {
       .trim()
       .slice(0, 40)
     if (user === '') return res.redirect('/')
-    // A new id at the sign-in: whoever knew the old one does not get in.
+    // A new id at the sign-in: an attacker who knows the old id is not signed in.
     req.session.regenerate((error) => {
       if (error) return next(error)
       req.session.user = user
@@ -72,33 +72,33 @@ export function createSite(database, pause = sleep) {
     res.redirect('/')
   })
 
-  /** Two of these at once overlap: each has read the session before the other has written. */
+  /** Two concurrent requests overlap: each reads the session before the other writes it. */
   app.post('/note/:key', async (req, res) => {
     await pause(req.params.key)
     req.session.notes = { ...req.session.notes, [req.params.key]: new Date().toISOString() }
     res.sendStatus(204)
   })
 
-  /** Visitors that come to this very site, over HTTP like anybody: the console's charts move. */
+  /** Sends requests to this site over HTTP, so that the console's charts show traffic. */
   app.post('/traffic', (req, res) => {
     traffic.start(`http://127.0.0.1:${req.socket.localPort}`)
     res.redirect('/')
   })
 
   app.post('/fail', () => {
-    throw new Error('The demo was asked to fail')
+    throw new Error('This error was caused by the button')
   })
 
   app.use(recordErrors())
   app.use((error, _req, res, _next) => {
-    // Too late to say so: the answer had begun when its session could not be saved.
+    // The session could not be saved after the response had begun: its status cannot change any more.
     if (res.headersSent) return res.destroy()
     res.status(500).send(errorPage(error.message))
   })
   return { app, handler, traffic }
 }
 
-function saved(req) {
+function save(req) {
   return new Promise((resolve, reject) => {
     req.session.save((error) => (error ? reject(error) : resolve()))
   })

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How many visitors come, for how many milliseconds, and how long each rests at most between two requests. */
 const VISITORS = 30
+/** Milliseconds. */
 const DURATION = 60_000
-const REST = 1500
+/** The longest pause between two requests of a visitor, in milliseconds. */
+const MAX_PAUSE = 1500
 
-/** What a visitor may do next, and how many times in a hundred. */
-const DEEDS = [
+/** The requests of visitors, with their percentages. */
+const REQUESTS = [
   [70, 'GET', '/'],
   [8, 'POST', '/sign-in'],
   [8, 'POST', '/note/basket'],
@@ -14,7 +15,7 @@ const DEEDS = [
   [4, 'POST', '/fail'],
 ]
 
-/** Visitors with browsers of their own, for who has none at hand. */
+/** Simulated visitors, each with its own cookie. */
 export class Traffic {
   #stop = new AbortController()
   #running = 0
@@ -23,7 +24,7 @@ export class Traffic {
     return this.#running > 0
   }
 
-  /** @param {string} site where it listens; nothing happens while visitors are there */
+  /** Starts the visitors, unless they are running. @param {string} site its URL */
   start(site) {
     if (this.busy) return
     this.#stop = new AbortController()
@@ -42,7 +43,7 @@ export class Traffic {
     const { signal } = this.#stop
     let cookie = ''
     while (!signal.aborted) {
-      const [method, path] = chosen()
+      const [method, path] = randomRequest()
       try {
         const answer = await fetch(site + path, {
           method,
@@ -53,27 +54,27 @@ export class Traffic {
         })
         await answer.arrayBuffer()
         cookie = answer.headers.getSetCookie()[0]?.split(';')[0] ?? cookie
-        // Now and then somebody leaves for good, and somebody else comes.
+        // Sometimes a visitor leaves, and another one comes.
         if (Math.random() < 0.03) cookie = ''
-        await rest(signal)
+        await pause(signal)
       } catch {
-        // The site is ending, or time is over.
-        await rest(signal)
+        // The site or the traffic is stopping.
+        await pause(signal)
       }
     }
   }
 }
 
-function chosen() {
-  let point = Math.random() * DEEDS.reduce((sum, [weight]) => sum + weight, 0)
-  for (const [weight, ...deed] of DEEDS) {
+function randomRequest() {
+  let point = Math.random() * REQUESTS.reduce((sum, [weight]) => sum + weight, 0)
+  for (const [weight, ...request] of REQUESTS) {
     point -= weight
-    if (point < 0) return deed
+    if (point < 0) return request
   }
   return ['GET', '/']
 }
 
-/** Until it is time for the next deed, or for the end. */
-async function rest(signal) {
-  await sleep(Math.random() * REST, undefined, { signal }).catch(() => {})
+/** Waits until the next request, or until the traffic stops. */
+async function pause(signal) {
+  await sleep(Math.random() * MAX_PAUSE, undefined, { signal }).catch(() => {})
 }

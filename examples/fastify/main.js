@@ -1,10 +1,10 @@
 import { PGlite } from '@electric-sql/pglite'
 import { createSite } from './site.js'
 
-// PGlite's own first start takes seconds; nobody shall wait for it who asks for a page.
+// The first start of PGlite takes seconds: start it before the site accepts requests.
 const db = process.env.DATABASE_URL ?? (await PGlite.create(process.env.FOLDER ?? '.sessions'))
 const site = await createSite({ db }, undefined, Number(process.env.PORT ?? 3000))
-console.log(`Listening on ${site.url}; Ctrl+C ends it, and the sessions stay.`)
+console.log(`Listening on ${site.url}. Press Ctrl+C to stop; the sessions are kept.`)
 
 async function end() {
   await site.stop()

@@ -1,21 +1,22 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import { PgsqlStore, pgsqlSession } from 'session-pgsql/fastify'
+import { edited } from 'session-pgsql/testing'
 
 /**
- * A small site on @fastify/session.
+ * A small site with @fastify/session.
  *
- * @param options for the store: `{ db }`
- * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ * @param options the store's options: `{ db }`
+ * @param pause called with the parameter `wait`, to let requests overlap. Default: waits for so many milliseconds
  */
 export async function createSite(options, pause = sleep, port = 0) {
   const store = new PgsqlStore(options)
   const app = Fastify({ forceCloseConnections: true })
   app.register(fastifyCookie)
-  // In the place of @fastify/session, with its options.
+  // Instead of @fastify/session, with its options.
   app.register(pgsqlSession, {
     store,
-    // Of an example on your own machine; a real site has a secret of its own.
+    // For an example on your own machine. A real site needs a secret.
     secret: 'an example, on your own machine only',
     cookie: { secure: 'auto', maxAge: 60 * 60 * 1000, sameSite: 'lax' },
     saveUninitialized: false,
@@ -35,8 +36,24 @@ export async function createSite(options, pause = sleep, port = 0) {
     delete session[query.key]
     return 'done\n'
   })
+  app.post('/edit', async ({ session, query }) => {
+    await pause(query.wait)
+    session[query.key] = edited(session[query.key], query.path, query.value)
+    return 'done\n'
+  })
+  app.post('/count', async (request) => {
+    const { key, also, wait } = request.query
+    await pause(wait)
+    request.session[also] = '1'
+    // Atomic: of overlapping requests, each gets a number of its own.
+    const { value } = await store.update(request, (data) => {
+      data[key] = Number(data[key] ?? 0) + 1
+      return data[key]
+    })
+    return String(value)
+  })
   app.post('/sign-in', async (request) => {
-    // A new id at the sign-in: whoever knew the old one does not get in.
+    // A new id at the sign-in: an attacker who knows the old id is not signed in.
     await request.session.regenerate()
     request.session.user = request.query.user
     return 'done\n'
@@ -49,7 +66,7 @@ export async function createSite(options, pause = sleep, port = 0) {
   return {
     url: await app.listen({ port, host: '127.0.0.1' }),
     handler: store.handler,
-    // Closes the store, too.
+    // This closes the store, too.
     stop: () => app.close(),
   }
 }

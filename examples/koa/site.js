@@ -1,22 +1,23 @@
 import Koa from 'koa'
 import session from 'koa-session'
 import { PgsqlStore } from 'session-pgsql/koa'
+import { edited } from 'session-pgsql/testing'
 
 /**
- * A small site on koa-session.
+ * A small site with koa-session.
  *
- * @param options for the store: `{ db }`
- * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ * @param options the store's options: `{ db }`
+ * @param pause called with the parameter `wait`, to let requests overlap. Default: waits for so many milliseconds
  */
 export async function createSite(options, pause = sleep, port = 0) {
   const store = new PgsqlStore(options)
   const app = new Koa()
-  // Of an example on your own machine; a real site has keys of its own.
+  // For an example on your own machine. A real site needs secret keys.
   app.keys = ['example']
   app.silent = true
   app.use(session({ store, maxAge: 60 * 60 * 1000, renew: true, sameSite: 'lax' }, app))
   app.use(async (ctx) => {
-    const { key, value, user, wait } = ctx.query
+    const { also, key, path, value, user, wait } = ctx.query
     switch (`${ctx.method} ${ctx.path}`) {
       case 'GET /':
       case 'GET /read':
@@ -30,8 +31,23 @@ export async function createSite(options, pause = sleep, port = 0) {
         await pause(wait)
         delete ctx.session[key]
         break
+      case 'POST /edit':
+        await pause(wait)
+        ctx.session[key] = edited(ctx.session[key], path, value)
+        break
+      case 'POST /count': {
+        await pause(wait)
+        ctx.session[also] = '1'
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const counted = await store.update(ctx, (data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        ctx.body = String(counted.value)
+        return
+      }
       case 'POST /sign-in':
-        // A new id at the sign-in: whoever knew the old one does not get in.
+        // A new id at the sign-in: an attacker who knows the old id is not signed in.
         await ctx.session.regenerate()
         ctx.session.user = user
         break

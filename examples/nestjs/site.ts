@@ -20,8 +20,9 @@ import type { Request } from 'express'
 import session, { type SessionData } from 'express-session'
 import { concatMap, type Observable } from 'rxjs'
 import { PgsqlStore, type PgsqlStoreOptions, pgsqlSession } from 'session-pgsql/express'
+import { edited } from 'session-pgsql/testing'
 
-/** What this site keeps in a session. */
+/** The data of a session. */
 declare module 'express-session' {
   interface SessionData {
     user: string
@@ -33,7 +34,7 @@ type Pause = (wait: string | undefined) => Promise<void>
 
 const PAUSE = Symbol('pause')
 
-/** The store as a provider: whoever needs the sessions asks for it, and it closes with the application. */
+/** The store as a provider, which closes with the application. */
 class SessionStore extends PgsqlStore implements OnApplicationShutdown {
   onApplicationShutdown(): Promise<void> {
     return this.close()
@@ -41,16 +42,16 @@ class SessionStore extends PgsqlStore implements OnApplicationShutdown {
 }
 
 /**
- * Saves the session before the answer goes out. express-session does so after the answer has begun, where a
- * failure can no longer be told.
+ * Saves the session before the response. express-session saves it after the response has begun, when an error can no
+ * longer change the status.
  */
 class SaveSession implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const request = context.switchToHttp().getRequest<Request>()
     return next.handle().pipe(
-      concatMap(async (answer) => {
+      concatMap(async (response) => {
         await done((callback) => request.session.save(callback))
-        return answer
+        return response
       }),
     )
   }
@@ -84,17 +85,39 @@ class SiteController {
     return 'done\n'
   }
 
+  @Post('edit')
+  @UseInterceptors(SaveSession)
+  async edit(@Session() session: SessionData, @Query() { key, path, value, wait }: Record<string, string>) {
+    await this.pause(wait)
+    session[String(key)] = edited(session[String(key)], path, value)
+    return 'done\n'
+  }
+
+  @Post('count')
+  @UseInterceptors(SaveSession)
+  async count(@Req() request: Request, @Query() { key, also, wait }: Record<string, string>) {
+    await this.pause(wait)
+    request.session[String(also)] = '1'
+    // Atomic: of overlapping requests, each gets a number of its own.
+    const { value } = await pgsqlSession(request).update((data) => {
+      const next = Number(data[String(key)] ?? 0) + 1
+      data[String(key)] = next
+      return next
+    })
+    return String(value)
+  }
+
   @Post('sign-in')
   @UseInterceptors(SaveSession)
   async signIn(@Req() request: Request, @Query('user') user: string) {
-    // A new id at the sign-in: whoever knew the old one does not get in.
+    // A new id at the sign-in: an attacker who knows the old id is not signed in.
     await done((callback) => request.session.regenerate(callback))
     request.session.user = user
     pgsqlSession(request).setField(user)
     return 'done\n'
   }
 
-  /** Where else this user is signed in. */
+  /** Lists the devices on which this user is signed in. */
   @Get('devices')
   async devices(@Session() { user }: SessionData) {
     if (user === undefined) return []
@@ -124,10 +147,10 @@ class SiteModule {
 }
 
 /**
- * A small site on NestJS.
+ * A small site with NestJS.
  *
- * @param options for the store: `{ db }`
- * @param pause what `&wait=…` does, to let requests overlap: milliseconds
+ * @param options the store's options: `{ db }`
+ * @param pause called with the parameter `wait`, to let requests overlap. Default: waits for so many milliseconds
  */
 export async function createSite(options: PgsqlStoreOptions, pause: Pause = sleep, port = 0) {
   const app = await NestFactory.create(SiteModule.with(options, pause), {
@@ -138,7 +161,7 @@ export async function createSite(options: PgsqlStoreOptions, pause: Pause = slee
   app.use(
     session({
       store,
-      // Of an example on your own machine; a real site has a secret of its own.
+      // For an example on your own machine. A real site needs a secret.
       secret: 'example',
       resave: false,
       saveUninitialized: false,
@@ -149,12 +172,12 @@ export async function createSite(options: PgsqlStoreOptions, pause: Pause = slee
   return {
     url: await app.getUrl(),
     handler: store.handler,
-    // Closes the store, too.
+    // This closes the store, too.
     stop: () => app.close(),
   }
 }
 
-/** A method of express-session's that calls back, as a promise. */
+/** Converts a method of express-session with a callback into a promise. */
 function done(work: (callback: (error?: unknown) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))
 }

@@ -1,8 +1,8 @@
 /**
- * Starts both halves and what is between them: the sessions in an embedded PostgreSQL (or the one that DATABASE_URL
- * names), the gateway for PHP, PHP's own web server, and Node's site.
+ * Starts both halves of the site and their connection: the sessions in an embedded PostgreSQL (or that of
+ * DATABASE_URL), the gateway for PHP, PHP's own web server, and Node's site.
  *
- * FOLDER: where the embedded database lies (default: .sessions in the current folder). PHP_PORT, NODE_PORT,
+ * FOLDER: the folder of the embedded database (default: .sessions in the current folder). PHP_PORT, NODE_PORT,
  * GATEWAY_PORT: 8000, 3000, 6380.
  */
 import { spawn } from 'node:child_process'
@@ -20,7 +20,7 @@ const {
   GATEWAY_PORT = 6380,
 } = process.env
 
-// Both halves over one save handler. In two processes, each has its own: the table is what they share.
+// Both halves use one save handler. In two processes each has its own, and they share only the table.
 const sessions = new SaveHandler({
   db: DATABASE_URL || `pglite:${FOLDER}`,
   codec: 'php',
@@ -32,10 +32,10 @@ const gateway = await startGateway({ sessions, port: Number(GATEWAY_PORT) })
 
 const [phpUrl, nodeUrl] = [`http://localhost:${PHP_PORT}/`, `http://localhost:${NODE_PORT}/`]
 const settings = {
-  // The two lines.
+  // The two lines that PHP needs.
   'session.save_handler': 'redis',
   'session.save_path': `"tcp://127.0.0.1:${gateway.port}?prefix=PHPSESSID:"`,
-  // What any site should have.
+  // Recommended for every site.
   'session.use_strict_mode': '1',
   'session.cookie_httponly': '1',
   'session.cookie_samesite': 'Lax',
@@ -51,11 +51,11 @@ const php = spawn(
 php.once('error', () =>
   end('php was not found: this example needs it, with phpredis (Debian: php-cli php-redis)'),
 )
-php.once('exit', (code) => end(code === null ? undefined : `php has ended with ${code}`))
+php.once('exit', (code) => end(code === null ? undefined : `php has exited with ${code}`))
 
 const node = createSite(sessions, phpUrl).listen(Number(NODE_PORT), 'localhost')
 await once(node, 'listening')
-console.log(`PHP: ${phpUrl} (sign in here)\nNode: ${nodeUrl}\nCtrl+C ends both.`)
+console.log(`PHP: ${phpUrl} (sign in here)\nNode: ${nodeUrl}\nPress Ctrl+C to stop both.`)
 
 let ending = false
 async function end(problem) {

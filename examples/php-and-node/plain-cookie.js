@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto'
 
 /**
- * PHP's cookie is the session's id as it is, express-session's is the id with a signature. This stands before
- * `session()` and translates: so express-session sees the cookie that it wants, and the browser and PHP never
- * see a signed one. What keeps a stranger out is what keeps one out of PHP: 128 random bits.
+ * Middleware to use before `session()`. PHP's cookie is the plain session id, and express-session's is the id with a
+ * signature. This translates between them, so that the browser and PHP never see a signed cookie. The protection is
+ * the same as PHP's: 128 random bits.
  *
  * @param {{ name: string, secret: string }} options the same as for `session()`
  * @returns {import('express').RequestHandler}

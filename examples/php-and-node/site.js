@@ -4,21 +4,21 @@ import session from 'express-session'
 import { PgsqlStore } from 'session-pgsql/express'
 import { plainCookie } from './plain-cookie.js'
 
-/** As `session.name` and `session.gc_maxlifetime` have them in php.ini. */
+/** The values of `session.name` and `session.gc_maxlifetime` in php.ini. */
 const name = 'PHPSESSID'
 const gcMaxlifetime = 1440
 
 /**
- * Node's half: an Express application in the middle of PHP's session. It needs the codec that
- * `session.serialize_handler` names, and PHP's cookie.
+ * Node's half: an Express application that uses PHP's session. It needs the codec that `session.serialize_handler`
+ * names, and PHP's cookie.
  *
  * @param {import('session-pgsql').SaveHandler} handler with the codec `php`
- * @param {string} phpUrl where visitors sign in
+ * @param {string} phpUrl the page to sign in
  */
 export function createSite(handler, phpUrl) {
   const app = express()
   app.disable('x-powered-by')
-  // An example on your own machine; a real site has a secret of its own. It never leaves this process.
+  // For an example on your own machine. A real site needs a secret. It never leaves this process.
   const secret = 'an example has no secrets'
   app.use(plainCookie({ name, secret }))
   app.use(
@@ -28,7 +28,7 @@ export function createSite(handler, phpUrl) {
       secret,
       resave: false,
       saveUninitialized: false,
-      // PHP's alphabet, should Node begin a session: no "_".
+      // Ids of sessions that Node creates must fit PHP's alphabet: no "_".
       genid: () => randomBytes(16).toString('hex'),
       cookie: { sameSite: 'lax' },
     }),
@@ -38,7 +38,7 @@ export function createSite(handler, phpUrl) {
     const { user } = req.session
     if (user === undefined) return res.redirect(phpUrl)
     req.session.visits = (req.session.visits ?? 0) + 1
-    // PHP's array, as an object.
+    // An array of PHP is an object here.
     req.session.cart.pen = 1
     res.send(`<!doctype html>
 <html lang="en">

@@ -1,28 +1,28 @@
 import { createServer } from 'node:http'
 import { createStaticHandler } from 'react-router'
 import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
+import { edited } from 'session-pgsql/testing'
 
 /**
- * Data routes of React Router, answered on the server. In framework mode loaders and actions look the same, and
- * what stands in `createSite` around them is React Router's own server.
+ * Data routes of React Router, run on the server. In framework mode the loaders and actions are the same, and React
+ * Router's own server replaces the code around them.
  *
- * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
- * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
+ * @param {import('session-pgsql').SaveHandlerOptions} options of the save handler
+ * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
   const storage = createPgsqlSessionStorage({
     ...options,
     cookie: {
       name: '__session',
-      // An example on your own machine; a real site has a secret of its own.
+      // For an example on your own machine. A real site needs a secret.
       secrets: ['an example has no secrets'],
-      httpOnly: true,
-      sameSite: 'lax',
-      path: '/',
+      // This example has no TLS. Leave it out on a real site.
+      secure: false,
       maxAge: 86_400,
     },
   })
-  const { getSession, commitSession, destroySession } = storage
+  const { getSession, commitSession, destroySession, updateSession } = storage
   const sessionOf = (request) => getSession(request.headers.get('cookie'))
   const saved = async (session, body = null) =>
     new Response(body, { headers: { 'set-cookie': await commitSession(session) } })
@@ -59,9 +59,34 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       },
     },
     {
+      path: '/edit',
+      async action({ request }) {
+        const session = await sessionOf(request)
+        const { key, path, value, wait } = queryOf(request)
+        await pause(wait)
+        session.set(key, edited(session.get(key), path, value))
+        return saved(session)
+      },
+    },
+    {
+      path: '/count',
+      async action({ request }) {
+        const session = await sessionOf(request)
+        const { key, also, wait } = queryOf(request)
+        await pause(wait)
+        session.set(also, '1')
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const { value } = await updateSession(session, (data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        return saved(session, String(value))
+      },
+    },
+    {
       path: '/sign-in',
       async action({ request }) {
-        // A new session at the sign-in: whoever knew the old id does not get in.
+        // A new session at the sign-in: an attacker who knows the old id is not signed in.
         await destroySession(await sessionOf(request))
         const session = await getSession()
         session.set('user', queryOf(request).user)
@@ -82,7 +107,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       const response = await queryRoute(new Request(url, { method: incoming.method, headers: { cookie } }))
       outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
     } catch (thrown) {
-      // React Router throws what it has to answer with, such as a 404.
+      // React Router throws some responses, such as a 404.
       const status = thrown instanceof Response ? thrown.status : (thrown.status ?? 500)
       outgoing.writeHead(status).end(`${thrown.code ?? status}\n`)
     }

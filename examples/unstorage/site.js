@@ -3,20 +3,19 @@ import { createServer } from 'node:http'
 import pgsqlDriver from 'session-pgsql/unstorage'
 import { createStorage, prefixStorage } from 'unstorage'
 
-/** Seconds for which somebody is signed in. */
+/** Seconds that a user stays signed in. */
 const SIGNED_IN = 86_400
 
 /**
  * A notice board: `PUT /key` with a text (and `?ttl=` in seconds), `GET /key`, `GET /` for all keys, `DELETE
- * /key`. Everybody reads; who writes has signed in: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro
- * and Nuxt the driver is mounted by a server plugin: `useStorage().mount('board', pgsqlDriver())`.
+ * /key`. All users read, signed-in users write: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro and
+ * Nuxt the configuration names the driver: `storage: { board: { driver: 'session-pgsql/unstorage' } }`.
  *
- * An item of unstorage is set whole, and comes back if it is set while it is removed. So a sign-in is set once,
- * and removed once: what a request changes lies in items of its own, and none that is under way at the sign-out
- * brings it back.
+ * unstorage replaces an item as a whole, and a set in progress during its removal restores it. So the item of a
+ * sign-in is set once and removed once. Requests write to other items, so that none of them can restore it.
  *
- * @param {import('session-pgsql').SaveHandlerOptions} options for the save handler
- * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
+ * @param {import('session-pgsql').SaveHandlerOptions} options of the save handler
+ * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
   const driver = pgsqlDriver({ ...options, base: 'board' })
@@ -24,7 +23,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
   const notes = prefixStorage(storage, 'notes')
   const signedIn = prefixStorage(storage, 'signed-in')
 
-  async function answer({ method, url, headers }, body) {
+  async function handle({ method, url, headers }, body) {
     const { pathname, searchParams: query } = new URL(url, 'http://localhost')
     const key = decodeURIComponent(pathname.slice(1))
     const token = /(?:^|; )token=(\w+)/.exec(headers.cookie ?? '')?.[1]
@@ -33,7 +32,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       case 'GET /':
         return { text: (await notes.getKeys()).sort().join('\n') }
       case 'POST /sign-in': {
-        // A new one each time: whoever knew an old one does not get in.
+        // A new token each time: an attacker who knows an old one is not signed in.
         const fresh = randomBytes(24).toString('hex')
         await signedIn.setItem(fresh, query.get('user'), { ttl: SIGNED_IN })
         return { cookie: `token=${fresh}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${SIGNED_IN}` }
@@ -58,7 +57,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
   const server = createServer(async (incoming, outgoing) => {
     try {
       const chunks = await incoming.toArray()
-      const { status = 200, text = '', cookie } = await answer(incoming, Buffer.concat(chunks).toString())
+      const { status = 200, text = '', cookie } = await handle(incoming, Buffer.concat(chunks).toString())
       outgoing.writeHead(status, cookie === undefined ? {} : { 'set-cookie': cookie }).end(text)
     } catch (error) {
       outgoing.writeHead(500).end(`${error.code}\n`)

@@ -1,24 +1,26 @@
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
+import { edited } from 'session-pgsql/testing'
 import { createSessions } from 'session-pgsql/web'
 
 /**
- * A site of Request and Response. `handle` is what Bun, Deno, a service or SvelteKit's hook would be given; the
- * server below is Node's own with ten lines in between.
+ * A site with Request and Response. Bun, Deno, a service worker or SvelteKit's hook can call `handle` as it is; for
+ * Node's server the code below converts requests and responses.
  *
- * @param {Partial<import('session-pgsql/web').SessionsOptions>} options for the sessions and their save handler
- * @param {(wait: string | undefined) => Promise<void>} [pause] holds a request in the middle, for tests
+ * @param {Partial<import('session-pgsql/web').SessionsOptions>} options of the sessions and their save handler
+ * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
   const sessions = createSessions({
     ...options,
-    // An example on your own machine; a real site has a secret of its own.
+    // For an example on your own machine. A real site needs a secret.
     secret: 'an example has no secrets',
   })
 
   async function handle(request) {
     const session = await sessions.session(request)
     const { pathname, searchParams: query } = new URL(request.url)
+    const key = query.get('key')
     let body = ''
     switch (`${request.method} ${pathname}`) {
       case 'GET /':
@@ -30,12 +32,27 @@ export async function createSite(options, pause = async () => {}, port = 0) {
         break
       case 'POST /set':
         await pause(query.get('wait') ?? undefined)
-        session.set(query.get('key'), query.get('value'))
+        session.set(key, query.get('value'))
         break
       case 'POST /delete':
         await pause(query.get('wait') ?? undefined)
-        session.delete(query.get('key'))
+        session.delete(key)
         break
+      case 'POST /edit':
+        await pause(query.get('wait') ?? undefined)
+        session.set(key, edited(session.get(key), query.get('path'), query.get('value')))
+        break
+      case 'POST /count': {
+        await pause(query.get('wait') ?? undefined)
+        session.set(query.get('also'), '1')
+        // Atomic: of overlapping requests, each gets a number of its own.
+        const { value } = await session.update((data) => {
+          data[key] = Number(data[key] ?? 0) + 1
+          return data[key]
+        })
+        body = String(value)
+        break
+      }
       case 'POST /sign-in':
         session.regenerate()
         session.set('user', query.get('user'))
@@ -45,7 +62,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
         session.destroy()
         break
       default:
-        return new Response('Not here.\n', { status: 404 })
+        return new Response('Not found.\n', { status: 404 })
     }
     const cookie = await session.commit()
     return new Response(body, { headers: cookie === undefined ? {} : { 'set-cookie': cookie } })
@@ -60,7 +77,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       const response = await handle(new Request(url, { method, headers, body, duplex: 'half' }))
       outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
     } catch (error) {
-      outgoing.writeHead(500).end(`${error.code}: the session cannot be had at the moment.\n`)
+      outgoing.writeHead(500).end(`${error.code}: the session is unavailable.\n`)
     }
   })
   await new Promise((listening) => server.listen(port, '127.0.0.1', listening))

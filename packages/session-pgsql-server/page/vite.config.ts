@@ -1,12 +1,12 @@
 import type { UserConfig } from 'vite'
 
 /**
- * The page becomes files in dist/console/, which the console serves under a Content-Security-Policy without
- * any `unsafe-`: so nothing is put inline, and nothing comes from anywhere else.
+ * Builds the page into dist/console/. The console serves it with a Content-Security-Policy without any `unsafe-`, so
+ * the build inlines nothing and the page loads nothing from other origins.
  */
 export default {
   root: import.meta.dirname,
-  // Relative, so that the console also works behind a proxy that puts it into a folder.
+  // Relative URLs, so that the console also works behind a proxy that serves it under a path.
   base: './',
   logLevel: 'warn',
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
@@ -19,7 +19,7 @@ export default {
     reportCompressedSize: false,
   },
   server: {
-    // `npx vite page` while working on it: the API is that of a console that runs already.
+    // For development with `npx vite page`: forwards API requests to a running console.
     proxy: { '/api': process.env.CONSOLE ?? 'http://127.0.0.1:8095' },
   },
 } satisfies UserConfig

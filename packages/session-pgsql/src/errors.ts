@@ -17,9 +17,9 @@ export const ERROR_CODES = {
   SERVER_DOWN: 'The database server cannot be reached',
   TABLE_MISSING: 'The session table does not exist',
   TABLE_UNFIT: 'The session table lacks required columns',
-  PRIVILEGE_MISSING: 'The database user lacks a required privilege',
+  PRIVILEGE_MISSING: 'The database user lacks a required privilege, or row-level security applies to it',
   CLOCK_IMPLAUSIBLE: "The database's clock and this machine's clock differ too much",
-  DATABASE: 'PostgreSQL rejected a statement',
+  DATABASE: 'PostgreSQL rejected a statement, or a trigger dropped a change',
   CLOSED: 'The save handler is closed',
 } as const
 

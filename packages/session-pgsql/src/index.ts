@@ -47,6 +47,7 @@ export { SaveHandler } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
   CountOptions,
+  FoundSessions,
   ListColumn,
   ListedSession,
   ListOptions,

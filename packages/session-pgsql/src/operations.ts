@@ -51,7 +51,11 @@ export interface WriteOptions<Data> {
   readonly address?: string | undefined
   /** The name of the session cookie, stored at creation. Default: the option `name`. */
   readonly name?: string | undefined
-  /** The custom field; null clears it. Default: unchanged. With it, unchanged data is written too. */
+  /**
+   * The custom field; null clears it. Default: unchanged. With it, unchanged data is written too. If this write and
+   * another since `base` set it to different values, this one replaces the session: with `conflict: 'merge'` too, the
+   * data of two users is not merged.
+   */
   readonly custom?: string | null | undefined
   /** Increments of the error counters. With it, unchanged data is written too. */
   readonly errors?: ErrorCounts | undefined

@@ -23,7 +23,7 @@ import type {
 import { readPhpIni } from './php-ini.ts'
 import { Servers } from './servers/servers.ts'
 import { checkText, invalid, metadataOf } from './session/checks.ts'
-import type { CountOptions, ListOptions, SessionPage } from './session/filter.ts'
+import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './session/filter.ts'
 import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, type SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
@@ -88,7 +88,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         events.emit('broughtHome', event)
       },
       onError: (error) => events.report(error),
-      merge: (ours, theirs, base) => this.#sessions.settleApart(ours, theirs, base),
+      merge: (ours, theirs, base, ofTwoUsers) => this.#sessions.settleApart(ours, theirs, base, ofTwoUsers),
     })
     this.#journal = new Journal(
       (server, ...event) => writeEvent(this.#servers.named(server).table, ...event),
@@ -117,7 +117,9 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       garbage: this.#garbage,
       journal: this.#journal,
       codec,
+      whenHomeIsDown: settings.whenHomeIsDown,
       operationTimeout: settings.operationTimeout,
+      expiryGrace: settings.expiryGrace,
       destroy: (id) => this.#sessions.destroy(id),
     })
   }
@@ -139,7 +141,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /**
    * Connects to every server and inspects its table. Creates the table if it does not exist, and adds missing columns
-   * if the role is allowed to (see `createTable`). The first use does the same; call `open` at startup so that a wrong
+   * if the role is allowed to (see `createTable`). A table that existed before is not created again: it is
+   * TABLE_MISSING until it is back. The first use does the same; call `open` at startup so that a wrong
    * address fails there. A failure is not cached: the next use tries again.
    */
   open(): Promise<void> {
@@ -195,13 +198,25 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   }
 
   /**
-   * Returns a copy of the data as a read would return it after a write. Later changes of the original do not affect
-   * it. For adapters, which write later what they are given now.
+   * Returns a copy of the data as a read would return it after a write; of a record, the data as it was read or written,
+   * whatever the caller has changed in it. Later changes of the original do not affect the copy. For adapters, which
+   * write later what they are given now.
    *
    * @throws INVALID_DATA
    */
-  snapshot(data: Data): Data {
+  snapshot(data: Data | SessionRecord<Data>): Data {
     return this.#sessions.snapshot(data)
+  }
+
+  /**
+   * Returns the data with two changes of the same base, merged as a conflict of writes is with `conflict: 'merge'`. Pass
+   * data as `read` and `snapshot` return it. Changes none of the three; the result may share parts with them. For
+   * adapters, whose session objects receive what the store has meanwhile.
+   *
+   * @throws INVALID_DATA
+   */
+  merge(ours: Data, theirs: Data, base: Data): Data {
+    return this.#sessions.merge(ours, theirs, base)
   }
 
   /**
@@ -287,16 +302,19 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /**
    * Returns the sessions with this custom field that have not expired, the last written first, for a "where you're
-   * signed in" page. At most 10,000.
+   * signed in" page. At most 10,000. With several servers, `missing` names those that could not be reached.
+   *
+   * @throws SERVER_DOWN with these names instead, if `whenHomeIsDown` is `'error'`
    */
-  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+  async findByField(value: string): Promise<FoundSessions<Data>> {
     return this.#administration.findByField(value)
   }
 
   /**
-   * Destroys every session with this custom field: "log out everywhere".
+   * Destroys every session with this custom field: "log out everywhere". Includes sessions that expired so recently that
+   * a request in progress could still save them; see `expiryGrace`.
    *
-   * @returns the number of sessions destroyed
+   * @returns the number of destroyed sessions that had not expired
    * @throws SERVER_DOWN with the names of the servers that could not be reached, after destroying the sessions on the
    * others
    */
@@ -346,12 +364,20 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     return this.#administration.lockOwner(id)
   }
 
-  /** Returns a page of sessions, without their data. See `ListOptions`. */
+  /**
+   * Returns a page of sessions, without their data. See `ListOptions`. With several servers, `missing` names those that
+   * could not be reached.
+   */
   async list(options: ListOptions = {}): Promise<SessionPage> {
     return this.#administration.list(options)
   }
 
-  /** Counts the sessions that match the filter, one by one: not for every request. */
+  /**
+   * Counts the sessions that match the filter, one by one: not for every request.
+   *
+   * @throws SERVER_DOWN if not all servers can be reached, because a number cannot say what it lacks. The message has
+   * the number of those that were counted, and names the others
+   */
   async count(options: CountOptions = {}): Promise<number> {
     return this.#administration.count(options)
   }

@@ -1,4 +1,4 @@
-/** What a session store must do under overlap, expiry and faults, as cases that any store can be held against. */
+/** The conformance suite: what any session store must do under overlapping requests, expiry and faults. */
 
 export {
   type ConformanceCase,
@@ -6,6 +6,7 @@ export {
   checkConformance,
   conformanceCases,
 } from './testing/conformance.ts'
+export { edited } from './testing/edit.ts'
 export { type ExpressSession, expressPlace, type OpenStore } from './testing/express-place.ts'
 export type {
   CallbackStore,

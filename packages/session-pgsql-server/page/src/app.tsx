@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks'
 import { signOut } from './client.ts'
-import { Asking } from './components/ask.tsx'
-import { Shape } from './components/small.tsx'
+import { Shape } from './components/common.tsx'
+import { ConfirmDialog } from './components/confirm.tsx'
 import { live } from './live.ts'
 import { AuditPage } from './pages/audit.tsx'
 import { OverviewPage } from './pages/overview.tsx'
@@ -9,55 +9,55 @@ import { SessionPage } from './pages/session.tsx'
 import { SessionsPage } from './pages/sessions.tsx'
 import { SignInPage } from './pages/sign-in.tsx'
 import { go, href, type PageName, route } from './route.ts'
-import { away, me, outcome, tell } from './state.ts'
-import { choose, theme } from './theme.ts'
+import { me, notification, notify, unreachable } from './state.ts'
+import { setTheme, theme } from './theme.ts'
 
 const TITLES: Readonly<Record<PageName, string>> = {
   overview: 'Overview',
   sessions: 'Sessions',
-  session: 'A session',
+  session: 'Session',
   audit: 'Audit log',
 }
 
-/** The field that the key / leads to. */
+/** The id of the search field, which the key / focuses. */
 const SEARCH = 'search'
 
-/** What is to have the focus once the page with it is there; otherwise that is the page's heading. */
-let wanted: string | undefined
+/** The id of the element to focus after the next page change. Undefined: the page's heading. */
+let focusNext: string | undefined
 
 const focus = (id: string): void => document.getElementById(id)?.focus()
 
-/** The frame around every page. */
+/** The frame of every page: header, outage banner, notification, dialog. */
 export function App() {
-  const who = me.value
+  const user = me.value
   useEffect(() => {
-    const slash = (event: KeyboardEvent) => {
+    const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement
-      const writing = target.closest('input, select, textarea, dialog') !== null
-      if (event.key !== '/' || writing || event.ctrlKey || event.metaKey || event.altKey) return
+      const typing = target.closest('input, select, textarea, dialog') !== null
+      if (event.key !== '/' || typing || event.ctrlKey || event.metaKey || event.altKey) return
       event.preventDefault()
       if (document.getElementById(SEARCH) !== null) return focus(SEARCH)
-      wanted = SEARCH
+      focusNext = SEARCH
       go('sessions')
     }
-    document.addEventListener('keydown', slash)
-    return () => document.removeEventListener('keydown', slash)
+    document.addEventListener('keydown', onKey)
+    return () => document.removeEventListener('keydown', onKey)
   }, [])
   return (
     <>
       <Header />
-      <Away />
-      {who?.signedIn === true && <Page />}
-      {who?.signedIn === false && <SignInPage />}
-      {who === undefined && away.value === 'nobody' && <main class="muted">One moment…</main>}
-      <Outcome />
-      <Asking />
+      <OutageBanner />
+      {user?.signedIn === true && <Page />}
+      {user?.signedIn === false && <SignInPage />}
+      {user === undefined && unreachable.value === 'none' && <main class="muted">Loading…</main>}
+      <NotificationBar />
+      <ConfirmDialog />
     </>
   )
 }
 
 function Header() {
-  const who = me.value
+  const user = me.value
   return (
     <header>
       <a class="brand" href={href('overview')}>
@@ -66,11 +66,11 @@ function Header() {
           session-pgsql <span class="muted broad">console</span>
         </span>
       </a>
-      {who?.signedIn === true && <Navigation />}
+      {user?.signedIn === true && <Navigation />}
       <div class="header-end">
-        {who?.role === 'reader' && <span class="role">read only</span>}
-        {who?.signedIn === true && who.passwordNeeded && (
-          <button type="button" class="quiet" onClick={() => void leave()}>
+        {user?.role === 'reader' && <span class="role">read only</span>}
+        {user?.signedIn === true && user.passwordNeeded && (
+          <button type="button" class="quiet" onClick={() => void trySignOut()}>
             Sign out
           </button>
         )}
@@ -80,11 +80,11 @@ function Header() {
   )
 }
 
-async function leave(): Promise<void> {
+async function trySignOut(): Promise<void> {
   try {
     await signOut()
   } catch (error) {
-    tell((error as Error).message, true)
+    notify((error as Error).message, true)
   }
 }
 
@@ -108,8 +108,13 @@ function Navigation() {
 function ThemeButton() {
   const other = theme.value === 'dark' ? 'light' : 'dark'
   return (
-    <button type="button" class="quiet icon" title={`Make it ${other}`} onClick={() => choose(other)}>
-      <span class="hidden">Make it {other}</span>
+    <button
+      type="button"
+      class="quiet icon"
+      title={`Switch to ${other} theme`}
+      onClick={() => setTheme(other)}
+    >
+      <span class="hidden">Switch to {other} theme</span>
       <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true">
         {other === 'light' ? (
           <>
@@ -129,44 +134,46 @@ function ThemeButton() {
   )
 }
 
-/** Says who does not answer. That it is over is said too, for those who do not see it. */
-function Away() {
-  const who = away.value
+/** Says that the console or the database is not responding. Screen readers hear when it responds again, too. */
+function OutageBanner() {
+  const what = unreachable.value
   const { page } = route.value
   return (
-    <div role="status" class={who === 'nobody' ? 'hidden' : 'away'}>
-      {who !== 'nobody' && <Shape tone="bad" />}
-      {who === 'console' && (
+    <div role="status" class={what === 'none' ? 'hidden' : 'outage'}>
+      {what !== 'none' && <Shape tone="bad" />}
+      {what === 'console' && (
         <span>
-          <b>The console does not answer.</b> It may be starting anew, or the network is cut. This page tries
-          again every two seconds{shownIsOld()}.
+          <b>The console is not responding.</b> It may be restarting, or the network may be down. {RETRYING}
+          {staleNote()}
         </span>
       )}
-      {who === 'database' && (
+      {what === 'database' && (
         <span>
-          <b>The database does not answer.</b> The console itself is there. This page tries again every two
-          seconds{shownIsOld()}.
+          <b>The database is not responding.</b> The console itself is running. {RETRYING}
+          {staleNote()}
         </span>
       )}
-      {who === 'nobody' && live.value && page === 'overview' && 'Connected'}
+      {what === 'none' && live.value && page === 'overview' && 'Connected'}
     </div>
   )
 }
 
-const shownIsOld = (): string => (me.value?.signedIn === true ? '; what it shows is how it was before' : '')
+const RETRYING = 'This page retries every two seconds.'
+
+const staleNote = (): string => (me.value?.signedIn === true ? ' It shows the last known data.' : '')
 
 function Page() {
   const { page, query } = route.value
   const main = useRef<HTMLElement>(null)
   const first = useRef(true)
   const id = query.get('id') ?? ''
-  // Another session is another page.
+  // Another session counts as another page.
   useEffect(() => {
     document.title = `${TITLES[page]} · session-pgsql console`
-    // Who cannot see that the page has changed is taken to where it begins.
-    if (wanted !== undefined) focus(wanted)
+    // Moves the focus to the start of the new page, which tells users of screen readers that the page changed.
+    if (focusNext !== undefined) focus(focusNext)
     else if (!first.current) main.current?.querySelector('h1')?.focus()
-    wanted = undefined
+    focusNext = undefined
     first.current = false
     scrollTo(0, 0)
   }, [page, id])
@@ -180,19 +187,19 @@ function Page() {
   )
 }
 
-function Outcome() {
-  const text = outcome.value
+function NotificationBar() {
+  const current = notification.value
   return (
-    <div class="outcome" role="status">
-      {text !== undefined && (
-        <p class={text.failed ? 'failed' : ''}>
-          <Shape tone={text.failed ? 'bad' : 'good'} />
-          <span>{text.text}</span>
+    <div class="notification" role="status">
+      {current !== undefined && (
+        <p class={current.failed ? 'failed' : ''}>
+          <Shape tone={current.failed ? 'bad' : 'good'} />
+          <span>{current.text}</span>
           <button
             type="button"
             class="quiet"
             onClick={() => {
-              outcome.value = undefined
+              notification.value = undefined
             }}
           >
             Close

@@ -1,24 +1,24 @@
 import type {
-  ApiFailure,
-  Audit,
-  Collected,
-  Count,
-  End,
-  Ended,
-  Garbage,
+  ApiError,
+  AuditEntries,
+  CountResult,
+  EndRequest,
+  EndResult,
+  GcPreview,
+  GcResult,
   History,
   Me,
   Overview,
   SessionData,
   SessionDetail,
   SessionsPage,
-  SignIn,
+  SignInRequest,
 } from '../../src/console/api.ts'
-import { away, changes, me } from './state.ts'
+import { changes, me, unreachable } from './state.ts'
 
-/** Asks the console. Every rejection is a `Failure` whose message is for the person who looks. */
-export class Failure extends Error {
-  /** HTTP's; 0: no answer at all. */
+/** The console rejected a request or did not respond. The message is for the user. */
+export class RequestError extends Error {
+  /** The HTTP status; 0 if there was no response. */
   readonly status: number
 
   constructor(message: string, status: number) {
@@ -30,31 +30,31 @@ export class Failure extends Error {
 type Query = Readonly<Record<string, string | number | undefined>>
 
 export const getMe = async (): Promise<Me> => {
-  const answer = await get<Me>('me')
-  me.value = answer
-  // Who is not signed in asks nothing of the database that could tell us that it is back.
-  if (!answer.signedIn) away.value = 'nobody'
-  return answer
+  const user = await get<Me>('me')
+  me.value = user
+  // Without a signed-in user the page sends no further request that could show that the database is back.
+  if (!user.signedIn) unreachable.value = 'none'
+  return user
 }
 export const getOverview = async (): Promise<Overview> => {
   const overview = await get<Overview>('overview')
-  away.value = overview.servers.some(({ health }) => health === 'up') ? 'nobody' : 'database'
+  unreachable.value = overview.servers.some(({ health }) => health === 'up') ? 'none' : 'database'
   return overview
 }
 export const getHistory = (minutes: number) => get<History>('history', { minutes })
 export const getSessions = (query: Query) => get<SessionsPage>('sessions', query)
 export const getSession = (id: string) => get<SessionDetail>('session', { id })
-export const getCount = (field: string) => get<Count>('count', { field })
-export const getGarbage = () => get<Garbage>('gc')
-export const getAudit = (limit: number) => get<Audit>('audit', { limit })
+export const getCount = (field: string) => get<CountResult>('count', { field })
+export const previewGc = () => get<GcPreview>('gc')
+export const getAudit = (limit: number) => get<AuditEntries>('audit', { limit })
 
-/** Noted in the audit log. */
-export const lookAtData = (id: string) => post<SessionData>('session/data', { id })
-export const end = (what: End) => change<Ended>('end', what)
-export const collect = () => change<Collected>('gc', {})
+/** The audit log records this request. */
+export const getData = (id: string) => post<SessionData>('session/data', { id })
+export const endSessions = (target: EndRequest) => change<EndResult>('end', target)
+export const runGc = () => change<GcResult>('gc', {})
 
 export async function signIn(password: string): Promise<void> {
-  await post('sign-in', { password } satisfies SignIn)
+  await post('sign-in', { password } satisfies SignInRequest)
   await getMe()
 }
 
@@ -63,77 +63,77 @@ export async function signOut(): Promise<void> {
   await getMe()
 }
 
-async function change<Answer>(path: string, body: unknown): Promise<Answer> {
+async function change<Result>(path: string, body: unknown): Promise<Result> {
   try {
-    return await post<Answer>(path, body)
+    return await post<Result>(path, body)
   } finally {
-    // After a failure too: part of it may have been done.
+    // Also after a failure, because a part of the change may have been made.
     changes.value++
   }
 }
 
-function get<Answer>(path: string, query: Query = {}): Promise<Answer> {
-  const wanted = Object.entries(query).flatMap(([key, value]) =>
+function get<Result>(path: string, query: Query = {}): Promise<Result> {
+  const parameters = Object.entries(query).flatMap(([key, value]) =>
     value === undefined || value === '' ? [] : [[key, String(value)]],
   )
-  const search = new URLSearchParams(wanted).toString()
-  return ask(search === '' ? path : `${path}?${search}`, {})
+  const search = new URLSearchParams(parameters).toString()
+  return send(search === '' ? path : `${path}?${search}`, {})
 }
 
-async function post<Answer>(path: string, body: unknown): Promise<Answer> {
-  const send = (token = '') =>
-    ask<Answer>(path, {
+async function post<Result>(path: string, body: unknown): Promise<Result> {
+  const attempt = (token = '') =>
+    send<Result>(path, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'X-CSRF-Token': token },
       body: JSON.stringify(body),
     })
   const token = me.value?.csrfToken
   try {
-    return await send(token)
+    return await attempt(token)
   } catch (error) {
-    if (!(error instanceof Failure) || error.status !== 403) throw error
-    // The console may have been started anew since it gave us the token.
+    if (!(error instanceof RequestError) || error.status !== 403) throw error
+    // The token is invalid if the console has restarted since it was issued.
     const { csrfToken } = await getMe()
     if (csrfToken === undefined || csrfToken === token) throw error
-    return send(csrfToken)
+    return attempt(csrfToken)
   }
 }
 
-/** Longer than the console gives any statement. */
-const TIME_LIMIT = 30_000
+/** Milliseconds; longer than any time limit of the console. */
+const TIMEOUT = 30_000
 
-async function ask<Answer>(path: string, init: RequestInit): Promise<Answer> {
+async function send<Result>(path: string, init: RequestInit): Promise<Result> {
   let response: Response
   let text: string
   try {
-    response = await fetch(`api/${path}`, { ...init, signal: AbortSignal.timeout(TIME_LIMIT) })
+    response = await fetch(`api/${path}`, { ...init, signal: AbortSignal.timeout(TIMEOUT) })
     text = await response.text()
   } catch {
-    away.value = 'console'
-    throw new Failure('The console does not answer.', 0)
+    unreachable.value = 'console'
+    throw new RequestError('The console is not responding.', 0)
   }
-  const failure = response.ok ? undefined : failureIn(text, response.status)
+  const failure = response.ok ? undefined : parseError(text, response.status)
   if (response.status === 503 && failure?.code !== undefined) {
-    // Of several servers one may be away; the others are there.
-    if (failure.partial !== true) away.value = 'database'
+    // A partial failure means that other servers respond.
+    if (failure.partial !== true) unreachable.value = 'database'
   } else if (response.status >= 502) {
-    // A proxy, on behalf of a console that is not there.
-    away.value = 'console'
-  } else if (away.value === 'console') {
-    away.value = 'nobody'
+    // The response of a proxy that cannot reach the console.
+    unreachable.value = 'console'
+  } else if (unreachable.value === 'console') {
+    unreachable.value = 'none'
   }
-  // That the database is back the overview alone can tell: much is answered without it.
-  if (failure === undefined) return (text === '' ? undefined : JSON.parse(text)) as Answer
+  // Only the overview can show that the database is back: the console answers other requests without it.
+  if (failure === undefined) return (text === '' ? undefined : JSON.parse(text)) as Result
   if (response.status === 401 && path !== 'sign-in') {
     me.value = { signedIn: false, passwordNeeded: true }
   }
-  throw new Failure(failure.error, response.status)
+  throw new RequestError(failure.error, response.status)
 }
 
-function failureIn(text: string, status: number): ApiFailure {
+function parseError(text: string, status: number): ApiError {
   try {
     return JSON.parse(text)
   } catch {
-    return { error: `The console answered with status ${status}.` }
+    return { error: `The console responded with the status ${status}.` }
   }
 }

@@ -1,6 +1,6 @@
 import type { Amount } from '../../src/console/api.ts'
 
-/** Numbers, sizes, dates and durations as text, the same on every page. */
+/** Formats numbers, sizes, dates and durations. */
 
 const WHOLE = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const ROUGH = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 })
@@ -11,33 +11,34 @@ export function whole(value: number): string {
   return WHOLE.format(value)
 }
 
-/** 12.3K: for the axes of charts. */
+/** Formats a number for the axis of a chart: 12.3K. */
 export function short(value: number): string {
   return SHORT.format(value)
 }
 
-/** A rate: small ones with the digits that matter. */
+/** Formats a rate: below 100 with three significant digits. */
 export function rate(value: number): string {
   return value >= 100 ? WHOLE.format(value) : ROUGH.format(value)
 }
 
-/** An estimate says that it is one, and does not pretend to digits that it has not. */
+/** Formats a count. An estimate has a leading ≈ and three significant digits. */
 export function amount({ value, exact }: Amount): string {
   return exact ? WHOLE.format(value) : `≈ ${ROUGH.format(value)}`
 }
 
-/** The same for what is written by another rule. */
+/** Returns a formatter that marks its values as estimates. */
 export const about =
   (format: (value: number) => string) =>
   (value: number): string =>
     `≈ ${value >= 1000 ? ROUGH.format(value) : format(value)}`
 
+/** Formats a share from 0 to 1. */
 export function percent(part: number): string {
   const value = part * 100
-  return `${value > 0 && value < 10 ? value.toFixed(1) : WHOLE.format(value)} %`
+  return `${value > 0 && value < 10 ? value.toFixed(1) : WHOLE.format(value)}%`
 }
 
-/** As PostgreSQL's pg_size_pretty: steps of 1024. */
+/** Formats a size in steps of 1024, with the units of PostgreSQL's pg_size_pretty. */
 export function bytes(value: number): string {
   let rest = value
   for (const unit of ['bytes', 'kB', 'MB', 'GB']) {
@@ -49,7 +50,7 @@ export function bytes(value: number): string {
 
 const two = (value: number): string => String(value).padStart(2, '0')
 
-/** 2026-03-01 14:05:09, in the time zone of who looks. */
+/** Formats a date in the browser's time zone: 2026-03-01 14:05:09. */
 export function dateTime(iso: string): string {
   const date = new Date(iso)
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clock(date)}`
@@ -69,10 +70,10 @@ const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ['minute', 60],
 ]
 
-/** Seconds; the clocks of the database and of the browser are hardly closer. */
+/** Seconds. The clocks of the database and the browser may differ by as much. */
 const JUST_NOW = 5
 
-/** "5 minutes ago", "in 2 days". */
+/** Formats a date relative to `now`: "5 minutes ago", "in 2 days". */
 export function relative(iso: string, now: number): string {
   const seconds = (Date.parse(iso) - now) / 1000
   if (Math.abs(seconds) < JUST_NOW) return 'just now'
@@ -80,13 +81,13 @@ export function relative(iso: string, now: number): string {
   return RELATIVE.format(Math.round(seconds / size), unit)
 }
 
-/** 0.4 s, 12 s, 3 min. */
+/** Formats a duration: 0.4 s, 12 s, 3 min. */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${ROUGH.format(seconds)} s`
   return seconds < 5400 ? `${WHOLE.format(seconds / 60)} min` : `${ROUGH.format(seconds / 3600)} h`
 }
 
-/** "1 session", "3 sessions". */
+/** Formats a count with its noun: "1 session", "3 sessions". */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${WHOLE.format(count)} ${count === 1 ? one : many}`
 }

@@ -1,9 +1,9 @@
 import { computed, signal } from '@preact/signals'
-import type { HistoryMark, HistoryPoint } from '../../src/console/api.ts'
+import type { Annotation, HistoryPoint } from '../../src/console/api.ts'
 import { getHistory, getMe, getOverview } from './client.ts'
-import { away, me } from './state.ts'
+import { me, unreachable } from './state.ts'
 
-/** How it was, and how it goes on: the history, kept up to date by the console's stream of events. */
+/** The history, kept up to date by the console's stream of server-sent events. */
 
 export const PERIODS: readonly { readonly minutes: number; readonly label: string }[] = [
   { minutes: 10, label: '10 minutes' },
@@ -12,59 +12,59 @@ export const PERIODS: readonly { readonly minutes: number; readonly label: strin
   { minutes: 1440, label: '24 hours' },
 ]
 
-/** What the charts show, in minutes. */
+/** The time range of the charts, in minutes. */
 export const period = signal(60)
 export const points = signal<readonly HistoryPoint[]>([])
-export const marks = signal<readonly HistoryMark[]>([])
-/** "in the last hour": the time that the charts show. */
-export const within = computed(
+export const annotations = signal<readonly Annotation[]>([])
+/** The time range as a text: "in the last hour". */
+export const periodText = computed(
   () =>
     `in the last ${(PERIODS.find(({ minutes }) => minutes === period.value)?.label ?? '').replace(/^1 /, '')}`,
 )
 /** Whether the stream is open. */
 export const live = signal(false)
 
-/** The marks in the time that was chosen. The console knows more of them than it has points: from before its start. */
-export const marksInTime = computed(() => {
+/** The annotations within the time range. The console has annotations from before its start, but no points. */
+export const visibleAnnotations = computed(() => {
   const last = points.value.at(-1)
   if (last === undefined) return []
   const begin = Date.parse(last.at) - period.value * 60_000
-  return marks.value.filter(({ at }) => Date.parse(at) >= begin)
+  return annotations.value.filter(({ at }) => Date.parse(at) >= begin)
 })
 
 let stream: EventSource | undefined
-let again: ReturnType<typeof setTimeout> | undefined
-const RETRY = 2000
-const MOST_POINTS = 4000
+let reconnectTimer: ReturnType<typeof setTimeout> | undefined
+const RETRY_INTERVAL = 2000
+const MAX_POINTS = 4000
 
-/** Loads what has been, then follows what comes. */
-export function follow(): void {
-  unfollow()
+/** Loads the history and opens the stream. */
+export function connect(): void {
+  disconnect()
   void loadHistory()
   const source = new EventSource('api/live')
   stream = source
   let opened = false
   source.addEventListener('open', () => {
     live.value = true
-    // What was missed meanwhile.
+    // After a reconnect, loads the points of the gap.
     if (opened) void loadHistory()
     opened = true
   })
-  source.addEventListener('point', ({ data }) => add(JSON.parse(data)))
-  source.addEventListener('mark', ({ data }) => addMark(JSON.parse(data)))
+  source.addEventListener('point', ({ data }) => addPoint(JSON.parse(data)))
+  source.addEventListener('annotation', ({ data }) => addAnnotation(JSON.parse(data)))
   source.addEventListener('error', () => {
     live.value = false
-    void look()
-    // It tries again by itself after a lost connection, but not after an answer that it did not like.
+    void checkHealth()
+    // EventSource reconnects by itself after a lost connection, but not after a response with an error status.
     if (source.readyState === EventSource.CLOSED) {
-      clearTimeout(again)
-      again = setTimeout(() => me.value?.signedIn && follow(), RETRY)
+      clearTimeout(reconnectTimer)
+      reconnectTimer = setTimeout(() => me.value?.signedIn && connect(), RETRY_INTERVAL)
     }
   })
 }
 
-export function unfollow(): void {
-  clearTimeout(again)
+export function disconnect(): void {
+  clearTimeout(reconnectTimer)
   stream?.close()
   stream = undefined
   live.value = false
@@ -76,47 +76,49 @@ export async function loadHistory(): Promise<void> {
     const history = await getHistory(wanted)
     if (wanted !== period.value) return
     points.value = history.points
-    marks.value = history.marks
+    annotations.value = history.annotations
   } catch {
-    // Who is away is on the page already, and when they are back this is asked again.
+    // The outage banner shows the failure, and retryWhileUnreachable loads the history again.
   }
 }
 
-/** Who is away is asked whether they are back, every two seconds, by `watchAway`. */
-export async function look(): Promise<void> {
+/** Updates `unreachable`. */
+async function checkHealth(): Promise<void> {
   try {
     await getMe()
     if (me.value?.signedIn) await getOverview()
   } catch {
-    // It shows in `away`.
+    // The client has set `unreachable`.
   }
 }
 
-export function watchAway(): void {
+/** Checks every two seconds while something is not responding, and reloads the history afterwards. */
+export function retryWhileUnreachable(): void {
   setInterval(() => {
-    if (away.value !== 'nobody') void look()
-  }, RETRY)
-  let was = away.value
-  away.subscribe((is) => {
-    if (is === 'nobody' && was !== 'nobody' && me.value?.signedIn) void loadHistory()
-    was = is
+    if (unreachable.value !== 'none') void checkHealth()
+  }, RETRY_INTERVAL)
+  let previous = unreachable.value
+  unreachable.subscribe((current) => {
+    if (current === 'none' && previous !== 'none' && me.value?.signedIn) void loadHistory()
+    previous = current
   })
 }
 
-function add(point: HistoryPoint): void {
+function addPoint(point: HistoryPoint): void {
   const last = points.value.at(-1)
   if (last !== undefined && last.at >= point.at) return
-  // Now and then the console has no answer from its database before anybody here has asked for something.
-  if (point.sessions === null && last?.sessions !== null && away.value === 'nobody') void look()
+  // The stream may show that the database is not responding before any request of the page fails.
+  if (point.sessions === null && last?.sessions !== null && unreachable.value === 'none') void checkHealth()
   const oldest = Date.parse(point.at) - period.value * 60_000
   const first = points.value.findIndex(({ at }) => Date.parse(at) >= oldest)
   points.value = [...points.value.slice(Math.max(first, 0)), point]
-  // The console keeps minutes of what is long ago: so do we.
-  if (points.value.length > MOST_POINTS) void loadHistory()
+  // The reloaded history has one point per minute instead of one per sample.
+  if (points.value.length > MAX_POINTS) void loadHistory()
 }
 
-function addMark(mark: HistoryMark): void {
-  if (marks.value.some(({ at, text }) => at === mark.at && text === mark.text)) return
-  // What another process has noted comes later than what is seen from here.
-  marks.value = [...marks.value, mark].sort((one, other) => Date.parse(one.at) - Date.parse(other.at))
+function addAnnotation(annotation: Annotation): void {
+  const { at, text } = annotation
+  if (annotations.value.some((one) => one.at === at && one.text === text)) return
+  // Events of other processes arrive later than those that the console sees itself.
+  annotations.value = [...annotations.value, annotation].sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
 }

@@ -1,41 +1,43 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import type { Failure } from './client.ts'
-import { away, changes, now } from './state.ts'
+import type { RequestError } from './client.ts'
+import { changes, now, unreachable } from './state.ts'
 
 export interface Loaded<Value> {
-  /** The last that was got, also while newer is asked for, and when that fails. */
+  /** The last loaded value. It stays while a newer one is loading, and after a failure. */
   readonly value: Value | undefined
-  readonly failure: Failure | undefined
+  readonly failure: RequestError | undefined
   readonly loading: boolean
 }
 
 /**
- * Asks for something when `key` changes, after every act, and again when who was away is back.
+ * Loads a value when `key` changes, after every change that the user makes, and when an outage ends.
  *
- * @param key says what is asked for: of another thing the old value is not shown
- * @param every seconds; asks again after each, while the page is looked at
+ * @param key identifies the value; the value of another key is not returned
+ * @param every reloads after this many seconds while the page is visible
  */
 export function useLoaded<Value>(key: string, load: () => Promise<Value>, every?: number): Loaded<Value> {
-  const [state, setState] = useState<{ key: string; value?: Value; failure?: Failure; loading: boolean }>({
-    key,
-    loading: true,
-  })
+  const [state, setState] = useState<{
+    key: string
+    value?: Value
+    failure?: RequestError
+    loading: boolean
+  }>({ key, loading: true })
   const latest = useRef(load)
   latest.current = load
-  const asked = useRef(0)
+  const requests = useRef(0)
 
   const reload = useCallback(async () => {
-    const number = ++asked.current
-    setState((was) => ({ ...(was.key === key ? was : { key }), loading: true }))
+    const request = ++requests.current
+    setState((previous) => ({ ...(previous.key === key ? previous : { key }), loading: true }))
     try {
       const value = await latest.current()
-      // An answer that another question has overtaken is not for anybody.
-      if (number !== asked.current) return
+      // A later request has replaced this one.
+      if (request !== requests.current) return
       now.value = Date.now()
       setState({ key, value, loading: false })
     } catch (error) {
-      if (number !== asked.current) return
-      setState((was) => ({ ...was, failure: error as Failure, loading: false }))
+      if (request !== requests.current) return
+      setState((previous) => ({ ...previous, failure: error as RequestError, loading: false }))
     }
   }, [key])
 
@@ -44,12 +46,12 @@ export function useLoaded<Value>(key: string, load: () => Promise<Value>, every?
     void reload()
   }, [reload, change])
 
-  const present = away.value === 'nobody'
+  const reachable = unreachable.value === 'none'
   const failed = state.failure !== undefined
   useEffect(() => {
-    if (present && failed) void reload()
-    // A failure that is not for want of an answer stays: asking again would get the same.
-  }, [present])
+    if (reachable && failed) void reload()
+    // Not when only `failed` changes: a request that the console rejected would be rejected again.
+  }, [reachable])
 
   useEffect(() => {
     if (every === undefined) return
@@ -59,12 +61,12 @@ export function useLoaded<Value>(key: string, load: () => Promise<Value>, every?
     return () => clearInterval(timer)
   }, [reload, every])
 
-  useEffect(() => () => void asked.current++, [])
+  useEffect(() => () => void requests.current++, [])
 
-  const mine = state.key === key
+  const isCurrent = state.key === key
   return {
-    value: mine ? state.value : undefined,
-    failure: mine ? state.failure : undefined,
-    loading: !mine || state.loading,
+    value: isCurrent ? state.value : undefined,
+    failure: isCurrent ? state.failure : undefined,
+    loading: !isCurrent || state.loading,
   }
 }

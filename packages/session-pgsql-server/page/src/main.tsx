@@ -1,21 +1,21 @@
 import { render } from 'preact'
 import { App } from './app.tsx'
 import { getMe } from './client.ts'
-import { follow, unfollow, watchAway } from './live.ts'
-import { keepTime, me } from './state.ts'
+import { connect, disconnect, retryWhileUnreachable } from './live.ts'
+import { me, startClock } from './state.ts'
 
-/** Starts the page: who am I, then what there is to see. */
+/** Renders the page, loads the user and connects the live stream. */
 
 const root = document.getElementById('app')
 if (root !== null) render(<App />, root)
 
-keepTime()
-watchAway()
+startClock()
+retryWhileUnreachable()
 let signedIn = false
-me.subscribe((is) => {
-  if (is?.signedIn === true && !signedIn) follow()
-  if (is?.signedIn === false) unfollow()
-  signedIn = is?.signedIn === true
+me.subscribe((user) => {
+  if (user?.signedIn === true && !signedIn) connect()
+  if (user?.signedIn === false) disconnect()
+  signedIn = user?.signedIn === true
 })
-// Who is away now is asked again by watchAway.
+// After a failure retryWhileUnreachable asks again.
 getMe().catch(() => {})

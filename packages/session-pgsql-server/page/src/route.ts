@@ -1,8 +1,8 @@
 import { signal } from '@preact/signals'
 
 /**
- * Which page, from the part of the address after `#`: it is never sent to anybody, so that no id or address
- * of a session gets into a log on the way.
+ * The current page, from the fragment of the URL. Browsers do not send the fragment, so the ids and addresses in it do
+ * not get into the logs of proxies.
  */
 export type PageName = 'overview' | 'sessions' | 'session' | 'audit'
 
@@ -28,8 +28,8 @@ window.addEventListener('hashchange', () => {
 })
 
 export function href(page: PageName, query: Readonly<Record<string, string | undefined>> = {}): string {
-  const wanted = Object.entries(query).flatMap(([key, value]) => (value ? [[key, value]] : []))
-  const search = new URLSearchParams(wanted).toString()
+  const parameters = Object.entries(query).flatMap(([key, value]) => (value ? [[key, value]] : []))
+  const search = new URLSearchParams(parameters).toString()
   return `#/${page}${search === '' ? '' : `?${search}`}`
 }
 

@@ -1,29 +1,29 @@
 import type { HistoryPoint } from '../../src/console/api.ts'
 
-/** Columns for a chart: `x` in seconds since 1970, and for each line its values; null: not known. */
+/** The columns of a chart: `x` in seconds since 1970, and the values of each line; null if unknown. */
 export interface Columns {
   readonly x: number[]
   readonly lines: (number | null)[][]
 }
 
-/** One line: what it shows of a point, and how points that share a pixel become one. */
+/** A chart line: its value at a point, and how points of the same column are combined. */
 export interface Line {
   readonly of: (point: HistoryPoint) => number | null
-  /** `level`: the last; `perMinute`, `perSecond`: all of them, over the time that they took. */
+  /** `level`: the last value. `perMinute`, `perSecond`: the sum, divided by the duration of the points. */
   readonly as: 'level' | 'perMinute' | 'perSecond'
 }
 
-/** More than a chart of this page has pixels for; and what is drawn of two seconds each is only noise. */
-const MOST = 360
+/** More columns than this are narrower than a pixel, and columns of two seconds show mostly noise. */
+const MAX_COLUMNS = 360
 
-/** Brings points into so many columns, of the same time each, that each of them can be seen. */
+/** Combines points into at most about `max` columns of equal duration. */
 export function columns(
   points: readonly HistoryPoint[],
   lines: readonly Line[],
-  most: number = MOST,
+  max: number = MAX_COLUMNS,
 ): Columns {
   const times = points.map(({ at }) => Date.parse(at) / 1000)
-  const width = Math.max(1, Math.ceil(((times.at(-1) ?? 0) - (times[0] ?? 0)) / most))
+  const width = Math.max(1, Math.ceil(((times.at(-1) ?? 0) - (times[0] ?? 0)) / max))
   const groups = new Map<number, HistoryPoint[]>()
   for (const [index, point] of points.entries()) {
     const column = Math.floor((times[index] ?? 0) / width)
@@ -34,11 +34,11 @@ export function columns(
   const all = [...groups.values()]
   return {
     x: all.map((group) => Date.parse((group.at(-1) as HistoryPoint).at) / 1000),
-    lines: lines.map((line) => all.map((group) => together(group, line))),
+    lines: lines.map((line) => all.map((group) => combine(group, line))),
   }
 }
 
-function together(group: readonly HistoryPoint[], { of, as }: Line): number | null {
+function combine(group: readonly HistoryPoint[], { of, as }: Line): number | null {
   const known = group.filter((point) => of(point) !== null)
   const last = known.at(-1)
   if (last === undefined) return null

@@ -1,42 +1,43 @@
 import { signal } from '@preact/signals'
 import type { Me } from '../../src/console/api.ts'
 
-/** What several pages share. */
+/** State that several pages share. */
 
-/** Who looks at the page; undefined until the console has said so. */
+/** The user; undefined until the console has answered. */
 export const me = signal<Me | undefined>()
 
-/** Who does not answer, if anybody. */
-export const away = signal<'nobody' | 'console' | 'database'>('nobody')
+/** What is not responding. */
+export const unreachable = signal<'none' | 'console' | 'database'>('none')
 
-/** What the last act has come to; read out, and shown for a while. */
-export const outcome = signal<{ readonly text: string; readonly failed: boolean } | undefined>()
+/** The result of the last action. */
+export const notification = signal<{ readonly text: string; readonly failed: boolean } | undefined>()
 
-/** Counts up when something on the server was changed from here: who shows it asks again. */
+/** Increments after each request that changes something, so that the page reloads what it shows. */
 export const changes = signal(0)
 
-/** The time, for "5 minutes ago". */
+/** The current time, for texts such as "5 minutes ago". */
 export const now = signal(Date.now())
 
-export const mayAct = (): boolean => me.value?.role === 'operator'
+export const isOperator = (): boolean => me.value?.role === 'operator'
 
-let hiding: ReturnType<typeof setTimeout> | undefined
-const SHOWN = 10_000
+let hideTimer: ReturnType<typeof setTimeout> | undefined
+const HIDE_AFTER = 10_000
 
-export function tell(text: string, failed = false): void {
-  clearTimeout(hiding)
-  outcome.value = { text, failed }
+/** Shows a notification: a failure until the user closes it, a success for ten seconds. */
+export function notify(text: string, failed = false): void {
+  clearTimeout(hideTimer)
+  notification.value = { text, failed }
   if (!failed) {
-    hiding = setTimeout(() => {
-      outcome.value = undefined
-    }, SHOWN)
+    hideTimer = setTimeout(() => {
+      notification.value = undefined
+    }, HIDE_AFTER)
   }
 }
 
 const TICK = 5000
 
-/** Moves the clock, but not while nobody looks. */
-export function keepTime(): void {
+/** Keeps `now` up to date while the page is visible. */
+export function startClock(): void {
   const tick = () => {
     if (!document.hidden) now.value = Date.now()
   }

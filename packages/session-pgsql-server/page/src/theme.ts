@@ -1,12 +1,12 @@
 import { computed, effect, signal } from '@preact/signals'
-import { remember, remembered } from './remembered.ts'
+import { loadPreference, savePreference } from './preferences.ts'
 
-/** Light or dark: as the system says, or as chosen here, which this browser remembers. */
+/** The system's theme, unless the user has chosen the other one in this browser. */
 export type Theme = 'light' | 'dark'
 
 const system = matchMedia('(prefers-color-scheme: dark)')
 const systemDark = signal(system.matches)
-const chosen = signal(remembered<Theme>('theme', ['light', 'dark']))
+const chosen = signal(loadPreference<Theme>('theme', ['light', 'dark']))
 
 system.addEventListener('change', () => {
   systemDark.value = system.matches
@@ -14,9 +14,9 @@ system.addEventListener('change', () => {
 
 export const theme = computed<Theme>(() => chosen.value ?? (systemDark.value ? 'dark' : 'light'))
 
-export function choose(wanted: Theme): void {
+export function setTheme(wanted: Theme): void {
   chosen.value = wanted
-  remember('theme', wanted)
+  savePreference('theme', wanted)
 }
 
 effect(() => {

@@ -2,74 +2,79 @@ import type { ServerStatistics, ServerStatus, TableStatistics } from 'session-pg
 import type { Advice } from './api.ts'
 import type { Sample } from './history.ts'
 
-/** Statistics of fewer updates than this say nothing. */
-const ENOUGH_UPDATES = 1000
+/** The ratio of HOT updates means little below this number of updates. */
+const MIN_UPDATES = 1000
 
-/** Bytes of the log that a standby may be behind before a person should hear of it. */
-const LAG = 64 * 1024 * 1024
+/** Bytes of WAL that a standby may lag behind without a warning. */
+const MAX_LAG = 64 * 1024 * 1024
 
-/** Errors within ten minutes that are many: at least so many, and to so many sessions one. */
+/** Many errors within ten minutes: at least `least`, and at least `share` of the number of sessions. */
 const MANY_ERRORS = { least: 50, share: 0.01 }
 
-const GRAVITY: readonly Advice['level'][] = ['serious', 'warning', 'info']
+const SEVERITIES: readonly Advice['level'][] = ['critical', 'warning', 'info']
 
-/** What wants attention, the gravest first; nothing if all is well. */
-export function adviceOn({ servers, status }: Sample, errorsLately: number): Advice[] {
+/**
+ * Returns the issues that need attention, the most severe first.
+ *
+ * @param recentErrors the number of errors in the last ten minutes
+ */
+export function adviceOn({ servers, status }: Sample, recentErrors: number): Advice[] {
   const several = servers.length > 1
   const advice = servers.flatMap((server, index) =>
     aboutServer(server, status[index]).map((one) => (several ? { ...one, server: server.name } : one)),
   )
   const sessions = servers.reduce((sum, { table }) => sum + (table?.sessions ?? 0), 0)
-  if (errorsLately >= Math.max(MANY_ERRORS.least, sessions * MANY_ERRORS.share)) {
+  if (recentErrors >= Math.max(MANY_ERRORS.least, sessions * MANY_ERRORS.share)) {
     const about = servers.some(({ table }) => table?.exact === false) ? 'About ' : ''
     advice.push({
       level: 'warning',
-      what: `${about}${number(errorsLately)} errors were recorded on sessions in the last ten minutes.`,
-      todo: 'Sort the sessions by errors: each tells its last one.',
+      message: `${about}${number(recentErrors)} errors were recorded on sessions in the last ten minutes.`,
+      action: 'Sort the sessions by errors. Each session shows its last error message.',
     })
   }
-  return advice.sort((one, other) => GRAVITY.indexOf(one.level) - GRAVITY.indexOf(other.level))
+  return advice.sort((a, b) => SEVERITIES.indexOf(a.level) - SEVERITIES.indexOf(b.level))
 }
 
 function aboutServer({ table, error }: ServerStatistics, status: ServerStatus | undefined): Advice[] {
   if (table === undefined) {
     return [
       {
-        level: 'serious',
-        what: `This server gives no answer: ${error?.message ?? 'nobody knows why.'}`,
-        todo: 'Look whether it runs and can be reached; `session-pgsql doctor` says what it finds.',
+        level: 'critical',
+        message: `This server is not responding: ${error?.message ?? 'unknown error.'}`,
+        action: 'Check that it is running and reachable. `session-pgsql doctor` reports what it finds.',
       },
     ]
   }
-  const away = status?.homecoming?.waiting ?? 0
+  const pendingFailback = status?.homecoming?.waiting ?? 0
   return [
     ...(table.standby
       ? [
           {
-            level: 'serious' as const,
-            what: 'This is a standby: nothing can be written here.',
-            todo: 'In db, name all hosts of the group: host=a,b,c target_session_attrs=read-write.',
+            level: 'critical' as const,
+            message: 'This server is a standby and accepts no writes.',
+            action: 'List all hosts of the group in db: host=a,b,c target_session_attrs=read-write.',
           },
         ]
       : []),
     ...aboutStorage(table),
-    ...aboutSweeping(table),
+    ...aboutGc(table),
     ...aboutStandbys(table),
-    ...(away > 0
+    ...(pendingFailback > 0
       ? [
           {
             level: 'info' as const,
-            what: `${number(away)} or more rows lie here that belong to other servers.`,
-            todo: 'Nothing: they are brought home as long as their servers answer.',
+            message: `At least ${number(pendingFailback)} rows on this server wait for failback to their home servers.`,
+            action: 'No action is needed. The rows move back while their home servers are reachable.',
           },
         ]
       : []),
     ...(table.integerDates
       ? [
           {
-            level: yearsTo2038(table.at) < 3 ? ('serious' as const) : ('info' as const),
-            what: 'Dates are stored as 32-bit integers, which end on 2038-01-19.',
-            todo: '`session-pgsql doctor` prints the ALTER TABLE that widens them. It rewrites the table: plan it.',
+            level: yearsTo2038(table.at) < 3 ? ('critical' as const) : ('info' as const),
+            message: 'Dates are stored as 32-bit integers, which overflow on 2038-01-19.',
+            action:
+              '`session-pgsql doctor` prints the ALTER TABLE that widens the columns. It rewrites the table, so schedule it.',
           },
         ]
       : []),
@@ -79,57 +84,60 @@ function aboutServer({ table, error }: ServerStatistics, status: ServerStatus | 
 function* aboutStorage({ liveRows, deadRows, updated, hotUpdated }: TableStatistics): Generator<Advice> {
   if (deadRows >= 10_000 && deadRows > liveRows) {
     yield {
-      level: 'serious',
-      what: `The table is mostly dead rows: ${number(deadRows)} beside ${number(liveRows)} live ones.`,
-      todo: 'Look for transactions that stay open for long, and whether autovacuum runs; then VACUUM (ANALYZE) the table.',
+      level: 'critical',
+      message: `The table has more dead rows than live rows: ${number(deadRows)} dead, ${number(liveRows)} live.`,
+      action:
+        'Look for long-running transactions and check that autovacuum runs. Then run VACUUM (ANALYZE) on the table.',
     }
   } else if (deadRows >= 10_000 && deadRows > liveRows / 3) {
     yield {
       level: 'warning',
-      what: `Autovacuum does not keep up: ${number(deadRows)} dead rows beside ${number(liveRows)} live ones.`,
-      todo: 'Give autovacuum more room (autovacuum_vacuum_cost_limit), and look for transactions that stay open for long.',
+      message: `Autovacuum does not keep up: ${number(deadRows)} dead rows, ${number(liveRows)} live rows.`,
+      action: 'Raise autovacuum_vacuum_cost_limit and look for long-running transactions.',
     }
   }
   const share = hotUpdated / updated
-  if (updated >= ENOUGH_UPDATES && share < 0.5) {
+  if (updated >= MIN_UPDATES && share < 0.5) {
     yield {
       level: 'warning',
-      what: `Only ${Math.round(share * 100)} % of the updates are made in place (HOT): each of the others writes to every index.`,
-      todo: 'ALTER TABLE … SET (fillfactor = 80), and drop indexes on what changes at every access; `session-pgsql doctor` names them.',
+      message: `Only ${Math.round(share * 100)}% of the updates are HOT. Each of the other updates writes to every index.`,
+      action:
+        'Run ALTER TABLE … SET (fillfactor = 80), and drop indexes on columns that change on every access. `session-pgsql doctor` lists them.',
     }
   }
 }
 
-function* aboutSweeping({ unswept, sessions, sweepIndex }: TableStatistics): Generator<Advice> {
+function* aboutGc({ unswept, sessions, sweepIndex }: TableStatistics): Generator<Advice> {
   if (!sweepIndex) {
     yield {
       level: 'warning',
-      what: 'There is no index on sess_sweep: garbage collection goes through the whole table.',
-      todo: '`session-pgsql doctor` prints the CREATE INDEX CONCURRENTLY that mends it.',
+      message: 'The table has no index on sess_sweep, so garbage collection scans the whole table.',
+      action: '`session-pgsql doctor` prints the CREATE INDEX CONCURRENTLY that adds it.',
     }
   }
   if (unswept >= 1000 && unswept > sessions / 10) {
     yield {
       level: 'warning',
-      what: `${number(unswept)} sessions expired more than two hours ago and lie there still: garbage collection has not come by.`,
-      todo: 'Run it here, then let it run by itself: gcInterval above 0, or `session-pgsql gc` by cron.',
+      message: `${number(unswept)} sessions expired more than two hours ago and have not been collected.`,
+      action:
+        'Run GC on this page. Then schedule it: set gcInterval above 0, or run `session-pgsql gc` from cron.',
     }
   }
 }
 
 function* aboutStandbys({ standbys }: TableStatistics): Generator<Advice> {
   for (const { name, lagBytes, state } of standbys) {
-    if (lagBytes !== null && lagBytes > LAG) {
+    if (lagBytes !== null && lagBytes > MAX_LAG) {
       yield {
         level: 'warning',
-        what: `The standby ${name} is ${Math.round(lagBytes / 1024 / 1024)} MB behind.`,
-        todo: 'Look at its disk and at the network between: what it has not got would be lost in a failover.',
+        message: `The standby ${name} lags ${Math.round(lagBytes / 1024 / 1024)} MB behind.`,
+        action: 'Check its disk and the network. A failover would lose the changes that it has not received.',
       }
     } else if (state !== null && state !== 'streaming') {
       yield {
         level: 'info',
-        what: `The standby ${name} is not streaming yet (${state}).`,
-        todo: 'Wait until it has caught up; until then do not count on it.',
+        message: `The standby ${name} is not streaming yet (state: ${state}).`,
+        action: 'Wait until it has caught up. Do not fail over to it until then.',
       }
     }
   }

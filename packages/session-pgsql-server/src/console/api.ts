@@ -1,63 +1,63 @@
 /**
- * What the console's page and its server say to each other: types alone, used by both.
+ * The contract between the console's page and its server: types only, used by both.
  *
- * Everything is JSON under /api. A request that changes something is a POST and carries the header
- * `X-CSRF-Token` with what `GET /api/me` gave. Failures are `ApiFailure` with a status: 400 what was asked
- * cannot be, 401 sign in first, 403 not for this role or without the token, 404, 413, 429 too many failures,
- * 503 the database does not answer. Dates are ISO strings, durations seconds, sizes bytes.
+ * Everything is JSON under /api. A request that changes something is a POST with the header `X-CSRF-Token`, whose
+ * value `GET /api/me` returns. Failures are an `ApiError` with a status: 400 invalid request, 401 not signed in,
+ * 403 wrong role or missing token, 404, 409 still running, 413, 429 too many failed sign-ins, 503 the database is
+ * not responding. Dates are ISO strings, durations are seconds, sizes are bytes.
  */
 
-export interface ApiFailure {
-  /** In words for the person who looks at the page. */
+export interface ApiError {
+  /** A message for the user of the page. */
   readonly error: string
-  /** The library's code, where it came from there. */
+  /** The library's error code, if the error comes from the library. */
   readonly code?: string
-  /** With 503, of several servers: others do answer. */
+  /** With 503 and several servers: true if other servers respond. */
   readonly partial?: true
 }
 
 export type Role = 'operator' | 'reader'
 
-/** GET /api/me. Without a password on loopback everybody is an operator and `signedIn` is true. */
+/** GET /api/me. On loopback without a password every client is an operator and `signedIn` is true. */
 export interface Me {
   readonly signedIn: boolean
   readonly role?: Role
   readonly csrfToken?: string
-  /** Whether there is a password at all: else there is nothing to sign out of. */
+  /** False if the console has no password; then there is no sign-out either. */
   readonly passwordNeeded: boolean
 }
 
-/** POST /api/sign-in; 204, or 401, or 429. POST /api/sign-out: 204. */
-export interface SignIn {
+/** POST /api/sign-in: 204, 401 or 429. POST /api/sign-out: 204. */
+export interface SignInRequest {
   readonly password: string
 }
 
-/** A number that may be an estimate: of a sample, or of the planner. */
+/** A number that may be an estimate: from a sample of the table, or from the planner's statistics. */
 export interface Amount {
   readonly value: number
   readonly exact: boolean
 }
 
-/** GET /api/overview: how it is now. While no server answers it is 200 all the same, with the servers and why. */
+/** GET /api/overview: the current state. The status is 200 even if no server responds; then the servers say why. */
 export interface Overview {
   readonly at: string
-  /** Missing while no server answers. */
+  /** Absent if no server responds. */
   readonly sessions?: Amount
-  /** What expires in each of the next 24 hours; the first is from now. Empty while no server answers. */
+  /** Sessions that expire in each of the next 24 hours, from now on. Empty if no server responds. */
   readonly expiring: readonly { readonly until: string; readonly sessions: Amount }[]
   readonly servers: readonly ServerOverview[]
-  /** Something that wants attention, the gravest first. Empty: all is well. */
+  /** Issues that need attention, the most severe first. Empty if there are none. */
   readonly advice: readonly Advice[]
   readonly gc: readonly GcRun[]
 }
 
 export interface Advice {
-  readonly level: 'info' | 'warning' | 'serious'
-  /** A plain sentence: what is so. */
-  readonly what: string
-  /** And what to do about it. */
-  readonly todo: string
-  /** The server it is about. */
+  readonly level: 'info' | 'warning' | 'critical'
+  /** One sentence: the issue. */
+  readonly message: string
+  /** What to do about it. */
+  readonly action: string
+  /** The server that has the issue. */
   readonly server?: string
 }
 
@@ -66,6 +66,7 @@ export interface GcRun {
   readonly seconds: number
   readonly removed: number
   readonly server?: string
+  /** The error code, if the run failed. */
   readonly failed?: string
 }
 
@@ -74,21 +75,22 @@ export interface ServerOverview {
   readonly address?: string
   readonly role: 'primary' | 'standby' | 'unknown'
   readonly health: 'up' | 'down' | 'unknown'
+  /** When `health` last changed. */
   readonly since: string
-  /** The part of the ids whose home it is, 0 to 1. */
+  /** The share of the ids whose home server this is, 0 to 1. */
   readonly share: number
   readonly lastError?: string
-  /** Rows that belong elsewhere and wait to be brought home. */
-  readonly away?: number
-  /** What follows is missing while it is down. */
+  /** Rows on this server that wait for failback to their home server. */
+  readonly pendingFailback?: number
+  /** This and all following properties are absent while the server is down. */
   readonly sessions?: Amount
   readonly tableBytes?: number
   readonly indexBytes?: number
   readonly deadRows?: number
-  /** Part of the updates that were HOT, 0 to 1; null before the first update. */
+  /** The share of updates that were HOT, 0 to 1; null before the first update. */
   readonly hotShare?: number | null
   readonly lastVacuum?: string | null
-  /** Its standbys, as it sees them; on a standby how far it is behind. */
+  /** On a primary: its standbys. On a standby: its own lag. */
   readonly standbys?: readonly {
     readonly name: string
     readonly state: string
@@ -99,50 +101,51 @@ export interface ServerOverview {
 }
 
 /**
- * GET /api/history?minutes=60: how it was. GET /api/live is a stream of server-sent events: `point` with a
- * `HistoryPoint`, `mark` with a `HistoryMark`, about one every two seconds.
+ * GET /api/history?minutes=60: the past. GET /api/live is a stream of server-sent events: `point` with a
+ * `HistoryPoint`, about every two seconds, and `annotation` with an `Annotation`.
  */
 export interface History {
   readonly points: readonly HistoryPoint[]
-  readonly marks: readonly HistoryMark[]
+  readonly annotations: readonly Annotation[]
 }
 
-/** What went on; null: the database did not answer. */
-export interface Figures {
-  /** How many there are. */
+/** Metrics of one interval; null if the database did not respond. */
+export interface SessionMetrics {
+  /** The number of active sessions at the end of the interval. */
   readonly sessions: number | null
-  readonly begun: number | null
+  readonly created: number | null
   readonly ended: number | null
   readonly accesses: number | null
-  /** Calls of sessions' error counters, as their sums have grown. */
+  /** The growth of the sum of the sessions' error counters. */
   readonly errors: number | null
   readonly warnings: number | null
 }
 
-/** null: sessions of another writer, without a name. */
-export interface NameFigures extends Figures {
+/** `name` is null for sessions that another program has written without a cookie name. */
+export interface NameMetrics extends SessionMetrics {
   readonly name: string | null
 }
 
-export interface ServerFigures extends Figures {
+export interface ServerMetrics extends SessionMetrics {
   readonly name: string
   readonly up: boolean
-  /** false: its sessions, errors and warnings are estimates. */
+  /** False if its sessions, errors and warnings are estimates. */
   readonly exact: boolean
 }
 
-/** What went on in the seconds before `at`. */
-export interface HistoryPoint extends Figures {
+/** Metrics of the `seconds` before `at`. */
+export interface HistoryPoint extends SessionMetrics {
   readonly at: string
   readonly seconds: number
-  /** false: estimated are the sessions, errors and warnings of a server, and all of the names. */
+  /** False if a server's sessions, errors and warnings are estimates; then all metrics by name are estimates, too. */
   readonly exact: boolean
-  readonly perServer: readonly ServerFigures[]
-  /** The 30 names with the most sessions. A name without any is told of as long as it has rows. */
-  readonly perName: readonly NameFigures[]
+  readonly perServer: readonly ServerMetrics[]
+  /** The 30 names with the most sessions. A name whose sessions have all expired is included while its rows exist. */
+  readonly perName: readonly NameMetrics[]
 }
 
-export interface HistoryMark {
+/** An event that the charts mark on their time axis. */
+export interface Annotation {
   readonly at: string
   readonly kind: 'serverDown' | 'serverUp' | 'failover' | 'promoted' | 'broughtHome' | 'gc' | 'consoleStarted'
   readonly text: string
@@ -150,16 +153,18 @@ export interface HistoryMark {
 
 /**
  * GET /api/sessions?by=&q=&name=&order=&after=&limit=
- * by: `id` (what the id begins with), `field`, `address`, `error` (what the last message contains), or nothing. A search that no index serves and that
- * the time limit cuts off is 400 with what to do instead, never a slow query.
+ * `by` is `id` (prefix of the id), `field`, `address`, `error` (substring of the last error message) or empty. If no
+ * index serves the search and it exceeds the time limit, the answer is 400 with advice.
  */
 export interface SessionsPage {
   readonly sessions: readonly SessionRow[]
-  /** For `after`. */
+  /** The value for `after` that returns the next page. Absent on the last page. */
   readonly next?: string
-  /** How many there are in all, if that can be said cheaply. */
+  /** The number of all matching sessions, if it is cheap to determine. */
   readonly total?: Amount
-  /** What `order` may be with this search; the others would sort more than the limit allows. */
+  /** The servers that cannot be reached, whose sessions the list lacks. Absent if it is complete. */
+  readonly missing?: readonly string[]
+  /** The values of `order` that this search allows; the others would sort more rows than the time limit permits. */
   readonly orders: readonly string[]
 }
 
@@ -179,63 +184,70 @@ export interface SessionRow {
   readonly field: string | null
 }
 
-/** GET /api/session?id=…: SessionRow with the server that is its home. */
+/** GET /api/session?id=…: one session and its home server. */
 export interface SessionDetail extends SessionRow {
   readonly server?: string
 }
 
-/** POST /api/session/data { id }: a look at the data, which is noted in the audit log. */
+/** POST /api/session/data { id }: the data of one session. The audit log records the request. */
 export interface SessionData {
-  /** The data as a tree of plain values, or undefined if it does not decode; then `text` is what is stored. */
+  /** The data as a tree of plain values; undefined if the data cannot be decoded. */
   readonly data?: unknown
+  /** The stored text, if the data cannot be decoded. */
   readonly text?: string
   readonly bytes: number
 }
 
-/** POST /api/end: ends what is named. `count` is what the person was told; if it is more than that by now, 400. */
-export type End = { readonly ids: readonly string[] } | { readonly field: string; readonly count: number }
+/**
+ * POST /api/end: ends the given sessions. `count` is the number that the user confirmed; if more sessions have the
+ * field by then, the answer is 400 and no session ends.
+ */
+export type EndRequest =
+  | { readonly ids: readonly string[] }
+  | { readonly field: string; readonly count: number }
 
-export interface Ended {
+export interface EndResult {
   readonly ended: number
 }
 
-/** GET /api/count?field=…: how many there are, asked before an end of all of them. */
-export interface Count {
+/** GET /api/count?field=…: the number of sessions with this field, requested before all of them are ended. */
+export interface CountResult {
   readonly count: number
 }
 
-/** GET /api/gc: what a garbage collection would do now, asked before one. */
-export interface Garbage {
-  /** How many sessions it would remove or empty, on the servers that have answered; not exact: so many at least. */
+/** GET /api/gc: what a garbage collection would do now, requested before one is started. */
+export interface GcPreview {
+  /** Sessions that GC would remove or empty on the servers that responded. A lower bound if not exact. */
   readonly due: Amount
-  /** Whether it empties them and keeps their rows: the console's own setting `keepExpired`. */
-  readonly keeps: boolean
-  /** Servers that could not be asked. */
-  readonly away: readonly string[]
+  /** True if GC empties sessions and keeps their rows: the console's own setting `keepExpired`. */
+  readonly keepsRows: boolean
+  /** Servers that did not respond. */
+  readonly unreachable: readonly string[]
 }
 
 /** POST /api/gc */
-export interface Collected {
-  /** How many were removed or emptied. */
+export interface GcResult {
+  /** Sessions that were removed or emptied. */
   readonly removed: number
-  /** Servers where another process is at it, and was left to it. */
+  /** Servers that were skipped because another process was collecting. */
   readonly busy: readonly string[]
-  /** Servers that could not be swept. */
+  /** Servers on which GC failed. */
   readonly failed: readonly string[]
 }
 
-/** GET /api/audit?limit=: the newest first. */
-export interface Audit {
+/** GET /api/audit?limit=: the newest entries first. */
+export interface AuditEntries {
   readonly entries: readonly AuditEntry[]
 }
 
+/** One line of the audit file; its property names and values are a stored format. */
 export interface AuditEntry {
   readonly at: string
-  /** Missing: somebody who was not let in. */
+  /** Absent for a failed sign-in. */
   readonly role?: Role
   readonly address: string
   readonly act: 'sign-in' | 'sign-in-failed' | 'sign-out' | 'look' | 'end' | 'end-field' | 'gc'
-  /** What it was done to: ids are shortened to their first eight characters. */
+  /** The target. Ids are shortened to at most eight characters. */
   readonly what: string
   readonly count?: number
 }

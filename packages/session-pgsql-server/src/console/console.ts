@@ -4,96 +4,111 @@ import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { Access, type Passwords } from './access.ts'
-import { answerFailure, guardAnswer, Refusal } from './answers.ts'
+import { AccessControl, type Passwords } from './access.ts'
 import { AuditLog } from './audit.ts'
-import type { Figures } from './metrics.ts'
+import { Monitor } from './monitor.ts'
 import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
+import { HttpError, sendError, setSecurityHeaders } from './responses.ts'
 import { Api } from './routes.ts'
-import { Watch } from './watch.ts'
+import type { TableMetrics } from './table-metrics.ts'
 
 export interface ConsoleOptions {
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
   readonly sessions: SaveHandler<any>
+  /** The address to listen on. */
   readonly host: string
-  /** 0: any that is free. */
+  /** 0 selects a free port. */
   readonly port: number
-  /** undefined: whoever reaches it is an operator. */
+  /** Undefined: every client is an operator. */
   readonly passwords: Passwords | undefined
-  /** Host names by which it is reached, besides those of this machine and bare addresses. */
+  /** Host names that browsers may use, besides loopback names and IP addresses. */
   readonly names: readonly string[]
-  /** Whether a proxy in front sets X-Forwarded-For and X-Forwarded-Proto. */
+  /** Whether a proxy sets X-Forwarded-For and X-Forwarded-Proto. */
   readonly trustProxy: boolean
   readonly tls: TlsFiles | undefined
-  /** Whether GET /metrics is answered, for Prometheus. */
+  /** Whether to serve GET /metrics for Prometheus. */
   readonly metrics: boolean
-  /** Where acts and looks are noted; undefined: in memory. */
+  /** The path of the audit file. Undefined: the audit log is in memory only. */
   readonly auditFile: string | undefined
-  /** Where the page lies. @default where the build puts it */
+  /** The folder of the page's files. @default the build's output */
   readonly pageFolder?: string | undefined
-  /** What an administrator should read. */
+  /** Milliseconds between two samples of the servers. @default 2000 */
+  readonly interval?: number | undefined
+  /** Milliseconds that a client has for the headers of a request. @default 10,000 */
+  readonly headersTimeout?: number | undefined
+  /** Receives messages for the administrator. */
   readonly log: (message: string) => void
 }
 
-/** Bytes of a request's headers, and milliseconds for them and for all of a request. */
-const MOST_HEADERS = 16 * 1024
-const HEADERS_TIME = 10_000
-const REQUEST_TIME = 30_000
-const MOST_CONNECTIONS = 500
+/** The limits of a request: bytes of its headers, milliseconds for all of it. */
+const MAX_HEADER_SIZE = 16 * 1024
+const REQUEST_TIMEOUT = 30_000
+const MAX_CONNECTIONS = 500
 
-/** Milliseconds that requests under way are given at the end. */
-const FAREWELL = 3000
+/** Milliseconds that `close` waits for requests in progress. */
+const CLOSE_TIMEOUT = 3000
 
-/** The web page for operators and the API behind it. */
+/** The HTTP server of the console: the web page for operators and its API. */
 export class Console {
   readonly #options: ConsoleOptions
   readonly #origin: OriginOptions
   readonly #server: Server
   readonly #page: Page
-  readonly #watch: Watch
+  readonly #monitor: Monitor
   readonly #audit: AuditLog
-  readonly #access: Access
+  readonly #access: AccessControl
   readonly #api: Api
-  /** While it listens, if they are wanted. */
-  #metrics: { readonly metrics: Metrics; readonly figures: Figures } | undefined
+  /** Set while the server listens, if the option `metrics` is true. */
+  #metrics: { readonly metrics: Metrics; readonly tableMetrics: TableMetrics } | undefined
 
   constructor(options: ConsoleOptions) {
-    const { sessions, passwords, trustProxy, names, tls, auditFile, log, pageFolder } = options
+    const {
+      sessions,
+      passwords,
+      trustProxy,
+      names,
+      tls,
+      auditFile,
+      log,
+      pageFolder,
+      headersTimeout = 10_000,
+    } = options
     this.#options = options
-    this.#origin = { names, trustProxy, guarded: passwords !== undefined }
+    this.#origin = { names, trustProxy, hasPassword: passwords !== undefined }
     this.#page = new Page(pageFolder)
-    this.#watch = new Watch(sessions)
+    this.#monitor = new Monitor(sessions, options.interval)
     this.#audit = new AuditLog(auditFile, log)
-    this.#access = new Access(sessions, passwords, trustProxy)
+    this.#access = new AccessControl(sessions, passwords, trustProxy)
     this.#api = new Api({
       sessions,
       access: this.#access,
       audit: this.#audit,
-      watch: this.#watch,
+      monitor: this.#monitor,
       origin: this.#origin,
     })
     const limits = {
-      maxHeaderSize: MOST_HEADERS,
-      headersTimeout: HEADERS_TIME,
-      requestTimeout: REQUEST_TIME,
-      connectionsCheckingInterval: 2000,
+      maxHeaderSize: MAX_HEADER_SIZE,
+      headersTimeout,
+      requestTimeout: REQUEST_TIMEOUT,
+      connectionsCheckingInterval: Math.min(headersTimeout, 2000),
     }
     this.#server =
       tls === undefined
-        ? createServer(limits, this.#answer)
-        : createTlsServer({ ...limits, ...tls }, this.#answer)
-    this.#server.maxConnections = MOST_CONNECTIONS
+        ? createServer(limits, this.#onRequest)
+        : createTlsServer({ ...limits, ...tls }, this.#onRequest)
+    this.#server.maxConnections = MAX_CONNECTIONS
   }
 
+  /** False if the page has not been built. */
   get hasPage(): boolean {
     return this.#page.isBuilt
   }
 
-  /** @returns the port */
+  /** Starts to listen and to monitor the servers. @returns the port */
   async listen(): Promise<number> {
     const { host, port, metrics } = this.#options
-    if (metrics) this.#metrics = await record(this.#options, this.#watch)
+    if (metrics) this.#metrics = await recordMetrics(this.#options, this.#monitor)
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
       this.#server.listen(port, host, () => {
@@ -101,30 +116,30 @@ export class Console {
         resolve()
       })
     })
-    this.#watch.start()
+    this.#monitor.start()
     return (this.#server.address() as AddressInfo).port
   }
 
-  /** Takes no more requests and answers those that are under way. The save handler stays open. */
+  /** Stops listening and waits up to three seconds for requests in progress. Does not close the save handler. */
   async close(): Promise<void> {
-    this.#watch.stop()
+    this.#monitor.stop()
     this.#api.close()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeIdleConnections()
-    const farewell = setTimeout(() => this.#server.closeAllConnections(), FAREWELL)
+    const timeout = setTimeout(() => this.#server.closeAllConnections(), CLOSE_TIMEOUT)
     await closed
-    clearTimeout(farewell)
-    this.#metrics?.figures.close()
+    clearTimeout(timeout)
+    this.#metrics?.tableMetrics.close()
     await this.#metrics?.metrics.close()
     await this.#audit.close()
   }
 
-  readonly #answer = (request: IncomingMessage, response: ServerResponse): void => {
-    guardAnswer(response)
-    // A client that goes away in the middle is nothing to speak of.
+  readonly #onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    setSecurityHeaders(response)
+    // A client that disconnects in the middle is not an error of the console.
     response.on('error', () => {})
     this.#serve(request, response).catch((error) =>
-      answerFailure(response, error, this.#logFailure, () => {
+      sendError(response, error, this.#logError, () => {
         const { servers } = this.#options.sessions.status()
         return servers.length > 1 && servers.some(({ health }) => health === 'up')
       }),
@@ -135,28 +150,28 @@ export class Console {
     checkHost(request, this.#origin)
     const target = request.url ?? ''
     if (!target.startsWith('/') || !URL.canParse(target, 'http://console')) {
-      throw new Refusal(400, 'This is no address of a page.')
+      throw new HttpError(400, 'Expected the request target to be a path.')
     }
     const url = new URL(target, 'http://console')
     if (url.pathname === '/metrics' && this.#metrics !== undefined) {
-      this.#access.demandToken(request, addressOf(request, this.#origin))
+      this.#access.requireBearerToken(request, addressOf(request, this.#origin))
       await this.#metrics.metrics.answer(request, response)
     } else if (url.pathname.startsWith('/api/')) await this.#api.serve(url, request, response)
-    // As it was sent: what a URL parser takes for "the folder above" is the name of no file.
+    // The raw path: the URL parser would resolve "..", but no file has such a name.
     else this.#page.send(target.split('?', 1)[0] as string, request, response)
   }
 
-  readonly #logFailure = (error: unknown): void => {
-    this.#options.log(`a request has failed: ${error instanceof Error ? error.message : String(error)}`)
+  readonly #logError = (error: unknown): void => {
+    this.#options.log(`a request failed: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 
-/** Loaded here, for OpenTelemetry's SDK is large and not everybody's. */
-async function record({ sessions }: ConsoleOptions, watch: Watch) {
-  const [{ Metrics }, { Figures }] = await Promise.all([
+/** Imports OpenTelemetry's SDK on demand, because it is large and most consoles do not use it. */
+async function recordMetrics({ sessions }: ConsoleOptions, monitor: Monitor) {
+  const [{ Metrics }, { TableMetrics }] = await Promise.all([
     import('../metrics/metrics.ts'),
-    import('./metrics.ts'),
+    import('./table-metrics.ts'),
   ])
   const metrics = new Metrics(sessions)
-  return { metrics, figures: new Figures(metrics.meter, watch) }
+  return { metrics, tableMetrics: new TableMetrics(metrics.meter, monitor) }
 }

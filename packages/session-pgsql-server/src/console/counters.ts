@@ -1,105 +1,113 @@
 import type { NameStatistics, TableStatistics } from 'session-pgsql'
 
-/** What has been going on between two looks. */
-export interface Moved {
-  readonly begun: number
+/** The changes between two samples. */
+export interface Deltas {
+  readonly created: number
   readonly ended: number
   readonly accesses: number
   readonly errors: number
   readonly warnings: number
 }
 
-export interface NameMoved extends Moved {
+export interface NameDeltas extends Deltas {
   readonly name: string | null
   readonly sessions: number
 }
 
-/** As many as the library tells of: of a name that is not among so many nothing is known. */
-const MOST_NAMES = 30
+/** The library reports at most this many names; nothing is known of a name beyond them. */
+const MAX_NAMES = 30
 
-const STILL: Moved = { begun: 0, ended: 0, accesses: 0, errors: 0, warnings: 0 }
+const NO_CHANGE: Deltas = { created: 0, ended: 0, accesses: 0, errors: 0, warnings: 0 }
 
-/** What one server's counters and sums have done since the last look. Nothing is ever less than 0. */
+/** Computes the deltas of one server's counters and sums from sample to sample. A delta is never negative. */
 export class Counters {
   readonly #names = new Map<string | null, NameCounters>()
-  readonly #shares = { begun: new Shares(), ended: new Shares(), accesses: new Shares() }
-  #before: TableStatistics | undefined
-  #ended = 0
+  readonly #shares = {
+    created: new ShareEstimator(),
+    ended: new ShareEstimator(),
+    accesses: new ShareEstimator(),
+  }
+  #previous: TableStatistics | undefined
+  #totalEnded = 0
 
-  moveTo(table: TableStatistics): { readonly all: Moved; readonly names: readonly NameMoved[] } {
-    const before = this.#before
-    this.#before = table
-    const wasReset =
-      before !== undefined && (table.inserted < before.inserted || table.updated < before.updated)
-    const anew = before === undefined || wasReset || before.sampled !== table.sampled
-    if (anew) this.#names.clear()
-    const names = this.#moveNames(table, before?.names.length ?? 0, anew)
-    if (anew) {
-      this.#ended = endedBy(table)
-      return { all: STILL, names }
+  /** Takes the next sample and returns the deltas since the previous one. */
+  update(table: TableStatistics): { readonly all: Deltas; readonly names: readonly NameDeltas[] } {
+    const previous = this.#previous
+    this.#previous = table
+    const countersReset =
+      previous !== undefined && (table.inserted < previous.inserted || table.updated < previous.updated)
+    const restart = previous === undefined || countersReset || previous.sampled !== table.sampled
+    if (restart) this.#names.clear()
+    const names = this.#updateNames(table, previous?.names.length ?? 0, restart)
+    if (restart) {
+      this.#totalEnded = totalEnded(table)
+      return { all: NO_CHANGE, names }
     }
-    // PostgreSQL's counters come seconds later than the rows: only what goes beyond all before is new.
-    const ended = Math.max(0, endedBy(table) - this.#ended)
-    this.#ended += ended
+    // PostgreSQL's counters lag seconds behind the rows, so the total can fall. Only a new maximum counts.
+    const ended = Math.max(0, totalEnded(table) - this.#totalEnded)
+    this.#totalEnded += ended
     const all = {
-      begun: table.inserted - before.inserted,
+      created: table.inserted - previous.inserted,
       ended,
-      accesses: table.updated - before.updated,
-      errors: grown(before.errors, table.errors, before.scale, table.scale),
-      warnings: grown(before.warnings, table.warnings, before.scale, table.scale),
+      accesses: table.updated - previous.updated,
+      errors: growth(previous.errors, table.errors, previous.scale, table.scale),
+      warnings: growth(previous.warnings, table.warnings, previous.scale, table.scale),
     }
-    return { all, names: table.exact ? names : this.#estimated(all, table, names) }
+    return { all, names: table.exact ? names : this.#estimate(all, table, names) }
   }
 
-  /** As the rows that were read have moved: all of them, or those of the sample. */
-  #moveNames(table: TableStatistics, namesBefore: number, anew: boolean): NameMoved[] {
+  /** Returns the deltas of the rows that were read: all rows, or those of the sample. */
+  #updateNames(table: TableStatistics, previousNames: number, restart: boolean): NameDeltas[] {
     const second = Math.ceil(table.at.getTime() / 1000)
     const present = new Set(table.names.map(({ name }) => name))
-    // A name that is new has had no rows before, if all were told, and if all rows were read.
-    const fromNothing = !anew && table.exact && namesBefore < MOST_NAMES
-    const moved = table.names.map((stats) => {
-      const read = readOf(stats, table.scale)
+    // A new name had no rows before only if the previous sample reported all names and all rows were read.
+    const startsAtZero = !restart && table.exact && previousNames < MAX_NAMES
+    const deltas = table.names.map((stats) => {
       const known = this.#names.get(stats.name)
       const counters = known ?? new NameCounters()
       this.#names.set(stats.name, counters)
-      const its = counters.moveTo(read, second, table.exact)
-      return { name: stats.name, sessions: stats.sessions, ...(known || fromNothing ? its : STILL) }
+      const delta = counters.update(unscale(stats, table.scale), second, table.exact)
+      return { name: stats.name, sessions: stats.sessions, ...(known || startsAtZero ? delta : NO_CHANGE) }
     })
     for (const [name, counters] of this.#names) {
       if (present.has(name)) continue
       this.#names.delete(name)
-      if (table.names.length < MOST_NAMES) {
-        moved.push({ name, sessions: 0, ...STILL, ended: counters.sessions })
+      if (table.names.length < MAX_NAMES) {
+        deltas.push({ name, sessions: 0, ...NO_CHANGE, ended: counters.sessions })
       }
     }
-    return moved
+    return deltas
   }
 
   /**
-   * Of an estimate by name: PostgreSQL has counted what began, ended and was accessed, and the sample says of which
-   * names. Its own numbers, times what a row stands for, would not add up to that.
+   * Estimates the deltas by name for a sampled table: PostgreSQL's counters give the totals, the sample gives the
+   * shares of the names. Scaling up the sample's own numbers would not add up to the totals.
    */
-  #estimated(
-    { begun, ended, accesses }: Moved,
+  #estimate(
+    { created, ended, accesses }: Deltas,
     table: TableStatistics,
-    read: readonly NameMoved[],
-  ): NameMoved[] {
-    const now = new Map(table.names.map(({ name, sessions, accesses }) => [name, { sessions, accesses }]))
-    const split = (total: number, of: 'begun' | 'ended' | 'accesses', prior: 'sessions' | 'accesses') =>
+    sampled: readonly NameDeltas[],
+  ): NameDeltas[] {
+    const current = new Map(table.names.map(({ name, sessions, accesses }) => [name, { sessions, accesses }]))
+    const split = (total: number, of: 'created' | 'ended' | 'accesses', prior: 'sessions' | 'accesses') =>
       this.#shares[of].split(
         total,
-        read.map((one) => ({ name: one.name, moved: one[of], prior: now.get(one.name)?.[prior] ?? 0 })),
+        sampled.map((one) => ({
+          name: one.name,
+          delta: one[of],
+          prior: current.get(one.name)?.[prior] ?? 0,
+        })),
       )
-    const parts = {
-      begun: split(begun, 'begun', 'sessions'),
+    const shares = {
+      created: split(created, 'created', 'sessions'),
       ended: split(ended, 'ended', 'sessions'),
       accesses: split(accesses, 'accesses', 'accesses'),
     }
-    return read.map((one, index) => ({
+    return sampled.map((one, index) => ({
       ...one,
-      begun: parts.begun[index] ?? 0,
-      ended: parts.ended[index] ?? 0,
-      accesses: parts.accesses[index] ?? 0,
+      created: shares.created[index] ?? 0,
+      ended: shares.ended[index] ?? 0,
+      accesses: shares.accesses[index] ?? 0,
       errors: Math.round(one.errors * table.scale),
       warnings: Math.round(one.warnings * table.scale),
     }))
@@ -107,25 +115,25 @@ export class Counters {
 }
 
 /**
- * How many have ever ended. Of a table that is counted: those that were inserted and do not live any more, by
- * whatever way they went; expired rows may stay in the table. Of an estimate the difference would be noise.
+ * Returns how many sessions have ended so far, up to a constant. If all rows are counted: inserted minus active
+ * sessions, because expired rows may stay in the table. If the table is sampled, that difference would be noise.
  */
-function endedBy({ exact, inserted, deleted, sessions }: TableStatistics): number {
+function totalEnded({ exact, inserted, deleted, sessions }: TableStatistics): number {
   return exact ? inserted - sessions : deleted
 }
 
-/** What was found in the rows that were read, before it was scaled. */
+/** Returns the number that was counted in the rows read, before it was scaled up to the whole table. */
 const unscaled = (value: number, scale: number): number => Math.round(value / scale)
 
 /**
- * How a sum has grown. Of an estimate: as that of the rows of the sample has, whose scale moves with every look.
- * Sessions that end take theirs with them.
+ * Returns the growth of a sum. For a sampled table it is the growth within the sample, scaled up, because the scale
+ * differs between samples. Sessions that end lower the sum, so a negative growth counts as 0.
  */
-function grown(before: number, now: number, scaleBefore: number, scale: number): number {
-  return Math.round(Math.max(0, unscaled(now, scale) - unscaled(before, scaleBefore)) * scale)
+function growth(previous: number, current: number, previousScale: number, scale: number): number {
+  return Math.round(Math.max(0, unscaled(current, scale) - unscaled(previous, previousScale)) * scale)
 }
 
-function readOf({ name, created, written, ...sums }: NameStatistics, scale: number): NameStatistics {
+function unscale({ name, created, written, ...sums }: NameStatistics, scale: number): NameStatistics {
   const { sessions, accesses, errors, warnings } = sums
   return {
     name,
@@ -138,11 +146,11 @@ function readOf({ name, created, written, ...sums }: NameStatistics, scale: numb
   }
 }
 
-/** The rows of one name, of those that were read. */
+/** Computes the deltas of one cookie name, within the rows that were read. */
 class NameCounters {
-  /** Of each of the last seconds, the most rows that were seen to have been created in it. */
-  #seen = new Map<number, number>()
-  #before: Pick<NameStatistics, 'sessions' | 'accesses' | 'errors' | 'warnings'> = {
+  /** The maximum number of rows seen so far with a creation time in each of the last seconds. */
+  #createdIn = new Map<number, number>()
+  #previous: Pick<NameStatistics, 'sessions' | 'accesses' | 'errors' | 'warnings'> = {
     sessions: 0,
     accesses: 0,
     errors: 0,
@@ -150,66 +158,69 @@ class NameCounters {
   }
 
   get sessions(): number {
-    return this.#before.sessions
+    return this.#previous.sessions
   }
 
-  /** @param second the one that is first in `created`, since 1970 */
-  moveTo(now: NameStatistics, second: number, counted: boolean): Moved {
-    const before = this.#before
-    this.#before = now
-    const created = this.#created(now.created, second)
-    // Where all rows were read, those that are more have come, if only from another server.
-    const begun = counted ? Math.max(created, now.sessions - before.sessions) : created
-    const ended = Math.max(0, before.sessions + begun - now.sessions)
-    // A session begins with an access.
-    const grown = now.accesses - before.accesses - begun
-    const written = Math.max(0, (now.written ?? 0) - begun)
+  /**
+   * @param second the second that `created[0]` counts, since 1970
+   * @param allRead whether all rows were read, not a sample
+   */
+  update(current: NameStatistics, second: number, allRead: boolean): Deltas {
+    const previous = this.#previous
+    this.#previous = current
+    const newRows = this.#newRows(current.created, second)
+    // If all rows are read, every additional row counts as created, even one that moved here from another server.
+    const created = allRead ? Math.max(newRows, current.sessions - previous.sessions) : newRows
+    const ended = Math.max(0, previous.sessions + created - current.sessions)
+    // A new session starts with one access, which does not count again.
+    const grown = current.accesses - previous.accesses - created
+    const written = Math.max(0, (current.written ?? 0) - created)
     return {
-      begun,
+      created,
       ended,
-      accesses: accessesOf(grown, written, counted, ended > 0),
-      errors: Math.max(0, now.errors - before.errors),
-      warnings: Math.max(0, now.warnings - before.warnings),
+      accesses: accessesOf(grown, written, allRead, ended > 0),
+      errors: Math.max(0, current.errors - previous.errors),
+      warnings: Math.max(0, current.warnings - previous.warnings),
     }
   }
 
-  /** A row may be seen a moment after the second in which it was created: each second is looked at again. */
-  #created(created: readonly number[], second: number): number {
-    const seen = new Map<number, number>()
-    let fresh = 0
+  /** A row may become visible after the second in which it was created, so each sample counts each second again. */
+  #newRows(created: readonly number[], second: number): number {
+    const createdIn = new Map<number, number>()
+    let additional = 0
     for (const [age, count] of created.entries()) {
-      const most = this.#seen.get(second - age) ?? 0
-      fresh += Math.max(0, count - most)
-      seen.set(second - age, Math.max(count, most))
+      const seen = this.#createdIn.get(second - age) ?? 0
+      additional += Math.max(0, count - seen)
+      createdIn.set(second - age, Math.max(count, seen))
     }
-    this.#seen = seen
-    return fresh
+    this.#createdIn = createdIn
+    return additional
   }
 }
 
 /**
- * Counters have grown by every access, but rows that are deleted, or go to a page that is not read, take theirs along:
- * then so many there were at least as sessions have been written.
+ * Every access increments a session's counter. But a row that is deleted, or that moves to a page outside the sample,
+ * takes its counter away. Then the number of written sessions is a lower bound.
  */
-function accessesOf(grown: number, written: number, counted: boolean, someEnded: boolean): number {
-  if (!counted) return written
+function accessesOf(grown: number, written: number, allRead: boolean, someEnded: boolean): number {
+  if (!allRead) return written
   return grown < 0 || someEnded ? Math.max(grown, written) : grown
 }
 
-/** What is left of a share's weight after each look: half of it after three quarters of a minute. */
-const KEPT = 0.97
+/** The factor by which a weight decays per sample: to one half in three quarters of a minute. */
+const DECAY = 0.97
 
-/** Splits a total by what a sample says of lately; as long as that is nothing, by what it says of always. */
-class Shares {
+/** Splits a total by the recent deltas of a sample, and by the prior values while there are no recent deltas. */
+class ShareEstimator {
   #weights = new Map<string | null, number>()
 
   split(
     total: number,
-    names: readonly { readonly name: string | null; readonly moved: number; readonly prior: number }[],
+    names: readonly { readonly name: string | null; readonly delta: number; readonly prior: number }[],
   ): number[] {
     const priors = names.reduce((sum, { prior }) => sum + prior, 0)
     this.#weights = new Map(
-      names.map(({ name, moved }) => [name, (this.#weights.get(name) ?? 0) * KEPT + moved]),
+      names.map(({ name, delta }) => [name, (this.#weights.get(name) ?? 0) * DECAY + delta]),
     )
     const weights = names.map(
       ({ name, prior }) => (this.#weights.get(name) ?? 0) + (priors === 0 ? 0 : prior / priors),

@@ -1,61 +1,66 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Access } from './access.ts'
-import { Refusal } from './answers.ts'
-import type { Watch } from './watch.ts'
+import type { AccessControl } from './access.ts'
+import type { Monitor } from './monitor.ts'
+import { HttpError } from './responses.ts'
 
-const MOST_STREAMS = 100
+const MAX_STREAMS = 100
 
-/** Bytes that may wait for a browser that does not take them. */
-const MOST_WAITING = 256 * 1024
+/** The maximum number of bytes that are buffered for a browser that reads too slowly. */
+const MAX_BUFFERED = 256 * 1024
 
-/** Milliseconds after which it is asked again whether who listens is still signed in. */
-const CHECK = 30_000
+/** Milliseconds between two checks that the users of open streams are still signed in. */
+const CHECK_INTERVAL = 30_000
 
-/** /api/live: streams of server-sent events. */
+/** GET /api/live: streams of server-sent events. */
 export class LiveStreams {
-  readonly #watch: Watch
-  readonly #access: Access
+  readonly #monitor: Monitor
+  readonly #access: AccessControl
   readonly #streams = new Map<ServerResponse, IncomingMessage>()
   readonly #timer: NodeJS.Timeout
 
-  constructor(watch: Watch, access: Access) {
-    this.#watch = watch
+  constructor(monitor: Monitor, access: AccessControl) {
+    this.#monitor = monitor
     this.#access = access
-    this.#timer = setInterval(() => this.check(), CHECK)
+    this.#timer = setInterval(() => this.check(), CHECK_INTERVAL)
     this.#timer.unref()
   }
 
-  begin(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#streams.size >= MOST_STREAMS) {
-      throw new Refusal(503, 'Too many pages are open; close some.', { 'retry-after': '10' })
+  /** Starts a stream. @throws 503 if too many streams are open */
+  open(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#streams.size >= MAX_STREAMS) {
+      throw new HttpError(
+        503,
+        `The console serves at most ${MAX_STREAMS} pages at a time. Close other pages of it.`,
+        { 'retry-after': '10' },
+      )
     }
     response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store',
-      // nginx would keep events until there are many.
+      // Without it nginx buffers the events.
       'x-accel-buffering': 'no',
     })
     response.write('retry: 2000\n\n')
     const send = (event: string, data: unknown): void => {
-      if (response.writableLength > MOST_WAITING) response.destroy()
+      if (response.writableLength > MAX_BUFFERED) response.destroy()
       else response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
     }
-    const end = this.#watch.listen({
+    const unsubscribe = this.#monitor.subscribe({
       point: (point) => send('point', point),
-      mark: (mark) => send('mark', mark),
+      annotation: (annotation) => send('annotation', annotation),
     })
     this.#streams.set(response, request)
     response.once('close', () => {
-      end()
+      unsubscribe()
       this.#streams.delete(response)
     })
   }
 
-  /** Ends the streams of those who have signed out, or have been. */
+  /** Ends the streams of users who are not signed in any more. */
   check(): void {
     for (const [response, request] of this.#streams) {
-      this.#access.demand(request).catch((error) => {
-        if (error instanceof Refusal) response.end()
+      this.#access.requireUser(request).catch((error) => {
+        if (error instanceof HttpError) response.end()
       })
     }
   }

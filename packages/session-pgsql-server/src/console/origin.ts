@@ -2,66 +2,72 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { isKnownHost, plainAddress } from '../addresses.ts'
-import { Refusal } from './answers.ts'
+import { HttpError } from './responses.ts'
 
-/** Where a request comes from, and whether it may. */
+/** Checks where a request comes from. */
 
 export interface OriginOptions {
-  /** Host names by which the console is reached, besides those of this machine and bare addresses. */
+  /** Host names that browsers may use, besides loopback names and IP addresses. */
   readonly names: readonly string[]
-  /** Whether a proxy in front sets X-Forwarded-For and X-Forwarded-Proto. */
+  /** Whether a proxy sets X-Forwarded-For and X-Forwarded-Proto. */
   readonly trustProxy: boolean
-  /** Whether there is a password. */
-  readonly guarded: boolean
+  readonly hasPassword: boolean
 }
 
 /**
- * Refuses what was meant for another host: a name that somebody else has made to lead here (DNS rebinding) would
- * let his page ask us as if it were ours. Such an attack needs a name; bare addresses are let through.
+ * Rejects requests with an unknown host name, to prevent DNS rebinding: an attacker's name that resolves to this
+ * machine would make the attacker's page same-origin. Such an attack needs a name, so IP addresses are accepted.
+ *
+ * @throws 421; 403 for a request through a proxy while there is no password
  */
-export function checkHost(request: IncomingMessage, { names, guarded }: OriginOptions): void {
+export function checkHost(request: IncomingMessage, { names, hasPassword }: OriginOptions): void {
   if (!isKnownHost(request.headers.host, names)) {
-    throw new Refusal(
+    throw new HttpError(
       421,
-      'The console does not know itself under this name. Start it with --name and the name in the address bar.',
+      'The console does not accept this host name. To allow it, start the console with --name and the name in the address bar.',
     )
   }
   const { forwarded, 'x-forwarded-for': forwardedFor } = request.headers
-  if (!guarded && (forwarded !== undefined || forwardedFor !== undefined)) {
-    throw new Refusal(
+  if (!hasPassword && (forwarded !== undefined || forwardedFor !== undefined)) {
+    throw new HttpError(
       403,
-      'This came through a proxy, and the console has no password: whoever reaches the proxy would be an operator. Start it with --password-file and --trust-proxy.',
+      'The request came through a proxy, but the console has no password, so every client of the proxy would be an operator. Start the console with --password-file and --trust-proxy.',
     )
   }
 }
 
 /**
- * Refuses a change that another site's page asks for. Browsers say where a request comes from, in one of two
- * ways; who says neither is no browser, and has the token or not.
+ * Rejects requests of another site's page. Browsers send `Origin` or `Sec-Fetch-Site`; a client that sends neither is
+ * not a browser, and the CSRF token decides.
+ *
+ * @throws 403
  */
 export function checkSameOrigin(request: IncomingMessage, { names }: OriginOptions): void {
   const { origin, host = '', 'sec-fetch-site': site } = request.headers
-  const fromHere = origin === undefined || isSame(origin, host, names)
-  if (!fromHere || (site !== undefined && site !== 'same-origin' && site !== 'none')) {
-    throw new Refusal(403, 'This was asked by a page that is not the console.')
+  const sameOrigin = origin === undefined || isSameOrigin(origin, host, names)
+  if (!sameOrigin || (site !== undefined && site !== 'same-origin' && site !== 'none')) {
+    throw new HttpError(
+      403,
+      'The request came from a page of another site. Only pages of the console may send it.',
+    )
   }
 }
 
-function isSame(origin: string, host: string, names: readonly string[]): boolean {
-  const its = URL.canParse(origin) ? new URL(origin) : undefined
-  if (its === undefined) return false
-  return its.host === host.toLowerCase() || names.includes(its.hostname)
+function isSameOrigin(origin: string, host: string, names: readonly string[]): boolean {
+  if (!URL.canParse(origin)) return false
+  const url = new URL(origin)
+  return url.host === host.toLowerCase() || names.includes(url.hostname)
 }
 
-/** The client's address: for the log, and for counting failures. */
+/** Returns the client's IP address, for the audit log and the limit on failed sign-ins. */
 export function addressOf(request: IncomingMessage, { trustProxy }: OriginOptions): string {
   const { 'x-forwarded-for': forwarded } = request.headers
-  // The last one is what our own proxy has seen; those before it are what the client claims.
-  const seen = trustProxy ? [forwarded ?? []].flat().join(',').split(',').at(-1)?.trim() : undefined
-  return plainAddress(seen !== undefined && isIP(seen) !== 0 ? seen : request.socket.remoteAddress)
+  // The trusted proxy appends the last address. The client can forge those before it.
+  const last = trustProxy ? [forwarded ?? []].flat().join(',').split(',').at(-1)?.trim() : undefined
+  return plainAddress(last !== undefined && isIP(last) !== 0 ? last : request.socket.remoteAddress)
 }
 
-/** The address of the request as the browser has it, as far as that matters for cookies. */
+/** Returns the URL of the request's origin. Its scheme decides whether cookies are `Secure`. */
 export function urlOf(request: IncomingMessage): string {
   const scheme = (request.socket as TLSSocket).encrypted ? 'https' : 'http'
   return `${scheme}://${request.headers.host}/`

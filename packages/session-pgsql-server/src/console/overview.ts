@@ -3,8 +3,8 @@ import { adviceOn } from './advice.ts'
 import type { Amount, GcRun, Overview, ServerOverview } from './api.ts'
 import type { Sample } from './history.ts'
 
-/** How it is, as of the last look. If no server has answered then, it is the servers alone, and what they said. */
-export function overviewOf(sample: Sample, gc: readonly GcRun[], errorsLately: number): Overview {
+/** Builds the overview from a sample. If no server responded, it has only the servers and their errors. */
+export function overviewOf(sample: Sample, gc: readonly GcRun[], recentErrors: number): Overview {
   const { at, servers, status } = sample
   const tables = servers.flatMap(({ table }) => (table === undefined ? [] : [table]))
   return {
@@ -15,12 +15,12 @@ export function overviewOf(sample: Sample, gc: readonly GcRun[], errorsLately: n
       sessions: sum(tables, ({ expiring }) => expiring[hour] ?? 0),
     })),
     servers: servers.map((server, index) => serverOf(server, status[index] as ServerStatus)),
-    advice: adviceOn(sample, errorsLately),
+    advice: adviceOn(sample, recentErrors),
     gc,
   }
 }
 
-/** Of all servers that have answered. */
+/** Adds up a number of all tables. The sum is exact if all tables are. */
 export function sum(tables: readonly TableStatistics[], of: (table: TableStatistics) => number): Amount {
   return {
     value: tables.reduce((total, table) => total + of(table), 0),
@@ -36,10 +36,10 @@ function serverOf({ name, table, error }: ServerStatistics, status: ServerStatus
     role: table === undefined ? role : table.standby ? 'standby' : 'primary',
     since: since.toISOString(),
     share,
-    ...(homecoming === undefined ? {} : { away: homecoming.waiting }),
+    ...(homecoming === undefined ? {} : { pendingFailback: homecoming.waiting }),
   } as const
   if (table === undefined) {
-    // With a SQLSTATE it was PostgreSQL that gave up: it is there.
+    // A timeout with a SQLSTATE comes from PostgreSQL itself, so the server is up.
     const down = error?.code === 'SERVER_DOWN' || (error?.code === 'TIMEOUT' && error.sqlState === undefined)
     return { ...common, health: down ? 'down' : 'up', lastError: error?.message ?? lastError ?? 'unknown' }
   }

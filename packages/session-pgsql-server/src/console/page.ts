@@ -4,9 +4,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { Refusal } from './answers.ts'
+import { HttpError } from './responses.ts'
 
-/** Where the build has put the page: beside the program, whether that runs from src/ or from dist/esm/. */
+/** The folder of the built page, dist/console/, relative to src/console/ or dist/esm/console/. */
 export const PAGE_FOLDER: string = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../../dist/console/' : '../../console/', import.meta.url),
 )
@@ -25,28 +25,28 @@ const TYPES: Readonly<Record<string, string>> = {
 }
 
 const MISSING = `<!doctype html><html lang="en"><meta charset="utf-8"><title>session-pgsql console</title>
-<h1>The page has not been built</h1>
-<p>The console runs, but dist/console is missing. Build it with <code>npm run build</code>. The API is under /api.</p></html>
+<h1>The page is not built</h1>
+<p>The console is running, but dist/console is missing. Build it with <code>npm run build</code>. The API under /api is available.</p></html>
 `
 
 interface File {
   readonly type: string
   readonly body: Buffer
-  readonly zipped: Buffer | undefined
-  readonly tag: string
-  /** Its name holds a hash of what is in it. */
+  readonly gzipped: Buffer | undefined
+  readonly etag: string
+  /** Whether its name contains a hash of its content. */
   readonly immutable: boolean
 }
 
 /**
- * The files of the page, read once. What is asked for is looked up among their names and never becomes a path:
- * nothing else on the disk can be reached.
+ * Serves the page's files, which are read once. A request's path is only a key in the map of these files, so a client
+ * cannot reach any other file.
  */
 export class Page {
   readonly #files = new Map<string, File>()
 
   constructor(folder: string = PAGE_FOLDER) {
-    for (const name of namesIn(folder)) {
+    for (const name of filesIn(folder)) {
       const type = TYPES[extname(name)]
       if (type !== undefined)
         this.#files.set(`/${name}`, fileOf(readFileSync(`${folder}/${name}`), type, name))
@@ -55,33 +55,35 @@ export class Page {
     this.#files.set('/', index ?? fileOf(Buffer.from(MISSING), TYPES['.html'] as string, ''))
   }
 
-  /** Whether there is a page, and not only words on how to build it. */
+  /** False if there is only a placeholder that says how to build the page. */
   get isBuilt(): boolean {
     return this.#files.has('/index.html')
   }
 
+  /** @throws 404, 405 */
   send(path: string, request: IncomingMessage, response: ServerResponse): void {
     const file = this.#files.get(path)
-    if (file === undefined) throw new Refusal(404, 'There is nothing here.')
+    if (file === undefined) throw new HttpError(404, 'Not found.')
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      throw new Refusal(405, 'Expected GET.', { allow: 'GET, HEAD' })
+      throw new HttpError(405, 'Expected the method GET or HEAD.', { allow: 'GET, HEAD' })
     }
-    response.setHeader('etag', file.tag)
+    response.setHeader('etag', file.etag)
     response.setHeader('vary', 'accept-encoding')
     response.setHeader('cache-control', file.immutable ? 'public, max-age=31536000, immutable' : 'no-cache')
-    if (request.headers['if-none-match'] === file.tag) {
+    if (request.headers['if-none-match'] === file.etag) {
       response.writeHead(304).end()
       return
     }
-    const zipped = /\bgzip\b/.test(String(request.headers['accept-encoding'])) ? file.zipped : undefined
-    if (zipped !== undefined) response.setHeader('content-encoding', 'gzip')
-    const body = zipped ?? file.body
+    const gzipped = /\bgzip\b/.test(String(request.headers['accept-encoding'])) ? file.gzipped : undefined
+    if (gzipped !== undefined) response.setHeader('content-encoding', 'gzip')
+    const body = gzipped ?? file.body
     response.writeHead(200, { 'content-type': file.type, 'content-length': body.length })
     response.end(request.method === 'HEAD' ? undefined : body)
   }
 }
 
-function namesIn(folder: string): string[] {
+/** Returns the paths of all files below the folder, relative to it. */
+function filesIn(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -94,7 +96,7 @@ function namesIn(folder: string): string[] {
 }
 
 function fileOf(body: Buffer, type: string, name: string): File {
-  const zipped = /text|javascript|svg|json/.test(type) && body.length > 1000 ? gzipSync(body) : undefined
+  const gzipped = /text|javascript|svg|json/.test(type) && body.length > 1000 ? gzipSync(body) : undefined
   const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
-  return { body, type, zipped, tag: `"${hash}"`, immutable: /^assets\/.+-[\w-]{8,}\.\w+$/.test(name) }
+  return { body, type, gzipped, etag: `"${hash}"`, immutable: /^assets\/.+-[\w-]{8,}\.\w+$/.test(name) }
 }

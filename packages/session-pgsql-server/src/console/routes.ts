@@ -1,78 +1,85 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
-import { type Access, isSameSecret, type Visitor } from './access.ts'
-import { answer, bodyOf, Refusal } from './answers.ts'
-import type { Audit, AuditEntry, Collected, Count, Ended, Garbage, SessionData, SignIn } from './api.ts'
-import { type AuditLog, shortened } from './audit.ts'
+import { type AccessControl, isSameSecret, type User } from './access.ts'
+import type {
+  AuditEntries,
+  AuditEntry,
+  CountResult,
+  EndResult,
+  GcPreview,
+  GcResult,
+  SessionData,
+  SignInRequest,
+} from './api.ts'
+import { type AuditLog, shortenId } from './audit.ts'
 import { LiveStreams } from './live.ts'
+import type { Monitor } from './monitor.ts'
 import { addressOf, checkSameOrigin, type OriginOptions } from './origin.ts'
 import { overviewOf } from './overview.ts'
-import { endOf, isCutShort, isText, SessionsDesk, TIME_LIMIT, wholeNumber } from './sessions.ts'
-import type { Watch } from './watch.ts'
+import { HttpError, readJsonBody, sendJson } from './responses.ts'
+import { isCancelled, isText, parseEndRequest, SessionAdmin, TIME_LIMIT, wholeNumber } from './sessions.ts'
 
-export interface ApiParts {
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+export interface ApiOptions {
+  // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
   readonly sessions: SaveHandler<any>
-  readonly access: Access
+  readonly access: AccessControl
   readonly audit: AuditLog
-  readonly watch: Watch
+  readonly monitor: Monitor
   readonly origin: OriginOptions
 }
 
-/** A request by somebody who may make it. */
-interface Asked {
-  readonly visitor: Visitor
+/** A request of an authenticated user. */
+interface ApiRequest {
+  readonly user: User
   readonly query: URLSearchParams
   readonly body: Readonly<Record<string, unknown>>
   readonly request: IncomingMessage
-  readonly response: ServerResponse
 }
 
-/** Answers what its route answers; undefined: 204. */
-type Route = (asked: Asked) => Promise<unknown>
+/** Returns the body of the response. */
+type Route = (request: ApiRequest) => Promise<unknown>
 
-/** Most of a text that goes into the audit log. */
-const MOST_NOTED = 100
+/** The maximum length of a custom field in the audit log. */
+const MAX_AUDIT_FIELD = 100
 
-/** Milliseconds that are waited for a garbage collection. */
-const PATIENCE = 10_000
-const STILL_AT_IT = 'There is much to collect. It goes on, and the overview will say how many were removed.'
+/** Milliseconds that a request waits for a garbage collection. */
+const GC_TIMEOUT = 10_000
 
-/** What /api answers; api.ts says what to whom. */
+/** Serves /api; api.ts describes the requests and responses. */
 export class Api {
-  readonly #parts: ApiParts
-  readonly #desk: SessionsDesk
+  readonly #options: ApiOptions
+  readonly #admin: SessionAdmin
   readonly #live: LiveStreams
-  readonly #looks: Readonly<Record<string, Route>>
-  readonly #acts: Readonly<Record<string, Route>>
+  readonly #getRoutes: Readonly<Record<string, Route>>
+  readonly #postRoutes: Readonly<Record<string, Route>>
 
-  /** However many ask for it, there is one at a time. */
-  #collecting: Promise<Collected> | undefined
+  /** The garbage collection in progress; further requests join it. */
+  #collecting: Promise<GcResult> | undefined
 
-  constructor(parts: ApiParts) {
-    this.#parts = parts
-    const { watch, audit } = parts
-    const desk = new SessionsDesk(parts.sessions, watch)
-    this.#desk = desk
-    this.#live = new LiveStreams(watch, parts.access)
-    this.#looks = {
-      overview: async () => overviewOf(await watch.latest(), watch.runs, errorsLately(watch)),
+  constructor(options: ApiOptions) {
+    this.#options = options
+    const { monitor, audit } = options
+    const admin = new SessionAdmin(options.sessions, monitor)
+    this.#admin = admin
+    this.#live = new LiveStreams(monitor, options.access)
+    this.#getRoutes = {
+      overview: async () => overviewOf(await monitor.latest(), monitor.gcRuns, recentErrors(monitor)),
       history: async ({ query }) =>
-        watch.history(wholeNumber(query.get('minutes') || '60', 1, 1440, 'minutes')),
-      sessions: ({ query, visitor }) => desk.page(query, visitor.role),
-      session: ({ query, visitor }) => desk.one(demandText(query.get('id'), 'id'), visitor.role),
-      count: async ({ query }): Promise<Count> => ({
-        count: await desk.count(demandText(query.get('field'), 'field')),
+        monitor.history(wholeNumber(query.get('minutes') || '60', 1, 1440, 'minutes')),
+      sessions: ({ query, user }) => admin.list(query, user.role),
+      session: ({ query, user }) => admin.get(requireText(query.get('id'), 'id'), user.role),
+      count: async ({ query }): Promise<CountResult> => ({
+        count: await admin.count(requireText(query.get('field'), 'field')),
       }),
-      gc: () => this.#garbage(),
-      audit: async ({ query }): Promise<Audit> => ({
+      gc: () => this.#previewGc(),
+      audit: async ({ query }): Promise<AuditEntries> => ({
         entries: await audit.newest(wholeNumber(query.get('limit') || '100', 1, 1000, 'limit')),
       }),
     }
-    this.#acts = {
-      'session/data': (asked) => this.#look(asked),
-      end: (asked) => this.#end(asked),
-      gc: (asked) => this.#collect(asked),
+    this.#postRoutes = {
+      'session/data': (request) => this.#viewData(request),
+      end: (request) => this.#end(request),
+      gc: (request) => this.#collect(request),
     }
   }
 
@@ -82,161 +89,173 @@ export class Api {
 
   async serve(url: URL, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const name = url.pathname.slice('/api/'.length)
-    const { access } = this.#parts
+    const { access } = this.#options
     if (request.method === 'POST') {
-      checkSameOrigin(request, this.#parts.origin)
-      const body = await bodyOf(request)
+      checkSameOrigin(request, this.#options.origin)
+      const body = await readJsonBody(request)
       if (name === 'sign-in') return this.#signIn(request, response, body)
-      const route = Object.hasOwn(this.#acts, name) ? this.#acts[name] : undefined
-      if (route === undefined && name !== 'sign-out') throw notHere(name, this.#looks)
-      const visitor = await access.demand(request)
-      if (!isSameSecret(String(request.headers['x-csrf-token'] ?? ''), visitor.csrfToken)) {
-        throw new Refusal(403, 'The header X-CSRF-Token is missing or old; GET /api/me gives it.')
+      const route = Object.hasOwn(this.#postRoutes, name) ? this.#postRoutes[name] : undefined
+      if (route === undefined && name !== 'sign-out') throw noRoute(name, this.#getRoutes, 'GET')
+      const user = await access.requireUser(request)
+      if (!isSameSecret(String(request.headers['x-csrf-token'] ?? ''), user.csrfToken)) {
+        throw new HttpError(
+          403,
+          'The header X-CSRF-Token is missing or outdated. Get a new token from GET /api/me.',
+        )
       }
-      if (route === undefined) return this.#signOut(request, response, visitor)
-      if (visitor.role !== 'operator')
-        throw new Refusal(403, 'This is for operators; you may look, but not do this.')
-      return answer(response, await route({ visitor, query: url.searchParams, body, request, response }))
+      if (route === undefined) return this.#signOut(request, response, user)
+      if (user.role !== 'operator') {
+        throw new HttpError(403, 'Readers may not do this. Sign in with the password of the operators.')
+      }
+      return sendJson(response, await route({ user, query: url.searchParams, body, request }))
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      throw new Refusal(405, 'Expected GET or POST.', { allow: 'GET, HEAD, POST' })
+      throw new HttpError(405, 'Expected the method GET or POST.', { allow: 'GET, HEAD, POST' })
     }
-    if (name === 'me') return answer(response, await access.me(request))
-    const route = Object.hasOwn(this.#looks, name) ? this.#looks[name] : undefined
-    if (route === undefined && name !== 'live') throw notHere(name, this.#acts)
-    const visitor = await access.demand(request)
-    if (route === undefined) return this.#live.begin(request, response)
-    answer(response, await route({ visitor, query: url.searchParams, body: {}, request, response }))
+    if (name === 'me') return sendJson(response, await access.me(request))
+    const route = Object.hasOwn(this.#getRoutes, name) ? this.#getRoutes[name] : undefined
+    if (route === undefined && name !== 'live') throw noRoute(name, this.#postRoutes, 'POST')
+    const user = await access.requireUser(request)
+    if (route === undefined) return this.#live.open(request, response)
+    sendJson(response, await route({ user, query: url.searchParams, body: {}, request }))
   }
 
-  async #signIn(request: IncomingMessage, response: ServerResponse, body: Asked['body']): Promise<void> {
-    const address = addressOf(request, this.#parts.origin)
-    const { password }: Partial<Record<keyof SignIn, unknown>> = body
-    if (!isText(password)) throw new Refusal(400, 'Expected a password.')
+  async #signIn(request: IncomingMessage, response: ServerResponse, body: ApiRequest['body']): Promise<void> {
+    const address = addressOf(request, this.#options.origin)
+    const { password }: Partial<Record<keyof SignInRequest, unknown>> = body
+    if (!isText(password)) throw new HttpError(400, 'Expected a password.')
     try {
-      const { role, cookie } = await this.#parts.access.signIn(request, password, address)
-      await this.#parts.audit.add({ role, address, act: 'sign-in', what: '' })
+      const { role, cookie } = await this.#options.access.signIn(request, password, address)
+      await this.#options.audit.add({ role, address, act: 'sign-in', what: '' })
       response.setHeader('set-cookie', cookie)
     } catch (error) {
-      // What the limit refuses is not noted one by one, or a stranger could fill the log.
-      if (error instanceof Refusal && error.status === 401) {
-        await this.#parts.audit.add({ address, act: 'sign-in-failed', what: '' })
+      // Attempts over the limit are not recorded: an attacker could otherwise fill the log.
+      if (error instanceof HttpError && error.status === 401) {
+        await this.#options.audit.add({ address, act: 'sign-in-failed', what: '' })
       }
       throw error
     }
-    answer(response, undefined)
+    sendJson(response, undefined)
   }
 
-  async #signOut(request: IncomingMessage, response: ServerResponse, { role }: Visitor): Promise<void> {
-    const cookie = await this.#parts.access.signOut(request)
+  async #signOut(request: IncomingMessage, response: ServerResponse, { role }: User): Promise<void> {
+    const cookie = await this.#options.access.signOut(request)
     if (cookie !== undefined) response.setHeader('set-cookie', cookie)
     this.#live.check()
-    await this.#note({ role }, request, 'sign-out', '')
-    answer(response, undefined)
+    await this.#record({ role }, request, 'sign-out', '')
+    sendJson(response, undefined)
   }
 
-  /** Noted before it is shown: a look that the log does not know is none. */
-  async #look({ visitor, body, request }: Asked): Promise<SessionData> {
-    const id = demandText(body.id, 'id')
-    const data = await this.#desk.data(id)
-    await this.#note(visitor, request, 'look', shortened(id))
+  /** Records the view before it returns the data: if the log cannot be written, nothing is shown. */
+  async #viewData({ user, body, request }: ApiRequest): Promise<SessionData> {
+    const id = requireText(body.id, 'id')
+    const data = await this.#admin.data(id)
+    await this.#record(user, request, 'look', shortenId(id))
     return data
   }
 
-  /** Noted before it is done, with how many were meant; what cannot be noted is not done. */
-  async #end({ visitor, body, request }: Asked): Promise<Ended> {
-    const what = endOf(body)
-    if ('ids' in what) {
-      const names = what.ids.slice(0, 5).map(shortened).join(', ')
-      const more = what.ids.length > 5 ? ` and ${what.ids.length - 5} more` : ''
-      await this.#note(visitor, request, 'end', names + more, what.ids.length)
+  /** Records the action, with the requested number of sessions, before it ends them. */
+  async #end({ user, body, request }: ApiRequest): Promise<EndResult> {
+    const target = parseEndRequest(body)
+    if ('ids' in target) {
+      const ids = target.ids.slice(0, 5).map(shortenId).join(', ')
+      const more = target.ids.length > 5 ? ` and ${target.ids.length - 5} more` : ''
+      await this.#record(user, request, 'end', ids + more, target.ids.length)
     } else {
-      await this.#note(visitor, request, 'end-field', what.field.slice(0, MOST_NOTED), what.count)
+      await this.#record(user, request, 'end-field', target.field.slice(0, MAX_AUDIT_FIELD), target.count)
     }
-    const ended = await this.#desk.end(what)
-    void this.#parts.watch.look().catch(() => {})
+    const ended = await this.#admin.end(target)
+    void this.#options.monitor.sample().catch(() => {})
     return { ended }
   }
 
-  /** @throws what has kept all servers from being asked */
-  async #garbage(): Promise<Garbage> {
-    const { sessions } = this.#parts
-    const counted = await sessions.countDue({ timeLimit: TIME_LIMIT })
-    // Whom the limit has cut short is there, and has many.
-    const unasked = counted.filter(({ error }) => error !== undefined && !isCutShort(error))
-    if (unasked.length === counted.length) throw unasked[0]?.error
+  /** @throws the error of the first server if no server responded */
+  async #previewGc(): Promise<GcPreview> {
+    const { sessions } = this.#options
+    const counts = await sessions.countDue({ timeLimit: TIME_LIMIT })
+    // A server that cancelled the count at the time limit responds; its count is a lower bound.
+    const failed = counts.filter(({ error }) => error !== undefined && !isCancelled(error))
+    if (failed.length === counts.length) throw failed[0]?.error
     return {
       due: {
-        value: counted.reduce((sum, { count }) => sum + count, 0),
-        exact: counted.every((one) => one.exact || unasked.includes(one)),
+        value: counts.reduce((sum, { count }) => sum + count, 0),
+        exact: counts.every((one) => one.exact || failed.includes(one)),
       },
-      keeps: sessions.status().settings.keepExpired === true,
-      away: unasked.map(({ server }) => server),
+      keepsRows: sessions.status().settings.keepExpired === true,
+      unreachable: failed.map(({ server }) => server),
     }
   }
 
-  /** Noted before it is done, with how many are due by then: at least, where there are very many. */
-  async #collect({ visitor, request }: Asked): Promise<Collected> {
-    const { due } = await this.#garbage()
-    await this.#note(visitor, request, 'gc', '', due.value)
-    this.#collecting ??= this.#sweep().finally(() => {
+  /** Records the action, with the number of sessions that are due, before it collects them. */
+  async #collect({ user, request }: ApiRequest): Promise<GcResult> {
+    const { due } = await this.#previewGc()
+    await this.#record(user, request, 'gc', '', due.value)
+    this.#collecting ??= this.#runGc().finally(() => {
       this.#collecting = undefined
     })
     let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Refusal(409, STILL_AT_IT)), PATIENCE)
+    const timeout = new Promise<never>((_, reject) => {
+      const message =
+        'Garbage collection is still running. The overview shows the number of removed sessions when it ends.'
+      timer = setTimeout(() => reject(new HttpError(409, message)), GC_TIMEOUT)
     })
     try {
-      return await Promise.race([this.#collecting, patience])
+      return await Promise.race([this.#collecting, timeout])
     } finally {
       clearTimeout(timer)
     }
   }
 
-  /** @throws what has kept all servers from being swept */
-  async #sweep(): Promise<Collected> {
-    const { sessions, watch } = this.#parts
+  /** @throws the error of the first server if GC failed on all servers */
+  async #runGc(): Promise<GcResult> {
+    const { sessions, monitor } = this.#options
     const begun = performance.now()
-    const swept = await sessions.sweep()
+    const results = await sessions.sweep()
     const seconds = (performance.now() - begun) / 1000
-    const failed = swept.filter(({ error }) => error !== undefined)
+    const failed = results.filter(({ error }) => error !== undefined)
     for (const { server, error } of failed) {
-      watch.failed({ server, seconds, removed: 0, failed: (error as { code?: string }).code ?? 'unknown' })
+      const code = (error as { code?: string }).code ?? 'unknown'
+      monitor.addFailedGcRun({ server, seconds, removed: 0, failed: code })
     }
-    void watch.look().catch(() => {})
-    if (failed.length === swept.length) throw failed[0]?.error
-    const names = (of: typeof swept): string[] => of.map(({ server }) => server)
+    void monitor.sample().catch(() => {})
+    if (failed.length === results.length) throw failed[0]?.error
+    const names = (of: typeof results): string[] => of.map(({ server }) => server)
     return {
-      removed: swept.reduce((sum, { removed }) => sum + removed, 0),
-      busy: names(swept.filter(({ ended }) => ended === 'busy')),
+      removed: results.reduce((sum, { removed }) => sum + removed, 0),
+      busy: names(results.filter(({ ended }) => ended === 'busy')),
       failed: names(failed),
     }
   }
 
-  #note(
-    { role }: Pick<Visitor, 'role'>,
+  #record(
+    { role }: Pick<User, 'role'>,
     request: IncomingMessage,
     act: AuditEntry['act'],
     what: string,
     count?: number,
   ): Promise<void> {
-    const address = addressOf(request, this.#parts.origin)
-    return this.#parts.audit.add({ role, address, act, what, ...(count === undefined ? {} : { count }) })
+    const address = addressOf(request, this.#options.origin)
+    return this.#options.audit.add({ role, address, act, what, ...(count === undefined ? {} : { count }) })
   }
 }
 
-function errorsLately(watch: Watch): number {
-  return watch.history(10).points.reduce((sum, { errors }) => sum + (errors ?? 0), 0)
+/** Returns the number of errors in the last ten minutes. */
+function recentErrors(monitor: Monitor): number {
+  return monitor.history(10).points.reduce((sum, { errors }) => sum + (errors ?? 0), 0)
 }
 
-function demandText(value: unknown, name: string): string {
+function requireText(value: unknown, name: string): string {
   if (isText(value)) return value
-  throw new Refusal(400, `Expected ${name}.`)
+  throw new HttpError(400, `Expected ${name} to be a text that is not empty.`)
 }
 
-/** @param others what is there for the other method */
-function notHere(name: string, others: Readonly<Record<string, unknown>>): Refusal {
-  return Object.hasOwn(others, name)
-    ? new Refusal(405, 'Expected the other of GET and POST.')
-    : new Refusal(404, 'There is nothing here.')
+/** Returns 405 if the path has a route for the other method, otherwise 404. */
+function noRoute(
+  name: string,
+  otherRoutes: Readonly<Record<string, unknown>>,
+  otherMethod: string,
+): HttpError {
+  return Object.hasOwn(otherRoutes, name)
+    ? new HttpError(405, `Expected the method ${otherMethod}.`)
+    : new HttpError(404, 'Not found.')
 }

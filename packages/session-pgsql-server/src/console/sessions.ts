@@ -6,137 +6,155 @@ import {
   type SessionOrder,
   SessionPgsqlError,
 } from 'session-pgsql'
-import { Refusal } from './answers.ts'
-import type { Amount, End, Role, SessionData, SessionDetail, SessionRow, SessionsPage } from './api.ts'
-import { shortened, TOLD } from './audit.ts'
+import type { Amount, EndRequest, Role, SessionData, SessionDetail, SessionRow, SessionsPage } from './api.ts'
+import { shortenId, VISIBLE_ID_LENGTH } from './audit.ts'
+import { CursorCipher } from './cursor-cipher.ts'
+import type { Monitor } from './monitor.ts'
 import { sum } from './overview.ts'
-import { Seal } from './seal.ts'
+import { HttpError } from './responses.ts'
 import { treeOf } from './tree.ts'
-import type { Watch } from './watch.ts'
 
-/** Seconds that a look may take, after which PostgreSQL ends it: no look is to be a burden. */
+/** Seconds after which PostgreSQL cancels a statement of the console, so that no search burdens the database. */
 export const TIME_LIMIT = 0.2
 
-/** Most rows of which all can be sorted within it. */
-const SORTABLE = 50_000
+/** The maximum number of rows that PostgreSQL can sort within the time limit. */
+const MAX_SORTABLE = 50_000
 
-const BY_ID = ['id', '-id']
+const ID_ORDERS = ['id', '-id']
 const COLUMNS = ['created', 'modified', 'expires', 'accesses', 'errors']
-const BY_ANY = [...BY_ID, ...COLUMNS, ...COLUMNS.map((column) => `-${column}`)]
+const ALL_ORDERS = [...ID_ORDERS, ...COLUMNS, ...COLUMNS.map((column) => `-${column}`)]
 
-/** Most sessions of a page, and of one end. */
-const MOST_LISTED = 200
-const MOST_ENDED = 1000
+/** The maximum number of sessions per page, and per request to end sessions. */
+const MAX_PAGE = 200
+const MAX_ENDED = 1000
 
-/** What an id that was shortened ends with. */
-const CUT = '…'
+/** The maximum number of sessions that are counted before they are ended. */
+const MAX_COUNTED = 10_000
+
+/** The end of a shortened id. */
+const ELLIPSIS = '…'
 
 /**
- * Looks at sessions and ends them. A reader gets of every id the beginning alone: in PHP, and wherever the cookie
- * is not signed, who knows the id is in. He can open what he sees by that beginning, and find nothing out that is
- * longer.
+ * Lists, shows and ends sessions. Readers see only the beginning of ids: where the cookie is not signed, as in PHP, a
+ * client that knows an id can take over the session. Readers open a session by the beginning of its id, and a search
+ * does not tell them more of the id.
  */
-export class SessionsDesk {
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+export class SessionAdmin {
+  // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
   readonly #sessions: SaveHandler<any>
-  readonly #watch: Watch
-  readonly #seal = new Seal()
+  readonly #monitor: Monitor
+  readonly #cursors = new CursorCipher()
 
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
-  constructor(sessions: SaveHandler<any>, watch: Watch) {
+  // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
+  constructor(sessions: SaveHandler<any>, monitor: Monitor) {
     this.#sessions = sessions
-    this.#watch = watch
+    this.#monitor = monitor
   }
 
-  async page(query: URLSearchParams, role: Role): Promise<SessionsPage> {
+  /** @throws 400 if the query is invalid or too expensive */
+  async list(query: URLSearchParams, role: Role): Promise<SessionsPage> {
     const by = query.get('by') || undefined
     const q = (query.get('q') ?? '').trim()
     const filter = filterOf(by, q, query.get('name') || undefined, role)
     const orders = await this.#ordersFor(filter)
     const order = query.get('order') || 'id'
     if (!orders.includes(order)) {
-      throw new Refusal(
+      throw new HttpError(
         400,
-        BY_ANY.includes(order)
-          ? 'So many sessions cannot be put into this order quickly: no index serves it. Search first, by field or by id; or use the order by id.'
-          : `Expected the order to be one of ${orders.join(', ')}.`,
+        ALL_ORDERS.includes(order)
+          ? 'There are too many sessions to sort them in this order, because no index serves it. Search by field or id first, or sort by id.'
+          : `Expected order to be one of ${orders.join(', ')}; received "${order}".`,
       )
     }
-    const limit = wholeNumber(query.get('limit') || '50', 1, MOST_LISTED, 'limit')
+    const limit = wholeNumber(query.get('limit') || '50', 1, MAX_PAGE, 'limit')
     const after = query.get('after') || undefined
     const options: ListOptions = {
       ...filter,
       order: order as SessionOrder,
       limit,
       timeLimit: TIME_LIMIT,
-      ...(after === undefined ? {} : { after: this.#seal.open(after) }),
+      ...(after === undefined ? {} : { after: this.#cursors.decrypt(after) }),
     }
-    const found = await inTime(this.#sessions.list(options), by)
-    const whole = after === undefined && found.next === undefined
-    const total = whole ? { value: found.length, exact: true } : await this.#total(filter, by)
+    const found = await withAdvice(this.#sessions.list(options), by)
+    const complete = after === undefined && found.next === undefined && found.missing.length === 0
+    const total = complete ? { value: found.length, exact: true } : await this.#total(filter, by)
     return {
       sessions: found.map((session) => rowOf(session, role)),
-      ...(found.next === undefined ? {} : { next: this.#seal.close(found.next) }),
+      ...(found.next === undefined ? {} : { next: this.#cursors.encrypt(found.next) }),
       ...(total === undefined ? {} : { total }),
+      ...(found.missing.length === 0 ? {} : { missing: found.missing }),
       orders,
     }
   }
 
-  async one(id: string, role: Role): Promise<SessionDetail> {
+  /** @throws 404; 400 if a shortened id is ambiguous */
+  async get(id: string, role: Role): Promise<SessionDetail> {
     const [found, another] = await this.#find(id, role)
-    if (found === undefined) throw new Refusal(404, 'There is no such session, or it has ended.')
-    if (another !== undefined) throw new Refusal(400, 'Several sessions begin so.')
+    if (found === undefined) throw new HttpError(404, 'There is no such session. It may have ended.')
+    if (another !== undefined)
+      throw new HttpError(
+        400,
+        'Several sessions have ids with this beginning. Open the session by its whole id, as an operator.',
+      )
     return rowOf(found, role)
   }
 
-  /** For operators, who are given whole ids. Also of one that has expired, as long as its row is there. */
+  /** Returns the data of a session by its whole id, also after it expired while its row exists. @throws 404 */
   async data(id: string): Promise<SessionData> {
-    const [found] = await inTime(
+    const [found] = await withAdvice(
       this.#sessions.list({ id, active: 'any', text: true, limit: 1, timeLimit: TIME_LIMIT }),
       'id',
     )
-    if (found === undefined) throw new Refusal(404, 'There is no such session, or it has ended.')
+    if (found === undefined) throw new HttpError(404, 'There is no such session. It may have ended.')
     return treeOf(found.text ?? '', this.#sessions.status().settings.codec)
   }
 
+  /** Counts sessions, at most 10,000 of them, on the servers that respond: to end them names the others. */
   async count(field: string): Promise<number> {
-    return inTime(this.#sessions.count({ field, timeLimit: TIME_LIMIT }), 'field')
+    const options = { field, limit: MAX_COUNTED, timeLimit: TIME_LIMIT }
+    return (await withAdvice(this.#sessions.list(options), 'field')).length
   }
 
-  /** @throws 400 if there are more by now than the person was told */
-  async end(what: End): Promise<number> {
-    if ('ids' in what) {
-      const ended = await Promise.allSettled(what.ids.map((id) => this.#sessions.destroyListed(id)))
-      const failed = ended.find((one) => one.status === 'rejected')
+  /** @returns the number of sessions that ended. @throws 400 if more sessions have the field than the user confirmed */
+  async end(target: EndRequest): Promise<number> {
+    if ('ids' in target) {
+      const results = await Promise.allSettled(target.ids.map((id) => this.#sessions.destroyListed(id)))
+      const failed = results.find((one) => one.status === 'rejected')
       if (failed !== undefined) throw failed.reason
-      return ended.filter((one) => one.status === 'fulfilled' && one.value).length
+      return results.filter((one) => one.status === 'fulfilled' && one.value).length
     }
-    const count = await this.count(what.field)
-    if (count > what.count) {
-      throw new Refusal(400, `There are ${count} by now, not ${what.count}. Nothing was ended; ask again.`)
+    const count = await this.count(target.field)
+    if (count > target.count) {
+      throw new HttpError(
+        400,
+        `There are now ${count} sessions with this field instead of ${target.count}. None of them was ended. Try again.`,
+      )
     }
-    return this.#sessions.destroyByField(what.field)
+    return this.#sessions.destroyByField(target.field)
   }
 
-  /** Whole ids by the index; what is shortened by its beginning. */
+  /** Finds a whole id exactly, and a shortened id by its beginning. */
   async #find(id: string, role: Role): Promise<SessionInfo[]> {
-    const filter = id.endsWith(CUT) ? beginsWith(id.slice(0, -CUT.length), role) : { id }
-    if (filter.idPrefix === '') throw new Refusal(400, 'Expected an id.')
-    return inTime(this.#sessions.list({ ...filter, active: 'any', limit: 2, timeLimit: TIME_LIMIT }), 'id')
+    const filter = id.endsWith(ELLIPSIS) ? idFilter(id.slice(0, -ELLIPSIS.length), role) : { id }
+    if (filter.idPrefix === '') throw new HttpError(400, 'Expected a session id.')
+    return withAdvice(
+      this.#sessions.list({ ...filter, active: 'any', limit: 2, timeLimit: TIME_LIMIT }),
+      'id',
+    )
   }
 
   async #ordersFor(filter: CountOptions): Promise<string[]> {
-    if (filter.field !== undefined || filter.id !== undefined) return BY_ANY
-    const { servers } = await this.#watch.latest()
+    if (filter.field !== undefined || filter.id !== undefined) return ALL_ORDERS
+    const { servers } = await this.#monitor.latest()
     const rows = servers.map(({ table }) => (table?.exact ? table.liveRows : Number.POSITIVE_INFINITY))
-    // One that is down adds nothing to the list.
+    // A server that is down returns no rows to sort.
     const up = rows.filter((_, index) => servers[index]?.table !== undefined)
-    return up.length > 0 && Math.max(...up) <= SORTABLE ? BY_ANY : BY_ID
+    return up.length > 0 && Math.max(...up) <= MAX_SORTABLE ? ALL_ORDERS : ID_ORDERS
   }
 
-  /** How many there are in all: counted where that is quick, else as the last look has estimated it. */
+  /** Returns the number of all matching sessions: counted if that is fast, otherwise from the last sample. */
   async #total(filter: CountOptions, by: string | undefined): Promise<Amount | undefined> {
-    const { servers } = await this.#watch.latest()
+    const { servers } = await this.#monitor.latest()
     const tables = servers.flatMap(({ table }) => table ?? [])
     if (by === 'field' || (by === undefined && tables.every(({ exact }) => exact))) {
       return this.#sessions.count({ ...filter, timeLimit: TIME_LIMIT / 2 }).then(
@@ -151,51 +169,53 @@ export class SessionsDesk {
   }
 }
 
-/** What of a POST to /api/end is meant. @throws 400 */
-export function endOf({ ids, field, count }: Readonly<Record<string, unknown>>): End {
+/** Parses the body of POST /api/end. @throws 400 */
+export function parseEndRequest({ ids, field, count }: Readonly<Record<string, unknown>>): EndRequest {
   if (ids !== undefined) {
-    const fits = Array.isArray(ids) && ids.length > 0 && ids.length <= MOST_ENDED && ids.every(isText)
-    if (!fits) throw new Refusal(400, `Expected 1 to ${MOST_ENDED} ids.`)
+    const valid = Array.isArray(ids) && ids.length > 0 && ids.length <= MAX_ENDED && ids.every(isText)
+    if (!valid) throw new HttpError(400, `Expected ids to be an array of 1 to ${MAX_ENDED} session ids.`)
     return { ids: [...new Set(ids as string[])] }
   }
   if (!isText(field) || typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) {
-    throw new Refusal(400, 'Expected ids, or a field and the count that was shown.')
+    throw new HttpError(400, 'Expected ids, or field and count.')
   }
   return { field, count }
 }
 
+/** Returns true if the value is a text that is not empty. */
 export function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-export function wholeNumber(text: string, least: number, most: number, name: string): number {
+/** Parses a query parameter. @throws 400 */
+export function wholeNumber(text: string, min: number, max: number, name: string): number {
   const value = Number(text)
-  if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value
-  throw new Refusal(400, `Expected ${name} to be a whole number from ${least} to ${most}.`)
+  if (/^\d{1,9}$/.test(text) && value >= min && value <= max) return value
+  throw new HttpError(400, `Expected ${name} to be a whole number from ${min} to ${max}, received "${text}".`)
 }
 
 function filterOf(by: string | undefined, q: string, name: string | undefined, role: Role): CountOptions {
   const base = name === undefined ? {} : { name }
   if (by === undefined) return base
   if (!['id', 'field', 'address', 'error'].includes(by)) {
-    throw new Refusal(400, 'Expected to search by id, field, address or error.')
+    throw new HttpError(400, `Expected by to be id, field, address or error; received "${by}".`)
   }
   if (q === '') return base
   if (by === 'field') return { ...base, field: q }
   if (by === 'address') return { ...base, address: q }
   if (by === 'error') return { ...base, errorMessage: q }
-  return { ...base, ...beginsWith(q.endsWith(CUT) ? q.slice(0, -CUT.length) : q, role) }
+  return { ...base, ...idFilter(q.endsWith(ELLIPSIS) ? q.slice(0, -ELLIPSIS.length) : q, role) }
 }
 
-/** Letter by letter a reader would find out the rest: what is longer than he is shown must be all of it. */
-function beginsWith(prefix: string, role: Role): CountOptions {
-  return role === 'reader' && prefix.length > TOLD ? { id: prefix } : { idPrefix: prefix }
+/** A reader must not guess an id character by character, so a longer prefix than readers see must be the whole id. */
+function idFilter(prefix: string, role: Role): CountOptions {
+  return role === 'reader' && prefix.length > VISIBLE_ID_LENGTH ? { id: prefix } : { idPrefix: prefix }
 }
 
 function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
   const { created, modified, expires } = session
   return {
-    id: role === 'operator' ? session.id : shortened(session.id),
+    id: role === 'operator' ? session.id : shortenId(session.id),
     name: session.name,
     created: created?.toISOString() ?? null,
     modified: modified?.toISOString() ?? null,
@@ -211,28 +231,28 @@ function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
   }
 }
 
-/** Whether PostgreSQL itself has ended it for want of time. */
-export function isCutShort(error: unknown): boolean {
+/** Returns true if PostgreSQL cancelled the statement at the time limit. */
+export function isCancelled(error: unknown): boolean {
   return error instanceof SessionPgsqlError && error.code === 'TIMEOUT' && error.sqlState === '57014'
 }
 
-/** What was ended for want of time was not served by an index. */
-async function inTime<Answer>(asked: Promise<Answer>, by: string | undefined): Promise<Answer> {
+/** Turns a cancelled search into a 400 that says how to search instead, because no index served it. */
+async function withAdvice<Result>(search: Promise<Result>, by: string | undefined): Promise<Result> {
   try {
-    return await asked
+    return await search
   } catch (error) {
-    if (!isCutShort(error)) throw error
+    if (!isCancelled(error)) throw error
     const advice = {
-      id: 'Give the whole id. (Its beginning is quick to find where sess_id has the collation "C".)',
+      id: 'Enter the whole id. (A search by the beginning is fast if sess_id has the collation "C".)',
       field:
-        'There are very many with this field, or its index is missing: `session-pgsql doctor` says which.',
+        'Too many sessions have this field, or its index is missing. `session-pgsql doctor` reports a missing index.',
       address:
-        'No index serves addresses in so large a table. Search by field or id; or, if addresses are often looked for, CREATE INDEX CONCURRENTLY ON the table (sess_addr_created), and another one (sess_addr_modified): the latter makes every write slower.',
-      error: 'No index serves error messages in so large a table. Search by field, address or id.',
+        'No index serves addresses in a table of this size. Search by field or id. If you search by address often, use CREATE INDEX CONCURRENTLY to add an index on sess_addr_created and one on sess_addr_modified. The second one makes every write slower.',
+      error: 'No index serves error messages in a table of this size. Search by field, address or id.',
     }[by ?? '']
-    throw new Refusal(
+    throw new HttpError(
       400,
-      `This search was ended after ${TIME_LIMIT * 1000} ms, so that it is no burden. ${advice ?? 'Search by field or by id.'}`,
+      `The search was cancelled at its limit of ${TIME_LIMIT * 1000} ms. ${advice ?? 'Search by field or id.'}`,
     )
   }
 }

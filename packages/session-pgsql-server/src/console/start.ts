@@ -2,21 +2,24 @@ import type { SaveHandler } from 'session-pgsql'
 import { Console } from './console.ts'
 
 export interface StartConsoleOptions {
-  /** The sessions that are shown. It is not closed here. */
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  /** The save handler whose sessions the console shows. Closing the console does not close it. */
+  // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
   readonly sessions: SaveHandler<any>
-  /** On this machine, 127.0.0.1. 0: any that is free. @default 8095 */
+  /** The port on 127.0.0.1; 0 selects a free one. @default 8095 */
   readonly port?: number
-  /** Whether it answers `GET /metrics`, for Prometheus. @default false */
+  /** Whether to serve `GET /metrics` for Prometheus. @default false */
   readonly metrics?: boolean
-  /** Where acts and looks at data are noted, a line of JSON for each. @default in memory, until it is closed */
+  /** The path of the audit log, which records actions and views of session data. @default in memory only */
   readonly auditFile?: string
 }
 
 /**
- * The console inside of a Node program, over a save handler that it has already: for the embedded database, which
- * is for one process, and for development. It is for this machine alone, and whoever reaches it there is an
- * operator. What other machines are to reach is the command's: `session-pgsql-server console`.
+ * Starts the console inside a Node program that already has a save handler: for the embedded database, which only one
+ * process can use, and for development. It listens on 127.0.0.1 without a password, so every user of this machine is an
+ * operator. To serve other machines, run the command `session-pgsql-server console`.
+ *
+ * @returns the port, and a function that stops the console
+ * @throws if the port is in use
  */
 export async function startConsole(
   options: StartConsoleOptions,

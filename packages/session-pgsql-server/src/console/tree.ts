@@ -9,15 +9,16 @@ import {
 } from 'session-pgsql'
 import type { SessionData } from './api.ts'
 
-/** Most values of a tree that are shown. */
-const MOST_VALUES = 20_000
-const DEEPEST = 100
+/** The maximum number of values in a tree, and its maximum depth. */
+const MAX_VALUES = 20_000
+const MAX_DEPTH = 100
 
 /**
- * The stored data as a tree of plain values. Whoever wrote it, in which format, is seen from the text: sites with
- * several writers are looked at by one console.
+ * Decodes stored data into a tree of plain values. The text itself tells its format, because one table may hold
+ * sessions of several programs with different codecs.
  *
- * @param first the format in force, which is tried first
+ * @param first the configured codec, which is tried first
+ * @returns the text instead of the tree if no format fits
  */
 export function treeOf(text: string, first: unknown): SessionData {
   const bytes = Buffer.byteLength(text)
@@ -28,7 +29,7 @@ export function treeOf(text: string, first: unknown): SessionData {
     try {
       return { data: plain(decode(text, format), new Budget()), bytes }
     } catch {
-      // Another format, or none.
+      // Try the next format.
     }
   }
   return { text, bytes }
@@ -36,27 +37,27 @@ export function treeOf(text: string, first: unknown): SessionData {
 
 function decode(text: string, format: string): unknown {
   if (format === 'json') return JSON.parse(text)
-  if (text === '') throw new Error('An emptied session is no variables of PHP')
+  if (text === '') throw new Error('Expected session data, received an empty text')
   return decodePhpSession(text, format as PhpSessionFormat)
 }
 
 class Budget {
-  left = MOST_VALUES
+  left = MAX_VALUES
 }
 
-/** PHP's values that JSON has none for are shown under what they are called. */
+/** Converts PHP values that JSON lacks: an object, for example, becomes a property with its class name. */
 function plain(value: unknown, budget: Budget, depth = 0): unknown {
-  if (--budget.left < 0 || depth > DEEPEST) return '… (too much to show)'
+  if (--budget.left < 0 || depth > MAX_DEPTH) return '… (truncated)'
   const inner = (one: unknown): unknown => plain(one, budget, depth + 1)
   if (typeof value === 'bigint') return String(value)
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value)
   if (typeof value !== 'object' || value === null) return value ?? null
   if (value instanceof PhpFloat) return value.value
   if (value instanceof PhpEnum) return `${value.className}::${value.caseName}`
-  if (value instanceof PhpCustom) return { [`(${value.className})`]: shown(value.payload) }
+  if (value instanceof PhpCustom) return { [`(${value.className})`]: binaryText(value.payload) }
   if (value instanceof PhpObject) return { [`(${value.className})`]: fromPairs(value.properties, inner) }
   if (value instanceof PhpProperties) return fromPairs(value, inner)
-  if (value instanceof Uint8Array) return shown(value)
+  if (value instanceof Uint8Array) return binaryText(value)
   if (value instanceof Date) return value.toISOString()
   if (Array.isArray(value)) return value.map(inner)
   return fromPairs(Object.entries(value), inner)
@@ -68,16 +69,16 @@ function fromPairs(
 ): Record<string, unknown> {
   const names = new Set<string>()
   const named = (key: string): string => {
-    // Private properties of PHP have NULs around the class; a parent's may be called as its child's.
+    // PHP puts NULs around the class of a private property; a parent class and its child may both have one.
     const [, owner, name = key] = /^\0(.*?)\0(.*)$/s.exec(key) ?? []
-    const whole = names.has(name) && owner !== undefined ? `${name} (${owner})` : name
-    names.add(whole)
-    return whole
+    const unique = names.has(name) && owner !== undefined ? `${name} (${owner})` : name
+    names.add(unique)
+    return unique
   }
-  // By definition, not assignment: a key may be __proto__.
+  // fromEntries defines properties instead of assigning them, so a key may be __proto__.
   return Object.fromEntries([...pairs].map(([key, value]) => [named(String(key)), inner(value)]))
 }
 
-function shown(bytes: string | Uint8Array): string {
+function binaryText(bytes: string | Uint8Array): string {
   return typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString('latin1')
 }

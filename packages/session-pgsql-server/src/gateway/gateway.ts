@@ -50,6 +50,8 @@ export interface GatewayOptions {
   readonly idleTimeout: number
   /** Port for `GET /health` and `GET /metrics` over HTTP; 0: any free port; undefined: none. */
   readonly healthPort: number | undefined
+  /** Seconds after which the lock of a gateway that has died is free again. @default 10 */
+  readonly lockLease?: number | undefined
   /** Where to listen for them. They need no password. Default: 127.0.0.1 */
   readonly healthHost?: string
   /** Host names by which they may be requested, besides those of this machine and bare addresses. */
@@ -121,7 +123,7 @@ export class Gateway {
       lifetimeLeft: (seconds) => lifetimeLeft(sessions, seconds),
       textBudget,
       closedReads: new ClosedReads(textBudget),
-      locks: new Locks(sessions),
+      locks: new Locks(sessions, options.lockLease),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),
       metrics: new GatewayMetrics(

@@ -1,8 +1,5 @@
 import type { Sessions } from './wire-format.ts'
 
-/** Seconds of a lease. It is renewed three times as often while its connection is open. */
-const LEASE = 10
-
 /** Most locks of one connection. PHP holds one, and a second one while it regenerates an id. */
 export const MAX_LOCKS = 64
 
@@ -23,12 +20,15 @@ interface HeldLock {
  */
 export class Locks {
   readonly #sessions: Sessions
+  readonly #lease: number
   readonly #held = new Set<HeldLock>()
   readonly #renewal: NodeJS.Timeout
 
-  constructor(sessions: Sessions) {
+  /** @param lease seconds of a lease in the database; renewed three times as often while the connection is open */
+  constructor(sessions: Sessions, lease = 10) {
     this.#sessions = sessions
-    this.#renewal = setInterval(() => this.#renew(), (LEASE * 1000) / 3).unref()
+    this.#lease = lease
+    this.#renewal = setInterval(() => this.#renew(), (lease * 1000) / 3).unref()
   }
 
   /**
@@ -38,7 +38,7 @@ export class Locks {
    * @returns false while another owner has it
    */
   async take(id: string, owner: string, seconds: number, holder: object): Promise<boolean> {
-    if (!(await this.#sessions.tryLock(id, owner, Math.min(LEASE, seconds)))) return false
+    if (!(await this.#sessions.tryLock(id, owner, Math.min(this.#lease, seconds)))) return false
     const ends = performance.now() + seconds * 1000
     const held = this.#heldBy(holder).find((lock) => lock.id === id && lock.owner === owner)
     if (held === undefined) this.#held.add({ id, owner, holder, ends, renewal: undefined })
@@ -65,7 +65,7 @@ export class Locks {
   /** Returns the seconds until a lock that is held ends, as far as this gateway knows. */
   secondsLeft(id: string): number {
     const held = [...this.#held].find((lock) => lock.id === id)
-    return Math.min(LEASE, ((held?.ends ?? Number.POSITIVE_INFINITY) - performance.now()) / 1000)
+    return Math.min(this.#lease, ((held?.ends ?? Number.POSITIVE_INFINITY) - performance.now()) / 1000)
   }
 
   /** Returns true if this holder has as many locks as it may. */
@@ -123,7 +123,7 @@ export class Locks {
 
   async #renewOne(held: HeldLock, left: number): Promise<void> {
     try {
-      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(LEASE, left))
+      const isOurs = await this.#sessions.tryLock(held.id, held.owner, Math.min(this.#lease, left))
       if (!isOurs) this.#held.delete(held)
     } catch {
       // The next interval tries again while the lease lasts.

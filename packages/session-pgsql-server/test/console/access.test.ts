@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
-import { Attempts } from '../../src/console/attempts.ts'
+import { AttemptLimiter } from '../../src/console/attempt-limiter.ts'
 import { ask, consoles, OPERATOR, READER } from './kit.ts'
 
 const passwords = { operator: OPERATOR, reader: READER }
 
 describeOnEveryServer(
-  'who may do what in the console',
+  'access to the console',
   (server) => {
     const start = consoles()
     let database: FreshDatabase
@@ -15,7 +15,7 @@ describeOnEveryServer(
       database = await server.freshDatabase()
     })
 
-    test('without a password everybody on this machine is an operator; a change wants the token', async () => {
+    test('makes every client an operator without a password, and requires the token for a change', async () => {
       const { browser, sessions } = await start(database)
       const one = browser()
       expect((await one.post('/api/gc', {})).status).toBe(403)
@@ -25,7 +25,7 @@ describeOnEveryServer(
       expect(await sessions.count()).toBe(0)
     })
 
-    test('with one nothing is to be seen before the sign-in, and nothing after the sign-out', async () => {
+    test('requires a sign-in with a password, and refuses the cookie after the sign-out', async () => {
       const { browser } = await start(database, { passwords })
       const one = browser()
       expect(await one.me()).toEqual({ signedIn: false, passwordNeeded: true })
@@ -57,7 +57,7 @@ describeOnEveryServer(
       expect((await one.get('/api/overview')).status).toBe(401)
     })
 
-    test('the id changes at each sign-in, and the one before is gone', async () => {
+    test('gives a new id at each sign-in and invalidates the previous one', async () => {
       const { browser } = await start(database, { passwords })
       const one = browser()
       await one.signIn(OPERATOR)
@@ -68,7 +68,7 @@ describeOnEveryServer(
       expect((await one.get('/api/overview')).status).toBe(401)
     })
 
-    test('a cookie is good for the console that gave it, and not after its password was changed', async () => {
+    test('accepts a cookie in another console with the same passwords, and refuses it after a password has changed', async () => {
       const first = await start(database, { passwords })
       const one = first.browser()
       await one.signIn(OPERATOR)
@@ -83,7 +83,7 @@ describeOnEveryServer(
       expect((await ask(again.port, '/api/overview', { headers: { cookie: forged } })).status).toBe(401)
     })
 
-    test('a reader looks, but sees no data, no whole id, and ends nothing', async () => {
+    test('lets a reader list sessions without data and whole ids, and lets a reader change nothing', async () => {
       const { browser, sessions } = await start(database, { passwords })
       const id = 'abcdefghSECRETSECRETSECRET'
       await sessions.write(id, { secret: 'of the session' }, { custom: 'ada' })
@@ -97,7 +97,7 @@ describeOnEveryServer(
       expect((await reader.get(`/api/sessions?limit=1&after=${all.json.next}`)).status).toBe(200)
       const detail = await reader.get(`/api/session?id=${encodeURIComponent('abcdefgh…')}`)
       expect(detail.json).toMatchObject({ id: 'abcdefgh…', field: 'ada' })
-      // He cannot find out the rest letter by letter.
+      // A reader cannot guess the rest of the id character by character.
       expect((await reader.get('/api/sessions?by=id&q=abcdefgh')).json.sessions).toHaveLength(1)
       expect((await reader.get('/api/sessions?by=id&q=abcdefghS')).json.sessions).toHaveLength(0)
       expect((await reader.get(`/api/session?id=${encodeURIComponent('abcdefghS…')}`)).status).not.toBe(200)
@@ -111,7 +111,7 @@ describeOnEveryServer(
       expect(await sessions.read(id)).toBeDefined()
     })
 
-    test('another site cannot change anything, whatever it sends along', async () => {
+    test('refuses every change that another site requests', async () => {
       const { browser, port, sessions } = await start(database, { passwords })
       const operator = browser()
       await operator.signIn(OPERATOR)
@@ -138,11 +138,11 @@ describeOnEveryServer(
       })
       expect(preflight.status).toBe(405)
       expect(Object.keys(preflight.headers).filter((name) => name.startsWith('access-control'))).toEqual([])
-      // Nor can it sign its own visitors in.
+      // Another site cannot sign in its visitors either.
       expect((await browser().signIn(OPERATOR, { origin: 'https://evil.example' })).status).toBe(403)
     })
 
-    test('a name that somebody else has made to lead here is not answered', async () => {
+    test('refuses unknown host names (DNS rebinding), and proxies while there is no password', async () => {
       const { port } = await start(database, { names: ['console.example.com'] })
       const hosts: [string, number][] = [
         ['evil.example', 421],
@@ -160,12 +160,12 @@ describeOnEveryServer(
       for (const [host, status] of hosts) {
         expect([host, (await ask(port, '/api/me', { headers: { host } })).status]).toEqual([host, status])
       }
-      // A proxy that was put in front without a password would let everybody in.
+      // Without a password, every client of the proxy would be an operator.
       const proxied = await ask(port, '/api/me', { headers: { 'x-forwarded-for': '203.0.113.7' } })
       expect(proxied.status).toBe(403)
     })
 
-    test('guessing ends after five failures, in parallel too; the right password does not help then', async () => {
+    test('refuses even the right password after five failures, also of parallel attempts', async () => {
       const { browser, port } = await start(database, { passwords, trustProxy: true })
       const from = (address: string) => ({ 'x-forwarded-for': `198.51.100.99, ${address}` })
       const guesses = await Promise.all(
@@ -179,18 +179,18 @@ describeOnEveryServer(
       expect((await browser().signIn(OPERATOR, from('203.0.113.1'))).status).toBe(429)
       const operator = browser()
       expect((await operator.signIn(OPERATOR, from('203.0.113.2'))).status).toBe(204)
-      const noted = await operator.get('/api/audit?limit=1000')
-      const failed = noted.json.entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')
+      const audit = await operator.get('/api/audit?limit=1000')
+      const failed = audit.json.entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')
       expect(failed.map(({ address }: { address: string }) => address)).toEqual(
         new Array(5).fill('203.0.113.1'),
       )
-      // Behind a proxy that speaks TLS the cookie is for TLS.
+      // Behind a TLS proxy the cookie is Secure.
       const reply = await browser().signIn(OPERATOR, { ...from('203.0.113.2'), 'x-forwarded-proto': 'https' })
       expect(reply.headers['set-cookie']?.[0]).toMatch(/; Secure$/)
       expect(port).toBeGreaterThan(0)
     })
 
-    test('what was done is noted, survives a restart, and holds no whole id', async () => {
+    test('records actions in an audit log that survives a restart and holds no whole ids and no secrets', async () => {
       const first = await start(database, { passwords })
       const one = first.browser()
       await one.signIn('wrong')
@@ -217,15 +217,15 @@ describeOnEveryServer(
       for (const secret of ['SECRET', 'xyzzy', OPERATOR, 'wrong']) expect(text).not.toContain(secret)
     })
 
-    test('without a log that can be written nothing is looked at or ended', async () => {
+    test('shows no data and ends no session if the audit log cannot be written', async () => {
       const { browser, sessions, log } = await start(database, { auditFile: '/dev/null/audit.jsonl' })
       const one = browser()
       await one.me()
       const id = sessions.createId()
       await sessions.write(id, { secret: 1 })
-      const look = await one.post('/api/session/data', { id })
-      expect(look.status).toBe(500)
-      expect(look.text).not.toContain('secret')
+      const view = await one.post('/api/session/data', { id })
+      expect(view.status).toBe(500)
+      expect(view.text).not.toContain('secret')
       expect((await one.post('/api/end', { ids: [id] })).status).toBe(500)
       expect(await sessions.read(id)).toBeDefined()
       expect(log.join()).toContain('/dev/null/audit.jsonl')
@@ -234,15 +234,15 @@ describeOnEveryServer(
   ['postgres'],
 )
 
-test('strangers in great number do not lock out who has signed in before', () => {
-  const attempts = new Attempts()
+test('exempts networks with an earlier sign-in from the total limit of failed attempts', () => {
+  const attempts = new AttemptLimiter()
   expect(attempts.begin('192.0.2.1', 0)).toBeUndefined()
   attempts.succeeded('192.0.2.1')
   for (let n = 0; n < 100; n++) expect(attempts.begin(`10.0.0.${n}`, 1)).toBeUndefined()
   expect(attempts.begin('10.0.1.1', 2)).toBe(299)
   expect(attempts.begin('192.0.2.1', 2)).toBeUndefined()
   expect(attempts.begin('10.0.1.1', 301.5)).toBeUndefined()
-  // Whoever has one IPv6 address has all of its network.
+  // All addresses of an IPv6 /64 count as one client.
   for (let n = 0; n < 5; n++) expect(attempts.begin(`2001:db8::${n}`, 1000)).toBeUndefined()
   expect(attempts.begin('2001:db8:0:0:ffff::1', 1000)).toBe(300)
   expect(attempts.begin('2001:db8:0:1::1', 1000)).toBeUndefined()

@@ -3,44 +3,44 @@ import axe from 'axe-core'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-/** A real browser: Debian's Chromium, driven by playwright-core. */
+/** A real browser: the system's Chromium, driven by playwright-core. */
 
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 export function launch(): Promise<Browser> {
   return chromium.launch({
-    executablePath: found() as string,
-    // Containers have no user namespaces; and it should talk to nobody but us.
+    executablePath: executable() as string,
+    // Containers lack user namespaces, which the sandbox needs. The other flags prevent requests to other hosts.
     args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
   })
 }
 
-function found(): string | undefined {
-  const named = process.env.CHROMIUM
-  return (named === undefined ? PLACES : [named]).find((path) => existsSync(path))
+function executable(): string | undefined {
+  const configured = process.env.CHROMIUM
+  return (configured === undefined ? PATHS : [configured]).find((path) => existsSync(path))
 }
 
-/** What went wrong in a page without anybody there having been told: refused by the policy, thrown, not found, asked of others. */
-export type Complaints = string[]
-
-export interface Surfing {
-  /** A page in a browser profile of its own; its complaints are checked after the test. */
+export interface BrowserTests {
+  /**
+   * Opens a page in a new browser profile. After the suite no page may have logged an error or a warning, thrown, or
+   * sent a request to another host.
+   */
   page(options?: BrowserContextOptions): Promise<Page>
-  /** Complaints that a test expects, such as requests that fail while a server is down. */
-  forgive(pattern: RegExp): void
+  /** Allows problems that the tests expect, such as requests that fail while a server is down. */
+  allow(pattern: RegExp): void
 }
 
-/** Tests with a browser. Without Chromium they are skipped, and say so. */
-export function describeInBrowser(name: string, suite: (surfing: Surfing) => void): void {
+/** Runs a suite with a browser. Without Chromium the suite is skipped with a message. */
+export function describeInBrowser(name: string, suite: (browser: BrowserTests) => void): void {
   describe(name, () => {
-    if (found() === undefined) {
-      const missing = `Chromium is not installed (looked for ${process.env.CHROMIUM ?? PLACES.join(', ')})`
+    if (executable() === undefined) {
+      const missing = `Chromium is not installed (looked for ${process.env.CHROMIUM ?? PATHS.join(', ')})`
       test(`needs a browser: ${missing}`, (ctx) => ctx.skip(missing))
       return
     }
     let browser: Browser
-    let complaints: Complaints = []
-    let forgiven: RegExp[] = []
+    let problems: string[] = []
+    let allowed: RegExp[] = []
     beforeAll(async () => {
       browser = await launch()
     })
@@ -50,23 +50,23 @@ export function describeInBrowser(name: string, suite: (surfing: Surfing) => voi
         const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
         const page = await context.newPage()
         page.on('console', (message) => {
-          if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+          if (['error', 'warning'].includes(message.type())) problems.push(message.text())
         })
-        page.on('pageerror', (error) => complaints.push(error.message))
+        page.on('pageerror', (error) => problems.push(error.message))
         page.on('request', (request) => {
           const { hostname, protocol } = new URL(request.url())
-          const here = hostname === '127.0.0.1' || hostname === 'localhost' || protocol === 'data:'
-          if (!here) complaints.push(`asked somebody else: ${request.url()}`)
+          const local = hostname === '127.0.0.1' || hostname === 'localhost' || protocol === 'data:'
+          if (!local) problems.push(`request to another host: ${request.url()}`)
         })
         return page
       },
-      forgive: (pattern) => forgiven.push(pattern),
+      allow: (pattern) => allowed.push(pattern),
     })
     afterAll(() => {
-      const left = complaints.filter((complaint) => !forgiven.some((pattern) => pattern.test(complaint)))
-      complaints = []
-      forgiven = []
-      expect(left).toEqual([])
+      const unexpected = problems.filter((problem) => !allowed.some((pattern) => pattern.test(problem)))
+      problems = []
+      allowed = []
+      expect(unexpected).toEqual([])
     })
   })
 }
@@ -77,7 +77,7 @@ interface Violation {
   readonly nodes: readonly { readonly target: readonly string[]; readonly failureSummary: string }[]
 }
 
-/** What axe finds that is worse than minor, one line for each. */
+/** Returns the accessibility problems that axe rates worse than minor, one line each. */
 export async function accessibilityProblems(page: Page): Promise<string[]> {
   await page.evaluate(axe.source)
   const violations = (await page.evaluate(

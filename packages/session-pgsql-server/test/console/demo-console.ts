@@ -7,10 +7,8 @@ import type { History, Me, SessionDetail } from '../../src/console/api.ts'
 import { DEMO_DATA, demoAudit, demoHistory, demoOverview, demoPoint, demoSession } from './demo-data.ts'
 
 /**
- * The page with made-up data behind it: to work on the page, and for its screenshots. What the console really
- * answers is tested with the real one.
- *
- * `npx tsx test/console/demo-console.ts` serves it at 8095.
+ * Serves the page with made-up data, for development of the page and for its screenshots.
+ * `npx tsx test/console/demo-console.ts` serves it on port 8095.
  */
 const PAGE = fileURLToPath(new URL('../../dist/console', import.meta.url))
 const TYPES: Readonly<Record<string, string>> = {
@@ -22,12 +20,12 @@ const TYPES: Readonly<Record<string, string>> = {
 
 export interface DemoOptions {
   readonly me?: Me
-  /** How many sessions there are to be found. */
+  /** The number of sessions. */
   readonly sessions?: number
-  /** Whether the tables are so large that much of it is estimated. */
+  /** Whether the tables are so large that metrics are estimates. */
   readonly large?: boolean
   readonly port?: number
-  /** How it was. @default a busy day */
+  /** Replaces the history. @default a busy day */
   readonly history?: (now: number, minutes: number) => History
 }
 
@@ -76,7 +74,7 @@ function api(
   options: DemoOptions,
 ): unknown {
   const now = Date.now()
-  const asked = (key: string): string => url.searchParams.get(key) ?? ''
+  const parameter = (key: string): string => url.searchParams.get(key) ?? ''
   const answer = (value: unknown, status = 200) => {
     response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value))
   }
@@ -89,15 +87,15 @@ function api(
       return answer(demoOverview(now))
     case '/api/history':
       return answer(
-        options.history?.(now, Number(asked('minutes'))) ??
-          demoHistory(now, Number(asked('minutes')), !options.large),
+        options.history?.(now, Number(parameter('minutes'))) ??
+          demoHistory(now, Number(parameter('minutes')), !options.large),
       )
     case '/api/live':
       return live(response, !options.large)
     case '/api/sessions': {
-      const from = Number(asked('after') || 0)
-      const found = rows.filter((row) => matches(row, asked('by'), asked('q'), asked('name')))
-      const limit = Number(asked('limit'))
+      const from = Number(parameter('after') || 0)
+      const found = rows.filter((row) => matches(row, parameter('by'), parameter('q'), parameter('name')))
+      const limit = Number(parameter('limit'))
       const next = from + limit < found.length ? { next: String(from + limit) } : {}
       return answer({
         sessions: found.slice(from, from + limit),
@@ -107,27 +105,29 @@ function api(
       })
     }
     case '/api/session': {
-      const row = rows.find(({ id }) => id === asked('id'))
-      return row === undefined ? answer({ error: 'There is no such session.' }, 404) : answer(row)
+      const row = rows.find(({ id }) => id === parameter('id'))
+      return row === undefined
+        ? answer({ error: 'There is no such session. It may have ended.' }, 404)
+        : answer(row)
     }
     case '/api/session/data':
       return answer(DEMO_DATA)
     case '/api/count':
-      return answer({ count: rows.filter(({ field }) => field === asked('field')).length })
+      return answer({ count: rows.filter(({ field }) => field === parameter('field')).length })
     case '/api/end':
       return answer({ ended: 1 })
     case '/api/gc':
       return answer(
         post
           ? { removed: 37, busy: [], failed: [] }
-          : { due: { value: 37, exact: true }, keeps: false, away: [] },
+          : { due: { value: 37, exact: true }, keepsRows: false, unreachable: [] },
       )
     case '/api/audit':
       return answer(demoAudit(now))
     case '/api/sign-in':
-      return answer({ error: 'Wrong.' }, 401)
+      return answer({ error: 'Wrong password.' }, 401)
     default:
-      return answer({ error: 'There is no such thing here.' }, 404)
+      return answer({ error: 'Not found.' }, 404)
   }
 }
 
@@ -141,7 +141,7 @@ function matches(row: SessionDetail, by: string, q: string, name: string): boole
 
 function live(response: ServerResponse, exact: boolean): void {
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
-  response.write(': here\n\n')
+  response.write(': open\n\n')
   const timer = setInterval(() => {
     response.write(`event: point\ndata: ${JSON.stringify(demoPoint(Date.now(), 0, 2, exact))}\n\n`)
   }, 2000)

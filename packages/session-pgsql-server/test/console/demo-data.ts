@@ -1,14 +1,14 @@
 import type {
-  Audit,
-  Figures,
-  HistoryMark,
+  Annotation,
+  AuditEntries,
   HistoryPoint,
   Overview,
   SessionData,
   SessionDetail,
+  SessionMetrics,
 } from '../../src/console/api.ts'
 
-/** A site of three servers on a busy day, made up: for screenshots, and for looking at the page without one. */
+/** Made-up data of a site with three servers on a busy day. */
 
 const SERVERS = ['db1', 'db2', 'db3']
 const SHARES = [0.41, 0.34, 0.25]
@@ -19,12 +19,12 @@ const NAMES = [
   { name: null, share: 0.01 },
 ]
 const NOW = 12_731
-/** Seconds since the third server was there. */
+/** Seconds since the third server went down. */
 const DOWN_FOR = 240
 const iso = (at: number): string => new Date(at).toISOString()
 const counted = (value: number) => ({ value: Math.round(value), exact: true })
 
-/** The same numbers each time. */
+/** A pseudo-random generator that returns the same numbers for the same seed. */
 function random(seed: number): () => number {
   let state = seed
   return () => {
@@ -35,24 +35,24 @@ function random(seed: number): () => number {
   }
 }
 
-/** What went on in the `seconds` before a moment `before` seconds before now. */
+/** The point of the `seconds` that ended `before` seconds ago. */
 export function demoPoint(now: number, before: number, seconds: number, exact = true): HistoryPoint {
   const at = now - before * 1000
   const next = random(Math.floor(at / 1000))
   const day = 1 - before / 30_000 + Math.sin(before / 700) * 0.015
   const sessions = Math.round(NOW * day)
-  // What the third server had is not known since it is down.
+  // The metrics of the third server are unknown since it went down.
   const lost = before < DOWN_FOR
   const all = {
     sessions,
-    begun: Math.round(seconds * (1 * day + next() * 0.4) + next() - 0.5),
+    created: Math.round(seconds * (1 * day + next() * 0.4) + next() - 0.5),
     ended: Math.round(seconds * (0.9 + next() * 0.4)),
     accesses: Math.round(seconds * (180 * day + next() * 30)),
     errors: next() > 0.8 ? Math.ceil(next() * (lost ? 5 : 2)) : 0,
     warnings: next() > 0.7 ? Math.ceil(next() * 2) : 0,
   }
-  const servers = parted(all, lost ? [0.55, 0.45, 0] : SHARES, next)
-  const names = parted(
+  const servers = split(all, lost ? [0.55, 0.45, 0] : SHARES, next)
+  const names = split(
     all,
     NAMES.map(({ share }) => share),
     next,
@@ -77,21 +77,21 @@ export function demoPoint(now: number, before: number, seconds: number, exact = 
   }
 }
 
-const UNKNOWN = { sessions: null, begun: null, ended: null, accesses: null, errors: null, warnings: null }
+const UNKNOWN = { sessions: null, created: null, ended: null, accesses: null, errors: null, warnings: null }
 
-/** The whole in parts; of what is little one of them has all. */
-function parted(
-  all: Record<keyof Figures, number>,
+/** Splits metrics by shares; one share gets all of a small number. */
+function split(
+  all: Record<keyof SessionMetrics, number>,
   shares: readonly number[],
   next: () => number,
-): Figures[] {
+): SessionMetrics[] {
   const lucky = next() > 0.3 ? 0 : 1
   return shares.map((share, index) => {
-    const part = (of: keyof Figures): number =>
+    const part = (of: keyof SessionMetrics): number =>
       all[of] < 6 ? (index === lucky ? all[of] : 0) : Math.round(all[of] * share)
     return {
       sessions: part('sessions'),
-      begun: part('begun'),
+      created: part('created'),
       ended: part('ended'),
       accesses: part('accesses'),
       errors: part('errors'),
@@ -104,24 +104,24 @@ export function demoHistory(
   now: number,
   minutes: number,
   exact = true,
-): { points: HistoryPoint[]; marks: HistoryMark[] } {
+): { points: HistoryPoint[]; annotations: Annotation[] } {
   const step = Math.max(2, (minutes * 60) / 180)
   const count = Math.floor((minutes * 60) / step)
   const points = Array.from({ length: count }, (_, index) =>
     demoPoint(now, (count - 1 - index) * step, step, exact),
   )
-  const marks: HistoryMark[] = [
-    { at: iso(now - 47 * 60_000), kind: 'gc', text: 'GC removed 812 sessions on db2' },
-    { at: iso(now - 31 * 60_000), kind: 'serverDown', text: 'db2 does not answer: ECONNREFUSED' },
+  const annotations: Annotation[] = [
+    { at: iso(now - 47 * 60_000), kind: 'gc', text: 'GC removed 812 sessions on db2.' },
+    { at: iso(now - 31 * 60_000), kind: 'serverDown', text: 'db2 is not responding (SERVER_DOWN).' },
     {
       at: iso(now - 30 * 60_000),
       kind: 'promoted',
-      text: 'db2 is now served by 10.0.0.22, a standby before',
+      text: 'The primary of db2 changed from 10.0.0.12:5432 to 10.0.0.22:5432.',
     },
-    { at: iso(now - 29 * 60_000), kind: 'broughtHome', text: '143 sessions were brought home to db2' },
-    { at: iso(now - DOWN_FOR * 1000), kind: 'serverDown', text: 'db3 does not answer: connection timed out' },
+    { at: iso(now - 29 * 60_000), kind: 'broughtHome', text: '143 sessions moved back from db3 to db2.' },
+    { at: iso(now - DOWN_FOR * 1000), kind: 'serverDown', text: 'db3 is not responding (TIMEOUT).' },
   ]
-  return { points, marks }
+  return { points, annotations }
 }
 
 export function demoOverview(now: number): Overview {
@@ -159,7 +159,7 @@ export function demoOverview(now: number): Overview {
         health: 'up',
         since: iso(now - 30 * 60_000),
         share: 0.333,
-        away: 57,
+        pendingFailback: 57,
         sessions: counted(4329),
         tableBytes: 41_800_000,
         indexBytes: 5_100_000,
@@ -175,26 +175,27 @@ export function demoOverview(now: number): Overview {
         health: 'down',
         since: iso(now - 4 * 60_000),
         share: 0.333,
-        lastError: 'connect ETIMEDOUT 10.0.0.13:5432',
+        lastError: 'Cannot connect to 10.0.0.13:5432: connection timed out.',
       },
     ],
     advice: [
       {
-        level: 'serious',
-        what: 'db3 has not answered for 4 minutes.',
-        todo: 'Its sessions are served by the next in rank. Look at its log, and at the network to it.',
+        level: 'critical',
+        message: 'This server is not responding: Cannot connect to 10.0.0.13:5432: connection timed out.',
+        action: 'Check that it is running and reachable. `session-pgsql doctor` reports what it finds.',
         server: 'db3',
       },
       {
         level: 'warning',
-        what: 'Only 41 % of the updates are HOT.',
-        todo: 'Set fillfactor to 80 and rewrite the table once with VACUUM FULL at a quiet hour.',
+        message: 'Only 41% of the updates are HOT. Each of the other updates writes to every index.',
+        action:
+          'Run ALTER TABLE … SET (fillfactor = 80), and drop indexes on columns that change on every access. `session-pgsql doctor` lists them.',
         server: 'db2',
       },
       {
         level: 'info',
-        what: '57 rows wait to be brought home to db2.',
-        todo: 'Nothing is to be done: it goes on by itself.',
+        message: 'At least 57 rows on this server wait for failback to their home servers.',
+        action: 'No action is needed. The rows move back while their home servers are reachable.',
         server: 'db2',
       },
     ],
@@ -257,8 +258,13 @@ export const DEMO_DATA: SessionData = {
   },
 }
 
-export function demoAudit(now: number): Audit {
-  const entry = (minutes: number, act: Audit['entries'][number]['act'], what: string, count?: number) => ({
+export function demoAudit(now: number): AuditEntries {
+  const entry = (
+    minutes: number,
+    act: AuditEntries['entries'][number]['act'],
+    what: string,
+    count?: number,
+  ) => ({
     at: iso(now - minutes * 60_000),
     role: 'operator' as const,
     address: '127.0.0.1',

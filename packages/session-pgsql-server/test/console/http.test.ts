@@ -3,9 +3,9 @@ import { connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import { ask, consoles } from './kit.ts'
+import { ask, consoles, type StartOptions } from './kit.ts'
 
-/** What the console's server answers to whatever is sent to it; no database is needed for that. */
+/** How the console's HTTP server handles valid and hostile requests. These tests need no database. */
 
 const start = consoles()
 const PAGE = {
@@ -14,16 +14,16 @@ const PAGE = {
   'secret.pem': 'not of a type that is served',
 }
 
-async function begin() {
-  return start({ db: `host=127.0.0.1 port=${await freePort()}` }, { page: PAGE })
+async function startWithPage(options: StartOptions = {}) {
+  return start({ db: `host=127.0.0.1 port=${await freePort()}` }, { page: PAGE, ...options })
 }
 
-/** Sends bytes, and gives what comes back until the end. */
+/** Sends bytes and returns everything that the server sends until it closes the connection. */
 async function raw(port: number, bytes: string): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   let answer = ''
-  socket.setEncoding('latin1').on('data', (piece) => {
-    answer += piece
+  socket.setEncoding('latin1').on('data', (chunk) => {
+    answer += chunk
   })
   socket.on('error', () => {})
   socket.write(bytes)
@@ -31,8 +31,8 @@ async function raw(port: number, bytes: string): Promise<string> {
   return answer
 }
 
-test('the page comes with its type, and with what keeps other sites out', async () => {
-  const { port } = await begin()
+test('serves the page with its type, security headers and cache headers', async () => {
+  const { port } = await startWithPage()
   for (const path of ['/', '/index.html', '/app.js', '/?x=1', '/nothing', '/api/me', '/api/nothing']) {
     const { headers } = await ask(port, path)
     const policy = Object.fromEntries(
@@ -74,8 +74,8 @@ test('the page comes with its type, and with what keeps other sites out', async 
   expect((await ask(port, '/', { method: 'PUT' })).status).toBe(405)
 })
 
-test('nothing outside of the page is served, however it is asked for', async () => {
-  const { port } = await begin()
+test('serves no file outside of the page, whatever the path', async () => {
+  const { port } = await startWithPage()
   const paths = [
     '/../audit.jsonl',
     '/../../etc/passwd',
@@ -106,14 +106,14 @@ test('nothing outside of the page is served, however it is asked for', async () 
   }
 })
 
-test('half a request is waited for, and then is answered with 408', async () => {
-  const { port } = await begin()
+test('answers 408 if a request stays incomplete', async () => {
+  const { port } = await startWithPage({ headersTimeout: 500 })
   expect(await raw(port, 'GET / HTTP/1.1\r\nHost: local')).toMatch(/^HTTP\/1\.1 408/)
   expect((await ask(port, '/')).status).toBe(200)
 })
 
-test('too much is refused: headers, bodies', async () => {
-  const { port, browser } = await begin()
+test('refuses headers and bodies that are too large, and invalid bodies', async () => {
+  const { port, browser } = await startWithPage()
   const many = await raw(port, `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)
   expect(many).toMatch(/^HTTP\/1\.1 431/)
   const one = browser()
@@ -147,16 +147,16 @@ test('too much is refused: headers, bodies', async () => {
     'POST /api/gc HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   )
   expect(smuggled).toMatch(/^HTTP\/1\.1 400/)
-  // After all of it, it serves on.
+  // The server still works.
   expect((await ask(port, '/')).status).toBe(200)
 })
 
-test('a request under way is answered at the end, and streams are ended', async () => {
-  const { port, close } = await begin()
+test('answers requests in progress on close, and ends live streams', async () => {
+  const { port, close } = await startWithPage()
   const slow = connect(port, '127.0.0.1')
   let answer = ''
-  slow.setEncoding('latin1').on('data', (piece) => {
-    answer += piece
+  slow.setEncoding('latin1').on('data', (chunk) => {
+    answer += chunk
   })
   slow.write(
     'POST /api/gc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n',
@@ -174,7 +174,7 @@ test('a request under way is answered at the end, and streams are ended', async 
   const answered = once(slow, 'close')
   slow.write('{}')
   await answered
-  // It has no token; but it has an answer.
+  // 403, because the request has no token: the point is that it is answered.
   expect(answer.split('\r\n\r\n')[1]).toMatch(/^HTTP\/1\.1 403/)
   await closed
 })

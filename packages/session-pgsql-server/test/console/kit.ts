@@ -15,29 +15,29 @@ export interface Reply {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  // biome-ignore lint/suspicious/noExplicitAny: what it is, the test says
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows the type
   readonly json: any
 }
 
-export interface Ask {
+export interface AskOptions {
   readonly method?: string
   readonly headers?: OutgoingHttpHeaders
-  /** Sent as JSON, unless it is a text. */
+  /** A string is sent unchanged, anything else as JSON. */
   readonly body?: unknown
 }
 
-/** One request, on a connection of its own; fetch would not let a test lie about Host and Origin. */
+/** Sends one request on its own connection. Unlike fetch, it lets tests forge Host and Origin. */
 export function ask(
   port: number,
   path: string,
-  { method = 'GET', headers = {}, body }: Ask = {},
+  { method = 'GET', headers = {}, body }: AskOptions = {},
 ): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ host: '127.0.0.1', port, path, method, headers, agent: false }, (incoming) => {
       let text = ''
       incoming.setEncoding('utf8')
-      incoming.on('data', (piece) => {
-        text += piece
+      incoming.on('data', (chunk) => {
+        text += chunk
       })
       incoming.on('error', reject)
       incoming.on('end', () =>
@@ -56,7 +56,7 @@ export function ask(
   })
 }
 
-/** Somebody with a browser: keeps the cookie and the token. */
+/** An HTTP client that sends requests as the page does: it keeps the cookie and the CSRF token. */
 export class Browser {
   readonly port: number
   cookie: string | undefined
@@ -67,7 +67,7 @@ export class Browser {
   }
 
   async get(path: string, headers: OutgoingHttpHeaders = {}): Promise<Reply> {
-    return ask(this.port, path, { headers: { ...this.#own(), ...headers } })
+    return ask(this.port, path, { headers: { ...this.#cookieHeader(), ...headers } })
   }
 
   async post(path: string, body: unknown, headers: OutgoingHttpHeaders = {}): Promise<Reply> {
@@ -80,7 +80,7 @@ export class Browser {
         origin,
         'sec-fetch-site': 'same-origin',
         ...(this.token === undefined ? {} : { 'x-csrf-token': this.token }),
-        ...this.#own(),
+        ...this.#cookieHeader(),
         ...headers,
       },
     })
@@ -101,40 +101,44 @@ export class Browser {
     return reply
   }
 
-  #own(): OutgoingHttpHeaders {
+  #cookieHeader(): OutgoingHttpHeaders {
     return this.cookie === undefined ? {} : { cookie: this.cookie }
   }
 }
 
 export interface Started {
   readonly port: number
-  // biome-ignore lint/suspicious/noExplicitAny: what a session holds is the test's business
+  // biome-ignore lint/suspicious/noExplicitAny: the tests write any data
   readonly sessions: SaveHandler<any>
   readonly auditFile: string
   readonly folder: string
-  /** What the console has said to its administrator. */
+  /** The messages that the console has logged. */
   readonly log: string[]
   browser(): Browser
   close(): Promise<void>
 }
 
 export interface StartOptions extends Partial<Omit<ConsoleOptions, 'sessions'>> {
-  // biome-ignore lint/suspicious/noExplicitAny: what a session holds is the test's business
+  // biome-ignore lint/suspicious/noExplicitAny: the tests write any data
   readonly handler?: SaveHandlerOptions<any>
-  /** Files of the page, by their names. */
+  /** The content of the page's files, by name. Default: the built page. */
   readonly page?: Readonly<Record<string, string>>
 }
 
-/** Starts consoles, which are closed after the test. */
-export function consoles(): (
-  database: Pick<FreshDatabase, 'db'>,
-  options?: StartOptions,
-) => Promise<Started> {
+/**
+ * Returns a function that starts a console. The consoles are closed after each test.
+ *
+ * @param defaults the options of all of them
+ */
+export function consoles(
+  defaults: StartOptions = {},
+): (database: Pick<FreshDatabase, 'db'>, options?: StartOptions) => Promise<Started> {
   const closing: (() => Promise<unknown>)[] = []
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close()
   })
-  return async ({ db }, { handler, page, ...options } = {}) => {
+  return async ({ db }, given = {}) => {
+    const { handler, page, ...options } = { ...defaults, ...given }
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
     for (const [name, text] of Object.entries(page ?? {})) await writeFile(join(folder, name), text)
     const sessions = new SaveHandler({ db, gcInterval: 0, operationTimeout: 3, ...handler })

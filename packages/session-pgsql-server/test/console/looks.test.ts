@@ -2,28 +2,28 @@ import { encodePhpSession, PhpArray, PhpFloat, PhpObject, SaveHandler } from 'se
 import { beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import type { GcRun, HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
-import { type Browser, consoles } from './kit.ts'
+import type { Annotation, GcRun, HistoryPoint, Overview } from '../../src/console/api.ts'
+import { type Browser, consoles, type StartOptions } from './kit.ts'
 
-const NASTY = '</script><img src=x onerror="alert(1)">\u2028<!--'
+const HOSTILE = '</script><img src=x onerror="alert(1)">\u2028<!--'
 
-describeOnEveryServer('what the console shows', (server) => {
+describeOnEveryServer('the API of the console', (server) => {
   const start = consoles()
   let database: FreshDatabase
   beforeAll(async () => {
     database = await server.freshDatabase()
   })
 
-  async function begin(table: string) {
-    const started = await start(database, { handler: { table } })
+  async function startOn(table: string, options: StartOptions = {}) {
+    const started = await start(database, { handler: { table }, ...options })
     await started.sessions.open()
     const browser = started.browser()
     await browser.me()
     return { ...started, one: browser }
   }
 
-  test('sessions are found by id, field, address and error, sorted, and paged through', async () => {
-    const { one, sessions } = await begin('found')
+  test('finds sessions by id, field, address and error, sorts them, and returns them by page', async () => {
+    const { one, sessions } = await startOn('found')
     for (let n = 0; n < 25; n++) {
       const id = `${n % 2 ? 'odd' : 'even'}-${String(n).padStart(3, '0')}`
       await sessions.write(
@@ -68,8 +68,8 @@ describeOnEveryServer('what the console shows', (server) => {
     expect((await one.get('/api/session?id=')).status).toBe(400)
   })
 
-  test('one is ended, all of a field are ended, and not more than was said', async () => {
-    const { one, sessions } = await begin('ended')
+  test('ends given sessions or all with a field, but none if there are more than confirmed', async () => {
+    const { one, sessions } = await startOn('ended')
     for (let n = 0; n < 6; n++) await sessions.write(`id${n}`, {}, { custom: 'ada' })
     expect((await one.post('/api/end', { ids: ['id0', 'id0', 'nobody'] })).json).toEqual({ ended: 1 })
     expect((await one.get('/api/count?field=ada')).json).toEqual({ count: 5 })
@@ -80,7 +80,7 @@ describeOnEveryServer('what the console shows', (server) => {
     expect(await sessions.count()).toBe(0)
   })
 
-  test('one that another id pattern has let in is ended, too', async () => {
+  test('ends sessions whose ids do not match the id pattern', async () => {
     const { browser, sessions } = await start(database, {
       handler: { table: 'foreign_ids', idPattern: 'php' },
     })
@@ -101,8 +101,8 @@ describeOnEveryServer('what the console shows', (server) => {
     for (const id of ['\0', '\ud800']) expect((await one.post('/api/end', { ids: [id] })).status).toBe(400)
   })
 
-  test('one that has expired is still to be looked at, until it is collected', async () => {
-    const { one } = await begin('expired')
+  test('shows an expired session by its id while its row exists', async () => {
+    const { one } = await startOn('expired')
     await database.query(
       `INSERT INTO expired (sess_id, sess_data, sess_expire) VALUES ('late', '{"a":1}', 1000)`,
     )
@@ -115,8 +115,8 @@ describeOnEveryServer('what the console shows', (server) => {
     expect((await one.get('/api/session?id=nobody')).status).toBe(404)
   })
 
-  test('data is a tree, whoever wrote it and in which format', async () => {
-    const { one, sessions } = await begin('trees')
+  test('decodes data in every format, whatever the codec of the console', async () => {
+    const { one, sessions } = await startOn('trees')
     await sessions.write('json', { cart: [{ book: 1 }], ['__proto__' as string]: 1 })
     const insert = (id: string, text: string) =>
       database.query('INSERT INTO trees (sess_id, sess_data) VALUES ($1, $2)', [id, text])
@@ -157,21 +157,21 @@ describeOnEveryServer('what the console shows', (server) => {
     expect(await data('empty')).toEqual({ text: '', bytes: 0 })
   })
 
-  test('whatever a visitor has put into a session comes as JSON and nothing else', async () => {
-    const { one, sessions } = await begin('nasty')
+  test('returns hostile session content as JSON only', async () => {
+    const { one, sessions } = await startOn('hostile')
     await database.query(
-      `INSERT INTO nasty (sess_id, sess_name, sess_data, sess_addr_created, sess_addr_modified, sess_err_message, sess_custom)
+      `INSERT INTO hostile (sess_id, sess_name, sess_data, sess_addr_created, sess_addr_modified, sess_err_message, sess_custom)
        VALUES ($1, $1, $2, $1, $1, $1, $1)`,
-      [NASTY, JSON.stringify({ [NASTY]: NASTY })],
+      [HOSTILE, JSON.stringify({ [HOSTILE]: HOSTILE })],
     )
-    const query = encodeURIComponent(NASTY)
+    const query = encodeURIComponent(HOSTILE)
     const replies = [
       await one.get('/api/sessions'),
       await one.get(`/api/sessions?by=field&q=${query}`),
       await one.get(`/api/session?id=${query}`),
       await one.get('/api/overview'),
-      await one.post('/api/session/data', { id: NASTY }),
-      await one.post('/api/end', { field: NASTY, count: 1 }),
+      await one.post('/api/session/data', { id: HOSTILE }),
+      await one.post('/api/end', { field: HOSTILE, count: 1 }),
       await one.get('/api/audit'),
       await one.get(`/api/${query}`),
     ]
@@ -179,19 +179,19 @@ describeOnEveryServer('what the console shows', (server) => {
       expect(headers['content-type']).toBe('application/json; charset=utf-8')
       expect(headers['x-content-type-options']).toBe('nosniff')
     }
-    expect(replies[0]?.json.sessions[0]).toMatchObject({ id: NASTY, errorMessage: NASTY, field: NASTY })
-    expect(replies[4]?.json.data).toEqual({ [NASTY]: NASTY })
+    expect(replies[0]?.json.sessions[0]).toMatchObject({ id: HOSTILE, errorMessage: HOSTILE, field: HOSTILE })
+    expect(replies[4]?.json.data).toEqual({ [HOSTILE]: HOSTILE })
     expect(replies[5]?.json).toEqual({ ended: 1 })
     expect(await sessions.count()).toBe(0)
   })
 
-  test('the overview counts, by name and by hour; what moves shows in the history and the stream', async () => {
-    const { one, sessions, port } = await begin('seen')
-    // What has been before the first look is not told as having begun.
+  test('counts sessions in the overview, and shows changes in the history and the live stream', async () => {
+    const { one, sessions, port } = await startOn('seen')
+    // Sessions from before the first sample do not count as created.
     await until(async () => {
       const { json } = await one.get('/api/history')
       return json.points.at(-1)?.sessions === 0
-    }, 'a look at the empty table')
+    }, 'a sample of the empty table')
     for (let n = 0; n < 4; n++) await sessions.write(`id${n}`, {}, { name: 'site', lifetime: 5400 })
     await sessions.addError('id0', 'error', 'oh')
     const stream = await fetch(`http://127.0.0.1:${port}/api/live`)
@@ -217,63 +217,64 @@ describeOnEveryServer('what the console shows', (server) => {
     })
     expect(overview.expiring).toHaveLength(24)
     expect(overview.expiring[1].sessions.value).toBe(4)
-    const total = (points: HistoryPoint[], of: 'begun' | 'ended' | 'errors') =>
+    const total = (points: HistoryPoint[], of: 'created' | 'ended' | 'errors') =>
       points.reduce((sum, point) => sum + (point[of] ?? 0), 0)
     await one.post('/api/end', { ids: ['id3'] })
     const history = await until(async () => {
       const { json } = await one.get('/api/history?minutes=60')
       return total(json.points, 'ended') === 1 && json
     }, 'the end of a session in the history')
-    const told = (of: 'begun' | 'errors', count: number) =>
+    const waitForTotal = (of: 'created' | 'errors', count: number) =>
       until(async () => {
         const { json } = await one.get('/api/history?minutes=60')
         return total(json.points, of) === count
       }, `${count} ${of} in the history`)
-    await told('begun', 4)
-    await told('errors', 1)
+    await waitForTotal('created', 4)
+    await waitForTotal('errors', 1)
     const [server] = history.points.flatMap(({ perServer }: HistoryPoint) => perServer)
-    for (const of of ['begun', 'ended', 'errors'] as const) {
+    for (const of of ['created', 'ended', 'errors'] as const) {
       const { points } = (await one.get('/api/history?minutes=60')).json as { points: HistoryPoint[] }
       const sums = [
         points.flatMap(({ perName }) => perName.filter(({ name }) => name === 'site')),
         points.flatMap(({ perServer }) => perServer.filter(({ name }) => name === server.name)),
-      ].map((its) => its.reduce((sum, figures) => sum + (figures[of] ?? 0), 0))
-      expect([of, ...sums]).toEqual([of, ...(of === 'begun' ? [4, 4] : [1, 1])])
+      ].map((its) => its.reduce((sum, metrics) => sum + (metrics[of] ?? 0), 0))
+      expect([of, ...sums]).toEqual([of, ...(of === 'created' ? [4, 4] : [1, 1])])
     }
-    expect(history.marks[0]).toMatchObject({ kind: 'consoleStarted' })
+    expect(history.annotations[0]).toMatchObject({ kind: 'consoleStarted' })
     expect((await one.get('/api/history?minutes=1440')).json.points.length).toBeGreaterThan(0)
     expect((await one.get('/api/history?minutes=99999')).status).toBe(400)
   })
 
-  test('garbage is collected when it is asked for, and the overview says so', async () => {
-    const { one } = await begin('garbage')
+  test('runs GC on request, and shows the run in the overview', async () => {
+    const { one } = await startOn('garbage')
     await database.query(
       `INSERT INTO garbage (sess_id, sess_data, sess_expire) SELECT 'old' || n, '{}', 1 FROM generate_series(1, 3) n`,
     )
-    // Expired ten minutes ago, and filed under the hour to come.
+    // Expired ten minutes ago, but GC is due for it in the next hour.
     await database.query(
       `INSERT INTO garbage (sess_id, sess_data, sess_expire, sess_sweep)
        SELECT 'later', '{}', now - 600, now + 3000 FROM (SELECT extract(epoch FROM now())::bigint AS now) AS clock`,
     )
-    const due = { due: { value: 3, exact: true }, keeps: false, away: [] }
+    const due = { due: { value: 3, exact: true }, keepsRows: false, unreachable: [] }
     expect((await one.get('/api/gc')).json).toEqual(due)
     expect((await one.post('/api/gc', {})).json).toEqual({ removed: 3, busy: [], failed: [] })
     expect((await one.get('/api/audit')).json.entries[0]).toMatchObject({ act: 'gc', count: 3 })
     expect((await one.get('/api/overview')).json.gc).toMatchObject([{ removed: 3 }])
-    expect((await one.get('/api/history')).json.marks.at(-1)).toMatchObject({ kind: 'gc' })
+    expect((await one.get('/api/history')).json.annotations.at(-1)).toMatchObject({ kind: 'gc' })
     expect((await one.get('/api/gc')).json.due).toEqual({ value: 0, exact: true })
     expect((await one.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: [] })
     expect(await database.query('SELECT sess_id FROM garbage')).toEqual([{ sess_id: 'later' }])
   })
 
-  test('what another process has collected is told, too, each once, and again by the next console', async () => {
+  test('shows the GC runs of another process once each, also in a console started later', async () => {
     const table = 'elsewhere'
-    const first = await begin(table)
+    const first = await startOn(table, { interval: 200 })
     const site = new SaveHandler({ db: database.db, table, gcInterval: 0 })
     const expire = (id: string) =>
       database.query(`INSERT INTO ${table} (sess_id, sess_data, sess_expire) VALUES ($1, '{}', 1)`, [id])
     const runs = async (one: Browser): Promise<GcRun[]> => (await one.get('/api/overview')).json.gc
-    const marks = async (one: Browser): Promise<HistoryMark[]> => (await one.get('/api/history')).json.marks
+    const annotations = async (one: Browser): Promise<Annotation[]> =>
+      (await one.get('/api/history')).json.annotations
     await expire('one')
     await expire('two')
     expect(await site.gc()).toBe(2)
@@ -284,40 +285,42 @@ describeOnEveryServer('what the console shows', (server) => {
     const [{ name: server } = {}] = site.status().servers
     expect(run).toMatchObject({ removed: 2, server, seconds: expect.any(Number), at: expect.any(String) })
 
-    // What the console does itself lies in the journal, too.
+    // The console's own runs are in the journal, too, and must not appear twice.
     await expire('three')
     expect((await first.one.post('/api/gc', {})).json).toMatchObject({ removed: 1 })
     await until(async () => (await site.journal()).length === 2, 'both in the journal')
     const { length } = (await first.one.get('/api/history')).json.points
     await until(
       async () => (await first.one.get('/api/history')).json.points.length >= length + 2,
-      'a look that has read it',
+      'a sample after it was read',
     )
     const all = [expect.objectContaining({ removed: 1 }), expect.objectContaining({ removed: 2 })]
-    const texts = [`Garbage collection removed 2 on ${server}.`, `Garbage collection removed 1 on ${server}.`]
+    const texts = [`GC removed 2 sessions on ${server}.`, `GC removed 1 session on ${server}.`]
     const expectAll = async (one: Browser) => {
       expect(await runs(one)).toEqual(all)
-      expect((await marks(one)).flatMap(({ kind, text }) => (kind === 'gc' ? [text] : []))).toEqual(texts)
+      expect((await annotations(one)).flatMap(({ kind, text }) => (kind === 'gc' ? [text] : []))).toEqual(
+        texts,
+      )
     }
     await expectAll(first.one)
     await first.close()
 
-    const second = await begin(table)
+    const second = await startOn(table, { interval: 200 })
     await until(
-      async () => (await marks(second.one)).some(({ kind }) => kind === 'consoleStarted'),
+      async () => (await annotations(second.one)).some(({ kind }) => kind === 'consoleStarted'),
       'its start',
     )
     await expectAll(second.one)
     await site.close()
   })
 
-  test('where expired rows are kept the console says so, if it is told', async () => {
+  test('says that GC keeps rows if the console is configured with keepExpired', async () => {
     const { browser, sessions } = await start(database, { handler: { table: 'keeping', keepExpired: true } })
     await sessions.open()
     const one = browser()
     await one.me()
     await database.query(`INSERT INTO keeping (sess_id, sess_data, sess_expire) VALUES ('kept', '{}', 1)`)
-    expect((await one.get('/api/gc')).json).toMatchObject({ due: { value: 1 }, keeps: true })
+    expect((await one.get('/api/gc')).json).toMatchObject({ due: { value: 1 }, keepsRows: true })
     expect((await one.post('/api/gc', {})).json).toMatchObject({ removed: 1 })
     const [kept] = await database.query(`SELECT sess_data FROM keeping WHERE sess_id = 'kept'`)
     expect(kept).toEqual({ sess_data: '' })

@@ -3,19 +3,19 @@ import { expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
-import type { HistoryMark, HistoryPoint, Overview } from '../../src/console/api.ts'
+import type { Annotation, HistoryPoint, Overview } from '../../src/console/api.ts'
 import { type Browser, consoles, OPERATOR } from './kit.ts'
 
-const start = consoles()
+const start = consoles({ interval: 200 })
 const one = usePostgres({ version: '18', settings: { fsync: 'off' } })
 const other = usePostgres({ version: '18', settings: { fsync: 'off' } })
 
-const marksOf = async (browser: Browser): Promise<HistoryMark['kind'][]> => {
+const annotationKinds = async (browser: Browser): Promise<Annotation['kind'][]> => {
   const { json } = await browser.get('/api/history')
-  return json.marks.map(({ kind }: HistoryMark) => kind)
+  return json.annotations.map(({ kind }: Annotation) => kind)
 }
 
-test('with its database away the console says so, keeps who is signed in, and recovers', async () => {
+test('reports an outage of its database, keeps users signed in, and recovers', async () => {
   const server = one()
   const { browser, sessions } = await start(
     { db: server.url() },
@@ -28,41 +28,41 @@ test('with its database away the console says so, keeps who is signed in, and re
 
   await server.stop('immediate')
   const health = async () => ((await signedIn.get('/api/overview')).json as Overview).servers[0]?.health
-  await until(async () => (await health()) === 'down', 'an overview that says it is away')
+  await until(async () => (await health()) === 'down', 'an overview that shows the outage')
   const down: Overview = (await signedIn.get('/api/overview')).json
   expect(down).toMatchObject({
     expiring: [],
     servers: [{ health: 'down', lastError: expect.stringMatching(/./) }],
-    advice: [{ level: 'serious' }],
+    advice: [{ level: 'critical' }],
   })
   expect(down.sessions).toBeUndefined()
-  // Every other look says so in words; what is remembered is shown all the same.
-  const looks = await Promise.all(
+  // Other requests fail with a message; requests that need no database still work.
+  const failures = await Promise.all(
     ['sessions', 'session?id=x', 'count?field=x'].map((path) => signedIn.get(`/api/${path}`)),
   )
-  expect(looks.map(({ status }) => status)).toEqual([503, 503, 503])
-  for (const { json } of looks) {
+  expect(failures.map(({ status }) => status)).toEqual([503, 503, 503])
+  for (const { json } of failures) {
     expect(json.error).toMatch(/database/)
     expect(json.partial).toBeUndefined()
   }
   expect((await signedIn.post('/api/gc', {})).status).toBe(503)
   expect(await signedIn.me()).toMatchObject({ signedIn: true })
   const history = (await signedIn.get('/api/history')).json
-  expect(history.points.at(-1) as HistoryPoint).toMatchObject({ sessions: null, begun: null })
-  expect(await marksOf(signedIn)).toContain('serverDown')
-  // A stranger gets in no easier.
+  expect(history.points.at(-1) as HistoryPoint).toMatchObject({ sessions: null, created: null })
+  expect(await annotationKinds(signedIn)).toContain('serverDown')
+  // Users who are not signed in get no access.
   expect((await browser().get('/api/overview')).status).toBe(401)
   expect((await browser().signIn(OPERATOR)).status).toBe(503)
 
   await server.start()
   await until(async () => (await health()) === 'up', 'an overview after the outage')
-  expect(await marksOf(signedIn)).toContain('serverUp')
+  expect(await annotationKinds(signedIn)).toContain('serverUp')
   expect((await signedIn.get('/api/sessions')).status).toBe(200)
 })
 
-test('of several servers one goes red and green again; the others are shown all the while', async () => {
+test('shows that one of several servers goes down and comes up, and shows the others meanwhile', async () => {
   const db = `${one().conninfo()};${other().conninfo()}`
-  const { browser, sessions } = await start({ db }, { handler: { table: 'spread' } })
+  const { browser, sessions } = await start({ db }, { handler: { table: 'sharded' } })
   await sessions.open()
   for (let n = 0; n < 40; n++) await sessions.write(sessions.createId(), { n }, { custom: 'ada' })
   const operator = browser()
@@ -73,38 +73,42 @@ test('of several servers one goes red and green again; the others are shown all 
   expect(await health()).toBe('up,up')
 
   await other().stop('immediate')
-  await until(async () => (await health()) === 'up,down', 'one of them red')
+  await until(async () => (await health()) === 'up,down', 'one server down')
   const { servers, sessions: left, advice } = await overview()
   expect(left?.value).toBe(servers[0]?.sessions?.value)
   expect(left?.value).toBeLessThan(40)
   expect(servers[1]).toMatchObject({ lastError: expect.stringMatching(/./) })
-  expect(advice[0]).toMatchObject({ level: 'serious', server: servers[1]?.name })
+  expect(advice[0]).toMatchObject({ level: 'critical', server: servers[1]?.name })
   expect((await operator.get('/api/sessions?limit=200')).json.sessions).toHaveLength(left?.value ?? 0)
-  // Not all of it could be done, but it is not the database that is away.
+  // A partial failure, not an outage of the database.
   const { count } = (await operator.get('/api/count?field=nobody')).json
-  const part = await operator.post('/api/end', { field: 'nobody', count })
-  expect([part.status, part.json.partial]).toEqual([503, true])
-  expect(part.json.error).toContain(servers[1]?.name)
-  const away = [servers[1]?.name]
-  expect((await operator.get('/api/gc')).json).toEqual({ due: { value: 0, exact: true }, keeps: false, away })
-  expect((await operator.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: away })
-  expect((await overview()).gc[0]).toMatchObject({ server: away[0], failed: 'SERVER_DOWN' })
+  const partial = await operator.post('/api/end', { field: 'nobody', count })
+  expect([partial.status, partial.json.partial]).toEqual([503, true])
+  expect(partial.json.error).toContain(servers[1]?.name)
+  const unreachable = [servers[1]?.name]
+  expect((await operator.get('/api/gc')).json).toEqual({
+    due: { value: 0, exact: true },
+    keepsRows: false,
+    unreachable,
+  })
+  expect((await operator.post('/api/gc', {})).json).toEqual({ removed: 0, busy: [], failed: unreachable })
+  expect((await overview()).gc[0]).toMatchObject({ server: unreachable[0], failed: 'SERVER_DOWN' })
   const point = (await operator.get('/api/history')).json.points.at(-1) as HistoryPoint
   expect(point.perServer.map(({ up }) => up)).toEqual([true, false])
 
   await other().start()
-  await until(async () => (await health()) === 'up,up', 'both of them green')
+  await until(async () => (await health()) === 'up,up', 'both servers up')
   await until(async () => (await overview()).sessions?.value === 40, 'all sessions again')
-  const kinds = await marksOf(operator)
+  const kinds = await annotationKinds(operator)
   expect(kinds.filter((kind) => kind !== 'failover')).toEqual(['consoleStarted', 'serverDown', 'serverUp'])
 })
 
-test('what has happened to the servers of a site is told by a console beside it, and by the one after that', async () => {
+test('shows failovers and failbacks of other processes once each, also in a console started later', async () => {
   const [here, there] = [one(), other()]
   const db = [here, there]
     .map((server, index) => `${server.conninfo()} name=${['east', 'west'][index]}`)
     .join(';')
-  // Two processes, which both note what they see.
+  // Two handlers stand for two processes; both write what they see into the journal.
   const sites = [0, 1].map(() => new SaveHandler({ db, table: 'moving', gcInterval: 0 }))
   for (const one of sites) one.on('error', () => {})
   const site = sites[0] as SaveHandler
@@ -114,52 +118,57 @@ test('what has happened to the servers of a site is told by a console beside it,
     for (const id of ids) await site.write(id, { n: 1 })
     const first = await start({ db }, options)
     const operator = first.browser()
-    const marks = async (browser: Browser, kind: HistoryMark['kind']): Promise<HistoryMark[]> =>
-      (await browser.get('/api/history')).json.marks.filter((mark: HistoryMark) => mark.kind === kind)
+    const annotations = async (browser: Browser, kind: Annotation['kind']): Promise<Annotation[]> =>
+      (await browser.get('/api/history')).json.annotations.filter((one: Annotation) => one.kind === kind)
 
     await there.stop('immediate')
-    // For longer than the console looks, and each of them is a failover.
+    // Each of these writes is a failover, and they last longer than a sample interval of the console.
     await until(async () => {
       for (const [n, id] of ids.entries()) await sites[n % 2]?.write(id, { n: 2 })
-      return (await marks(operator, 'failover')).length > 0
+      return (await annotations(operator, 'failover')).length > 0
     }, 'the failover')
     await until(
       async () => (await site.journal()).filter(({ kind }) => kind === 'failover').length === 2,
-      'both to have noted it',
+      'both to have recorded it',
     )
     const { length } = (await operator.get('/api/history')).json.points
     await until(async () => {
       await site.write(ids[0] as string, { n: 3 })
       return (await operator.get('/api/history')).json.points.length > length + 1
-    }, 'another look')
-    const failover = [{ kind: 'failover', at: expect.any(String), text: 'east stands in for west.' }]
-    expect(await marks(operator, 'failover')).toEqual(failover)
+    }, 'another sample')
+    const failover = [
+      { kind: 'failover', at: expect.any(String), text: 'Sessions failed over from west to east.' },
+    ]
+    expect(await annotations(operator, 'failover')).toEqual(failover)
 
     await there.start()
-    const countOf = (found: readonly HistoryMark[]): number =>
+    const countOf = (found: readonly Annotation[]): number =>
       found.reduce((sum, { text }) => sum + Number(/^\d+/.exec(text)?.[0]), 0)
-    await until(async () => countOf(await marks(operator, 'broughtHome')) > 0, 'some brought home')
+    await until(
+      async () => countOf(await annotations(operator, 'broughtHome')) > 0,
+      'some sessions to move back',
+    )
     await until(
       async () => (await here.query('SELECT 1 FROM moving WHERE sess_home IS NOT NULL')).length === 0,
-      'all to be brought home',
+      'all sessions to move back',
     )
-    for (const { text } of await marks(operator, 'broughtHome')) {
-      expect(text).toMatch(/^\d+ sessions? (was|were) brought home from east to west\.$/)
+    for (const { text } of await annotations(operator, 'broughtHome')) {
+      expect(text).toMatch(/^\d+ sessions? moved back from east to west\.$/)
     }
     await Promise.all(sites.map((one) => one.close()))
     await first.close()
 
     const second = (await start({ db }, options)).browser()
-    await until(async () => (await marks(second, 'consoleStarted')).length > 0, 'its start')
-    expect(await marks(second, 'failover')).toEqual(failover)
+    await until(async () => (await annotations(second, 'consoleStarted')).length > 0, 'its start')
+    expect(await annotations(second, 'failover')).toEqual(failover)
     const [onWest] = await there.query<{ n: number }>('SELECT count(*)::int AS n FROM moving')
-    expect(countOf(await marks(second, 'broughtHome'))).toBe(onWest?.n)
+    expect(countOf(await annotations(second, 'broughtHome'))).toBe(onWest?.n)
   } finally {
     await Promise.all(sites.map((one) => one.close()))
   }
 })
 
-test('a look that would take long is ended in the database itself, in words that help', async () => {
+test('cancels slow searches in the database and says how to search instead', async () => {
   const server = one()
   const { browser, sessions } = await start({ db: server.url() }, { handler: { table: 'slow' } })
   await sessions.open()
@@ -179,7 +188,7 @@ test('a look that would take long is ended in the database itself, in words that
   expect(order.status).toBe(400)
   expect(order.json.error).toMatch(/no index/)
 
-  // Nobody gets at the table while this sleeps: it stands for a table that is too large.
+  // The lock blocks every search while this sleeps, as a table that is too large would.
   const asleep = queryOnce(server.conninfo(), 'BEGIN; LOCK TABLE slow; SELECT pg_sleep(4)')
   const waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%slow%' AND wait_event_type = 'Lock'"
   await until(async () => {
@@ -194,8 +203,8 @@ test('a look that would take long is ended in the database itself, in words that
     operator.get('/api/sessions?by=id&q=abc'),
   ])
   expect([slow.status, byId.status]).toEqual([400, 400])
-  expect(slow.json.error).toMatch(/ended after 200 ms.*CREATE INDEX CONCURRENTLY/)
-  expect(byId.json.error).toMatch(/Give the whole id/)
+  expect(slow.json.error).toMatch(/cancelled at its limit of 200 ms.*CREATE INDEX CONCURRENTLY/)
+  expect(byId.json.error).toMatch(/Enter the whole id/)
   expect(await queryOnce(server.conninfo(), `${waiting} AND query LIKE '%ORDER BY%LIMIT 51%'`)).toEqual([])
   await asleep
   expect((await operator.get('/api/sessions?by=address&q=nowhere')).json.sessions).toEqual([])

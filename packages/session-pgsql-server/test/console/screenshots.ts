@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core'
 import { launch } from './browser.ts'
 import { startDemoConsole } from './demo-console.ts'
 
-/** Takes the pictures of docs/console.md anew, with made-up data: `npx tsx test/console/screenshots.ts` */
+/** Takes the screenshots of docs/console.md with made-up data: `npx tsx test/console/screenshots.ts` */
 
 const FOLDER = process.argv[2] ?? fileURLToPath(new URL('../../../../docs/images', import.meta.url))
 const DEVICES = { desktop: { width: 1280, height: 860 }, phone: { width: 360, height: 740 } }
@@ -23,9 +23,9 @@ await browser.close()
 demo.stop()
 locked.stop()
 
-async function take(page: Page, look: string, short: boolean): Promise<void> {
+async function take(page: Page, suffix: string, short: boolean): Promise<void> {
   const shot = (name: string, fullPage = !short) =>
-    page.screenshot({ path: `${FOLDER}/console-${name}-${look}.png`, fullPage })
+    page.screenshot({ path: `${FOLDER}/console-${name}-${suffix}.png`, fullPage })
   await page.goto(demo.url)
   await page.locator('.server').first().waitFor()
   await page.locator('canvas').nth(3).waitFor()
@@ -44,7 +44,7 @@ async function take(page: Page, look: string, short: boolean): Promise<void> {
   await shot('question', false)
   await page.getByRole('button', { name: 'Cancel' }).click()
   await page.locator('a.id').nth(2).click()
-  await page.getByRole('button', { name: 'Show the data' }).click()
+  await page.getByRole('button', { name: 'Show data' }).click()
   await page.locator('.tree').waitFor()
   await shot('session')
   await page.goto(`${demo.url}#/audit`)

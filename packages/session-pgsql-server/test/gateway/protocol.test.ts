@@ -394,7 +394,7 @@ describeOnEveryServer(
     })
 
     test('renews a lock past its lease while its connection is open', async () => {
-      const [here, there] = [await start(), await start()]
+      const [here, there] = [await start({ lockLease: 3 }), await start()]
       const [holder, other] = [here.talk(), there.talk()]
       const lock = `${key()}_LOCK`
       const id = lock.slice('PHPSESSID:'.length, -'_LOCK'.length)

@@ -1,6 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
+import {
+  deletionOf,
+  type Entry,
+  entryOf,
+  incremented,
+  isPresent,
+  lifetimeOf,
+  settle,
+} from './better-auth/entry.ts'
+import { ANY_KEY, idsOfKeys } from './shared/key-value.ts'
 
 /**
  * The `secondaryStorage` of better-auth: sessions, verification values and rate limits.
@@ -10,57 +20,51 @@ import type { SaveHandlerOptions } from '../settings/settings.ts'
  * export const auth = betterAuth({ secondaryStorage: pgsqlSecondaryStorage({ db: 'host=localhost dbname=app' }) })
  * ```
  *
- * `getAndDelete` gives a value to one caller and no other, `increment` counts every call, in however many
- * processes. Times to live are exact by the clocks of these processes, which should agree; the rows go by the
- * database's.
+ * In any number of processes, `getAndDelete` returns a value to exactly one caller, and `increment` counts every
+ * call. Times to live are exact by the clocks of these processes, which should agree. The rows expire by the
+ * database's clock.
  *
- * What better-auth's contract cannot do: `set` says neither what it started from nor whether it creates, so the
- * last one wins (better-auth reads a session, changes it, and sets it whole; likewise its list of a user's
- * sessions), and one that was under way at a `delete` brings the value back.
+ * better-auth reads a session, changes it and sets all of it, and likewise its list of a user's sessions. Both are
+ * recognized: a deleted session stays deleted although a request in progress sets it again, and overlapping sets of
+ * a list keep each other's sessions. A list loses a session only when that session is deleted or expires; a `delete`
+ * of the list itself does nothing.
+ *
+ * Limitations of better-auth's contract: `set` does not say which value it started from, or whether it creates.
+ * So of two changes of one session's own fields, such as its active organization, the last one wins. The user in it is
+ * the one that was updated last. Other values, such as verifications, are replaced by the last `set`, and a `set` in
+ * progress during a `delete` restores them.
  */
 
-/** All options of a save handler but those that the values' exactness hangs on. Default of `name`: 'better-auth'. */
+export type { Entry } from './better-auth/entry.ts'
+
+/**
+ * All options of a save handler except those on which the exactness of the values depends. Default that differs:
+ * `name` 'better-auth'.
+ */
 export type SecondaryStorageOptions = Omit<
   SaveHandlerOptions<Entry>,
   'codec' | 'conflict' | 'gcMaxlifetime' | 'shortCircuit' | 'keepExpired'
 >
 
-/** What better-auth expects; a type test holds it to the real one. */
+/** better-auth's interface of a secondary storage. A type test compares it with better-auth's own. */
 export interface PgsqlSecondaryStorage {
   get(key: string): Promise<string | null>
-  /** @param ttl seconds; left out: until it is deleted */
+  /** @param ttl seconds. @default until it is deleted */
   set(key: string, value: string, ttl?: number): Promise<void>
   delete(key: string): Promise<void>
-  /** The value, to one caller and no other. */
+  /** Removes a value and returns it, to exactly one caller. */
   getAndDelete(key: string): Promise<string | null>
   /**
-   * Adds one, and gives the sum.
+   * Adds one to a number and returns the sum.
    *
-   * @param ttl seconds from the first call, which later ones do not move
+   * @param ttl seconds from the first call. Later calls do not extend them.
    */
   increment(key: string, ttl: number): Promise<number>
-  /** What the values go through: for `gc()`, `status()` and the like. */
+  /** The save handler, for `gc()`, `status()` and so on. */
   readonly handler: SaveHandler<Entry>
-  /** Waits for what is under way and closes the connections. */
+  /** Waits for operations in progress and closes the connections. */
   close(): Promise<void>
 }
-
-/** A value as it lies in the table. */
-export interface Entry {
-  readonly value: string
-  /** Milliseconds since 1970; null: it does not expire. */
-  readonly until: number | null
-  /** Who has counted or taken it last: no two of these texts are the same. */
-  readonly by?: string
-  /** `getAndDelete` has given it to somebody; it reads as absent. */
-  readonly taken?: true
-}
-
-/** Seconds; for what is kept until it is deleted. About 30 years. */
-const FOR_GOOD = 1e9
-
-/** An identifier may hold anything; b-tree pages bound its length. */
-const ANY_KEY = /^[^\0\p{Cs}]{1,512}$/u
 
 /** @throws INVALID_OPTION */
 export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): PgsqlSecondaryStorage {
@@ -68,60 +72,56 @@ export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): Pg
     { ...options, codec: 'json', conflict: settle, shortCircuit: false, keepExpired: false },
     { defaults: { name: 'better-auth', idPattern: ANY_KEY } },
   )
+  const idOf = idsOfKeys(handler)
 
   return {
     handler,
     close: () => handler.close(),
     async get(key) {
-      const entry = (await handler.read(key))?.data
-      return isThere(entry) ? entry.value : null
+      const entry = (await handler.read(idOf(key)))?.data
+      return isPresent(entry) ? entry.value : null
     },
     async set(key, value, ttl) {
-      const until = ttl === undefined ? null : Date.now() + ttl * 1000
-      await handler.write(key, { value, until }, { lifetime: lifetimeOf })
+      const entry = entryOf(key, value, ttl === undefined ? null : Date.now() + ttl * 1000)
+      // An entry of a kind is merged with the stored one, by `settle`.
+      const base = entry.kind === undefined ? undefined : null
+      await handler.write(idOf(key), entry, { base, lifetime: lifetimeOf })
     },
     async delete(key) {
-      await handler.destroy(key)
+      const id = idOf(key)
+      const base = await handler.read(id)
+      if (base === undefined) return
+      const deletion = deletionOf(key, base.data)
+      if (deletion === 'remove') return void (await handler.destroy(id))
+      const { entry, list } = deletion
+      if (entry !== undefined) await handler.write(id, entry, { base, lifetime: lifetimeOf })
+      if (list !== undefined) {
+        await handler.write(idOf(list.key), list.entry, { base: null, lifetime: lifetimeOf })
+      }
     },
     async getAndDelete(key) {
-      const base = await handler.read(key)
-      if (base === undefined || !isThere(base.data)) return null
+      const id = idOf(key)
+      const base = await handler.read(id)
+      if (base === undefined || !isPresent(base.data)) return null
       const by = randomUUID()
-      const { session } = await handler.write(key, { ...base.data, by, taken: true }, { base, lifetime: 0 })
-      // It is not destroyed, but left to expire: a destroy would take away what somebody has set in between.
+      const { session } = await handler.write(id, { ...base.data, by, taken: true }, { base, lifetime: 0 })
+      // The row expires instead of being destroyed: a destroy would remove a value that was set in between.
       return session?.data.by === by ? session.data.value : null
     },
     async increment(key, ttl) {
       const first = { value: '1', until: Date.now() + ttl * 1000 }
+      const id = idOf(key)
       for (;;) {
-        const base = await handler.read(key)
+        const base = await handler.read(id)
         const by = randomUUID()
         const { session } = await handler.write(
-          key,
-          { ...(isThere(base?.data) ? next(base.data) : first), by },
+          id,
+          { ...(isPresent(base?.data) ? incremented(base.data) : first), by },
           { base: base ?? null, lifetime: lifetimeOf },
         )
-        // Deleted since it was read: it begins anew.
+        // No session: the value was deleted after the read. Start again from 1.
         if (session !== undefined) return Number(session.data.value)
       }
     },
   }
-}
-
-/** What becomes of a value that was counted or taken by two at once. `set` has no base, and never comes here. */
-function settle(mine: Entry, theirs: Entry): Entry {
-  if (mine.taken) return theirs.taken ? theirs : { ...theirs, by: mine.by as string, taken: true }
-  return isThere(theirs) ? { ...next(theirs), by: mine.by as string } : { ...mine, value: '1' }
-}
-
-function next({ value, until }: Entry): Entry {
-  return { value: String((Number(value) || 0) + 1), until }
-}
-
-function isThere(entry: Entry | undefined): entry is Entry {
-  return entry?.value !== undefined && !entry.taken && (entry.until === null || entry.until > Date.now())
-}
-
-function lifetimeOf({ until }: Entry): number {
-  return until === null ? FOR_GOOD : Math.max(0, (until - Date.now()) / 1000)
 }

@@ -12,4 +12,5 @@ export {
   type SharedHandlerOptions,
   type StoredData,
 } from './express/store.ts'
-export type { StoredCookie } from './shared/stored-cookie.ts'
+export type { ShownData, StoredCookie } from './shared/stored-cookie.ts'
+export type { SessionUpdate } from './shared/update-row.ts'

@@ -1,65 +1,70 @@
 import fastifySession, { type FastifySessionOptions } from '@fastify/session'
+import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
-import { type Callback, settle } from './shared/callbacks.ts'
+import { addressOf } from './shared/address.ts'
+import { settle } from './shared/callbacks.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type Stored, viewOf, withhold } from './shared/session-data.ts'
+import { type SessionLink, storedForm } from './shared/session-link.ts'
 import {
   LONGEST_LIFETIME,
   lifetimeOf,
   restoredCookie,
+  type ShownData,
   type StoredCookie,
-  sameAttributes,
+  type StoredData,
   storedCookie,
 } from './shared/stored-cookie.ts'
-import { keysOf, type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
+import { type CopyWriteOptions, WorkingCopy } from './shared/working-copy.ts'
 
 /**
- * Sessions of Fastify, by @fastify/session. The plugin `pgsqlSession` is registered in its place, with the same
- * options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`.
+ * Sessions for Fastify, on @fastify/session. Register the plugin `pgsqlSession` instead of @fastify/session, with
+ * the same options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
-export type { StoredCookie } from './shared/stored-cookie.ts'
+export type { ShownData, StoredCookie, StoredData } from './shared/stored-cookie.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
-/** The data of a session as it is stored: what the application keeps, and the cookie's attributes. */
-export type StoredData<Data = Record<string, unknown>> = Partial<Omit<Data, 'cookie'>> & {
-  cookie?: StoredCookie | null
-}
-
-/** All options of a save handler, with `shortCircuit` true, `name` 'sessionId' and `gcMaxlifetime` 86400 by default; or a `handler` to share. */
+/**
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'sessionId', `gcMaxlifetime` 86400.
+ */
 export type PgsqlStoreOptions<Data = Record<string, unknown>> = AdapterOptions<StoredData<Data>>
 
-/** What @fastify/session takes, with our store. */
+/** The options of @fastify/session, with a `PgsqlStore` as the store. */
 export interface PgsqlSessionOptions extends Omit<FastifySessionOptions, 'store'> {
-  // biome-ignore lint/suspicious/noExplicitAny: sessions of whatever data
+  // biome-ignore lint/suspicious/noExplicitAny: sessions of any data
   readonly store: PgsqlStore<any>
 }
 
-/** The least of Fastify that is needed here. */
+/** The part of a Fastify instance that the plugin uses. */
 export interface FastifyLike {
   // biome-ignore lint/suspicious/noExplicitAny: Fastify's own has an overload for each hook
   addHook(name: any, hook: any): unknown
-  // biome-ignore lint/suspicious/noExplicitAny: of whatever plugin
+  // biome-ignore lint/suspicious/noExplicitAny: of any plugin
   register(plugin: any, options?: any): PromiseLike<unknown>
 }
 
 /**
- * @fastify/session on a save handler. @fastify/session copies what a store gives it; a hook before it ties the
- * copy to its row, so that a request writes its difference from what it has read. At the end the save handler
- * is closed, unless it is shared.
+ * Registers @fastify/session on a `PgsqlStore`. @fastify/session copies the object that a store returns; a hook
+ * before it links the copy to its row, so that a request writes only its own changes. When the application
+ * closes, the plugin closes the store.
  *
- * It wants @fastify/cookie, as @fastify/session does, and no @fastify/session beside it.
+ * Register @fastify/cookie first, as for @fastify/session. Do not register @fastify/session as well.
  */
 export async function pgsqlSession(fastify: FastifyLike, options: PgsqlSessionOptions): Promise<void> {
   const { store } = options
   fastify.addHook('onRequest', (request: object, _reply: unknown, done: () => void) => {
-    follow(request, store)
+    linkSessions(request, store)
     done()
   })
   fastify.addHook('onClose', () => store.close())
   await fastify.register(fastifySession, options)
 }
 
-// What fastify-plugin does: hooks and decorators belong to the application, not to the plugin alone.
+// As fastify-plugin does: hooks and decorators apply to the whole application, not to the plugin's scope alone.
 Object.assign(pgsqlSession, {
   [Symbol.for('skip-override')]: true,
   [Symbol.for('fastify.display-name')]: 'session-pgsql',
@@ -73,24 +78,28 @@ Object.assign(pgsqlSession, {
 /**
  * The store behind `pgsqlSession`.
  *
- * Requests that overlap do not undo each other's changes, and what was destroyed meanwhile is not written back.
- * With `rolling: true`, @fastify/session's default, every request saves; only what has changed is written, and
- * an expiry that is old enough is moved. An error of the database is an error of the request.
+ * Overlapping requests keep each other's changes, and a destroyed session is not written back. With
+ * `rolling: true`, the default of @fastify/session, every request saves; the store writes only if the data has
+ * changed, and extends the expiry only once in a tenth of the lifetime. A database error is an error of the request.
  *
- * New id at the sign-in: `await request.session.regenerate()`.
+ * For a new id at the login: `await request.session.regenerate()`.
  *
- * Given to @fastify/session without the plugin, or a plain object, it has nothing to compare with: a save merges
- * into what is there, and deletions come undone. So it is for requests that are made up for `decryptSession`.
+ * Without the plugin, or for a plain object, the store knows no base: a save merges the object into the stored
+ * session, and keys that the object lacks stay. This includes requests that are made up for `decryptSession`.
  */
 export class PgsqlStore<Data = Record<string, unknown>> {
-  /** What the sessions go through: for `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<StoredData<Data>>
   readonly #sessions: SaveHandler<Stored>
   readonly #opened: AdapterHandler<StoredData<Data>>
   /** By @fastify/session's Session. */
   readonly #links: WeakMap<object, Link> = new WeakMap()
-  /** What is being handed over at this moment: @fastify/session makes its Session of it before anything else runs. */
-  #given: Link | undefined
+  /** The link of the data that a callback is receiving. @fastify/session makes its Session within that call. */
+  #returned: Link | undefined
+  /** The id whose session was just destroyed. From 11.1.3, `regenerate` saves the new Session within that call. */
+  #destroyed: string | undefined
+  /** The requests of this store's Sessions. */
+  readonly #requests: WeakSet<object> = new WeakSet()
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
@@ -99,41 +108,106 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     this.#sessions = this.handler as unknown as SaveHandler<Stored>
   }
 
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void> {
     return this.#opened.close()
   }
 
-  /** What is stored under this id; undefined if there is nothing. */
+  /** Reads a session; undefined if it does not exist. */
   // biome-ignore lint/suspicious/noExplicitAny: @fastify/session's own type, which the application extends
   get(id: string, callback: (error: unknown, session?: any) => void): void {
     settle(this.#get(id), (error, found) => {
-      this.#given = found?.link
+      this.#returned = found?.link
       try {
         callback(error, found?.data)
       } finally {
-        this.#given = undefined
+        this.#returned = undefined
       }
     })
   }
 
-  /** Saves a session as it is at this moment; later changes are not meant. */
+  /** Saves a session as it is at the time of the call. */
   set(id: string, session: object, callback: (error?: unknown) => void): void {
-    settle(this.#set(id, session), callback)
+    const replaced = this.#replacedBy(id, session)
+    const done =
+      replaced === undefined
+        ? this.#set(id, session)
+        : this.#sessions.destroy(replaced).then(() => this.#set(id, session))
+    settle(done, callback)
   }
 
-  /** Removes a session, for good: a request that is under way does not bring it back. */
+  /** Destroys a session. A request in progress does not write it back. */
   destroy(id: string, callback: (error?: unknown) => void): void {
-    settle(this.#sessions.destroy(id), callback as Callback<boolean>)
+    settle(this.#sessions.destroy(id), (error) => {
+      this.#destroyed = id
+      try {
+        callback(error)
+      } finally {
+        this.#destroyed = undefined
+      }
+    })
   }
 
-  /** @internal A request has been given its Session. */
-  adopt(session: unknown, request: object): void {
+  /**
+   * Applies a function to the stored session of a request at once, such that no change of another request comes in
+   * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+   * session all take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await store.update(request, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `request.session` then shows the result, and what other requests have stored. What this request has changed in it
+   * and not saved is kept, and saved before the response as always; the function does not see it. A new session is
+   * stored with what the function sets. After `request.session.destroy()`, and if another request has destroyed the
+   * session, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
+   * caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT if the request has no session of @fastify/session
+   */
+  async update<Value = void>(
+    request: { readonly session?: unknown },
+    change: (data: ShownData<Data>) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const { session } = request
+    if (session === null) return { outcome: 'gone', value: undefined }
+    if (!isSession(session)) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Cannot update the session: the request has none. Register the plugin pgsqlSession, and look at the path of its cookie.',
+      )
+    }
+    const data = session as unknown as Stored
+    const link = this.#linkOf(session.sessionId, session)
+    const cookie = storedFastifyCookie(session.cookie, link.cookie)
+    const view = viewOf(data, {
+      data: () => storedForm(link, data, storedFastifyCookie(session.cookie, link.cookie)),
+      isHidden: (key) => key === 'cookie' || SHADOWED.has(key),
+    })
+    const updated = await link.copy.update(
+      change as (data: Stored) => Value,
+      view,
+      this.#writeOptions(link, cookie),
+    )
+    if (updated.outcome === 'created') link.cookie = cookie
+    return updated
+  }
+
+  /** @internal Links the Session that a request was given. */
+  link(session: unknown, request: object): void {
     if (!isSession(session)) return
-    const given = this.#given?.copy.id === session.sessionId ? this.#given : undefined
-    const link = given ?? this.#links.get(session) ?? this.#newLink(session.sessionId)
-    this.#given = undefined
+    const returned = this.#returned?.copy.id === session.sessionId ? this.#returned : undefined
+    const link = returned ?? this.#links.get(session) ?? this.#newLink(session.sessionId)
+    this.#returned = undefined
     link.request = request
+    this.#requests.add(request)
     if (link.cookieless) link.cookie = storedFastifyCookie(session.cookie, undefined)
     this.#links.set(session, link)
   }
@@ -142,7 +216,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     const record = await this.#sessions.read(id)
     if (record === undefined) return undefined
     const copy = new WorkingCopy(this.#sessions, id, record)
-    const data = keysOf(record)
+    const { data } = record
     const withheld = withhold(data, (key) => SHADOWED.has(key))
     const cookie = (data.cookie ?? undefined) as StoredCookie | undefined
     const link: Link = { copy, cookie, cookieless: cookie === undefined, withheld, request: undefined }
@@ -163,26 +237,41 @@ export class PgsqlStore<Data = Record<string, unknown>> {
 
   async #set(id: string, session: object): Promise<void> {
     const link = this.#linkOf(id, session)
-    const { cookie: given, ...data } = session as Stored
-    const cookie = storedFastifyCookie(given, link.cookie)
-    const isKept = link.cookieless && sameAttributes(cookie, link.cookie)
+    const data = session as Stored
+    const cookie = storedFastifyCookie(data.cookie, link.cookie)
+    const stored = storedForm(link, data, cookie)
     if (!link.cookieless) link.cookie = cookie
-    const kept = isKept || cookie === undefined ? {} : { cookie }
-    await link.copy.write(
-      { ...kept, ...data, ...link.withheld },
-      {
-        lifetime: (stored) =>
-          secondsOf((stored.cookie as StoredCookie | null | undefined) ?? cookie, this.#opened.lifetime),
-        address: addressOf(link.request),
-        name: this.#opened.name,
-      },
-    )
+    await link.copy.write(stored, this.#writeOptions(link, cookie))
+  }
+
+  #writeOptions(link: Link, cookie: StoredCookie | undefined): CopyWriteOptions {
+    return {
+      lifetime: (stored) =>
+        secondsOf((stored.cookie as StoredCookie | null | undefined) ?? cookie, this.#opened.lifetime),
+      address: addressOf(link.request),
+      name: this.#opened.name,
+    }
+  }
+
+  /**
+   * Returns the old id if `regenerate` saves a new Session without destroying the old one, as @fastify/session does
+   * before 11.1.3.
+   */
+  #replacedBy(id: string, session: object): string | undefined {
+    if (this.#links.has(session)) return undefined
+    // A Session has its request under a symbol. The request still has the old Session.
+    const request = Object.getOwnPropertySymbols(session)
+      .map((symbol) => (session as Record<symbol, unknown>)[symbol])
+      .find((value) => typeof value === 'object' && value !== null && this.#requests.has(value))
+    const { session: old } = (request ?? {}) as { session?: unknown }
+    if (!isSession(old) || old.sessionId === id || old.sessionId === this.#destroyed) return undefined
+    return old.sessionId
   }
 
   #linkOf(id: string, session: object): Link {
     const known = this.#links.get(session)
     if (known?.copy.id === id) return known
-    // A Session that no request has been given yet is new: `regenerate` saves it first.
+    // A Session that no request was given yet is new: `regenerate` saves it first.
     const link = this.#newLink(id)
     if (isSession(session) && session.sessionId === id) this.#links.set(session, link)
     return link
@@ -194,15 +283,8 @@ export class PgsqlStore<Data = Record<string, unknown>> {
   }
 }
 
-/** What ties a Session to the row that it was made from. */
-interface Link {
-  readonly copy: WorkingCopy
-  /** As it was when it was last in step. */
-  cookie: StoredCookie | undefined
-  /** The row has none, as PHP's have none: it is not given one as long as nobody changes it. */
-  readonly cookieless: boolean
-  /** What the Session would not show. */
-  readonly withheld: Stored
+interface Link extends SessionLink {
+  /** The request that was given the Session. */
   request: object | undefined
 }
 
@@ -215,9 +297,9 @@ function isSession(session: unknown): session is Session {
   return typeof (session as Partial<Session> | null | undefined)?.sessionId === 'string'
 }
 
-/** Tells the store of each Session that a request is given: at its beginning, by `regenerate` and by `reload`. */
-// biome-ignore lint/suspicious/noExplicitAny: sessions of whatever data
-function follow(request: object, store: PgsqlStore<any>): void {
+/** Links every Session that a request is given: at its start, by `regenerate` and by `reload`. */
+// biome-ignore lint/suspicious/noExplicitAny: sessions of any data
+function linkSessions(request: object, store: PgsqlStore<any>): void {
   let current: unknown = null
   Object.defineProperty(request, 'session', {
     configurable: true,
@@ -225,19 +307,22 @@ function follow(request: object, store: PgsqlStore<any>): void {
     get: () => current,
     set(session: unknown) {
       current = session
-      store.adopt(session, request)
+      store.link(session, request)
     },
   })
 }
 
-/** Names that a Session of @fastify/session has itself. */
+/** The property names of @fastify/session's Session. */
 const SHADOWED = new Set(
   'constructor destroy encryptedSessionId get isModified isSaved options regenerate reload save sessionId set touch __proto__'.split(
     ' ',
   ),
 )
 
-/** A cookie's stored form. Of a cookie with a date and no age the date is kept; @fastify/session's own note of it is not. */
+/**
+ * Returns the stored form of a cookie. Unlike express-session, @fastify/session takes a cookie with a fixed date
+ * and no age: that date is stored. Its internal `originalExpires` is not.
+ */
 function storedFastifyCookie(cookie: unknown, before: StoredCookie | undefined): StoredCookie | undefined {
   if (typeof cookie !== 'object' || cookie === null) return undefined
   const { toJSON } = cookie as { toJSON?: unknown }
@@ -250,17 +335,12 @@ function storedFastifyCookie(cookie: unknown, before: StoredCookie | undefined):
   return { ...storedCookie({ ...attributes, expires: null }), expires: expires.toISOString() }
 }
 
-/** How long a session with this cookie lives, in seconds. */
+/** Returns the seconds that a session with this cookie lives. */
 function secondsOf(cookie: StoredCookie | undefined, otherwise: number): number {
   if (typeof cookie?.originalMaxAge === 'number' || cookie?.expires === undefined) {
     return lifetimeOf(cookie, otherwise)
   }
   const left = (new Date(cookie.expires).getTime() - Date.now()) / 1000
-  // The date itself is judged at the read. In hours, so that the row is not moved at every request.
+  // Reads check the date itself. The row's expiry is in whole hours, so that not every request moves it.
   return Math.min(Math.max(1, Math.ceil(left / 3600)) * 3600, LONGEST_LIFETIME)
-}
-
-function addressOf(request: object | undefined): string | undefined {
-  const { ip } = (request ?? {}) as { ip?: unknown }
-  return typeof ip === 'string' && ip !== '' ? ip : undefined
 }

@@ -1,21 +1,28 @@
+import { applyChange, checkChange } from '../apply-change.ts'
 import type { SaveHandler } from '../save-handler.ts'
+import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { type Stored, WorkingCopy } from './shared/working-copy.ts'
+import type { Stored } from './shared/session-data.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions of Hono, by @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
+/** Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
 /**
- * All options of a save handler, with `shortCircuit` true, `name` 'sid' and `gcMaxlifetime` 86400 by default; or
- * a `handler` to share. `gcMaxlifetime` is how long a session lives after its last request; let the `duration`
- * of @hono/session, which is the cookie's, be no longer.
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'sid', `gcMaxlifetime` 86400.
+ *
+ * A session lives for `gcMaxlifetime` seconds after its last request. The `duration` of @hono/session, which is
+ * the cookie's, should not be longer.
  */
 export type PgsqlSessionsOptions<Data = Record<string, unknown>> = AdapterOptions<Data>
 
-/** The least of Hono's Context that is needed here. */
+/** The part of Hono's Context that the middleware uses. */
 export interface HonoContext {
-  // biome-ignore lint/suspicious/noExplicitAny: what the runtime gives
+  // biome-ignore lint/suspicious/noExplicitAny: depends on the runtime
   readonly env?: any
   // biome-ignore lint/suspicious/noExplicitAny: Hono's own knows the application's variables
   set(key: any, value: any): void
@@ -23,27 +30,41 @@ export interface HonoContext {
   get(key: any): any
 }
 
-/** The middleware, with what its sessions go through. */
+/** The part of Hono's Context that `updateSession` uses, as @hono/session extends it. */
+export interface HonoContextWithSession<Data> extends HonoContext {
+  readonly var: { readonly session: HonoSession<Data> }
+}
+
+/** The part of the Session of @hono/session that `updateSession` uses. */
+export interface HonoSession<Data> {
+  readonly data: Data | null
+  readonly id: string | null
+  get(): Promise<Data | null>
+  update(data: never): Promise<void>
+}
+
+/** The middleware and its save handler. */
 export interface PgsqlSessions<Data> {
   (context: HonoContext, next: () => Promise<void>): Promise<void>
-  /** For `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<Data>
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void>
 }
 
 /**
- * The middleware that goes before `useSession` of @hono/session, in the place of `useSessionStorage`.
+ * Creates the middleware that goes before `useSession` of @hono/session, instead of `useSessionStorage`.
  *
- * For each request it keeps what the request has read, so that requests that overlap do not undo each other's
- * changes, and nothing comes back that was destroyed meanwhile. @hono/session does not wait for its writes; this
- * does, before the answer goes out: a write that fails is an error of the request, and never an unhandled
- * rejection. A session that is only read is kept alive.
+ * It remembers what each request has read, so that overlapping requests keep each other's changes and a destroyed
+ * session is not written back. @hono/session does not wait for its writes. This middleware does, before the
+ * response is sent: a failed write is an error of the request, never an unhandled rejection. It extends the
+ * expiry of a session that is only read.
  *
- * Within a request every `session.get()` sees what the first one has seen.
+ * Within a request every `session.get()` returns what the first one has read.
  *
- * What @hono/session cannot do: `session.delete()` removes only the cookie if the request has not read the
- * session; so `await session.get()` before it. It gives no new id at the sign-in; `regenerateSession` does.
+ * Limitations of @hono/session: `session.delete()` removes only the cookie if the request has not read the
+ * session, so call `await session.get()` first. It does not change the session's id at the login; for that call
+ * `regenerateSession`.
  *
  * @throws INVALID_OPTION
  */
@@ -52,12 +73,14 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
 ): PgsqlSessions<Data> {
   const opened = openHandler<Data>(options, 'sid')
   const middleware = async (context: HonoContext, next: () => Promise<void>): Promise<void> => {
-    const storage = new RequestStorage(opened as unknown as AdapterHandler<Stored>, addressOf(context))
+    // Only @hono/node-server gives Node's request, and with it the client's address.
+    const address = addressOf(context.env?.incoming)
+    const storage = new RequestStorage(opened as unknown as AdapterHandler<Stored>, address)
     context.set(VARIABLE, storage)
     try {
       await next()
     } catch (error) {
-      // The first thing that went wrong is what the request has failed with.
+      // The request fails with this error, which came first.
       await storage.settled().catch(() => {})
       throw error
     }
@@ -67,37 +90,86 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
 }
 
 /**
- * Gives the session a new id, for the sign-in: destroys the old one, so that whoever knew it does not get in.
- * What is to be kept is passed to `session.update` after it, and that must be called.
+ * Gives the session a new id. Call it at the login: the old session is destroyed, so that an attacker who knows its
+ * id is not logged in. Then call `session.update` with the data to keep.
  *
  * ```ts
  * const data = await c.var.session.get()
  * await regenerateSession(c)
  * await c.var.session.update({ ...data, user })
  * ```
+ *
+ * @throws TypeError if the middleware `pgsqlSessions` is not installed
  */
 export async function regenerateSession(context: HonoContext): Promise<void> {
-  const storage = context.get(VARIABLE)
-  if (!(storage instanceof RequestStorage)) {
-    throw new TypeError('regenerateSession: the middleware pgsqlSessions is not in use here')
-  }
-  await storage.regenerate()
+  await storageOf(context, 'regenerate').regenerate()
 }
 
-/** Where @hono/session looks for its storage. */
+/**
+ * Applies a function to the stored session of a request at once, such that no change of another request comes in
+ * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+ * session all take effect, in any number of processes.
+ *
+ * ```ts
+ * const { value: granted } = await updateSession(c, (data) => {
+ *   if (data.redeemed) return false
+ *   data.redeemed = true
+ *   return true
+ * })
+ * ```
+ *
+ * `session.get()` still returns what the request has read first, so that a `session.update` with that data undoes
+ * nothing: return from the function what the request needs to know. A session that does not exist yet is created with
+ * the response, as by `session.update`. After `session.delete()`, and if another request has destroyed the session, the
+ * outcome is `gone`.
+ *
+ * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the data;
+ * any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+ * synchronous and free of side effects: after a conflict it is called again.
+ * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`; TypeError
+ * if the middleware `pgsqlSessions` or `useSession` is not installed
+ */
+export async function updateSession<Data, Value = void>(
+  context: HonoContextWithSession<Data>,
+  change: (data: Partial<Data>) => Value,
+): Promise<SessionUpdate<Value>> {
+  const session: HonoSession<Data> | undefined = context.get('session')
+  if (session === undefined) {
+    throw new TypeError('Cannot update the session: the middleware useSession is not installed.')
+  }
+  return storageOf(context, 'update').update(
+    session as unknown as HonoSession<Stored>,
+    change as (data: Stored) => Value,
+  )
+}
+
+function storageOf(context: HonoContext, purpose: 'regenerate' | 'update'): RequestStorage {
+  const storage = context.get(VARIABLE)
+  if (storage instanceof RequestStorage) return storage
+  throw new TypeError(
+    `Cannot ${purpose} the session: the middleware pgsqlSessions is not installed. Add it before useSession.`,
+  )
+}
+
+/** The context variable in which @hono/session expects its storage. */
 const VARIABLE = 'sessionStorage'
 
 /** The storage of one request. */
 class RequestStorage {
   readonly #opened: AdapterHandler<Stored>
   readonly #address: string | undefined
-  /** What was read, by id; null: nothing. */
+  /** The sessions that the request has read, by id; null: absent. */
   readonly #read: Map<string, Promise<Read | null>> = new Map()
+  /** The sessions that the request has created, by id. */
   readonly #created: Map<string, WorkingCopy> = new Map()
-  /** Ids that were written or destroyed; the others are kept alive. */
+  /** Ids that were written or destroyed. The others are touched. */
   readonly #changed: Set<string> = new Set()
   readonly #pending: Promise<unknown>[] = []
-  #isRetired = false
+  /** What updates have set in a session that is not stored yet. */
+  #unstored: Stored = {}
+  /** What the last of them has given to `session.update`. */
+  #given: Stored | undefined
+  #isRegenerated = false
 
   constructor(opened: AdapterHandler<Stored>, address: string | undefined) {
     this.#opened = opened
@@ -106,7 +178,7 @@ class RequestStorage {
 
   // biome-ignore lint/suspicious/noExplicitAny: the application's data, as @hono/session types it
   async get(id: string): Promise<any> {
-    if (this.#isRetired && !this.#created.has(id)) {
+    if (this.#isRegenerated && !this.#created.has(id)) {
       await this.#destroy(id)
       return null
     }
@@ -116,7 +188,7 @@ class RequestStorage {
       this.#read.set(id, reading)
     }
     const read = await reading
-    // Each caller may change what it is given.
+    // A copy for each caller: a change of one must not show in another.
     return read && this.#opened.handler.snapshot(read.data)
   }
 
@@ -129,12 +201,38 @@ class RequestStorage {
     this.#keep(this.#destroy(id))
   }
 
+  async update<Value>(
+    session: HonoSession<Stored>,
+    change: (data: Stored) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const id = await currentId(session)
+    if (id === undefined) return { outcome: 'gone', value: undefined }
+    const { handler, name, lifetime } = this.#opened
+    const read = await this.#read.get(id)
+    if (read && !this.#isRegenerated) {
+      this.#changed.add(id)
+      return read.copy.update(change, undefined, { lifetime, name, address: this.#address })
+    }
+    checkChange(change)
+    const before = this.#unstored
+    const { data, value } = applyChange(change, handler.snapshot(before), () => handler.snapshot(before))
+    this.#unstored = handler.snapshot(data)
+    if (Object.keys(data).length === 0) return { outcome: 'skipped', value }
+    // @hono/session stores what `session.update` was given last. If the request has called it, that is not replaced.
+    const isUnset = read || session.data === null || session.data === this.#given
+    if (isUnset) {
+      this.#given = handler.snapshot(data)
+      await session.update(this.#given as never)
+    }
+    return { outcome: 'created', value }
+  }
+
   async regenerate(): Promise<void> {
-    this.#isRetired = true
+    this.#isRegenerated = true
     await Promise.all([...this.#read.keys()].map((id) => this.#destroy(id)))
   }
 
-  /** Waits for everything that was begun; throws what has failed first. */
+  /** Waits for all reads and writes, and rejects with the first error. */
   async settled(): Promise<void> {
     for (const [id, reading] of this.#read) {
       if (!this.#changed.has(id)) this.#keep(this.#touch(reading))
@@ -148,18 +246,20 @@ class RequestStorage {
     const { handler } = this.#opened
     const record = await handler.read(id)
     if (record === undefined) return null
-    // The copy keeps the record; its data is this storage's own, and stays as it was read.
     return { copy: new WorkingCopy(handler, id, record), data: record.data }
   }
 
   async #write(id: string, data: Stored): Promise<void> {
     const { handler, name, lifetime } = this.#opened
-    let copy = (await this.#read.get(id))?.copy ?? this.#created.get(id)
-    if (copy === undefined) {
-      copy = new WorkingCopy(handler, id, null)
-      this.#created.set(id, copy)
+    const about = { lifetime, name, address: this.#address }
+    const read = await this.#read.get(id)
+    if (read) {
+      await read.copy.write(data, about)
+      return
     }
-    await copy.write(data, { lifetime, name, address: this.#address })
+    const copy = this.#created.get(id) ?? new WorkingCopy(handler, id, null)
+    this.#created.set(id, copy)
+    await copy.write({ ...this.#unstored, ...data }, about)
   }
 
   async #destroy(id: string): Promise<void> {
@@ -168,25 +268,33 @@ class RequestStorage {
   }
 
   async #touch(reading: Promise<Read | null>): Promise<void> {
-    // Who has read knows already if that has failed.
+    // An error of the read is already that of the caller of `get`.
     const read = await reading.catch(() => null)
-    await read?.copy.touch(this.#opened.lifetime)
+    await read?.copy.touch({ lifetime: this.#opened.lifetime })
   }
 
   #keep(work: Promise<void>): void {
-    // Until `settled` comes to it nobody listens.
+    // Until `settled` handles it, a rejection must not count as unhandled.
     work.catch(() => {})
     this.#pending.push(work)
   }
 }
 
-interface Read {
-  readonly copy: WorkingCopy
-  readonly data: Stored
+/** Returns the id of the request's session, stored or not; undefined if the request has deleted it. */
+async function currentId(session: HonoSession<Stored>): Promise<string | undefined> {
+  try {
+    return session.id ?? undefined
+  } catch (error) {
+    // @hono/session throws such an error for a session that was deleted, and another one before the first `get`.
+    if (error instanceof Error && error.message.includes('destroyed')) return undefined
+  }
+  await session.get()
+  return session.id ?? undefined
 }
 
-/** Under @hono/node-server; elsewhere it is not known. */
-function addressOf({ env }: HonoContext): string | undefined {
-  const address: unknown = env?.incoming?.socket?.remoteAddress
-  return typeof address === 'string' ? address : undefined
+/** A session that the request has read. */
+interface Read {
+  readonly copy: WorkingCopy
+  /** The data as it was read. */
+  readonly data: Stored
 }

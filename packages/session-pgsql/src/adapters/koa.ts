@@ -1,51 +1,65 @@
+import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
+import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
-import { LONGEST_LIFETIME } from './shared/stored-cookie.ts'
-import { keysOf, type Stored, WorkingCopy, withhold } from './shared/working-copy.ts'
+import { type Stored, viewOf, withhold } from './shared/session-data.ts'
+import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions of Koa, by koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
+/** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
+export type { SessionUpdate } from './shared/update-row.ts'
 
-/** The data of a session as it is stored: what the application keeps, and what koa-session adds. */
+/** The data of a session as it is stored: the application's keys, and koa-session's. */
 export type StoredData<Data = Record<string, unknown>> = Partial<Data> & {
-  /** Milliseconds since 1970; only below 5 minutes of `_maxAge`. Otherwise the row's expiry stands for it. */
+  /** Milliseconds since 1970. Stored only if `_maxAge` is below 5 minutes; otherwise the row's expiry is used. */
   _expire?: number | undefined
   /** Milliseconds. */
   _maxAge?: number | undefined
-  /** It lasts until the browser is closed. */
+  /** True if the cookie lasts until the browser is closed. */
   _session?: boolean | undefined
 }
 
-/** All options of a save handler, with `shortCircuit` true, `name` 'koa.sess' and `gcMaxlifetime` 86400 by default; or a `handler` to share. */
+/**
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'koa.sess', `gcMaxlifetime` 86400.
+ */
 export type PgsqlStoreOptions<Data = Record<string, unknown>> = AdapterOptions<StoredData<Data>>
 
-/** What koa-session passes along; its `ctx` ties the calls of one request together. */
+/** What koa-session passes with each call. `ctx` identifies the request. */
 export interface KoaCall {
   readonly ctx?: unknown
 }
 
-/** Milliseconds of `_maxAge` below which the row's whole seconds are too coarse. */
-const EXACT_BELOW = 300_000
+/** The part of Koa's context that `update` uses, as koa-session extends it. */
+interface KoaContext {
+  // biome-ignore lint/suspicious/noExplicitAny: koa-session's Session, or null
+  readonly session?: any
+  readonly sessionOptions?: { readonly maxAge?: number | 'session' | undefined } | undefined
+}
 
 /**
  * koa-session's store on a save handler.
  *
- * Requests that overlap do not undo each other's changes, and what was destroyed meanwhile is not written back:
- * the row that a request has read is remembered by its `ctx`. Every save is compared with that row, forced ones
- * too; `changed` is not relied on. An error of the database is an error of the request.
+ * Overlapping requests keep each other's changes, and a destroyed session is not written back: the store
+ * remembers by `ctx` which row a request has read. It compares every save with that row, forced saves included,
+ * and ignores `changed`. A database error is an error of the request.
  *
- * With koa-session's defaults an expiry moves only when the session changes; `rolling: true` or `renew: true`
- * moves it on. Both are cheap here: an unchanged session is touched only once in a tenth of its lifetime.
+ * With koa-session's defaults the expiry moves only when the session changes. `rolling: true` or `renew: true`
+ * extends it with each request. Both are cheap here: an unchanged session is touched once in a tenth of its
+ * lifetime.
  *
- * New id at the sign-in: `await ctx.session.regenerate()`, which takes the data along.
+ * For a new id at the login: `await ctx.session.regenerate()`, which keeps the data.
  */
 export class PgsqlStore<Data = Record<string, unknown>> {
-  /** What the sessions go through: for `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<StoredData<Data>>
   readonly #sessions: SaveHandler<Stored>
   readonly #opened: AdapterHandler<StoredData<Data>>
-  readonly #requests: WeakMap<object, Map<string, Held>> = new WeakMap()
+  /** By `ctx`: the sessions of the request, by key. */
+  readonly #requests: WeakMap<object, Map<string, Link>> = new WeakMap()
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
@@ -54,27 +68,27 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     this.#sessions = this.handler as unknown as SaveHandler<Stored>
   }
 
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void> {
     return this.#opened.close()
   }
 
-  /** What is stored under this key; undefined if there is nothing. */
+  /** Reads the session with this key; undefined if it does not exist. */
   async get(
     key: string,
     _maxAge?: number | 'session' | undefined,
     { ctx }: KoaCall = {},
-    // biome-ignore lint/suspicious/noExplicitAny: koa-session hands it on as it is
+    // biome-ignore lint/suspicious/noExplicitAny: koa-session passes it to the application unchanged
   ): Promise<any> {
     const record = await this.#sessions.read(key)
     if (record === undefined) return undefined
     const copy = new WorkingCopy(this.#sessions, key, record)
-    const data = keysOf(record)
+    const { data } = record
     const withheld = withhold(data, isShadowed)
-    this.#heldBy(ctx)?.set(key, { copy, withheld })
+    this.#linksOf(ctx)?.set(key, { copy, withheld, isEnded: false })
     const age = data._maxAge
     if (typeof age === 'number' && data._expire === undefined) {
-      // The row lives for longer than the cookie by what koa-session adds and by what a touch may be late.
+      // The row outlives the cookie: by what koa-session adds, and by the time that a touch may be late.
       const latest = Date.now() + age
       data._expire = Math.min((record.expires?.getTime() ?? Number.POSITIVE_INFINITY) - ADDED, latest)
     }
@@ -82,7 +96,7 @@ export class PgsqlStore<Data = Record<string, unknown>> {
   }
 
   /**
-   * Saves a session, as its difference from what this request has read.
+   * Saves the changes of a session since this request read it.
    *
    * @param maxAge milliseconds; 'session' or undefined: `gcMaxlifetime`
    */
@@ -92,18 +106,12 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     maxAge?: number | 'session' | undefined,
     { ctx }: KoaCall = {},
   ): Promise<void> {
-    const held = this.#heldBy(ctx)
-    let known = held?.get(key)
-    if (known === undefined) {
-      // A request that has not read it has made it, and must not fall over somebody else's.
-      known = { copy: new WorkingCopy(this.#sessions, key, held === undefined ? undefined : null) }
-      held?.set(key, known)
-    }
+    const link = this.#linkOf(ctx, key)
     const { _expire, ...data } = session as Stored
     const age = data._maxAge
     if (typeof age === 'number' && age < EXACT_BELOW) data._expire = _expire
-    await known.copy.write(
-      { ...data, ...known.withheld },
+    await link.copy.write(
+      { ...data, ...link.withheld },
       {
         lifetime: secondsOf(maxAge) ?? this.#opened.lifetime,
         address: addressOf(ctx),
@@ -112,35 +120,108 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     )
   }
 
-  /** Removes a session, for good: a request that is under way does not bring it back. */
-  async destroy(key: string, _call?: KoaCall): Promise<void> {
+  /** Destroys a session. A request in progress does not write it back. */
+  async destroy(key: string, { ctx }: KoaCall = {}): Promise<void> {
+    this.#linkOf(ctx, key).isEnded = true
     await this.#sessions.destroy(key)
   }
 
-  #heldBy(ctx: unknown): Map<string, Held> | undefined {
-    if (typeof ctx !== 'object' || ctx === null) return undefined
-    let held = this.#requests.get(ctx)
-    if (held === undefined) {
-      held = new Map()
-      this.#requests.set(ctx, held)
+  /**
+   * Applies a function to the stored session of a request at once, such that no change of another request comes in
+   * between: for counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one
+   * session all take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await store.update(ctx, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `ctx.session` then shows the result, and what other requests have stored. What this request has changed in it and
+   * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
+   * stored with what the function sets. After `ctx.session = null`, and if another request has destroyed the session,
+   * the outcome is `gone`.
+   *
+   * @param ctx Koa's context
+   * @param change is given a copy of the stored data, without the keys of koa-session. It changes that copy or returns a
+   * new object, which becomes the data; any other return value (a primitive, an array, a part of the data) is only
+   * returned to the caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT if koa-session is not in use
+   */
+  async update<Value = void>(
+    ctx: object,
+    change: (data: Partial<Data>) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const { session, sessionOptions } = ctx as KoaContext
+    if (session === undefined) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Cannot update the session: the context has none. Add the middleware session({ store }, app) of koa-session before.',
+      )
     }
-    return held
+    const key = session === null ? undefined : this.#keyOf(ctx, session.externalKey)
+    if (key === undefined) return { outcome: 'gone', value: undefined }
+    const link = this.#linkOf(ctx, key)
+    const view = viewOf(session, {
+      data: () => ({ ...session.toJSON(), ...link.withheld }),
+      isHidden: (key) => isShadowed(key) || OWN.includes(key),
+    })
+    return link.copy.update(change as (data: Stored) => Value, view, {
+      lifetime: ({ _maxAge: age = sessionOptions?.maxAge }) =>
+        secondsOf(typeof age === 'number' ? age + ADDED : undefined) ?? this.#opened.lifetime,
+      address: addressOf(ctx),
+      name: this.#opened.name,
+    })
+  }
+
+  /** Returns the key of the request's session: koa-session's Session keeps the former key after `regenerate`. */
+  #keyOf(ctx: object, externalKey: string | undefined): string | undefined {
+    const links = [...(this.#linksOf(ctx) ?? [])]
+    const isEnded = links.some(([key, link]) => key === externalKey && link.isEnded)
+    return isEnded ? links.findLast(([, link]) => !link.isEnded)?.[0] : externalKey
+  }
+
+  /** Returns the link of a session that the request has read or creates. */
+  #linkOf(ctx: unknown, key: string): Link {
+    const links = this.#linksOf(ctx)
+    const known = links?.get(key)
+    if (known !== undefined) return known
+    // A session that the request has not read is new. It must not replace a session of another request.
+    const copy = new WorkingCopy(this.#sessions, key, links === undefined ? undefined : null)
+    const link: Link = { copy, withheld: {}, isEnded: false }
+    links?.set(key, link)
+    return link
+  }
+
+  #linksOf(ctx: unknown): Map<string, Link> | undefined {
+    if (typeof ctx !== 'object' || ctx === null) return undefined
+    let links = this.#requests.get(ctx)
+    if (links === undefined) {
+      links = new Map()
+      this.#requests.set(ctx, links)
+    }
+    return links
   }
 }
 
-interface Held {
+interface Link {
   readonly copy: WorkingCopy
-  /** What koa-session's Session would not show. */
-  readonly withheld?: Stored
+  /** The keys that koa-session's Session hides; see `withhold`. */
+  readonly withheld: Stored
+  /** The request has destroyed the session. */
+  isEnded: boolean
 }
 
-/** Milliseconds that koa-session adds to the maxAge, so that the store forgets after the browser. */
+/** Milliseconds that koa-session adds to the maxAge, so that the stored session outlives the cookie. */
 const ADDED = 10_000
 
-/** koa-session's own. */
+/** The keys that koa-session adds to the data. */
 const OWN = ['_expire', '_maxAge', '_session']
 
-/** What its Session has itself. */
+/** The property names of koa-session's Session. */
 const SHADOWED = new Set(
   'commit constructor externalKey isNew length manuallyCommit maxAge populated regenerate save toJSON __proto__'.split(
     ' ',
@@ -149,14 +230,4 @@ const SHADOWED = new Set(
 
 function isShadowed(key: string): boolean {
   return SHADOWED.has(key) || (key.startsWith('_') && !OWN.includes(key))
-}
-
-function secondsOf(maxAge: unknown): number | undefined {
-  if (typeof maxAge !== 'number' || !Number.isFinite(maxAge)) return undefined
-  return Math.min(Math.max(0, maxAge / 1000), LONGEST_LIFETIME)
-}
-
-function addressOf(ctx: unknown): string | undefined {
-  const { ip } = (ctx ?? {}) as { ip?: unknown }
-  return typeof ip === 'string' && ip !== '' ? ip : undefined
 }

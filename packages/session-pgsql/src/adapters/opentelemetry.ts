@@ -3,18 +3,18 @@ import type { SaveHandler } from '../save-handler.ts'
 import { recordMetrics } from './opentelemetry/metrics.ts'
 import { recordTraces } from './opentelemetry/traces.ts'
 
-/** OpenTelemetry: a save handler's metrics and spans, by its diagnostics channels. docs/metrics.md names them all. */
+/** Metrics and spans of a save handler for OpenTelemetry, from its diagnostics channels. docs/metrics.md lists them. */
 
 export { recordMetrics } from './opentelemetry/metrics.ts'
 export { recordTraces } from './opentelemetry/traces.ts'
 
 /**
- * Records metrics and spans of a save handler with the providers that the program has registered. To be called
- * after they are (`NodeSDK.start()`): a meter that is asked for earlier records nothing, for good.
+ * Records metrics and spans of a save handler with the registered providers. Call it after they are registered
+ * (`NodeSDK.start()`): a meter that is created earlier never records anything.
  *
- * @returns what ends it
+ * @returns a function that stops the recording
  */
-// biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+// biome-ignore lint/suspicious/noExplicitAny: a handler of any data
 export function instrument(sessions: SaveHandler<any>): () => void {
   const stops = [
     recordMetrics(sessions, metrics.getMeterProvider()),

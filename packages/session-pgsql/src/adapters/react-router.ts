@@ -1,4 +1,6 @@
 import {
+  type Cookie,
+  type CookieOptions,
   createCookie,
   createSession,
   createSessionStorage,
@@ -8,70 +10,92 @@ import {
   type SessionIdStorageStrategy,
   type SessionStorage,
 } from 'react-router'
-import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import type { SessionRecord } from '../session/record.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { ownOrShared } from './shared/own-handler.ts'
+import { ownOrShared } from './shared/open-handler.ts'
+import type { SessionView, Stored } from './shared/session-data.ts'
+import type { SessionUpdate } from './shared/update-row.ts'
+import { WorkingCopy } from './shared/working-copy.ts'
 
 /**
- * Sessions of React Router 7 and 8, in the place of its `createSessionStorage`:
+ * Sessions for React Router 7 and 8. Use it instead of `createSessionStorage`:
  *
  * ```js
  * import { createPgsqlSessionStorage } from 'session-pgsql/react-router'
  * export const { getSession, commitSession, destroySession } = createPgsqlSessionStorage({
- *   cookie: { name: '__session', secrets: [process.env.SESSION_SECRET], httpOnly: true, sameSite: 'lax' },
+ *   cookie: { secrets: [process.env.SESSION_SECRET] },
  * })
  * ```
  *
- * Each session remembers the row that it was read from: requests that overlap do not undo each other's
- * changes, and what was destroyed meanwhile is not written back (`commitSession` then gives an empty header,
- * which browsers ignore: it takes no newer cookie away). A session whose row is missing has no id, so that an
- * id that somebody else chose is never adopted.
+ * Each session remembers the row that it was read from: overlapping requests keep each other's changes, and a
+ * destroyed session is not written back. `commitSession` then returns an empty header, which browsers ignore, so
+ * that a newer cookie stays. A session whose row is missing has no id: an id that an attacker has chosen is never
+ * used.
  *
- * What React Router's contract cannot do: change the id of a session. At sign-in, begin a new one:
- * `const fresh = await getSession()`, set what is to be kept, `await destroySession(old)`, and commit `fresh`.
- * Requests that were under way with the old id are then too late. And `commitSession` gives a cookie each time:
- * the answer of a slow request may overwrite a newer one.
+ * Limitations of React Router's contract: it cannot change the id of a session. At the login, create a new one:
+ * `const fresh = await getSession()`, set the data to keep, `await destroySession(old)`, and commit `fresh`.
+ * Changes of requests in progress with the old id are lost. `commitSession` returns a cookie each time, so the
+ * response of a slow request may replace a newer cookie.
  */
 
-/** For a storage over a save handler that others use too. */
+export type { SessionUpdate } from './shared/update-row.ts'
+
+/** The options of a storage that shares a save handler with others. */
 export interface SharedHandlerOptions {
-  /** The save handler. It is not closed here. It wants `shortCircuit: true`, which a save handler has not by itself. */
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  /**
+   * The save handler. The storage does not close it. Set its option `shortCircuit: true`, or every commit writes.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: a handler of any data
   handler: SaveHandler<any>
 }
 
 /**
- * The cookie, and all options of a save handler, with other defaults for two of them: `shortCircuit` true,
- * `gcMaxlifetime` (for cookies without `maxAge` or `expires`) 86400; or a `handler` to share. `name` is the
- * cookie's.
+ * The cookie, and all options of a save handler or a `handler` to share. Defaults that differ: `shortCircuit`
+ * true, `gcMaxlifetime` (for cookies without `maxAge` or `expires`) 86400. `name` is the cookie's.
  */
 export type PgsqlSessionStorageOptions<Data = SessionData> = {
-  /** As for `createSessionStorage`: a cookie, or its options. @default named '__session', and not signed */
+  /**
+   * As for `createSessionStorage`: a cookie, or its options. Options that are unset: `name` '__session', `httpOnly`
+   * true, `sameSite` 'lax', `path` '/', and `secure` true, except if NODE_ENV is 'development' or 'test', because not
+   * every browser keeps a secure cookie of http://localhost. The cookie is signed if `secrets` are set.
+   */
   cookie?: SessionIdStorageStrategy['cookie']
 } & ((Omit<SaveHandlerOptions<Data>, 'name'> & { handler?: undefined }) | SharedHandlerOptions)
 
 export interface PgsqlSessionStorage<Data = SessionData, FlashData = Data>
   extends SessionStorage<Data, FlashData> {
-  /** What the sessions go through: for `gc()`, `status()` and the like. */
+  /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await updateSession(session, (data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * The session then shows the result, and what other requests have stored. What this request has changed in it and not
+   * committed is kept, for `commitSession`; the function does not see it. A new session is stored with what the function
+   * sets, and needs `commitSession` for its cookie. If another request has destroyed the session, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, in which a flash message `x` is named `__flash_x__`. It changes that
+   * copy or returns a new object, which becomes the data; any other return value (a primitive, an array, a part of the
+   * data) is only returned to the caller. It must be synchronous and free of side effects: after a conflict it is called
+   * again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   */
+  updateSession<Value = void>(
+    session: Session<Data, FlashData>,
+    change: (data: Partial<Data>) => Value,
+  ): Promise<SessionUpdate<Value>>
+  /** The save handler, for `gc()`, `status()` and so on. */
   readonly handler: SaveHandler<Data>
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void>
-}
-
-type Stored = Record<string, unknown>
-
-/** What ties a Session to its row. */
-interface Link {
-  id: string
-  /** As it was last read or written; null: it is new; `existing`: somebody made a Session of an id by hand. */
-  base: SessionRecord<Stored> | null | 'existing'
-  /** What the data looked like then, where that is not the base's. */
-  seen: Stored | undefined
-  isCounted: boolean
-  /** The last commit under way. Never rejects. */
-  tail: Promise<unknown>
 }
 
 const DEFAULTS = { gcMaxlifetime: 86_400, shortCircuit: true } as const
@@ -81,42 +105,43 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
   options: PgsqlSessionStorageOptions<Data> = {},
 ): PgsqlSessionStorage<Data, FlashData> {
   const { cookie: given, handler: shared, ...rest } = options
-  const cookie = isCookie(given) ? given : createCookie(given?.name ?? '__session', given)
+  const cookie = isCookie(given) ? given : sessionCookie(given)
   const { handler, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
   const sessions = handler as unknown as SaveHandler<Stored>
-  const fallback =
+  const defaultLifetime =
     shared === undefined ? (handler.status().settings.gcMaxlifetime as number) : DEFAULTS.gcMaxlifetime
-  const links = new WeakMap<object, Link>()
+  /** By Session. A new session has none until its first commit. */
+  const copies = new WeakMap<object, WorkingCopy>()
 
-  // The host's own makes its warnings and takes the cookie away; the rest goes by the Session, which it does not pass on.
-  const host = createSessionStorage<Data, FlashData>({
+  // React Router's own storage removes the cookie and warns about unsafe ones. It reads and writes by id, without
+  // the Session, so it does neither here.
+  const base = createSessionStorage<Data, FlashData>({
     cookie,
-    createData: notUsed,
-    readData: notUsed,
-    updateData: notUsed,
+    createData: unused,
+    readData: unused,
+    updateData: unused,
     async deleteData(id) {
-      // React Router 7 asks for it with the empty id of a new session.
+      // React Router 7 calls this for a new session, too, whose id is empty.
       if (id !== '') await sessions.destroy(id)
     },
   })
 
-  async function commit(session: Session<Data, FlashData>, link: Link, lifetime: number): Promise<boolean> {
-    const isNew = link.base === null
-    // A second try, after an error, finds what the first has made.
-    if (isNew && link.id === '') link.id = sessions.createId()
-    const result = await sessions.write(link.id, session.data as Stored, {
-      base: link.base,
-      seen: link.seen,
-      lifetime,
-      name: cookie.name,
-      access: !link.isCounted,
-    })
-    if (result.session === undefined) return false
-    link.isCounted ||= result.outcome !== 'skipped'
-    link.base = result.session
-    // What others have written is not in the Session: the next commit must not take that for a deletion.
-    link.seen = result.sent
-    return true
+  function copyOf(session: Session<Data, FlashData>): WorkingCopy {
+    let copy = copies.get(session)
+    if (copy === undefined) {
+      const { id } = session
+      // With an id, but not from `getSession`: the application has created the Session itself.
+      copy =
+        id === ''
+          ? new WorkingCopy(sessions, sessions.createId(), null)
+          : new WorkingCopy(sessions, id, 'existing')
+      copies.set(session, copy)
+    }
+    return copy
+  }
+
+  function lifetimeUntil(expires: Date | undefined): number {
+    return expires === undefined ? defaultLifetime : Math.max(0, (expires.getTime() - Date.now()) / 1000)
   }
 
   return {
@@ -125,41 +150,47 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
     async getSession(header, parseOptions) {
       const id: unknown = header ? await cookie.parse(header, parseOptions) : null
       const record = typeof id === 'string' && id !== '' ? await sessions.read(id) : undefined
-      if (record !== undefined && !isObject(record.data)) {
-        throw new SessionPgsqlError(
-          'UNDECODABLE',
-          'The stored data of this session is not an object with keys. Was it written by something else?',
-        )
-      }
-      // A copy: what the application changes deep inside shall not change what it started from.
-      const data = record === undefined ? {} : sessions.snapshot(record.data)
-      const session = createSession<Data, FlashData>(data as Data, record?.id ?? '')
-      links.set(session, newLink(record?.id ?? '', record ?? null))
+      if (record === undefined) return createSession<Data, FlashData>({} as Data, '')
+      const copy = new WorkingCopy(sessions, record.id, record)
+      // Not the record's own data: the application may change it at any depth.
+      const data = sessions.snapshot(record.data) as Data
+      const session = createSession<Data, FlashData>(data, record.id)
+      copies.set(session, copy)
       return session
     },
     async commitSession(session, serializeOptions) {
-      const { id } = session
-      const link = links.get(session) ?? newLink(id, id === '' ? null : 'existing')
-      links.set(session, link)
-      const expires = expiryOf(serializeOptions) ?? cookie.expires
-      const lifetime = expires === undefined ? fallback : Math.max(0, (expires.getTime() - Date.now()) / 1000)
-      const done = link.tail.then(() => commit(session, link, lifetime))
-      link.tail = done.catch(() => {})
-      return (await done) ? cookie.serialize(link.id, serializeOptions) : ''
+      const copy = copyOf(session)
+      const lifetime = lifetimeUntil(expiryOf(serializeOptions) ?? cookie.expires)
+      const outcome = await copy.write(session.data as Stored, { lifetime, name: cookie.name })
+      return outcome === 'gone' ? '' : cookie.serialize(copy.id, serializeOptions)
+    },
+    async updateSession(session, change) {
+      const copy = copyOf(session)
+      const lifetime = Math.max(lifetimeUntil(cookie.expires), committedLifetime(copy.record))
+      return copy.update(change as (data: Stored) => never, viewOfSession(session), {
+        lifetime,
+        name: cookie.name,
+      })
     },
     async destroySession(session, serializeOptions) {
-      const link = links.get(session)
-      await link?.tail
-      const header = await host.destroySession(session, serializeOptions)
-      // Committed in this request, it has an id that the Session does not know of.
-      if (link !== undefined && link.id !== '' && link.id !== session.id) await sessions.destroy(link.id)
+      const header = await base.destroySession(session, serializeOptions)
+      // A session that this request has created has an id that its Session does not know.
+      const copy = copies.get(session)
+      if (copy !== undefined && copy.id !== session.id) await sessions.destroy(copy.id)
       return header
     },
   }
 }
 
-function newLink(id: string, base: Link['base']): Link {
-  return { id, base, seen: undefined, isCounted: false, tail: Promise.resolve() }
+/** React Router's own default has neither `HttpOnly` nor `Secure`. */
+function sessionCookie(options: (CookieOptions & { name?: string }) | undefined): Cookie {
+  const { name = '__session', httpOnly = true, secure = isSecure(name), ...others } = options ?? {}
+  return createCookie(name, { ...others, httpOnly, secure })
+}
+
+/** A storage does not see the requests, so it cannot know whether the site has TLS. */
+function isSecure(name: string): boolean {
+  return /^__(?:Host|Secure)-/.test(name) || !['development', 'test'].includes(process.env.NODE_ENV ?? '')
 }
 
 function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Date | undefined {
@@ -167,10 +198,28 @@ function expiryOf(options: { maxAge?: number; expires?: Date } | undefined): Dat
   return options?.expires ?? undefined
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/**
+ * Returns the seconds that the last commit gave to the session: its cookie may live longer than others, and an update
+ * sends none.
+ */
+function committedLifetime(record: SessionRecord<Stored> | undefined): number {
+  if (record?.expires == null) return 0
+  const left = (record.expires.getTime() - Date.now() - record.clockAhead) / 1000
+  // The store adds a tenth to what it is given. It must not add it with every update.
+  return Math.max(0, left / 1.1)
 }
 
-function notUsed(): Promise<never> {
-  return Promise.reject(new Error('Sessions are read and written by their Session, not by their id.'))
+function viewOfSession<Data, FlashData>(session: Session<Data, FlashData>): SessionView {
+  const any = session as unknown as Session<Stored>
+  return {
+    data: () => any.data as Stored,
+    isHidden: () => false,
+    get: (key) => any.get(key),
+    set: (key, value) => any.set(key, value),
+    delete: (key) => any.unset(key),
+  }
+}
+
+function unused(): Promise<never> {
+  return Promise.reject(new Error('Unexpected call: sessions are read and written through their Session.'))
 }

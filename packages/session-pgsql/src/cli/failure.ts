@@ -1,12 +1,12 @@
 import { SessionPgsqlError } from '../errors.ts'
 
-/** An error as programs are told of it: one server's failure does not hide what the others say. */
+/** The error of one server in the JSON output. The command still reports the other servers. */
 export interface Failure {
   readonly code: string
   readonly message: string
 }
 
-/** @throws what is not an error of this library */
+/** Returns the code and message of an error. @throws the error itself if it is not a `SessionPgsqlError` */
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof SessionPgsqlError)) throw error
   return { code: error.code, message: error.message }

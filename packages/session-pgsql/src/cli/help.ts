@@ -1,58 +1,63 @@
+import { GENERAL_OPTIONS, type OptionSpecs } from './arguments.ts'
 import type { Command } from './command.ts'
-import { COMMON, type Flags } from './flags.ts'
 import { wrap } from './output.ts'
 
 const WIDTH = 80
 
+/** Returns the text of `session-pgsql --help`. */
 export function generalHelp(commands: readonly Command[]): string {
-  return `session-pgsql: sessions in PostgreSQL, from the command line
+  return `session-pgsql manages PostgreSQL session tables and the sessions in them.
 
-Usage: session-pgsql COMMAND [FLAGS]
+Usage:
+  session-pgsql COMMAND [OPTION]...
 
-Commands
+Commands:
 ${rows(commands.map(({ name, summary }) => [name, summary]))}
-session-pgsql COMMAND --help tells more, with examples.
+Run "session-pgsql COMMAND --help" for the options of a command and examples.
 
-Flags of every command
-${flagRows({ ...COMMON, version: { type: 'boolean', about: 'the version of this program' } })}
-Which database
-  --db, else the php.ini of --ini (session_pgsql.db), else the environment:
-  SESSION_PGSQL_DB, DATABASE_URL, or libpq's PGHOST, PGDATABASE, PGUSER, …
-  Every other setting can be in the php.ini (session_pgsql.keep_expired) or the
-  environment (SESSION_PGSQL_KEEP_EXPIRED) too.
-  Others on the machine can see a command line: keep passwords in ~/.pgpass or
-  in the environment.
+General options:
+${optionRows({ ...GENERAL_OPTIONS, version: { type: 'boolean', description: 'show the version, then exit' } })}
+Database and settings:
+  The database comes from --db; if that is unset, from session_pgsql.db in the
+  php.ini of --ini; then from SESSION_PGSQL_DB, DATABASE_URL, or libpq's PGHOST,
+  PGDATABASE, PGUSER, ... in the environment.
+  All other settings can be in the php.ini (session_pgsql.keep_expired) or in
+  the environment (SESSION_PGSQL_KEEP_EXPIRED).
+  Other users of this machine can see your command line. Keep passwords in
+  ~/.pgpass or in the environment.
 
-Output
-  Tables for people; --json for programs, whose fields stay as they are from
-  version to version. NO_COLOR turns colors off.
+Output:
+  Text by default, JSON with --json. The JSON fields are stable across versions.
+  Set NO_COLOR to turn colors off.
 
-Exit codes
-  0   done
-  1   failure: the database cannot be reached, there is no such session, doctor
-      has found a problem, …
-  2   the command line or a setting is wrong
-  130, 143   ended by SIGINT, SIGTERM
+Exit codes:
+  0         success
+  1         failure: for example, a server is unreachable, a session does not
+            exist, or doctor found a problem
+  2         invalid command line or setting
+  130, 143  terminated by SIGINT or SIGTERM
 `
 }
 
-export function commandHelp({ name, usage, summary, details, flags }: Command): string {
-  const own = Object.keys(flags).length === 0 ? '' : `Flags\n${flagRows(flags)}\n`
-  return `${`session-pgsql ${name} ${usage}`.trimEnd()}
+/** Returns the text of `session-pgsql COMMAND --help`. */
+export function commandHelp({ name, usage, summary, details, options }: Command): string {
+  const own = Object.keys(options).length === 0 ? '' : `Options:\n${optionRows(options)}\n`
+  return `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.
 
-${summary.charAt(0).toUpperCase()}${summary.slice(1)}.
+Usage:
+  ${`session-pgsql ${name} ${usage}`.trimEnd()}
 
 ${details.trim()}
 
-${own}Flags of every command
-${flagRows(COMMON)}`
+${own}General options:
+${optionRows(GENERAL_OPTIONS)}`
 }
 
-function flagRows(flags: Flags): string {
+function optionRows(options: OptionSpecs): string {
   return rows(
-    Object.entries(flags).map(([name, { value, about }]) => [
-      `--${name}${value === undefined ? '' : ` ${value}`}`,
-      about,
+    Object.entries(options).map(([name, { placeholder, description }]) => [
+      `--${name}${placeholder === undefined ? '' : ` ${placeholder}`}`,
+      description,
     ]),
   )
 }

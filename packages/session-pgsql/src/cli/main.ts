@@ -1,21 +1,20 @@
-#!/usr/bin/env node
 import process from 'node:process'
-import { run, SIGNALS } from './run.ts'
+import { run, SIGNAL_EXIT_CODES } from './run.ts'
 
-/** The process: signals, streams, exit code. Everything else is in run.ts. */
+/** Connects `run` to the process: signals, streams, exit code. */
 
 const interrupt = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Who says it twice does not want to wait.
-    if (interrupt.signal.aborted) process.exit(SIGNALS[signal])
+    // A second signal ends the process without waiting.
+    if (interrupt.signal.aborted) process.exit(SIGNAL_EXIT_CODES[signal])
     interrupt.abort(signal)
   })
 }
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // The reader, such as `head`, has seen enough.
+    // The reader, such as `head`, has closed the pipe.
     if (error.code === 'EPIPE') process.exit()
     throw error
   })
@@ -27,5 +26,5 @@ process.exitCode = await run(process.argv.slice(2), {
   stderr: process.stderr,
   signal: interrupt.signal,
 })
-// A statement that was given up may still hold its connection.
+// An abandoned statement may still hold its connection open.
 if (interrupt.signal.aborted) process.exit()

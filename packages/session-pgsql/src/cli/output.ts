@@ -1,17 +1,18 @@
-/** What is written, for people and for programs. */
+/** A command's output: text for people, JSON for programs. */
 
-/** The part of a stream that is used. */
+/** The part of a writable stream that `Output` uses. */
 export interface Stream {
   write(text: string): unknown
   readonly isTTY?: boolean
-  /** Of a terminal. */
+  /** Width of the terminal; undefined for a file or pipe. */
   readonly columns?: number
 }
 
 export interface Column {
   readonly header: string
+  /** Whether to align to the right. Default: false. */
   readonly right?: boolean
-  /** Whether it may be cut short where the terminal is too narrow. */
+  /** Whether the column may be truncated if the terminal is too narrow. Default: false. */
   readonly shrinks?: boolean
 }
 
@@ -19,18 +20,18 @@ export type Color = 'red' | 'green' | 'yellow' | 'bold' | 'dim'
 
 const CODES: Record<Color, number> = { red: 31, green: 32, yellow: 33, bold: 1, dim: 2 }
 
-/** A column that shrinks keeps so many characters. */
-const NARROWEST = 6
+/** Characters that a truncated column keeps at least. */
+const MIN_COLUMN_WIDTH = 6
 
 export class Output {
   readonly isJson: boolean
-  /** Columns of the terminal; 80 where there is none. */
+  /** Columns of the terminal; 80 without a terminal. */
   readonly width: number
   readonly #stdout: Stream
   readonly #stderr: Stream
   readonly #colored: boolean
   readonly #fullIds: boolean
-  #inProgress = false
+  #progressShown = false
 
   constructor(
     stdout: Stream,
@@ -50,16 +51,17 @@ export class Output {
     this.#colored = stdout.isTTY === true && !NO_COLOR && TERM !== 'dumb'
   }
 
-  /** A line for people. */
+  /** Prints a line to stdout. */
   line(text = ''): void {
     this.#stdout.write(`${text}\n`)
   }
 
+  /** Prints the value to stdout as JSON. */
   json(value: unknown): void {
     this.#stdout.write(`${JSON.stringify(value, null, 2)}\n`)
   }
 
-  /** What went wrong. */
+  /** Prints an error to stderr. @param code an error code; left out for messages without one */
   error(message: string, code?: string): void {
     const text = this.isJson
       ? JSON.stringify({ error: { code, message } })
@@ -67,34 +69,35 @@ export class Output {
     this.#stderr.write(`${text}\n`)
   }
 
-  /** On a terminal: a line that is overwritten by the next. Empty: takes it away. */
+  /** On a terminal, shows a line that the next call overwrites. An empty text removes the line. */
   progress(text: string): void {
-    if (!this.isWatched || (text === '' && !this.#inProgress)) return
-    this.#inProgress = text !== ''
+    if (!this.showsProgress || (text === '' && !this.#progressShown)) return
+    this.#progressShown = text !== ''
     this.#stderr.write(`\r${text}\u001b[K`)
   }
 
-  /** On a terminal: from the top again, over what was shown; else a line between the two. */
+  /** Clears the terminal before the output is printed again. Without a terminal, prints an empty line. */
   redraw(): void {
     if (this.isJson) return
     this.#stdout.write(this.#stdout.isTTY === true ? '\u001b[H\u001b[2J' : '\n')
   }
 
-  /** Whether anybody watches `progress`. */
-  get isWatched(): boolean {
+  /** Whether `progress` prints anything. */
+  get showsProgress(): boolean {
     return this.#stderr.isTTY === true && !this.isJson
   }
 
+  /** Returns the text in this color if stdout is a terminal that takes colors. */
   paint(color: Color, text: string): string {
     return this.#colored ? `\u001b[${CODES[color]}m${text}\u001b[0m` : text
   }
 
-  /** An id as it may be shown. */
+  /** Returns a session id, shortened to 8 characters unless `--full-ids` is set. */
   id(id: string): string {
     return this.#fullIds || id.length <= 8 ? id : `${id.slice(0, 8)}…`
   }
 
-  /** Cuts down to the terminal's width; what goes to a file or another program is left whole. */
+  /** Prints a table. Truncates columns to fit a terminal, but not in a file or pipe. */
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): void {
     const cells = rows.map((row) => row.map((cell) => visible(cell)))
     const widths = columns.map(({ header }, at) =>
@@ -105,9 +108,9 @@ export class Output {
       row
         .map((cell, at) => {
           const width = widths[at] as number
-          const short = cut(cell, width)
-          const room = ' '.repeat(width - lengthOf(short))
-          return columns[at]?.right ? room + short : short + room
+          const text = truncate(cell, width)
+          const padding = ' '.repeat(width - lengthOf(text))
+          return columns[at]?.right ? padding + text : text + padding
         })
         .join('  ')
         .trimEnd()
@@ -115,10 +118,10 @@ export class Output {
     for (const row of cells) this.line(format(row))
   }
 
-  /** Names and values, one a line. */
-  facts(facts: readonly (readonly [string, string])[]): void {
-    const width = Math.max(...facts.map(([name]) => name.length))
-    for (const [name, value] of facts) {
+  /** Prints names and values, one pair per line. */
+  pairs(pairs: readonly (readonly [string, string])[]): void {
+    const width = Math.max(...pairs.map(([name]) => name.length))
+    for (const [name, value] of pairs) {
       this.line(`${this.paint('bold', name.padEnd(width))}  ${visible(value)}`)
     }
   }
@@ -132,26 +135,26 @@ function shrink(widths: number[], columns: readonly Column[], terminal: number):
       (best, { shrinks }, at) => (shrinks && (widths[at] as number) > (widths[best] ?? 0) ? at : best),
       -1,
     )
-    if (excess <= 0 || widest === -1 || (widths[widest] as number) <= NARROWEST) return
+    if (excess <= 0 || widest === -1 || (widths[widest] as number) <= MIN_COLUMN_WIDTH) return
     widths[widest] = (widths[widest] as number) - 1
   }
 }
 
-/** Characters, which is near enough to columns for what stands in these tables. */
+/** Counts characters. Wide characters count as one, which is close enough for these tables. */
 function lengthOf(text: string): number {
   return [...text].length
 }
 
-function cut(text: string, width: number): string {
+function truncate(text: string, width: number): string {
   const characters = [...text]
   return characters.length <= width ? text : `${characters.slice(0, width - 1).join('')}…`
 }
 
 /**
- * Text that cannot command a terminal or reorder its line: fields, addresses and messages come from
- * visitors.
+ * Returns the text with control and formatting characters written as `\u{…}`. Fields, addresses and messages come
+ * from users and must not control the terminal.
  *
- * @param keepLines leaves line breaks as they are
+ * @param keepLines whether to keep line breaks
  */
 export function visible(text: string, keepLines = false): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
@@ -159,7 +162,7 @@ export function visible(text: string, keepLines = false): string {
   )
 }
 
-/** Breaks at blanks. A word longer than a line is left whole, so that it can be copied. */
+/** Breaks the text at spaces. Does not break a word longer than a line, so that it can be copied. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   for (const word of text.split(' ')) {
@@ -171,16 +174,17 @@ export function wrap(text: string, width: number): string[] {
   return lines
 }
 
+/** Formats a number with thousands separators: `2,000`. */
 export function number(value: number): string {
   return value.toLocaleString('en')
 }
 
-/** `1 session`, `2,000 sessions`. */
+/** Formats a count and its noun: `1 session`, `2,000 sessions`. */
 export function plural(count: number, noun: string): string {
   return `${number(count)} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** `in 22m`, `3h ago`; a dash for what has no date. */
+/** Formats a date relative to now: `in 22m`, `3h ago`; `-` for null. */
 export function relative(date: Date | null, now: number = Date.now()): string {
   if (date === null) return '-'
   const seconds = (date.getTime() - now) / 1000
@@ -188,9 +192,9 @@ export function relative(date: Date | null, now: number = Date.now()): string {
   return seconds > 0 ? `in ${span}` : `${span} ago`
 }
 
-/** `2026-11-22 22:10:05 UTC (12m ago)`. */
-export function moment(date: Date | null): string {
-  if (date === null) return 'not known'
+/** Formats a date: `2026-11-22 22:10:05 UTC (12m ago)`; `unknown` for null. */
+export function dateTime(date: Date | null): string {
+  if (date === null) return 'unknown'
   return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC (${relative(date)})`
 }
 
@@ -201,7 +205,7 @@ function duration(seconds: number): string {
   return `${Math.floor(seconds / 86_400)}d`
 }
 
-/** `[#######---------]  45%  45,000 of 100,000`. */
+/** Formats a progress bar: `[#########-----------]  45%  45,000 of 100,000`. */
 export function bar(done: number, total: number): string {
   const share = Math.min(1, done / total)
   const filled = Math.round(share * 20)

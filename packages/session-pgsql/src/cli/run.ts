@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
+import { Arguments, GENERAL_OPTIONS, UsageError } from './arguments.ts'
 import type { Command } from './command.ts'
 import { destroy } from './commands/destroy.ts'
 import { doctor } from './commands/doctor.ts'
@@ -11,13 +12,12 @@ import { init } from './commands/init.ts'
 import { list } from './commands/list.ts'
 import { show } from './commands/show.ts'
 import { status } from './commands/status.ts'
-import { Arguments, COMMON, UsageError } from './flags.ts'
+import { CommandContext } from './context.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import { Output, type Stream, visible } from './output.ts'
-import { Session } from './session.ts'
 
-/** Where a command runs: what `process` has of it, to be put in its place in tests. */
-export interface Surroundings {
+/** The parts of `process` that a command uses. Tests pass their own. */
+export interface ProcessContext {
   readonly environment: Record<string, string | undefined>
   readonly stdout: Stream
   readonly stderr: Stream
@@ -29,26 +29,26 @@ const OK = 0
 const FAILURE = 1
 const USAGE = 2
 
-/** The exit codes that shells expect of what was ended by a signal. */
-export const SIGNALS: Record<string, number> = { SIGINT: 130, SIGTERM: 143 }
+/** Exit codes after a signal: 128 and the signal's number, as shells report it. */
+export const SIGNAL_EXIT_CODES: Record<string, number> = { SIGINT: 130, SIGTERM: 143 }
 
 /** Milliseconds for closing connections after a signal. */
-const CLOSING = 1000
+const CLOSE_TIMEOUT = 1000
 
 const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain, importCommand]
 
 /** Runs one command line. Never rejects. @returns the exit code */
-export async function run(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { environment, stdout, stderr, signal } = surroundings
-  // Before the flags are understood, their errors want to be told in the form that was asked for.
+export async function run(argv: readonly string[], processContext: ProcessContext): Promise<number> {
+  const { environment, stdout, stderr, signal } = processContext
+  // Read before the arguments are parsed, so that a parse error is printed in the requested form.
   const json = argv.includes('--json')
   const output = new Output(stdout, stderr, { json, fullIds: argv.includes('--full-ids'), environment })
   let command: Command | undefined
   try {
     const [name, ...rest] = argv
     if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-      const about = name === 'help' ? COMMANDS.find((one) => one.name === rest[0]) : undefined
-      stdout.write(about ? commandHelp(about) : generalHelp(COMMANDS))
+      const topic = name === 'help' ? COMMANDS.find((one) => one.name === rest[0]) : undefined
+      stdout.write(topic ? commandHelp(topic) : generalHelp(COMMANDS))
       return name === undefined ? USAGE : OK
     }
     if (name === '--version' || name === '-V') {
@@ -57,43 +57,43 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     }
     command = COMMANDS.find((one) => one.name === name)
     if (command === undefined) throw new UsageError(unknownCommand(name))
-    const given = new Arguments(rest, { ...command.flags, ...COMMON })
-    if (given.has('help')) {
+    const args = new Arguments(rest, { ...command.options, ...GENERAL_OPTIONS })
+    if (args.has('help')) {
       stdout.write(commandHelp(command))
       return OK
     }
-    checkCount(command, given.positionals.length)
-    return await runCommand(command, given, output, surroundings)
+    checkCount(command, args.positionals.length)
+    return await runCommand(command, args, output, processContext)
   } catch (error) {
     output.progress('')
-    if (signal.aborted) return SIGNALS[signal.reason as string] ?? FAILURE
-    return explain(error, output, command)
+    if (signal.aborted) return SIGNAL_EXIT_CODES[signal.reason as string] ?? FAILURE
+    return reportError(error, output, command)
   }
 }
 
 async function runCommand(
   command: Command,
-  given: Arguments,
+  args: Arguments,
   output: Output,
-  { environment, signal }: Surroundings,
+  { environment, signal }: ProcessContext,
 ): Promise<number> {
-  const session = new Session(given, output, signal, environment, command.createsTable ?? false)
+  const context = new CommandContext(args, output, signal, environment, command.createsTable ?? false)
   try {
-    const code = await unlessAborted(command.run(session), signal, command.patience ?? 0)
-    return signal.aborted ? (SIGNALS[signal.reason as string] ?? FAILURE) : code
+    const code = await unlessAborted(command.run(context), signal, command.gracePeriod ?? 0)
+    return signal.aborted ? (SIGNAL_EXIT_CODES[signal.reason as string] ?? FAILURE) : code
   } finally {
-    await unlessAborted(session.close(), signal, CLOSING).catch(() => {})
+    await unlessAborted(context.close(), signal, CLOSE_TIMEOUT).catch(() => {})
   }
 }
 
-/** Waits, but not longer than `patience` milliseconds after the signal. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, patience: number): Promise<T> {
+/** Waits for the work, but at most `gracePeriod` milliseconds after the signal. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, gracePeriod: number): Promise<T> {
   const done = new AbortController()
   const aborted = new Promise<void>((resolve) => {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true, signal: done.signal })
   }).then(async () => {
-    await setTimeout(patience, undefined, { signal: done.signal })
+    await setTimeout(gracePeriod, undefined, { signal: done.signal })
     throw new Error('interrupted')
   })
   aborted.catch(() => {})
@@ -104,20 +104,23 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, patience:
   }
 }
 
-function checkCount({ name, usage, positionals: [least, most] }: Command, count: number): void {
-  if (count >= least && count <= most) return
+function checkCount({ name, usage, positionals: [minimum, maximum] }: Command, count: number): void {
+  if (count >= minimum && count <= maximum) return
   throw new UsageError(
-    most === 0
-      ? `${name} takes flags only; write --name=VALUE for a value with a blank, in quotes`
-      : `expected: ${name} ${usage}`,
+    maximum === 0
+      ? `${name} takes options only; put quotes around a value with spaces`
+      : `expected ${name} ${usage}`,
   )
 }
 
-/** @returns the exit code that fits */
-function explain(error: unknown, output: Output, command: Command | undefined): number {
+/** Prints the error. @returns the exit code for it */
+function reportError(error: unknown, output: Output, command: Command | undefined): number {
   const help = `session-pgsql ${command === undefined ? '' : `${command.name} `}--help`
   if (error instanceof UsageError) {
-    output.error(`${error.message.replace(/\w$/, '$&.')} See: ${help}`, output.isJson ? 'USAGE' : undefined)
+    output.error(
+      `${error.message.replace(/[^.?]$/, '$&.')} Try "${help}" for more information.`,
+      output.isJson ? 'USAGE' : undefined,
+    )
     return USAGE
   }
   if (error instanceof SessionPgsqlError) {
@@ -129,9 +132,9 @@ function explain(error: unknown, output: Output, command: Command | undefined): 
 }
 
 function unknownCommand(name: string): string {
-  // It may be a conninfo string with a password.
+  // The argument may be a conninfo string with a password: show it only if it looks like a command.
   const shown = /^[a-z][a-z-]{0,20}$/.test(name) ? ` ${visible(name)}` : ''
-  return `unknown command${shown}; there are ${COMMANDS.map((one) => one.name).join(', ')}`
+  return `unknown command${shown}; the commands are ${COMMANDS.map((one) => one.name).join(', ')}`
 }
 
 function version(): string {

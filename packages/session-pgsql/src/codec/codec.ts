@@ -11,11 +11,16 @@ export interface Codec<Data> {
   encode(data: Data): string
   decode(text: string): Data
   /**
-   * Lays what `mine` has changed since `seen` over `theirs`, where the setting `conflict` is `merge`; changes none
-   * of the three. Left out: plain objects are merged key by key, to any depth, and everything else is taken whole.
+   * Lays what `ours` changed since `base` over `theirs`, if the setting `conflict` is `merge`; changes none of the
+   * three. `base` is the empty session (`decode('')`) if there was none. Always called with the original three, never
+   * with the result of another merge as `ours`.
+   *
+   * Default: plain objects are merged key by key and arrays element by element, to any depth; everything else is
+   * taken whole, ours if ours changed it. A key that either side deleted and an element that either side removed stay
+   * away. docs/merging.md has every rule.
    */
-  merge?(mine: Data, theirs: Data, seen: Data): Data
+  merge?(ours: Data, theirs: Data, base: Data): Data
 }
 
-/** A codec that can merge, be it as all can. */
+/** A codec with a merge, its own or the default. */
 export type MergingCodec<Data> = Required<Codec<Data>>

@@ -48,7 +48,7 @@ function guarded<Data>(codec: Codec<Data>): MergingCodec<Data> {
     encode: (data) => attempt(() => codec.encode(data), 'INVALID_DATA', 'encode the data of this session'),
     decode: (text) =>
       attempt(() => codec.decode(text), 'UNDECODABLE', 'decode the stored data of this session'),
-    merge: (mine, theirs, seen) =>
-      attempt(() => mergeTheirWay(mine, theirs, seen), 'INVALID_DATA', 'merge two changes of this session'),
+    merge: (ours, theirs, base) =>
+      attempt(() => mergeTheirWay(ours, theirs, base), 'INVALID_DATA', 'merge two changes of this session'),
   }
 }

@@ -1,20 +1,20 @@
 import { SessionPgsqlError } from '../errors.ts'
 
-/** PostgreSQL would take a gigabyte; a session of that size is a mistake, and stalls everybody else's. */
+/** Characters. PostgreSQL accepts a gigabyte, but a session of that size is an error and blocks other requests. */
 const MAX_TEXT = 64 * 1024 * 1024
 
-/** What a codec has made of the data. */
+/** Checks that the table can store the text of a codec. @throws INVALID_DATA */
 export function checkEncoded(text: unknown, codec: string): asserts text is string {
   const refuse = (reason: string): never => {
-    throw new SessionPgsqlError('INVALID_DATA', `The session's data cannot be stored: ${reason}`)
+    throw new SessionPgsqlError('INVALID_DATA', `Cannot store the session's data: ${reason}`)
   }
-  if (typeof text !== 'string') refuse(`the codec ${codec} gave ${typeof text} instead of a string.`)
+  if (typeof text !== 'string') refuse(`expected a string from the codec ${codec}, received ${typeof text}.`)
   const encoded = text as string
   if (encoded.length > MAX_TEXT) {
     refuse(
-      `it has ${encoded.length.toLocaleString('en')} characters, and ${MAX_TEXT.toLocaleString('en')} are the limit.`,
+      `it has ${encoded.length.toLocaleString('en')} characters; the maximum is ${MAX_TEXT.toLocaleString('en')}.`,
     )
   }
-  if (encoded.includes('\0')) refuse(`what the codec ${codec} made of it holds a NUL character.`)
-  if (!encoded.isWellFormed()) refuse(`what the codec ${codec} made of it holds half a surrogate pair.`)
+  if (encoded.includes('\0')) refuse(`the text from the codec ${codec} contains a NUL character.`)
+  if (!encoded.isWellFormed()) refuse(`the text from the codec ${codec} contains half a surrogate pair.`)
 }

@@ -3,8 +3,8 @@ import type { MergingCodec } from './codec.ts'
 import { merge } from './merge.ts'
 
 /**
- * Data as JSON, the default. What JSON cannot say (a Date, a Map, undefined) becomes what `JSON.stringify`
- * makes of it, as in every session store of Node; a NUL or half a surrogate pair is escaped, not lost.
+ * The default codec. Values that JSON does not have (a Date, a Map, undefined) become what `JSON.stringify` makes of
+ * them, as in other session stores for Node. A NUL character or half a surrogate pair is escaped and not lost.
  */
 export const json: MergingCodec<unknown> = {
   name: 'json',
@@ -14,17 +14,17 @@ export const json: MergingCodec<unknown> = {
     try {
       text = JSON.stringify(data)
     } catch (cause) {
-      // The message of a TypeError about a cycle names keys, which are session data.
+      // The TypeError about a cycle quotes keys, which are session data.
       const reason =
         cause instanceof RangeError
-          ? 'it is too large or nested too deep'
-          : `it holds ${String(cause).includes('BigInt') ? 'a BigInt' : 'a cycle'}, or a toJSON that throws`
-      throw new SessionPgsqlError('INVALID_DATA', `The session's data cannot be written as JSON: ${reason}.`)
+          ? 'it is too large or too deeply nested'
+          : `it contains ${String(cause).includes('BigInt') ? 'a BigInt' : 'a cycle'}, or a toJSON that throws`
+      throw new SessionPgsqlError('INVALID_DATA', `Cannot encode the session's data as JSON: ${reason}.`)
     }
     if (text === undefined) {
       throw new SessionPgsqlError(
         'INVALID_DATA',
-        `Expected session data that JSON can write, such as an object; received ${typeof data}.`,
+        `Cannot encode the session's data as JSON: expected an object or another JSON value, received ${typeof data}.`,
       )
     }
     return text
@@ -35,11 +35,11 @@ export const json: MergingCodec<unknown> = {
     try {
       return JSON.parse(text)
     } catch {
-      // V8 quotes the text in its message.
+      // V8's message quotes the text.
       throw new SessionPgsqlError(
         'UNDECODABLE',
-        'The stored data of this session is not JSON. Was it written under another codec? ' +
-          'Set `codec` to the one that wrote it, or destroy the session.',
+        'Cannot decode the stored session: it is not JSON. ' +
+          'Set the option codec to the codec that wrote it, or destroy the session.',
       )
     }
   },

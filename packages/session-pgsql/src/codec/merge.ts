@@ -1,134 +1,218 @@
 import { isDeepStrictEqual } from 'node:util'
 import { SessionPgsqlError } from '../errors.ts'
+import { Canonical, type Describe } from './canonical.ts'
+import { DisjointSets } from './disjoint-sets.ts'
+import { haveSameIdentity } from './identity.ts'
+import { ABSENT, type ElementRules, mergeLists } from './merge-lists.ts'
 
-/** What a codec knows of its values that a merge must respect. For JSON there is nothing to know. */
+/** What a merge must know about a codec's values. */
+export interface ValueRules extends Omit<ElementRules, 'merge' | 'canonical'> {
+  /** What an object consists of; undefined if that is not known. */
+  readonly describe: Describe
+  /** Values of one kind are merged with each other; undefined: such a value is taken whole. */
+  readonly kindOf: (value: unknown) => string | undefined
+  /** Merges values of one kind; the base is undefined if it is not of that kind. */
+  readonly mergeParts: (
+    ours: object,
+    theirs: object,
+    base: object | undefined,
+    rules: ElementRules,
+  ) => unknown
+}
+
+/** What a codec knows about its sessions. For JSON there is nothing to know. */
 export interface MergeRules {
   /**
-   * Groups of top-level keys that only make sense together (PHP's references): each counts as one, and is
-   * taken whole. Overlapping groups are one group.
+   * Groups of top-level keys that only make sense together (PHP's references): all are taken from one side.
+   * Overlapping groups are one group.
    */
   readonly tied?: readonly (readonly string[])[] | undefined
-  /** Whether two values are the same to their writer. Default: `isDeepStrictEqual`. */
-  readonly same?: ((one: unknown, other: unknown) => boolean) | undefined
+  /** Whether two sessions have the same under all these keys. Default: key by key. */
+  readonly sameTied?: ((one: object, other: object, keys: readonly string[]) => boolean) | undefined
   /** Called with the result, for what is known of a whole and not of its parts. */
   readonly carry?: ((from: object, to: object, keys: readonly string[]) => void) | undefined
+  /** Default: plain objects and arrays. */
+  readonly values?: ValueRules | undefined
 }
 
 /**
- * The three-way merge: lays my difference (`mine` against `seen`) over `theirs`.
+ * The three-way merge: lays what ours changed since the base over theirs.
  *
- * Plain objects are merged key by key, to any depth; arrays and scalars are taken whole. A deletion beats a
- * change, on whichever side it was made: otherwise a slow request that touches `user.lastSeen` would undo
- * the logout that deleted `user`. Where both sides changed one leaf, mine is taken.
+ * - **Objects** are merged key by key, to any depth. A key that either side deleted is deleted, whatever the other
+ *   side changed below it. If both sides added a key, the two values are merged.
+ * - **Lists** are merged element by element. The result has what either side inserted, and nothing that either side
+ *   removed. What a side moved stands where it moved it. Elements are known by `id`, `_id`, `uuid`, `key` or `sku` if
+ *   all of them are objects with the same one of these, and are then merged themselves; otherwise by their values. If
+ *   both sides changed it, ours is taken whole of two to four numbers, of a list that both replaced, of one in which
+ *   ours replaced several elements by several, and of one with more than 10,000 elements between the ends that all
+ *   three have in common.
+ * - **Objects of different identity** (the same fields) are never merged. If both sides put another object in a
+ *   place, ours is taken; if one side did, that side's. If both sides gave the whole session another identity, ours is
+ *   taken whole.
+ * - **A value of another kind** in place of an object or a list beats what the other side changed in it, as a
+ *   deletion does: after `user = null`, a change of `user.lastSeen` does not bring the user back.
+ * - **Everything else** (scalars, instances of classes) is taken whole: ours if ours changed it, else theirs.
  *
- * Nothing that is passed in is changed; the result may share parts with it.
+ * docs/merging.md has every rule, with examples. Changes none of its arguments; the result may share parts with them.
+ * Pass what was read and what was changed, never the result of another merge as ours: merging is not associative.
  *
- * @param mine what I want to write
+ * @param ours what this request wants to store
  * @param theirs what is stored now
- * @param seen what both sides started from
- * @throws INVALID_DATA if they are nested so deep that they cannot be walked
+ * @param base what both started from
+ * @throws INVALID_DATA if the data is nested too deep to be walked
  */
-export function merge<Data>(mine: Data, theirs: Data, seen: Data, rules: MergeRules = {}): Data {
+export function merge<Data>(ours: Data, theirs: Data, base: Data, rules: MergeRules = {}): Data {
   try {
-    // Of data, what is merged is data again: objects by key, anything else whole.
-    return mergeWhole(mine, theirs, seen, rules) as Data
+    return mergeSessions(ours, theirs, base, rules) as Data
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     throw new SessionPgsqlError('INVALID_DATA', 'The data of this session is nested too deep to be merged.')
   }
 }
 
-function mergeWhole(mine: unknown, theirs: unknown, seen: unknown, rules: MergeRules): unknown {
-  const { tied = [], carry } = rules
-  const same = orAbsent(rules.same ?? isDeepStrictEqual)
-  if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine
+/** Plain objects and arrays, as JSON has them. */
+const jsonValues: ValueRules = {
+  isSame: isDeepStrictEqual,
+  isNumber: (value) => typeof value === 'number',
+  fieldsOf: (value) => (isPlainObject(value) ? Object.keys(value) : undefined),
+  readField: (value, field) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, field)
+      ? (value as PlainObject)[field]
+      : undefined,
+  kindOf(value) {
+    if (Array.isArray(value)) return 'list'
+    return isPlainObject(value) ? 'object' : undefined
+  },
+  mergeParts(ours, theirs, base, rules) {
+    if (Array.isArray(ours)) return mergeLists(ours, theirs as unknown[], (base ?? []) as unknown[], rules)
+    return mergeKeys(ours as PlainObject, theirs as PlainObject, (base ?? {}) as PlainObject, rules)
+  },
+  describe(value, partOf) {
+    if (Array.isArray(value)) return `[${value.length},${value.map(partOf).join('')}`
+    if (value instanceof Date) return `@${value.getTime()}`
+    if (!isPlainObject(value)) return undefined
+    const keys = Object.keys(value)
+    if (keys.some((key, index) => index > 0 && key < (keys[index - 1] as string))) keys.sort()
+    let text = `{${keys.length},`
+    for (const key of keys) text += `${key.length}:${key}${partOf(value[key])}`
+    return text
+  },
+}
 
-  const before = isPlainObject(seen) ? seen : {}
-  const groups = unite(tied)
-  const whole = new Set(groups.flat())
-  // What is tied may be circular: it is never walked.
-  const free = mergeKeys(without(mine, whole), without(theirs, whole), without(before, whole), same)
-  const entries = new Map(Object.entries(free))
-  for (const group of groups) {
-    const changed = group.some((key) => !same(valueAt(mine, key), valueAt(before, key)))
-    const source = changed ? mine : theirs
-    for (const key of group) if (Object.hasOwn(source, key)) entries.set(key, source[key])
+function mergeSessions(ours: unknown, theirs: unknown, base: unknown, rules: MergeRules): unknown {
+  const { tied = [], carry, values = jsonValues } = rules
+  const elements = elementRules(values)
+  if (!isPlainObject(ours) || !isPlainObject(theirs)) return elements.merge(ours, theirs, base)
+  const before = isPlainObject(base) ? base : {}
+  if (areTwoLogins(ours, theirs, before, values)) return ours
+
+  const { sameTied = sameKeys(values) } = rules
+  const sources = new Map<string, PlainObject>()
+  for (const group of tied.length > 0 ? unite(tied) : []) {
+    const source = sameTied(ours, before, group) ? theirs : ours
+    for (const key of group) sources.set(key, source)
   }
-  const result = Object.fromEntries(entries)
+  const result = mergeKeys(ours, theirs, before, elements, sources)
   if (carry !== undefined) {
-    for (const source of [theirs, mine]) {
-      const keys = Object.keys(result).filter((key) => Object.is(result[key], valueAt(source, key)))
-      carry(source, result, keys)
+    for (const source of [theirs, ours]) {
+      const isTaken = (key: string): boolean =>
+        Object.hasOwn(source, key) && Object.is(result[key], source[key])
+      carry(source, result, Object.keys(result).filter(isTaken))
     }
   }
   return result
 }
 
-function without(object: PlainObject, keys: ReadonlySet<string>): PlainObject {
-  if (keys.size === 0) return object
-  return Object.fromEntries(Object.entries(object).filter(([key]) => !keys.has(key)))
+/**
+ * Whether both sides gave the session another identity. If one side did, the other changed the same session, of which
+ * it may have changed anything.
+ */
+function areTwoLogins(
+  ours: PlainObject,
+  theirs: PlainObject,
+  base: PlainObject,
+  { readField }: ValueRules,
+): boolean {
+  const isKept = (side: PlainObject): boolean => haveSameIdentity(side, base, readField) === true
+  return haveSameIdentity(ours, theirs, readField) === false && !isKept(ours) && !isKept(theirs)
 }
 
-/** Joins the groups that overlap. The smaller one is moved: joining takes little more time than there are keys. */
+function sameKeys({ isSame }: ValueRules): (one: object, other: object, keys: readonly string[]) => boolean {
+  const valueAt = (object: object, key: string): unknown =>
+    Object.hasOwn(object, key) ? (object as PlainObject)[key] : ABSENT
+  return (one, other, keys) =>
+    keys.every((key) => {
+      const [first, second] = [valueAt(one, key), valueAt(other, key)]
+      return first === ABSENT || second === ABSENT ? first === second : isSame(first, second)
+    })
+}
+
 function unite(groups: readonly (readonly string[])[]): string[][] {
-  const groupOf = new Map<string, Set<string>>()
-  for (const group of groups) {
-    let united = new Set(group)
-    for (const key of group) {
-      const other = groupOf.get(key) ?? united
-      const [smaller, larger] = other.size < united.size ? [other, united] : [united, other]
-      if (smaller === larger) continue
-      for (const moved of smaller) {
-        larger.add(moved)
-        groupOf.set(moved, larger)
-      }
-      united = larger
+  const sets = new DisjointSets<string>()
+  for (const [first, ...rest] of groups) for (const key of rest) sets.unite(first as string, key)
+  return sets.group(new Set(groups.flat()))
+}
+
+function elementRules(values: ValueRules): ElementRules {
+  const { isSame, kindOf, mergeParts, readField } = values
+  const rules: ElementRules = { ...values, canonical: new Canonical(values.describe), merge: mergeValue }
+  return rules
+
+  function mergeValue(ours: unknown, theirs: unknown, base: unknown): unknown {
+    if (Object.is(ours, theirs)) return theirs
+    const our = kindOf(ours)
+    const their = kindOf(theirs)
+    const before = kindOf(base)
+    if (our !== undefined && our === their) {
+      const isOther = haveSameIdentity(ours, theirs, readField) === false
+      if (isOther) return haveSameIdentity(ours, base, readField) ? theirs : ours
+      return mergeParts(
+        ours as object,
+        theirs as object,
+        before === our ? (base as object) : undefined,
+        rules,
+      )
     }
-    for (const key of group) groupOf.set(key, united)
+    if (before !== undefined && our === before) return theirs
+    if (before !== undefined && their === before) return ours
+    // A codec's own comparison is asked about values only.
+    return base !== ABSENT && isSame(ours, base) ? theirs : ours
   }
-  return [...new Set(groupOf.values())].map((group) => [...group])
 }
 
 type PlainObject = Record<string, unknown>
 
-type Same = (one: unknown, other: unknown) => boolean
-
-function mergeValue(mine: unknown, theirs: unknown, seen: unknown, same: Same): unknown {
-  if (!isPlainObject(mine) || !isPlainObject(theirs)) return same(mine, seen) ? theirs : mine
-  return mergeKeys(mine, theirs, isPlainObject(seen) ? seen : {}, same)
-}
-
-function mergeKeys(mine: PlainObject, theirs: PlainObject, seen: PlainObject, same: Same): PlainObject {
-  const entries: [string, unknown][] = []
-  for (const [key, their] of Object.entries(theirs)) {
-    if (Object.hasOwn(mine, key)) {
-      entries.push([
-        key,
-        Object.is(mine[key], their) ? their : mergeValue(mine[key], their, valueAt(seen, key), same),
-      ])
-    } else if (!Object.hasOwn(seen, key)) {
-      entries.push([key, their])
+/** @param sources keys that are taken from one side, whatever the other has */
+function mergeKeys(
+  ours: PlainObject,
+  theirs: PlainObject,
+  base: PlainObject,
+  { merge }: ElementRules,
+  sources?: ReadonlyMap<string, PlainObject>,
+): PlainObject {
+  const result: PlainObject = {}
+  for (const key of Object.keys(theirs)) {
+    const isInBase = Object.hasOwn(base, key)
+    const source = sources?.get(key)
+    if (!Object.hasOwn(ours, key)) {
+      if (!isInBase && source !== ours) setKey(result, key, theirs[key])
+    } else if (source !== undefined) {
+      setKey(result, key, source[key])
+    } else {
+      setKey(result, key, merge(ours[key], theirs[key], isInBase ? base[key] : ABSENT))
     }
-    // else: I deleted it.
   }
-  for (const [key, my] of Object.entries(mine)) {
-    // Not theirs and not seen: I added it. Not theirs but seen: they deleted it, whatever I did to it.
-    if (!Object.hasOwn(theirs, key) && !Object.hasOwn(seen, key)) entries.push([key, my])
+  for (const key of Object.keys(ours)) {
+    const isAdded = !Object.hasOwn(theirs, key) && !Object.hasOwn(base, key)
+    if (isAdded && sources?.get(key) !== theirs) setKey(result, key, ours[key])
   }
-  // Not by assignment: a key named __proto__ is data like any other.
-  return Object.fromEntries(entries)
+  return result
 }
 
-/** A key that was not there is told apart from one that held undefined. */
-const ABSENT: unique symbol = Symbol('absent')
-
-/** A codec's own comparison is asked about values only. */
-function orAbsent(same: Same): Same {
-  return (one, other) => (one === ABSENT || other === ABSENT ? one === other : same(one, other))
-}
-
-function valueAt(object: PlainObject, key: string): unknown {
-  return Object.hasOwn(object, key) ? object[key] : ABSENT
+/** A key named __proto__ is data like any other. */
+function setKey(object: PlainObject, key: string, value: unknown): void {
+  if (key !== '__proto__') object[key] = value
+  else Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
 }
 
 function isPlainObject(value: unknown): value is PlainObject {

@@ -1,12 +1,12 @@
 /**
- * The bytes that are being read, and where in them we are. Every length is held against what is left before
- * it is used, so the work stays linear in the size of the input whatever the input claims.
+ * The input of the reader and the current position. Every length is checked against the remaining bytes before it is
+ * used, so the work is linear in the size of the input.
  */
 import { isUtf8 } from 'node:buffer'
 import { SessionPgsqlError } from '../errors.ts'
 import { bytesToName, isContinuation } from './bytes.ts'
 
-/** The longest exact decimal form of a double has fewer characters; PHP never writes more. */
+/** Characters: more than the longest exact decimal form of a double, which PHP never exceeds. */
 const LONGEST_NUMBER = 1100
 
 const QUOTE = 0x22
@@ -18,12 +18,12 @@ const BACKSLASH = 0x5c
 
 export class PhpInput {
   readonly #bytes: Buffer
-  /** If the whole is UTF-8, a part is as well unless it cuts a character in two. */
+  /** Whether the whole input is UTF-8. Then a part is UTF-8 too, unless it starts or ends inside a character. */
   readonly #utf8: boolean
   at = 0
   end: number
-  /** How often something was spelled otherwise than PHP spells it. */
-  oddities = 0
+  /** How many notations were read that PHP does not write. */
+  nonCanonical = 0
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
@@ -31,21 +31,23 @@ export class PhpInput {
     this.end = bytes.length
   }
 
+  /** Whether the end is reached. */
   get done(): boolean {
     return this.at >= this.end
   }
 
-  /** Says what was expected and where, never what was found: that is session data. */
+  /** Throws UNDECODABLE with what was expected and where, but not what was found, which is session data. */
   fail(expected: string, at: number = this.at): never {
-    throw new SessionPgsqlError('UNDECODABLE', `Expected ${expected} at byte ${at} of the session`)
+    throw new SessionPgsqlError('UNDECODABLE', `Expected ${expected} at byte ${at} of the session.`)
   }
 
-  /** The byte at the position, or further on; -1 past the end. */
+  /** Returns the byte at the position plus `ahead`; -1 past the end. */
   peek(ahead = 0): number {
     const at = this.at + ahead
     return at < this.end ? (this.#bytes[at] as number) : -1
   }
 
+  /** Reads these characters. @throws UNDECODABLE */
   expect(characters: string): void {
     for (let index = 0; index < characters.length; index++) {
       if (this.peek() !== characters.charCodeAt(index)) this.fail(`"${characters[index]}"`)
@@ -53,7 +55,7 @@ export class PhpInput {
     }
   }
 
-  /** A length, a count, or the number of a value. */
+  /** Reads a length, a count, or the number of a value. */
   count(): number {
     const start = this.at
     let value = 0
@@ -63,11 +65,11 @@ export class PhpInput {
       if (this.at - start > 15) this.fail('a smaller number', start)
     }
     if (this.at === start) this.fail('a number')
-    if (this.at - start > 1 && this.#bytes[start] === ZERO) this.oddities++
+    if (this.at - start > 1 && this.#bytes[start] === ZERO) this.nonCanonical++
     return value
   }
 
-  /** An integer as nearly all of them are, with its semicolon; undefined, and nothing read, if it is another. */
+  /** Reads an integer in the usual notation, and its semicolon. Otherwise returns undefined and reads nothing. */
   plainInteger(): number | undefined {
     let at = this.at
     const negative = this.#bytes[at] === MINUS
@@ -86,7 +88,7 @@ export class PhpInput {
     return negative ? -value : value
   }
 
-  /** The characters of a number, up to the semicolon. */
+  /** Reads the characters of a number, and the semicolon after them. */
   number(): string {
     const limit = Math.min(this.end, this.at + LONGEST_NUMBER)
     let end = this.at
@@ -97,19 +99,19 @@ export class PhpInput {
     return text
   }
 
-  /** `length:"…"`: the place of what is between the quotes. */
+  /** Reads `length:"…"`. @returns the range between the quotes */
   quoted(): { start: number; end: number } {
     const length = this.count()
     this.expect(':"')
     const start = this.at
-    // The closing quote must be there too.
+    // The closing quote must fit, too.
     if (length >= this.end - start) this.fail(`no more than ${Math.max(0, this.end - start - 1)} bytes`)
     this.at += length
     this.expect('"')
     return { start, end: start + length }
   }
 
-  /** `length:"…"` in the escaped form, where a backslash and two digits are one byte. */
+  /** Reads `length:"…"` in the escaped form, in which a backslash and two digits are one byte. */
   escaped(): string | Buffer {
     const length = this.count()
     this.expect(':"')
@@ -132,31 +134,33 @@ export class PhpInput {
     return isUtf8(bytes) ? bytes.toString('utf8') : bytes
   }
 
-  /** Moves on and gives the place of what was passed over. */
-  take(length: number, what: string): { start: number; end: number } {
-    if (length > this.end - this.at) this.fail(what)
+  /** Skips `length` bytes. @param expected for the message if they are not there @returns their range */
+  take(length: number, expected: string): { start: number; end: number } {
+    if (length > this.end - this.at) this.fail(expected)
     const start = this.at
     this.at += length
     return { start, end: this.at }
   }
 
+  /** Returns the next position of the byte; -1 if there is none. */
   indexOf(byte: number): number {
     const at = this.#bytes.indexOf(byte, this.at)
     return at < this.end ? at : -1
   }
 
-  /** A string where the bytes are UTF-8, else a copy of them. */
+  /** Returns the range as a string if it is UTF-8, otherwise as a copy of the bytes. */
   text({ start, end }: { start: number; end: number }): string | Buffer {
     if (this.#isText(start, end)) return this.#bytes.toString('utf8', start, end)
     return Buffer.from(this.#bytes.subarray(start, end))
   }
 
+  /** Returns the range as a name; see `bytesToName`. */
   name({ start, end }: { start: number; end: number }): string {
     if (this.#isText(start, end)) return this.#bytes.toString('utf8', start, end)
     return bytesToName(this.#bytes.subarray(start, end))
   }
 
-  /** The bytes as they stand, if all of them are ASCII. */
+  /** Returns the range as it is written, if it is ASCII; otherwise undefined. */
   ascii(start: number, end: number): string | undefined {
     const text = this.#bytes.toString('latin1', start, end)
     return /^[\0-\x7f]*$/.test(text) ? text : undefined

@@ -1,37 +1,40 @@
 /**
- * What decoded values cannot show by themselves, kept beside them so that they are written as they were read:
- * which places a PHP reference ties together, and which numbers were spelled in an unusual way.
+ * Remembers what decoded values cannot express, so that the writer writes them as they were read: which elements a
+ * PHP reference connects, and which numbers had an unusual notation.
  *
- * All of it is a hint that the writer tests against the values of the moment: a tie holds as long as both
- * places still have the same value, a spelling as long as the number is still that one. Whoever copies or
- * changes values can therefore lose such a hint, but never get a wrong value written.
+ * The writer checks each of these hints against the current values: a reference counts while both elements still have
+ * the same value, a notation while the number is still the same. A program that copies or changes values can lose a
+ * hint, but it never causes a wrong value to be written.
  */
+import { DisjointSets } from './disjoint-sets.ts'
 import { kindOf, type PhpCustom, PhpFloat, type PhpKey, PhpObject, PhpProperties } from './php-values.ts'
 
-/** A variable of PHP's that several places share by reference. Only its identity matters. */
-export type Cell = { readonly slot: number }
+/** A PHP reference: a variable that several elements share. Only its identity matters. */
+export type Reference = { readonly slot: number }
 
-export interface Place {
-  /** Set if the place is one of several that a reference ties together. */
-  cell?: Cell
-  /** How `value` was spelled, set if the writer would spell it otherwise. */
+/** What is remembered of one element of an array or object. */
+export interface ElementMemory {
+  /** Set if the element shares its variable with others. */
+  reference?: Reference
+  /** The notation of `value`, set if the writer would write it differently. */
   literal?: string
   value?: unknown
 }
 
+/** What is remembered of an array or object. */
 export interface Memory {
-  readonly places: Map<PhpKey, Place>
-  /** Of a JavaScript array: if it has changed, its elements may have moved. */
+  readonly elements: Map<PhpKey, ElementMemory>
+  /** Length of a JavaScript array when it was read. If it differs, the elements may have moved. */
   length?: number
-  /** The keys as they came, set where a plain object has them in another order. */
+  /** Keys in the order in which they were read, set if a plain object has another order. */
   order?: string[]
 }
 
 const memories = new WeakMap<object, Memory>()
-const cells = new WeakMap<object, Cell>()
+const arrayReferences = new WeakMap<object, Reference>()
 const payloads = new WeakMap<PhpCustom, unknown[] | null>()
 
-/** What is known of the places in this array, object, or table of properties. */
+/** Returns what is remembered of this array, plain object or PhpProperties. */
 export function memoryOf(holder: object): Memory | undefined {
   return memories.get(holder)
 }
@@ -39,144 +42,143 @@ export function memoryOf(holder: object): Memory | undefined {
 function remember(holder: object): Memory {
   let memory = memories.get(holder)
   if (memory === undefined) {
-    memory = { places: new Map() }
+    memory = { elements: new Map() }
     if (Array.isArray(holder)) memory.length = holder.length
     memories.set(holder, memory)
   }
   return memory
 }
 
-export function rememberPlace(holder: object, key: PhpKey, place: Place): void {
-  const { places } = remember(holder)
-  const at = placeKey(holder, key)
-  places.set(at, { ...places.get(at), ...place })
+/** Adds to what is remembered of the element. */
+export function rememberElement(holder: object, key: PhpKey, element: ElementMemory): void {
+  const { elements } = remember(holder)
+  const at = elementKey(holder, key)
+  elements.set(at, { ...elements.get(at), ...element })
 }
 
-/** Notes the order in which the keys came, if the object does not show it: integers come first in JavaScript. */
+/** Remembers the order of the keys if the object has another one: in JavaScript, integer keys come first. */
 export function rememberOrder(data: object, keys: string[]): void {
   const order = [...new Set(keys)]
   if (Object.keys(data).some((key, index) => key !== order[index])) remember(data).order = order
 }
 
-/** The object's keys, as they came as far as they still exist, then the new ones. */
+/** Returns the object's keys in the order in which they were read, then the new ones. */
 export function orderOf(data: object): string[] {
   const order = memories.get(data)?.order
   if (order === undefined) return Object.keys(data)
   return [...new Set([...order.filter((key) => Object.hasOwn(data, key)), ...Object.keys(data)])]
 }
 
-/** The reference that points to this very array, wherever it has been moved. */
-export function cellOf(array: object): Cell | undefined {
-  return cells.get(array)
+/** Returns the reference to this array, even if the array has moved to another element. */
+export function referenceOf(array: object): Reference | undefined {
+  return arrayReferences.get(array)
 }
 
-export function rememberCell(array: object, cell: Cell): void {
-  cells.set(array, cell)
+/** Remembers the reference to this array. */
+export function rememberReference(array: object, reference: Reference): void {
+  arrayReferences.set(array, reference)
 }
 
 /**
- * The values that a payload consists of; null if it is known to be something else, undefined if nothing is
- * known. Values serialized within a payload are counted by PHP along with those outside it.
+ * Returns the values in a payload; null if it contains something else, undefined if it was not parsed. PHP counts the
+ * values in a payload together with those outside.
  */
 export function payloadValues(custom: PhpCustom): unknown[] | null | undefined {
   return payloads.get(custom)
 }
 
+/** Remembers the values in a payload; null if it contains something else. */
 export function rememberPayload(custom: PhpCustom, values: unknown[] | null): void {
   payloads.set(custom, values)
 }
 
-/** The tie of a place, unless its array has changed so that the place may be another one now. */
-export function tieOf(holder: object, memory: Memory | undefined, key: PhpKey): Cell | undefined {
+/** Returns the reference of an element, unless the array's length has changed and elements may have moved. */
+export function referenceAt(holder: object, memory: Memory | undefined, key: PhpKey): Reference | undefined {
   if (memory === undefined) return undefined
   if (memory.length !== undefined && memory.length !== (holder as unknown[]).length) return undefined
-  return placeOf(holder, memory, key)?.cell
+  return elementAt(holder, memory, key)?.reference
 }
 
-export function placeOf(holder: object, memory: Memory | undefined, key: PhpKey): Place | undefined {
-  return memory?.places.get(placeKey(holder, key))
+/** Returns what is remembered of an element. */
+export function elementAt(
+  holder: object,
+  memory: Memory | undefined,
+  key: PhpKey,
+): ElementMemory | undefined {
+  return memory?.elements.get(elementKey(holder, key))
 }
 
-/** In arrays and plain objects, 5 and '5' are one place. */
-function placeKey(holder: object, key: PhpKey): PhpKey {
+/** In arrays and plain objects, 5 and '5' are the same key. */
+function elementKey(holder: object, key: PhpKey): PhpKey {
   return holder instanceof PhpProperties ? key : String(key)
 }
 
+/** Returns true if both are the same scalar or the same object. */
 export function sameScalar(a: unknown, b: unknown): boolean {
   if (a instanceof PhpFloat && b instanceof PhpFloat) return Object.is(a.value, b.value)
   return Object.is(a, b)
 }
 
 /**
- * For a copy of a session's top level (a merge, a framework's own object): what is known of the original's
- * keys is known of the copy's. `keys` limits it to those that were taken from this original.
+ * Copies what is remembered of a session's top-level keys to a shallow copy of the session, for example the result of
+ * a merge.
+ *
+ * @param keys the keys that were copied from this session. Default: all
  */
 export function carryReferences(from: object, to: object, keys?: Iterable<string>): void {
   const memory = memories.get(from)
   if (memory === undefined) return
-  const carried = remember(to)
-  if (memory.order !== undefined) carried.order ??= memory.order
-  for (const key of keys ?? memory.places.keys()) {
-    const place = memory.places.get(key)
-    if (place !== undefined) carried.places.set(key, place)
+  const target = remember(to)
+  if (memory.order !== undefined) target.order ??= memory.order
+  for (const key of keys ?? memory.elements.keys()) {
+    const element = memory.elements.get(key)
+    if (element !== undefined) target.elements.set(key, element)
   }
 }
 
 /**
- * The top-level keys of a session that belong together, because a PHP reference or a shared object ties them:
- * to take one from here and another from there would tear it. A group of one is a key with such ties inside;
- * it, too, is to be taken whole. Keys without ties are in no group.
+ * Returns the groups of top-level keys that a PHP reference or a shared object connects. A merge must take all keys of
+ * a group from the same side, and their values as a whole. A group of one key has references inside its value. Keys
+ * without references are in no group.
  */
 export function referenceGroups(data: object): string[][] {
   const keys = Object.keys(data)
-  const group = keys.map((_, index) => index)
-  const tied = new Set<number>()
-  const owners = new Map<object, number>()
+  const sets = new DisjointSets<string>()
+  const connected = new Set<string>()
+  const owners = new Map<object, string>()
 
-  const leader = (index: number): number => {
-    let at = index
-    while (group[at] !== at) {
-      group[at] = group[group[at] as number] as number
-      at = group[at] as number
-    }
-    return at
-  }
-  /** True at the first sight of this object. */
-  const meet = (thing: object, index: number): boolean => {
-    const owner = owners.get(thing)
+  /** Connects the key with an earlier key that contains this object. @returns true if there is none */
+  const visit = (value: object, key: string): boolean => {
+    const owner = owners.get(value)
     if (owner === undefined) {
-      owners.set(thing, index)
+      owners.set(value, key)
       return true
     }
-    tied.add(owner).add(index)
-    group[Math.max(leader(owner), leader(index))] = Math.min(leader(owner), leader(index))
+    connected.add(owner).add(key)
+    sets.unite(owner, key)
     return false
   }
 
-  for (const [index, key] of keys.entries()) {
-    // A stack of our own: how deep a program nests its objects is not known here.
-    const waiting: unknown[] = [(data as Record<string, unknown>)[key]]
-    const own = tieOf(data, memories.get(data), key)
-    if (own !== undefined) meet(own, index)
-    while (waiting.length > 0) {
-      const value = waiting.pop()
+  for (const key of keys) {
+    // An explicit stack, because a program may nest its objects too deep for recursion.
+    const stack: unknown[] = [(data as Record<string, unknown>)[key]]
+    const own = referenceAt(data, memories.get(data), key)
+    if (own !== undefined) visit(own, key)
+    while (stack.length > 0) {
+      const value = stack.pop()
       if (typeof value !== 'object' || value === null || kindOf(value) === 'enum') continue
-      if (!meet(value, index)) continue
+      if (!visit(value, key)) continue
       const holder = value instanceof PhpObject ? value.properties : value
       const memory = memories.get(holder)
-      // An array that a reference ties is met by itself already; a scalar has only its place.
-      for (const placeKey of memory?.places.keys() ?? []) {
-        const cell = tieOf(holder, memory, placeKey)
-        if (cell !== undefined) meet(cell, index)
+      // A referenced array is found by its identity. A referenced scalar has only its element.
+      for (const elementKey of memory?.elements.keys() ?? []) {
+        const reference = referenceAt(holder, memory, elementKey)
+        if (reference !== undefined) visit(reference, key)
       }
-      for (const child of childrenOf(holder)) waiting.push(child)
+      for (const child of childrenOf(holder)) stack.push(child)
     }
   }
-
-  const groups = new Map<number, string[]>()
-  for (const index of tied) groups.set(leader(index), [])
-  for (const [index, key] of keys.entries()) groups.get(leader(index))?.push(key)
-  return [...groups.values()]
+  return sets.group(keys.filter((key) => connected.has(key)))
 }
 
 function childrenOf(holder: object): Iterable<unknown> {

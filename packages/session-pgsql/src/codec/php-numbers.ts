@@ -1,19 +1,19 @@
-/** Numbers as PHP writes them. */
+/** Numbers in PHP's notation. */
 
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 const NINE = 0x39
 
-/** A PHP integer: a number where that is exact, else a bigint; undefined outside PHP's 64 bits. */
+/** Returns a PHP integer: a number if that is exact, otherwise a bigint; undefined outside 64 bits. */
 export function phpInteger(value: bigint): number | bigint | undefined {
   if (value < INT64_MIN || value > INT64_MAX) return undefined
   const number = Number(value)
   return Number.isSafeInteger(number) ? number : value
 }
 
-/** PHP takes an array key that looks like an integer for one: '5', but not '05', '+5' or '-0'. */
+/** Returns the integer that PHP makes of an array key: of '5', but not of '05', '+5' or '-0' (undefined). */
 export function integerKey(key: string): number | bigint | undefined {
-  // Most keys are words: the first character tells.
+  // A fast check, because most keys are words.
   if (!(key.charCodeAt(0) <= NINE) || key.length > 20 || !/^(?:0|-?[1-9][0-9]*)$/.test(key)) return undefined
   const number = Number(key)
   if (Number.isSafeInteger(number)) return number
@@ -21,13 +21,13 @@ export function integerKey(key: string): number | bigint | undefined {
 }
 
 /**
- * A float as `serialize_precision = -1` has it (the default since PHP 7.1): the fewest digits that give the
- * same float again, an exponent from 18 digits before the point or 4 zeros after it.
+ * Formats a float as PHP does with `serialize_precision = -1` (the default since PHP 7.1): the fewest digits that give
+ * the same float again, and an exponent from 18 digits before the point or 4 zeros after it.
  */
 export function formatFloat(value: number): string {
   if (Number.isNaN(value)) return 'NAN'
   if (!Number.isFinite(value)) return value > 0 ? 'INF' : '-INF'
-  // Here JavaScript writes the same.
+  // In this range JavaScript's notation is the same.
   const size = Math.abs(value)
   if (size >= 1e-4 && size < 1e15) return String(value)
   const sign = value < 0 || Object.is(value, -0) ? '-' : ''
@@ -44,7 +44,7 @@ export function formatFloat(value: number): string {
   return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`
 }
 
-/** The float that PHP reads from such a text; undefined if it is none. */
+/** Returns the float that PHP reads from the text; undefined if it is not a float. */
 export function parseFloatText(text: string): number | undefined {
   if (text === 'NAN') return Number.NaN
   if (text === 'INF') return Number.POSITIVE_INFINITY
@@ -53,7 +53,7 @@ export function parseFloatText(text: string): number | undefined {
   return Number(text)
 }
 
-/** The integer in such a text; undefined if it is none, or not one of 64 bits. */
+/** Returns the integer that PHP reads from the text; undefined if it is not an integer of 64 bits. */
 export function parseIntegerText(text: string): number | bigint | undefined {
   if (!/^[+-]?[0-9]{1,40}$/.test(text)) return undefined
   const number = Number(text)

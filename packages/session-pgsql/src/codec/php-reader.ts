@@ -1,7 +1,7 @@
 /**
- * Reads what PHP's `serialize()` wrote. Nothing in it is executed or instantiated, no key reaches a prototype,
- * and nesting is bounded. Numbers of values (`R:5;`) are resolved while reading; what must be known to give the
- * same numbers again goes into php-memory.ts.
+ * Reads the output of PHP's `serialize()`. Executes and instantiates nothing, never sets a prototype, and limits the
+ * nesting. Resolves the numbers of values (`R:5;`). php-memory.ts remembers what the writer needs to write the same
+ * again.
  */
 import { PhpInput } from './php-input.ts'
 import { rememberOrder, rememberPayload } from './php-memory.ts'
@@ -10,13 +10,13 @@ import { arrayOf, setOwn, sizeOf } from './php-shapes.ts'
 import { type Frame, PhpSlots, type Slot } from './php-slots.ts'
 import { PhpCustom, PhpEnum, PhpFloat, type PhpKey, PhpObject } from './php-values.ts'
 
-/** How deep values may nest. PHP's own limit is 4096; ours lets every program compare and copy them safely. */
+/** Maximum nesting of values. PHP's limit is 4096; this one lets programs compare and copy values recursively. */
 export const MAX_DEPTH = 512
 
-/** No element is shorter than `i:0;N;`. */
+/** Bytes of the shortest element, `i:0;N;`. */
 const SHORTEST_ELEMENT = 6
 
-/** Payloads within payloads: each level is a copy of its own, so this is not left to the input. */
+/** Maximum nesting of payloads. Limited because each level copies its payload. */
 const MAX_PAYLOAD_DEPTH = 16
 
 export class PhpReader {
@@ -27,27 +27,28 @@ export class PhpReader {
   #payloadDepth = 0
   #sawPayload = false
 
-  /** `payloadsCount`: whether serialized values in the payload of a `C:` have taken numbers; see `#readPayload`. */
+  /** @param payloadsCount whether the serialized values in the payload of a `C:` have numbers; see `#readPayload` */
   constructor(bytes: Buffer, payloadsCount: boolean) {
     this.input = new PhpInput(bytes)
     this.#payloadsCount = payloadsCount
   }
 
-  /** True if a `C:` has been met whose payload is serialized values. */
+  /** Whether a `C:` was read whose payload consists of serialized values. */
   get sawPayload(): boolean {
     return this.#sawPayload
   }
 
+  /** Whether an `R:` or `r:` was read. */
   get hasReferences(): boolean {
     return this.#slots.hasReferences
   }
 
-  /** A session that is one array, which takes the first number. */
+  /** Reads a session that is one array. The array has the first number. */
   session(): Record<string, unknown> {
     this.input.expect('a:')
     const data: Record<string, unknown> = {}
     this.#slots.add({ holder: undefined }, 0, data)
-    // The session itself is not a level: under PHP's default handler it is none either.
+    // The session itself is not a level, as in PHP's default format.
     this.#depth = -1
     const { keys, values } = this.#entries({ holder: data }, true)
     for (const [index, key] of keys.entries()) setOwn(data, String(key), values[index])
@@ -55,7 +56,7 @@ export class PhpReader {
     return data
   }
 
-  /** The values of a payload, to the end of the input. */
+  /** Reads the values of a payload, up to the end of the input. */
   values(): unknown[] {
     const values: unknown[] = []
     const frame: Frame = { holder: values }
@@ -63,19 +64,19 @@ export class PhpReader {
     return values
   }
 
-  /** To be called once, when all is read. */
+  /** Resolves and records the references. Call it once, at the end. */
   finish(): void {
     this.#slots.finish()
   }
 
-  /** Whether a value begins here. */
+  /** Returns true if a value starts at the current position. */
   atValue(): boolean {
     const type = this.input.peek() < 0 ? '' : String.fromCharCode(this.input.peek())
     if (type === 'N') return this.input.peek(1) === 0x3b
     return type !== '' && 'bidsSaOCErR'.includes(type) && this.input.peek(1) === 0x3a
   }
 
-  /** The value that begins here, which will stand in `frame` under `key`. */
+  /** Reads the value at the current position, which is the element `key` of `frame`. */
   value(frame: Frame, key: PhpKey): unknown {
     const type = this.input.peek()
     if (type < 0) this.input.fail('a value')
@@ -131,7 +132,7 @@ export class PhpReader {
     const text = this.input.number()
     const value = parseIntegerText(text)
     if (value === undefined) return this.input.fail('an integer of 64 bits', start)
-    if (String(value) !== text) this.#slots.spelled(slot, `i:${text};`)
+    if (String(value) !== text) this.#slots.addLiteral(slot, `i:${text};`)
     return value
   }
 
@@ -140,7 +141,7 @@ export class PhpReader {
     const text = this.input.number()
     const number = parseFloatText(text)
     if (number === undefined) return this.input.fail('a number', start)
-    if (formatFloat(number) !== text) this.#slots.spelled(slot, `d:${text};`)
+    if (formatFloat(number) !== text) this.#slots.addLiteral(slot, `d:${text};`)
     return Number.isSafeInteger(number) && !Object.is(number, -0) ? new PhpFloat(number) : number
   }
 
@@ -155,9 +156,9 @@ export class PhpReader {
     const value = this.input.escaped()
     this.input.expect(';')
     const literal = this.input.ascii(start, this.input.at)
-    // Bytes can be changed in place, so a spelling of theirs could outlive them.
+    // Not for bytes: they can be changed in place, and the literal would then be wrong.
     if (literal !== undefined && typeof value === 'string') {
-      this.#slots.spelled(slot, `S:${literal}`)
+      this.#slots.addLiteral(slot, `S:${literal}`)
     }
     return value
   }
@@ -167,7 +168,7 @@ export class PhpReader {
     const { keys, values } = this.#entries(frame, true)
     const array = arrayOf(keys, values)
     frame.holder = array
-    if (sizeOf(array) !== keys.length) this.input.oddities++
+    if (sizeOf(array) !== keys.length) this.input.nonCanonical++
     return array
   }
 
@@ -177,7 +178,7 @@ export class PhpReader {
     this.input.expect(':')
     const { keys, values } = this.#entries({ holder: object.properties }, false)
     for (const [index, key] of keys.entries()) object.properties.set(key, values[index])
-    if (object.properties.size !== keys.length) this.input.oddities++
+    if (object.properties.size !== keys.length) this.input.nonCanonical++
     return object
   }
 
@@ -203,13 +204,13 @@ export class PhpReader {
   }
 
   /**
-   * A class's own `serialize()` usually calls PHP's, and then the values in the payload are counted along with
-   * those outside. So a payload that is nothing but serialized values is read as such; any other is opaque.
+   * Reads a payload that consists of serialized values only; returns null for any other. The `serialize()` of a class
+   * usually calls PHP's `serialize()`, which then numbers the values in the payload together with those outside.
    */
   #readPayload(place: { start: number; end: number }): unknown[] | null {
     const { input } = this
-    const before = { at: input.at, end: input.end, oddities: input.oddities, depth: this.#depth }
-    const mark = this.#slots.mark()
+    const before = { at: input.at, end: input.end, nonCanonical: input.nonCanonical, depth: this.#depth }
+    const snapshot = this.#slots.snapshot()
     let values: unknown[] = []
     input.at = place.start
     input.end = place.end
@@ -217,25 +218,25 @@ export class PhpReader {
     this.#payloadDepth++
     try {
       if (readable) values = this.values()
-      // What PHP did not write so would not be written so again.
-      readable &&= input.oddities === before.oddities
+      // The writer would not write the same again.
+      readable &&= input.nonCanonical === before.nonCanonical
     } catch {
       readable = false
     }
     this.#payloadDepth--
     input.at = before.at
     input.end = before.end
-    input.oddities = before.oddities
+    input.nonCanonical = before.nonCanonical
     this.#depth = before.depth
     if (readable) {
       this.#sawPayload = true
       return values
     }
-    this.#slots.backTo(mark)
+    this.#slots.restore(snapshot)
     return null
   }
 
-  /** `r:5;`: the same object once more. It takes a number of its own. */
+  /** Reads `r:5;`, another variable with the same object. It has a number of its own. */
   #sameObject(): object {
     const start = this.input.at
     const object = this.#slots.objectAt(this.input.count())
@@ -244,7 +245,7 @@ export class PhpReader {
     return object
   }
 
-  /** `R:5;`: the same variable. It takes no number. */
+  /** Reads `R:5;`, the same variable. It has no number of its own. */
   #reference(frame: Frame, key: PhpKey): unknown {
     this.input.expect(':')
     const start = this.input.at
@@ -254,7 +255,7 @@ export class PhpReader {
     return target.value
   }
 
-  /** `count:{key value …}`; `ofArray`: keys that look like integers are integers. */
+  /** Reads `count:{key value …}`. @param ofArray whether keys that look like integers are integers */
   #entries(frame: Frame, ofArray: boolean): { keys: PhpKey[]; values: unknown[] } {
     const { input } = this
     const start = input.at
@@ -285,7 +286,7 @@ export class PhpReader {
       const plain = input.plainInteger()
       if (plain !== undefined) return plain
       const text = input.number()
-      if (integerKey(text) === undefined) input.oddities++
+      if (integerKey(text) === undefined) input.nonCanonical++
       return parseIntegerText(text) ?? input.fail('an integer key', start)
     }
     if (type !== 0x73) return input.fail('a key', start)
@@ -294,7 +295,7 @@ export class PhpReader {
     input.expect(';')
     const integer = ofArray ? integerKey(name) : undefined
     if (integer === undefined) return name
-    input.oddities++
+    input.nonCanonical++
     return integer
   }
 }

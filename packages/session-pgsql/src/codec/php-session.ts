@@ -3,43 +3,47 @@ import { bytesToText, textToBytes } from './bytes.ts'
 import type { MergingCodec } from './codec.ts'
 import { type PhpSession, phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
 
-/** PHP's `session.serialize_handler`, those that PHP itself has. */
+/** A session format of PHP, as `session.serialize_handler` names it. */
 export type PhpSessionFormat = 'php' | 'php_serialize' | 'php_binary'
 
 const CODECS = { php: phpCodec, php_serialize: phpSerializeCodec, php_binary: phpBinaryCodec }
 
 /**
- * The variables in a session as PHP hands it to its save handlers: for who receives PHP's bytes from somewhere
- * else than the table. PHP's values become JavaScript's as docs/php-values.md says.
+ * Decodes a PHP session from a source other than the table. Returns the variables of `$_SESSION` by name, with PHP
+ * values as in docs/php-values.md.
  *
- * @param session PHP's bytes; or the text that is stored for them, as `list({ text: true })` gives it
- * @param format PHP's `session.serialize_handler`
- * @throws UNDECODABLE if it is not what PHP writes in this format; the message holds none of it
+ * @param session the bytes that PHP wrote, or the text that the table stores for them, as `list({ text: true })`
+ *   returns it
+ * @param format PHP's `session.serialize_handler`. Default: `php`
+ * @throws UNDECODABLE if it is not a session in this format; the message contains no session data
+ * @throws INVALID_ARGUMENT if the format is unknown
  */
 export function decodePhpSession(session: Uint8Array | string, format: PhpSessionFormat = 'php'): PhpSession {
   return codecOf(format).decode(typeof session === 'string' ? session : bytesToText(session))
 }
 
 /**
- * The bytes that PHP would have written: the very same ones, where nothing was changed.
+ * Encodes a session to the bytes that PHP would write. Unchanged data gives the same bytes again.
  *
- * @param format PHP's `session.serialize_handler`
- * @throws INVALID_DATA for what the format cannot carry
+ * @param format PHP's `session.serialize_handler`. Default: `php`
+ * @throws INVALID_DATA if the format cannot represent a value or a name
+ * @throws INVALID_ARGUMENT if the format is unknown
  */
 export function encodePhpSession(data: PhpSession, format: PhpSessionFormat = 'php'): Uint8Array {
   return textToBytes(codecOf(format).encode(data))
 }
 
 /**
- * A codec for who hands PHP's sessions on and does not look into them: its data are PHP's bytes. What is no session
- * is neither stored nor handed out, for PHP destroys a session that it cannot decode. Two changes of one session are
- * merged variable by variable, as under the codec of this name.
+ * Returns a codec whose data are the bytes of PHP sessions, for programs that pass sessions on without reading them.
+ * It rejects bytes that are not a session, because PHP destroys a session that it cannot decode. Two changes of a
+ * session are merged variable by variable, as with the codec `format`.
  *
- * @param format PHP's `session.serialize_handler`
+ * @param format PHP's `session.serialize_handler`. Default: `php`
+ * @throws INVALID_ARGUMENT if the format is unknown
  */
 export function phpBytesCodec(format: PhpSessionFormat = 'php'): MergingCodec<Uint8Array> {
   const codec = codecOf(format)
-  const checked = new LatelyChecked()
+  const checked = new CheckedTexts()
   const check = (text: string): void => {
     if (checked.has(text)) return
     codec.decode(text)
@@ -52,7 +56,7 @@ export function phpBytesCodec(format: PhpSessionFormat = 'php'): MergingCodec<Ui
       try {
         check(text)
       } catch (cause) {
-        const message = `This is no session as PHP writes it with session.serialize_handler = ${format}.`
+        const message = `Invalid session data: expected the format that PHP writes with session.serialize_handler = ${format}.`
         throw new SessionPgsqlError('INVALID_DATA', message, { cause })
       }
       return text
@@ -61,18 +65,21 @@ export function phpBytesCodec(format: PhpSessionFormat = 'php'): MergingCodec<Ui
       check(text)
       return textToBytes(text)
     },
-    merge(mine, theirs, seen) {
+    merge(ours, theirs, base) {
       const parsed = (bytes: Uint8Array): PhpSession => codec.decode(bytesToText(bytes))
-      return textToBytes(codec.encode(codec.merge(parsed(mine), parsed(theirs), parsed(seen))))
+      return textToBytes(codec.encode(codec.merge(parsed(ours), parsed(theirs), parsed(base))))
     },
   }
 }
 
-/** Most characters of texts that are known to be sessions. */
-const MOST_CHECKED = 4 * 1024 * 1024
+/** Characters that the cache of checked texts holds at most. */
+const MAX_CHECKED = 4 * 1024 * 1024
 
-/** What has been parsed without fault: a session is read many times before it changes, and parsing it is most of a read. */
-class LatelyChecked {
+/**
+ * The texts that were parsed last without an error. A session is read many times before it changes, and parsing is
+ * the largest part of a read.
+ */
+class CheckedTexts {
   readonly #texts = new Set<string>()
   #length = 0
 
@@ -84,7 +91,7 @@ class LatelyChecked {
     this.#texts.add(text)
     this.#length += text.length
     for (const oldest of this.#texts) {
-      if (this.#length <= MOST_CHECKED) return
+      if (this.#length <= MAX_CHECKED) return
       this.#texts.delete(oldest)
       this.#length -= oldest.length
     }
@@ -95,6 +102,6 @@ function codecOf(format: PhpSessionFormat): (typeof CODECS)[PhpSessionFormat] {
   if (Object.hasOwn(CODECS, format)) return CODECS[format]
   throw new SessionPgsqlError(
     'INVALID_ARGUMENT',
-    `Expected the format of a PHP session to be one of ${Object.keys(CODECS).join(', ')}.`,
+    `Unknown format of PHP sessions: expected one of ${Object.keys(CODECS).join(', ')}.`,
   )
 }

@@ -1,12 +1,14 @@
-/** Which JavaScript value a PHP array becomes, how to get at the places in it, and the way back. */
+/** Converts PHP arrays to JavaScript values and back, and accesses their elements. */
 import { integerKey } from './php-numbers.ts'
 import { kindOf, PhpArray, type PhpKey, PhpProperties } from './php-values.ts'
 
+/** Keys and values in PHP's order. */
 export type Pairs = readonly (readonly [PhpKey, unknown])[]
 
 /**
- * 0, 1, 2, … are an array; other strings a plain object, which merges key by key; all else a PhpArray: a plain
- * object would reorder integers, and `__proto__` in one is a trap for whoever copies it.
+ * Returns an array for the keys 0, 1, 2, …; a plain object, which can be merged key by key, for string keys; a
+ * PhpArray for all other keys. A plain object would reorder integer keys, and copying one with the key `__proto__`
+ * would change its prototype.
  */
 export function arrayOf(keys: PhpKey[], values: unknown[]): unknown[] | Record<string, unknown> | PhpArray {
   if (isList(keys)) return values
@@ -17,32 +19,35 @@ export function arrayOf(keys: PhpKey[], values: unknown[]): unknown[] | Record<s
   }
   const array = new PhpArray()
   for (const [index, key] of keys.entries()) array.set(key, values[index])
-  // With a key given twice, it may be a list after all.
+  // If a key occurs twice, the remaining keys may be 0, 1, 2, …
   return isList([...array.keys()]) ? [...array.values()] : array
 }
 
+/** Returns the number of elements. */
 export function sizeOf(array: unknown[] | Record<string, unknown> | PhpArray): number {
   if (Array.isArray(array)) return array.length
   return array instanceof PhpArray ? array.size : Object.keys(array).length
 }
 
-/** Whether it stands for a PHP array, which is a value, and not for an object, which is a thing. */
+/** Returns true if the value represents a PHP array, and not a PHP object, a scalar or bytes. */
 export function isArray(value: unknown): value is object {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false
   return [undefined, 'array'].includes(kindOf(value))
 }
 
+/** Returns the element at the key; undefined if there is none. */
 export function readAt(holder: object, key: PhpKey): unknown {
   if (holder instanceof PhpProperties) return holder.get(key)
   return Object.hasOwn(holder, String(key)) ? (holder as Record<string, unknown>)[String(key)] : undefined
 }
 
+/** Sets the element at the key. */
 export function writeAt(holder: object, key: PhpKey, value: unknown): void {
   if (holder instanceof PhpProperties) holder.set(key, value)
   else setOwn(holder, String(key), value)
 }
 
-/** Sets a property of this very object, whatever its name. */
+/** Sets an own property, also with the name `__proto__`. */
 export function setOwn(holder: object, name: string, value: unknown): void {
   if (name === '__proto__') {
     Object.defineProperty(holder, name, { value, writable: true, enumerable: true, configurable: true })
@@ -51,7 +56,7 @@ export function setOwn(holder: object, name: string, value: unknown): void {
   }
 }
 
-/** Undefined is absent, as in JSON. */
+/** Returns the elements at these keys. As in JSON, undefined counts as absent. */
 export function pairsOf(holder: object, keys: string[]): Pairs {
   const pairs: [PhpKey, unknown][] = []
   for (const key of keys) {
@@ -62,8 +67,8 @@ export function pairsOf(holder: object, keys: string[]): Pairs {
 }
 
 /**
- * What is there, and only that: PHP's empty array comes as `[]`, and a program that then sets `cart[17]` or
- * `prefs.theme` on it means the PHP array with that one key.
+ * Returns the elements of an array that exist, without holes. PHP's empty array is decoded as `[]`; if the program
+ * then sets `cart[17]` or `prefs.theme`, the result is the PHP array with that one key.
  */
 export function elementsOf(array: unknown[]): Pairs {
   return Object.keys(array).map((key) => [
@@ -72,9 +77,10 @@ export function elementsOf(array: unknown[]): Pairs {
   ])
 }
 
+/** Returns true if the value is a plain object. */
 export function isPlain(value: object): boolean {
   const prototype: object | null = Object.getPrototypeOf(value)
-  // The second: plain objects of another realm.
+  // The second case: plain objects of another realm.
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 

@@ -1,71 +1,72 @@
 /**
- * The numbers that PHP gives to values while it writes them, and what refers to them. Kept while a session is
- * read; at the end, what is needed to write the same again goes into php-memory.ts.
+ * The numbers that PHP gives to values when it serializes them, and the references to these numbers. Exists while a
+ * session is read. At the end, `finish` records in php-memory.ts what the writer needs to write the same again.
  */
-import { type Cell, rememberCell, rememberPlace, sameScalar } from './php-memory.ts'
+import { type Reference, rememberElement, rememberReference, sameScalar } from './php-memory.ts'
 import { isArray, readAt, writeAt } from './php-shapes.ts'
 import { kindOf, type PhpKey } from './php-values.ts'
 
-/** The array or object that values are being read into. An array is only made when all its keys are known. */
+/** The array or object whose elements are being read. An array is created when all its keys are known. */
 export interface Frame {
   holder: object | undefined
 }
 
-/** Every value that PHP counts, so that `R:5;` finds the fifth. */
+/** A value that PHP counts: `R:5;` refers to the fifth. */
 export interface Slot {
   readonly frame: Frame
   readonly key: PhpKey
   value: unknown
 }
 
-/** An `R:`: that place shares the variable in that slot. */
-interface Reference {
+/** An `R:` in the input: this element shares the variable of that slot. */
+interface ReferenceToken {
   readonly slot: number
   readonly frame: Frame
   readonly key: PhpKey
 }
 
-interface Spelling {
+interface Literal {
   readonly slot: Slot
   readonly literal: string
 }
 
-/** Stands for an array that is still being read. */
-export const OPEN: unique symbol = Symbol('open')
+/** The value of a slot whose array is still being read. */
+export const PENDING: unique symbol = Symbol('pending')
 
-/** How far the lists had got, to go back to. */
-export interface Mark {
+/** The lengths of the lists, to restore them. */
+export interface Snapshot {
   readonly slots: number
   readonly references: number
-  readonly spellings: number
+  readonly literals: number
   readonly sameObjects: number
 }
 
 export class PhpSlots {
   readonly #all: Slot[] = []
-  readonly #references: Reference[] = []
-  readonly #spellings: Spelling[] = []
+  readonly #references: ReferenceToken[] = []
+  readonly #literals: Literal[] = []
   #sameObjects = 0
 
-  /** The next number is for the value that will stand here. */
-  add(frame: Frame, key: PhpKey, value: unknown = OPEN): Slot {
+  /** Gives the next number to the value of this element. */
+  add(frame: Frame, key: PhpKey, value: unknown = PENDING): Slot {
     const slot: Slot = { frame, key, value }
     this.#all.push(slot)
     return slot
   }
 
+  /** Whether an `R:` or `r:` was read. */
   get hasReferences(): boolean {
     return this.#references.length + this.#sameObjects > 0
   }
 
-  /** The value for `R:`; undefined if there is none of that number. */
+  /** Records an `R:` to this number. @returns the slot; undefined if no value has this number */
   refer(number: number, frame: Frame, key: PhpKey): Slot | undefined {
     const slot = this.#all[number - 1]
     if (slot !== undefined) this.#references.push({ slot: number, frame, key })
     return slot
   }
 
-  /** The object for `r:`; undefined if that number is not an object's. */
+  /** Returns the object for an `r:`; undefined if the value with this number is not an object. */
   objectAt(number: number): object | undefined {
     const value = this.#all[number - 1]?.value
     if (typeof value !== 'object' || value === null) return undefined
@@ -74,53 +75,55 @@ export class PhpSlots {
     return value
   }
 
-  /** Notes that the value was spelled like this, and not as it would be written. */
-  spelled(slot: Slot, literal: string): void {
-    this.#spellings.push({ slot, literal })
+  /** Records the notation of a value that the writer would write differently. */
+  addLiteral(slot: Slot, literal: string): void {
+    this.#literals.push({ slot, literal })
   }
 
-  mark(): Mark {
+  snapshot(): Snapshot {
     return {
       slots: this.#all.length,
       references: this.#references.length,
-      spellings: this.#spellings.length,
+      literals: this.#literals.length,
       sameObjects: this.#sameObjects,
     }
   }
 
-  backTo(mark: Mark): void {
-    this.#all.length = mark.slots
-    this.#references.length = mark.references
-    this.#spellings.length = mark.spellings
-    this.#sameObjects = mark.sameObjects
+  restore(snapshot: Snapshot): void {
+    this.#all.length = snapshot.slots
+    this.#references.length = snapshot.references
+    this.#literals.length = snapshot.literals
+    this.#sameObjects = snapshot.sameObjects
   }
 
-  /** To be called once, when all is read: closes circles and notes which places belong together. */
+  /** Resolves references to arrays that were pending, and records the references. Call it once, at the end. */
   finish(): void {
-    const cells = new Map<number, Cell>()
+    const references = new Map<number, Reference>()
     for (const { slot: number, frame, key } of this.#references) {
       const slot = this.#all[number - 1] as Slot
-      let cell = cells.get(number)
-      if (cell === undefined) {
-        cell = { slot: number }
-        cells.set(number, cell)
-        if (isArray(slot.value)) rememberCell(slot.value, cell)
-        tie(slot.frame, slot.key, slot.value, cell)
+      let reference = references.get(number)
+      if (reference === undefined) {
+        reference = { slot: number }
+        references.set(number, reference)
+        if (isArray(slot.value)) rememberReference(slot.value, reference)
+        recordReference(slot.frame, slot.key, slot.value, reference)
       }
-      if (frame.holder !== undefined && readAt(frame.holder, key) === OPEN) {
+      if (frame.holder !== undefined && readAt(frame.holder, key) === PENDING) {
         writeAt(frame.holder, key, slot.value)
       }
-      tie(frame, key, slot.value, cell)
+      recordReference(frame, key, slot.value, reference)
     }
-    for (const { slot, literal } of this.#spellings) {
+    for (const { slot, literal } of this.#literals) {
       const { holder } = slot.frame
       if (holder === undefined || !sameScalar(readAt(holder, slot.key), slot.value)) continue
-      rememberPlace(holder, slot.key, { literal, value: slot.value })
+      rememberElement(holder, slot.key, { literal, value: slot.value })
     }
   }
 }
 
-/** Notes that the place shares its variable, unless something else stands there: a key can come twice. */
-function tie({ holder }: Frame, key: PhpKey, value: unknown, cell: Cell): void {
-  if (holder !== undefined && Object.is(readAt(holder, key), value)) rememberPlace(holder, key, { cell })
+/** Records that the element shares a variable, unless a later element with the same key has replaced it. */
+function recordReference({ holder }: Frame, key: PhpKey, value: unknown, reference: Reference): void {
+  if (holder !== undefined && Object.is(readAt(holder, key), value)) {
+    rememberElement(holder, key, { reference })
+  }
 }

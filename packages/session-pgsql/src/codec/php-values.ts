@@ -1,18 +1,18 @@
 /**
- * PHP's values for which JavaScript has none of its own. None of them ever runs code of a class: an object is
- * its class's name and its properties, whatever the class is. docs/php-values.md has the whole table.
+ * Classes for PHP values that JavaScript does not have. None of them runs code of a PHP class: an object is the name
+ * of its class and its properties. docs/php-values.md has the full table.
  */
 import { SessionPgsqlError } from '../errors.ts'
 import { integerKey, phpInteger } from './php-numbers.ts'
 
-/** A bigint only where a number is not exact. */
+/** Key of a PHP array. A bigint only if a number would not be exact. */
 export type PhpKey = number | bigint | string
 
 type Kind = 'float' | 'properties' | 'array' | 'object' | 'enum' | 'custom'
 
 const brand = Symbol.for('session-pgsql.php-value')
 
-/** Which of these classes it is, also if it comes from another copy of this package (ESM beside CommonJS). */
+/** Returns the value's class among these, even if another copy of the package (ESM and CommonJS) created it. */
 export function kindOf(value: object): Kind | undefined {
   return (value as { [brand]?: Kind })[brand]
 }
@@ -22,8 +22,8 @@ function isKind(value: unknown, kind: Kind): boolean {
 }
 
 /**
- * A float without a fraction. PHP tells 1.0 from 1, JavaScript does not; so 1.0 comes as this and 1.5 as a
- * number. It calculates like a number: `price * 2`, `price > 10`; compare with `price.value === 10`.
+ * A float without a fraction. PHP distinguishes 1.0 from 1 and JavaScript does not, so 1.0 is decoded as a PhpFloat
+ * and 1.5 as a number. It calculates like a number: `price * 2`, `price > 10`. Compare with `price.value === 10`.
  */
 export class PhpFloat {
   readonly value: number
@@ -50,62 +50,70 @@ export class PhpFloat {
 }
 
 /**
- * Pairs in PHP's order, used like a Map. `pairs` is there to be looked at, and so that two of them compare as
- * unequal if their order differs (a Map would not): change it through the methods.
+ * Keys and values in PHP's order, used like a Map. `pairs` is for reading; change it with the methods. It is an own
+ * property so that a deep comparison finds two of them unequal if their order differs, which it does not for a Map.
  */
 export class PhpProperties implements Iterable<readonly [PhpKey, unknown]> {
   readonly pairs: readonly (readonly [PhpKey, unknown])[] = []
-  #places: Map<PhpKey, number> | undefined = new Map()
+  /** Index of each key in `pairs`; undefined if it has to be built again. */
+  #indexes: Map<PhpKey, number> | undefined = new Map()
 
   constructor(entries: Iterable<readonly [PhpKey, unknown]> = []) {
     for (const [key, value] of entries) this.set(key, value)
   }
 
+  /** Number of pairs. */
   get size(): number {
     return this.pairs.length
   }
 
+  /** Returns the value of the key; undefined if there is none. */
   get(key: PhpKey): unknown {
     return this.pairs[this.#find(this.normalKey(key))]?.[1]
   }
 
+  /** Returns true if the key exists. */
   has(key: PhpKey): boolean {
     return this.#find(this.normalKey(key)) >= 0
   }
 
-  /** Keeps the place of a key that is there; appends one that is not. */
+  /** Sets the value of the key. An existing key keeps its position, a new one is appended. */
   set(key: PhpKey, value: unknown): this {
     const normal = this.normalKey(key)
-    const place = this.#find(normal)
+    const index = this.#find(normal)
     const pairs = this.pairs as [PhpKey, unknown][]
-    if (place >= 0) {
-      pairs[place] = [normal, value]
+    if (index >= 0) {
+      pairs[index] = [normal, value]
     } else {
-      this.#places?.set(normal, pairs.length)
+      this.#indexes?.set(normal, pairs.length)
       pairs.push([normal, value])
     }
     return this
   }
 
+  /** Removes the key. @returns true if it existed */
   delete(key: PhpKey): boolean {
-    const place = this.#find(this.normalKey(key))
-    if (place < 0) return false
+    const index = this.#find(this.normalKey(key))
+    if (index < 0) return false
     const pairs = this.pairs as [PhpKey, unknown][]
-    pairs.splice(place, 1)
-    // All that came after it has moved, unless it was the last.
-    if (place < pairs.length) this.#places = undefined
-    else this.#places?.delete(this.normalKey(key))
+    pairs.splice(index, 1)
+    // The pairs after it have moved.
+    if (index < pairs.length) this.#indexes = undefined
+    else this.#indexes?.delete(this.normalKey(key))
     return true
   }
 
+  /** Iterates over the keys, in PHP's order. */
   *keys(): IterableIterator<PhpKey> {
     for (const [key] of this.pairs) yield key
   }
 
+  /** Iterates over the values, in PHP's order. */
   *values(): IterableIterator<unknown> {
     for (const [, value] of this.pairs) yield value
   }
 
+  /** Iterates over the pairs, in PHP's order. */
   entries(): IterableIterator<readonly [PhpKey, unknown]> {
     return this.pairs[Symbol.iterator]()
   }
@@ -118,19 +126,22 @@ export class PhpProperties implements Iterable<readonly [PhpKey, unknown]> {
     return Object.fromEntries(this.pairs.map(([key, value]) => [String(key), value]))
   }
 
-  /** How PHP sees this key. Properties keep '5' and 5 apart. */
+  /** Returns the key as PHP stores it. Properties distinguish '5' and 5. @throws INVALID_ARGUMENT */
   protected normalKey(key: PhpKey): PhpKey {
     if (typeof key === 'string') return key
     if (typeof key === 'number' && Number.isSafeInteger(key)) return key === 0 ? 0 : key
     const integer = typeof key === 'bigint' ? phpInteger(key) : undefined
     if (integer === undefined)
-      throw new SessionPgsqlError('INVALID_ARGUMENT', 'A key is a string or an integer')
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Expected a key that is a string or an integer of 64 bits.',
+      )
     return integer
   }
 
   #find(key: PhpKey): number {
-    this.#places ??= new Map(this.pairs.map(([key], place) => [key, place]))
-    return this.#places.get(key) ?? -1
+    this.#indexes ??= new Map(this.pairs.map(([key], index) => [key, index]))
+    return this.#indexes.get(key) ?? -1
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -139,8 +150,8 @@ export class PhpProperties implements Iterable<readonly [PhpKey, unknown]> {
 }
 
 /**
- * A PHP array that neither a JavaScript array nor a plain object can carry: with integer keys that are not
- * 0, 1, 2, …, or a mixture. As in PHP, '5' and 5 are one key.
+ * A PHP array that neither a JavaScript array nor a plain object can represent: its keys are integers other than
+ * 0, 1, 2, …, or both integers and strings. As in PHP, '5' and 5 are the same key.
  */
 export class PhpArray extends PhpProperties {
   protected override normalKey(key: PhpKey): PhpKey {
@@ -154,8 +165,8 @@ export class PhpArray extends PhpProperties {
 }
 
 /**
- * An object of a PHP class. `get` and `set` take the name as PHP code has it and find the property whether it
- * is public, protected or private; `properties` has the names as PHP stores them, `\0*\0name`, `\0Class\0name`.
+ * An object of a PHP class. `get`, `has` and `set` take the name used in PHP code and find public, protected and
+ * private properties. `properties` has the names as PHP stores them: `\0*\0name`, `\0Class\0name`.
  */
 export class PhpObject {
   readonly className: string
@@ -166,21 +177,23 @@ export class PhpObject {
     this.properties = new PhpProperties(properties)
   }
 
+  /** Returns the value of the property; undefined if there is none. */
   get(name: string): unknown {
     return this.properties.get(this.#storedName(name) ?? name)
   }
 
+  /** Returns true if the property exists. */
   has(name: string): boolean {
     return this.#storedName(name) !== undefined
   }
 
-  /** A property that is not there yet becomes a public one. */
+  /** Sets the property. A new property is public. */
   set(name: string, value: unknown): this {
     this.properties.set(this.#storedName(name) ?? name, value)
     return this
   }
 
-  /** The public properties, which is what PHP's json_encode shows. */
+  /** Returns the public properties, as PHP's json_encode does. */
   toJSON(): Record<string, unknown> {
     const pairs = this.properties.pairs.filter(([key]) => typeof key !== 'string' || key[0] !== '\0')
     return Object.fromEntries(pairs.map(([key, value]) => [String(key), value]))
@@ -191,8 +204,8 @@ export class PhpObject {
       if (this.properties.has(stored)) return stored
     }
     // A private property of a parent class.
-    const isIt = (key: PhpKey) => typeof key === 'string' && key[0] === '\0' && key.endsWith(`\0${name}`)
-    return this.properties.pairs.find(([key]) => isIt(key))?.[0]
+    const isNamed = (key: PhpKey) => typeof key === 'string' && key[0] === '\0' && key.endsWith(`\0${name}`)
+    return this.properties.pairs.find(([key]) => isNamed(key))?.[0]
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
@@ -215,7 +228,7 @@ export class PhpEnum {
   }
 }
 
-/** An object of a class that serializes itself (`Serializable`): what it wrote, which only the class can read. */
+/** An object of a class that serializes itself (`Serializable`). Only that class can read the payload. */
 export class PhpCustom {
   readonly className: string
   readonly payload: string | Uint8Array
@@ -230,7 +243,7 @@ export class PhpCustom {
   }
 }
 
-// On the prototypes, not the instances: a value is compared by its own properties, and shown by them.
+// On the prototypes and not on the instances, because deep comparisons and util.inspect use own properties.
 const classes: [object, Kind][] = [
   [PhpFloat.prototype, 'float'],
   [PhpProperties.prototype, 'properties'],

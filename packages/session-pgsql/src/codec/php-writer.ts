@@ -1,19 +1,19 @@
 /**
- * Writes values as PHP's `serialize()` does, numbering them anew: a changed session has other numbers, and what
- * was tied together is tied together again.
+ * Writes values as PHP's `serialize()` does. Numbers the values again, because a changed session has other numbers,
+ * and writes the references that were read with the new numbers.
  */
 import { SessionPgsqlError } from '../errors.ts'
 import { bytesToText, isWellFormed, MARKER, nameToBytes } from './bytes.ts'
 import {
-  type Cell,
-  cellOf,
+  elementAt,
   type Memory,
   memoryOf,
   payloadValues,
-  placeOf,
+  type Reference,
+  referenceAt,
+  referenceOf,
   rememberPayload,
   sameScalar,
-  tieOf,
 } from './php-memory.ts'
 import { formatFloat, integerKey, phpInteger } from './php-numbers.ts'
 import { MAX_DEPTH, PhpReader } from './php-reader.ts'
@@ -29,16 +29,16 @@ import {
 } from './php-values.ts'
 
 export class PhpWriter {
-  /** Text and bytes in turn; most sessions are one text. */
+  /** Text and bytes in turn. Most sessions are one text. */
   #chunks: (string | Buffer)[] = []
   #text = ''
-  /** How many values have taken a number. */
+  /** Number of the last value. */
   #count = 0
-  readonly #cells = new Map<Cell, { number: number; value: unknown }>()
+  readonly #references = new Map<Reference, { number: number; value: unknown }>()
   readonly #objects = new Map<unknown, number>()
   #depth = 0
 
-  /** All that was written, in the form that the column takes. */
+  /** Returns the output as the text that the table stores. */
   text(): string {
     if (this.#chunks.length === 0 && !this.#text.includes('\0') && !this.#text.startsWith(MARKER)) {
       return this.#text
@@ -46,66 +46,69 @@ export class PhpWriter {
     return bytesToText(this.bytes())
   }
 
+  /** Returns the output as bytes. */
   bytes(): Buffer {
     const chunks = [...this.#chunks, this.#text]
     return Buffer.concat(chunks.map((chunk) => (typeof chunk === 'string' ? Buffer.from(chunk) : chunk)))
   }
 
-  /** A session that is one array, which takes the first number. */
+  /** Writes a session as one array. The array has the first number. */
   session(data: object, keys: string[]): void {
     this.#count++
-    const cell = cellOf(data)
-    if (cell !== undefined) this.#cells.set(cell, { number: this.#count, value: data })
-    // Not a level of nesting; see the reader.
+    const reference = referenceOf(data)
+    if (reference !== undefined) this.#references.set(reference, { number: this.#count, value: data })
+    // Not a level of nesting, as in the reader.
     this.#depth--
     this.#array(data, pairsOf(data, keys))
     this.#depth++
   }
 
-  /** The value that stands in `holder` under `key`. */
+  /** Writes the value of the element `key` of `holder`. */
   value(value: unknown, holder: object, key: PhpKey, memory: Memory | undefined = memoryOf(holder)): void {
     const isObject = typeof value === 'object' && value !== null
-    const tie = (isObject ? cellOf(value) : undefined) ?? tieOf(holder, memory, key)
+    const reference = (isObject ? referenceOf(value) : undefined) ?? referenceAt(holder, memory, key)
     if (isObject) {
       const kind = kindOf(value)
-      const thing = kind === 'enum' ? caseOf(value as PhpEnum) : value
-      const number = this.#objects.get(thing)
+      const identity = kind === 'enum' ? caseOf(value as PhpEnum) : value
+      const number = this.#objects.get(identity)
       if (number !== undefined) {
-        // `R:` shares the variable and takes no number, `r:` is another variable with the same object.
-        this.raw(`${tie === undefined ? 'r' : 'R'}:${number};`)
-        if (tie === undefined) this.#count++
+        // `R:` shares the variable and has no number; `r:` is another variable with the same object.
+        this.raw(`${reference === undefined ? 'r' : 'R'}:${number};`)
+        if (reference === undefined) this.#count++
         return
       }
-      if (kind === 'object' || kind === 'enum' || kind === 'custom') this.#objects.set(thing, this.#count + 1)
+      if (kind === 'object' || kind === 'enum' || kind === 'custom')
+        this.#objects.set(identity, this.#count + 1)
     }
-    if (tie !== undefined) {
-      const first = this.#cells.get(tie)
+    if (reference !== undefined) {
+      const first = this.#references.get(reference)
       if (first === undefined) {
-        this.#cells.set(tie, { number: this.#count + 1, value })
+        this.#references.set(reference, { number: this.#count + 1, value })
       } else if (sameScalar(first.value, value)) {
         this.raw(`R:${first.number};`)
         return
       }
     }
     this.#count++
-    const place = placeOf(holder, memory, key)
-    if (place?.literal !== undefined && sameScalar(place.value, value)) this.raw(place.literal)
+    const element = elementAt(holder, memory, key)
+    if (element?.literal !== undefined && sameScalar(element.value, value)) this.raw(element.literal)
     else if (isObject) this.#object(value)
     else this.raw(this.#scalar(value))
   }
 
+  /** Writes the text unchanged. */
   raw(text: string): void {
     this.#text += text
   }
 
-  /** A name as it stands, without quotes. */
+  /** Writes a name without quotes. */
   name(name: string): void {
     this.#append(isWellFormed(name) ? name : this.#bytesOf(name))
   }
 
   #bytesOf(name: string): Buffer {
     const bytes = nameToBytes(name)
-    if (bytes === undefined) throw this.#unfit('a name with half of a surrogate pair')
+    if (bytes === undefined) throw this.#unfit('a name with half a surrogate pair')
     return bytes
   }
 
@@ -126,7 +129,7 @@ export class PhpWriter {
       case 'boolean':
         return value ? 'b:1;' : 'b:0;'
       case 'string':
-        if (!isWellFormed(value)) throw this.#unfit('a string with half of a surrogate pair')
+        if (!isWellFormed(value)) throw this.#unfit('a string with half a surrogate pair')
         return `s:${Buffer.byteLength(value)}:"${value}";`
       case 'number': {
         const integer = Number.isSafeInteger(value) && !Object.is(value, -0)
@@ -168,18 +171,18 @@ export class PhpWriter {
     } else if (isPlain(value)) {
       this.#array(value, pairsOf(value, Object.keys(value)))
     } else {
-      this.#foreign(value)
+      this.#instance(value)
     }
   }
 
-  /** An instance of somebody's class: as JSON.stringify has it, if it says how it wants to be stored. */
-  #foreign(value: object): void {
+  /** Writes an instance of another class as the result of its toJSON, as JSON.stringify does. */
+  #instance(value: object): void {
     const { toJSON } = value as { toJSON?: unknown }
-    if (typeof toJSON !== 'function') throw this.#unfit('an instance of a class')
+    if (typeof toJSON !== 'function') throw this.#unfit('an instance of a class without toJSON')
     const stored: unknown = toJSON.call(value)
     if (typeof stored !== 'object' || stored === null) this.raw(this.#scalar(stored))
     else if (isPlain(stored) || Array.isArray(stored)) this.#object(stored)
-    else throw this.#unfit('an instance of a class')
+    else throw this.#unfit('an instance of a class without toJSON')
   }
 
   #array(holder: object, pairs: Pairs): void {
@@ -189,7 +192,7 @@ export class PhpWriter {
 
   #pairs(holder: object, pairs: Pairs, ofArray: boolean): void {
     if (this.#depth >= MAX_DEPTH) {
-      throw this.#unfit(`something nested deeper than ${MAX_DEPTH} levels, or containing itself`)
+      throw this.#unfit(`a value that contains itself or is nested deeper than ${MAX_DEPTH} levels`)
     }
     this.#depth++
     this.raw(`:${pairs.length}:{`)
@@ -219,10 +222,10 @@ export class PhpWriter {
     const values = this.#payloadOf(custom)
     let payload: string | Uint8Array = custom.payload
     if (typeof payload === 'string' && !isWellFormed(payload)) {
-      throw this.#unfit('a payload with half of a surrogate pair')
+      throw this.#unfit('a payload with half a surrogate pair')
     }
     if (values !== null) {
-      // What is in there may refer to what is outside, by numbers that have changed.
+      // The values in the payload may refer to values outside, whose numbers have changed.
       const [chunks, text] = [this.#chunks, this.#text]
       this.#chunks = []
       this.#text = ''
@@ -247,7 +250,8 @@ export class PhpWriter {
     } catch {
       values = null
     }
-    if (values !== null && reader.hasReferences) throw this.#unfit('a payload with references made by hand')
+    if (values !== null && reader.hasReferences)
+      throw this.#unfit('a payload made in JavaScript that contains references')
     if (values !== null) reader.finish()
     rememberPayload(custom, values)
     return values
@@ -255,23 +259,32 @@ export class PhpWriter {
 
   #unfit(what: string): SessionPgsqlError {
     const where = this.#depth === 0 ? 'at the top level' : `${this.#depth} levels deep`
-    return new SessionPgsqlError('INVALID_DATA', `A PHP session cannot hold ${what} (${where})`)
+    return new SessionPgsqlError('INVALID_DATA', `A PHP session cannot contain ${what} (${where}).`)
   }
 }
 
-/** A case is the same object wherever it occurs. */
+/** Identifies an enum case, which is the same object everywhere in a session. */
 function caseOf({ className, caseName }: PhpEnum): string {
   return `${className}:${caseName}`
 }
 
 /**
- * Whether PHP could tell the two apart. Unlike util.isDeepStrictEqual it sees the order of keys, and takes no
- * longer for values that share parts many times over.
+ * Returns true if PHP could not distinguish the two values. Unlike util.isDeepStrictEqual it compares the order of
+ * keys, and its work does not multiply if values share parts.
  */
 export function samePhpValue(a: unknown, b: unknown): boolean {
-  const [first, second] = [a, b].map((value) => {
+  return sameVariables({ 0: a }, { 0: b }, ['0'])
+}
+
+/** Whether two sessions have the same variables of these names, with the same references between them. */
+export function sameVariables(one: object, other: object, names: readonly string[]): boolean {
+  const [first, second] = [one, other].map((session) => {
     const writer = new PhpWriter()
-    writer.value(value, {}, 0)
+    for (const name of names) {
+      if (!Object.hasOwn(session, name)) continue
+      writer.name(`${name}|`)
+      writer.value((session as Record<string, unknown>)[name], session, name)
+    }
     return writer.text()
   })
   return first === second

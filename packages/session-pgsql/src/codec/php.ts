@@ -2,12 +2,12 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { nameToBytes, textToBytes } from './bytes.ts'
 import type { MergingCodec } from './codec.ts'
-import { merge } from './merge.ts'
-import { carryReferences, orderOf, referenceGroups, rememberOrder } from './php-memory.ts'
+import { orderOf, rememberOrder } from './php-memory.ts'
+import { mergeVariables } from './php-merge.ts'
 import { integerKey } from './php-numbers.ts'
 import { PhpReader } from './php-reader.ts'
 import { setOwn } from './php-shapes.ts'
-import { PhpWriter, samePhpValue } from './php-writer.ts'
+import { PhpWriter } from './php-writer.ts'
 
 /** `$_SESSION`: the variables by their names. */
 export type PhpSession = Record<string, unknown>
@@ -68,12 +68,6 @@ export const phpBinaryCodec: MergingCodec<PhpSession> = {
       }),
     ),
   merge: mergeVariables,
-}
-
-/** Variables that PHP's references tie together are taken whole. */
-function mergeVariables(mine: PhpSession, theirs: PhpSession, seen: PhpSession): PhpSession {
-  const tied = [...referenceGroups(mine), ...referenceGroups(theirs)]
-  return merge(mine, theirs, seen, { tied, same: samePhpValue, carry: carryReferences })
 }
 
 function decode(text: string, read: (reader: PhpReader) => PhpSession): PhpSession {

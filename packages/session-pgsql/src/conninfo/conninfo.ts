@@ -1,12 +1,13 @@
 import { userInfo } from 'node:os'
 import { hidden } from '../hidden.ts'
+import { type Given, givenSettings, integer, oneOf, positive } from './given.ts'
 import { KEYWORDS } from './keywords.ts'
-import { readService } from './service-file.ts'
-import { invalid, type Pairs, parsePairs } from './syntax.ts'
+import { invalid } from './syntax.ts'
 
 export { splitEntries } from './syntax.ts'
 
-export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
+/** libpq's, and node-postgres' `no-verify`: as `require`, but the certificate is never verified. */
+export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | 'no-verify'
 
 export type TargetSessionAttrs = 'any' | 'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'
 
@@ -27,6 +28,12 @@ export interface TlsSettings {
   readonly password: string | undefined
   /** `direct` saves a round trip; from PostgreSQL 17. @default 'postgres' */
   readonly negotiation: 'postgres' | 'direct'
+  /**
+   * `require`: refuse a server that does not authenticate by SCRAM-SHA-256-PLUS, which proves that no other server is
+   * in between. The other values use no channel binding.
+   * @default 'prefer', as in libpq
+   */
+  readonly channelBinding: 'disable' | 'prefer' | 'require'
   /** @default undefined, Node's default TLSv1.2 */
   readonly minVersion: TlsVersion | undefined
   /** @default undefined, the highest that both sides support */
@@ -73,6 +80,10 @@ export interface Conninfo {
   readonly passfile: string | undefined
   /** This server's share of the sessions relative to other servers; not a keyword of libpq. @default 1 */
   readonly weight: number
+  /** Prisma's `schema`: the schema of the tables. Undefined for that of the connection's search_path. */
+  readonly schema: string | undefined
+  /** Returns where the value of a keyword comes from, for messages. Not enumerable. */
+  originOf(keyword: string): string
 }
 
 /**
@@ -80,6 +91,7 @@ export interface Conninfo {
  * then from libpq's defaults.
  *
  * @param environment usually `process.env`
+ * @param origin where the string comes from, for messages
  * @param afterPassword the previous entry ended in an unquoted password, of which this entry may be the rest: its first
  *   keyword is not shown in messages if it is unknown
  * @throws INVALID_OPTION
@@ -87,20 +99,21 @@ export interface Conninfo {
 export function parseConninfo(
   text: string,
   environment: Record<string, string | undefined>,
+  origin = 'option db',
   afterPassword = false,
 ): Conninfo {
-  const given = parsePairs(text, afterPassword)
-  const read = reader(given, environment)
+  const given = givenSettings(text, environment, origin, afterPassword)
+  const { read } = given
   for (const [keyword, entry] of Object.entries(KEYWORDS)) {
     const value = read(keyword)
     if (entry.unsupported !== undefined && value !== undefined && entry.harmless?.includes(value) !== true) {
-      throw invalid(`${keyword}: this value is not supported: ${entry.unsupported}`)
+      throw given.invalid(keyword, `this value is not supported: ${entry.unsupported}`)
     }
   }
-  const hosts = hostsOf(read)
-  const user = read('user') || operatingSystemUser(environment)
+  const hosts = hostsOf(given)
+  const user = read('user') || operatingSystemUser(environment, origin)
   const database = read('dbname') || user
-  const tls = tlsOf(read)
+  const tls = tlsOf(given)
   return Object.freeze(
     hidden(
       {
@@ -109,8 +122,8 @@ export function parseConninfo(
         user,
         database,
         tls,
-        connectTimeout: positive(integer(read, 'connect_timeout')),
-        targetSessionAttrs: oneOf(read, 'target_session_attrs', 'any', [
+        connectTimeout: positive(integer(given, 'connect_timeout')),
+        targetSessionAttrs: oneOf(given, 'target_session_attrs', 'any', [
           'any',
           'read-write',
           'read-only',
@@ -118,31 +131,18 @@ export function parseConninfo(
           'standby',
           'prefer-standby',
         ]),
-        loadBalanceHosts: oneOf(read, 'load_balance_hosts', 'disable', ['disable', 'random']),
-        keepalives: integer(read, 'keepalives') !== 0,
-        keepalivesIdle: positive(integer(read, 'keepalives_idle')),
+        loadBalanceHosts: oneOf(given, 'load_balance_hosts', 'disable', ['disable', 'random']),
+        keepalives: integer(given, 'keepalives') !== 0,
+        keepalivesIdle: positive(integer(given, 'keepalives_idle')),
         applicationName: read('application_name') || read('fallback_application_name') || undefined,
         options: read('options') || undefined,
         passfile: read('passfile') || undefined,
-        weight: weightOf(read('weight')),
+        weight: weightOf(given),
+        schema: read('schema') || undefined,
       },
-      { password: read('password') || undefined },
+      { password: passwordOf(given), originOf: given.originOf },
     ),
   )
-}
-
-type Read = (keyword: string) => string | undefined
-
-/** As in libpq: values of the string, even empty ones, come before the service file, and that before the environment. */
-function reader(given: Pairs, environment: Record<string, string | undefined>): Read {
-  const fromEnvironment = (keyword: string): string | undefined => {
-    const variable = KEYWORDS[keyword]?.variable
-    return variable === undefined ? undefined : environment[variable]
-  }
-  const service = given.get('service') ?? fromEnvironment('service')
-  const file = given.get('servicefile') ?? fromEnvironment('servicefile')
-  const served: Pairs = service ? readService(service, file, environment) : new Map()
-  return (keyword) => given.get(keyword) ?? served.get(keyword) ?? fromEnvironment(keyword)
 }
 
 /**
@@ -152,19 +152,21 @@ function reader(given: Pairs, environment: Record<string, string | undefined>): 
 const DEFAULT_HOST = 'localhost'
 const DEFAULT_PORT = 5432
 
-function hostsOf(read: Read): readonly Host[] {
-  const names = list(read('host'))
-  const addresses = list(read('hostaddr'))
-  const ports = list(read('port'))
+function hostsOf(given: Given): readonly Host[] {
+  const names = list(given.read('host'))
+  const addresses = list(given.read('hostaddr'))
+  const ports = list(given.read('port'))
   const count = Math.max(names.length, addresses.length, 1)
   if (names.length > 0 && addresses.length > 0 && names.length !== addresses.length) {
     throw invalid(
-      `expected as many values for hostaddr as for host; received ${names.length} values for host, but ${addresses.length} for hostaddr`,
+      given.origin,
+      `expected as many values for hostaddr as for host; received ${names.length} values for host${given.from('host')}, but ${addresses.length} for hostaddr${given.from('hostaddr')}`,
     )
   }
   if (ports.length > 1 && ports.length !== count) {
     throw invalid(
-      `expected one value for port, or one for each host; received ${ports.length} values for port, but ${count} for host`,
+      given.origin,
+      `expected one value for port, or one for each host; received ${ports.length} values for port${given.from('port')}, but ${count} for host${given.from('host')}`,
     )
   }
   return Object.freeze(
@@ -172,11 +174,12 @@ function hostsOf(read: Read): readonly Host[] {
       const address = addresses[i] || undefined
       const host = names[i] || address || DEFAULT_HOST
       if (!host.startsWith('/') && !/^[^\s@=/?#'"\\;]+$/.test(host)) {
-        throw invalid(
-          'host: expected a name, an address, or a directory that begins with /. Write @ in the password of a URL as %40, and an empty value as two single quotes',
+        throw given.invalid(
+          'host',
+          'expected a name, an address, or a directory that begins with /. Write @ in the password of a URL as %40, and an empty value as two single quotes',
         )
       }
-      return Object.freeze({ host, port: portOf(ports.length === 1 ? ports[0] : ports[i]), address })
+      return Object.freeze({ host, port: portOf(given, ports.length === 1 ? ports[0] : ports[i]), address })
     }),
   )
 }
@@ -185,18 +188,19 @@ function list(value: string | undefined): string[] {
   return value === undefined || value === '' ? [] : value.split(',').map((part) => part.trim())
 }
 
-function portOf(text: string | undefined): number {
+function portOf(given: Given, text: string | undefined): number {
   if (text === undefined || text === '') return DEFAULT_PORT
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (port < 1 || port > 65535) {
-    throw invalid(
-      'port: expected a number from 1 to 65535. Write / and @ in the password of a URL as %2F and %40',
+    throw given.invalid(
+      'port',
+      'expected a number from 1 to 65535. Write / and @ in the password of a URL as %2F and %40',
     )
   }
   return port
 }
 
-function operatingSystemUser(environment: Record<string, string | undefined>): string {
+function operatingSystemUser(environment: Record<string, string | undefined>, origin: string): string {
   try {
     return userInfo().username
   } catch {
@@ -204,9 +208,19 @@ function operatingSystemUser(environment: Record<string, string | undefined>): s
     const user = environment.USER || environment.USERNAME
     if (user) return user
     throw invalid(
+      origin,
       'no user is set, and the operating system user of this process has no name. Add user=…, or set PGUSER',
     )
   }
+}
+
+/** What Supabase's pages print in the place of the password. */
+const PLACEHOLDER = '[YOUR-PASSWORD]'
+
+function passwordOf(given: Given): string | undefined {
+  const password = given.read('password') || undefined
+  if (password !== PLACEHOLDER) return password
+  throw given.invalid('password', `expected the password; received the placeholder ${PLACEHOLDER}`)
 }
 
 function nameOf(given: string | undefined, hosts: readonly Host[], database: string): string {
@@ -217,29 +231,47 @@ function nameOf(given: string | undefined, hosts: readonly Host[], database: str
 
 const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 
-function tlsOf(read: Read): TlsSettings {
+function tlsOf(given: Given): TlsSettings {
+  const { read } = given
   const rootCert = read('sslrootcert') || undefined
   const system = rootCert === 'system'
-  const mode = oneOf<SslMode>(read, 'sslmode', system ? 'verify-full' : 'prefer', [
+  const mode = oneOf<SslMode>(given, 'sslmode', system ? 'verify-full' : 'prefer', [
     'disable',
     'allow',
     'prefer',
     'require',
     'verify-ca',
     'verify-full',
+    'no-verify',
   ])
   if (system && mode !== 'verify-full') {
     // Anyone can get a certificate of a public authority; only the host name identifies the server.
-    throw invalid(`sslrootcert=system requires sslmode=verify-full, not ${mode}`)
+    throw invalid(
+      given.origin,
+      `sslrootcert=system${given.from('sslrootcert')} requires sslmode=verify-full, not ${mode}${given.from('sslmode')}`,
+    )
   }
-  const negotiation = oneOf(read, 'sslnegotiation', 'postgres', ['postgres', 'direct'])
+  const negotiation = oneOf(given, 'sslnegotiation', 'postgres', ['postgres', 'direct'])
   if (negotiation === 'direct' && ['disable', 'allow', 'prefer'].includes(mode)) {
-    throw invalid(`sslnegotiation=direct requires sslmode=require or stricter, not ${mode}`)
+    throw invalid(
+      given.origin,
+      `sslnegotiation=direct${given.from('sslnegotiation')} requires sslmode=require or stricter, not ${mode}${given.from('sslmode')}`,
+    )
   }
-  const minVersion = oneOf(read, 'ssl_min_protocol_version', undefined, TLS_VERSIONS)
-  const maxVersion = oneOf(read, 'ssl_max_protocol_version', undefined, TLS_VERSIONS)
+  const channelBinding = oneOf(given, 'channel_binding', 'prefer', ['disable', 'prefer', 'require'])
+  if (channelBinding === 'require' && mode === 'disable') {
+    throw invalid(
+      given.origin,
+      `channel_binding=require${given.from('channel_binding')} needs TLS, but sslmode is disable${given.from('sslmode')}. Set sslmode=require, or remove channel_binding`,
+    )
+  }
+  const minVersion = oneOf(given, 'ssl_min_protocol_version', undefined, TLS_VERSIONS)
+  const maxVersion = oneOf(given, 'ssl_max_protocol_version', undefined, TLS_VERSIONS)
   if (minVersion !== undefined && maxVersion !== undefined && minVersion > maxVersion) {
-    throw invalid('ssl_min_protocol_version is higher than ssl_max_protocol_version')
+    throw invalid(
+      given.origin,
+      `ssl_min_protocol_version${given.from('ssl_min_protocol_version')} is higher than ssl_max_protocol_version${given.from('ssl_max_protocol_version')}`,
+    )
   }
   return Object.freeze(
     hidden(
@@ -250,6 +282,7 @@ function tlsOf(read: Read): TlsSettings {
         cert: read('sslcert') || undefined,
         key: read('sslkey') || undefined,
         negotiation,
+        channelBinding,
         minVersion,
         maxVersion,
       },
@@ -258,43 +291,12 @@ function tlsOf(read: Read): TlsSettings {
   )
 }
 
-function oneOf<T extends string>(read: Read, keyword: string, fallback: T, allowed: readonly T[]): T
-function oneOf<T extends string>(
-  read: Read,
-  keyword: string,
-  fallback: T | undefined,
-  allowed: readonly T[],
-): T | undefined
-function oneOf<T extends string>(
-  read: Read,
-  keyword: string,
-  fallback: T | undefined,
-  allowed: readonly T[],
-): T | undefined {
-  const value = read(keyword)
-  if (value === undefined || value === '') return fallback
-  const found = allowed.find((candidate) => candidate === value)
-  if (found === undefined) throw invalid(`${keyword}: expected one of ${allowed.join(', ')}`)
-  return found
-}
-
-function integer(read: Read, keyword: string): number | undefined {
-  const value = read(keyword)?.trim()
-  if (value === undefined || value === '') return undefined
-  if (!/^[+-]?\d{1,9}$/.test(value)) throw invalid(`${keyword}: expected a whole number`)
-  return Number(value)
-}
-
-/** As in libpq, zero and negative values mean unset. */
-function positive(value: number | undefined): number | undefined {
-  return value !== undefined && value > 0 ? value : undefined
-}
-
-function weightOf(text: string | undefined): number {
+function weightOf(given: Given): number {
+  const text = given.read('weight')
   if (text === undefined || text === '') return 1
   const weight = /^\d*\.?\d+$/.test(text) ? Number(text) : -1
   if (!(weight >= 0 && weight <= 1e6)) {
-    throw invalid('weight: expected a number such as 2, or 0 for a server that is being drained')
+    throw given.invalid('weight', 'expected a number such as 2, or 0 for a server that is being drained')
   }
   return weight
 }

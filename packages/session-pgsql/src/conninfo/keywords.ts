@@ -1,4 +1,7 @@
-/** libpq's keywords, their environment variables, and whether each is supported here. */
+/**
+ * The keywords of connection strings, their environment variables, and whether each is supported here: libpq's, and
+ * those that hosting providers and other clients put into a URL.
+ */
 
 export interface Keyword {
   /** The environment variable that libpq reads if the keyword is not set. */
@@ -12,9 +15,10 @@ export interface Keyword {
 const gss = 'GSSAPI is not supported'
 
 export const KEYWORDS: { readonly [keyword: string]: Keyword } = {
-  // Supported. The first two are not keywords of libpq.
+  // Supported. The first three are not keywords of libpq; `schema` is Prisma's.
   name: {},
   weight: {},
+  schema: {},
   host: { variable: 'PGHOST' },
   hostaddr: { variable: 'PGHOSTADDR' },
   port: { variable: 'PGPORT' },
@@ -32,6 +36,7 @@ export const KEYWORDS: { readonly [keyword: string]: Keyword } = {
   load_balance_hosts: { variable: 'PGLOADBALANCEHOSTS' },
   service: { variable: 'PGSERVICE' },
   servicefile: { variable: 'PGSERVICEFILE' },
+  channel_binding: { variable: 'PGCHANNELBINDING' },
   sslmode: { variable: 'PGSSLMODE' },
   sslnegotiation: { variable: 'PGSSLNEGOTIATION' },
   sslrootcert: { variable: 'PGSSLROOTCERT' },
@@ -57,13 +62,17 @@ export const KEYWORDS: { readonly [keyword: string]: Keyword } = {
   krbsrvname: { variable: 'PGKRBSRVNAME' },
   gsslib: { variable: 'PGGSSLIB' },
 
+  // Prisma's, about its own pool and its prepared statements. Here `poolSize` limits the connections, and a pooler is
+  // recognized by its errors.
+  pgbouncer: {},
+  connection_limit: {},
+  pool_timeout: {},
+  socket_timeout: {},
+  statement_cache_size: {},
+  // Supabase's, for Vercel's client, which requires "-pooler." in the URL.
+  supa: {},
+
   // Unsupported: ignoring these would silently break what a user relies on.
-  channel_binding: {
-    variable: 'PGCHANNELBINDING',
-    harmless: ['', 'prefer', 'disable'],
-    unsupported:
-      'node-postgres cannot enforce channel binding; sslmode=verify-full protects against the same attack',
-  },
   require_auth: {
     variable: 'PGREQUIREAUTH',
     harmless: [''],
@@ -97,6 +106,23 @@ export const KEYWORDS: { readonly [keyword: string]: Keyword } = {
     harmless: ['', '0', 'off', 'no', 'false'],
     unsupported: 'sessions need a regular connection',
   },
+  // Other clients'.
+  uselibpqcompat: {
+    harmless: ['', 'true'],
+    unsupported:
+      "sslmode always has libpq's meaning here. Remove it, and set sslmode=verify-full to verify the certificate",
+  },
+  ssl: {
+    unsupported:
+      'set sslmode=require, sslmode=verify-full, or as in node-postgres sslmode=no-verify or sslmode=disable instead',
+  },
+  sslaccept: {
+    harmless: ['', 'accept_invalid_certs'],
+    unsupported: 'remove it, and set sslmode=verify-full to verify the certificate',
+  },
+  sslidentity: { unsupported: 'set sslcert and sslkey instead' },
+  currentSchema: { unsupported: 'remove it, and name the schema in the option table' },
+  search_path: { unsupported: 'remove it, and name the schema in the option table' },
   scram_client_key: { unsupported: 'set password or passfile instead' },
   scram_server_key: { unsupported: 'set password or passfile instead' },
   oauth_issuer: { unsupported: 'OAuth is not supported' },

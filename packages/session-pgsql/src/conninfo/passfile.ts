@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SessionPgsqlError } from '../errors.ts'
 import { homeFolder } from './home-folder.ts'
+import { invalid } from './syntax.ts'
 
 /**
  * libpq's password file: one `host:port:database:user:password` a line; the first that matches is used. Read here,
@@ -25,16 +26,21 @@ export function defaultPassfile(): string {
 /**
  * Looks up a password in a password file.
  *
+ * @param origin where the path comes from, for messages
  * @returns undefined if the file does not exist or no line matches
  * @throws INVALID_OPTION if other users can access the file; libpq only warns, and the server then rejects the login
  */
-export async function passwordFromFile(path: string, wanted: PasswordFor): Promise<string | undefined> {
+export async function passwordFromFile(
+  path: string,
+  wanted: PasswordFor,
+  origin: string,
+): Promise<string | undefined> {
   let text: string
   try {
     const { mode } = await stat(path)
     if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-      throw new SessionPgsqlError(
-        'INVALID_OPTION',
+      throw invalid(
+        origin,
         `passfile: ${path} is accessible to other users, so it is not used. Fix it with: chmod 600 ${path}`,
       )
     }

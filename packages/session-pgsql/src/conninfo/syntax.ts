@@ -61,15 +61,18 @@ function isBlank(char: string | undefined): boolean {
 /**
  * Parses a connection string of either form.
  *
+ * @param origin where the text comes from, for messages
  * @param afterPassword the previous text ended in a password, which an unquoted semicolon may have cut off
  */
-export function parsePairs(text: string, afterPassword = false): Pairs {
-  if (text.includes('\0')) throw invalid(`${THE_STRING} contains a NUL character`)
+export function parsePairs(text: string, origin: string, afterPassword = false): Pairs {
+  if (text.includes('\0')) throw invalid(origin, `${THE_STRING} contains a NUL character`)
   const url = /^postgres(?:ql)?:\/\//.exec(text)
-  return url === null ? parseKeywords(text, afterPassword) : parseUrl(text.slice(url[0].length))
+  return url === null
+    ? parseKeywords(text, origin, afterPassword)
+    : parseUrl(text.slice(url[0].length), origin)
 }
 
-function parseKeywords(text: string, afterPassword: boolean): Pairs {
+function parseKeywords(text: string, origin: string, afterPassword: boolean): Pairs {
   const pairs: Pairs = new Map()
   let secret = afterPassword
   let i = 0
@@ -82,16 +85,17 @@ function parseKeywords(text: string, afterPassword: boolean): Pairs {
     while (isBlank(text[i])) i++
     if (text[i] !== '=') {
       throw invalid(
+        origin,
         `setting number ${number} of ${THE_STRING} has no "=" after its keyword. Put a value that contains blanks into single quotes`,
       )
     }
     i++
     while (isBlank(text[i])) i++
-    check(keyword, secret)
+    check(keyword, origin, secret)
     let value = ''
     if (text[i] === "'") {
       const end = endOfQuotes(text, i)
-      if (end >= text.length) throw invalid(`the value of "${keyword}" has no closing quote`)
+      if (end >= text.length) throw invalid(origin, `the value of "${keyword}" has no closing quote`)
       value = unescaped(text.slice(i + 1, end))
       i = end + 1
     } else {
@@ -113,11 +117,11 @@ export function isSecret(keyword: string): boolean {
 }
 
 /** `[user[:password]@][host[:port]][,...][/dbname][?keyword=value&...]` */
-function parseUrl(text: string): Pairs {
+function parseUrl(text: string, origin: string): Pairs {
   const pairs: Pairs = new Map()
   const put = (keyword: string, value: string) => {
     // As in libpq, an empty part of a URL is unset.
-    if (value !== '') pairs.set(keyword, decode(value, keyword))
+    if (value !== '') pairs.set(keyword, decode(value, keyword, origin))
   }
   const credentials = /^([^@/]*)@/.exec(text)
   let rest = text
@@ -132,6 +136,7 @@ function parseUrl(text: string): Pairs {
   const path = question === -1 ? rest : rest.slice(0, question)
   if (path.includes('@')) {
     throw invalid(
+      origin,
       `${THE_STRING} has more than one "@". Percent-encode special characters in user name and password: @ as %40, / as %2F, : as %3A, ; as %3B, ? as %3F`,
     )
   }
@@ -140,24 +145,25 @@ function parseUrl(text: string): Pairs {
   const ports: string[] = []
   for (const part of (slash === -1 ? path : path.slice(0, slash)).split(',')) {
     const [, bracketed, plain = '', port = ''] =
-      /^(?:\[([^\]]+)\]|([^:[\]]*))(?::(.*))?$/.exec(part) ?? fail()
+      /^(?:\[([^\]]+)\]|([^:[\]]*))(?::(.*))?$/.exec(part) ?? fail(origin)
     hosts.push(bracketed ?? plain)
     ports.push(port)
   }
   put('host', hosts.join(','))
   put('port', ports.join(','))
   if (slash !== -1) put('dbname', path.slice(slash + 1))
-  if (question !== -1) parseQuery(rest.slice(question + 1), pairs)
+  if (question !== -1) parseQuery(rest.slice(question + 1), pairs, origin)
   return pairs
 }
 
-function fail(): never {
+function fail(origin: string): never {
   throw invalid(
+    origin,
     `${THE_STRING} is not a valid URL: expected host, host:port or [IPv6 address]:port between // and /`,
   )
 }
 
-function parseQuery(query: string, pairs: Pairs): void {
+function parseQuery(query: string, pairs: Pairs, origin: string): void {
   if (query === '') return
   let secret = false
   // As in libpq, one & may follow the last parameter.
@@ -165,23 +171,24 @@ function parseQuery(query: string, pairs: Pairs): void {
     const equals = parameter.indexOf('=')
     if (equals === -1 || parameter.indexOf('=', equals + 1) !== -1) {
       throw invalid(
+        origin,
         `expected keyword=value for each parameter after the "?" of ${THE_STRING}. Write = in a value as %3D, and & as %26`,
       )
     }
-    const keyword = decode(parameter.slice(0, equals), 'keyword')
+    const keyword = decode(parameter.slice(0, equals), 'keyword', origin)
     const value = parameter.slice(equals + 1)
     // As libpq, supports JDBC's spelling for this value only.
     if (keyword === 'ssl' && value === 'true') {
       pairs.set('sslmode', 'require')
       continue
     }
-    check(keyword, secret)
-    pairs.set(keyword, decode(value, keyword))
+    check(keyword, origin, secret)
+    pairs.set(keyword, decode(value, keyword, origin))
     secret = isSecret(keyword)
   }
 }
 
-function decode(text: string, keyword: string): string {
+function decode(text: string, keyword: string, origin: string): string {
   try {
     const decoded = decodeURIComponent(text)
     if (!decoded.includes('\0')) return decoded
@@ -189,6 +196,7 @@ function decode(text: string, keyword: string): string {
     // The error below is more helpful than that of decodeURIComponent.
   }
   throw invalid(
+    origin,
     `the ${isKnown(keyword) ? `"${keyword}"` : 'keyword'} in ${THE_STRING} has an invalid percent-encoding`,
   )
 }
@@ -197,21 +205,25 @@ function isKnown(keyword: string): boolean {
   return Object.hasOwn(KEYWORDS, keyword)
 }
 
-function check(keyword: string, afterPassword: boolean): void {
+function check(keyword: string, origin: string, afterPassword: boolean): void {
   if (isKnown(keyword)) return
   const hint = nearest(keyword, Object.keys(KEYWORDS))
   const meant = hint === undefined ? '' : `; did you mean "${hint}"?`
   const showable = !afterPassword && /^[A-Za-z_][A-Za-z0-9_]{0,40}$/.test(keyword)
-  if (showable) throw invalid(`unknown keyword "${keyword}" in ${THE_STRING}${meant}`)
+  if (showable) throw invalid(origin, `unknown keyword "${keyword}" in ${THE_STRING}${meant}`)
   const advice =
     meant !== ''
       ? meant
       : '. If the password contains blanks, quotes or semicolons, put it into single quotes'
-  throw invalid(`unknown keyword${afterPassword ? ' after the password' : ''} in ${THE_STRING}${advice}`)
+  throw invalid(
+    origin,
+    `unknown keyword${afterPassword ? ' after the password' : ''} in ${THE_STRING}${advice}`,
+  )
 }
 
-export function invalid(message: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_OPTION', `db: ${message}`)
+/** @param origin where the setting comes from: "option db", "environment variable PGSSLMODE" */
+export function invalid(origin: string, message: string): SessionPgsqlError {
+  return new SessionPgsqlError('INVALID_OPTION', `${origin}: ${message}`)
 }
 
 /** Returns true if an entry of `db` ends in an unquoted password, which a semicolon in it may have cut off. */

@@ -16,8 +16,9 @@ export interface Database {
   query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]>
 
   /**
-   * Calls `work` inside BEGIN and COMMIT on one connection; sends ROLLBACK if it rejects. If ROLLBACK fails as well,
-   * the promise still rejects with the error of `work`.
+   * Calls `work` inside BEGIN and COMMIT on one connection, in the isolation level READ COMMITTED; sends ROLLBACK if it
+   * rejects. If ROLLBACK fails as well, the promise still rejects with the error of `work`. What `work` waits for in
+   * PostgreSQL ends at the deadline.
    *
    * @param deadline when to give up, in milliseconds of `performance.now()`
    */

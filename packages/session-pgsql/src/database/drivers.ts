@@ -7,7 +7,7 @@ import type { Row } from './database.ts'
 
 /** `pg.Connection`, as node-postgres passes it to a Submittable. */
 export interface ConnectionLike {
-  readonly stream: { cork(): void; uncork(): void }
+  readonly stream: { cork(): void; uncork(): void; destroy(): void }
   /** The texts of the prepared statements, by name. */
   readonly parsedStatements: Readonly<Record<string, string>>
   parse(statement: { readonly text: string; readonly name: string | undefined }): void
@@ -47,6 +47,15 @@ export interface PoolClientLike {
   removeListener(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
 }
 
+/** The class `pg.Client`, as `pg.Pool` uses it. */
+export type ClientClass = new (
+  config: never,
+) => {
+  readonly connection?: unknown
+  connect(callback: (error: Error | null) => void): void
+  end(callback: () => void): void
+}
+
 /** `pg.Pool`. */
 export interface PoolLike {
   readonly totalCount: number
@@ -61,9 +70,7 @@ export interface PoolLike {
   removeListener(event: 'connect', listener: (client: PoolClientLike) => void): unknown
 }
 
-/**
- * `pg.PoolConfig`, as far as the library reads it. All options are passed on to node-postgres.
- */
+/** The options of `pg.PoolConfig`. The library reads the typed ones, and passes all of them on to node-postgres. */
 export interface PoolConfigLike {
   readonly connectionString?: string | undefined
   readonly host?: string | undefined
@@ -78,6 +85,35 @@ export interface PoolConfigLike {
   readonly name?: string | undefined
   /** Excludes a single connection (`pg.Client`). */
   readonly connect?: undefined
+
+  readonly Client?: unknown
+  readonly Promise?: unknown
+  readonly allowExitOnIdle?: unknown
+  readonly application_name?: unknown
+  readonly binary?: unknown
+  readonly client_encoding?: unknown
+  readonly connectionTimeoutMillis?: unknown
+  readonly enableChannelBinding?: unknown
+  readonly fallback_application_name?: unknown
+  readonly idleTimeoutMillis?: unknown
+  readonly idle_in_transaction_session_timeout?: unknown
+  readonly keepAlive?: unknown
+  readonly keepAliveInitialDelayMillis?: unknown
+  readonly lock_timeout?: unknown
+  readonly log?: unknown
+  readonly maxLifetimeSeconds?: unknown
+  readonly maxUses?: unknown
+  readonly min?: unknown
+  readonly onConnect?: unknown
+  readonly options?: unknown
+  readonly pipeline?: unknown
+  readonly query_timeout?: unknown
+  readonly scramMaxIterations?: unknown
+  readonly sslnegotiation?: unknown
+  readonly statement_timeout?: unknown
+  readonly stream?: unknown
+  readonly types?: unknown
+  readonly verify?: unknown
 }
 
 /** The options for `new pg.Pool` if the entry is a conninfo string or URL. */

@@ -54,3 +54,27 @@ export class ExtendedQuery implements SubmittableLike {
   /** The row count is not needed. */
   handleCommandComplete(): void {}
 }
+
+/** Asks whether the connection is alive: a Sync message, which the server answers without any work. */
+export class Probe implements SubmittableLike {
+  readonly text = ''
+  readonly name: undefined
+  /** Set by the client. */
+  callback: QueryCallback | undefined
+
+  submit(connection: ConnectionLike): void {
+    connection.sync()
+  }
+
+  handleReadyForQuery(): void {
+    this.callback?.(null)
+  }
+
+  handleError(error: Error): void {
+    this.callback?.(error)
+  }
+
+  handleDataRow(): void {}
+
+  handleCommandComplete(): void {}
+}

@@ -1,4 +1,4 @@
-import { SessionPgsqlError } from '../errors.ts'
+import { type ErrorCode, SessionPgsqlError } from '../errors.ts'
 
 /**
  * Translates errors of PostgreSQL and of the network. They are recognized by SQLSTATE, never by message, because
@@ -20,11 +20,14 @@ export function sqlStateOf(error: unknown): string | undefined {
 }
 
 /**
- * Returns true if the server is shutting down, starting up, or out of connections. Another server or a retry may work.
+ * Returns true if the server is shutting down, starting up, or out of connections, or has closed the connection because
+ * a session or transaction was idle or open for too long. Another server or a retry may work.
  */
 function meansServerDown(sqlState: string): boolean {
-  return sqlState.startsWith('08') || ['57P01', '57P02', '57P03', '57P05', '53300'].includes(sqlState)
+  return sqlState.startsWith('08') || SERVER_DOWN.has(sqlState)
 }
+
+const SERVER_DOWN = new Set(['57P01', '57P02', '57P03', '57P05', '53300', '25P03', '25P04'])
 
 /** Returns true if the connection on which the error came must be closed. */
 export function breaksConnection(error: unknown): boolean {
@@ -37,16 +40,9 @@ export function connectFault(cause: unknown): SessionPgsqlError {
   if (cause instanceof SessionPgsqlError) return cause
   const sqlState = sqlStateOf(cause)
   if (sqlState !== undefined && !meansServerDown(sqlState)) {
-    return new SessionPgsqlError(
-      'DATABASE',
-      `The database rejected the connection: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
-      { cause, sqlState },
-    )
+    return fault('DATABASE', 'The database rejected the connection', cause)
   }
-  return new SessionPgsqlError('SERVER_DOWN', `The database server cannot be reached: ${messageOf(cause)}.`, {
-    cause,
-    sqlState,
-  })
+  return fault('SERVER_DOWN', 'The database server cannot be reached', cause)
 }
 
 /**
@@ -61,15 +57,7 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
   }
   const sqlState = sqlStateOf(cause)
   if (sqlState === undefined || meansServerDown(sqlState)) {
-    return new SessionPgsqlError(
-      'SERVER_DOWN',
-      `The connection to the database was lost: ${messageOf(cause)}.`,
-      {
-        cause,
-        sqlState,
-        outcomeUnknown: mayBeDone,
-      },
-    )
+    return fault('SERVER_DOWN', 'The connection to the database was lost', cause, mayBeDone)
   }
   if (sqlState === '57014' || sqlState === '55P03') {
     // statement_timeout, lock_timeout or an operator's cancel: the statement was rolled back.
@@ -84,20 +72,34 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
       { sqlState },
     )
   }
-  if (isAboutData(sqlState)) {
-    // PostgreSQL's message may contain session data.
-    return new SessionPgsqlError('DATABASE', `The database rejected the data (SQLSTATE ${sqlState}).`, {
-      sqlState,
-    })
-  }
-  return new SessionPgsqlError(
+  return fault(
     'DATABASE',
-    `The database rejected a statement: ${messageOf(cause)} (SQLSTATE ${sqlState}).`,
-    {
-      cause,
-      sqlState,
-    },
+    `The database rejected ${isAboutData(sqlState) ? 'the data' : 'a statement'}`,
+    cause,
   )
+}
+
+/**
+ * SQLSTATE classes whose messages name objects, roles, settings and errors of the system, but contain no values; and the
+ * states for damaged files. Messages of other classes may quote what was stored or sent.
+ */
+const WITHOUT_VALUES = /^(?:08|0A|25|26|28|2D|34|3B|3D|3F|40|42|53|55|57|58|XX00[12])/
+
+/** Returns an error with the cause and its message, or with its SQLSTATE only if the message may contain session data. */
+function fault(code: ErrorCode, what: string, cause: unknown, outcomeUnknown = false): SessionPgsqlError {
+  const sqlState = sqlStateOf(cause)
+  if (sqlState === undefined) {
+    return new SessionPgsqlError(code, `${what}: ${messageOf(cause)}.`, { cause, outcomeUnknown })
+  }
+  // An error of a trigger or another function has a context. It may have any SQLSTATE and any text.
+  const isSafe = WITHOUT_VALUES.test(sqlState) && (cause as { where?: unknown }).where === undefined
+  return isSafe
+    ? new SessionPgsqlError(code, `${what}: ${messageOf(cause)} (SQLSTATE ${sqlState}).`, {
+        cause,
+        sqlState,
+        outcomeUnknown,
+      })
+    : new SessionPgsqlError(code, `${what} (SQLSTATE ${sqlState}).`, { sqlState, outcomeUnknown })
 }
 
 /** Returns true if one row's content made the statement fail. The other rows may succeed without it. */

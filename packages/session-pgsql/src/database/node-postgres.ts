@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
+import { AbandonedConnections } from './abandoned.ts'
 import { encodeArray } from './array.ts'
 import {
   type Database,
@@ -10,8 +11,8 @@ import {
   type Row,
   type Statement,
 } from './database.ts'
-import type { PoolClientLike, PoolLike } from './drivers.ts'
-import { ExtendedQuery } from './extended-query.ts'
+import type { ConnectionLike, PoolClientLike, PoolLike } from './drivers.ts'
+import { ExtendedQuery, Probe } from './extended-query.ts'
 import {
   breaksConnection,
   codeOf,
@@ -25,8 +26,11 @@ import {
 export class NodePostgres implements Database {
   readonly #pool: PoolLike
   readonly #owned: boolean
+  readonly #abandoned: AbandonedConnections
   /** Connections that are in use here. */
   #used = 0
+  /** A connection that last answered by then has died silently, in milliseconds of `performance.now()`. */
+  #deadUntil = Number.NEGATIVE_INFINITY
   /** False after an error showed that the pooler does not support prepared statements. */
   #named = true
   readonly #ignorePoolError: (error: unknown) => void = () => {}
@@ -38,11 +42,12 @@ export class NodePostgres implements Database {
   constructor(pool: PoolLike, owned: boolean) {
     this.#pool = pool
     this.#owned = owned
+    this.#abandoned = new AbandonedConnections((pool.options as { readonly stream?: unknown }).stream)
     // If an idle connection breaks, the pool removes it and emits 'error', which would end the process without a
     // listener.
     pool.on('error', this.#ignorePoolError)
     // At once: the server may end a connection in the same packet in which it accepts it.
-    pool.on('connect', noticesOf)
+    pool.on('connect', stateOf)
   }
 
   async query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
@@ -86,7 +91,8 @@ export class NodePostgres implements Database {
       }
     }
     try {
-      await run(plain('BEGIN'), [])
+      await run(BEGIN, [])
+      await run(LIMIT_TRANSACTION, [String(Math.max(1, Math.floor(deadline - performance.now())))])
       const result = await work(run)
       committing = true
       await run(plain('COMMIT'), [])
@@ -94,14 +100,14 @@ export class NodePostgres implements Database {
       return result
     } catch (error) {
       // If ROLLBACK fails, the connection is closed, and the first error is still thrown.
-      if (!committing)
+      if (!committing && stateOf(client).answer === undefined)
         broken = await run(plain('ROLLBACK'), []).then(
           () => false,
           () => true,
         )
       throw error
     } finally {
-      this.#release(client, broken)
+      this.#release(client, broken, true)
     }
   }
 
@@ -111,15 +117,30 @@ export class NodePostgres implements Database {
   }
 
   async close(): Promise<void> {
+    this.#abandoned.close()
     if (this.#owned) await this.#pool.end()
     // The library's pool keeps its listeners, because its sockets may break after `end`.
     else {
       this.#pool.removeListener('error', this.#ignorePoolError)
-      this.#pool.removeListener('connect', noticesOf)
+      this.#pool.removeListener('connect', stateOf)
     }
   }
 
+  /** Takes a connection from the pool. One that was idle for long is probed, and closed if it does not answer. */
   async #connect(deadline: number): Promise<PoolClientLike> {
+    for (;;) {
+      const client = await this.#checkOut(deadline)
+      const state = stateOf(client)
+      if (!isStale(state)) return client
+      if (state.heardAt > this.#deadUntil && (await answersProbe(client))) return client
+      this.#deadUntil = Math.max(this.#deadUntil, state.heardAt)
+      // Without a goodbye, for which the socket of a dead connection would wait for minutes.
+      ;(client.connection as ConnectionLike | undefined)?.stream.destroy()
+      this.#giveBack(client, true)
+    }
+  }
+
+  async #checkOut(deadline: number): Promise<PoolClientLike> {
     const left = deadline - performance.now()
     if (left <= 0) throw timeoutFault('waiting for a connection', false)
     const connecting = this.#pool.connect()
@@ -145,12 +166,34 @@ export class NodePostgres implements Database {
     }
     // The server accepts no more connections: wait for one of the open ones.
     await sleep(TOO_MANY_DELAY)
-    return this.#connect(deadline)
+    return this.#checkOut(deadline)
   }
 
-  #release(client: PoolClientLike, broken: boolean): void {
+  /** Returns a connection to the pool: at once, or when its statement that timed out is canceled. */
+  #release(client: PoolClientLike, broken: boolean, inTransaction = false): void {
+    const { answer } = stateOf(client)
+    if (answer === undefined) this.#giveBack(client, broken)
+    else void this.#free(client, answer, inTransaction).then((reusable) => this.#giveBack(client, !reusable))
+  }
+
+  #giveBack(client: PoolClientLike, broken: boolean): void {
     this.#used--
     client.release(broken)
+  }
+
+  /** @returns true if the connection can be used again */
+  async #free(
+    client: PoolClientLike,
+    answer: Promise<Error | null>,
+    inTransaction: boolean,
+  ): Promise<boolean> {
+    const reusable = await this.#abandoned.free(client, answer)
+    stateOf(client).answer = undefined
+    if (!reusable || !inTransaction) return reusable
+    return this.#send(client, plain('ROLLBACK'), [], performance.now() + ROLLBACK_TIMEOUT).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** Sends a statement on this connection. @throws the error of node-postgres, or TIMEOUT */
@@ -161,25 +204,46 @@ export class NodePostgres implements Database {
     deadline: number,
   ): Promise<Row[]> {
     if (client.connection === undefined) throw unsupportedClientFault()
-    const notices = noticesOf(client)
-    notices.unreplicated = false
+    const state = stateOf(client)
+    state.unreplicated = false
     const query = new ExtendedQuery(text, this.#named ? name : undefined, parameters.map(encode))
     return new Promise((resolve, reject) => {
+      let answerLate: ((error: Error | null) => void) | undefined
       const timer = setTimeout(
-        () => reject(timeoutFault('waiting for the answer', true)),
+        () => {
+          state.answer = new Promise((answered) => {
+            answerLate = answered
+          })
+          reject(timeoutFault('waiting for the answer', true))
+        },
         Math.max(1, deadline - performance.now()),
       )
       // With a callback: node-postgres' promises keep the rows of later queries alive until the next full garbage
       // collection. Measured: a fifth of the time of a read.
       client.query(query, (error) => {
+        if (answerLate !== undefined) return answerLate(error)
         clearTimeout(timer)
+        hear(state)
         if (error) reject(error)
-        else if (notices.unreplicated) reject(unreplicatedFault())
+        else if (state.unreplicated) reject(unreplicatedFault())
         else resolve(query.rows)
       })
     })
   }
 }
+
+/** In every other isolation level a statement that waited for a row lock fails. */
+const BEGIN = plain('BEGIN ISOLATION LEVEL READ COMMITTED')
+
+/**
+ * Ends what the transaction waits for at its deadline, instead of at timeouts of the role or the server. $1 the
+ * milliseconds left. A transaction_timeout, which PostgreSQL has since version 17, can be disabled but not extended.
+ */
+const LIMIT_TRANSACTION = plain(`
+  SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('statement_timeout', $1, true),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true),
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
+      THEN pg_catalog.set_config('transaction_timeout', '0', true) END`)
 
 /** SQLSTATE too_many_connections: the limit of the server, the database or the role is reached. */
 const TOO_MANY_CONNECTIONS = '53300'
@@ -187,27 +251,72 @@ const TOO_MANY_CONNECTIONS = '53300'
 /** Milliseconds to wait until one of the open connections may be free. */
 const TOO_MANY_DELAY = 20
 
-interface Notices {
-  /** Whether the server committed without an acknowledgement of its synchronous standby. */
+/** Milliseconds for the ROLLBACK of an abandoned connection. */
+const ROLLBACK_TIMEOUT = 1000
+
+/**
+ * Milliseconds for which an idle connection is trusted. The first statement after that costs one round trip more.
+ * Without the probe, each connection that died while the machine was suspended made a caller wait for operationTimeout.
+ */
+const TRUSTED_FOR = 2000
+
+/** Milliseconds that an idle connection has to answer the probe. */
+const PROBE_TIMEOUT = 500
+
+/** What is known about a connection. */
+interface ConnectionState {
+  /** When the server last answered, in milliseconds of `performance.now()`, and by the wall clock. */
+  heardAt: number
+  heardAtDate: number
+  /** Whether the server committed the last statement without an acknowledgement of its synchronous standby. */
   unreplicated: boolean
+  /** Set if the last statement timed out: resolves to its error, or to null, when the server answers after all. */
+  answer: Promise<Error | null> | undefined
 }
 
-const noticesByClient = new WeakMap<PoolClientLike, Notices>()
+const states = new WeakMap<PoolClientLike, ConnectionState>()
 
-/** Returns the notices of a connection since its last statement. The first call subscribes to them. */
-function noticesOf(client: PoolClientLike): Notices {
-  const known = noticesByClient.get(client)
+/** Returns the state of a connection. The first call subscribes to its notices and errors. */
+function stateOf(client: PoolClientLike): ConnectionState {
+  const known = states.get(client)
   if (known !== undefined) return known
-  const notices: Notices = { unreplicated: false }
-  noticesByClient.set(client, notices)
+  const state: ConnectionState = {
+    heardAt: performance.now(),
+    heardAtDate: Date.now(),
+    unreplicated: false,
+    answer: undefined,
+  }
+  states.set(client, state)
   client.on('notice', (notice) => {
     // Recognized by the C function that reports it, because the text is translated.
-    if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') notices.unreplicated = true
+    if ((notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN') state.unreplicated = true
   })
   // A connection that breaks between two queries emits 'error', which would end the process without a listener. The
   // next query on it fails as well.
   client.on('error', () => {})
-  return notices
+  return state
+}
+
+function hear(state: ConnectionState): void {
+  state.heardAt = performance.now()
+  state.heardAtDate = Date.now()
+}
+
+/** Looks at both clocks, because the monotonic one may stand still while the machine is suspended. */
+function isStale({ heardAt, heardAtDate }: ConnectionState): boolean {
+  return performance.now() - heardAt > TRUSTED_FOR || Date.now() - heardAtDate > TRUSTED_FOR
+}
+
+function answersProbe(client: PoolClientLike): Promise<boolean> {
+  return new Promise((resolve) => {
+    // An answer that has arrived is read before setImmediate: this process may have been busy.
+    const timer = setTimeout(() => setImmediate(resolve, false), PROBE_TIMEOUT)
+    client.query(new Probe(), (error) => {
+      clearTimeout(timer)
+      if (error === null) hear(stateOf(client))
+      resolve(error === null)
+    })
+  })
 }
 
 function encode(parameter: Parameter): string | Buffer | null {

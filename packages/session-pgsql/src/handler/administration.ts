@@ -4,10 +4,19 @@ import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid } from '../session/checks.ts'
-import type { CountOptions, ListedSession, ListOptions, SessionPage } from '../session/filter.ts'
+import type {
+  CountOptions,
+  FoundSessions,
+  Incomplete,
+  ListedSession,
+  ListOptions,
+  SessionFilter,
+  SessionPage,
+} from '../session/filter.ts'
 import { storedId } from '../session/id.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
+import { remaining, type StoredSession } from '../session/stored.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
@@ -27,8 +36,11 @@ export interface AdministrationOptions<Data> {
   readonly garbage: Garbage
   readonly journal: Journal
   readonly codec: Codec<Data>
+  readonly whenHomeIsDown: 'absent' | 'error'
   /** Seconds. */
   readonly operationTimeout: number
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   /** Destroys a session, whatever its id looks like. */
   readonly destroy: (id: string) => Promise<boolean>
 }
@@ -44,6 +56,7 @@ export class Administration<Data> {
   /** See `SaveHandler.open`. */
   async open(): Promise<void> {
     await this.#everywhere((server, deadline) => server.table.open(deadline))
+    await this.#options.servers.learn()
   }
 
   /** See `SaveHandler.gc`. */
@@ -70,52 +83,61 @@ export class Administration<Data> {
   }
 
   /** See `SaveHandler.findByField`. */
-  async findByField(value: string): Promise<SessionRecord<Data>[]> {
+  async findByField(value: string): Promise<FoundSessions<Data>> {
     checkText('custom field', value)
     const options = { field: value, order: '-modified', limit: MOST_FOUND, text: true } as const
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const { sessions } = mergePages(pages, options)
-    return sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const { sessions } = mergePages(answers, options)
+    if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
+      throw incomplete(`Found ${sessions.length} sessions`, missing)
+    }
+    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    return withMissing(records, missing)
   }
 
   /** See `SaveHandler.destroyByField`. */
   async destroyByField(value: string): Promise<number> {
     checkText('custom field', value)
+    const { destroy, expiryGrace } = this.#options
     let destroyed = 0
     for (;;) {
-      const { answers, missing } = await this.#askAll((server, deadline) =>
-        listSessions(server.table, { field: value, limit: 1000 }, deadline),
-      )
-      const ids = new Set(answers.flatMap(({ sessions }) => sessions.map(({ id }) => id)))
-      const found = await Promise.all([...ids].map((id) => this.#options.destroy(id)))
+      const { ids, missing } = await this.#idsOf({ field: value, active: 'any' }, (session) => {
+        // A request in progress may still save a session that has just expired.
+        return remaining(session) >= -expiryGrace
+      })
+      const found = await Promise.all(ids.map((id) => destroy(id)))
       const count = found.filter(Boolean).length
       destroyed += count
+      // A request may have created another one meanwhile.
       if (count > 0) continue
       if (missing.length === 0) return destroyed
-      throw new SessionPgsqlError(
-        'SERVER_DOWN',
-        `Destroyed ${destroyed} sessions, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
-      )
+      throw incomplete(`Destroyed ${destroyed} sessions`, missing)
     }
   }
 
   /** See `SaveHandler.list`. */
   async list(options: ListOptions): Promise<SessionPage> {
-    const pages = await this.#everywhere((server, deadline) => listSessions(server.table, options, deadline))
-    const page = mergePages(pages, options)
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
+      listSessions(server.table, options, deadline),
+    )
+    const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
       const info = infoOf(stored)
       return options.text ? { ...info, text: stored.text } : info
     })
-    return Object.assign(sessions, { next: page.next })
+    return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
 
   /** See `SaveHandler.count`. */
   async count(options: CountOptions): Promise<number> {
-    const counts = await this.#everywhere((server, deadline) =>
+    const { answers, missing } = await this.#everywhere((server, deadline) =>
       countSessions(server.table, options, deadline),
     )
-    return counts.reduce((sum, count) => sum + count, 0)
+    const count = answers.reduce((sum, one) => sum + one, 0)
+    if (missing.length > 0) throw incomplete(`Counted ${count} sessions`, missing)
+    return count
   }
 
   /** See `SaveHandler.statistics`. */
@@ -159,6 +181,25 @@ export class Administration<Data> {
     return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
   }
 
+  /** Returns the ids of all sessions that match, and the servers that could not be asked. */
+  async #idsOf(
+    filter: SessionFilter,
+    matches: (session: StoredSession) => boolean,
+  ): Promise<{ ids: string[]; missing: string[] }> {
+    const ids = new Set<string>()
+    let after: string | undefined
+    for (;;) {
+      const options: ListOptions = { ...filter, after, limit: 1000 }
+      const { answers, missing } = await this.#everywhere((server, deadline) =>
+        listSessions(server.table, options, deadline),
+      )
+      const page = mergePages(answers, options)
+      for (const session of page.sessions) if (matches(session)) ids.add(session.id)
+      after = page.next
+      if (after === undefined) return { ids: [...ids], missing }
+    }
+  }
+
   /** Asks the home server of an id about something other than its session, outside the queue of the id. */
   #atHome<T>(id: string, ask: (table: Server['table'], deadline: number) => Promise<T>): Promise<T> {
     return this.#started(({ servers }) => {
@@ -168,11 +209,7 @@ export class Administration<Data> {
   }
 
   /** Asks every server that can be reached; rejects if none can. */
-  async #everywhere<T>(ask: (server: Server, deadline: number) => Promise<T>): Promise<T[]> {
-    return (await this.#askAll(ask)).answers
-  }
-
-  #askAll<T>(
+  #everywhere<T>(
     ask: (server: Server, deadline: number) => Promise<T>,
   ): Promise<{ answers: T[]; missing: string[] }> {
     return this.#started(({ servers }) => servers.everywhere((server) => ask(server, this.#deadline())))
@@ -188,4 +225,19 @@ export class Administration<Data> {
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+/** The property is not enumerable, so that an array of sessions equals one without it. */
+function withMissing<Sessions extends object>(
+  sessions: Sessions,
+  missing: readonly string[],
+): Sessions & Incomplete {
+  return Object.defineProperty(sessions, 'missing', { value: missing }) as Sessions & Incomplete
+}
+
+function incomplete(done: string, missing: readonly string[]): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'SERVER_DOWN',
+    `${done}, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
+  )
 }

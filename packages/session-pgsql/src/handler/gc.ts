@@ -72,12 +72,13 @@ export class Garbage {
    */
   constructor(
     servers: Servers,
-    { keepExpired, keepExpiredFor, operationTimeout }: Omit<SweepOptions, 'signal'>,
+    { keepExpired, keepExpiredFor, expiryGrace, operationTimeout }: Omit<SweepOptions, 'signal'>,
     handler: object,
     onSwept: (event: SaveHandlerEvents['gc'][0]) => void,
   ) {
     this.#servers = servers
-    this.#options = { keepExpired, keepExpiredFor, operationTimeout, signal: this.#closing.signal }
+    const { signal } = this.#closing
+    this.#options = { keepExpired, keepExpiredFor, expiryGrace, operationTimeout, signal }
     this.#handler = handler
     this.#onSwept = onSwept
   }

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+import { checkChange } from '../apply-change.ts'
 import type { Codec, MergingCodec } from '../codec/codec.ts'
 import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
@@ -52,6 +54,8 @@ export class Sessions<Data> {
   readonly #handler: object
   readonly #onAccess: () => void
   readonly #queues: IdQueues = new IdQueues()
+  /** Whether the codec encodes the same data to the same text. Undefined until the first write that has to know it. */
+  #codecRepeats: boolean | undefined
 
   constructor(options: SessionsOptions<Data>) {
     this.#settings = options.settings
@@ -107,8 +111,14 @@ export class Sessions<Data> {
   }
 
   /** See `SaveHandler.snapshot`. */
-  snapshot(data: Data): Data {
-    return this.#codec.decode(this.#codec.encode(data))
+  snapshot(data: Data | SessionRecord<Data>): Data {
+    const stored = SessionRecord.stored(data)
+    return this.#codec.decode(stored === undefined ? this.#codec.encode(data as Data) : stored.text)
+  }
+
+  /** See `SaveHandler.merge`. */
+  merge(ours: Data, theirs: Data, base: Data): Data {
+    return this.#codec.merge(ours, theirs, base)
   }
 
   /** See `SaveHandler.touch`. */
@@ -137,7 +147,7 @@ export class Sessions<Data> {
   }
 
   /** Merges two versions of a session that two servers hold, at failback. */
-  settleApart(ours: string, theirs: string, base: string): Promise<string> {
+  settleApart(ours: string, theirs: string, base: string, ofTwoUsers: boolean): Promise<string> {
     const difference = {
       text: ours,
       seen: base,
@@ -145,7 +155,7 @@ export class Sessions<Data> {
       conflict: this.#settings.conflict,
       deadline: this.#deadline(),
     }
-    return settleApart(difference, theirs, (error) => this.#events.report(error))
+    return settleApart(difference, theirs, ofTwoUsers, (error) => this.#events.report(error))
   }
 
   /** Returns true if this can be a session id. @throws INVALID_ID if it is not a string */
@@ -196,7 +206,9 @@ export class Sessions<Data> {
     const lifetime = lifetimeOf(data)
     const change = this.#changeOf(id, options, metadata)
 
-    if (base !== undefined && this.#settings.shortCircuit && text === seen) {
+    const { custom } = metadata ?? {}
+    const isUnchanged = custom === undefined || custom === base?.custom
+    if (base !== undefined && this.#settings.shortCircuit && isUnchanged && this.#isSame(data, text, seen)) {
       const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
       return this.#result(outcome, stored, text)
     }
@@ -206,6 +218,7 @@ export class Sessions<Data> {
         text,
         seen,
         base: base ?? (options.base as null | 'existing' | undefined),
+        custom,
         change: (next) => change(next, next === text ? lifetime : lifetimeOf(this.#codec.decode(next))),
         codec: this.#codec,
         conflict: conflict ?? this.#settings.conflict,
@@ -223,9 +236,7 @@ export class Sessions<Data> {
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
     this.demandId(id)
-    if (typeof apply !== 'function') {
-      throw invalid(`Expected the second argument of update() to be a function; received ${typeof apply}.`)
-    }
+    checkChange(apply)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
     const change = this.#changeOf(id, options, metadataOf(options))
     const base = options.base === null ? null : this.#baseOf(id, options.base)
@@ -362,6 +373,17 @@ export class Sessions<Data> {
       name,
       metadata,
     })
+  }
+
+  /**
+   * Returns true if the data, encoded as `text`, is what `seen` encodes. A codec of the caller may never encode the same
+   * data to the same text twice, for example if it encrypts: then the decoded data is compared.
+   */
+  #isSame(data: Data, text: string, seen: string): boolean {
+    if (text === seen) return true
+    if (typeof this.#settings.codec === 'string' || text === '') return false
+    this.#codecRepeats ??= this.#codec.encode(data) === text
+    return !this.#codecRepeats && isDeepStrictEqual(this.#codec.decode(text), this.#codec.decode(seen))
   }
 
   #baseOf(id: string, base: unknown): StoredSession | undefined {

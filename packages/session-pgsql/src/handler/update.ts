@@ -1,6 +1,5 @@
-import { isDeepStrictEqual } from 'node:util'
+import { applyChange } from '../apply-change.ts'
 import type { MergingCodec } from '../codec/codec.ts'
-import { invalid } from '../session/checks.ts'
 import type { Change, StoredSession } from '../session/stored.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
@@ -81,7 +80,7 @@ async function attempt<Data, Value>(
       return { outcome: answer.outcome as 'created' | 'updated', stored: answer.stored, value: applied.value }
     }
   }
-  const updated = await locked(table, request)
+  const updated = await locked(table, request, current)
   return updated.outcome === 'gone' && base === null ? attempt(table, undefined, request) : updated
 }
 
@@ -89,6 +88,7 @@ async function attempt<Data, Value>(
 async function locked<Data, Value>(
   table: StoredSessions,
   request: UpdateRequest<Data, Value>,
+  known: StoredSession | undefined,
 ): Promise<Updated<Value>> {
   let applied: Applied<Value> | undefined
   let thrown: { readonly error: unknown } | undefined
@@ -107,6 +107,7 @@ async function locked<Data, Value>(
         }
       },
       request.deadline,
+      known,
     )
     .catch((error) => {
       throw isUnknown(error) ? ambiguous(error) : error
@@ -146,30 +147,6 @@ function apply<Data, Value>(
   { apply, codec }: Pick<UpdateRequest<Data, Value>, 'apply' | 'codec'>,
   text: string,
 ): Applied<Value> {
-  const data = codec.decode(text)
-  const value = apply(data)
-  if (typeof value !== 'object' || value === null) return { value, text: codec.encode(data) }
-  if (typeof (value as { then?: unknown }).then === 'function') {
-    // Its rejection, if any, belongs to the caller's mistake that this error reports.
-    Promise.resolve(value).catch(() => {})
-    throw invalid(
-      'Expected the function passed to update() to be synchronous; it returned a promise. Await first, then call update().',
-    )
-  }
-  if (Array.isArray(value) || isWithin(data, value)) return { value, text: codec.encode(data) }
-  if (!isDeepStrictEqual(data, codec.decode(text))) {
-    throw invalid(
-      'The function passed to update() changed the data and returned an object, which would be new data. Do one of the two; to return an object beside a change, wrap it in an array.',
-    )
-  }
-  return { value, text: codec.encode(value as unknown as Data) }
-}
-
-/** Returns true if this object is the data or a part of it: a caller returns such an object as a value. */
-function isWithin(data: unknown, part: object, visited: Set<unknown> = new Set()): boolean {
-  if (data === part) return true
-  if (typeof data !== 'object' || data === null || visited.has(data)) return false
-  visited.add(data)
-  const values = data instanceof Map ? data.values() : Object.values(data)
-  return [...values].some((value) => isWithin(value, part, visited))
+  const { data, value } = applyChange(apply, codec.decode(text), () => codec.decode(text))
+  return { value, text: codec.encode(data) }
 }

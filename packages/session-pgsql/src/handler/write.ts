@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { MergingCodec } from '../codec/codec.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, isSameState, type StoredSession } from '../session/stored.ts'
+import { areOfTwoUsers, type Change, isSameState, type StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
@@ -21,6 +21,8 @@ export interface Writing<Data> {
   /** The data from which the caller started, encoded; the caller's change is the difference to it. */
   readonly seen: string
   readonly base: StoredSession | null | 'existing' | undefined
+  /** The new custom field; undefined: unchanged. */
+  readonly custom: string | null | undefined
   /** Returns the row for this text; the lifetime may depend on the data. */
   readonly change: (text: string) => Change
   readonly codec: MergingCodec<Data>
@@ -126,6 +128,7 @@ async function swap<Data>(
         return { change: writing.change(next.text), base: locked }
       },
       deadline,
+      current,
     )
     return done(answer, next.merged)
   } catch (error) {
@@ -234,7 +237,15 @@ async function resolve<Data>(
   if (conflict === 'error') {
     throw conflictFault('Read it again and repeat the change, or set `conflict` to "merge".')
   }
+  if (conflict === 'merge' && isOfAnotherUser(writing, theirs)) return { text, merged: false }
+  // From the original data in every round, never from a merged text: merging is not associative.
   return { text: await settle(writing, theirs.text), merged: true }
+}
+
+/** Returns true if two requests logged in as different users: ours then replaces the whole session. */
+function isOfAnotherUser<Data>({ base, custom }: Writing<Data>, theirs: StoredSession): boolean {
+  const before = typeof base === 'object' ? (base?.custom ?? null) : null
+  return custom !== undefined && areOfTwoUsers(custom, theirs.custom, before)
 }
 
 /**
@@ -254,30 +265,35 @@ async function rebase<Data>(
 /** Merges our change into their data. */
 async function settle<Data>(writing: Difference<Data>, theirText: string): Promise<string> {
   const { codec, conflict, deadline } = writing
-  const mine = codec.decode(writing.text)
+  const ours = codec.decode(writing.text)
   const theirs = codec.decode(theirText)
-  const seen = codec.decode(writing.seen)
+  const base = codec.decode(writing.seen)
   return codec.encode(
     typeof conflict === 'function'
-      ? await within(deadline, () => conflict(mine, theirs, seen))
-      : codec.merge(mine, theirs, seen),
+      ? await within(deadline, () => conflict(ours, theirs, base))
+      : codec.merge(ours, theirs, base),
   )
 }
 
 /**
  * Merges two versions of a session that two servers hold after a failover, by the option `conflict`. No caller waits
  * for the result: where a write would reject with an error, the changes are merged and the error is reported.
+ *
+ * @param ofTwoUsers both sides set the custom field to different values: the data is not merged, ours is taken
  */
 export async function settleApart<Data>(
   difference: Difference<Data>,
   theirText: string,
+  ofTwoUsers: boolean,
   report: (error: Error) => void,
 ): Promise<string> {
   const { conflict, text } = difference
   if (conflict === 'overwrite') return text
-  if (conflict === 'error')
-    report(conflictFault('Its home server was down; both changes were merged when it was back.'))
-  if (typeof conflict !== 'function') return settle(difference, theirText)
+  if (conflict === 'error') {
+    const result = ofTwoUsers ? 'the login on the fallback server was kept' : 'both changes were merged'
+    report(conflictFault(`Its home server was down; ${result} when it was back.`))
+  }
+  if (typeof conflict !== 'function') return ofTwoUsers ? text : settle(difference, theirText)
   return settle(difference, theirText).catch((error) => {
     report(error)
     return settle({ ...difference, conflict: 'merge' }, theirText)
@@ -317,10 +333,13 @@ function done({ outcome, stored }: Answer, merged: boolean): Written {
   return { outcome: merged ? 'merged' : (outcome as 'created' | 'updated'), stored }
 }
 
+/**
+ * Returns true if `one` is a later state of the same generation as `other`. Counters are compared only in a table without
+ * generations: those of two servers are not comparable.
+ */
 export function sameGeneration(one: StoredSession, other: StoredSession): boolean {
-  return (
-    one.generation === other.generation && one.created === other.created && one.accesses >= other.accesses
-  )
+  if (one.generation !== other.generation || one.created !== other.created) return false
+  return one.generation !== null || one.accesses >= other.accesses
 }
 
 /** Returns true if the connection was lost after sending and time is left to find out; a timeout leaves none. */

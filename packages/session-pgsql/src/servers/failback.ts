@@ -1,22 +1,8 @@
-import type { Query } from '../database/database.ts'
-import { SessionPgsqlError } from '../errors.ts'
-import type { Shape } from '../table/definition.ts'
-import {
-  baseOf,
-  canBeFallback,
-  clearReceived,
-  deleteRow,
-  fallbackRowsText,
-  lockRowCopy,
-  type ReceivedRow,
-  type RowCopy,
-  recordBase,
-  writeRowCopy,
-} from '../table/row-copies.ts'
-import type { Transact } from '../table/table.ts'
-import type { Member } from './member.ts'
-import type { Server } from './server.ts'
-import { type FailbackOutcome, type MergeTexts, settle } from './settle.ts'
+import { canBeFallback, deleteRow, fallbackRowsText, idsWithRows, writeNote } from '../table/row-copies.ts'
+import type { Member, Ranking } from './member.ts'
+import { moveRow, type RunOnTarget } from './move-row.ts'
+import { PendingFailbacks } from './pending-failbacks.ts'
+import type { FailbackOutcome, MergeTexts } from './settle.ts'
 
 /** Seconds between two scans for rows that belong on another server. */
 const INTERVAL = 2
@@ -24,13 +10,16 @@ const INTERVAL = 2
 const BATCH = 200
 const CONCURRENCY = 4
 
+/** Milliseconds that the first operation waits for what other processes have left, and for notes. */
+const LEARN_TIMEOUT = 1000
+const NOTE_TIMEOUT = 1000
+
 /** A row that belongs on another server: the name of its home server, and its id. */
 type FallbackRow = readonly [home: string, id: string]
 
 export interface FailbackOptions {
   readonly members: readonly Member[]
-  /** Returns the home server of an id. */
-  readonly homeOf: (id: string) => Member
+  readonly ranked: (id: string) => Ranking
   readonly merge: MergeTexts
   /** Seconds for each row. */
   readonly operationTimeout: number
@@ -41,12 +30,18 @@ export interface FailbackOptions {
 /**
  * Moves rows from fallback servers back to their home servers. Never stops: other processes may still consider the
  * home server down and write to the fallback. Every process does it, concurrently and repeatedly; a process that
- * dies halfway leaves nothing that another cannot finish. Versions are compared by digest and generation;
- * timestamps decide only where neither is known, because the servers' clocks differ.
+ * dies halfway leaves nothing that another cannot finish. Versions are compared by digest and generation.
+ *
+ * A process must know which failbacks are pending, because until then a fallback server may have a later version of a
+ * session, or know that it was destroyed. For processes that start later, the first use of a fallback server is noted
+ * on every other server that can be reached. A note is a row of the session table that no session can have: it needs no
+ * privilege and no table beyond those of a session, and is as durable.
  */
 export class Failback {
+  readonly pending: PendingFailbacks = new PendingFailbacks()
   readonly #options: FailbackOptions
   readonly #timer: NodeJS.Timeout
+  #learning: Promise<void> | undefined
   #scanning: Promise<void> | undefined
   #closed = false
 
@@ -54,6 +49,52 @@ export class Failback {
     this.#options = options
     this.#timer = setInterval(() => this.scan(), INTERVAL * 1000)
     this.#timer.unref()
+  }
+
+  /** Asks every server which failbacks are pending. Done once, before the first operation. */
+  learn(): Promise<void> {
+    this.#learning ??= this.#learnAll()
+    return this.#learning
+  }
+
+  async #learnAll(): Promise<void> {
+    const { members } = this.#options
+    const notes = new Map(
+      members.flatMap((home) => members.map((from) => [noteId(home, from), [home, from] as const] as const)),
+    )
+    const learnFrom = async (member: Member): Promise<void> => {
+      const { table } = member.server
+      if (!canBeFallback(await table.open(this.#deadline()))) return
+      this.#found(member, await this.#fallbackRows(member, ['', ''], []))
+      for (const id of await idsWithRows(table, [...notes.keys()], this.#deadline())) {
+        this.pending.add(...(notes.get(id) as readonly [Member, Member]), true)
+      }
+    }
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LEARN_TIMEOUT)
+    })
+    // The scans report what a server answers.
+    const learned = members.map((member) => member.health.run(() => learnFrom(member)).catch(() => {}))
+    await Promise.race([Promise.all(learned), timeout])
+    clearTimeout(timer)
+  }
+
+  /**
+   * Called before a request uses a fallback server.
+   *
+   * @param isNext whether it is the first in rank after the home server
+   * @returns a function to call when the request has ended
+   */
+  async use(home: Member, from: Member, isNext: boolean): Promise<() => void> {
+    const pending = this.pending.add(home, from, !isNext)
+    pending.uses++
+    pending.noted ??= this.#note(home, from)
+    await pending.noted
+    return () => {
+      pending.uses--
+      pending.usedAt = performance.now()
+    }
   }
 
   /** Scans every server for rows that belong elsewhere and moves them. Concurrent calls share one scan. */
@@ -77,15 +118,40 @@ export class Failback {
       if (this.#closed || from.health.isDown || !(await from.health.check())) continue
       await this.#moveBackFrom(from).catch((error) => this.#options.onError(error))
     }
+    // Again, for servers that were down, and because a process that has found the home server up may have removed them.
+    await Promise.all(this.pending.used.map(({ home, from }) => this.#note(home, from)))
   }
 
   async #moveBackFrom(from: Member): Promise<void> {
     const { table } = from.server
     if (!canBeFallback(await table.open(this.#deadline()))) return
-    from.waiting = (await this.#fallbackRows(from, ['', ''], [])).length
+    const begun = performance.now()
+    let left = await this.#fallbackRows(from, ['', ''], [])
+    from.waiting = left.length
+    if (left.length > 0) {
+      await this.#moveBackRows(from)
+      left = await this.#fallbackRows(from, ['', ''], [])
+    }
+    const homes = this.#found(from, left)
+    if (left.length === BATCH) return
+    for (const { home } of this.pending.finish(from, homes, begun)) await this.#removeNotes(home, from)
+  }
+
+  /** Records that these rows are to be moved back. Returns their home servers. */
+  #found(from: Member, rows: readonly FallbackRow[]): ReadonlySet<Member> {
+    const homes = new Set<Member>()
+    for (const [, id] of rows) {
+      const [home, next] = this.#options.ranked(id)
+      homes.add(home)
+      if (home !== from) this.pending.add(home, from, next !== from)
+    }
+    return homes
+  }
+
+  async #moveBackRows(from: Member): Promise<void> {
     // However many rows of an unreachable home server there are, they must not delay the others.
     const down = this.#options.members.filter(({ health }) => health.isDown).map(({ name }) => name)
-    let last: FallbackRow | undefined = from.waiting === 0 ? undefined : ['', '']
+    let last: FallbackRow | undefined = ['', '']
     while (last !== undefined && !this.#closed) {
       const rows: FallbackRow[] = await this.#fallbackRows(from, last, down)
       last = rows.length < BATCH ? undefined : rows.at(-1)
@@ -112,7 +178,7 @@ export class Failback {
     const errors: Error[] = []
     const work = async (): Promise<void> => {
       for (let id = ids.shift(); id !== undefined && !this.#closed; id = ids.shift()) {
-        const home = this.#options.homeOf(id)
+        const [home] = this.#options.ranked(id)
         if (home.health.isDown || from.health.isDown) continue
         // A row that cannot be moved must not stop the others.
         await this.moveBack(id, from, home).catch((error) => errors.push(error))
@@ -129,9 +195,17 @@ export class Failback {
    * @returns undefined if there was no row
    */
   async moveBack(id: string, from: Member, to: Member): Promise<FailbackOutcome | undefined> {
+    const { merge, members, ranked } = this.#options
+    const [, next] = ranked(id)
+    const mayBeElsewhere = members.some(
+      (other) =>
+        other !== from &&
+        other !== to &&
+        (other.health.isDown || this.pending.mayHave(to, other, other === next)),
+    )
     const runOnTarget: RunOnTarget = (work) => to.health.run(work)
-    const { merge } = this.#options
-    const outcome = await moveRow(id, from.server, to.server, merge, this.#deadline(), runOnTarget)
+    const options = { merge, mayBeElsewhere, deadline: this.#deadline(), runOnTarget }
+    const outcome = await moveRow(id, from.server, to.server, options)
     if (outcome !== undefined) {
       from.failbacks[outcome]++
       this.#options.onFailback({ id, from: from.name, to: to.name, outcome })
@@ -139,114 +213,33 @@ export class Failback {
     return outcome
   }
 
+  /** Notes on the other servers that can be reached that a failback is pending. Never rejects. */
+  async #note(home: Member, from: Member): Promise<void> {
+    const deadline = performance.now() + NOTE_TIMEOUT
+    await this.#onOthers(home, from, ({ server }) => writeNote(server.table, noteId(home, from), deadline))
+  }
+
+  async #removeNotes(home: Member, from: Member): Promise<void> {
+    const deadline = performance.now() + NOTE_TIMEOUT
+    await this.#onOthers(home, from, ({ server: { table } }) =>
+      table.transaction((query, shape) => deleteRow(query, shape, noteId(home, from)), deadline),
+    )
+  }
+
+  /** A server that fails has no note: another may have one. */
+  async #onOthers(home: Member, from: Member, work: (member: Member) => Promise<void>): Promise<void> {
+    const others = this.#options.members.filter(
+      (member) => member !== home && member !== from && !member.health.isDown,
+    )
+    await Promise.all(others.map((member) => member.health.run(() => work(member)).catch(() => {})))
+  }
+
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
 }
 
-/** Runs work on the target server; rejects as soon as that server is known not to answer. */
-type RunOnTarget = <T>(work: () => Promise<T>) => Promise<T>
-
-/**
- * Moves one row from server to server; see `Failback.moveBack`.
- *
- * @param runOnTarget runs the work on `to`, so that the row on `from` does not stay locked for a target that hangs
- */
-export async function moveRow(
-  id: string,
-  from: Server,
-  to: Server,
-  merge: MergeTexts,
-  deadline: number,
-  runOnTarget: RunOnTarget = (work) => work(),
-): Promise<FailbackOutcome | undefined> {
-  if (from === to) {
-    // The list of servers has changed since the row was written: it is on its home server.
-    await from.table.transaction(async (query, shape) => {
-      const { row } = await lockRowCopy(query, shape, id)
-      if (row === undefined) return
-      await writeRowCopy(query, shape, { ...row, home: null, base: null, received: null })
-    }, deadline)
-    return undefined
-  }
-  let received: string | undefined
-  let mustRemember = false
-  let isAbandoned = false
-  /** Once the row on `from` is unlocked, its content may be outdated and must not be written. */
-  const checkLocked = (): void => {
-    if (isAbandoned) throw new SessionPgsqlError('SERVER_DOWN', 'The server has not answered in time.')
-  }
-  const moved = await holdBoth(from, to, deadline, (onSource, onTarget) =>
-    onSource(async (query, shape) => {
-      const { row } = await lockRowCopy(query, shape, id)
-      if (row === undefined) return undefined
-      const writeTarget = async (query: Query, shape: Shape): Promise<FailbackOutcome> => {
-        const { row: current, clock } = await lockRowCopy(query, shape, id)
-        const { next, outcome } = await settle(row, current, clock, merge, from.name, to.name)
-        checkLocked()
-        if (next !== undefined) {
-          mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
-          received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
-          // No process may take the result for a state that it has read on either server.
-          const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
-          const session = { ...next.session, version }
-          await writeRowCopy(query, shape, {
-            ...next,
-            session,
-            home: null,
-            base: null,
-            received: received ?? null,
-          })
-          checkLocked()
-        }
-        return outcome
-      }
-      const outcome = await runOnTarget(() => onTarget(writeTarget)).catch((error) => {
-        isAbandoned = true
-        throw error
-      })
-      await deleteRow(query, shape, id)
-      return outcome
-    }),
-  )
-  if (received !== undefined && !mustRemember) {
-    const known = received
-    await to.table
-      .transaction((query, shape) => clearReceived(query, shape, id, known), deadline)
-      // If this fails, the value stays. It costs space only.
-      .catch(() => {})
-  }
-  return moved
-}
-
-/**
- * Holds a transaction slot on both servers, always in the order of their names: two processes that move rows in
- * opposite directions would otherwise deadlock, each waiting for the slot that the other holds.
- */
-function holdBoth<T>(
-  from: Server,
-  to: Server,
-  deadline: number,
-  work: (onSource: Transact, onTarget: Transact) => Promise<T>,
-): Promise<T> {
-  return from.name < to.name
-    ? from.table.hold((onSource) => to.table.hold((onTarget) => work(onSource, onTarget), deadline), deadline)
-    : to.table.hold((onTarget) => from.table.hold((onSource) => work(onSource, onTarget), deadline), deadline)
-}
-
-/** Returns true if the row was made from a row of a third server, which has yet to be moved back. */
-function isBasedOnThird({ base }: RowCopy, to: string): boolean {
-  const server = base === null ? null : baseOf(base).server
-  return server !== null && server !== to
-}
-
-/** Returns what the home server records of a received row, to recognise it if it is moved again. */
-function receivedOf(row: RowCopy, next: RowCopy, from: string): string {
-  const { session, base } = row
-  const { generation } = next.session
-  const received: ReceivedRow = {
-    ...{ from, base, generation: session.generation },
-    row: baseOf(recordBase({ ...session, generation })),
-  }
-  return JSON.stringify(received)
+/** Returns the id of the row that notes a pending failback. It has a blank, so that it is no session's. */
+function noteId(home: Member, from: Member): string {
+  return `failback ${JSON.stringify([home.name, from.name])}`
 }

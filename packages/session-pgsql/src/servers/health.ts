@@ -17,6 +17,8 @@ const TICK = 20
 export interface HealthEvents {
   onDown(error: Error): void
   onUp(): void
+  /** A connection was lost, but the server is up: it may have been down for a moment. */
+  onInterrupted(): void
 }
 
 /**
@@ -35,6 +37,8 @@ export class Health {
   #checking: Promise<boolean> | undefined
   /** When the last ping ended, in milliseconds of `performance.now()`. */
   #checkedAt = 0
+  /** When it was found up again, or interrupted, in milliseconds of `performance.now()`. */
+  #upSince: number = performance.now()
   /** Resolves when requests may ping again. */
   #pause: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -50,6 +54,11 @@ export class Health {
 
   get isDown(): boolean {
     return this.#isDown
+  }
+
+  /** Milliseconds for which it has been up without an interruption, as far as this process knows. */
+  get upFor(): number {
+    return this.#isDown ? 0 : performance.now() - this.#upSince
   }
 
   /**
@@ -69,7 +78,10 @@ export class Health {
     } catch (error) {
       // A lost connection is not a lost server: the caller sends again. A server that has become read-only
       // (SQLSTATE 25006) is of no more use than one that is down.
-      if ((isUnreachable(error) || isReadOnly(error)) && !this.#isDown) await this.check()
+      if ((isUnreachable(error) || isReadOnly(error)) && !this.#isDown && (await this.check())) {
+        this.#upSince = performance.now()
+        this.#events.onInterrupted()
+      }
       throw error
     } finally {
       clearTimeout(timer)
@@ -163,6 +175,7 @@ export class Health {
     if (!this.#isDown) return
     clearTimeout(this.#timer)
     this.#isDown = false
+    this.#upSince = performance.now()
     this.#events.onUp()
   }
 

@@ -1,11 +1,14 @@
 import type { Conninfo, Host } from '../conninfo/conninfo.ts'
 import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
 import { plain } from '../database/database.ts'
-import type { PoolClientLike, PoolLike } from '../database/drivers.ts'
+import type { ClientClass, PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { isTlsRefused, poolConfigOf } from './node-postgres-config.ts'
+import { concat } from '../table/sql.ts'
+import { withChannelBinding } from './channel-binding.ts'
+import { poolConfigOf, secondAttemptOf } from './node-postgres-config.ts'
+import { poolWithTwoAttempts } from './tls-fallback.ts'
 
 /** What a host reports about itself. */
 export interface Role {
@@ -16,9 +19,11 @@ export interface Role {
 }
 
 const ROLE = plain(`
-  SELECT pg_is_in_recovery(), current_setting('transaction_read_only'),
-    CASE WHEN pg_is_in_recovery() THEN 0
-      ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END`)
+  SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),
+    CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE ${concat(
+      "'x'",
+      'pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8)',
+    )}::bit(32)::int END`)
 
 /**
  * One host of a conninfo: a pool of connections, opened at the first use, and one more connection to query its
@@ -29,8 +34,6 @@ export class HostDatabase implements Database {
   readonly #conninfo: Conninfo
   readonly #host: Host
   readonly #limits: { readonly poolSize: number; readonly operationTimeout: number }
-  /** With `sslmode` `prefer` and `allow`: whether TLS is used, once that is known after up to two attempts. */
-  #encrypted: boolean | undefined
   readonly #refuse: ((role: Role) => string | undefined) | undefined
   #database: Promise<NodePostgres> | undefined
   /** The resolved `#database`. */
@@ -67,14 +70,12 @@ export class HostDatabase implements Database {
     return this.#open?.pool
   }
 
-  role(deadline: number): Promise<Role> {
-    return this.#attempt(async () => {
-      this.#probe ??= withoutFailure(this.#connect(1, undefined), () => {
-        this.#probe = undefined
-      })
-      const [row] = await (await this.#probe).query(ROLE, [], deadline)
-      return roleOf(row)
+  async role(deadline: number): Promise<Role> {
+    this.#probe ??= withoutFailure(this.#connect(1, undefined), () => {
+      this.#probe = undefined
     })
+    const [row] = await (await this.#probe).query(ROLE, [], deadline)
+    return roleOf(row)
   }
 
   /** Closes every connection. The next use opens new ones. */
@@ -86,52 +87,32 @@ export class HostDatabase implements Database {
     await Promise.allSettled(open.map(async (database) => (await database)?.close()))
   }
 
-  #use<T>(call: (database: Database) => Promise<T>): Promise<T> {
-    return this.#attempt(async () => {
-      this.#database ??= withoutFailure(this.#connect(this.#limits.poolSize, this.#refuse), () => {
-        this.#database = undefined
-      })
-      this.#open = await this.#database
-      return await call(this.#open)
+  async #use<T>(call: (database: Database) => Promise<T>): Promise<T> {
+    this.#database ??= withoutFailure(this.#connect(this.#limits.poolSize, this.#refuse), () => {
+      this.#database = undefined
     })
-  }
-
-  async #attempt<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call()
-    } catch (error) {
-      if (!this.#mayRetryTls(error)) throw error
-      // libpq's second attempt: without TLS for `prefer`, with TLS for `allow`.
-      this.#encrypted = this.#conninfo.tls.mode === 'allow'
-      await this.close()
-      return await call()
-    }
-  }
-
-  #mayRetryTls(error: unknown): boolean {
-    if (this.#encrypted !== undefined || !(error instanceof SessionPgsqlError)) return false
-    const { mode } = this.#conninfo.tls
-    // 28000: pg_hba.conf rejects connections without TLS.
-    return (
-      (mode === 'prefer' && isTlsRefused(error.cause)) || (mode === 'allow' && error.sqlState === '28000')
-    )
+    this.#open = await this.#database
+    return await call(this.#open)
   }
 
   async #connect(
     connections: number,
     refuse: ((role: Role) => string | undefined) | undefined,
   ): Promise<NodePostgres> {
-    const { operationTimeout } = this.#limits
-    const config = await poolConfigOf(
-      this.#conninfo,
-      this.#host,
-      connections,
-      operationTimeout,
-      this.#encrypted,
-    )
+    const [conninfo, host] = [this.#conninfo, this.#host]
     const { default: pg } = await import('pg')
-    const verify = refuse && { verify: verifier(refuse) }
-    return new NodePostgres(new pg.Pool({ ...config, ...verify } as object) as unknown as PoolLike, true)
+    const Client = pg.Client as unknown as ClientClass
+    const config = {
+      ...(await poolConfigOf(conninfo, host, connections, this.#limits.operationTimeout)),
+      ...(refuse && { verify: verifier(refuse) }),
+      Client: conninfo.tls.channelBinding === 'require' ? withChannelBinding(Client, conninfo, host) : Client,
+    }
+    const second = await secondAttemptOf(conninfo, host)
+    const pool =
+      second === undefined
+        ? (new pg.Pool(config as object) as unknown as PoolLike)
+        : poolWithTwoAttempts(pg, config, second)
+    return new NodePostgres(pool, true)
   }
 }
 

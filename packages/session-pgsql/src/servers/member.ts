@@ -12,3 +12,6 @@ export interface Member {
   /** Rows that this process has moved from it to their home servers, by outcome. */
   readonly failbacks: { brought: number; merged: number; dropped: number }
 }
+
+/** The servers in the order in which they are used for an id: the home server, then its fallbacks. */
+export type Ranking = readonly [home: Member, ...others: Member[]]

@@ -5,8 +5,8 @@ import * as tls from 'node:tls'
 import type { Conninfo, Host, TlsSettings } from '../conninfo/conninfo.ts'
 import { homeFolder } from '../conninfo/home-folder.ts'
 import { defaultPassfile, passwordFromFile } from '../conninfo/passfile.ts'
+import { invalid } from '../conninfo/syntax.ts'
 import type { NodePostgresConfig, NodePostgresTls } from '../database/drivers.ts'
-import { SessionPgsqlError } from '../errors.ts'
 
 /**
  * Returns the configuration of node-postgres for one host of a conninfo. Sets every option explicitly, because
@@ -14,15 +14,13 @@ import { SessionPgsqlError } from '../errors.ts'
  *
  * @param poolSize the most connections
  * @param connectTimeoutSeconds the caller's limit; the conninfo's applies if it is shorter
- * @param encrypted whether to use TLS, for `prefer` and `allow`, where the caller makes two attempts. Default: as in
- *   the first attempt. Ignored for the other modes.
+ * @returns with `sslmode` `prefer` and `allow` the configuration of the first attempt; see `secondAttemptOf`
  */
 export async function poolConfigOf(
   conninfo: Conninfo,
   host: Pick<Host, 'host' | 'port'> & Partial<Host>,
   poolSize: number,
   connectTimeoutSeconds: number,
-  encrypted: boolean = conninfo.tls.mode !== 'allow',
 ): Promise<NodePostgresConfig> {
   const config: NodePostgresConfig = {
     host: host.address ?? host.host,
@@ -30,7 +28,7 @@ export async function poolConfigOf(
     user: conninfo.user,
     database: conninfo.database,
     password: () => passwordFor(conninfo, host),
-    ssl: usesTls(conninfo.tls, host.host, encrypted) ? await tlsOf(conninfo.tls, host.host) : false,
+    ssl: startsWithTls(conninfo.tls, host) ? await tlsOf(conninfo, host.host) : false,
     max: poolSize,
     connectionTimeoutMillis: 1000 * Math.min(connectTimeoutSeconds, conninfo.connectTimeout ?? Infinity),
     keepAlive: conninfo.keepalives,
@@ -46,37 +44,51 @@ export async function poolConfigOf(
   return config
 }
 
-/** Returns true if the server does not support TLS; with `prefer`, the next attempt is without it. */
-export function isTlsRefused(error: unknown): boolean {
-  // node-postgres sets no error code.
-  return error instanceof Error && error.message === 'The server does not support SSL connections'
+/**
+ * Returns the option `ssl` of node-postgres for a second attempt to connect: without TLS for `sslmode=prefer`, with
+ * TLS for `allow`. Undefined for the other modes, and for Unix sockets: they make one attempt.
+ */
+export async function secondAttemptOf(
+  conninfo: Conninfo,
+  host: Pick<Host, 'host'>,
+): Promise<NodePostgresConfig['ssl'] | undefined> {
+  if (isUnixSocket(host)) return undefined
+  const { mode } = conninfo.tls
+  if (mode === 'prefer') return false
+  return mode === 'allow' ? await tlsOf(conninfo, host.host) : undefined
 }
 
 async function passwordFor(conninfo: Conninfo, host: Pick<Host, 'host' | 'port'>): Promise<string> {
   if (conninfo.password !== undefined) return conninfo.password
   const { user, database } = conninfo
   const path = conninfo.passfile ?? defaultPassfile()
-  const password = await passwordFromFile(path, { host: host.host, port: host.port, database, user })
+  const wanted = { host: host.host, port: host.port, database, user }
+  const password = await passwordFromFile(path, wanted, conninfo.originOf('passfile'))
   if (password !== undefined) return password
   throw invalid(
-    `the server ${host.host}:${host.port} requires a password, but none is set: not in db, not in PGPASSWORD, and not for user ${user} and database ${database} in ${path}`,
+    conninfo.originOf('password'),
+    `the server ${host.host}:${host.port} requires a password, but none is set: not here, not in PGPASSWORD, and not for user ${user} and database ${database} in ${path}`,
   )
 }
 
-function usesTls({ mode }: TlsSettings, host: string, encrypted: boolean): boolean {
-  // Unix sockets do not leave the machine; libpq ignores sslmode for them.
-  if (mode === 'disable' || host.startsWith('/')) return false
-  return mode === 'prefer' || mode === 'allow' ? encrypted : true
+function startsWithTls({ mode }: TlsSettings, host: Pick<Host, 'host'>): boolean {
+  return mode !== 'disable' && mode !== 'allow' && !isUnixSocket(host)
 }
 
-async function tlsOf(settings: TlsSettings, host: string): Promise<NodePostgresTls> {
-  const authorities = await authoritiesOf(settings)
+/** Unix sockets do not leave the machine; libpq ignores sslmode for them. */
+function isUnixSocket({ host }: Pick<Host, 'host'>): boolean {
+  return host.startsWith('/')
+}
+
+async function tlsOf(conninfo: Conninfo, host: string): Promise<NodePostgresTls> {
+  const { tls: settings } = conninfo
+  const authorities = await authoritiesOf(conninfo)
   const verify = authorities !== undefined
-  const crl = verify ? await fileOrDefault('sslcrl', settings.crl, 'root.crl') : undefined
-  const cert = await fileOrDefault('sslcert', settings.cert, 'postgresql.crt')
-  const key = cert === undefined ? undefined : await keyOf(settings)
+  const crl = verify ? await fileOrDefault(conninfo, 'sslcrl', settings.crl, 'root.crl') : undefined
+  const cert = await fileOrDefault(conninfo, 'sslcert', settings.cert, 'postgresql.crt')
+  const key = cert === undefined ? undefined : await keyOf(conninfo)
   return {
-    secureContext: secureContext({
+    secureContext: secureContext(conninfo, {
       ...(authorities && { ca: authorities }),
       ...(crl && { crl }),
       ...(cert && key && { cert, key }),
@@ -94,12 +106,15 @@ async function tlsOf(settings: TlsSettings, host: string): Promise<NodePostgresT
 }
 
 /** Returns the certificate authorities to trust; undefined if the chain is not verified. */
-async function authoritiesOf(settings: TlsSettings): Promise<string | readonly string[] | undefined> {
-  if (settings.rootCert === 'system') return systemAuthorities()
-  const file = await fileOrDefault('sslrootcert', settings.rootCert, 'root.crt')
-  if (file === undefined && settings.mode.startsWith('verify-')) {
+async function authoritiesOf(conninfo: Conninfo): Promise<string | readonly string[] | undefined> {
+  const { mode, rootCert } = conninfo.tls
+  if (mode === 'no-verify') return undefined
+  if (rootCert === 'system') return systemAuthorities()
+  const file = await fileOrDefault(conninfo, 'sslrootcert', rootCert, 'root.crt')
+  if (file === undefined && mode.startsWith('verify-')) {
     throw invalid(
-      `sslmode=${settings.mode} needs a file of trusted certificate authorities, but ${userFile('root.crt')} does not exist. Set sslrootcert to a file, or to system`,
+      conninfo.originOf('sslmode'),
+      `sslmode=${mode} needs a file of trusted certificate authorities, but ${userFile('root.crt')} does not exist. Set sslrootcert to a file, or to system`,
     )
   }
   // As in libpq, an existing file makes the chain be verified even if the mode does not require it.
@@ -113,13 +128,14 @@ function systemAuthorities(): readonly string[] {
   return found.length > 0 ? found : tls.rootCertificates
 }
 
-async function keyOf(settings: TlsSettings): Promise<string> {
-  const path = settings.key ?? userFile('postgresql.key')
-  const key = await readNamed('sslkey', path)
+async function keyOf(conninfo: Conninfo): Promise<string> {
+  const path = conninfo.tls.key ?? userFile('postgresql.key')
+  const key = await readNamed(conninfo, 'sslkey', path)
   const { mode, uid } = await stat(path)
   // As in libpq, the group may read a key that is owned by root.
   if (process.platform !== 'win32' && (mode & (uid === 0 ? 0o037 : 0o077)) !== 0) {
     throw invalid(
+      conninfo.originOf('sslkey'),
       `sslkey: ${path} is accessible to other users, so it is not used. Fix it with: chmod 600 ${path}`,
     )
   }
@@ -127,11 +143,12 @@ async function keyOf(settings: TlsSettings): Promise<string> {
 }
 
 async function fileOrDefault(
+  conninfo: Conninfo,
   keyword: string,
   given: string | undefined,
   name: string,
 ): Promise<string | undefined> {
-  if (given !== undefined) return await readNamed(keyword, given)
+  if (given !== undefined) return await readNamed(conninfo, keyword, given)
   try {
     return await readFile(userFile(name), 'utf8')
   } catch {
@@ -139,20 +156,24 @@ async function fileOrDefault(
   }
 }
 
-async function readNamed(keyword: string, path: string): Promise<string> {
+async function readNamed(conninfo: Conninfo, keyword: string, path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw invalid(`${keyword}: cannot read ${path} (${(error as NodeJS.ErrnoException).code})`)
+    throw invalid(
+      conninfo.originOf(keyword),
+      `${keyword}: cannot read ${path} (${(error as NodeJS.ErrnoException).code})`,
+    )
   }
 }
 
-function secureContext(options: Record<string, unknown>): tls.SecureContext {
+function secureContext(conninfo: Conninfo, options: Record<string, unknown>): tls.SecureContext {
   try {
     return tls.createSecureContext(options)
   } catch (error) {
     // OpenSSL's message contains neither key nor password.
     throw invalid(
+      conninfo.originOf('sslcert'),
       `cannot use sslrootcert, sslcrl, sslcert or sslkey: ${(error as Error).message}. Check sslpassword, and that the key belongs to the certificate`,
     )
   }
@@ -163,8 +184,4 @@ function userFile(name: string): string {
   return process.platform === 'win32'
     ? join(process.env.APPDATA ?? homeFolder(), 'postgresql', name)
     : join(homeFolder(), '.postgresql', name)
-}
-
-function invalid(message: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_OPTION', `db: ${message}`)
 }

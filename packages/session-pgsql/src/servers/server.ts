@@ -21,6 +21,7 @@ export interface ServerSettings {
   readonly table: TableName
   readonly createTable: boolean
   readonly keepExpired: boolean
+  readonly expiryGrace: number
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -79,7 +80,7 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -88,8 +89,9 @@ export class Server {
       table: { schema: table.schema, table: table.name },
       createTable,
       keepExpired,
+      expiryGrace,
       maxRows: batch ? MAX_ROWS : 1,
-      concurrency: poolSize,
+      concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },
     })
   }
@@ -129,6 +131,12 @@ export class Server {
   async close(): Promise<void> {
     await this.#connection.close()
   }
+}
+
+/** Returns the number of connections that the statements in flight have: a pool of the caller may have fewer. */
+function connectionsOf(entry: DatabaseEntry, poolSize: number): number {
+  if (entry.kind === 'pool') return Math.min(entry.pool.options.max, poolSize)
+  return entry.kind === 'poolConfig' ? Math.min(entry.config.max ?? poolSize, poolSize) : poolSize
 }
 
 /** Connects at the first use, and records health and counters. A failure to connect is not cached: the next use tries again. */

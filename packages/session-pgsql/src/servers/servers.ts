@@ -4,14 +4,17 @@ import type { StoredSessions } from '../table/stored-sessions.ts'
 import { Failback } from './failback.ts'
 import type { Promotion } from './group.ts'
 import { Health, isUnreachable } from './health.ts'
-import type { Member } from './member.ts'
+import type { Member, Ranking } from './member.ts'
+import { rank } from './placement.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
+import { SessionRouter } from './session-router.ts'
 import type { FailbackOutcome, MergeTexts } from './settle.ts'
 import { ShardedSessions } from './sharded-sessions.ts'
 
 export interface ServersSettings extends ServerSettings {
   readonly failoverMode: boolean
   readonly whenHomeIsDown: 'absent' | 'error'
+  readonly gcMaxlifetime: number
 }
 
 /** Receives what happens to the servers. */
@@ -64,7 +67,7 @@ export class Servers {
   readonly #shares: ReadonlyMap<string, number>
   /** Set only with several servers. */
   readonly #sharding:
-    | { readonly members: readonly Member[]; readonly sharded: ShardedSessions; readonly failback: Failback }
+    | { readonly members: readonly Member[]; readonly router: SessionRouter; readonly failback: Failback }
     | undefined
 
   /** @param entries at least one */
@@ -95,40 +98,39 @@ export class Servers {
         weight: weightOf(entry),
         server,
         health: new Health((deadline) => server.ping(deadline), {
-          onDown: (error) => listener.onDown(name, error),
-          onUp: () => {
+          onDown(error) {
+            failback.pending.observe(members)
+            listener.onDown(name, error)
+          },
+          onUp() {
+            failback.pending.observe(members)
             listener.onUp(name)
             void failback.scan()
           },
+          onInterrupted: () => failback.pending.suspect(members[index] as Member, members, false),
         }),
         waiting: 0,
         failbacks: { brought: 0, merged: 0, dropped: 0 },
       }
     })
-    const { failoverMode, whenHomeIsDown, operationTimeout } = settings
-    const sharded: ShardedSessions = new ShardedSessions({
-      members,
-      failoverMode,
-      whenHomeIsDown,
-      failback: () => failback,
-      onFailover: listener.onFailover,
-    })
-    const failback: Failback = new Failback({
-      members,
-      homeOf: (id) => sharded.ranked(id)[0] as Member,
-      merge: listener.merge,
-      operationTimeout,
-      onFailback: listener.onFailback,
-      onError: listener.onError,
-    })
-    this.sessions = sharded
-    this.#sharding = { members, sharded, failback }
+    const { failoverMode, whenHomeIsDown, operationTimeout, gcMaxlifetime, expiryGrace } = settings
+    const ranked = (id: string): Ranking => (failoverMode ? members : rank(id, members)) as unknown as Ranking
+    const { merge, onFailback, onError, onFailover } = listener
+    const failback = new Failback({ members, ranked, merge, operationTimeout, onFailback, onError })
+    const router = new SessionRouter({ ranked, whenHomeIsDown, failback, onFailover })
+    this.sessions = new ShardedSessions(router, { gcMaxlifetime, expiryGrace })
+    this.#sharding = { members, router, failback }
   }
 
   /** Runs work on the home server of an id, or on its fallback server. */
   ask<T>(id: string, deadline: number, work: (server: Server) => Promise<T>): Promise<T> {
     if (this.#sharding === undefined) return work(this.all[0] as Server)
-    return this.#sharding.sharded.ask(id, deadline, ({ server }) => work(server))
+    return this.#sharding.router.ask(id, deadline, ({ health, server }) => health.run(() => work(server)))
+  }
+
+  /** Resolves when this process knows what other processes have left to do. Never rejects. */
+  async learn(): Promise<void> {
+    await this.#sharding?.failback.learn()
   }
 
   /**

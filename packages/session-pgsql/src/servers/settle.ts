@@ -1,8 +1,23 @@
-import { isSameState, type StoredSession } from '../session/stored.ts'
-import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
+import {
+  baseOf,
+  lastUse,
+  type OwnColumns,
+  type ReceivedRow,
+  type RecordedBase,
+  type RowCopy,
+} from '../table/row-copies.ts'
 
-/** Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded. */
-export type MergeTexts = (ours: string, theirs: string, base: string) => string | Promise<string>
+/**
+ * Merges two versions of a session's data that were both made from `base`. Arguments and result are encoded.
+ * `ofTwoUsers`: both set the custom field to different values, so the data must not be mixed.
+ */
+export type MergeTexts = (
+  ours: string,
+  theirs: string,
+  base: string,
+  ofTwoUsers: boolean,
+) => string | Promise<string>
 
 /** What became of a row that was moved to another server. */
 export type FailbackOutcome =
@@ -13,21 +28,29 @@ export type FailbackOutcome =
   /** It was discarded: the session was destroyed there, or the row belongs to an earlier generation of the id. */
   | 'dropped'
 
+/** Where a row is moved, and what the process knows. */
+export interface Move {
+  readonly from: string
+  readonly to: string
+  /** Of the home server, in seconds since 1970. */
+  readonly clock: number
+  /** Whether a third server may have a row of this id. */
+  readonly mayBeElsewhere: boolean
+  readonly merge: MergeTexts
+}
+
 /**
- * Decides what the home server stores, given the row that arrives and the row that is there.
+ * Decides what the home server stores, given the row that arrives and the row that is there. The times of both rows are
+ * by the home server's clock.
  *
  * @param row arrives from the server `from`
  * @param current the row on the home server `to`, if there is one
- * @param clock of the home server, in seconds since 1970
  * @returns without `next`, the row on the home server stays as it is
  */
 export async function settle(
   row: RowCopy,
   current: RowCopy | undefined,
-  clock: number,
-  merge: MergeTexts,
-  from: string,
-  to: string,
+  { from, to, clock, mayBeElsewhere, merge }: Move,
 ): Promise<{ next?: RowCopy; outcome: FailbackOutcome }> {
   const { session } = row
   const receivedBefore = receivedVersion(row, current, from)
@@ -37,8 +60,13 @@ export async function settle(
   const base = receivedBefore ?? (row.base === null ? undefined : baseOf(row.base))
   if (row.destroyed !== null) {
     const applies =
-      current === undefined || (current.destroyed === null && supersedes(row, current.session, base))
-    return applies ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
+      current === undefined
+        ? mayBeElsewhere || isOfSession(row)
+        : current.destroyed === null && supersedes(row, current.session, base)
+    if (!applies) return { outcome: 'dropped' }
+    // The session that it ends may live longer than those on the server from which it comes.
+    const keptUntil = Math.max(row.keptUntil ?? 0, lastUse(current?.session.expires ?? 0, clock))
+    return { next: { ...row, keptUntil }, outcome: 'brought' }
   }
   if (isExpired(session, clock)) return { outcome: 'dropped' }
   if (current === undefined) {
@@ -48,9 +76,8 @@ export async function settle(
     return wasHere && !swept ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
   if (current.destroyed !== null) {
-    // A misplaced row (without `home`) is of an earlier generation, if not of the one that was destroyed here.
-    const isEnded =
-      supersedes(current, session, undefined) || (row.home === null && isOlder(session, current.session))
+    // A misplaced row (without `home`) is from before the list of servers was changed.
+    const isEnded = row.home === null || supersedes(current, session, undefined)
     return isEnded ? { outcome: 'dropped' } : { next: row, outcome: 'brought' }
   }
   const other = current.session
@@ -69,13 +96,13 @@ export async function settle(
   if (base.replaced !== undefined) {
     if (isExpired(other, clock)) return { next: row, outcome: 'brought' }
     // A request that has read the replaced session may continue with it, as after any write without a base.
-    return (other.created ?? 0) <= base.replaced
+    return isCreatedUntil(base.replaced, other)
       ? { next: await merged(row, other, base, (ours) => ours), outcome: 'brought' }
       : { next: await merged(row, other, base, merge), outcome: 'merged' }
   }
   if (base.destroyed !== undefined) {
     const { generation, destroyed } = base
-    const isOld = generation === null ? (other.created ?? 0) <= destroyed : other.generation === generation
+    const isOld = generation === null ? isCreatedUntil(destroyed, other) : other.generation === generation
     return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
   if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
@@ -87,6 +114,18 @@ export async function settle(
     }
   }
   return { next: await merged(row, other, base, merge), outcome: 'merged' }
+}
+
+/**
+ * Returns the user's own columns of a settled row. A value that was changed on the fallback server wins; one that has
+ * been there since the row was written is not known to be of this session.
+ */
+export function settledOwn(next: RowCopy, row: RowCopy, current: RowCopy | undefined): OwnColumns {
+  const { own = {} } = row
+  if (current?.own === undefined || next.session.generation !== current.session.generation) return own
+  const before = (row.base === null ? undefined : baseOf(row.base).own) ?? {}
+  const changed = Object.entries(own).filter(([column, value]) => value !== (before[column] ?? null))
+  return { ...current.own, ...Object.fromEntries(changed) }
 }
 
 /** Returns true if this generation was merged into the row when a fallback's row was received. */
@@ -118,8 +157,8 @@ function isUnchanged(session: StoredSession, version: RecordedBase): boolean {
 }
 
 /**
- * Returns true if a tombstone ends this session: it ends its own generation, or, if that was unknown, every row
- * created before the destroy.
+ * Returns true if a tombstone ends this session: it ends its own generation, or, if that was unknown, every row that
+ * was created before the destroy by the home server's clock.
  */
 export function supersedes(
   tombstone: RowCopy,
@@ -129,12 +168,20 @@ export function supersedes(
   const { generation } = tombstone.session
   if (generation !== null) return session.generation === generation || isMerged(tombstone, session)
   if (base !== undefined && base.generation !== null && session.generation === base.generation) return true
-  return (session.created ?? 0) <= (tombstone.destroyed ?? 0)
+  return isCreatedUntil(tombstone.destroyed ?? 0, session)
 }
 
-/** A generation is the time at which it began. */
-function isOlder({ generation: one }: StoredSession, { generation: other }: StoredSession): boolean {
-  return one !== null && other !== null && one < other
+/** Returns false for a tombstone of an id that its server did not have. */
+function isOfSession({ session, base }: RowCopy): boolean {
+  return session.created !== null || session.generation !== null || base !== null
+}
+
+/**
+ * Returns true if a session was created at this time or before. A negative generation was created by a process that did
+ * not know the home server's clock: it cannot be compared, and counts as earlier.
+ */
+function isCreatedUntil(time: number, { generation, created }: StoredSession): boolean {
+  return (generation ?? 0) < 0 || (created ?? 0) <= time
 }
 
 function isExpired({ expires }: { readonly expires: number | null }, clock: number): boolean {
@@ -147,7 +194,12 @@ async function merged(
   base: RecordedBase | undefined,
   merge: MergeTexts,
 ): Promise<RowCopy> {
-  const text = await merge(row.session.text, other.text, base?.text ?? '')
+  const ofTwoUsers = areOfTwoUsers(row.session.custom, other.custom, base?.custom ?? null)
+  // Equal data is one write that was repeated after its answer was lost: merged, a list would hold what it added twice.
+  const text =
+    row.session.text === other.text
+      ? other.text
+      : await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
   const { generation, created, addressCreated } = other
   const session = withCounts(row.session, other, base)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }

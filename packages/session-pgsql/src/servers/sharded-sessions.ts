@@ -1,245 +1,181 @@
-import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type MetadataUpdate, type StoredSession, type Touch } from '../session/stored.ts'
+import {
+  type Change,
+  type MetadataUpdate,
+  remaining,
+  type StoredSession,
+  type Touch,
+} from '../session/stored.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
+  AT_HOME,
   baseOf,
   canBeFallback,
+  changeRowCopy,
+  type Decision,
+  emptySession,
+  type LockedRow,
   lockRowCopy,
+  longestLifetime,
   type RowCopy,
   recordBase,
   tombstone,
-  writeRowCopy,
+  UNKNOWN_TIME,
 } from '../table/row-copies.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
-import type { Failback } from './failback.ts'
-import type { Member } from './member.ts'
-import { rank } from './placement.ts'
+import type { Member, Ranking } from './member.ts'
+import { type SessionRouter, serverDown } from './session-router.ts'
 import { isMerged, supersedes } from './settle.ts'
 
-/** Servers asked for a session that its home server does not have: as many servers as may be added at a time. */
-const NEXT_IN_RANK = 3
+/** Milliseconds for which the longest lifetime in use on a server is remembered. */
+const LIFETIME_REMEMBERED = 60_000
 
-export interface ShardedSessionsOptions {
-  readonly members: readonly Member[]
-  /** Always use the first server of the list that is up, instead of sharding. */
-  readonly failoverMode: boolean
-  readonly whenHomeIsDown: 'absent' | 'error'
-  readonly failback: () => Failback
-  readonly onFailover: (event: { from: string; to: string }) => void
-}
+/** The answer of a server that knows that the session has ended. */
+const ENDED: Answer = { outcome: 'gone' }
+
+const isAbsent = (answer: Answer): boolean => answer.outcome === 'gone' && answer !== ENDED
 
 /**
  * Sessions sharded over several independent servers. Each session has a home server. While that is down, the next
  * server in rank is the fallback: the rows that it stores name their home server, and are moved back later. A record
- * remembers the server that it was read from: only that server can say that the session is gone.
+ * remembers the server that it was read from.
  */
 export class ShardedSessions implements StoredSessions {
-  readonly #options: ShardedSessionsOptions
+  readonly #router: SessionRouter
+  readonly #gcMaxlifetime: number
+  readonly #expiryGrace: number
+  readonly #lifetimes = new Map<Member, { readonly seconds: Promise<number>; readonly until: number }>()
 
-  constructor(options: ShardedSessionsOptions) {
-    this.#options = options
+  /** @param settings seconds: that a session lives by default, and for which it may be saved after its expiry */
+  constructor(
+    router: SessionRouter,
+    settings: { readonly gcMaxlifetime: number; readonly expiryGrace: number },
+  ) {
+    this.#router = router
+    this.#gcMaxlifetime = settings.gcMaxlifetime
+    this.#expiryGrace = settings.expiryGrace
   }
 
-  /** Returns the servers in the order in which they are used for this id: the home server, then its fallbacks. */
-  ranked(id: string): readonly Member[] {
-    const { members, failoverMode } = this.#options
-    return failoverMode ? members : rank(id, members)
-  }
-
-  /**
-   * Runs work on the home server of an id, or on the first fallback server that is up. If a server goes down meanwhile,
-   * the same call continues with the next.
-   *
-   * @throws SERVER_DOWN if no server can be reached
-   */
-  async ask<T>(id: string, deadline: number, work: (member: Member, home: Member) => Promise<T>): Promise<T> {
-    const ranked = this.ranked(id)
-    const home = ranked[0] as Member
-    let last: unknown
-    for (const member of ranked) {
-      if (member.health.isDown) continue
-      if (member !== home) this.#options.onFailover({ from: home.name, to: member.name })
-      try {
-        return await member.health.run(() => work(member, home))
-      } catch (error) {
-        // The server has answered with an error, or no time is left for another.
-        if (!member.health.isDown || performance.now() >= deadline) throw error
-        last = error
-      }
-    }
-    for (const { health } of ranked) void health.isBack()
-    throw (
-      last ??
-      new SessionPgsqlError(
-        'SERVER_DOWN',
-        `Cannot reach any of the ${ranked.length} database servers. Retrying in the background.`,
-      )
-    )
-  }
-
-  async read(id: string, deadline: number): Promise<StoredSession | undefined> {
-    const { stored, isCertain } = await this.ask(id, deadline, async (member, home) => {
-      let found = await member.server.table.read(id, deadline)
-      if (found === undefined && member === home && (await this.#moveHome(id, home, deadline))) {
-        found = await member.server.table.read(id, deadline)
-      }
-      return { stored: found && withServer(found, member), isCertain: member === home }
+  read(id: string, deadline: number): Promise<StoredSession | undefined> {
+    return this.#router.run({
+      ...{ id, deadline },
+      async work(member) {
+        const found = await member.server.table.read(id, deadline)
+        return found && { ...found, server: member.name }
+      },
+      isAbsent: (found) => found === undefined,
     })
-    if (stored !== undefined || isCertain) return stored
-    // Another process may have found the home server up before this one, and have moved the session back.
-    return (await this.#isHomeBack(id, deadline)) ? this.read(id, deadline) : undefined
-  }
-
-  /**
-   * Returns true if the home server is back. Called before a fallback server's "no such session" is trusted.
-   *
-   * @throws SERVER_DOWN if it is not to be trusted (`whenHomeIsDown: 'error'`)
-   */
-  async #isHomeBack(id: string, deadline: number): Promise<boolean> {
-    const [home] = this.ranked(id)
-    if (performance.now() < deadline && (await (home as Member).health.isBack())) return true
-    if (this.#options.whenHomeIsDown === 'absent') return false
-    throw new SessionPgsqlError(
-      'SERVER_DOWN',
-      `Cannot reach the home server of this session, ${(home as Member).name}, and no fallback server has the session (whenHomeIsDown: "error").`,
-    )
   }
 
   save(request: Save, deadline: number): Promise<Answer> {
-    const { change, base } = request
-    const { id } = change
-    return this.ask(id, deadline, async (member, home) => {
-      const { table } = member.server
-      if (base === undefined) {
-        const answer = await table.save(request, deadline)
-        if (answer.outcome !== 'gone') return answerFrom(member, answer)
-        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.save(request, deadline)
-        const isMoved = member === home && (await this.#moveHome(id, home, deadline))
-        return answerFrom(member, isMoved ? await table.save(request, deadline) : answer)
-      }
-      if (base.server === member.name) {
-        const answer = await table.save(request, deadline)
-        if (answer.outcome !== 'gone' || member === home) return answerFrom(member, answer)
-        // A destroy would have left a tombstone. Usually the row has just been moved back.
-        if (!home.health.isDown) return this.save(request, deadline)
-      }
-      const current = member === home ? await this.#readAtHome(base, home, deadline) : 'unknown'
-      if (current === 'unknown') {
-        return answerFrom(member, await this.#writeRecord(member, home, change, base, deadline))
-      }
-      if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline))) return GONE
-      if (current.text !== base.text) return answerFrom(member, { outcome: 'conflict', stored: current })
-      return answerFrom(member, await table.save({ change, base: current }, deadline))
+    return this.#router.run({
+      ...{ id: request.change.id, deadline, isAbsent },
+      work: async (member, ranked) =>
+        answerFrom(member, await this.#saveOn(member, ranked, request, deadline)),
     })
+  }
+
+  #saveOn(member: Member, ranked: Ranking, request: Save, deadline: number): Promise<Answer> {
+    const { change, base } = request
+    const { table } = member.server
+    if (base === undefined) {
+      return member === ranked[0]
+        ? table.save(request, deadline)
+        : this.#replace(member, ranked, change, 'existing', deadline)
+    }
+    return this.#continue(member, ranked, base, change, deadline, async (current) =>
+      current.text === base.text
+        ? table.save({ change, base: current }, deadline)
+        : { outcome: 'conflict', stored: current },
+    )
   }
 
   put(request: Put, deadline: number): Promise<Answer> {
     const { change, mustBeAbsent } = request
-    return this.ask(change.id, deadline, async (member, home) => {
-      const { table } = member.server
-      if (member === home) {
-        const answer = await table.put(request, deadline)
+    const { id } = change
+    return this.#router.run({
+      ...{ id, deadline },
+      work: async (member, ranked) => {
+        const [home, ...others] = ranked
+        const expected = mustBeAbsent ? 'absent' : 'anything'
+        const answer =
+          member === home
+            ? await member.server.table.put(request, deadline)
+            : await this.#replace(member, ranked, change, expected, deadline)
         // The session that it replaces may be on another server, where it must not be found once this one is gone.
         // The write has succeeded, so an error here does not count.
-        if (answer.outcome === 'created' && !mustBeAbsent) {
-          await this.#moveHome(change.id, home, deadline).catch(() => false)
+        if (member === home && answer.outcome === 'created' && !mustBeAbsent) {
+          await this.#router.moveHome({ id, deadline }, ranked, others, 'a session').catch(() => {})
         }
         return answerFrom(member, answer)
-      }
-      const canMark = canBeFallback(await table.open(deadline))
-      return answerFrom(
-        member,
-        await (canMark ? this.#putOnFallback(member, home, request, deadline) : table.put(request, deadline)),
-      )
+      },
+      isAbsent: () => false,
+      // A new visitor does not depend on a second server.
+      ...(mustBeAbsent ? { whenUnknown: 'absent' } : {}),
     })
-  }
-
-  async #putOnFallback(
-    { server }: Member,
-    home: Member,
-    { change, mustBeAbsent }: Put,
-    deadline: number,
-  ): Promise<Answer> {
-    return server.table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, change.id)
-      const alive = row !== undefined && isAlive(row, clock) ? row : undefined
-      if (alive !== undefined && mustBeAbsent) return { outcome: 'conflict', stored: alive.session }
-      const now = Math.ceil(clock)
-      const empty = tombstone(change.id, undefined, null, clock).session
-      const created: StoredSession = {
-        ...empty,
-        name: change.name,
-        created: now,
-        addressCreated: change.address,
-        generation: Math.floor(clock * 1e6),
-      }
-      const session = changed(alive?.session ?? created, change, clock, change.lifetime)
-      const replaced = mustBeAbsent ? null : recordBase(empty, { replaced: now })
-      // After a destroy this is a new generation, and must not be merged with the old one.
-      const base =
-        row?.destroyed == null
-          ? (alive?.base ?? replaced)
-          : recordBase(row.session, { destroyed: row.destroyed })
-      await writeRowCopy(query, shape, { session, home: home.name, base, received: null, destroyed: null })
-      const { row: written } = await lockRowCopy(query, shape, change.id)
-      const outcome = alive === undefined ? 'created' : 'updated'
-      return { outcome, stored: (written as RowCopy).session }
-    }, deadline)
   }
 
   touch(request: Touch, deadline: number): Promise<Answer> {
-    const { id, base } = request
-    return this.ask(id, deadline, async (member, home) => {
-      const { table } = member.server
-      if (base === undefined) {
-        const answer = await table.touch(request, deadline)
-        if (answer.outcome !== 'gone') return answer
-        if (member !== home && (await this.#isHomeBack(id, deadline))) return this.touch(request, deadline)
-        const isMoved = member === home && (await this.#moveHome(id, home, deadline))
-        return isMoved ? table.touch(request, deadline) : answer
-      }
-      if (base.server === member.name) {
-        const answer = await table.touch(request, deadline)
-        if (answer.outcome !== 'gone' || member === home) return answer
-        if (!home.health.isDown) return this.touch(request, deadline)
-      }
-      const current = member === home ? await this.#readAtHome(base, home, deadline) : 'unknown'
-      if (current !== 'unknown') {
-        if (current === undefined || !(await this.#isSameGeneration(current, base, home, deadline)))
-          return GONE
-        return table.touch({ ...request, base: current.text === base.text ? current : undefined }, deadline)
-      }
-      const change: Change & { keepExpiry: boolean } = {
-        id,
-        text: base.text,
-        lifetime: request.lifetime ?? 0,
-        access: request.access,
-        address: null,
-        name: base.name ?? '',
-        metadata: request.metadata,
-        keepExpiry: request.lifetime === null,
-      }
-      const written = await this.#writeRecord(member, home, change, base, deadline)
-      // Another request has written the session there: it only needs to be touched.
-      if (written.outcome === 'conflict') return table.touch({ ...request, base: undefined }, deadline)
-      if (written.outcome === 'gone' || written.stored === undefined) return GONE
-      return { outcome: 'touched', expires: written.stored.expires, clock: written.stored.clock }
+    const { id, base, lifetime } = request
+    return this.#router.run({
+      ...{ id, deadline, isAbsent },
+      work: async (member, ranked) => {
+        const { table } = member.server
+        if (base === undefined) return table.touch(request, deadline)
+        const touchAfter = (current: StoredSession): Promise<Answer> =>
+          table.touch({ ...request, base: current.text === base.text ? current : undefined }, deadline)
+        const change: Change = {
+          ...request,
+          ...{ text: base.text, address: null, name: base.name ?? '' },
+          lifetime: lifetime ?? Math.max(0, remaining(base)),
+        }
+        const answer = await this.#continue(member, ranked, base, change, deadline, touchAfter)
+        if (answer.stored === undefined) return answer
+        const { expires, clock } = answer.stored
+        return { outcome: 'touched', expires, clock }
+      },
     })
   }
 
-  /** Leaves a tombstone, which supersedes what other servers may still move back. */
+  /**
+   * Leaves a tombstone, which supersedes what other servers may still move back. None is left if every server that may
+   * have the session has answered, and none has it.
+   */
   destroy(id: string, deadline: number): Promise<Answer> {
-    return this.ask(id, deadline, async (member, home) => {
-      const { table } = member.server
-      if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
-      const wasAlive = await table.transaction(async (query, shape) => {
-        const { row, clock } = await lockRowCopy(query, shape, id)
-        await writeRowCopy(query, shape, tombstone(id, row, member === home ? null : home.name, clock))
-        return row !== undefined && isAlive(row, clock)
-      }, deadline)
-      const isMoved = !wasAlive && member === home && (await this.#moveHome(id, home, deadline))
-      return { outcome: wasAlive || isMoved ? 'destroyed' : 'gone' }
+    return this.#router.run({
+      ...{ id, deadline, isAbsent },
+      work: async (member, ranked) => {
+        const [home] = ranked
+        const { table } = member.server
+        if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
+        const lifetime = await this.#longestLifetime(member, deadline)
+        const destroy = ({ row, clock }: LockedRow): Decision<Answer> => {
+          const mayBeElsewhere = ranked.some(
+            (other) =>
+              other !== home &&
+              other !== member &&
+              other.health.isDown &&
+              this.#router.mayHave(other, ranked),
+          )
+          const isNothing = row === undefined || row.destroyed !== null
+          if (isNothing && member === home && !mayBeElsewhere) return { answer: GONE }
+          const at =
+            member === home
+              ? { home: null, destroyed: Math.ceil(clock) }
+              : { home: home.name, destroyed: timeAt(home) }
+          return {
+            next: tombstone(id, row, { ...at, clock, mayBeElsewhere, lifetime }),
+            answer: row !== undefined && isAlive(row, clock) ? { outcome: 'destroyed' } : GONE,
+          }
+        }
+        const { answer } = await table.transaction(
+          (query, shape) => changeRowCopy(query, shape, id, destroy),
+          deadline,
+        )
+        return answer
+      },
+      // A logout does not depend on a second server: the tombstone ends what that server has.
+      whenUnknown: 'absent',
     })
   }
 
@@ -247,57 +183,67 @@ export class ShardedSessions implements StoredSessions {
     id: string,
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
+    known?: StoredSession,
   ): Promise<Answer> {
-    return this.ask(id, deadline, async (member) => {
-      const { table } = member.server
-      return answerFrom(
-        member,
-        await table.saveLocked(id, (current) => decide(withServer(current, member)), deadline),
-      )
+    let isFound = false
+    return this.#router.run({
+      ...{ id, deadline },
+      work: async (member, ranked) => {
+        const decideHere = (current: StoredSession): Promise<Save | undefined> => {
+          isFound = true
+          return decide({ ...current, server: member.name })
+        }
+        for (;;) {
+          isFound = false
+          const answer = await member.server.table.saveLocked(id, decideHere, deadline)
+          if (isFound || member === ranked[0] || known === undefined) return answerFrom(member, answer)
+          const request = await decide(known)
+          if (request === undefined) return ENDED
+          const saved = await this.#saveOn(member, ranked, request, deadline)
+          // Another request has written the session there.
+          if (saved.outcome !== 'conflict') return answerFrom(member, saved)
+        }
+      },
+      isAbsent: (answer) => isAbsent(answer) && !isFound,
     })
   }
 
   replicated(id: string, deadline: number): Promise<void> {
-    return this.ask(id, deadline, ({ server }) => server.table.replicated(id, deadline))
-  }
-
-  /**
-   * Looks on other servers for a session that its home server does not have, and moves it home: they were its
-   * fallback, or its home until a server was added.
-   *
-   * @returns true if another server had it
-   */
-  async #moveHome(id: string, home: Member, deadline: number): Promise<boolean> {
-    const others = this.ranked(id).filter((member) => member !== home && !member.health.isDown)
-    // Also asks the servers that are being drained (weight 0), whatever their rank. In parallel: the request waits.
-    const asked = others.filter(({ weight }, index) => index < NEXT_IN_RANK || weight === 0)
-    const found = await Promise.all(
-      asked.map(({ health, server }) =>
-        health
-          .run(() => server.table.read(id, deadline))
-          // A server that cannot be asked does not invalidate the answer of the home server.
-          .catch(() => undefined),
-      ),
+    return this.#router.ask(id, deadline, ({ health, server }) =>
+      health.run(() => server.table.replicated(id, deadline)),
     )
-    const from = asked.find((_, index) => found[index] !== undefined)
-    return from !== undefined && (await this.#options.failback().moveBack(id, from, home)) !== undefined
   }
 
   /**
-   * Reads the session from its home server, after moving back the version that the record was read from.
+   * Changes a session that the caller has read as `base`, perhaps on another server.
    *
-   * @returns 'unknown' if the home server has no row and the server that the record was read from is down
+   * @param change what to write if the server does not have the session
+   * @param changeRow changes the row that the server has
    */
-  async #readAtHome(
+  async #continue(
+    member: Member,
+    ranked: Ranking,
     base: StoredSession,
-    home: Member,
+    change: Change,
     deadline: number,
-  ): Promise<StoredSession | 'unknown' | undefined> {
-    const from = this.#options.members.find(({ name }) => name === base.server)
-    const isReachable = from !== undefined && !from.health.isDown
-    if (isReachable) await this.#options.failback().moveBack(base.id, from, home)
-    const current = await home.server.table.read(base.id, deadline)
-    return current ?? (isReachable ? undefined : 'unknown')
+    changeRow: (current: StoredSession) => Promise<Answer>,
+  ): Promise<Answer> {
+    const [home, ...others] = ranked
+    if (base.server === member.name) {
+      const answer = await changeRow(base)
+      if (answer.outcome !== 'gone' || member === home) return answer
+      // A destroy would have left a tombstone, which is found below. Usually the row has just been moved back.
+      if (await home.health.isBack()) return GONE
+    } else if (member === home) {
+      const current = await home.server.table.read(base.id, deadline)
+      if (current !== undefined) {
+        return (await this.#isSameGeneration(current, base, home, deadline)) ? changeRow(current) : GONE
+      }
+      const from = others.find(({ name }) => name === base.server)
+      if (from !== undefined && !from.health.isDown) return GONE
+    }
+    const answer = await this.#writeRecord(member, home, change, base, deadline)
+    return answer.outcome === 'conflict' ? changeRow(answer.stored as StoredSession) : answer
   }
 
   async #isSameGeneration(
@@ -313,69 +259,134 @@ export class ShardedSessions implements StoredSessions {
     }, deadline)
   }
 
+  /** Writes a session to a fallback server without a base. It replaces the session that the home server has. */
+  async #replace(
+    { server: { table } }: Member,
+    [home]: Ranking,
+    change: Change,
+    expected: 'absent' | 'existing' | 'anything',
+    deadline: number,
+  ): Promise<Answer> {
+    if (!canBeFallback(await table.open(deadline))) {
+      return expected === 'existing'
+        ? table.save({ change, base: undefined }, deadline)
+        : table.put({ change, mustBeAbsent: expected === 'absent' }, deadline)
+    }
+    const { id, name, address } = change
+    const replace = ({ row, clock }: LockedRow): Decision<Answer> => {
+      const alive = row !== undefined && isAlive(row, clock) ? row : undefined
+      if (alive === undefined && expected === 'existing') return { answer: GONE }
+      if (alive !== undefined && expected === 'absent') return { answer: { outcome: 'conflict' } }
+      const empty = emptySession(id, clock)
+      const created = { ...empty, ...beginning(home, clock), name, addressCreated: address }
+      const session = changed(alive?.session ?? created, change, clock)
+      const replaced = expected === 'absent' ? null : recordBase(empty, { replaced: timeAt(home) })
+      // After a destroy this is a new generation, and must not be merged with the old one.
+      const base =
+        row?.destroyed == null
+          ? (alive?.base ?? replaced)
+          : recordBase(row.session, { destroyed: row.destroyed })
+      return {
+        next: { ...AT_HOME, session, home: home.name, base },
+        answer: { outcome: alive === undefined ? 'created' : 'updated' },
+      }
+    }
+    return table.transaction(async (query, shape) => {
+      const { answer, stored } = await changeRowCopy(query, shape, id, replace)
+      return answer === GONE ? GONE : withStored(answer, stored)
+    }, deadline)
+  }
+
   /**
    * Writes a whole record to a server from which it was not read, because its server is or was down. On a fallback
    * server, the row names its home server and what it replaces there.
+   *
+   * @returns `conflict` with the stored session if the server has it
    */
   async #writeRecord(
     member: Member,
     home: Member,
-    change: Change & { keepExpiry?: boolean },
+    change: Change,
     base: StoredSession,
     deadline: number,
   ): Promise<Answer> {
     const { table } = member.server
     if (!canBeFallback(await table.open(deadline))) {
-      throw new SessionPgsqlError(
-        'SERVER_DOWN',
-        `Cannot reach the home server of this session, ${home.name}, and the session table on ${member.name} lacks the columns of a fallback server (sess_home, sess_base, sess_destroyed). Add them with: session-pgsql init.`,
+      throw serverDown(
+        `the home server of this session, ${home.name}, and the session table on ${member.name} lacks the columns of a fallback server (sess_home, sess_base, sess_destroyed). Add them with: session-pgsql init.`,
       )
     }
-    return table.transaction(async (query, shape): Promise<Answer> => {
-      const { row, clock } = await lockRowCopy(query, shape, base.id)
-      if (row?.destroyed != null && supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) {
-        return GONE
+    const write = ({ row, clock }: LockedRow): Decision<Answer> => {
+      if (row?.destroyed != null) {
+        if (supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) return { answer: ENDED }
+      } else if (row !== undefined && isAlive(row, clock - this.#expiryGrace)) {
+        const isSame = row.session.generation === base.generation
+        return { answer: isSame ? { outcome: 'conflict' } : ENDED }
       }
-      if (row !== undefined && row.destroyed === null && isAlive(row, clock - GRACE)) {
-        if (row.session.generation !== base.generation) return GONE
-        if (row.session.text !== base.text) return { outcome: 'conflict', stored: row.session }
-      }
-      const lifetime = change.keepExpiry ? null : change.lifetime
-      const known = row?.destroyed === null ? row : undefined
-      await writeRowCopy(query, shape, {
-        session: changed(base, change, clock, lifetime),
-        ...(member === home
-          ? { home: null, base: null, received: known?.received ?? null }
-          : { home: home.name, base: known === undefined ? recordBase(base) : known.base, received: null }),
-        destroyed: null,
-      })
-      const { row: written } = await lockRowCopy(query, shape, base.id)
-      return { outcome: 'updated', stored: (written as RowCopy).session }
+      // An expired session is not brought back.
+      if (remaining(base) < -this.#expiryGrace) return { answer: ENDED }
+      const marks = member === home ? {} : { home: home.name, base: recordBase(base) }
+      const next = { ...AT_HOME, session: changed(base, change, clock), ...marks }
+      return { next, answer: { outcome: 'updated' } }
+    }
+    return table.transaction(async (query, shape) => {
+      const { answer, stored } = await changeRowCopy(query, shape, base.id, write)
+      return answer === ENDED ? ENDED : withStored(answer, stored)
     }, deadline)
+  }
+
+  /** Returns the seconds for which a session on a server may live. */
+  async #longestLifetime(member: Member, deadline: number): Promise<number> {
+    let known = this.#lifetimes.get(member)
+    if (known === undefined || known.until < performance.now()) {
+      const seconds = longestLifetime(member.server.table, deadline)
+      known = { seconds, until: performance.now() + LIFETIME_REMEMBERED }
+      this.#lifetimes.set(member, known)
+    }
+    return Math.max(await known.seconds, this.#gcMaxlifetime)
   }
 }
 
-function withServer(stored: StoredSession, { name }: Member): StoredSession {
-  return { ...stored, server: name }
+function withStored(answer: Answer, row: RowCopy | undefined): Answer {
+  return row === undefined ? answer : { ...answer, stored: row.session }
 }
 
-function answerFrom(member: Member, answer: Answer): Answer {
-  return answer.stored === undefined ? answer : { ...answer, stored: withServer(answer.stored, member) }
+function answerFrom({ name }: Member, answer: Answer): Answer {
+  return answer.stored === undefined ? answer : { ...answer, stored: { ...answer.stored, server: name } }
 }
 
 function isAlive({ session: { expires }, destroyed }: RowCopy, clock: number): boolean {
   return destroyed === null && (expires === null || expires >= clock)
 }
 
-/** Returns the record after a change, as the SQL statements would leave it. @param lifetime null keeps the expiry */
-function changed(base: StoredSession, change: Change, clock: number, lifetime: number | null): StoredSession {
+/**
+ * Returns the present time by a server's clock as this process knows it, in whole seconds. A session created there
+ * before is not later: creation is rounded up, and the last answer of the server is older than its arrival.
+ */
+function timeAt({ server }: Member): number {
+  const clock = server.table.knownClock
+  return clock === undefined ? UNKNOWN_TIME : Math.ceil(clock) + 1
+}
+
+/** Returns when a session begins on a fallback server, by the home server's clock. See `isCreatedUntil` in settle.ts. */
+function beginning(home: Member, clock: number): Pick<StoredSession, 'created' | 'generation'> {
+  const { knownClock } = home.server.table
+  const sign = knownClock === undefined ? -1 : 1
+  return {
+    created: Math.ceil(knownClock ?? clock),
+    generation: sign * Math.floor((knownClock ?? clock) * 1e6),
+  }
+}
+
+/** Returns the record after a change, as the SQL statements would leave it. */
+function changed(base: StoredSession, change: Change, clock: number): StoredSession {
   const metadata: MetadataUpdate = change.metadata ?? {}
   return {
     ...base,
     text: change.text,
     version: change.text === base.text ? base.version : base.version + 1,
     modified: change.text === base.text && base.modified !== null ? base.modified : Math.ceil(clock),
-    expires: lifetime === null ? base.expires : Math.ceil(clock + lifetime),
+    expires: change.lifetime === Number.POSITIVE_INFINITY ? null : Math.ceil(clock + change.lifetime),
     addressModified: change.address ?? base.addressModified,
     accesses: base.accesses + (change.access ? 1 : 0),
     errors: base.errors + (metadata.errors ?? 0),

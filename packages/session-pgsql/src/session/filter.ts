@@ -1,4 +1,4 @@
-import type { SessionInfo } from './record.ts'
+import type { SessionInfo, SessionRecord } from './record.ts'
 
 /** Selects sessions. A session must match every option that is set. */
 export interface SessionFilter {
@@ -58,8 +58,17 @@ export interface ListedSession extends SessionInfo {
   readonly text?: string
 }
 
+/** Says which sessions of several servers an answer lacks. */
+export interface Incomplete {
+  /** The servers that could not be reached, named as in `status()`. Empty: the answer is complete. */
+  readonly missing: readonly string[]
+}
+
 /** A page of a list: an array with the cursor of the next page. */
-export interface SessionPage extends Array<ListedSession> {
+export interface SessionPage extends Array<ListedSession>, Incomplete {
   /** The next page's `after`; undefined on the last page. */
   readonly next: string | undefined
 }
+
+/** The sessions with a custom field. */
+export interface FoundSessions<Data> extends Array<SessionRecord<Data>>, Incomplete {}

@@ -47,6 +47,14 @@ export function isSameState(one: State, other: State): boolean {
   return one.generation === other.generation && one.version === other.version && one.digest === other.digest
 }
 
+/**
+ * Returns true if both sides set the custom field to different values: two users logged in at the same time. Their data
+ * must not be mixed.
+ */
+export function areOfTwoUsers(ours: string | null, theirs: string | null, base: string | null): boolean {
+  return ours !== base && theirs !== base && ours !== theirs
+}
+
 /** Returns the seconds until the session expires, by the database's clock; Infinity if it does not. */
 export function remaining(stored: StoredSession): number {
   if (stored.expires === null) return Number.POSITIVE_INFINITY
@@ -89,8 +97,5 @@ export interface Touch {
   readonly base: StoredSession | undefined
 }
 
-/**
- * Seconds after its expiry for which a session can still be written by a request that read it before. Garbage
- * collection removes it afterwards.
- */
-export const GRACE = 60
+/** The greatest `expiryGrace`, in seconds: no request takes longer. Tombstones are kept for at least as long. */
+export const MAX_EXPIRY_GRACE = 3600

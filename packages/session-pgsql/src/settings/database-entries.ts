@@ -3,6 +3,7 @@ import { endsInPassword } from '../conninfo/syntax.ts'
 import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.ts'
 import { hidden } from '../hidden.ts'
 import { isObjectWith, problem, typeName } from './checks.ts'
+import { poolConfig } from './pool-config.ts'
 
 /** One server of `db`. Driver objects and values that may contain a password are not enumerable. */
 export type DatabaseEntry =
@@ -25,14 +26,7 @@ export interface UrlLike {
   readonly searchParams: object
 }
 
-export type OneDatabase =
-  | string
-  | UrlLike
-  | PoolConfigLike
-  // Further options of node-postgres, allowed in an object literal.
-  | (PoolConfigLike & Record<string, unknown>)
-  | PoolLike
-  | PgliteLike
+export type OneDatabase = string | UrlLike | PoolConfigLike | PoolLike | PgliteLike
 
 type Environment = Record<string, string | undefined>
 
@@ -65,15 +59,22 @@ export function databaseEntries(
 
 /** Returns the server of libpq's environment variables (PGHOST, …), with libpq's defaults. */
 export function environmentEntries(environment: Environment): readonly DatabaseEntry[] {
-  return Object.freeze([conninfoEntry('', environment, false)])
+  return Object.freeze([conninfoEntry('environment', '', environment, false)])
 }
 
-function conninfoEntry(text: string, environment: Environment, afterPassword: boolean): DatabaseEntry {
-  const conninfo = parseConninfo(text, environment, afterPassword)
+function conninfoEntry(
+  where: string,
+  text: string,
+  environment: Environment,
+  afterPassword: boolean,
+): DatabaseEntry {
+  const conninfo = parseConninfo(text, environment, where, afterPassword)
   return Object.freeze({ kind: 'conninfo', name: conninfo.name, conninfo })
 }
 
 function textEntries(where: string, text: string, environment: Environment): DatabaseEntry[] {
+  const advice = adviceFor(text.trim())
+  if (advice !== undefined) throw problem(`${where}: ${advice}`)
   const parts = splitEntries(text)
   if (parts.length === 0) throw problem(`${where}: expected ${EXPECTED}; received an empty string`)
   return parts.map((part, i) => textEntry(where, part, environment, endsInPassword(parts[i - 1])))
@@ -92,11 +93,32 @@ function textEntry(
       ? { kind: 'pgliteFolder', name: 'pglite:', folder: undefined }
       : { kind: 'pgliteFolder', name: `pglite:${folder}`, folder }
   }
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)
-  if (scheme !== null && !/^postgres(?:ql)?:\/\//.test(text)) {
+  if (/^[a-z][a-z0-9+.-]*:/i.test(text) && !/^postgres(?:ql)?:\/\//.test(text)) {
     throw problem(`${where}: expected ${EXPECTED}; received a URL with another scheme`)
   }
-  return conninfoEntry(text, environment, afterPassword)
+  return conninfoEntry(where, text, environment, afterPassword)
+}
+
+/** Returns what to change in a text of another program, as hosting providers print it; undefined for other texts. */
+function adviceFor(text: string): string | undefined {
+  if (/^psql\s/.test(text))
+    return 'the text begins with "psql". Set the URL alone, without the command and the quotes'
+  if (/^["'`]/.test(text)) {
+    return 'the text begins with a quotation mark. Remove the quotes; what reads the environment file has kept them'
+  }
+  if (/^jdbc:/i.test(text)) {
+    return 'this is a URL for JDBC. Remove "jdbc:", and write user and password as in postgresql://user:password@host/database'
+  }
+  const [, driver] = /^postgres(?:ql)?(\+\w+):/i.exec(text) ?? []
+  if (driver !== undefined) return `this is a URL for SQLAlchemy. Remove "${driver}"`
+  if (/^prisma(?:\+postgres)?:/i.test(text)) {
+    return "this is a URL of Prisma Accelerate, not of a PostgreSQL server. Set the server's direct URL, which begins with postgresql://"
+  }
+  // libpq's keywords have no capital letters.
+  if (/^\s*(?:Server|Host|User ?Id|Username|Database|Port|Password|Ssl ?Mode)\s*=[^;]*;/.test(text)) {
+    return 'this is a connection string for .NET. Set the URL instead: postgresql://user:password@host/database?sslmode=require'
+  }
+  return undefined
 }
 
 function objectEntry(where: string, value: unknown, environment: Environment): DatabaseEntry {
@@ -117,12 +139,7 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
     return entryWith('pool', configName(pool.options ?? {}, environment), { pool })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && isPlain(value)) {
-    const config: PoolConfigLike = value
-    if (config.connectionString !== undefined && typeof config.connectionString !== 'string') {
-      throw problem(
-        `${where}: connectionString: expected a string; received ${typeName(config.connectionString)}`,
-      )
-    }
+    const config = poolConfig(where, value)
     return entryWith('poolConfig', configName(config, environment), { config })
   }
   throw problem(`${where}: expected ${EXPECTED}; received ${typeName(value)}`)

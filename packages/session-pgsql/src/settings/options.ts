@@ -4,13 +4,15 @@ import type { DatabaseOption } from './database-entries.ts'
 export type CodecName = 'json' | 'php' | 'php_serialize' | 'php_binary'
 
 /**
- * Settles a conflict by hand.
+ * Settles a conflict instead of the merge. It may change its arguments. It is called again, with new ones, if the
+ * session changes again before the result is stored.
  *
- * @param mine what this request wants to store
- * @param theirs what somebody else has stored meanwhile
- * @param seen what this request started from; undefined where there was nothing
+ * @param ours what this request wants to store
+ * @param theirs what another request has stored meanwhile
+ * @param base what this request started from; the empty session if there was none
+ * @returns the data to store
  */
-export type ConflictFunction<Data> = (mine: Data, theirs: Data, seen: Data | undefined) => Data
+export type ConflictFunction<Data> = (ours: Data, theirs: Data, base: Data | undefined) => Data
 
 export type ConflictRule = 'merge' | 'overwrite' | 'error'
 
@@ -41,7 +43,11 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default 'php_session'
    */
   table?: string | undefined
-  /** Create the session table and the journal if they do not exist, and add missing columns if the role is allowed to. @default true */
+  /**
+   * Create the session table and the journal if they do not exist, and add missing columns if the role is allowed to. A
+   * process creates the table only when it opens it for the first time; a table that is missing later is TABLE_MISSING.
+   * @default true
+   */
   createTable?: boolean | undefined
   /** With several servers: always use the first that answers, instead of sharding the sessions. @default false */
   failoverMode?: boolean | undefined
@@ -57,6 +63,13 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   keepExpired?: boolean | undefined
   /** With `keepExpired`: seconds until an expired row is removed completely. @default Infinity */
   keepExpiredFor?: number | undefined
+  /**
+   * Seconds for which a request that read a session before it expired may still save or touch it. Reads never return
+   * an expired session. 0: a session that has expired is gone at once. Garbage collection waits as long, so set the
+   * same value in every process that uses the table. At most 3600.
+   * @default 60
+   */
+  expiryGrace?: number | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */
@@ -67,15 +80,20 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   codec?: CodecName | Codec<Data> | undefined
   /**
    * What a write does if another request has changed the session since it was read: merge both changes, overwrite the
-   * other change, reject with CONFLICT, or call a function that returns the data to store.
+   * other change, reject with CONFLICT, or call a function that returns the data to store. A merge goes key by key in
+   * objects and element by element in lists; a scalar that both changed is ours. See docs/merging.md.
    * @default 'merge'
    */
   conflict?: ConflictRule | ConflictFunction<Data> | undefined
   /** Send concurrent requests as one statement. @default true */
   batch?: boolean | undefined
-  /** Seconds after which an operation rejects with TIMEOUT. @default 5 */
+  /** Seconds after which an operation rejects with TIMEOUT. Its statement is then canceled on the server. @default 5 */
   operationTimeout?: number | undefined
-  /** The most connections to each server. @default 10 */
+  /**
+   * Maximum number of connections to each server. A quarter of them, at least one, is reserved for reading sessions;
+   * a single connection is used for everything.
+   * @default 10
+   */
   poolSize?: number | undefined
   /**
    * The pattern that a whole id must match; an id that does not never reaches the database. `'php'`: letters, digits,

@@ -1,5 +1,6 @@
 import type { Codec } from '../codec/codec.ts'
 import { DEFAULT_ID_PATTERN, PHP_ID_PATTERN } from '../session/id.ts'
+import { MAX_EXPIRY_GRACE } from '../session/stored.ts'
 import {
   type Check,
   isBoolean,
@@ -89,7 +90,7 @@ function codec(where: string, value: unknown): CodecName | Codec<unknown> {
 
 function conflict(where: string, value: unknown): ConflictRule | ConflictFunction<unknown> {
   if (typeof value === 'function') return value as ConflictFunction<unknown>
-  return isOneOf(['merge', 'overwrite', 'error'], ', or a function (mine, theirs, seen) => data')(
+  return isOneOf(['merge', 'overwrite', 'error'], ', or a function (ours, theirs, base) => data')(
     where,
     value,
   )
@@ -132,6 +133,7 @@ export const RULES: Rules = {
   refreshAfter: number(undefined, isNumber('seconds', { ...lifetime, orInfinity: true })),
   keepExpired: flag(false),
   keepExpiredFor: number(Infinity, isNumber('seconds', { ...lifetime, orInfinity: true })),
+  expiryGrace: number(60, isNumber('seconds', { min: 0, max: MAX_EXPIRY_GRACE })),
   gcInterval: number(
     3600,
     isNumber('seconds', {
@@ -165,6 +167,7 @@ interface Rules {
   readonly refreshAfter: Rule<number | undefined>
   readonly keepExpired: Rule<boolean>
   readonly keepExpiredFor: Rule<number>
+  readonly expiryGrace: Rule<number>
   readonly gcInterval: Rule<number>
   readonly gcMaxlifetime: Rule<number>
   readonly name: Rule<string>

@@ -5,7 +5,7 @@ import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
 import type { CodecName, ConflictFunction, ConflictRule, Logger, SaveHandlerOptions } from './options.ts'
 import { RULES, type Rule } from './rules.ts'
-import type { TableName } from './table-name.ts'
+import { inSchema, type TableName } from './table-name.ts'
 
 /**
  * Resolves the options of a user to settings: from options, php.ini, environment variables and defaults, in this
@@ -35,6 +35,8 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly keepExpired: boolean
   /** Seconds; Infinity for never removed. */
   readonly keepExpiredFor: number
+  /** Seconds. */
+  readonly expiryGrace: number
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
@@ -86,6 +88,7 @@ export function resolveSettings<Data = Record<string, unknown>>(
     const fallback = defaults?.[name] ?? rule.fallback
     settings[name] = resolve(name, options[name], { ...rule, fallback }, ini, environment)
   }
+  settings.table = withSchemaOf(settings.db as readonly DatabaseEntry[], settings.table as TableName)
   return Object.freeze(settings) as unknown as Settings<Data>
 }
 
@@ -125,6 +128,21 @@ function resolveDb(
     return environmentEntries(environment)
   }
   return databaseEntries('default of db', DEFAULT_DB, environment)
+}
+
+/** Prisma's `schema` in a connection string applies to a table without one. */
+function withSchemaOf(entries: readonly DatabaseEntry[], table: TableName): TableName {
+  if (table.schema !== undefined) return table
+  const conninfos = entries.map((entry) => (entry.kind === 'conninfo' ? entry.conninfo : undefined))
+  const first = conninfos.find((conninfo) => conninfo?.schema !== undefined)
+  if (first?.schema === undefined) return table
+  const where = `${first.originOf('schema')}: schema`
+  if (conninfos.some((conninfo) => conninfo?.schema !== first.schema)) {
+    throw problem(
+      `${where}: expected the same schema for all entries. Remove it, and name the schema in the option table`,
+    )
+  }
+  return inSchema(where, table, first.schema)
 }
 
 /** A misspelt directive would have no effect without an error. Ignores directives of other extensions. */
@@ -175,6 +193,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     refreshAfter: refreshAfter === undefined ? 'a tenth of the lifetime' : jsonNumber(refreshAfter),
     keepExpired: settings.keepExpired,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
+    expiryGrace: settings.expiryGrace,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,

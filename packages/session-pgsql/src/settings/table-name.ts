@@ -28,6 +28,11 @@ export function tableName(where: string, value: unknown): TableName {
   })
 }
 
+/** Returns the table in another schema, whose name is taken literally. */
+export function inSchema(where: string, { name }: TableName, schema: string): TableName {
+  return Object.freeze({ schema: identifier(where, schema, schema), name })
+}
+
 function identifier(where: string, part: string, whole: string): string {
   const name = part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part
   const bytes = Buffer.byteLength(name)

@@ -2,18 +2,20 @@ import type { Row } from '../database/database.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
- * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, now`, followed by the
+ * The outcome of a request. The statements in statements.ts return rows of `n, outcome, text, micros`, followed by the
  * columns of the record.
  *
- * - `updated`, `created`, `touched`, `destroyed`: done
+ * - `updated`, `created`, `touched`, `destroyed`: done; the row says so, which a trigger could have prevented
  * - `conflict`: another writer changed the data; the row contains the stored session
  * - `gone`: the session does not exist, is another generation of the id, or expired too long ago
  * - `busy`: another transaction has locked the row; nothing was done
  * - `late`: the database's clock was past the deadline; nothing was done
+ * - `prevented`: a trigger on the table dropped the change
  */
 export type Outcome =
   | 'read'
   | 'clock'
+  | 'hidden'
   | 'updated'
   | 'created'
   | 'touched'
@@ -22,6 +24,7 @@ export type Outcome =
   | 'gone'
   | 'busy'
   | 'late'
+  | 'prevented'
 
 /** The answer to one request of a batch. */
 export interface Answer {
@@ -38,13 +41,20 @@ export interface Answer {
 
 export const GONE: Answer = { outcome: 'gone' }
 export const BUSY: Answer = { outcome: 'busy' }
+export const PREVENTED: Answer = { outcome: 'prevented' }
 
 export function outcomeOf(row: Row): Outcome {
   return row[1] as Outcome
 }
 
+/** Returns the database's clock in a row, in seconds since 1970. */
 export function clockOf(row: Row): number {
-  return Number(row[3])
+  return secondsOf(row[3])
+}
+
+/** Returns the seconds of a time in microseconds. */
+export function secondsOf(microseconds: string | null | undefined): number {
+  return Number(microseconds) / 1e6
 }
 
 /**

@@ -1,7 +1,7 @@
 import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
 import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Limit, Timed } from './limit.ts'
+import type { Limit, Timed, Use } from './limit.ts'
 
 /** What one batcher sends. */
 export interface BatcherOptions<Request, Answer> {
@@ -16,8 +16,12 @@ export interface BatcherOptions<Request, Answer> {
   readonly sizeOf: (request: Request) => number
   /** Returns true if the row was locked. The request is sent again after a delay, in a later batch. */
   readonly isBusy: (answer: Answer) => boolean
+  /** Returns the error with which a request is rejected that got this answer. */
+  readonly faultOf?: (answer: Answer) => SessionPgsqlError | undefined
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
+  /** What its batches take slots for. */
+  readonly use: Use
 }
 
 /** Maximum size of a batch of several requests, in characters: far below the limit of a protocol message. */
@@ -113,9 +117,9 @@ export class Batcher<Request, Answer> {
     this.#scheduled = false
     const single = this.#options.maxRows === 1
     while (this.#waiting.length > 0 && (single || this.#maySend())) {
-      if (!this.#limit.acquire(this.#dispatch)) return
+      if (!this.#limit.acquire(this.#options.use, this.#dispatch)) return
       const batch = this.#takeBatch()
-      if (batch.length === 0) this.#limit.release()
+      if (batch.length === 0) this.#limit.release(this.#options.use)
       else this.#start(batch)
     }
   }
@@ -145,7 +149,7 @@ export class Batcher<Request, Answer> {
     const batch = { since: performance.now() }
     this.#inFlight.add(batch)
     void this.#send(entries).finally(() => {
-      this.#limit.release()
+      this.#limit.release(this.#options.use)
       this.#sendNextAfter(batch)
     })
   }
@@ -217,7 +221,9 @@ export class Batcher<Request, Answer> {
   }
 
   #settle(entry: Entry<Request, Answer>, answer: Answer): void {
+    const fault = this.#options.faultOf?.(answer)
     if (this.#options.isBusy(answer)) this.#retry(entry)
+    else if (fault !== undefined) this.#reject(entry, fault)
     else if (this.#limit.deadlines.settle(entry)) entry.resolve(answer)
   }
 
@@ -230,7 +236,7 @@ export class Batcher<Request, Answer> {
   #retry(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    const delay = nextDelay(entry)
+    const delay = busyDelay(entry.tries++)
     if (delay === 0) this.#enqueue(entry)
     else setTimeout(() => this.#enqueue(entry), delay)
   }
@@ -239,20 +245,24 @@ export class Batcher<Request, Answer> {
   #retryAlone(entry: Entry<Request, Answer>): void {
     if (entry.settled) return
     entry.sent = false
-    setTimeout(() => {
-      const send = async (): Promise<void> => {
-        if (entry.settled) return
-        entry.sent = true
-        await this.#send([entry])
-      }
-      // At its deadline the entry itself is rejected.
-      this.#limit.run(send, entry.deadline).catch(() => {})
-    }, nextDelay(entry))
+    setTimeout(
+      () => {
+        const send = async (): Promise<void> => {
+          if (entry.settled) return
+          entry.sent = true
+          await this.#send([entry])
+        }
+        // At its deadline the entry itself is rejected.
+        this.#limit.run(send, entry.deadline).catch(() => {})
+      },
+      busyDelay(entry.tries++),
+    )
   }
 }
 
-function nextDelay(entry: { tries: number }): number {
-  return BUSY_DELAYS[Math.min(entry.tries++, BUSY_DELAYS.length - 1)] as number
+/** Returns the milliseconds to wait before a statement that lost to others is sent again, after so many tries. */
+export function busyDelay(tries: number): number {
+  return BUSY_DELAYS[Math.min(tries, BUSY_DELAYS.length - 1)] as number
 }
 
 /** The save handler and the server that a diagnostics message is about. */

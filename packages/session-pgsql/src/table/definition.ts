@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { BYTEWISE } from './sql.ts'
 
 /**
  * The session table: its columns, the DDL that creates it, and the privileges that it needs. The DDL is code and not
@@ -10,20 +11,20 @@ import { createHash } from 'node:crypto'
  * Ids are compared byte by byte: with the collation of a language, a lookup takes up to a third longer.
  */
 const EXTENSION_COLUMNS = [
-  ['sess_id', 'text COLLATE "C" PRIMARY KEY'],
-  ['sess_name', 'text'],
-  ['sess_data', 'text'],
+  ['sess_id', 'pg_catalog.text COLLATE pg_catalog."C" PRIMARY KEY'],
+  ['sess_name', 'pg_catalog.text'],
+  ['sess_data', 'pg_catalog.text'],
   ['sess_created', 'bigint'],
   ['sess_modified', 'bigint'],
   ['sess_expire', 'bigint'],
-  ['sess_addr_created', 'text'],
-  ['sess_addr_modified', 'text'],
+  ['sess_addr_created', 'pg_catalog.text'],
+  ['sess_addr_modified', 'pg_catalog.text'],
   ['sess_counter', 'bigint'],
   ['sess_error', 'bigint'],
   ['sess_warning', 'bigint'],
   ['sess_notice', 'bigint'],
-  ['sess_err_message', 'text'],
-  ['sess_custom', 'text'],
+  ['sess_err_message', 'pg_catalog.text'],
+  ['sess_custom', 'pg_catalog.text'],
 ] as const
 
 /** The columns that the C extension does not have. They are optional; see `Shape`. */
@@ -36,8 +37,8 @@ const ADDED_COLUMNS = [
   // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
   ['sess_version', 'bigint'],
   // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
-  ['sess_home', 'text'],
-  ['sess_base', 'text'],
+  ['sess_home', 'pg_catalog.text'],
+  ['sess_base', 'pg_catalog.text'],
   ['sess_destroyed', 'bigint'],
 ] as const
 
@@ -75,7 +76,14 @@ export function quoteIdentifier(identifier: string): string {
 }
 
 export function quoteLiteral(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  // E'…', so that a backslash means the same whatever standard_conforming_strings is.
+  return quoted.includes('\\') ? `E${quoted.replaceAll('\\', '\\\\')}` : quoted
+}
+
+/** Returns DDL as a person would write it: without the schema of PostgreSQL's own names. */
+export function readable(ddl: string): string {
+  return ddl.replaceAll('pg_catalog.', '')
 }
 
 /** Returns the statements that create the session table and its journal, in order. */
@@ -112,14 +120,14 @@ export function createCompanionStatement(name: TableName, what: Companion): stri
 }
 
 const COMPANION_COLUMNS: Record<Companion, string> = {
-  lock: `  sess_id     text COLLATE "C" PRIMARY KEY,
-  lock_owner  text NOT NULL,
+  lock: `  sess_id     pg_catalog.text ${BYTEWISE} PRIMARY KEY,
+  lock_owner  pg_catalog.text NOT NULL,
   lock_until  double precision NOT NULL
 ) WITH (fillfactor = 50)`,
-  event: `  event_id     text COLLATE "C" PRIMARY KEY,
+  event: `  event_id     pg_catalog.text ${BYTEWISE} PRIMARY KEY,
   event_at     double precision NOT NULL,
-  event_kind   text NOT NULL,
-  event_about  text NOT NULL
+  event_kind   pg_catalog.text NOT NULL,
+  event_about  pg_catalog.text NOT NULL
 )`,
 }
 

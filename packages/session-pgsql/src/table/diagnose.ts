@@ -10,6 +10,7 @@ import {
   grantStatements,
   homeIndexStatement,
   quoteIdentifier,
+  readable,
   type Shape,
   sqlName,
   sweepIndexStatement,
@@ -185,8 +186,8 @@ function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<F
     )
   } else {
     try {
-      // Missing privileges are a finding of their own.
-      shape = shapeOf({ ...inspection, found: { ...found, missingPrivileges: [] } })
+      // Missing privileges and row-level security are findings of their own.
+      shape = shapeOf({ ...inspection, found: { ...found, missingPrivileges: [], rowSecurity: false } })
       yield ok('columns', 'The table has every column of session_pgsql.')
     } catch (error) {
       if (!(error instanceof SessionPgsqlError)) throw error
@@ -270,8 +271,8 @@ function* aboutStorage(found: FoundTable, table: TableFacts, server: ServerFacts
       `ALTER TABLE ${name} SET LOGGED;`,
     ])
   }
-  if (table.rowSecurity) {
-    yield warning('row-security', 'Row-level security is on: hidden sessions look destroyed.', [
+  if (found.rowSecurity) {
+    yield problem('row-security', 'Row-level security applies to this database user.', [
       `ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY;`,
     ])
   }
@@ -355,7 +356,7 @@ function namesOf(indexes: readonly { readonly name: string }[]): string {
 }
 
 function statement(sql: string): string {
-  return `${sql};`
+  return `${readable(sql)};`
 }
 
 function shellQuote(word: string): string {

@@ -1,8 +1,8 @@
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { isTrue } from './answers.ts'
+import { isTrue, secondsOf } from './answers.ts'
 import { sqlName, type TableName } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, concat, eq, isIn, lt, microseconds, minus, ne } from './sql.ts'
 
 /** Properties of a server that only `diagnose` needs. They are not queried when a table is opened. */
 export interface ServerFacts {
@@ -24,7 +24,6 @@ export interface ServerFacts {
 /** Properties of a session table that only `diagnose` needs. */
 export interface TableFacts {
   readonly unlogged: boolean
-  readonly rowSecurity: boolean
   /** Percent; undefined: PostgreSQL's default, 100. */
   readonly fillfactor: number | undefined
   readonly autovacuum: boolean
@@ -46,39 +45,56 @@ interface IndexFacts {
   readonly columns: readonly string[]
 }
 
-const SETTINGS = plain(`
-  SELECT current_setting('server_version_num'), current_setting('server_encoding'),
-    current_setting('transaction_read_only'), current_setting('fsync'), current_setting('full_page_writes'),
-    current_setting('synchronous_commit'), current_setting('autovacuum')`)
+const SETTINGS = plain(
+  `SELECT ${[
+    'server_version_num',
+    'server_encoding',
+    'transaction_read_only',
+    'fsync',
+    'full_page_writes',
+    'synchronous_commit',
+    'autovacuum',
+  ]
+    .map((setting) => `pg_catalog.current_setting('${setting}')`)
+    .join(', ')}`,
+)
+
+const storageOption = (name: string): string => `(
+      SELECT option_value FROM pg_catalog.pg_options_to_table(c.reloptions) WHERE ${eq('option_name', `'${name}'`)})`
 
 // An outer join, because the statistics views have no row for a table that was never used.
 const TABLE = plain(`
-  SELECT c.oid, c.relpersistence = 'u', row_security_active(c.oid),
-    (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'),
-    (SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'),
+  SELECT c.oid, ${eq('c.relpersistence', "'u'")},
+    ${storageOption('fillfactor')}, ${storageOption('autovacuum_enabled')},
     s.n_tup_upd, s.n_tup_hot_upd, s.n_live_tup, s.n_dead_tup
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
-  WHERE n.nspname = $1 AND c.relname = $2`)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+    LEFT JOIN pg_catalog.pg_stat_all_tables s ON ${eq('s.relid', 'c.oid')}
+  WHERE ${eq('n.nspname', '$1')} AND ${eq('c.relname', '$2')}`)
+
+const PG_CLASS = "'pg_catalog.pg_class'::pg_catalog.regclass"
 
 const INDEXES = plain(`
-  SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), x.indisvalid, m.amname <> 'brin',
-    (SELECT string_agg(DISTINCT a.attname, ',') FROM pg_attribute a
-      WHERE a.attrelid = x.indrelid AND (a.attnum = ANY(x.indkey) OR EXISTS (
-        SELECT FROM pg_depend d
-        WHERE d.classid = 'pg_class'::regclass AND d.objid = x.indexrelid
-          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid AND d.refobjsubid = a.attnum)))
-  FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_am m ON m.oid = c.relam
-  WHERE x.indrelid = $1::oid ORDER BY 1`)
+  SELECT ${concat('pg_catalog.quote_ident(n.nspname)', "'.'", 'pg_catalog.quote_ident(c.relname)')}, x.indisvalid,
+    ${ne('m.amname', "'brin'")},
+    (SELECT pg_catalog.string_agg(DISTINCT a.attname::pg_catalog.text, ',') FROM pg_catalog.pg_attribute a
+      WHERE ${eq('a.attrelid', 'x.indrelid')} AND (${isIn('a.attnum', 'x.indkey')} OR EXISTS (
+        SELECT FROM pg_catalog.pg_depend d
+        WHERE ${eq('d.classid', PG_CLASS)} AND ${eq('d.objid', 'x.indexrelid')}
+          AND ${eq('d.refclassid', PG_CLASS)} AND ${eq('d.refobjid', 'x.indrelid')}
+          AND ${eq('d.refobjsubid', 'a.attnum')})))
+  FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON ${eq('c.oid', 'x.indexrelid')}
+    JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+    JOIN pg_catalog.pg_am m ON ${eq('m.oid', 'c.relam')}
+  WHERE ${eq('x.indrelid', '$1::pg_catalog.oid')} ORDER BY 1`)
 
 export async function serverFacts(query: Query): Promise<ServerFacts> {
   const before = Date.now()
-  const [time] = await query(plain(`SELECT ${CLOCK}`), [])
+  const [time] = await query(plain(`SELECT ${microseconds(CLOCK)}`), [])
   const after = Date.now()
   const [row = []] = await query(SETTINGS, [])
   const [version, encoding, readOnly, fsync, fullPageWrites, synchronousCommit, autovacuum] = row
   return {
-    clockAhead: Number(time?.[0]) - (before + after) / 2000,
+    clockAhead: secondsOf(time?.[0]) - (before + after) / 2000,
     clockDoubt: (after - before) / 2000,
     version: Number(version),
     encoding: encoding ?? '',
@@ -92,12 +108,11 @@ export async function serverFacts(query: Query): Promise<ServerFacts> {
 
 export async function tableFacts(query: Query, name: TableName): Promise<TableFacts> {
   const [row = []] = await query(TABLE, [name.schema, name.table])
-  const [oid = null, unlogged, rowSecurity, fillfactor, autovacuum, ...counts] = row
+  const [oid = null, unlogged, fillfactor, autovacuum, ...counts] = row
   const indexes = await query(INDEXES, [oid])
   const [updates = 0, hotUpdates = 0, liveRows = 0, deadRows = 0] = counts.map((count) => Number(count ?? 0))
   return {
     unlogged: isTrue(unlogged),
-    rowSecurity: isTrue(rowSecurity),
     fillfactor: fillfactor == null ? undefined : Number(fillfactor),
     autovacuum: autovacuum == null || !/^(?:f|off|n|0)/i.test(autovacuum),
     updates,
@@ -125,8 +140,9 @@ export async function countUnswept(
 ): Promise<number | undefined> {
   const text = `
     WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
-    SELECT count(*) FROM (SELECT FROM ${sqlName(name)} t
-      WHERE t.sess_expire < (SELECT now FROM clock) - ${seconds} AND t.sess_data <> '' LIMIT ${most}) AS late`
+    SELECT pg_catalog.count(*) FROM (SELECT FROM ${sqlName(name)} t
+      WHERE ${lt('t.sess_expire', minus('(SELECT now FROM clock)', String(seconds)))} AND ${ne('t.sess_data', "''")}
+      LIMIT ${most}) AS late`
   try {
     const [row] = await query(plain(text), [])
     return Number(row?.[0])

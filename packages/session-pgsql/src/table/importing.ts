@@ -2,7 +2,8 @@ import { plain } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { companionName, type Shape, sqlName } from './definition.ts'
 import { lockOutCreators } from './inspect.ts'
-import { CLOCK, capped, sweepTime } from './statements.ts'
+import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
+import { capped, nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -58,11 +59,12 @@ export async function beginRun(table: SessionTable, deadline: number): Promise<n
     return await table.transaction(async (query) => {
       await query(lockOutCreators, [shape.name.table])
       // Not CREATE TABLE IF NOT EXISTS, which requires the privilege to create even if the table exists.
-      const [existing] = await query(plain('SELECT to_regclass($1)'), [ledgerName(shape)])
+      const [existing] = await query(plain('SELECT pg_catalog.to_regclass($1)'), [ledgerName(shape)])
       if (existing?.[0] == null) await query(plain(ddl), [])
       const [row] = await query(
         plain(
-          `SELECT greatest(coalesce(max(l.run), 0) + 1, (${CLOCK} * 1000000)::bigint) FROM ${ledgerName(shape)} l`,
+          `SELECT greatest(${plus('coalesce(pg_catalog.max(l.run), 0)', '1')}, ${microseconds(CLOCK)})
+           FROM ${ledgerName(shape)} l`,
         ),
         [],
       )
@@ -100,7 +102,8 @@ export function importSessions(
       await query(
         plain(`
           UPDATE ${ledgerName(shape)} l SET mark = i.mark
-          FROM unnest($1::text[], $2::bigint[]) AS i(id, mark) WHERE l.sess_id = i.id`),
+          FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::bigint[])) AS i(id, mark)
+          WHERE ${eq('l.sess_id', 'i.id')}`),
         [
           { type: 'text', values: rows.map(([id]) => id as string) },
           { type: 'bigint', values: rows.map(([, mark]) => mark as string) },
@@ -123,7 +126,8 @@ export async function recordSeen(
     (query, shape) =>
       query(
         plain(
-          `UPDATE ${ledgerName(shape)} SET run = $2::bigint WHERE sess_id = ANY($1::text[]) AND run < $2::bigint`,
+          `UPDATE ${ledgerName(shape)} SET run = $2::bigint
+           WHERE ${isIn('sess_id', '$1::pg_catalog.text[]')} AND ${lt('run', '$2::bigint')}`,
         ),
         [{ type: 'text', values: ids }, run.number],
       ),
@@ -142,7 +146,8 @@ export async function missedIds(
   const rows = await table.query(
     (shape) => `
       SELECT l.sess_id FROM ${ledgerName(shape)} l
-      WHERE l.sess_id > $1 AND l.source = $2 AND l.run < $3::bigint AND l.mark IS NOT NULL
+      WHERE ${gt('l.sess_id', '$1')} AND ${eq('l.source', '$2')} AND ${lt('l.run', '$3::bigint')}
+        AND l.mark IS NOT NULL
       ORDER BY l.sess_id LIMIT ${limit}`,
     [after, run.source, run.number],
     deadline,
@@ -162,10 +167,11 @@ export function removeMissed(
       plain(`
         WITH removed AS (
           DELETE FROM ${sqlName(shape.name)} t USING ${ledgerName(shape)} l
-          WHERE t.sess_id = ANY($1::text[]) AND l.sess_id = t.sess_id AND l.run < $2::bigint AND ${isUnused('t', 'l', shape)}
+          WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')} AND ${eq('l.sess_id', 't.sess_id')}
+            AND ${lt('l.run', '$2::bigint')} AND ${isUnused('t', 'l', shape)}
           RETURNING t.sess_id
         )
-        DELETE FROM ${ledgerName(shape)} l USING removed r WHERE l.sess_id = r.sess_id RETURNING 1`),
+        DELETE FROM ${ledgerName(shape)} l USING removed r WHERE ${eq('l.sess_id', 'r.sess_id')} RETURNING 1`),
       [{ type: 'text', values: ids }, run.number],
     )
     return rows.length
@@ -178,8 +184,8 @@ function ledgerName(shape: Shape): string {
 
 function ledgerStatement(shape: Shape): string {
   return `CREATE TABLE ${ledgerName(shape)} (
-  sess_id  text COLLATE "C" PRIMARY KEY,
-  source   text NOT NULL,
+  sess_id  pg_catalog.text ${BYTEWISE} PRIMARY KEY,
+  source   pg_catalog.text NOT NULL,
   run      bigint NOT NULL,
   mark     bigint
 )`
@@ -201,23 +207,24 @@ function rowDigest(row: string, shape: Shape): string {
     'sess_custom',
     ...(shape.added.has('sess_generation') ? ['sess_generation'] : []),
   ]
-  return `hashtextextended(ROW(${columns.map((column) => `${row}.${column}`).join(', ')})::text COLLATE "C", 0)`
+  const values = `ROW(${columns.map((column) => `${row}.${column}`).join(', ')})`
+  return `pg_catalog.hashtextextended(${values}::pg_catalog.text ${BYTEWISE}, 0)`
 }
 
 function isUnused(row: string, ledger: string, shape: Shape): string {
-  return `${rowDigest(row, shape)} = ${ledger}.mark`
+  return eq(rowDigest(row, shape), `${ledger}.mark`)
 }
 
 /** Returns SQL that writes sessions, and returns `id, mark, 'moved' | 'renewed'` for each row it wrote. */
 function importText(shape: Shape): string {
   const sql = sqlName(shape.name)
-  const expiry = capped(shape, 'sess_expire', 'ceil(i.now + i.lifetime)::bigint')
+  const expiry = capped(shape, 'sess_expire', `pg_catalog.ceil(${plus('i.now', 'i.lifetime')})::bigint`)
   const values: Record<string, string> = {
     sess_id: 'i.id',
-    sess_name: '$5::text',
+    sess_name: '$5::pg_catalog.text',
     sess_data: 'i.data',
-    sess_created: capped(shape, 'sess_created', 'ceil(i.now)::bigint'),
-    sess_modified: capped(shape, 'sess_modified', 'ceil(i.now)::bigint'),
+    sess_created: capped(shape, 'sess_created', 'pg_catalog.ceil(i.now)::bigint'),
+    sess_modified: capped(shape, 'sess_modified', 'pg_catalog.ceil(i.now)::bigint'),
     sess_expire: expiry,
     sess_addr_created: 'NULL',
     sess_addr_modified: 'NULL',
@@ -229,8 +236,8 @@ function importText(shape: Shape): string {
     sess_custom: 'i.custom',
   }
   const added: Record<string, string> = {
-    sess_sweep: sweepTime(`i.now + i.lifetime + ${KEPT}`),
-    sess_generation: '(i.now * 1000000)::bigint',
+    sess_sweep: sweepTime(plus(plus('i.now', 'i.lifetime'), String(KEPT))),
+    sess_generation: microseconds('i.now'),
     sess_version: '1',
     sess_home: 'NULL',
     sess_base: 'NULL',
@@ -242,34 +249,36 @@ function importText(shape: Shape): string {
   const columns = Object.keys(values)
   const tombstone = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const sweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${values.sess_sweep}` : ''
-  const version = shape.added.has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : ''
+  const version = shape.added.has('sess_version') ? `, sess_version = ${nextVersion('t')}` : ''
   return `
     WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
     input AS MATERIALIZED (
       SELECT i.*, c.now
-      FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[]) AS i(id, data, lifetime, custom)
+      FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]),
+          pg_catalog.unnest($3::double precision[]), pg_catalog.unnest($4::pg_catalog.text[]))
+          AS i(id, data, lifetime, custom)
         CROSS JOIN clock c
     ),
     known AS (
       INSERT INTO ${ledgerName(shape)} AS l (sess_id, source, run)
-      SELECT i.id, $6::text, $7::bigint FROM input i ORDER BY i.id COLLATE "C"
+      SELECT i.id, $6::pg_catalog.text, $7::bigint FROM input i ORDER BY i.id ${BYTEWISE}
       ON CONFLICT (sess_id) DO UPDATE SET source = excluded.source, run = greatest(l.run, excluded.run)
-      RETURNING l.sess_id, l.mark, l.xmax = 0 AS is_new
+      RETURNING l.sess_id, l.mark, ${eq('l.xmax', '0')} AS is_new
     ),
     moved AS (
       INSERT INTO ${sql} AS t (${columns.join(', ')})
       SELECT ${columns.map((column) => values[column]).join(', ')}
-      FROM input i JOIN known k ON k.sess_id = i.id WHERE k.is_new ORDER BY i.id COLLATE "C"
+      FROM input i JOIN known k ON ${eq('k.sess_id', 'i.id')} WHERE k.is_new ORDER BY i.id ${BYTEWISE}
       ON CONFLICT (sess_id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}
-        WHERE t.sess_expire < ${CLOCK}${tombstone}
+        WHERE ${lt('t.sess_expire', CLOCK)}${tombstone}
       RETURNING t.sess_id, ${rowDigest('t', shape)}, 'moved'
     ),
     renewed AS (
       UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}${version}
-      FROM input i JOIN known k ON k.sess_id = i.id
-      WHERE t.sess_id = i.id AND NOT k.is_new AND ${isUnused('t', 'k', shape)} AND (
-        t.sess_data IS DISTINCT FROM i.data OR t.sess_custom IS DISTINCT FROM i.custom
-        OR abs(t.sess_expire - ${expiry}) > ${SAME_EXPIRY})
+      FROM input i JOIN known k ON ${eq('k.sess_id', 'i.id')}
+      WHERE ${eq('t.sess_id', 'i.id')} AND NOT k.is_new AND ${isUnused('t', 'k', shape)} AND (
+        NOT ${same('t.sess_data', 'i.data')} OR NOT ${same('t.sess_custom', 'i.custom')}
+        OR ${gt(`pg_catalog.abs(${minus('t.sess_expire', expiry)})`, String(SAME_EXPIRY))})
       RETURNING t.sess_id, ${rowDigest('t', shape)}, 'renewed'
     )
     SELECT * FROM moved UNION ALL SELECT * FROM renewed`

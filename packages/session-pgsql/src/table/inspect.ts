@@ -1,6 +1,6 @@
 import { plain, type Query, type Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { isTrue } from './answers.ts'
+import { isTrue, secondsOf } from './answers.ts'
 import {
   ADDED_COLUMN_NAMES,
   type AddedColumn,
@@ -16,9 +16,12 @@ import {
   sweepIndexStatement,
   type TableName,
 } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, concat, eq, gt, microseconds } from './sql.ts'
 
-/** The table named by the settings. Without a schema, it is the first table of that name in the search path. */
+/** The schema of a table that the settings name without one, if no schema is on the search path. */
+const DEFAULT_SCHEMA = 'public'
+
+/** The table named by the settings. Without a schema, it is the first table of that name on the search path. */
 export interface WantedTable {
   readonly schema: string | undefined
   readonly table: string
@@ -49,7 +52,7 @@ export interface FoundTable {
   readonly owned: boolean
   /** PostgreSQL's estimate. */
   readonly rows: number
-  /** The columns' types, by name. */
+  /** The columns' types, by name: as in pg_type for PostgreSQL's own (`int8`, `text`), otherwise with the schema. */
   readonly columns: ReadonlyMap<string, string>
   /** Whether sess_id has a unique index. */
   readonly uniqueId: boolean
@@ -57,34 +60,54 @@ export interface FoundTable {
   readonly customIndex: boolean
   readonly homeIndex: boolean
   readonly missingPrivileges: readonly string[]
+  /** Whether row-level security applies to the database user. */
+  readonly rowSecurity: boolean
 }
 
+/**
+ * The condition: the row of pg_class `c` and pg_namespace `n` is the table $1, in the schema $2 or on the search path.
+ * If no schema is on the path, it is in the schema where it would be created.
+ */
+export const IS_WANTED: string = `${eq('c.relname', '$1')} AND CASE
+    WHEN $2::pg_catalog.text IS NOT NULL THEN ${eq('n.nspname', '$2')}
+    WHEN current_schema IS NULL THEN ${eq('n.nspname', `'${DEFAULT_SCHEMA}'`)}
+    ELSE pg_catalog.pg_table_is_visible(c.oid) END`
+
+const PRIVILEGES = ['SELECT', 'INSERT', 'UPDATE', 'DELETE'] as const
+
 const SERVER = plain(`
-  SELECT ${CLOCK}, current_user, coalesce((SELECT rolsuper FROM pg_roles WHERE rolname = current_user), false),
-    pg_is_in_recovery(), current_setting('server_version'), current_schema(),
-    has_function_privilege('pg_control_system()', 'EXECUTE')`)
+  SELECT ${microseconds(CLOCK)}, current_user,
+    coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE ${eq('r.rolname', 'current_user')}), false),
+    pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version'), current_schema,
+    pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')`)
 
 // A statement of its own: PostgreSQL checks the privilege also where the function is not called.
-const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_control_system()')
+const SYSTEM_IDENTIFIER = plain('SELECT system_identifier FROM pg_catalog.pg_control_system()')
 
 // Not to_regclass, which fails without USAGE on the schema.
 const TABLE = plain(`
-  SELECT c.oid, n.nspname, c.relname, c.relkind, pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
-    has_schema_privilege(n.oid, 'USAGE'),
-    has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'),
-    has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relname = $1 AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2 END`)
+  SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.reltuples::bigint,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+    pg_catalog.row_security_active(c.oid),
+    ${PRIVILEGES.map((privilege) => `pg_catalog.has_table_privilege(c.oid, '${privilege}')`).join(', ')}
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 'c.relnamespace')}
+  WHERE ${IS_WANTED}`)
 
+// Not format_type, whose result depends on the search path and on quote_all_identifiers.
 const COLUMNS = plain(`
-  SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-  WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped`)
+  SELECT a.attname, CASE WHEN ${eq('n.nspname', "'pg_catalog'")} THEN t.typname::pg_catalog.text
+    ELSE ${concat('n.nspname::pg_catalog.text', "'.'", 't.typname::pg_catalog.text')} END
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON ${eq('t.oid', 'a.atttypid')}
+    JOIN pg_catalog.pg_namespace n ON ${eq('n.oid', 't.typnamespace')}
+  WHERE ${eq('a.attrelid', '$1::pg_catalog.oid')} AND ${gt('a.attnum', '0')} AND NOT a.attisdropped`)
 
 const INDEXES = plain(`
-  SELECT a.attname, i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL, m.amname
-  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-    JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-  WHERE i.indrelid = $1::oid AND i.indisvalid`)
+  SELECT a.attname, i.indisunique AND ${eq('i.indnkeyatts', '1')} AND i.indpred IS NULL, m.amname
+  FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_attribute a ON ${eq('a.attrelid', 'i.indrelid')} AND ${eq('a.attnum', 'i.indkey[0]')}
+    JOIN pg_catalog.pg_class c ON ${eq('c.oid', 'i.indexrelid')}
+    JOIN pg_catalog.pg_am m ON ${eq('m.oid', 'c.relam')}
+  WHERE ${eq('i.indrelid', '$1::pg_catalog.oid')} AND i.indisvalid`)
 
 /** Inspects the server and the table. Changes nothing. */
 export async function inspect(query: Query, wanted: WantedTable): Promise<Inspection> {
@@ -93,20 +116,19 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
   const [control] = isTrue(mayControl) ? await query(SYSTEM_IDENTIFIER, []) : []
   const [row] = await query(TABLE, [wanted.table, wanted.schema ?? null])
   const inspection = {
-    clock: Number(clock),
+    clock: secondsOf(clock),
     user: user as string,
     superuser: isTrue(superuser),
     standby: isTrue(standby),
     serverVersion: serverVersion as string,
     systemIdentifier: control?.[0] ?? undefined,
-    place: { schema: wanted.schema ?? currentSchema ?? 'public', table: wanted.table },
+    place: { schema: wanted.schema ?? currentSchema ?? DEFAULT_SCHEMA, table: wanted.table },
   }
   if (row === undefined) return { ...inspection, found: undefined }
 
   const oid = row[0] as string
   const columns = new Map((await query(COLUMNS, [oid])) as [string, string][])
   const indexes = await query(INDEXES, [oid])
-  const privileges = ['SELECT', 'INSERT', 'UPDATE', 'DELETE']
   return {
     ...inspection,
     found: {
@@ -121,15 +143,16 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       homeIndex: indexes.some(([column]) => column === 'sess_home'),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
-        ...privileges.filter((_, index) => !isTrue(row[7 + index])),
+        ...PRIVILEGES.filter((_, index) => !isTrue(row[8 + index])),
       ],
+      rowSecurity: isTrue(row[7]),
     },
   }
 }
 
 /** Takes the lock that lets one process at a time create tables. $1 the table's name. */
 export const lockOutCreators: Statement = plain(
-  "SELECT pg_advisory_xact_lock(hashtext('session_pgsql'), hashtext($1))",
+  "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('session_pgsql'), pg_catalog.hashtext($1))",
 )
 
 /** Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection. */
@@ -139,7 +162,7 @@ export async function createTable(query: Query, wanted: WantedTable): Promise<In
   if (before.found === undefined) {
     for (const text of createStatements(before.place)) await query(plain(text), [])
   } else {
-    await query(plain("SELECT set_config('lock_timeout', '100', true)"), [])
+    await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
     const missing = missingAddedColumns(before.found)
     if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
     for (const text of missingIndexes(before.found)) await query(plain(text), [])
@@ -184,6 +207,7 @@ export function shapeOf(inspection: Inspection): Shape {
   }
   const table = sqlName(found.name)
   if (found.missingPrivileges.length > 0) throw missingPrivilege(found.name, user, found.missingPrivileges)
+  if (found.rowSecurity) throw rowSecurityFault(found.name)
   if (found.kind !== 'r' && found.kind !== 'p') {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
@@ -213,28 +237,28 @@ export function shapeOf(inspection: Inspection): Shape {
 }
 
 const ADDED_TYPES: Record<AddedColumn, string> = {
-  sess_sweep: 'bigint',
-  sess_generation: 'bigint',
-  sess_version: 'bigint',
+  sess_sweep: 'int8',
+  sess_generation: 'int8',
+  sess_version: 'int8',
   sess_home: 'text',
   sess_base: 'text',
-  sess_destroyed: 'bigint',
+  sess_destroyed: 'int8',
 }
 
-const TEXTS = ['text', 'character varying']
+const TEXTS = ['text', 'varchar']
 
 function narrowColumns(found: FoundTable): ReadonlySet<ExtensionColumn> {
   const narrow = new Set<ExtensionColumn>()
   for (const column of EXTENSION_COLUMN_NAMES) {
     const type = found.columns.get(column) as string
     const isText = /_(id|name|data|addr_created|addr_modified|err_message|custom)$/.test(column)
-    if (isText ? !TEXTS.includes(type) : type !== 'bigint' && type !== 'integer') {
+    if (isText ? !TEXTS.includes(type) : type !== 'int8' && type !== 'int4') {
       throw new SessionPgsqlError(
         'TABLE_UNFIT',
         `Expected the column ${column} of ${sqlName(found.name)} to be ${isText ? 'text' : 'bigint or integer'}; found ${type}.`,
       )
     }
-    if (type === 'integer') narrow.add(column)
+    if (type === 'int4') narrow.add(column)
   }
   return narrow
 }
@@ -249,6 +273,23 @@ export function missingPrivilege(
     'PRIVILEGE_MISSING',
     `The database user ${user} lacks ${missing.join(', ')} on ${sqlName(name)}. Run as the table's owner: ${grantStatements(name, user).join('; ')};`,
     { sqlState: '42501' },
+  )
+}
+
+/** Returns the error for a table in which PostgreSQL hides rows from the database user. */
+export function rowSecurityFault(name: TableName): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'PRIVILEGE_MISSING',
+    `Row-level security on ${sqlName(name)} applies to the database user, so that hidden sessions would look destroyed. ` +
+      `Run as the table's owner: ALTER TABLE ${sqlName(name)} DISABLE ROW LEVEL SECURITY; or give the user BYPASSRLS.`,
+  )
+}
+
+/** Returns the error for a change that a trigger dropped. */
+export function triggerFault(name: TableName): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'DATABASE',
+    `A trigger on ${sqlName(name)} dropped a change of a session. Remove the trigger; \`session-pgsql doctor\` names it.`,
   )
 }
 
@@ -274,13 +315,24 @@ export function creationFault(cause: SessionPgsqlError, { place, user }: Inspect
 }
 
 /** Returns the error for a table that was changed or dropped after it was opened. */
-export function tableFault(cause: SessionPgsqlError, shape: Shape): SessionPgsqlError {
-  const missing = cause.sqlState === '42P01' || cause.sqlState === '3F000'
+export function tableFault(cause: SessionPgsqlError, name: TableName): SessionPgsqlError {
+  if (cause.sqlState === '42P01' || cause.sqlState === '3F000') return tableGone(name, cause)
   return new SessionPgsqlError(
-    missing ? 'TABLE_MISSING' : 'TABLE_UNFIT',
-    missing
-      ? `The session table ${sqlName(shape.name)} no longer exists. The next call looks for it again, and creates it if createTable is on.`
-      : `The session table ${sqlName(shape.name)} has changed. The next call inspects it again.`,
+    'TABLE_UNFIT',
+    `The session table ${sqlName(name)} has changed. The next call inspects it again.`,
     { cause, sqlState: cause.sqlState },
+  )
+}
+
+/**
+ * Returns the error for a table that existed when it was opened and does not exist now. It is not created again: an
+ * empty table would log everyone out, and take the name that the table needs to be renamed or restored.
+ */
+export function tableGone(name: TableName, cause?: SessionPgsqlError): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'TABLE_MISSING',
+    `The session table ${sqlName(name)} no longer exists. This process has used it, and does not create it again. ` +
+      'Rename or restore it, or create an empty one with `session-pgsql init`; every call looks for it again.',
+    { cause, sqlState: cause?.sqlState },
   )
 }

@@ -1,6 +1,7 @@
 import type { Row } from '../database/database.ts'
+import { secondsOf } from './answers.ts'
 import { companionName, quoteLiteral, type Shape, sqlName, type TableName } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, eq, ge, isIn, lt, microseconds, minus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -71,7 +72,7 @@ export async function readEvents(
     const about = parsed(text)
     return about === undefined
       ? []
-      : [{ id: id as string, kind: kind as string, about, at: new Date(Number(at) * 1000) }]
+      : [{ id: id as string, kind: kind as string, about, at: new Date(secondsOf(at) * 1000) }]
   })
 }
 
@@ -97,16 +98,22 @@ async function stateOf(table: SessionTable, deadline: number): Promise<JournalSt
 
 /** Returns the SQL that queries the state. $1 the schema. */
 export function journalStateText(name: TableName): string {
-  const columns = ['event_id', 'event_at', 'event_kind', 'event_about'].map((column) => `'${column}'`)
+  const columns = ['event_id', 'event_at', 'event_kind', 'event_about']
+  const may = (privilege: string): string => `pg_catalog.has_table_privilege(j.oid, '${privilege}')`
+  const facts = [
+    'j.oid IS NOT NULL',
+    `(SELECT ${eq('pg_catalog.count(*)', String(columns.length))} FROM pg_catalog.pg_attribute a
+        WHERE ${eq('a.attrelid', 'j.oid')} AND NOT a.attisdropped
+          AND ${isIn('a.attname', `'{${columns}}'::pg_catalog.name[]`)})`,
+    may('SELECT'),
+    `${may('SELECT')} AND ${may('INSERT')} AND ${may('DELETE')}`,
+    "pg_catalog.has_schema_privilege($1::pg_catalog.text, 'CREATE')",
+    eq("pg_catalog.current_setting('transaction_read_only')", "'on'"),
+  ]
+  const table = quoteLiteral(sqlName(companionName(name, 'event')))
   return `
-    SELECT (j.oid IS NOT NULL)::text,
-      (SELECT count(*) = ${columns.length} FROM pg_attribute a
-        WHERE a.attrelid = j.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname IN (${columns}))::text,
-      has_table_privilege(j.oid, 'SELECT')::text,
-      (has_table_privilege(j.oid, 'SELECT') AND has_table_privilege(j.oid, 'INSERT')
-        AND has_table_privilege(j.oid, 'DELETE'))::text,
-      has_schema_privilege($1::text, 'CREATE')::text, (current_setting('transaction_read_only') = 'on')::text
-    FROM (SELECT to_regclass(${quoteLiteral(sqlName(companionName(name, 'event')))})::oid AS oid) AS j`
+    SELECT ${facts.map((fact) => `(${fact})::pg_catalog.text`).join(',\n      ')}
+    FROM (SELECT pg_catalog.to_regclass(${table})::pg_catalog.oid AS oid) AS j`
 }
 
 export function journalStateOf(row: Row = []): JournalState {
@@ -127,19 +134,24 @@ function writeText(shape: Shape): string {
   const sql = journal(shape)
   return `
     WITH removed AS (
-      DELETE FROM ${sql} e WHERE e.event_at < ${CLOCK} - ${KEPT_DAYS * 86_400} OR e.event_id IN (
-        SELECT event_id FROM (
-          SELECT event_id, row_number() OVER (PARTITION BY event_kind ORDER BY event_at DESC) AS place FROM ${sql}
-        ) AS ranked WHERE place >= ${MAX_OF_KIND})
+      DELETE FROM ${sql} e
+      WHERE ${lt('e.event_at', minus(CLOCK, String(KEPT_DAYS * 86_400)))} OR ${isIn(
+        'e.event_id',
+        `SELECT event_id FROM (
+          SELECT event_id,
+            pg_catalog.row_number() OVER (PARTITION BY event_kind ORDER BY event_at DESC) AS place
+          FROM ${sql}
+        ) AS ranked WHERE ${ge('place', String(MAX_OF_KIND))}`,
+      )}
     )
     INSERT INTO ${sql} (event_id, event_at, event_kind, event_about)
-    VALUES ($1, ${CLOCK} - $2::float8, $3, $4)`
+    VALUES ($1, ${minus(CLOCK, '$2::double precision')}, $3, $4)`
 }
 
 function readText(shape: Shape): string {
   return `
-    SELECT event_id, event_at::text, event_kind, event_about FROM ${journal(shape)}
-    WHERE event_at >= ${CLOCK} - $1::float8 ORDER BY event_at DESC LIMIT ${MAX_READ}`
+    SELECT event_id, ${microseconds('event_at')}, event_kind, event_about FROM ${journal(shape)}
+    WHERE ${ge('event_at', minus(CLOCK, '$1::double precision'))} ORDER BY event_at DESC LIMIT ${MAX_READ}`
 }
 
 function parsed(text: string | null | undefined): Record<string, unknown> | undefined {

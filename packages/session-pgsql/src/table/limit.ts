@@ -13,29 +13,45 @@ export interface Timed {
   after: Timed | undefined
 }
 
-/** Limits the statements in flight on one server, over all batchers, and keeps the deadlines of all that wait. */
+/** What a slot is for. The reads of sessions have slots of their own. */
+export type Use = 'read' | 'other'
+
+/**
+ * Limits the statements in flight on one server, over all batchers, and keeps the deadlines of all that wait.
+ *
+ * Commits that wait for a dead synchronous standby would take every slot, and sessions could not be read, which needs
+ * no standby. So a quarter of the slots, at least one, is for reads of sessions only. A single slot is for both.
+ */
 export class Limit {
   readonly deadlines: Deadlines = new Deadlines()
-  readonly #max: number
+  readonly #max: Readonly<Record<Use, number>>
+  /** Slots in use: for all uses, and for others than reads. */
   #inFlight = 0
-  #blocked = new Set<() => void>()
+  #others = 0
+  #blocked = new Map<() => void, Use>()
 
   /** @param max the number of connections: a batch that waits for a connection had better accept more requests */
   constructor(max: number) {
-    this.#max = max
+    const reserved = Math.max(1, Math.floor(max / 4))
+    this.#max = { read: max, other: Math.max(1, max - reserved) }
   }
 
   /** Acquires a slot and returns true. If none is free, returns false and calls `whenFree` once when one is. */
-  acquire(whenFree: () => void): boolean {
-    if (this.#inFlight < this.#max) {
-      this.#inFlight++
-      return true
+  acquire(use: Use, whenFree: () => void): boolean {
+    if (!this.#isFree(use)) {
+      this.#blocked.set(whenFree, use)
+      return false
     }
-    this.#blocked.add(whenFree)
-    return false
+    this.#inFlight++
+    if (use === 'other') this.#others++
+    return true
   }
 
-  /** Runs `work` when a slot is free. @throws TIMEOUT if none is free before the deadline */
+  #isFree(use: Use): boolean {
+    return this.#inFlight < this.#max.read && (use === 'read' || this.#others < this.#max.other)
+  }
+
+  /** Runs `work`, which is not a read of sessions, when a slot is free. @throws TIMEOUT if none is before the deadline */
   async run<T>(work: () => Promise<T>, deadline: number): Promise<T> {
     await new Promise<void>((resolve, reject) => {
       const waiting: Timed = {
@@ -47,7 +63,7 @@ export class Limit {
         after: undefined,
       }
       const enter = (): void => {
-        if (waiting.settled || !this.acquire(enter)) return
+        if (waiting.settled || !this.acquire('other', enter)) return
         this.deadlines.settle(waiting)
         resolve()
       }
@@ -57,16 +73,18 @@ export class Limit {
     try {
       return await work()
     } finally {
-      this.release()
+      this.release('other')
     }
   }
 
   /** Releases a slot. */
-  release(): void {
+  release(use: Use): void {
     this.#inFlight--
+    if (use === 'other') this.#others--
     // A callback that has nothing left to send does not acquire the slot: then the next one is called.
-    for (const next of this.#blocked) {
-      if (this.#inFlight >= this.#max) return
+    for (const [next, use] of this.#blocked) {
+      if (this.#inFlight >= this.#max.read) return
+      if (!this.#isFree(use)) continue
       this.#blocked.delete(next)
       next()
     }

@@ -3,7 +3,8 @@ import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../se
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
-import { CLOCK, recordColumns } from './statements.ts'
+import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
+import { recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Lists and counts of sessions, for operators and for pages like "my devices", not for every request. */
@@ -53,16 +54,17 @@ export async function listSessions(
   const direction = descending ? 'DESC' : 'ASC'
   if (options.after !== undefined) {
     const [value, id] = cursorOf(options.after, column)
-    const compare = descending ? '<' : '>'
+    const isBehind = descending ? lt : gt
     conditions.push(
       column === 'sess_id'
-        ? `t.sess_id ${compare} ${bind(parameters, id)}`
-        : `(${key}, t.sess_id) ${compare} (${bind(parameters, value)}::bigint, ${bind(parameters, id)})`,
+        ? isBehind('t.sess_id', bind(parameters, id))
+        : isBehind(`(${key}, t.sess_id)`, `(${bind(parameters, value)}::bigint, ${bind(parameters, id)})`),
     )
   }
   const rows = await table.query(
     (shape, sql) => `
-      SELECT ${key}::text, 'read', ${text ? 't.sess_data' : 'NULL::text'}, ${CLOCK}, ${recordColumns('t', shape)}
+      SELECT ${key}::pg_catalog.text, 'read', ${text ? 't.sess_data' : 'NULL::pg_catalog.text'},
+        ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
       FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
@@ -110,7 +112,8 @@ export async function findRow(
 ): Promise<StoredSession | undefined> {
   const [row] = await table.query(
     (shape, sql) => `
-      SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sql} t WHERE t.sess_id = $1`,
+      SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
+      FROM ${sql} t WHERE ${eq('t.sess_id', '$1')}`,
     [id],
     deadline,
   )
@@ -126,7 +129,8 @@ export async function countSessions(
   const parameters: Parameter[] = []
   const conditions = conditionsOf(options, parameters)
   const [row] = await table.query(
-    (shape, sql) => `SELECT count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
+    (shape, sql) =>
+      `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
     parameters,
     deadline,
     timeLimitOf(options),
@@ -153,28 +157,29 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
   if (address !== undefined) checkText('address', address)
-  if (name !== undefined) conditions.push(`t.sess_name = ${bind(parameters, name)}`)
+  if (name !== undefined) conditions.push(eq('t.sess_name', bind(parameters, name)))
   if (id !== undefined) {
     checkText('id', id)
-    conditions.push(`t.sess_id = ${bind(parameters, id)}`)
+    conditions.push(eq('t.sess_id', bind(parameters, id)))
   }
   if (idPrefix) {
     checkText('idPrefix', idPrefix)
-    conditions.push(`t.sess_id COLLATE "C" >= ${bind(parameters, idPrefix)}`)
+    conditions.push(ge(`t.sess_id ${BYTEWISE}`, bind(parameters, idPrefix)))
     const end = endOf(idPrefix)
-    if (end !== undefined) conditions.push(`t.sess_id COLLATE "C" < ${bind(parameters, end)}`)
+    if (end !== undefined) conditions.push(lt(`t.sess_id ${BYTEWISE}`, bind(parameters, end)))
   }
-  if (field !== undefined) conditions.push(`t.sess_custom = ${bind(parameters, field)}`)
+  if (field !== undefined) conditions.push(eq('t.sess_custom', bind(parameters, field)))
   if (address !== undefined) {
     const parameter = bind(parameters, address)
-    conditions.push(`(t.sess_addr_created = ${parameter} OR t.sess_addr_modified = ${parameter})`)
+    conditions.push(`(${eq('t.sess_addr_created', parameter)} OR ${eq('t.sess_addr_modified', parameter)})`)
   }
   if (errorMessage !== undefined) {
     checkText('error message', errorMessage)
-    conditions.push(`strpos(lower(t.sess_err_message), lower(${bind(parameters, errorMessage)})) > 0`)
+    const found = `pg_catalog.lower(t.sess_err_message), pg_catalog.lower(${bind(parameters, errorMessage)})`
+    conditions.push(gt(`pg_catalog.strpos(${found})`, '0'))
   }
-  if (active === true) conditions.push(`(t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK})`)
-  if (active === false) conditions.push(`t.sess_expire < ${CLOCK}`)
+  if (active === true) conditions.push(`(t.sess_expire IS NULL OR ${ge('t.sess_expire', CLOCK)})`)
+  if (active === false) conditions.push(lt('t.sess_expire', CLOCK))
   return conditions.length === 0 ? ['true'] : conditions
 }
 

@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { companionName, quoteLiteral, type Shape, sqlName } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, eq, ge, lt, minus, plus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -29,9 +29,9 @@ export async function takeLock(
     table.query(
       (shape) => `
         INSERT INTO ${lockTable(shape)} AS l (sess_id, lock_owner, lock_until)
-        VALUES ($1, $2, ${CLOCK} + $3::float8)
+        VALUES ($1, $2, ${plus(CLOCK, '$3::double precision')})
         ON CONFLICT (sess_id) DO UPDATE SET lock_owner = excluded.lock_owner, lock_until = excluded.lock_until
-        WHERE l.lock_owner = excluded.lock_owner OR l.lock_until < ${CLOCK}
+        WHERE ${eq('l.lock_owner', 'excluded.lock_owner')} OR ${lt('l.lock_until', CLOCK)}
         RETURNING 1`,
       [id, owner, seconds],
       deadline,
@@ -49,7 +49,8 @@ export async function releaseLock(
 ): Promise<boolean> {
   const rows = await ifExists(
     table.query(
-      (shape) => `DELETE FROM ${lockTable(shape)} WHERE sess_id = $1 AND lock_owner = $2 RETURNING 1`,
+      (shape) =>
+        `DELETE FROM ${lockTable(shape)} WHERE ${eq('sess_id', '$1')} AND ${eq('lock_owner', '$2')} RETURNING 1`,
       [id, owner],
       deadline,
     ),
@@ -65,7 +66,8 @@ export async function lockOwner(
 ): Promise<string | undefined> {
   const [row] = await ifExists(
     table.query(
-      (shape) => `SELECT lock_owner FROM ${lockTable(shape)} WHERE sess_id = $1 AND lock_until >= ${CLOCK}`,
+      (shape) =>
+        `SELECT lock_owner FROM ${lockTable(shape)} WHERE ${eq('sess_id', '$1')} AND ${ge('lock_until', CLOCK)}`,
       [id],
       deadline,
     ),
@@ -76,14 +78,14 @@ export async function lockOwner(
 /** Removes leases that ended long ago without a release. */
 export async function sweepLocks(table: SessionTable, deadline: number): Promise<void> {
   const [row] = await table.query(
-    (shape) => `SELECT to_regclass(${quoteLiteral(lockTable(shape))})`,
+    (shape) => `SELECT pg_catalog.to_regclass(${quoteLiteral(lockTable(shape))})`,
     [],
     deadline,
   )
   if (row?.[0] == null) return
   await ifExists(
     table.query(
-      (shape) => `DELETE FROM ${lockTable(shape)} WHERE lock_until < ${CLOCK} - ${KEPT}`,
+      (shape) => `DELETE FROM ${lockTable(shape)} WHERE ${lt('lock_until', minus(CLOCK, String(KEPT)))}`,
       [],
       deadline,
     ),

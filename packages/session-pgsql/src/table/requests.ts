@@ -32,6 +32,13 @@ export interface Put {
 type Type = 'float8' | 'boolean' | 'text' | 'bigint'
 type Value = string | number | boolean | null
 
+const SQL_TYPES: Record<Type, string> = {
+  float8: 'double precision',
+  boolean: 'boolean',
+  text: 'pg_catalog.text',
+  bigint: 'bigint',
+}
+
 interface Field<Request> {
   readonly name: string
   readonly type: Type
@@ -46,14 +53,19 @@ interface Shape<Request> {
 }
 
 function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRows<Request> {
-  let count = data === undefined ? 1 : 2
-  const arrays = data === undefined ? '$1::text[]' : '$1::text[], $2::text[]'
+  const texts = data === undefined ? ['id'] : ['id', 'data']
+  const arrays = texts.map((_, index) => `pg_catalog.unnest($${index + 1}::pg_catalog.text[])`)
+  let count = texts.length
   const column = (name: string, type: Type): string =>
-    `coalesce($${++count}::${type}, ($${++count}::${type}[])[i.n]) AS ${name}`
-  const columns = [column('until', 'float8'), ...fields.map(({ name, type }) => column(name, type))]
+    `coalesce($${++count}::${SQL_TYPES[type]}, ($${++count}::${SQL_TYPES[type]}[])[i.n]) AS ${name}`
+  const columns = [
+    ...texts.map((name) => `i.${name}`),
+    column('until', 'float8'),
+    ...fields.map(({ name, type }) => column(name, type)),
+  ]
   return {
-    source: `(SELECT i.n, i.id, ${data === undefined ? '' : 'i.data, '}${columns.join(', ')}
-        FROM unnest(${arrays}) WITH ORDINALITY AS i(id${data === undefined ? '' : ', data'}, n))`,
+    source: `(SELECT i.n, ${columns.join(', ')}
+        FROM ROWS FROM (${arrays.join(', ')}) WITH ORDINALITY AS i(${texts.join(', ')}, n))`,
     parameters(requests, untils) {
       const parameters: Parameter[] = [{ type: 'text', values: requests.map(id) }]
       if (data !== undefined) parameters.push({ type: 'text', values: requests.map(data) })

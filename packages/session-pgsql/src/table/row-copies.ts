@@ -1,8 +1,18 @@
-import { plain, type Query } from '../database/database.ts'
-import type { StoredSession } from '../session/stored.ts'
+import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
+import { MAX_EXPIRY_GRACE, type StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
-import { type Shape, sqlName } from './definition.ts'
-import { CLOCK, recordColumns, sweepTime } from './statements.ts'
+import {
+  ADDED_COLUMN_NAMES,
+  EXTENSION_COLUMN_NAMES,
+  quoteIdentifier,
+  quoteLiteral,
+  type Shape,
+  sqlName,
+} from './definition.ts'
+import { triggerFault } from './inspect.ts'
+import { CLOCK, eq, gt, jsonHas, microseconds, ne } from './sql.ts'
+import { recordColumns, sweepTime } from './statements.ts'
+import type { SessionTable } from './table.ts'
 
 /**
  * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server
@@ -18,9 +28,22 @@ export interface RowCopy {
    * On the home server: what it received last, as a `ReceivedRow`, until the row's deletion at its origin is confirmed.
    */
   readonly received: string | null
-  /** For a tombstone: when the session was destroyed, in seconds since 1970 by this server's clock. */
+  /**
+   * For a tombstone: when the session was destroyed, in seconds since 1970 by the home server's clock as the process
+   * knew it, or `UNKNOWN_TIME`. The clocks of two servers are never compared.
+   */
   readonly destroyed: number | null
+  /** For a tombstone: when garbage collection removes it, by this server's clock. */
+  readonly keptUntil: number | null
+  /** The user's own columns, as text. undefined: not known, and not written. */
+  readonly own?: OwnColumns | undefined
 }
+
+/** The columns for several servers of a session's row on its home server. */
+export const AT_HOME = { home: null, base: null, received: null, destroyed: null, keptUntil: null } as const
+
+/** The user's own columns of a row, by name: each value as PostgreSQL prints it. */
+export type OwnColumns = Readonly<Record<string, string | null>>
 
 /** Returns true if the table has the columns that a fallback server needs. */
 export function canBeFallback({ added }: Shape): boolean {
@@ -29,27 +52,148 @@ export function canBeFallback({ added }: Shape): boolean {
   )
 }
 
+/** The row of one id, locked until the transaction ends. */
+export interface LockedRow {
+  /** undefined: there is none. */
+  readonly row: RowCopy | undefined
+  /** The server's clock, in seconds since 1970. */
+  readonly clock: number
+}
+
+/** Reads the row with this id, also if it has expired, and locks it until the transaction ends. */
+export async function lockRowCopy(query: Query, shape: Shape, id: string): Promise<LockedRow> {
+  const { row, clock } = await lock(query, shape, id)
+  return { row, clock }
+}
+
 /**
- * Reads the row with this id, also if it has expired, and locks it until the transaction ends. Returns the server's
- * clock too.
+ * Writes what `decide` makes of the row with this id. The base of a new row on a fallback server records the defaults of
+ * the user's own columns, so that failback moves only what has been changed since.
+ *
+ * A row that does not exist cannot be locked. If another transaction inserts it meanwhile, `decide` is called again.
+ *
+ * @returns the answer of `decide`, and the row as it is stored
  */
-export async function lockRowCopy(
+export async function changeRowCopy<Answer>(
   query: Query,
   shape: Shape,
   id: string,
-): Promise<{ row: RowCopy | undefined; clock: number }> {
-  const [clock] = await query(plain(`SELECT NULL, NULL, NULL, ${CLOCK}`), [])
-  const [row] = await query(
-    plain(
-      `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)}, ${SERVER_COLUMNS} FROM ${sqlName(shape.name)} t
-       WHERE t.sess_id = $1 FOR UPDATE`,
-    ),
+  decide: (locked: LockedRow) => Decision<Answer> | Promise<Decision<Answer>>,
+): Promise<{ readonly answer: Answer; readonly stored: RowCopy | undefined }> {
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const { row, clock, types, columns } = await lock(query, shape, id)
+    const { next, answer } = await decide({ row, clock })
+    if (next === undefined) return { answer, stored: row }
+    const write = async (copy: RowCopy, mayReplace: boolean): Promise<RowCopy | undefined> => {
+      const [written] = await query(...upsert(shape, types, copy, mayReplace, columns))
+      return written && rowCopyOf(written, types)
+    }
+    const stored = await write(next, row !== undefined)
+    if (stored === undefined && row === undefined) continue
+    if (stored === undefined) break
+    const { base, own = {} } = stored
+    const isNew = (row === undefined || row.destroyed !== null) && next.own === undefined && base !== null
+    if (!isNew || Object.values(own).every((value) => value === null)) return { answer, stored }
+    return {
+      answer,
+      stored: await write({ ...stored, base: JSON.stringify({ ...baseOf(base), own }) }, true),
+    }
+  }
+  throw triggerFault(shape.name)
+}
+
+/** Number of inserts without effect after which a trigger is the cause. */
+const MAX_ATTEMPTS = 10
+
+/** What to do with a row. */
+export interface Decision<Answer> {
+  /** The row to write; undefined: the row stays as it is. */
+  readonly next?: RowCopy | undefined
+  readonly answer: Answer
+}
+
+interface Lock extends LockedRow {
+  readonly types: OwnTypes
+  /** SQL of the row's columns. */
+  readonly columns: string
+}
+
+async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
+  const table = sqlName(shape.name)
+  const [look] = await query(
+    plain(`SELECT ${ownTypes(table)}, NULL, NULL, ${microseconds(CLOCK)}${PORTABLE}`),
+    [],
+  )
+  const types = new Map<string, string>(Object.entries(JSON.parse(look?.[0] ?? '{}')))
+  const columns = columnsOf(shape, types)
+  const [found] = await query(
+    plain(`SELECT ${columns} FROM ${table} t WHERE ${eq('t.sess_id', '$1')} FOR UPDATE`),
     [id],
   )
-  return {
-    row: row && rowCopyOf(row),
-    clock: clockOf(row ?? (clock as readonly (string | null)[])),
+  return { row: found && rowCopyOf(found, types), clock: clockOf(found ?? (look as Row)), types, columns }
+}
+
+const OUR_COLUMNS = [...EXTENSION_COLUMN_NAMES, ...ADDED_COLUMN_NAMES].join(',')
+
+/**
+ * Returns SQL of the user's own columns that a program can write, with their types, as a JSON object; NULL if there are
+ * none. Queried for each row, because a user may add a column while processes run.
+ */
+function ownTypes(table: string): string {
+  return `(SELECT pg_catalog.json_object_agg(a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod))::pg_catalog.text
+    FROM pg_catalog.pg_attribute a
+    WHERE ${eq('a.attrelid', `${quoteLiteral(table)}::pg_catalog.regclass::pg_catalog.oid`)}
+      AND ${gt('a.attnum', '0')} AND NOT a.attisdropped
+      AND ${eq('a.attgenerated::pg_catalog.text', "''")} AND ${ne('a.attidentity::pg_catalog.text', "'a'")}
+      AND a.attname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{${OUR_COLUMNS}}'::pg_catalog.text[]))`
+}
+
+/**
+ * Sets what the text of a value depends on until the transaction ends, so that another server reads the same value from
+ * it, whatever the settings of its roles are.
+ */
+const PORTABLE = [
+  ['DateStyle', 'ISO, YMD'],
+  ['IntervalStyle', 'postgres'],
+  ['extra_float_digits', '3'],
+  ['bytea_output', 'hex'],
+]
+  .map(([name, value]) => `, pg_catalog.set_config('${name}', '${value}', true)`)
+  .join('')
+
+/** Returns those of the ids that have a row, also if it has expired or is a tombstone. */
+export async function idsWithRows(
+  table: SessionTable,
+  ids: readonly string[],
+  deadline: number,
+): Promise<string[]> {
+  const rows = await table.query(
+    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id OPERATOR(pg_catalog.=)
+      ANY (ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb)))`,
+    [JSON.stringify(ids)],
+    deadline,
+  )
+  return rows.map(([id]) => id as string)
+}
+
+/** Deletes the row with this id, which this transaction has locked. */
+export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
+  const deleted = await query(
+    plain(`DELETE FROM ${sqlName(shape.name)} t WHERE ${eq('t.sess_id', '$1')} RETURNING 1`),
+    [id],
+  )
+  if (deleted.length === 0) throw triggerFault(shape.name)
+}
+
+/** Writes a row that is not a session, if there is none with this id. Lists and counts leave it out, as a tombstone. */
+export async function writeNote(table: SessionTable, id: string, deadline: number): Promise<void> {
+  if (!canBeFallback(await table.open(deadline))) return
+  const note = ({ row, clock }: LockedRow): Decision<void> => {
+    if (row !== undefined) return { answer: undefined }
+    const at = { home: null, clock, destroyed: Math.ceil(clock), mayBeElsewhere: false, lifetime: MOST_KEPT }
+    return { next: tombstone(id, undefined, at), answer: undefined }
   }
+  await table.transaction((query, shape) => changeRowCopy(query, shape, id, note), deadline)
 }
 
 /**
@@ -58,29 +202,54 @@ export async function lockRowCopy(
  */
 export function fallbackRowsText(sql: string, limit: number): string {
   return `SELECT t.sess_home, t.sess_id FROM ${sql} t
-    WHERE t.sess_home IS NOT NULL AND (t.sess_home, t.sess_id) > ($1::text, $2::text) AND NOT $3::jsonb ? t.sess_home
+    WHERE t.sess_home IS NOT NULL
+      AND ${gt('(t.sess_home, t.sess_id)', '($1::pg_catalog.text, $2::pg_catalog.text)')}
+      AND NOT ${jsonHas('$3', 't.sess_home')}
     ORDER BY t.sess_home, t.sess_id LIMIT ${limit}`
 }
 
-const SERVER_COLUMNS = 't.sess_home, t.sess_base, t.sess_destroyed'
+/** Types of the user's own columns, by name. */
+type OwnTypes = ReadonlyMap<string, string>
 
-/** Index of those columns in a row: after `n, outcome, text, now` and the record. */
-const SERVER_COLUMNS_AT = 4 + RECORD_COLUMNS
+/** Returns SQL of a row's columns, in the order in which `rowCopyOf` reads them. */
+function columnsOf(shape: Shape, types: OwnTypes): string {
+  const own = [...types.keys()].map((column) => `t.${quoteIdentifier(column)}::pg_catalog.text`)
+  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep']
+  return [
+    'NULL',
+    "'read'",
+    't.sess_data',
+    microseconds(CLOCK),
+    recordColumns('t', shape),
+    ...ours,
+    ...own,
+  ].join(', ')
+}
 
-function rowCopyOf(row: readonly (string | null)[]): RowCopy {
-  const [home = null, base = null, destroyed] = row.slice(SERVER_COLUMNS_AT)
+function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
+  const [home = null, base = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
     base: home === null ? null : base,
     received: home === null ? base : null,
-    destroyed: destroyed == null ? null : Number(destroyed),
+    destroyed: destroyed === null ? null : Number(destroyed),
+    keptUntil: destroyed === null ? null : Number(sweep),
+    own: Object.fromEntries([...types.keys()].map((column, index) => [column, own[index] ?? null])),
   }
 }
 
-/** Writes the whole row, and replaces the existing one, if any. */
-export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Promise<void> {
-  const { session, home, base, received, destroyed } = row
+/**
+ * Returns the statement that writes a row, and its parameters. A tombstone gets the defaults of the user's own columns:
+ * their values may be personal data.
+ */
+function upsert(
+  shape: Shape,
+  types: OwnTypes,
+  { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
+  mayReplace: boolean,
+  returning: string,
+): [Statement, Parameter[]] {
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
   const values: Record<string, string | number | null> = {
@@ -104,28 +273,24 @@ export async function writeRowCopy(query: Query, shape: Shape, row: RowCopy): Pr
     sess_base: base ?? received,
     sess_destroyed: destroyed,
   }
-  const columns = Object.keys(values)
-  const sweep =
-    destroyed === null
-      ? session.expires === null
-        ? 'NULL'
-        : sweepTime(String(session.expires))
-      : String(Math.ceil(destroyed + TOMBSTONE_KEPT))
-  await query(
-    plain(
-      `INSERT INTO ${sqlName(shape.name)} (${columns.join(', ')}, sess_sweep)
-       VALUES (${columns.map((_, index) => `$${index + 1}`).join(', ')}, ${sweep})
-       ON CONFLICT (sess_id) DO UPDATE SET ${[...columns.slice(1), 'sess_sweep']
-         .map((column) => `${column} = excluded.${column}`)
-         .join(', ')}`,
-    ),
-    Object.values(values),
-  )
-}
-
-/** Deletes the row with this id. */
-export async function deleteRow(query: Query, shape: Shape, id: string): Promise<void> {
-  await query(plain(`DELETE FROM ${sqlName(shape.name)} WHERE sess_id = $1`), [id])
+  const sweepAt = destroyed === null ? session.expires : keptUntil
+  const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)
+  const theirs = [...types].filter(([column]) => destroyed === null && Object.hasOwn(own, column))
+  const ours = Object.keys(values)
+  const columns = [...ours, ...theirs.map(([column]) => quoteIdentifier(column)), 'sess_sweep']
+  const inserted = [
+    ...ours.map((_, index) => `$${index + 1}`),
+    ...theirs.map(([, type], index) => `CAST($${ours.length + index + 1}::pg_catalog.text AS ${type})`),
+    sweep,
+  ]
+  const updated = columns.slice(1).map((column) => `${column} = excluded.${column}`)
+  const cleared = destroyed === null ? [] : [...types.keys()]
+  const set = [...updated, ...cleared.map((column) => `${quoteIdentifier(column)} = DEFAULT`)]
+  const text = `
+    INSERT INTO ${sqlName(shape.name)} AS t (${columns.join(', ')}) VALUES (${inserted.join(', ')})
+    ON CONFLICT (sess_id) DO ${mayReplace ? `UPDATE SET ${set.join(', ')}` : 'NOTHING'}
+    RETURNING ${returning}`
+  return [plain(text), [...Object.values(values), ...theirs.map(([column]) => own[column] ?? null)]]
 }
 
 /** Clears `received` on the home server, after the row was deleted at its origin. */
@@ -133,55 +298,104 @@ export async function clearReceived(query: Query, shape: Shape, id: string, rece
   await query(
     plain(
       `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
-       WHERE sess_id = $1 AND sess_base = $2 AND sess_home IS NULL`,
+       WHERE ${eq('sess_id', '$1')} AND ${eq('sess_base', '$2')} AND sess_home IS NULL`,
     ),
     [id, received],
   )
 }
 
-/**
- * Seconds for which a tombstone is kept. Until then, a process that read the session before may write it to another
- * server, because it does not know that the session was destroyed.
- */
-const TOMBSTONE_KEPT = 30 * 86_400
+/** The time of an event on a server whose clock the process does not know. Later than any other. */
+export const UNKNOWN_TIME: number = Number.MAX_SAFE_INTEGER
+
+/** The most seconds for which a tombstone is kept. */
+const MOST_KEPT = 30 * 86_400
+
+/** Where and when a session is destroyed. */
+export interface Destroying {
+  /** The home server; null: this server. */
+  readonly home: string | null
+  /** This server's clock. */
+  readonly clock: number
+  /** See `RowCopy`. */
+  readonly destroyed: number
+  /** Whether another server may have another generation of the id. */
+  readonly mayBeElsewhere: boolean
+  /** Seconds for which a session on this server may live. */
+  readonly lifetime: number
+}
 
 /**
  * Returns a tombstone for this id. It reads as absent, and keeps only what identifies the destroyed generation. It
- * names the generation only if the home server knows it; otherwise it applies to every row there that was created
- * before.
+ * names the generation only if the home server knows it, and no server may have another; otherwise it applies to every
+ * row there that was created before.
+ *
+ * It is kept as long as a copy of the session may live that another server has, or that a process makes there which
+ * does not know that the session was destroyed.
  */
-export function tombstone(id: string, row: RowCopy | undefined, home: string | null, clock: number): RowCopy {
+export function tombstone(
+  id: string,
+  row: RowCopy | undefined,
+  { home, clock, destroyed, mayBeElsewhere, lifetime }: Destroying,
+): RowCopy {
   const { session } = row ?? {}
-  const isKnown = home === null || (row !== undefined && isBasedOn(home, row))
+  const isKnown = !mayBeElsewhere && (home === null || (row !== undefined && isBasedOn(home, row)))
   return {
     session: {
-      id,
-      name: null,
-      text: '',
-      digest: null,
+      ...emptySession(id, clock),
       version: session?.version ?? 0,
       created: session?.created ?? null,
-      modified: null,
-      expires: 0,
-      addressCreated: null,
-      addressModified: null,
-      accesses: 0,
-      errors: 0,
-      warnings: 0,
-      notices: 0,
-      errorMessage: null,
-      custom: null,
       generation: isKnown ? (session?.generation ?? null) : null,
-      clock,
-      readAt: performance.now(),
     },
     home,
     base: row?.base ?? null,
     received: home === null ? (row?.received ?? null) : null,
-    // In whole seconds and rounded up, like sess_created.
-    destroyed: Math.ceil(clock),
+    destroyed,
+    keptUntil: lastUse(Math.max(clock + lifetime, session?.expires ?? 0), clock),
   }
 }
+
+/** Returns a session without content. @param clock of the server, in seconds since 1970 */
+export function emptySession(id: string, clock: number): StoredSession {
+  return {
+    ...{ id, name: null, text: '', digest: null, version: 0, generation: null },
+    ...{ created: null, modified: null, expires: 0, addressCreated: null, addressModified: null },
+    ...{ accesses: 0, errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
+    ...{ clock, readAt: performance.now() },
+  }
+}
+
+/** Returns until when a tombstone is kept for a session with this expiry, by the server's clock. */
+export function lastUse(expires: number, clock: number): number {
+  return Math.ceil(Math.min(expires + MAX_EXPIRY_GRACE, clock + MOST_KEPT))
+}
+
+/**
+ * Returns the longest lifetime in use on a server, in seconds: the time until the last of its sessions expires, to the
+ * hour. At most 30 days, also if it cannot be found out.
+ */
+export async function longestLifetime(table: SessionTable, deadline: number): Promise<number> {
+  try {
+    // Without the index, the whole table would be scanned.
+    if (!(await table.open(deadline)).sweepIndex) return MOST_KEPT
+    const [row] = await table.query(
+      (_shape, sql) => `
+        WITH clock AS MATERIALIZED (SELECT ${CLOCK}::pg_catalog.int8 AS now)
+        SELECT t.sess_sweep OPERATOR(pg_catalog.-) (SELECT now FROM clock) FROM ${sql} t
+        WHERE t.sess_sweep OPERATOR(pg_catalog.<=) (SELECT now OPERATOR(pg_catalog.+) ${MOST_KEPT}::pg_catalog.int8 FROM clock)
+          AND t.sess_expire::pg_catalog.int8 OPERATOR(pg_catalog.>=) (SELECT now FROM clock)
+        ORDER BY t.sess_sweep DESC LIMIT 1`,
+      [],
+      deadline,
+      LONGEST_LIFETIME_TIMEOUT,
+    )
+    return Number(row?.[0] ?? 0)
+  } catch {
+    return MOST_KEPT
+  }
+}
+
+/** Seconds. Many rows that `keepExpired` has kept may lie before the last session in the index. */
+const LONGEST_LIFETIME_TIMEOUT = 0.2
 
 /** Returns true if the fallback server's row was made from the row on the home server. */
 function isBasedOn(home: string, { session, base }: RowCopy): boolean {
@@ -211,11 +425,13 @@ export interface RecordedBase {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly text: string
-  /** When it was destroyed, by the fallback server's clock. The row with this base is another generation of the id. */
+  /** The user's own columns of the new row. undefined: all NULL. */
+  readonly own?: OwnColumns
+  /** When it was destroyed, as in `RowCopy`. The row with this base is another generation of the id. */
   readonly destroyed?: number
   /**
-   * When it was written without a base, by the fallback server's clock. It replaces any row that the home server had
-   * then.
+   * When it was written without a base, by the home server's clock as the process knew it, or `UNKNOWN_TIME`. It
+   * replaces any row that the home server had then.
    */
   readonly replaced?: number
 }

@@ -1,8 +1,25 @@
 import { prepared, type Statement } from '../database/database.ts'
-import { GRACE } from '../session/stored.ts'
-import { RECORD_COLUMNS } from './answers.ts'
-import { type AddedColumn, type ExtensionColumn, type Shape, sqlName } from './definition.ts'
+import { type Outcome, RECORD_COLUMNS } from './answers.ts'
+import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
+import {
+  BYTEWISE,
+  CLOCK,
+  divide,
+  eq,
+  ge,
+  gt,
+  isIn,
+  jsonHas,
+  jsonText,
+  le,
+  microseconds,
+  minus,
+  ne,
+  plus,
+  same,
+  times,
+} from './sql.ts'
 
 /**
  * The SQL of requests for sessions. Each statement takes arrays and serves a whole batch, in which no id occurs twice.
@@ -20,7 +37,10 @@ import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
  * empty would scan the table, and stay cached.
  */
 export interface Statements {
-  /** Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`. */
+  /**
+   * Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`; or `hidden` if row-level security
+   * may hide sessions.
+   */
   readonly read: Statement
   /** Writes sessions that must exist: with a base as compare-and-swap, without one over any data. */
   readonly save: Statement
@@ -46,9 +66,6 @@ export interface Statements {
  */
 const FEW = 'LIMIT (SELECT 1000000)'
 
-/** SQL of the database's clock, in seconds. Not `now()`, which does not advance while a statement waits. */
-export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
-
 /**
  * Returns SQL of the digest by which a compare-and-swap detects the writes of programs that do not count versions, such
  * as the C extension. Measured for 0.5 KB: 0.9 us with these 64 bits, 1.9 us with sha256. With a seed that a visitor
@@ -57,14 +74,22 @@ export const CLOCK = 'extract(epoch FROM clock_timestamp())::float8'
  * different texts equal.
  */
 function digest(data: string, { added, digestSeed }: Shape): string {
-  return digestSeed === undefined || !added.has('sess_version')
-    ? `encode(sha256(convert_to(${data}, getdatabaseencoding())), 'hex')`
-    : `hashtextextended(${data} COLLATE "C", ${digestSeed})::text`
+  if (digestSeed !== undefined && added.has('sess_version')) {
+    return `pg_catalog.hashtextextended(${data} ${BYTEWISE}, ${digestSeed})::pg_catalog.text`
+  }
+  const bytes = `pg_catalog.convert_to(${data}, pg_catalog.getdatabaseencoding())`
+  return `pg_catalog.encode(pg_catalog.sha256(${bytes}), 'hex')`
+}
+
+export interface StatementOptions {
+  readonly keepExpired: boolean
+  /** Seconds. */
+  readonly expiryGrace: number
 }
 
 /** Returns the statements for a table with this shape. */
-export function statements(shape: Shape, keepExpired: boolean): Statements {
-  const sql = fragments(shape)
+export function statements(shape: Shape, { keepExpired, expiryGrace }: StatementOptions): Statements {
+  const sql = fragments(shape, expiryGrace)
   return {
     read: prepared(readText(sql)),
     save: prepared(saveText(sql)),
@@ -82,7 +107,7 @@ export function statements(shape: Shape, keepExpired: boolean): Statements {
  */
 export function recordColumns(row: string, shape: Shape): string {
   const generation = shape.added.has('sess_generation') ? `${row}.sess_generation` : 'NULL::bigint'
-  const nullIfZero = (column: string) => `nullif(${row}.${column}, 0)`
+  const nullIfZero = (column: string) => `CASE WHEN ${ne(`${row}.${column}`, '0')} THEN ${row}.${column} END`
   const columns = [
     ...['sess_id', 'sess_name'].map((column) => `${row}.${column}`),
     digest(`${row}.sess_data`, shape),
@@ -106,19 +131,23 @@ const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
 
 type Fragments = ReturnType<typeof fragments>
 
-function fragments(shape: Shape) {
+function fragments(shape: Shape, expiryGrace: number) {
   const table = sqlName(shape.name)
   const cap = (column: ExtensionColumn, value: string) => capped(shape, column, value)
-  const time = (column: ExtensionColumn, value: string) => cap(column, `ceil(${value})::bigint`)
+  const time = (column: ExtensionColumn, value: string) => cap(column, `pg_catalog.ceil(${value})::bigint`)
   // As bigint: an integer column at its maximum would overflow before it is capped.
   const count = (column: ExtensionColumn, value: string) =>
-    cap(column, `coalesce(t.${column}, 0)::bigint + ${value}`)
+    cap(column, plus(`coalesce(t.${column}, 0)::bigint`, value))
   const has = (column: AddedColumn) => shape.added.has(column)
-  const increment = (name: string) => `coalesce((j.metadata::jsonb->>'${name}')::bigint, 0)`
+  const alive = (row: string, now: string) =>
+    `(${row}.sess_expire IS NULL OR ${ge(`${row}.sess_expire`, now)})`
+  const increment = (name: string) => `coalesce(${jsonText('j.metadata', name)}::bigint, 0)`
   const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version'] as const).filter(has)
 
   return {
     table,
+    /** The table's OID, as a constant. */
+    oid: `${quoteLiteral(table)}::pg_catalog.regclass`,
     cap,
     time,
     count,
@@ -135,26 +164,39 @@ function fragments(shape: Shape) {
       strength: 'UPDATE' | 'NO KEY UPDATE',
     ) => `found AS MATERIALIZED (
       SELECT i.n, ${requested}, c.now, ${columns}
-      FROM (SELECT * FROM input ORDER BY id COLLATE "C" ${FEW}) i
-        JOIN ${table} t ON t.sess_id = i.id CROSS JOIN clock c
+      FROM (SELECT * FROM input ORDER BY id ${BYTEWISE} ${FEW}) i
+        JOIN ${table} t ON ${eq('t.sess_id', 'i.id')} CROSS JOIN clock c
       FOR ${strength} OF t SKIP LOCKED
     )`,
     foundColumns: `t.sess_id, t.sess_name, t.sess_data, t.sess_created, t.sess_modified, t.sess_expire,
         t.sess_addr_created, t.sess_addr_modified, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice,
         t.sess_err_message, t.sess_custom${has('sess_generation') ? ', t.sess_generation' : ''}${has('sess_version') ? ', t.sess_version' : ''}`,
     /** Selects the requests whose row was not found, usually none. */
-    missing: 'i.n NOT IN (SELECT f.n FROM found f)',
+    missing: `NOT ${isIn('i.n', 'SELECT f.n FROM found f')}`,
 
-    alive: (row: string, now: string, grace = 0) =>
-      `(${row}.sess_expire IS NULL OR ${row}.sess_expire >= ${now}${grace ? ` - ${grace}` : ''})`,
-    sameGeneration: (row: string, base: string) =>
-      `(${row}.sess_created IS NOT DISTINCT FROM ${base}.created AND coalesce(${row}.sess_counter, 0) >= ${base}.accesses${
-        has('sess_generation') ? ` AND ${row}.sess_generation IS NOT DISTINCT FROM ${base}.generation` : ''
-      })`,
+    alive,
+    /** The session may still be saved by a request that read it before it expired. */
+    savable: (row: string, now: string) => alive(row, minus(now, String(expiryGrace))),
+    sameGeneration: (row: string, base: string) => {
+      const conditions = [
+        same(`${row}.sess_created`, `${base}.created`),
+        ge(`coalesce(${row}.sess_counter, 0)`, `${base}.accesses`),
+        ...(has('sess_generation') ? [same(`${row}.sess_generation`, `${base}.generation`)] : []),
+      ]
+      return `(${conditions.join(' AND ')})`
+    },
     /** The version covers the writes of this library, the digest those of programs that do not count versions. */
-    sameData: (row: string, base: string) =>
-      `(${has('sess_version') ? `coalesce(${row}.sess_version, 0) = ${base}.version AND ` : ''}${digest(`${row}.sess_data`, shape)} IS NOT DISTINCT FROM ${base}.digest)`,
-    setVersion: has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : '',
+    sameData: (row: string, base: string) => {
+      // Not `same`, which could compute the digest twice. No digest is empty.
+      const sameDigest = eq(
+        `coalesce(${digest(`${row}.sess_data`, shape)}, '')`,
+        `coalesce(${base}.digest, '')`,
+      )
+      return has('sess_version')
+        ? `(${eq(`coalesce(${row}.sess_version, 0)`, `${base}.version`)} AND ${sameDigest})`
+        : sameDigest
+    },
+    setVersion: has('sess_version') ? `, sess_version = ${nextVersion('t')}` : '',
 
     /** `, sess_sweep = …` for an expiry, if the table has that column. */
     setSweep: (expiry: string) =>
@@ -163,9 +205,20 @@ function fragments(shape: Shape) {
         sess_error = ${count('sess_error', increment('errors'))},
         sess_warning = ${count('sess_warning', increment('warnings'))},
         sess_notice = ${count('sess_notice', increment('notices'))},
-        sess_err_message = coalesce(j.metadata::jsonb->>'message', t.sess_err_message),
-        sess_custom = CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END`,
+        sess_err_message = coalesce(${MESSAGE}, t.sess_err_message),
+        sess_custom = ${UPDATED_CUSTOM}`,
   }
+}
+
+/** The error message and the custom field of a request's metadata; NULL if it has none. */
+const MESSAGE = jsonText('j.metadata', 'message')
+const CUSTOM = jsonText('j.metadata', 'custom')
+
+const UPDATED_CUSTOM = `CASE WHEN ${jsonHas('j.metadata', "'custom'")} THEN ${CUSTOM} ELSE t.sess_custom END`
+
+/** Returns SQL of a row's version after a write of its data. */
+export function nextVersion(row: string): string {
+  return plus(`coalesce(${row}.sess_version, 0)`, '1')
 }
 
 /**
@@ -173,20 +226,26 @@ function fragments(shape: Shape) {
  * Capped, because other writers use the greatest bigint for "never".
  */
 export function sweepTime(expiry: string): string {
-  return `least(ceil((${expiry})::float8 / 3600) * 3600, 9e18)::bigint`
+  const hours = divide(`(${expiry})::double precision`, '3600')
+  return `least(${times(`pg_catalog.ceil(${hours})`, '3600')}, 9e18)::bigint`
 }
 
 function readText(sql: Fragments): string {
   return `
     WITH ${sql.clock}
-    SELECT NULL::bigint, 'read', t.sess_data, NULL::float8, ${sql.record('t')}
-    FROM (SELECT * FROM unnest($1::text[]) AS i(id) ${FEW}) i JOIN ${sql.table} t ON t.sess_id = i.id
+    SELECT NULL::bigint, 'read', t.sess_data, NULL::bigint, ${sql.record('t')}
+    FROM (SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[]) AS i(id) ${FEW}) i
+      JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
-    SELECT NULL, 'clock', pg_is_in_recovery()::text, now${NO_RECORD} FROM clock`
+    SELECT NULL, CASE WHEN pg_catalog.row_security_active(${sql.oid}) THEN 'hidden' ELSE 'clock' END,
+      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
 }
 
-const EXPIRY = 'j.now + j.lifetime'
+const EXPIRY = plus('j.now', 'j.lifetime')
+
+/** The data of a row without conflict is not returned, because the caller has sent it. */
+const CONFLICTING_DATA = `CASE WHEN ${eq('j.outcome', "'conflict'")} THEN j.sess_data END`
 
 /** The columns of `input` that `save` and `put` write. */
 const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
@@ -201,10 +260,10 @@ function saveText(sql: Fragments): string {
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
-          WHEN f.now > f.until THEN 'late'
+          WHEN ${gt('f.now', 'f.until')} THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
           WHEN NOT f.based THEN 'updated'
-          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)} THEN 'gone'
+          WHEN NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.savable('f', 'f.now')} THEN 'gone'
           WHEN ${sql.sameData('f', 'f')} THEN 'updated'
           ELSE 'conflict'
         END AS outcome
@@ -212,14 +271,14 @@ function saveText(sql: Fragments): string {
     ),
     updated AS (
       UPDATE ${sql.table} t SET ${setSaved(sql)},${sql.setMetadata}
-      FROM (SELECT * FROM judged WHERE outcome = 'updated' ${FEW}) j
-      WHERE t.sess_id = j.sess_id
-      RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}
+      FROM (SELECT * FROM judged WHERE ${eq('outcome', "'updated'")} ${FEW}) j
+      WHERE ${eq('t.sess_id', 'j.sess_id')}
+      RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
-    FROM judged j WHERE j.outcome <> 'updated'
+    SELECT j.n, ${unlessDone('updated')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
     ${busyRows(sql, NO_RECORD)}`
 }
@@ -247,18 +306,22 @@ const LOCK_TIMEOUT = 0.005
 function fastPathInput(requests: string): string {
   return `
     WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${LOCK_TIMEOUT * 1000}', true)
+      SELECT ${CLOCK} AS now, ${setLockTimeout(LOCK_TIMEOUT)}
     ),
     input AS MATERIALIZED (
-      SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id COLLATE "C" ${FEW}
+      SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
     )`
+}
+
+function setLockTimeout(seconds: number): string {
+  return `pg_catalog.set_config('lock_timeout', '${seconds * 1000}', true)`
 }
 
 /** Returns the conditions of `judged`. The deadline is checked for each row, because the statement may have waited. */
 function fastPathConditions(sql: Fragments, saving: boolean): string {
-  return `t.sess_id = j.id AND clock_timestamp() <= to_timestamp(j.until)
+  return `${eq('t.sess_id', 'j.id')} AND ${le('pg_catalog.clock_timestamp()', 'pg_catalog.to_timestamp(j.until)')}
       AND CASE WHEN j.based
-        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.alive('t', 'j.now', GRACE)}${
+        THEN ${sql.sameGeneration('t', 'j')} AND ${sql.savable('t', 'j.now')}${
           saving ? ` AND ${sql.sameData('t', 'j')}` : ''
         }
         ELSE ${sql.alive('t', 'j.now')} END`
@@ -269,7 +332,7 @@ function fastSaveText(sql: Fragments): string {
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
-    RETURNING j.n, 'updated', NULL::text, j.now, ${sql.record('t')}`
+    RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}`
 }
 
 function fastTouchText(sql: Fragments): string {
@@ -288,14 +351,14 @@ function fastTouchText(sql: Fragments): string {
         sess_counter = ${sql.count('sess_counter', 'j.access::int')}
     FROM input j
     WHERE ${fastPathConditions(sql, false)}
-    RETURNING j.n, 'touched', t.sess_expire::text, j.now`
+    RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, ${microseconds('j.now')}`
 }
 
 /** Returns SQL of the answers for rows that exist and were not found: another transaction has locked them. */
 function busyRows(sql: Fragments, record: string): string {
-  return `SELECT i.n, 'busy', NULL, c.now${record}
+  return `SELECT i.n, 'busy', NULL, ${microseconds('c.now')}${record}
     FROM (SELECT * FROM input i WHERE ${sql.missing} ${FEW}) i
-      JOIN ${sql.table} t ON t.sess_id = i.id CROSS JOIN clock c`
+      JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')} CROSS JOIN clock c`
 }
 
 /**
@@ -305,8 +368,8 @@ function busyRows(sql: Fragments, record: string): string {
 const INSERT_TIMEOUT = 0.05
 
 function putText(sql: Fragments, keepExpired: boolean): string {
-  const generation = '(j.now * 1000000)::bigint'
-  const isNew = "j.outcome = 'created'"
+  const generation = microseconds('j.now')
+  const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
   const start = (column: ExtensionColumn, first: string, next: string) =>
     keepExpired ? next : `CASE WHEN ${isNew} THEN ${sql.cap(column, first)} ELSE ${next} END`
@@ -314,7 +377,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     ? `, sess_generation = CASE WHEN ${isNew} THEN ${generation} ELSE t.sess_generation END`
     : ''
   const newVersion = sql.has('sess_version')
-    ? `, sess_version = CASE WHEN ${isNew} THEN 1 ELSE coalesce(t.sess_version, 0) + 1 END`
+    ? `, sess_version = CASE WHEN ${isNew} THEN 1 ELSE ${nextVersion('t')} END`
     : ''
   // A tombstone, or a row of another home server, becomes a session of this server.
   const cleared = (['sess_home', 'sess_base', 'sess_destroyed'] as const)
@@ -325,7 +388,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
 
   return `
     WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, set_config('lock_timeout', '${INSERT_TIMEOUT * 1000}', true)
+      SELECT ${CLOCK} AS now, ${setLockTimeout(INSERT_TIMEOUT)}
     ),
     input AS (
       SELECT * FROM ${PUTS.source} i
@@ -334,7 +397,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
-          WHEN f.now > f.until THEN 'late'
+          WHEN ${gt('f.now', 'f.until')} THEN 'late'
           WHEN NOT ${sql.alive('f', 'f.now')} THEN 'created'
           WHEN f.absent THEN 'conflict'
           ELSE 'updated'
@@ -342,17 +405,17 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       FROM found f
     ),
     missing AS MATERIALIZED (
-      SELECT i.*, c.now, c.now > i.until - ${INSERT_TIMEOUT} AS late
+      SELECT i.*, c.now, ${gt('c.now', minus('i.until', String(INSERT_TIMEOUT)))} AS late
       FROM input i CROSS JOIN clock c WHERE ${sql.missing}
     ),
     present AS MATERIALIZED (
-      SELECT m.n FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON t.sess_id = m.id
+      SELECT m.n, m.now FROM (SELECT * FROM missing ${FEW}) m JOIN ${sql.table} t ON ${eq('t.sess_id', 'm.id')}
     ),
     updated AS (
       UPDATE ${sql.table} t SET
         sess_data = j.data,
         sess_name = CASE WHEN ${isNew} THEN j.name ELSE coalesce(t.sess_name, j.name) END,
-        sess_created = ${start('sess_created', 'ceil(j.now)::bigint', 't.sess_created')},
+        sess_created = ${start('sess_created', 'pg_catalog.ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
         sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
@@ -361,11 +424,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_error = ${start('sess_error', sql.increment('errors'), sql.count('sess_error', sql.increment('errors')))},
         sess_warning = ${start('sess_warning', sql.increment('warnings'), sql.count('sess_warning', sql.increment('warnings')))},
         sess_notice = ${start('sess_notice', sql.increment('notices'), sql.count('sess_notice', sql.increment('notices')))},
-        sess_err_message = ${start('sess_id', "j.metadata::jsonb->>'message'", "coalesce(j.metadata::jsonb->>'message', t.sess_err_message)")},
-        sess_custom = ${start('sess_id', "j.metadata::jsonb->>'custom'", "CASE WHEN j.metadata::jsonb ? 'custom' THEN j.metadata::jsonb->>'custom' ELSE t.sess_custom END")}
-      FROM (SELECT * FROM judged WHERE outcome IN ('updated', 'created') ${FEW}) j
-      WHERE t.sess_id = j.sess_id
-      RETURNING j.n, j.outcome, NULL::text, j.now, ${sql.record('t')}
+        sess_err_message = ${start('sess_id', MESSAGE, `coalesce(${MESSAGE}, t.sess_err_message)`)},
+        sess_custom = ${start('sess_id', CUSTOM, UPDATED_CUSTOM)}
+      FROM (SELECT * FROM judged WHERE ${isOneOf('outcome', 'updated', 'created')} ${FEW}) j
+      WHERE ${eq('t.sess_id', 'j.sess_id')}
+      RETURNING j.n, j.outcome, NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}
     ),
     inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
@@ -374,26 +437,40 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.increment('errors'))}, ${sql.cap('sess_warning', sql.increment('warnings'))},
-        ${sql.cap('sess_notice', sql.increment('notices'))}, j.metadata::jsonb->>'message', j.metadata::jsonb->>'custom'${sql.extraColumns
+        ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${sql.extraColumns
           .map((column) => `, ${extraValues[column]}`)
           .join('')}
-      FROM missing j WHERE NOT j.late AND j.n NOT IN (SELECT n FROM present)
+      FROM missing j WHERE NOT j.late AND NOT ${isIn('j.n', 'SELECT n FROM present')}
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
       RETURNING ${sql.record('t')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT m.n, 'created', NULL, m.now, r.* FROM inserted r JOIN missing m ON m.id = r.sess_id
+    SELECT m.n, 'created', NULL, ${microseconds('m.now')}, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
     UNION ALL
-    SELECT m.n, 'late', NULL, m.now${NO_RECORD} FROM missing m WHERE m.late
+    SELECT p.n, 'busy', NULL, ${microseconds('p.now')}${NO_RECORD} FROM present p
     UNION ALL
-    SELECT j.n, j.outcome, CASE j.outcome WHEN 'conflict' THEN j.sess_data END, j.now, ${sql.record('j')}
-    FROM judged j WHERE j.outcome IN ('late', 'conflict')`
+    SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
+    UNION ALL
+    SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
+    UNION ALL
+    SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`
+}
+
+/** Returns the condition: the outcome is one of these. */
+function isOneOf(outcome: string, ...outcomes: readonly Outcome[]): string {
+  return `(${outcomes.map((one) => eq(outcome, `'${one}'`)).join(' OR ')})`
+}
+
+/** Returns SQL of the outcome for a row of `judged` that was not changed, although it was to be changed with `done`. */
+function unlessDone(...done: readonly Outcome[]): string {
+  return `CASE WHEN ${isOneOf('j.outcome', ...done)} THEN 'prevented' ELSE j.outcome END`
 }
 
 function touchText(sql: Fragments): string {
-  const expiry = sql.time('sess_expire', 'f.now + f.lifetime')
+  const expiry = sql.time('sess_expire', plus('f.now', 'f.lifetime'))
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
@@ -411,9 +488,9 @@ function touchText(sql: Fragments): string {
           ELSE greatest(f.sess_expire, ${expiry})
         END AS expiry,
         CASE
-          WHEN f.now > f.until THEN 'late'
+          WHEN ${gt('f.now', 'f.until')} THEN 'late'
           WHEN NOT f.based AND NOT ${sql.alive('f', 'f.now')} THEN 'gone'
-          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.alive('f', 'f.now', GRACE)}) THEN 'gone'
+          WHEN f.based AND (NOT ${sql.sameGeneration('f', 'f')} OR NOT ${sql.savable('f', 'f.now')}) THEN 'gone'
           ELSE 'touched'
         END AS outcome
       FROM found f
@@ -422,13 +499,14 @@ function touchText(sql: Fragments): string {
       UPDATE ${sql.table} t SET
         sess_expire = j.expiry${setSweep},
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},${sql.setMetadata}
-      FROM (SELECT * FROM judged WHERE outcome = 'touched' ${FEW}) j
-      WHERE t.sess_id = j.sess_id
-      RETURNING j.n, 'touched', t.sess_expire::text, j.now
+      FROM (SELECT * FROM judged WHERE ${eq('outcome', "'touched'")} ${FEW}) j
+      WHERE ${eq('t.sess_id', 'j.sess_id')}
+      RETURNING j.n, 'touched', t.sess_expire::pg_catalog.text, ${microseconds('j.now')}
     )
     SELECT * FROM updated
     UNION ALL
-    SELECT j.n, j.outcome, NULL, j.now FROM judged j WHERE j.outcome <> 'touched'
+    SELECT j.n, ${unlessDone('touched')}, NULL, ${microseconds('j.now')}
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
     ${busyRows(sql, '')}`
 }
@@ -440,14 +518,18 @@ function destroyText(sql: Fragments): string {
     ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
-        CASE WHEN f.now > f.until THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
+        CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
       FROM found f
     ),
     deleted AS (
-      DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE outcome <> 'late' ${FEW}) j
-      WHERE t.sess_id = j.sess_id
+      DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
+      WHERE ${eq('t.sess_id', 'j.sess_id')}
+      RETURNING j.n
     )
-    SELECT j.n, j.outcome, NULL::text, j.now FROM judged j
+    SELECT j.n,
+      CASE WHEN ${isIn('j.n', 'SELECT d.n FROM deleted d')} THEN j.outcome ELSE ${unlessDone('destroyed')} END,
+      NULL::pg_catalog.text, ${microseconds('j.now')}
+    FROM judged j
     UNION ALL
     ${busyRows(sql, '')}`
 }

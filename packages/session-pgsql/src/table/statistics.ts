@@ -1,7 +1,8 @@
 import type { Row } from '../database/database.ts'
 import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
+import { secondsOf } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
-import { CLOCK } from './statements.ts'
+import { CLOCK, concat, divide, eq, ge, gt, le, lt, microseconds, minus, ne } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /** Maximum size of a table that is read completely, in pages: 16 MB. */
@@ -43,10 +44,11 @@ export async function tableStatistics(
     parameters: readonly (number | string | null)[] = [],
   ): Promise<Row[]> => table.query(text, parameters, deadline, TIME_LIMIT)
   const [row = []] = await ask(factsText)
-  const [clock, version, standby, transaction, ...rest] = row
-  const [pages, rows, tableBytes, indexBytes, inserted, deleted, updated, hotUpdated, live, dead, vacuum] =
-    rest.map((text) => (text === null ? null : Number(text)))
-  const at = new Date(Number(clock) * 1000)
+  const [clock, version, standby, transaction, vacuum, ...rest] = row
+  const [pages, rows, tableBytes, indexBytes, inserted, deleted, updated, hotUpdated, live, dead] = rest.map(
+    (text) => (text === null ? null : Number(text)),
+  )
+  const at = new Date(secondsOf(clock) * 1000)
   const sampled = sampledOf(pages ?? 0)
   // A row's xmin has 32 bits.
   const since = before === undefined ? null : String(before.transaction % 2 ** 32)
@@ -86,7 +88,7 @@ export async function tableStatistics(
     deadRows: dead ?? 0,
     tableBytes: tableBytes ?? 0,
     indexBytes: indexBytes ?? 0,
-    lastVacuum: vacuum == null ? null : new Date(vacuum * 1000),
+    lastVacuum: vacuum == null ? null : new Date(secondsOf(vacuum) * 1000),
     standbys: standby === 'true' ? [] : (await ask(standbysText)).map(standbyOf),
     integerDates: shape.narrow.has('sess_expire'),
     sweepIndex: shape.sweepIndex,
@@ -95,20 +97,23 @@ export async function tableStatistics(
 
 /** Includes partitions, because they hold the pages and statistics of a partitioned table. */
 function factsText(_shape: Shape, sql: string): string {
+  const table = `${quoteLiteral(sql)}::pg_catalog.regclass`
+  const sum = (column: string): string => `pg_catalog.sum(${column})::bigint`
+  const vacuum = 'extract(epoch FROM pg_catalog.max(greatest(s.last_vacuum, s.last_autovacuum)))'
+  const pageSize = "pg_catalog.current_setting('block_size')::bigint"
   return `
     WITH relations AS (
-      SELECT ${quoteLiteral(sql)}::regclass::oid AS oid
-      UNION SELECT relid::oid FROM pg_partition_tree(${quoteLiteral(sql)}::regclass)
+      SELECT ${table}::pg_catalog.oid AS oid
+      UNION SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(${table})
     )
-    SELECT ${CLOCK}::text, current_setting('server_version'), pg_is_in_recovery()::text,
-      txid_snapshot_xmax(txid_current_snapshot())::text,
-      (sum(pg_relation_size(c.oid)) / current_setting('block_size')::int)::float8,
-      sum(greatest(c.reltuples, 0))::float8, sum(pg_table_size(c.oid))::float8, sum(pg_indexes_size(c.oid))::float8,
-      sum(s.n_tup_ins)::float8, sum(s.n_tup_del)::float8, sum(s.n_tup_upd)::float8, sum(s.n_tup_hot_upd)::float8,
-      sum(s.n_live_tup)::float8, sum(s.n_dead_tup)::float8,
-      extract(epoch FROM max(greatest(s.last_vacuum, s.last_autovacuum)))::float8
-    FROM relations r JOIN pg_class c ON c.oid = r.oid AND c.relkind <> 'p'
-      LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid`
+    SELECT ${microseconds(CLOCK)}, pg_catalog.current_setting('server_version'),
+      pg_catalog.pg_is_in_recovery()::pg_catalog.text,
+      pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()), ${microseconds(vacuum)},
+      ${divide(sum('pg_catalog.pg_relation_size(c.oid)'), pageSize)}, ${sum('greatest(c.reltuples, 0)::bigint')},
+      ${sum('pg_catalog.pg_table_size(c.oid)')}, ${sum('pg_catalog.pg_indexes_size(c.oid)')},
+      ${['n_tup_ins', 'n_tup_del', 'n_tup_upd', 'n_tup_hot_upd', 'n_live_tup', 'n_dead_tup'].map((column) => sum(`s.${column}`)).join(', ')}
+    FROM relations r JOIN pg_catalog.pg_class c ON ${eq('c.oid', 'r.oid')} AND ${ne('c.relkind', "'p'")}
+      LEFT JOIN pg_catalog.pg_stat_all_tables s ON ${eq('s.relid', 'c.oid')}`
 }
 
 /**
@@ -127,42 +132,47 @@ function sampledOf(pages: number): number {
  * rows are grouped by hashing, whereas the planner would sort wide rows on disk.
  */
 function sampleText({ added }: Shape, sql: string, sampled: number): string {
-  const now = '$1::float8'
+  const now = '$1::double precision'
+  const second = `pg_catalog.ceil(${now})`
+  const hour = `pg_catalog.floor(${divide(minus('t.sess_expire', now), '3600')})`
+  const sum = (column: string): string => `pg_catalog.sum(${column})`
+  const sums = ['rows', 'active', 'accesses', 'errors', 'warnings', 'notices', 'written'].map(sum)
   return `
     WITH sampled AS (
       SELECT t.sess_name AS name, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice, CASE
         ${added.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
         WHEN t.sess_expire IS NULL THEN ${HOURS}
-        WHEN t.sess_expire < ${now} - ${LATE} AND t.sess_data <> '' THEN ${UNSWEPT}
-        WHEN t.sess_expire < ${now} THEN ${EXPIRED}
-        ELSE least(${HOURS}, floor((t.sess_expire - ${now}) / 3600))::int END AS hour,
-        CASE WHEN t.sess_created BETWEEN ceil(${now}) - ${SECONDS - 1} AND ceil(${now})
-          THEN (ceil(${now}) - t.sess_created)::int END AS age,
-        age(t.xmin) <= age($2::text::xid) AS written
-      FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE SYSTEM (${sampled * 100}) REPEATABLE (0)`}
+        WHEN ${lt('t.sess_expire', minus(now, String(LATE)))} AND ${ne('t.sess_data', "''")} THEN ${UNSWEPT}
+        WHEN ${lt('t.sess_expire', now)} THEN ${EXPIRED}
+        ELSE least(${HOURS}, ${hour})::int END AS hour,
+        CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}
+          THEN ${minus(second, 't.sess_created')}::int END AS age,
+        ${le('pg_catalog.age(t.xmin)', 'pg_catalog.age($2::pg_catalog.text::pg_catalog.xid)')} AS written
+      FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE pg_catalog.system (${sampled * 100}) REPEATABLE (0)`}
       OFFSET 0
     ),
     grouped AS (
-      SELECT name, hour, age, count(*) AS rows, CASE WHEN hour >= 0 THEN count(*) ELSE 0 END AS active,
-        sum(sess_counter) AS accesses, sum(sess_error) AS errors, sum(sess_warning) AS warnings,
-        sum(sess_notice) AS notices,
-        CASE WHEN hour >= 0 THEN count(*) FILTER (WHERE written) ELSE 0 END AS written
+      SELECT name, hour, age, pg_catalog.count(*) AS rows,
+        CASE WHEN ${ge('hour', '0')} THEN pg_catalog.count(*) ELSE 0 END AS active,
+        ${sum('sess_counter')} AS accesses, ${sum('sess_error')} AS errors, ${sum('sess_warning')} AS warnings,
+        ${sum('sess_notice')} AS notices,
+        CASE WHEN ${ge('hour', '0')} THEN pg_catalog.count(*) FILTER (WHERE written) ELSE 0 END AS written
       FROM sampled GROUP BY name, hour, age
     )
-    SELECT GROUPING(name)::text, name, hour::text, sum(rows)::text, sum(active)::text, sum(accesses)::text,
-      sum(errors)::text, sum(warnings)::text, sum(notices)::text, sum(written)::text,
-      string_agg(age || ':' || rows, ',') FILTER (WHERE age IS NOT NULL)
+    SELECT GROUPING(name)::pg_catalog.text, name, hour::pg_catalog.text, ${sums.join(', ')},
+      pg_catalog.string_agg(${concat('age::pg_catalog.text', "':'", 'rows::pg_catalog.text')}, ',')
+        FILTER (WHERE age IS NOT NULL)
     FROM grouped GROUP BY GROUPING SETS ((name), (hour))
-    ORDER BY GROUPING(name) DESC, sum(active) DESC, name
+    ORDER BY GROUPING(name) DESC, ${sum('active')} DESC, name
     LIMIT ${HOURS + 4 + MOST_NAMES}`
 }
 
 function standbysText(): string {
+  const sent = 'CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_lsn() END'
   return `
-    SELECT application_name::text, state::text,
-      pg_wal_lsn_diff(CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END, replay_lsn)::float8,
-      coalesce(sync_state IN ('sync', 'quorum'), false)::text
-    FROM pg_stat_replication ORDER BY application_name, pid LIMIT 100`
+    SELECT application_name, state, pg_catalog.pg_wal_lsn_diff(${sent}, replay_lsn),
+      coalesce(${eq('sync_state', "'sync'")} OR ${eq('sync_state', "'quorum'")}, false)::pg_catalog.text
+    FROM pg_catalog.pg_stat_replication ORDER BY application_name, pid LIMIT 100`
 }
 
 function standbyOf([name, state, lag, sync]: Row): StandbyStatistics {

@@ -21,11 +21,14 @@ export interface StoredSessions {
    * Reads a session and writes the result of `decide` while it holds the row lock, for a request that lost too many
    * compare-and-swaps. `decide` is not called if the session does not exist, and returns undefined if the row is not
    * the session that it expects. Resolves to `updated` or `gone`.
+   *
+   * @param known the session as the caller has it: a fallback server that lacks the session continues with it
    */
   saveLocked(
     id: string,
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
+    known?: StoredSession,
   ): Promise<Answer>
   /** Resolves when the synchronous standby of this session's server, if any, has all earlier commits. */
   replicated(id: string, deadline: number): Promise<void>

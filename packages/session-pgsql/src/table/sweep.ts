@@ -1,9 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
-import { GRACE } from '../session/stored.ts'
 import { isTrue } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
-import { CLOCK, sweepTime } from './statements.ts'
+import { triggerFault } from './inspect.ts'
+import { CLOCK, gt, isIn, le, lt, minus, ne, plus } from './sql.ts'
+import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Options of a sweep. */
@@ -12,6 +13,8 @@ export interface SweepOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry at which an emptied row is deleted; Infinity: never. */
   readonly keepExpiredFor: number
+  /** Seconds after its expiry for which a session may be saved, and so is not removed. */
+  readonly expiryGrace: number
   /** Timeout of each statement, in seconds. */
   readonly operationTimeout: number
   /** Ends the sweep after the current batch. */
@@ -20,7 +23,7 @@ export interface SweepOptions {
   readonly onProgress?: ((removed: number) => void) | undefined
 }
 
-type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor'>
+type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor' | 'expiryGrace'>
 
 /** The result of a sweep. */
 export interface Swept {
@@ -46,24 +49,28 @@ interface Round {
   /** Number of rows that were checked; 0: none are left. */
   readonly checked: number
   readonly removed: number
+  /** Number of rows whose change a trigger dropped. */
+  readonly prevented: number
   /** The last id that a scan in the order of ids has reached. */
   readonly last: string | null
 }
 
 /**
- * Removes (or empties) sessions that expired longer ago than GRACE, in batches. On each server one process sweeps at a
+ * Removes (or empties) sessions that expired longer ago than `expiryGrace`, in batches. On each server one process sweeps at a
  * time; others stop. Locked rows are left to the next sweep.
  *
- * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour
+ * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour; DATABASE if a trigger
+ * keeps rows, after removing the others
  */
 export async function sweep(table: SessionTable, options: SweepOptions): Promise<Swept> {
   const nextDeadline = (): number => performance.now() + options.operationTimeout * 1000
   checkClock(await table.readClock(nextDeadline()))
   let removed = 0
+  let prevented = 0
   let after = ''
   for (;;) {
     const deadline = nextDeadline()
-    const { sweepIndex: indexed } = await table.open(deadline)
+    const { name, sweepIndex: indexed } = await table.open(deadline)
     const [row] = await table.query(
       (shape, sql) => (indexed ? dueText(shape, sql, options) : passText(shape, sql, options)),
       indexed ? [] : [after],
@@ -72,8 +79,12 @@ export async function sweep(table: SessionTable, options: SweepOptions): Promise
     const round = roundOf(row as readonly (string | null)[])
     removed += round.removed
     options.onProgress?.(removed)
+    prevented += round.prevented
     if (!round.locked) return { removed, ended: 'busy' }
-    if (round.checked === 0) return { removed, ended: 'done' }
+    // By the index, the rows that a trigger keeps are found again.
+    const isLast = round.checked === 0 || (indexed && round.prevented === round.checked)
+    if (isLast && prevented > 0) throw triggerFault(name)
+    if (isLast) return { removed, ended: 'done' }
     if (options.signal.aborted) return { removed, ended: 'interrupted' }
     if (!indexed) after = round.last as string
     await setTimeout(PAUSE, undefined, { ref: false })
@@ -111,7 +122,7 @@ export async function countDue(
         ${shape.sweepIndex ? `WHERE ${IS_SCHEDULED} ORDER BY t.sess_sweep` : ''}
         ${bounds === undefined ? '' : `LIMIT ${bounds.rows}`}
       )
-      SELECT count(*), count(*) FILTER (WHERE due) FROM looked`,
+      SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE due) FROM looked`,
     [],
     performance.now() + options.operationTimeout * 1000,
     bounds?.timeLimit,
@@ -131,31 +142,36 @@ function checkClock(clock: number): void {
   )
 }
 
-function roundOf([locked, checked, removed, last]: readonly (string | null)[]): Round {
+function roundOf([locked, checked, removed, last, due, changed]: readonly (string | null)[]): Round {
   return {
     locked: isTrue(locked),
     checked: Number(checked),
     removed: Number(removed),
+    prevented: Number(due) - Number(changed),
     last: last ?? null,
   }
 }
 
+const NOW = '(SELECT now FROM clock)'
+
 /** The condition by the index on sess_sweep: the row is to be checked now. */
-const IS_SCHEDULED = 't.sess_sweep <= (SELECT now FROM clock)::bigint'
+const IS_SCHEDULED = le('t.sess_sweep', `${NOW}::bigint`)
 
 const CLOCK_AND_LOCK = (sql: string): string => `
   clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
   sweeper AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext(${quoteLiteral(sql)})) AS locked
+    SELECT pg_catalog.pg_try_advisory_xact_lock(
+      pg_catalog.hashtext('session_pgsql gc'), pg_catalog.hashtext(${quoteLiteral(sql)})) AS locked
   )`
 
 /** Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
-  const again = sweepTime(`greatest(t.sess_expire::float8 + ${GRACE + 1}, (SELECT now FROM clock) + 1)`)
+  const unexpired = plus('t.sess_expire::double precision', String(options.expiryGrace + 1))
+  const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     due AS MATERIALIZED (
-      SELECT t.sess_id, t.sess_expire < (SELECT now FROM clock) - ${GRACE} AS expired,
+      SELECT t.sess_id, ${expiredFor(options.expiryGrace)} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
       WHERE (SELECT locked FROM sweeper) AND ${IS_SCHEDULED}
@@ -164,11 +180,12 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
     ${removal(shape, sql, options)},
     rescheduled AS (
       UPDATE ${sql} t SET sess_sweep = CASE WHEN t.sess_expire IS NULL THEN NULL ELSE ${again} END
-      WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE))
+      WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
       RETURNING 1
     )
-    SELECT (SELECT locked FROM sweeper), (SELECT count(*) FROM due), (SELECT count(*) FROM removed),
-      NULL::text, (SELECT count(*) FROM rescheduled)`
+    SELECT (SELECT locked FROM sweeper), due.count, removed.count, NULL::pg_catalog.text, due.count,
+      ${plus('removed.count', 'rescheduled.count')}
+    FROM ${counts('due', 'removed', 'rescheduled')}`
 }
 
 /** For a table without that index: scans it once, in the order of ids. */
@@ -178,41 +195,55 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
     WITH ${CLOCK_AND_LOCK(sql)},
     page AS MATERIALIZED (
       SELECT t.sess_id, ${expired} AS expired FROM ${sql} t
-      WHERE (SELECT locked FROM sweeper) AND t.sess_id > $1 ORDER BY t.sess_id LIMIT ${BATCH * 5}
+      WHERE (SELECT locked FROM sweeper) AND ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${BATCH * 5}
     ),
     due AS MATERIALIZED (
       SELECT t.sess_id, true AS expired, ${finallyExpired(shape, options)} AS outlived FROM ${sql} t
-      WHERE t.sess_id = ANY(ARRAY(SELECT p.sess_id FROM page p WHERE p.expired)) AND ${expired}
+      WHERE ${isIn('t.sess_id', 'ARRAY(SELECT p.sess_id FROM page p WHERE p.expired)')} AND ${expired}
       FOR UPDATE OF t SKIP LOCKED
     ),
     ${removal(shape, sql, options)}
-    SELECT (SELECT locked FROM sweeper), (SELECT count(*) FROM page), (SELECT count(*) FROM removed),
-      (SELECT max(sess_id) FROM page)`
+    SELECT (SELECT locked FROM sweeper), page.count, removed.count, (SELECT pg_catalog.max(sess_id) FROM page),
+      due.count, removed.count
+    FROM ${counts('page', 'due', 'removed')}`
 }
 
-/** Returns the condition: expired longer ago than GRACE, and not emptied yet. */
+/** Returns SQL for the FROM clause: a row with the number of rows of each of these queries. */
+function counts(...names: readonly string[]): string {
+  return names.map((name) => `(SELECT pg_catalog.count(*) FROM ${name}) AS ${name}`).join(', ')
+}
+
+/** Returns the condition: expired more than `seconds` ago. */
+function expiredFor(seconds: number): string {
+  return lt('t.sess_expire', minus(NOW, String(seconds)))
+}
+
+/** Returns the condition: expired longer ago than `expiryGrace`, and not emptied yet. */
 function isDue(shape: Shape, options: KeepOptions): string {
-  const kept = options.keepExpired ? ` AND (t.sess_data <> '' OR ${finallyExpired(shape, options)})` : ''
+  const kept = options.keepExpired
+    ? ` AND (${ne('t.sess_data', "''")} OR ${finallyExpired(shape, options)})`
+    : ''
   // sess_sweep of a tombstone is the time until which it is kept.
   const tombstone = shape.added.has('sess_destroyed')
-    ? ' AND (t.sess_destroyed IS NULL OR t.sess_sweep <= (SELECT now FROM clock))'
+    ? ` AND (t.sess_destroyed IS NULL OR ${le('t.sess_sweep', NOW)})`
     : ''
-  return `(t.sess_expire < (SELECT now FROM clock) - ${GRACE}${tombstone}${kept})`
+  return `(${expiredFor(options.expiryGrace)}${tombstone}${kept})`
 }
 
 /** Returns the condition: the row is to be deleted, not emptied. */
-function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor }: KeepOptions): string {
+function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
   if (!keepExpired) return 'true'
   // A destroyed session is not kept.
   const tombstone = added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
   if (keepExpiredFor === Number.POSITIVE_INFINITY) return tombstone
-  return `(${tombstone} OR t.sess_expire < (SELECT now FROM clock) - ${Math.max(GRACE, keepExpiredFor)})`
+  return `(${tombstone} OR ${expiredFor(Math.max(expiryGrace, keepExpiredFor))})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {
   const deleted = `
     deleted AS (
-      DELETE FROM ${sql} t WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND d.outlived))
+      DELETE FROM ${sql} t
+      WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND d.outlived)')}
       RETURNING 1
     )`
   if (!options.keepExpired)
@@ -222,13 +253,13 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
   const sweepAt =
     keepExpiredFor === Number.POSITIVE_INFINITY
       ? 'NULL'
-      : sweepTime(`t.sess_expire::float8 + ${keepExpiredFor}`)
+      : sweepTime(plus('t.sess_expire::double precision', String(keepExpiredFor)))
   const setSweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${sweepAt}` : ''
-  const setVersion = shape.added.has('sess_version') ? ', sess_version = coalesce(t.sess_version, 0) + 1' : ''
+  const setVersion = shape.added.has('sess_version') ? `, sess_version = ${nextVersion('t')}` : ''
   return `${deleted},
     emptied AS (
       UPDATE ${sql} t SET sess_data = ''${setSweep}${setVersion}
-      WHERE t.sess_id = ANY(ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND NOT d.outlived))
+      WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND NOT d.outlived)')}
       RETURNING 1
     ),
     removed AS (SELECT * FROM deleted UNION ALL SELECT * FROM emptied)`

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import {
   type Database,
   type Parameter,
@@ -6,12 +7,29 @@ import {
   type Row,
   type Statement,
 } from '../database/database.ts'
-import { isLocked, statementFault, timeoutFault } from '../database/faults.ts'
+import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { type Change, GRACE, type StoredSession, type Touch } from '../session/stored.ts'
-import { type Answer, answersOf, BUSY, clockOf, GONE, outcomeOf, storedOf } from './answers.ts'
-import { Batcher, type BatcherOptions, type Source } from './batcher.ts'
-import { type Companion, createCompanionStatement, type Shape, sqlName } from './definition.ts'
+import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import {
+  type Answer,
+  answersOf,
+  BUSY,
+  clockOf,
+  GONE,
+  outcomeOf,
+  PREVENTED,
+  secondsOf,
+  storedOf,
+} from './answers.ts'
+import { Batcher, type BatcherOptions, busyDelay, type Source } from './batcher.ts'
+import {
+  type Companion,
+  createCompanionStatement,
+  readable,
+  type Shape,
+  sqlName,
+  type TableName,
+} from './definition.ts'
 import {
   createTable,
   creationFault,
@@ -19,14 +37,18 @@ import {
   inspect,
   lockOutCreators,
   missingPrivilege,
+  rowSecurityFault,
   shapeOf,
   tableFault,
+  tableGone,
+  triggerFault,
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
 import { Limit } from './limit.ts'
 import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
-import { CLOCK, recordColumns, type Statements, statements } from './statements.ts'
+import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
+import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
 
 /** Options of a session table. */
@@ -34,6 +56,8 @@ export interface TableOptions {
   readonly table: WantedTable
   readonly createTable: boolean
   readonly keepExpired: boolean
+  /** Seconds after its expiry for which a session may be saved. */
+  readonly expiryGrace: number
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
@@ -62,12 +86,19 @@ export class SessionTable implements StoredSessions {
   readonly #put: Batcher<Put, Answer>
   readonly #touch: Batcher<Touch, Answer>
   readonly #destroy: Batcher<string, Answer>
+  /** The table's name, once it was opened. From then on it is not created, and its schema does not change. */
+  #name: TableName | undefined
+  /** How often a `put` got no answer. */
+  readonly #unanswered = new WeakMap<Put, number>()
   #opened: Opened | undefined
   #opening: Promise<Opened> | undefined
   /** Whether the server last reported that it is a standby. */
   #standby: boolean | undefined
-  /** Lower bound of the difference between the database's clock and `performance.now()`, in seconds. */
-  #clockOffset = 0
+  /**
+   * Lower bound of the difference between the database's clock and `performance.now()`, in seconds; undefined before
+   * the first answer.
+   */
+  #clockOffset: number | undefined
   /** A locked row disables the fast path until this time, in milliseconds of `performance.now()`. */
   #contendedUntil = 0
   /**
@@ -90,14 +121,17 @@ export class SessionTable implements StoredSessions {
     const never = (): boolean => false
     const withoutData = (): number => 100
     const withData = ({ change }: { change: Change }): number => 200 + change.text.length
-    const fastPath = { isBusy: never, maxRows } as const
-    const slowPath = { isBusy, maxRows } as const
+    const fastPath = { isBusy: never, maxRows, use: 'other' } as const
+    const faultOf = ({ outcome }: Answer): SessionPgsqlError | undefined =>
+      outcome === 'prevented' ? triggerFault(this.#name as TableName) : undefined
+    const slowPath = { isBusy, faultOf, maxRows, use: 'other' } as const
     this.#read = batcher({
       kind: 'read',
       send: this.#sendRead,
       sizeOf: withoutData,
       isBusy: never,
       maxRows,
+      use: 'read',
     })
     this.#quickSave = batcher({ kind: 'quickSave', send: this.#sendQuickSave, sizeOf: withData, ...fastPath })
     this.#quickTouch = batcher({
@@ -113,8 +147,8 @@ export class SessionTable implements StoredSessions {
   }
 
   /**
-   * Inspects the table, and creates it if it is missing and `createTable` is on. After a failure, the next call
-   * retries.
+   * Inspects the table. Creates it if it is missing and `createTable` is on, unless it was opened before. After a
+   * failure, the next call retries.
    */
   async open(deadline: number): Promise<Shape> {
     return (await this.#open(deadline)).shape
@@ -158,7 +192,7 @@ export class SessionTable implements StoredSessions {
     deadline: number,
   ): Promise<Answer> {
     const { lock, statements } = await this.#open(deadline)
-    return this.transaction(async (query) => {
+    return this.transaction(async (query, shape) => {
       const [row] = await query(plain(lock), [id])
       if (row === undefined) return GONE
       const request = await decide(storedOf(row, clockOf(row), performance.now()))
@@ -166,13 +200,18 @@ export class SessionTable implements StoredSessions {
       const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
+      if (answer.outcome === 'prevented') throw triggerFault(shape.name)
       return answer
     }, deadline)
   }
 
   async replicated(_id: string, deadline: number): Promise<void> {
     // Only a commit that wrote something waits for the standby. This writes only a message to the write-ahead log.
-    await this.query(() => "SELECT pg_logical_emit_message(true, 'session_pgsql', '')", [], deadline)
+    await this.query(
+      () => "SELECT pg_catalog.pg_logical_emit_message(true, 'session_pgsql', '')",
+      [],
+      deadline,
+    )
   }
 
   /**
@@ -196,10 +235,10 @@ export class SessionTable implements StoredSessions {
             await query(limitStatements, [String(Math.ceil(timeLimit * 1000))])
             return query(statement, parameters)
           }, deadline)
-    return this.#guard(this.#limit.run(send, deadline))
+    return this.#guard(untilDone(() => this.#limit.run(send, deadline), deadline))
   }
 
-  /** Calls `work` inside a transaction whose lock_timeout ends at the deadline. */
+  /** Calls `work` inside a transaction. */
   async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
     return this.hold((transaction) => transaction(work), deadline)
   }
@@ -212,11 +251,7 @@ export class SessionTable implements StoredSessions {
   async hold<T>(work: (transaction: Transact) => Promise<T>, deadline: number): Promise<T> {
     const { shape } = await this.#open(deadline)
     const transaction: Transact = (work) =>
-      this.#database.transaction(async (query) => {
-        const timeout = Math.max(1, Math.floor(deadline - performance.now()))
-        await query(plain("SELECT set_config('lock_timeout', $1, true)"), [String(timeout)])
-        return work(query, shape)
-      }, deadline)
+      this.#database.transaction((query) => work(query, shape), deadline)
     return this.#guard(this.#limit.run(() => work(transaction), deadline))
   }
 
@@ -227,7 +262,8 @@ export class SessionTable implements StoredSessions {
     deadline: number,
   ): Promise<Row[]> {
     const { shape } = await this.#open(deadline)
-    return this.#limit.run(() => this.#database.query(plain(text(shape)), parameters, deadline), deadline)
+    const send = (): Promise<Row[]> => this.#database.query(plain(text(shape)), parameters, deadline)
+    return untilDone(() => this.#limit.run(send, deadline), deadline)
   }
 
   /** Creates a companion table if it does not exist. @throws TABLE_MISSING if `createTable` is off */
@@ -237,18 +273,21 @@ export class SessionTable implements StoredSessions {
     if (!this.#options.createTable) {
       throw new SessionPgsqlError(
         'TABLE_MISSING',
-        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${statement}`,
+        `The table of session ${what}s does not exist, and createTable is off. Create it with: ${readable(statement)}`,
       )
     }
-    await this.#database.transaction(async (query) => {
+    const create = async (query: Query): Promise<void> => {
       await query(lockOutCreators, [shape.name.table])
+      // Fails if the session table is gone: its companions may be about to be restored with it.
+      await query(plain(`SELECT FROM ${sqlName(shape.name)} LIMIT 0`), [])
       await query(plain(statement), [])
-    }, deadline)
+    }
+    await this.#guard(this.#database.transaction(create, deadline))
   }
 
-  /** The table that the settings name. */
+  /** The table that the settings name; once it was opened, with the schema in which it was found. */
   get wanted(): WantedTable {
-    return this.#options.table
+    return this.#name ?? this.#options.table
   }
 
   /** Sends a statement without opening the table, which may be missing or unusable. */
@@ -266,8 +305,16 @@ export class SessionTable implements StoredSessions {
 
   /** Returns the database's clock, in seconds since 1970. */
   async readClock(deadline: number): Promise<number> {
-    const [row] = await this.queryUnopened(plain(`SELECT ${CLOCK}`), [], deadline)
-    return Number(row?.[0])
+    const [row] = await this.queryUnopened(plain(`SELECT ${microseconds(CLOCK)}`), [], deadline)
+    return secondsOf(row?.[0])
+  }
+
+  /**
+   * The database's clock as this process knows it without asking: the last answer, and the time since by this machine's
+   * monotonic clock. In seconds since 1970; undefined before the first answer.
+   */
+  get knownClock(): number | undefined {
+    return this.#clockOffset === undefined ? undefined : this.#until(performance.now())
   }
 
   /** The role that the server last reported. */
@@ -305,24 +352,26 @@ export class SessionTable implements StoredSessions {
 
   async #prepare(deadline: number): Promise<Opened> {
     let inspection = await this.inspect(deadline)
+    if (inspection.found === undefined && this.#name !== undefined) throw tableGone(this.#name)
     if (this.#options.createTable && wantsCreation(inspection)) {
       inspection = await this.#create(inspection, deadline)
     }
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
     const shape = shapeOf(inspection)
+    this.#name = shape.name
     this.#opened = {
       shape,
       user: inspection.user,
-      statements: statements(shape, this.#options.keepExpired),
-      lock: lockText(shape),
+      statements: statements(shape, this.#options),
+      lock: lockText(shape, this.#options.expiryGrace),
     }
     return this.#opened
   }
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      return await this.#database.transaction((query) => createTable(query, this.#options.table), deadline)
+      return await this.#database.transaction((query) => createTable(query, this.wanted), deadline)
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
       // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
@@ -346,7 +395,12 @@ export class SessionTable implements StoredSessions {
       )
     }
     const readAt = performance.now()
-    const clock = clockOf(rows.at(-1) as Row)
+    const last = rows.at(-1) as Row
+    if (outcomeOf(last) === 'hidden') {
+      this.#opened = undefined
+      throw rowSecurityFault(this.#name as TableName)
+    }
+    const clock = clockOf(last)
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
       if (outcomeOf(row) !== 'read') continue
@@ -408,10 +462,18 @@ export class SessionTable implements StoredSessions {
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
     answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
 
-  // A request without an answer was neither updated nor inserted: another transaction has locked or is inserting the
-  // row.
-  readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('put', PUTS, requests, deadlines), requests.map(textOf), BUSY)
+  // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
+  // the next statement finds it. If it never does, a trigger drops the insert.
+  readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
+    const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
+    return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
+      if (answer !== undefined) return answer
+      const request = requests[index] as Put
+      const tries = (this.#unanswered.get(request) ?? 0) + 1
+      this.#unanswered.set(request, tries)
+      return tries < MAX_UNANSWERED ? BUSY : PREVENTED
+    })
+  }
 
   readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
     answersOf(await this.#sendRequests('touch', TOUCHES, requests, deadlines), requests.map(noText), GONE)
@@ -445,7 +507,7 @@ export class SessionTable implements StoredSessions {
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
-  readonly #until = (deadline: number): number => this.#clockOffset + deadline / 1000
+  readonly #until = (deadline: number): number => (this.#clockOffset ?? 0) + deadline / 1000
 
   #recordClock(clock: number): void {
     this.#clockOffset = clock - performance.now() / 1000
@@ -461,7 +523,7 @@ export class SessionTable implements StoredSessions {
       if (opened === undefined || sqlState === undefined || !TABLE_CHANGED.has(sqlState)) throw error
       this.#opened = undefined
       if (sqlState === '42501') throw missingPrivilege(opened.shape.name, opened.user, ['a privilege'])
-      throw tableFault(error as SessionPgsqlError, opened.shape)
+      throw tableFault(error as SessionPgsqlError, opened.shape.name)
     }
   }
 }
@@ -484,8 +546,11 @@ interface Opened {
  * compilation to pay off.
  */
 const limitStatements = plain(`
-  SELECT set_config('statement_timeout', $1, true), set_config('max_parallel_workers_per_gather', '0', true),
-    set_config('jit', 'off', true)`)
+  SELECT pg_catalog.set_config('statement_timeout', $1, true),
+    pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), pg_catalog.set_config('jit', 'off', true)`)
+
+/** Number of statements without an answer to a `put` after which a trigger is the cause. */
+const MAX_UNANSWERED = 10
 
 /** Milliseconds for which the fast path is disabled after a row was locked. */
 const CONTENTION_PERIOD = 1000
@@ -493,10 +558,30 @@ const CONTENTION_PERIOD = 1000
 /** SQLSTATEs: insufficient privilege; undefined table, column, schema or unique index. The table has changed. */
 const TABLE_CHANGED = new Set(['42501', '42P01', '42703', '3F000', '42P10'])
 
+/**
+ * Sends a statement until it does not fail because of concurrent transactions. How often it does depends on settings of
+ * the role: with `default_transaction_isolation` above READ COMMITTED, or a `lock_timeout` of a few milliseconds, often.
+ */
+async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await send()
+    } catch (error) {
+      const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
+      const delay = busyDelay(tries)
+      const mayRepeat = isTransient(sqlState) || isLocked(sqlState)
+      if (!mayRepeat || performance.now() + delay >= deadline) throw error
+      await setTimeout(delay)
+    }
+  }
+}
+
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
-function lockText(shape: Shape): string {
-  return `SELECT NULL, 'read', t.sess_data, ${CLOCK}, ${recordColumns('t', shape)} FROM ${sqlName(shape.name)} t
-    WHERE t.sess_id = $1 AND (t.sess_expire IS NULL OR t.sess_expire >= ${CLOCK} - ${GRACE}) FOR NO KEY UPDATE`
+function lockText(shape: Shape, expiryGrace: number): string {
+  return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
+    FROM ${sqlName(shape.name)} t
+    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
+    FOR NO KEY UPDATE`
 }

@@ -3,10 +3,10 @@ export interface Answer {
   readonly text: string
 }
 
-/** After this many milliseconds a request counts as one that is never answered. */
-const PATIENCE = 30_000
+/** Milliseconds after which a request fails. */
+const TIMEOUT = 30_000
 
-/** Keeps cookies as a browser does: by name, and drops those that a site expires. */
+/** Sends requests and keeps cookies as a browser does: by name, until the site expires them. */
 export class Browser {
   readonly url: string
   readonly #cookies: Map<string, string>
@@ -20,7 +20,7 @@ export class Browser {
     return this.#cookies
   }
 
-  /** @param body a text, a form, or an object that is sent as JSON */
+  /** @param body a text, a form, or an object to send as JSON */
   async send(
     method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
@@ -28,9 +28,9 @@ export class Browser {
   ): Promise<Answer> {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
     const headers: Record<string, string> = cookie === '' ? {} : { cookie }
-    // Of the site itself, for frameworks that look for forged requests.
+    // Frameworks that check for forged requests compare the origin.
     if (method === 'POST') headers.origin = this.url
-    const signal = AbortSignal.timeout(PATIENCE)
+    const signal = AbortSignal.timeout(TIMEOUT)
     const isJson = typeof body === 'object' && !(body instanceof URLSearchParams)
     if (isJson) headers['content-type'] = 'application/json'
     const response = await fetch(this.url + path, {
@@ -41,38 +41,38 @@ export class Browser {
       ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as string | URLSearchParams) }),
     })
     const text = await response.text()
-    for (const line of response.headers.getSetCookie()) this.#keep(line)
+    for (const header of response.headers.getSetCookie()) this.#keep(header)
     return { status: response.status, text }
   }
 
-  /** The session's data, as the site shows it. */
+  /** Returns the session's data, as the site shows it. */
   async read(): Promise<Record<string, unknown>> {
     const { status, text } = await this.send('GET', '/read')
     if (status !== 200) throw new Error(`GET /read: ${status} ${text}`)
     return JSON.parse(text)
   }
 
-  /** A request that must be well. */
+  /** Sends a request that must succeed. */
   async post(path: string): Promise<void> {
     const { status, text } = await this.send('POST', path)
     if (status >= 400) throw new Error(`POST ${path}: ${status} ${text}`)
   }
 
-  /** Another one with the cookies of this moment, at this site or where it runs now. */
+  /** Returns another browser with the same cookies, at this site or another. */
   clone(url: string = this.url): Browser {
     return new Browser(url, this.#cookies)
   }
 
-  #keep(line: string): void {
-    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line) ?? []
+  #keep(header: string): void {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(header) ?? []
     if (name === undefined || value === undefined) return
-    const [, maxAge] = /;\s*max-age=(-?\d+)/i.exec(line) ?? []
-    const [, expires] = /;\s*expires=([^;]+)/i.exec(line) ?? []
-    const isOver =
+    const [, maxAge] = /;\s*max-age=(-?\d+)/i.exec(header) ?? []
+    const [, expires] = /;\s*expires=([^;]+)/i.exec(header) ?? []
+    const isExpired =
       maxAge !== undefined
         ? Number(maxAge) <= 0
         : expires !== undefined && new Date(expires).getTime() <= Date.now()
-    if (isOver) this.#cookies.delete(name)
+    if (isExpired) this.#cookies.delete(name)
     else this.#cookies.set(name, value)
   }
 }

@@ -1,7 +1,7 @@
+import type { CaseRun } from './case-run.ts'
 import type { ConformanceSubject } from './subject.ts'
-import type { Visit } from './visit.ts'
 
-/** What of a subject a case cannot do without. */
+/** The optional parts of a subject that a case may need. */
 export type SubjectNeed =
   | 'lifetime'
   | 'passTime'
@@ -13,24 +13,24 @@ export type SubjectNeed =
   | 'emptyPlace'
 
 export interface Case {
-  /** Short and stable, for `cannot` and for tables. */
+  /** Short and stable: the key in `cannot`, and in tables. */
   readonly id: string
   /** What must hold, in one sentence. */
   readonly sentence: string
   readonly needs?: readonly SubjectNeed[]
-  check(visit: Visit): Promise<void>
+  check(run: CaseRun): Promise<void>
 }
 
-/** A case that cannot be tried, for the site turns out to lack what it needs. */
+/** Thrown by a case that cannot run, because the site lacks what it needs. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 
   constructor(need: string) {
-    super(`It has no ${need}`)
+    super(`The subject has no ${need}`)
   }
 }
 
-/** Whether the subject has it. */
+/** Returns true if the subject has the optional part. */
 export function has(subject: ConformanceSubject, need: SubjectNeed): boolean {
   if (need in FAULTS) return subject.faults?.[FAULTS[need as keyof typeof FAULTS]] !== undefined
   return subject[need as Exclude<SubjectNeed, keyof typeof FAULTS>] !== undefined

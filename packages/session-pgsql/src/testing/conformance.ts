@@ -1,46 +1,57 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Case, has, NotOffered } from './case.ts'
+import { CaseRun } from './case-run.ts'
 import { faultCases } from './faults.ts'
-import { endCases, lifeCases } from './life.ts'
+import { endCases, lifecycleCases } from './lifecycle.ts'
+import { listCases, updateCases } from './lists.ts'
 import { overlapCases } from './overlap.ts'
 import type { ConformanceSubject } from './subject.ts'
-import { Visit } from './visit.ts'
 
-/** One thing that a session store must do, to be tried on one subject. */
+/** One requirement for a session store, as a test of one subject. */
 export interface ConformanceCase {
   /** Short and stable: `two-keys`, `sign-out`, … */
   readonly id: string
-  /** What must hold, in one sentence: a name for a test. */
+  /** What must hold, in one sentence. It serves as the name of a test. */
   readonly sentence: string
-  /** Why it is not to be tried on this subject; `undefined`: it is. */
+  /** Why the case does not apply to this subject; undefined if it does. */
   readonly leftOut: string | undefined
-  /** Rejects if it does not hold; with an error named `NotOffered` if the site lacks what is to be tried. */
+  /**
+   * Runs the case. Rejects if the requirement does not hold, and with an error named `NotOffered` if the site lacks
+   * what the case needs.
+   */
   run(): Promise<void>
 }
 
-/** What came of a case. */
+/** The outcome of a case. */
 export interface ConformanceOutcome {
   readonly id: string
   readonly sentence: string
-  /** `cannot`: the subject says why; `untried`: it lacks what the case needs. */
+  /** `cannot`: the subject's `cannot` excludes the case. `untried`: the subject lacks what the case needs. */
   readonly outcome: 'holds' | 'fails' | 'cannot' | 'untried'
-  /** Why not, unless it holds. */
+  /** The reason, unless the case holds. */
   readonly reason?: string
 }
 
-const CASES: readonly Case[] = [...lifeCases, ...overlapCases, ...endCases, ...faultCases]
+const CASES: readonly Case[] = [
+  ...lifecycleCases,
+  ...overlapCases,
+  ...listCases,
+  ...updateCases,
+  ...endCases,
+  ...faultCases,
+]
 
-/** After this many milliseconds a case has failed. */
+/** Milliseconds after which a case fails. */
 const LIMIT = 180_000
 
 /**
- * All cases, for the test runner of your choice:
+ * Returns all cases, to run with any test runner:
  *
  * ```js
  * for (const { sentence, leftOut, run } of conformanceCases(subject)) test(sentence, { skip: leftOut }, run)
  * ```
  *
- * They need minutes at most, run one after the other, and leave sessions behind.
+ * Run them one after the other. They take minutes at most, and leave their sessions in the store.
  */
 export function conformanceCases(subject: ConformanceSubject): ConformanceCase[] {
   return CASES.map(({ id, sentence, needs = [], check }) => {
@@ -48,13 +59,14 @@ export function conformanceCases(subject: ConformanceSubject): ConformanceCase[]
     return {
       id,
       sentence,
-      leftOut: subject.cannot?.[id] ?? (missing.length > 0 ? `It has no ${missing.join(', ')}` : undefined),
+      leftOut:
+        subject.cannot?.[id] ?? (missing.length > 0 ? `The subject has no ${missing.join(', ')}` : undefined),
       async run() {
-        const visit = new Visit(subject)
+        const caseRun = new CaseRun(subject)
         try {
-          await check(visit)
+          await check(caseRun)
         } finally {
-          await visit.end()
+          await caseRun.end()
         }
       },
     }
@@ -64,7 +76,7 @@ export function conformanceCases(subject: ConformanceSubject): ConformanceCase[]
 /**
  * Runs all cases one after the other, without a test runner.
  *
- * @param onOutcome is told each outcome as soon as it is known
+ * @param onOutcome called with each outcome as soon as it is known
  */
 export async function checkConformance(
   subject: ConformanceSubject,
@@ -84,18 +96,18 @@ async function outcomeOf(
   { cannot }: ConformanceSubject,
 ): Promise<Pick<ConformanceOutcome, 'outcome' | 'reason'>> {
   if (leftOut !== undefined) return { outcome: cannot?.[id] ? 'cannot' : 'untried', reason: leftOut }
-  const given = new AbortController()
-  const late = sleep(LIMIT, undefined, { signal: given.signal }).then(() => {
-    throw new Error(`Not within ${LIMIT / 1000} seconds`)
+  const aborter = new AbortController()
+  const timeout = sleep(LIMIT, undefined, { signal: aborter.signal }).then(() => {
+    throw new Error(`The case did not finish within ${LIMIT / 1000} seconds`)
   })
   try {
-    await Promise.race([run(), late])
+    await Promise.race([run(), timeout])
     return { outcome: 'holds' }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     return { outcome: error instanceof NotOffered ? 'untried' : 'fails', reason }
   } finally {
-    late.catch(() => {})
-    given.abort()
+    timeout.catch(() => {})
+    aborter.abort()
   }
 }

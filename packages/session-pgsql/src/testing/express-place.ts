@@ -1,8 +1,9 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { edited } from './edit.ts'
 import type { CallbackStore, ConformancePlace, ConformanceSite, StartOptions } from './subject.ts'
 
-/** What is needed of express-session: the function that it exports. */
+/** The function that express-session exports. */
 export type ExpressSession = (options: {
   secret: string
   store: never
@@ -11,24 +12,26 @@ export type ExpressSession = (options: {
   cookie: { maxAge: number }
 }) => (request: never, response: never, next: (error?: unknown) => void) => void
 
-/** A store of express-session's contract, as one process has it. */
+/** A store with express-session's contract, open in one process. */
 export interface OpenStore {
   readonly store: CallbackStore
-  /** Gives back what the store holds open. */
+  /** Closes what the store has open. */
   close?(): unknown
-  /** Called when a user has signed in, with the request: for stores that know the sessions of a user. */
+  /** Called after a sign-in, for stores that know the user of a session. */
   signedIn?(request: never, user: string): void
   readonly users?: NonNullable<ConformanceSite['users']>
+  /** Applies a function to the stored session atomically and returns its result, for stores that can. */
+  update?(request: never, change: (data: Record<string, unknown>) => number): Promise<number | undefined>
 }
 
-/** Seconds that the sessions of `expressPlace` live. */
+/** Seconds that a session lives. */
 const LIFETIME = 3600
 
 /**
- * Sites on express-session and `node:http`, for stores of express-session's contract.
+ * Returns a place whose sites use express-session and `node:http`, for a store with express-session's contract.
  *
- * @param session what `express-session` exports
- * @param openStore makes a store, as a process of its own would
+ * @param session the export of `express-session`
+ * @param openStore opens a store, as another process would
  */
 export function expressPlace(
   session: ExpressSession,
@@ -39,7 +42,7 @@ export function expressPlace(
     async start({ pause, timeout }) {
       const open = await openStore({ timeout })
       const middleware = session({
-        secret: 'of a test',
+        secret: 'secret of a test',
         store: open.store as never,
         resave: false,
         saveUninitialized: false,
@@ -48,7 +51,7 @@ export function expressPlace(
       const server = createServer(async (incoming, outgoing) => {
         try {
           const request = incoming as RequestWithSession
-          await called((next) => middleware(request as never, outgoing as never, next))
+          await awaitCallback((next) => middleware(request as never, outgoing as never, next))
           await answer(request, outgoing, open, pause)
         } catch {
           if (!outgoing.headersSent) outgoing.statusCode = 500
@@ -84,7 +87,7 @@ interface RequestWithSession extends IncomingMessage {
 async function answer(
   request: RequestWithSession,
   response: ServerResponse,
-  { signedIn }: OpenStore,
+  { signedIn, update }: OpenStore,
   pause: StartOptions['pause'],
 ): Promise<void> {
   const { pathname, searchParams: query } = new URL(request.url ?? '', 'http://localhost')
@@ -98,7 +101,7 @@ async function answer(
     }
     case 'POST /set':
       await pause(query.get('wait'))
-      // What has not changed is left to express-session.
+      // Without a change express-session decides whether to save.
       if (request.session[key] !== value) {
         request.session[key] = value
         await save(request)
@@ -109,16 +112,37 @@ async function answer(
       delete request.session[key]
       await save(request)
       break
+    case 'POST /edit':
+      await pause(query.get('wait'))
+      request.session[key] = edited(request.session[key], query.get('path'), value)
+      await save(request)
+      break
+    case 'POST /count': {
+      if (update === undefined) {
+        response.statusCode = 404
+        break
+      }
+      await pause(query.get('wait'))
+      request.session[query.get('also') ?? ''] = '1'
+      const count = await update(request as never, (data) => {
+        const next = Number(data[key] ?? 0) + 1
+        data[key] = next
+        return next
+      })
+      await save(request)
+      response.write(String(count))
+      break
+    }
     case 'POST /sign-in': {
       const user = query.get('user') ?? ''
-      await called((done) => request.session.regenerate(done))
+      await awaitCallback((done) => request.session.regenerate(done))
       request.session.user = user
       signedIn?.(request as never, user)
       await save(request)
       break
     }
     case 'POST /sign-out':
-      await called((done) => request.session.destroy(done))
+      await awaitCallback((done) => request.session.destroy(done))
       break
     default:
       response.statusCode = 404
@@ -126,11 +150,11 @@ async function answer(
   response.end()
 }
 
-/** By itself express-session saves when the answer has begun, and an error would come too late for its status. */
+/** Saves before the response: express-session itself saves when it has begun, too late for a status of 500. */
 function save({ session }: RequestWithSession): Promise<void> {
-  return called((done) => session.save(done))
+  return awaitCallback((done) => session.save(done))
 }
 
-function called(work: (callback: Callback) => void): Promise<void> {
+function awaitCallback(work: (callback: Callback) => void): Promise<void> {
   return new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))
 }

@@ -1,63 +1,63 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { Browser } from './browser.ts'
 import { type Case, NotOffered } from './case.ts'
+import { type CaseRun, eventually, unique } from './case-run.ts'
 import type { Fault } from './subject.ts'
 import { catchUncaught } from './uncaught.ts'
-import { eventually, unique, type Visit } from './visit.ts'
 
-/** For stores that can be told how long to wait: a fault lasts a few requests. */
-const IMPATIENT = { timeout: 3 }
+/** A short time limit, because a fault lasts for some requests. */
+const SHORT_TIMEOUT = { timeout: 3 }
 
-/** A fault is an error, never "signed out", and is over when it is over. */
+/** A fault of the database is an error, never a signed-out user, and leaves nothing broken. */
 export const faultCases: readonly Case[] = [
   {
     id: 'away',
     sentence:
-      'While the database is away requests fail, nobody is signed out, and all is well when it is back.',
+      'While the database is unreachable, requests fail and no user is signed out; afterwards everything works.',
     needs: ['faults.away'],
-    check: (visit) => outage(visit, visit.subject.faults?.away, '/sign-out'),
+    check: (run) => checkOutage(run, run.subject.faults?.away, '/sign-out'),
   },
   {
     id: 'silent',
     sentence:
-      'While the database takes everything and answers nothing, requests fail instead of hanging, and all is well afterwards.',
+      'While the database never replies, requests fail instead of hanging; afterwards everything works.',
     needs: ['faults.silent'],
-    check: (visit) => outage(visit, visit.subject.faults?.silent, '/sign-out'),
+    check: (run) => checkOutage(run, run.subject.faults?.silent, '/sign-out'),
   },
   {
     id: 'failing',
     sentence:
-      'While the database answers with errors, requests fail, nobody is signed out, and all is well afterwards.',
+      'While the database replies with errors, requests fail and no user is signed out; afterwards everything works.',
     needs: ['faults.failing'],
-    check: (visit) => outage(visit, visit.subject.faults?.failing, '/sign-in?user=other'),
+    check: (run) => checkOutage(run, run.subject.faults?.failing, '/sign-in?user=other'),
   },
   {
     id: 'away-at-start',
-    sentence: 'A process that starts while the database is away works as soon as it is back.',
+    sentence: 'A process that starts while the database is unreachable works once the database is back.',
     needs: ['faults.away'],
-    async check(visit) {
-      const { browser, user } = await visit.signIn(IMPATIENT)
+    async check(run) {
+      const { browser, user } = await run.signIn(SHORT_TIMEOUT)
       let late: Browser
-      await visit.subject.faults?.away?.begin()
+      await run.subject.faults?.away?.begin()
       try {
-        late = browser.clone((await visit.start(IMPATIENT)).url)
+        late = browser.clone((await run.start(SHORT_TIMEOUT)).url)
         ok((await late.send('GET', '/read')).status >= 500)
       } finally {
-        await visit.subject.faults?.away?.end()
+        await run.subject.faults?.away?.end()
       }
       await eventually(async () => deepEqual(await late.read(), { user }))
     },
   },
   {
     id: 'table',
-    sentence: 'Six processes that start at once where nothing is yet make their table, and all of them work.',
+    sentence: 'Six processes that start at once on an empty database create the table, and all of them work.',
     needs: ['emptyPlace'],
-    async check(visit) {
-      // Which of them comes first is chance: three times.
+    async check(run) {
+      // Which process is first depends on chance: try three times.
       for (let round = 0; round < 3; round++) {
-        const place = await visit.subject.emptyPlace?.()
+        const place = await run.subject.emptyPlace?.()
         try {
-          const six = Array.from({ length: 6 }, () => visit.start({}, place))
+          const six = Array.from({ length: 6 }, () => run.start({}, place))
           const sites = await Promise.all(six)
           const users = sites.map(() => unique())
           const browsers = sites.map(({ url }) => new Browser(url))
@@ -65,7 +65,7 @@ export const faultCases: readonly Case[] = [
           for (const [n, browser] of browsers.entries()) {
             deepEqual(await browser.clone(sites[0]?.url).read(), { user: users[n] })
           }
-          await Promise.all(sites.map((site) => visit.stop(site)))
+          await Promise.all(sites.map((site) => run.stop(site)))
         } finally {
           await place?.remove()
         }
@@ -74,9 +74,9 @@ export const faultCases: readonly Case[] = [
   },
   {
     id: 'callback-once',
-    sentence: 'A callback that throws is not called a second time, and the session stays.',
-    async check(visit) {
-      const { store } = await visit.start()
+    sentence: 'A callback that throws is called only once, and the session stays.',
+    async check(run) {
+      const { store } = await run.start()
       if (store === undefined) throw new NotOffered('site.store')
       const id = unique()
       const session = { cookie: { originalMaxAge: null }, user: id } as never
@@ -102,7 +102,7 @@ export const faultCases: readonly Case[] = [
               throw new Error(`thrown by the callback of ${name}`)
             })
           })
-          // What follows on the throw may take a few operations of its own.
+          // A second call may take a few operations to come.
           for (let n = 0; n < 3; n++) await settled()
         }
       })
@@ -110,32 +110,33 @@ export const faultCases: readonly Case[] = [
         [...calls].filter(([, count]) => count !== 1),
         [],
       )
-      ok(await settled(), 'the session is gone')
+      ok(await settled(), 'the session is missing')
     },
   },
 ]
 
-async function outage(visit: Visit, fault: Fault | undefined, change: string): Promise<void> {
-  const { browser, user } = await visit.signIn(IMPATIENT)
-  // It has read its session while all was well: what fails is its write.
-  const finish = await visit.hold(browser.clone(), '/set?key=color&value=red')
+async function checkOutage(run: CaseRun, fault: Fault | undefined, change: string): Promise<void> {
+  const { browser, user } = await run.signIn(SHORT_TIMEOUT)
+  // This request reads its session before the fault: only its write fails.
+  const finish = await run.hold(browser.clone(), '/set?key=color&value=red')
   await fault?.begin()
   try {
-    const statuses = await Promise.all([
-      browser.send('GET', '/read').then(({ status }) => status),
-      browser.send('POST', '/set?key=a&value=b').then(({ status }) => status),
-      browser.send('POST', change).then(({ status }) => status),
+    const answers = await Promise.all([
+      browser.send('GET', '/read'),
+      browser.send('POST', '/set?key=a&value=b'),
+      browser.send('POST', change),
       finish(),
     ])
+    const statuses = answers.map(({ status }) => status)
     deepEqual(
       statuses.map((status) => status >= 500),
       [true, true, true, true],
-      `the requests were answered with ${statuses}`,
+      `expected only statuses from 500; received ${statuses}`,
     )
   } finally {
     await fault?.end()
   }
-  // With the cookies that the outage has left.
+  // The browser has the cookies that it got during the fault.
   await eventually(async () => deepEqual(await browser.read(), { user }))
   await browser.post('/set?key=color&value=blue')
   equal((await browser.read()).color, 'blue')

@@ -1,23 +1,33 @@
-/** Holds requests in the middle until a case lets them go on. */
-export class Gates {
-  readonly #waiting = new Map<string, () => void>()
-  readonly #failbacks = new Map<string, () => void>()
+/** Milliseconds after which a request counts as missing. */
+const TIMEOUT = 30_000
 
+/** Holds requests between reading and changing their session, until a case lets them continue. */
+export class Gates {
+  /** By name: lets the request that waits there continue. */
+  readonly #waiting = new Map<string, () => void>()
+  /** By name: called when a request begins to wait there. */
+  readonly #listeners = new Map<string, () => void>()
+
+  /** Waits at the gate of this name until it opens. Returns at once without a name. */
   readonly pause = async (name: string | null | undefined): Promise<void> => {
     if (name === undefined || name === null || name === '') return
     await new Promise<void>((resolve) => {
       this.#waiting.set(name, resolve)
-      this.#failbacks.get(name)?.()
+      this.#listeners.get(name)?.()
     })
   }
 
-  /** Until a request stands at this gate. */
-  async received(name: string): Promise<void> {
+  /** Resolves when a request waits at this gate. */
+  async reached(name: string): Promise<void> {
     if (this.#waiting.has(name)) return
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>((resolve, reject) => {
-      this.#failbacks.set(name, resolve)
-      timer = setTimeout(() => reject(new Error(`No request has come to ${name} within 30 s`)), 30_000)
+      this.#listeners.set(name, resolve)
+      const seconds = TIMEOUT / 1000
+      timer = setTimeout(
+        () => reject(new Error(`Expected a request with wait=${name}; none came within ${seconds} s`)),
+        TIMEOUT,
+      )
     }).finally(() => clearTimeout(timer))
   }
 

@@ -1,90 +1,96 @@
 /**
- * What is held against the cases: a small site whose sessions lie in the store, over real HTTP. All of its
- * routes answer with a status below 400 if they are well, and with 500 or more if the store fails.
+ * The site that the cases test over real HTTP: a small one whose sessions are in the store. Its routes respond with
+ * a status below 400 on success, and with 500 or more if the store fails.
  *
- * - `GET /read`: the session's data as a JSON object, `{}` if there is no session; changes nothing
+ * - `GET /read`: returns the session's data as a JSON object, `{}` without a session; changes nothing
  * - `POST /set?key=k&value=v`: sets a key to a string
  * - `POST /delete?key=k`: deletes a key
  * - `POST /sign-in?user=u`: gives the session a new id where the framework can, and sets the key `user`
  * - `POST /sign-out`: destroys the session
  *
- * `set` and `delete` take `&wait=…` and await `pause` with it, after they have read the session and before they
- * change it.
+ * Two more are optional. A case that needs one is not tried if the response is a 404:
+ *
+ * - `POST /edit?key=k&path=p&value=v`: changes a part of the value of a key, as `edited` does
+ * - `POST /count?key=k&also=a`: sets the key `a` to `1`, adds one to the number under `k` with the store's atomic update,
+ *   and returns the new number as text
+ *
+ * All but `read` and the sign-in and sign-out take the parameter `wait`. After reading the session and before changing
+ * it they await `pause` with its value.
  */
 export interface ConformanceSite {
-  /** Where it listens, without a slash at the end. */
+  /** The URL of the site, without a slash at the end. */
   readonly url: string
-  /** Ends the site as the end of its process would; what the store keeps outside of the process stays. */
+  /** Stops the site as the end of its process would. The store keeps what is outside the process. */
   stop(): Promise<void>
-  /** The store itself, if it has express-session's contract. */
+  /** The store, if it has express-session's contract. */
   readonly store?: CallbackStore
-  /** What the store offers about the sessions of one user, as it was signed in. */
+  /** The store's functions for all sessions of one user, if it has them. */
   readonly users?: {
-    /** How many sessions the user has. */
+    /** Returns the number of the user's sessions. */
     count(user: string): Promise<number>
-    /** Ends all of them. */
+    /** Ends all sessions of the user. */
     signOut(user: string): Promise<void>
   }
 }
 
 export interface StartOptions {
-  /** To be awaited with the parameter `wait` of a request; returns at once without one. */
+  /** Await it with a request's parameter `wait`. It returns at once without one. */
   readonly pause: (wait: string | null | undefined) => Promise<void>
   /**
-   * Seconds after which an operation on the database shall be given up, for stores that can be told. Requests to
-   * the site are given up after 30 seconds.
+   * Seconds after which an operation on the database should fail, for stores with such an option. Requests to the
+   * site fail after 30 seconds.
    */
   readonly timeout: number
 }
 
-/** A place where sessions can lie: a database, a Redis. */
+/** A place where sessions are stored, such as a database. */
 export interface ConformancePlace {
   /**
-   * Starts a site on a free port. Those that are started at the same place share their sessions, as processes
-   * of one site do. May return before the database can be reached.
+   * Starts a site on a free port. Sites at the same place share their sessions, as the processes of one site do. It
+   * may return before the database is reachable.
    */
   start(options: StartOptions): Promise<ConformanceSite>
 }
 
 /**
- * A store in its site, and what can be done to it. All but `name` and `start` is optional: cases that need what
- * is not there are left out, and say so.
+ * A store under test. Everything except `name` and `start` is optional: a case that needs a missing part is left out
+ * and says so.
  */
 export interface ConformanceSubject extends ConformancePlace {
   readonly name: string
   /**
-   * How long its sessions live after their last access, in seconds; with `passTime`. Take less than 9 hours, or a
-   * change of the time zone does not show.
+   * Seconds that a session lives after its last access; for `passTime`. With 9 hours or more the case of the time
+   * zone detects nothing.
    */
   readonly lifetime?: number
-  /** Brings the end of every stored session nearer by so many seconds, as if that time had passed. */
+  /** Moves the expiry of every stored session back by so many seconds, as if that time had passed. */
   passTime?(seconds: number): Promise<void>
-  /** A text that is another one after every write to the store, also if the same was written again. */
+  /** Returns a text that differs after every write to the store, even of unchanged data. */
   fingerprint?(): Promise<string>
-  /** What can happen to the database. */
+  /** The faults that the subject can cause in the database. */
   readonly faults?: {
-    /** It refuses connections, and those that were open are cut off. */
+    /** The database refuses connections, and open ones are cut. */
     readonly away?: Fault
-    /** Connections stay open, and nothing ever comes back on them. What was sent meanwhile is lost at the end. */
+    /** Connections stay open without any reply. At the end, whatever was sent is lost. */
     readonly silent?: Fault
-    /** It answers reads and writes of sessions with errors. */
+    /** The database replies with errors to reads and writes of sessions. */
     readonly failing?: Fault
   }
-  /** Sets the time zone of the database, for connections that are opened after it. */
+  /** Sets the database's time zone for new connections. */
   setTimeZone?(zone: string): Promise<void>
-  /** A place where nothing is yet, not even a table. */
+  /** Returns an empty place, without even a table. */
   emptyPlace?(): Promise<ConformancePlace & { remove(): Promise<void> }>
-  /** By the id of a case: why it cannot be expected. It is left out then. */
+  /** By the id of a case: the reason why it cannot hold. Such a case is left out. */
   readonly cannot?: Readonly<Record<string, string>>
 }
 
-/** Something that lasts from `begin` to `end`. */
+/** A fault that lasts from `begin` to `end`. */
 export interface Fault {
   begin(): Promise<void>
   end(): Promise<void>
 }
 
-/** The part of express-session's contract that is called directly. */
+/** The part of express-session's contract that the cases call directly. */
 export interface CallbackStore {
   get(id: string, callback: (error?: unknown, session?: unknown) => void): void
   set(id: string, session: never, callback: (error?: unknown) => void): void

@@ -1,12 +1,12 @@
 const EVENTS = ['uncaughtException', 'unhandledRejection'] as const
 
-/** Does work whose errors reach the process, and keeps them from those who listen there, such as a test runner. */
+/** Runs work whose errors become uncaught, and hides them from the process's listeners, such as a test runner's. */
 export async function catchUncaught(work: () => Promise<void>): Promise<void> {
   const listeners = EVENTS.map((event) => [event, process.listeners(event as 'uncaughtException')] as const)
   for (const event of EVENTS) process.removeAllListeners(event).on(event, ignore)
   try {
     await work()
-    // A rejection is found to be unhandled after the microtasks.
+    // Node reports an unhandled rejection after the microtasks.
     await new Promise((resolve) => setImmediate(resolve))
   } finally {
     for (const [event, before] of listeners) {

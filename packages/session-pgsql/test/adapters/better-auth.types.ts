@@ -5,7 +5,7 @@ import {
   pgsqlSecondaryStorage,
 } from '../../src/adapters/better-auth.ts'
 
-/** Checked by the compiler, never run: the storage is one of better-auth's, which keeps texts there. */
+/** Compiled, never run: the storage fits better-auth, which stores strings. */
 
 const storage: PgsqlSecondaryStorage = pgsqlSecondaryStorage({ db: 'pglite:', table: 'app.auth' })
 export const real: SecondaryStorage = storage
@@ -15,7 +15,7 @@ betterAuth({ secondaryStorage: storage })
 export async function entry(key: string): Promise<Entry | undefined> {
   const value: string | null = await storage.get(key)
   await storage.set(key, value ?? '', 60)
-  // @ts-expect-error values are texts
+  // @ts-expect-error values are strings
   await storage.set(key, { user: 'ada' })
   const sum: number = await storage.increment(key, 60)
   await storage.set(key, String(sum))
@@ -24,5 +24,5 @@ export async function entry(key: string): Promise<Entry | undefined> {
 
 // @ts-expect-error no such option
 pgsqlSecondaryStorage({ gcIntervall: 1 })
-// @ts-expect-error counting hangs on it
+// @ts-expect-error `increment` depends on it
 pgsqlSecondaryStorage({ conflict: 'overwrite' })

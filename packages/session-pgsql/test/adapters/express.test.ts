@@ -12,6 +12,7 @@ describeGuarantees({
     const place = expressPlace(session, () => ({
       store,
       close: () => store.close(),
+      update: async (request, change) => (await pgsqlSession(request).update(change)).value,
       signedIn: (request, user) => pgsqlSession(request).setField(user),
     }))
     const site = await place.start({ pause, timeout: options.operationTimeout ?? 15 })

@@ -65,7 +65,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
 
   const HOUR = { cookie: { secure: false, maxAge: 3_600_000 } } as const
 
-  test('throttled although every request saves; moved on when its expiry is old enough', async () => {
+  test('every request saves, but the store writes only when the expiry is old enough', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -86,7 +86,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(moved.data).toEqual(data)
   })
 
-  test('cookie.expires follows the row', async () => {
+  test('cookie.expires comes from the row’s expiry', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -105,7 +105,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(left).toBeLessThan(1_100)
   })
 
-  test('a request that saves twice does not delete what another one wrote in between', async () => {
+  test('a request that saves twice keeps what another one writes in between', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -126,11 +126,11 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).data).toMatchObject({ user: 'ada', first: 1, second: 2, other: true })
   })
 
-  test('a session that was reloaded is tied to what it was reloaded from', async () => {
+  test('a reloaded session is linked to the row that it was reloaded from', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
-        session.flash = 'welcome'
+        session.flash = 'hello'
       },
       '/reload': async (session, request) => {
         await new Browser(other.url, other.cookies).send('GET', '/other')
@@ -149,7 +149,24 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(data).toEqual({ user: 'ada', other: true })
   })
 
-  test('regenerate takes the named fields along and leaves no other row', async () => {
+  test('regenerate sends as many statements as it needs', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.user = 'ada'
+      },
+      '/regenerate': async (session) => {
+        const before = calls()
+        await session.regenerate(['user'])
+        return String(calls() - before)
+      },
+    })
+    const calls = () => store.handler.status().servers[0]?.calls as number
+    await browser.send('GET', '/create')
+    // The old row is destroyed, and the new one created.
+    expect((await browser.send('GET', '/regenerate')).text).toBe('2')
+  })
+
+  test('regenerate keeps the named fields and leaves no other row', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -168,7 +185,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect(data).toMatchObject({ basket: 'apple', user: 'grace' })
   })
 
-  test('a session of seconds ends on time', async () => {
+  test('a session of some seconds ends on time', async () => {
     const browser = await start(
       { cookie: { secure: false, maxAge: 1_500 }, saveUninitialized: false },
       {
@@ -180,7 +197,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     )
     await browser.send('GET', '/create')
     const { expires } = (await theRow()).data.cookie as { expires: string }
-    // The browser forgets by itself; this one does not.
+    // A browser would drop the cookie. This one sends it anyway.
     await until(() => Date.now() > new Date(expires).getTime(), 'the end of the session', 10_000)
     const late = new Browser(browser.url, browser.cookies)
     expect((await late.send('GET', '/read')).text).toBe('{"user":null}')
@@ -205,7 +222,7 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).version).toBe(version)
   })
 
-  test('what a Session does not show is kept, and a row without a cookie is not given one', async () => {
+  test('keeps keys that a Session hides, and stores no cookie in a row without one', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'
@@ -224,7 +241,72 @@ describeOnEveryServer('The store of @fastify/session', (server) => {
     expect((await theRow()).data).toEqual({ user: 'grace', save: 1, sessionId: 'x' })
   })
 
-  test('data of another kind is an error, not a new session', async () => {
+  test('an update is stored at once and shown, and leaves to the save what the request has set', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => Object.assign(session, { n: 1, save2: 1, cart: ['x'] }) && 'created',
+      '/update': async (session, request) => {
+        const { cart } = session as { cart?: string[] }
+        session.before = true
+        cart?.push('ours')
+        const updated = await store.update(request, (data) => {
+          const { n, cart } = data as { n: number; cart: string[] }
+          expect(Object.keys(data)).toEqual(['n', 'save2', 'cart'])
+          cart.push('theirs')
+          Object.assign(data, { n: n + 1, cookie: 1, save: 2 })
+          return n + 1
+        })
+        expect((await theRow()).data).toMatchObject({ n: 2, save2: 1, cart: ['x', 'theirs'] })
+        expect(session.n).toBe(2)
+        session.after = session.n
+        cart?.push('last')
+        return updated
+      },
+    })
+    await browser.send('GET', '/create')
+    const { data, id } = await theRow()
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cookie, cart, ...others } = (await theRow()).data
+    expect(others).toEqual({ n: 2, save2: 1, before: true, after: 2 })
+    expect((cart as string[]).toSorted()).toEqual(['last', 'ours', 'theirs', 'x'])
+    expect(cookie).toEqual(data.cookie)
+    expect(await store.handler.info(id)).toMatchObject({ accesses: 2 })
+  })
+
+  test('an update stores a new session, also after regenerate, and is gone after a destroy', async () => {
+    const count = (data: Record<string, unknown>): number => {
+      data.n = Number(data.n ?? 0) + 1
+      return data.n as number
+    }
+    const browser = await start(
+      { ...HOUR, saveUninitialized: false },
+      {
+        '/nothing': (_session, request) => store.update(request, () => 'nothing'),
+        '/update': (_session, request) => store.update(request, count),
+        '/regenerate': async (session, request) => {
+          await session.regenerate()
+          return store.update(request, count)
+        },
+        '/destroy': async (session, request) => {
+          await session.destroy()
+          return store.update(request, count)
+        },
+      },
+    )
+    expect((await browser.send('GET', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(browser.cookies.size).toBe(0)
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"created","value":1}')
+    const { id, data } = await theRow()
+    expect(data).toMatchObject({ n: 1, cookie: { path: '/' } })
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    expect((await browser.send('GET', '/regenerate')).text).toBe('{"outcome":"updated","value":1}')
+    expect((await theRow()).id).not.toBe(id)
+    const before = await store.handler.count()
+    expect((await browser.send('GET', '/destroy')).text).toBe('{"outcome":"gone"}')
+    expect(await store.handler.count()).toBe(before - 1)
+    await expect(store.update({ session: {} }, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('data that is not an object is an error, not a new session', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {
         session.user = 'ada'

@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import { PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: plugin and store fit Fastify, and the data's type flows through. */
+/** Compiled, never run: plugin and store fit Fastify, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -18,12 +18,25 @@ const store = new PgsqlStore<Data>({ db: 'pglite:' })
 const app = Fastify()
 app.register(fastifyCookie)
 app.register(pgsqlSession, { store, secret: 'x'.repeat(32), cookie: { maxAge: 1 } })
-// Without the plugin it fits, too.
+// The store fits without the plugin, too.
 app.register(fastifySession, { store, secret: 'x'.repeat(32) })
 // @ts-expect-error the secret is missing
 app.register(pgsqlSession, { store })
 
 app.get('/', async ({ session }) => session.user?.toUpperCase())
+
+app.get('/update', async (request) => {
+  const { value } = await store.update(request, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    // @ts-expect-error the cookie is not the caller's
+    data.cookie
+    data.user = 'ada'
+    return data.user.length
+  })
+  const length: number | undefined = value
+  return length
+})
 
 export async function users(): Promise<(string | undefined)[]> {
   const sessions = await store.handler.findByField('1')

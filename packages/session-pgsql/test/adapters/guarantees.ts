@@ -5,41 +5,42 @@ import { Browser } from '../../src/testing/browser.ts'
 import { type ConformanceSite, type ConformanceSubject, conformanceCases } from '../../src/testing.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
+import { networkFaults } from '../testing/network-faults.ts'
 
 /**
- * The conformance suite behind a framework: each adapter gives a driver, which starts a site with the routes that
- * `ConformanceSite` asks for.
+ * Runs the conformance suite on a framework with its adapter. The driver starts a site with the routes of
+ * `ConformanceSite`.
  */
 export interface AdapterDriver {
   readonly name: string
-  /** How long its sessions live, in seconds. */
+  /** Seconds that its sessions live. */
   readonly lifetime: number
-  /** By the id of a case: what the framework's contract makes impossible; said in the README, too. */
+  /** By the id of a case: the limitation of the framework that prevents it. The README lists them, too. */
   readonly cannot?: Readonly<Record<string, string>>
-  /** Cases by their ids: these, and no others. */
+  /** The ids of the cases to run. Default: all */
   readonly only?: readonly string[]
-  /** `users`: its sign-in puts the user into the custom field. `store`: its sites have express-session's store. */
+  /** `users`: the sign-in sets the custom field to the user. `store`: the sites have a store of express-session. */
   readonly offers?: readonly ('users' | 'store')[]
   /**
    * Starts a site on a free port.
    *
-   * @param options for the save handler, as a user would give them to the adapter
-   * @param pause to be awaited with the parameter `wait` of a request
+   * @param options the adapter's options for its save handler
+   * @param pause to await with the parameter `wait` of a request
    */
   start(options: SiteOptions, pause: Pause): Promise<Site>
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: data of whatever adapter
+// biome-ignore lint/suspicious/noExplicitAny: data of any adapter
 export type SiteOptions = SaveHandlerOptions<any>
 
 export type Pause = (wait: string | null | undefined) => Promise<void>
 
 export interface Site extends ConformanceSite {
-  // biome-ignore lint/suspicious/noExplicitAny: data of whatever adapter
+  // biome-ignore lint/suspicious/noExplicitAny: data of any adapter
   readonly handler: SaveHandler<any>
 }
 
-/** The site of an example, as a driver's `start`: what `createSite` in its site.js gives. */
+/** Starts the site of an example: `createSite` in its site.js. */
 export async function startExample(
   name: string,
   options: SiteOptions,
@@ -55,7 +56,7 @@ export function describeGuarantees(driver: AdapterDriver): void {
   describeOnEveryKind(`The guarantees behind ${driver.name}`, (server) => {
     let database: FreshDatabase
     let proxy: FaultyProxy | undefined
-    /** As the sites reach it. */
+    /** The option `db` of the sites: through the proxy, if there is one. */
     let db: SiteOptions['db']
 
     beforeAll(async () => {
@@ -71,7 +72,10 @@ export function describeGuarantees(driver: AdapterDriver): void {
 
     const place = (options: SiteOptions) => ({
       async start({ pause, timeout }: { pause: Pause; timeout: number }): Promise<ConformanceSite> {
-        const site = await driver.start({ db, gcInterval: 0, operationTimeout: timeout, ...options }, pause)
+        const site = await driver.start(
+          { db, gcInterval: 0, operationTimeout: timeout / 2, ...options },
+          pause,
+        )
         if (!driver.offers?.includes('users')) return site
         return {
           ...site,
@@ -82,18 +86,14 @@ export function describeGuarantees(driver: AdapterDriver): void {
         }
       },
     })
-    const endOfFault = async () => {
-      proxy?.drop()
-      await proxy?.resume()
-    }
     let tables = 0
 
     const subject: ConformanceSubject = {
       name: driver.name,
       lifetime: driver.lifetime,
       cannot: {
-        ...(!driver.offers?.includes('users') && { everywhere: 'Its sign-in sets no field' }),
-        ...(!driver.offers?.includes('store') && { 'callback-once': 'It has no store with callbacks' }),
+        ...(!driver.offers?.includes('users') && { everywhere: 'The sign-in sets no field' }),
+        ...(!driver.offers?.includes('store') && { 'callback-once': 'The store has no callbacks' }),
         ...driver.cannot,
       },
       ...place({}),
@@ -115,16 +115,7 @@ export function describeGuarantees(driver: AdapterDriver): void {
           end: async () =>
             void (await database.query('ALTER TABLE php_session RENAME COLUMN away TO sess_data')),
         },
-        ...(server.kind === 'postgres' && {
-          away: {
-            async begin() {
-              await proxy?.refuse()
-              proxy?.drop()
-            },
-            end: endOfFault,
-          },
-          silent: { begin: async () => proxy?.silence(), end: endOfFault },
-        }),
+        ...(server.kind === 'postgres' && networkFaults(() => proxy as FaultyProxy)),
       },
       async setTimeZone(zone) {
         const [row] = await database.query<{ name: string }>('SELECT current_database() AS name')
@@ -147,7 +138,7 @@ export function describeGuarantees(driver: AdapterDriver): void {
 
     if (driver.only !== undefined) return
 
-    test('a request that changes nothing is one statement: the read', async () => {
+    test('a request that changes nothing sends one statement: the read', async () => {
       const site = await driver.start({ db, gcInterval: 0, operationTimeout: 15 }, async () => {})
       try {
         const browser = new Browser(site.url)

@@ -2,7 +2,12 @@ import { serve } from '@hono/node-server'
 import { type SessionData, type SessionEnv, useSession } from '@hono/session'
 import { type Context, Hono } from 'hono'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { type PgsqlSessions, pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import {
+  type PgsqlSessions,
+  pgsqlSessions,
+  regenerateSession,
+  updateSession,
+} from '../../src/adapters/hono.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
@@ -63,7 +68,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
 
   const create = (session: Session) => session.update({ user: 'ada' })
 
-  test('reading keeps a session alive, without a write as long as it is young', async () => {
+  test('reading extends the expiry, without a write while it is recent', async () => {
     const browser = await start({ '/create': create, '/read': (session) => session.get() })
     await browser.send('GET', '/create')
     const { version, left, address } = await theRow()
@@ -76,7 +81,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(86_400 - 60)
   })
 
-  test('what is changed in place and then updated is a change', async () => {
+  test('stores data that was changed in place and then updated', async () => {
     const browser = await start({
       '/create': create,
       '/change': async (session) => {
@@ -92,7 +97,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).data).toEqual({ color: 'blue' })
   })
 
-  test('a write that fails is the answer, and no unhandled rejection', async () => {
+  test('a failed write is an error of the request, not an unhandled rejection', async () => {
     const unhandled: unknown[] = []
     const listener = (reason: unknown): void => void unhandled.push(reason)
     process.on('unhandledRejection', listener)
@@ -127,7 +132,7 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     }
   })
 
-  test('a handler that throws has its update stored all the same, as @hono/session means it', async () => {
+  test('stores the update of a handler that throws afterwards', async () => {
     const browser = await start({
       '/throw': async (session) => {
         await session.update({ user: 'ada' })
@@ -138,7 +143,99 @@ describeOnEveryServer('The sessions of @hono/session', (server) => {
     expect((await theRow()).data).toEqual({ user: 'ada' })
   })
 
-  test('a new id takes along what is passed to the update', async () => {
+  test('data that is not an object is an error, not a new session', async () => {
+    const browser = await start({ '/create': create, '/read': (session) => session.get() })
+    await browser.send('GET', '/create')
+    await database.query(`UPDATE php_session SET sess_data = '[1]'`)
+    expect((await browser.send('GET', '/read')).status).toBe(500)
+  })
+
+  const count = (data: SessionData): number => {
+    data.n = Number(data.n ?? 0) + 1
+    return data.n as number
+  }
+
+  test('an update is stored at once, and a later session.update with earlier data undoes nothing of it', async () => {
+    const browser = await start({
+      '/create': (session) => session.update({ n: 1, cart: [{ a: 1 }] }),
+      '/update': async (session, context) => {
+        const data = (await session.get()) as SessionData & { cart: object[] }
+        const updated = await updateSession(context, (stored) => {
+          ;(stored.cart as object[]).push({ b: 1 })
+          return count(stored)
+        })
+        expect((await theRow()).data).toEqual({ n: 2, cart: [{ a: 1 }, { b: 1 }] })
+        expect(await session.get()).toEqual({ n: 1, cart: [{ a: 1 }] })
+        await session.update({ ...data, cart: [...data.cart, { c: 1 }], color: 'blue' })
+        await updateSession(context, count)
+        return updated
+      },
+      '/alone': (_session, context) => updateSession(context, count),
+    })
+    await browser.send('GET', '/create')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cart, ...others } = (await theRow()).data as { cart: object[] }
+    expect(others).toEqual({ n: 3, color: 'blue' })
+    expect(cart).toHaveLength(3)
+    expect(cart).toEqual(expect.arrayContaining([{ a: 1 }, { b: 1 }, { c: 1 }]))
+    expect((await browser.send('GET', '/alone')).text).toBe('{"outcome":"updated","value":4}')
+    const [listed] = await sessions.handler.list()
+    expect(listed).toMatchObject({ accesses: 3 })
+  })
+
+  test('an update creates a new session with the response, also after regenerateSession', async () => {
+    const browser = await start({
+      '/nothing': (_session, context) => updateSession(context, () => 'nothing'),
+      '/update': async (_session, context) => {
+        await updateSession(context, count)
+        return updateSession(context, count)
+      },
+      '/both': async (session, context) => {
+        await updateSession(context, count)
+        await session.update({ color: 'blue' })
+      },
+      '/regenerate': async (session, context) => {
+        const data = await session.get()
+        await regenerateSession(context)
+        await updateSession(context, count)
+        await session.update({ old: data?.n })
+        return updateSession(context, count)
+      },
+      '/delete': async (session, context) => {
+        await session.get()
+        session.delete()
+        return updateSession(context, count)
+      },
+    })
+    expect((await browser.send('GET', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(await sessions.handler.list()).toEqual([])
+    expect((await browser.clone().send('GET', '/both')).status).toBe(200)
+    expect((await theRow()).data).toEqual({ n: 1, color: 'blue' })
+    await database.query('DELETE FROM php_session')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"created","value":2}')
+    expect((await theRow()).data).toEqual({ n: 2 })
+    expect((await browser.send('GET', '/regenerate')).text).toBe('{"outcome":"created","value":2}')
+    expect((await theRow()).data).toMatchObject({ old: 2 })
+    expect((await browser.send('GET', '/delete')).text).toBe('{"outcome":"gone"}')
+    expect(await sessions.handler.list()).toEqual([])
+  })
+
+  test('an update of a session that another request has destroyed is gone', async () => {
+    const browser = await start({
+      '/create': create,
+      '/update': async (session, context) => {
+        await session.get()
+        const [listed] = await sessions.handler.list()
+        await sessions.handler.destroy(listed?.id as string)
+        return updateSession(context, count)
+      },
+    })
+    await browser.send('GET', '/create')
+    expect((await browser.send('GET', '/update')).text).toBe('{"outcome":"gone"}')
+    expect(await sessions.handler.list()).toEqual([])
+  })
+
+  test('a session with a new id has the data passed to the update', async () => {
     const browser = await start({
       '/create': create,
       '/regenerate': async (session, context) => {

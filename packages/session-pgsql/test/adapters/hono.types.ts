@@ -1,11 +1,11 @@
 import { type SessionEnv, useSession } from '@hono/session'
 import { Hono } from 'hono'
-import { pgsqlSessions, regenerateSession } from '../../src/adapters/hono.ts'
+import { pgsqlSessions, regenerateSession, updateSession } from '../../src/adapters/hono.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the middleware fits Hono, and the data's type flows through. */
+/** Compiled, never run: the middleware fits Hono, and the type of the data is kept. */
 
-// Not an interface: @hono/session wants an index signature.
+// Not an interface: @hono/session requires an index signature.
 type Data = { user: string }
 
 const sessions = pgsqlSessions<Data>({ db: 'pglite:' })
@@ -16,6 +16,17 @@ app.get('/', async (c) => {
   await regenerateSession(c)
   const data = await c.var.session.get()
   return c.text(data?.user.toUpperCase() ?? '')
+})
+
+app.get('/update', async (c) => {
+  const { value } = await updateSession(c, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  const length: number | undefined = value
+  return c.text(String(length))
 })
 
 export async function users(): Promise<string[]> {

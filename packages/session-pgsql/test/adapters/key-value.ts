@@ -1,11 +1,12 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { SaveHandler } from '../../src/index.ts'
+import { edited } from '../../src/testing/edit.ts'
 import { listen } from '../express/site.ts'
 import type { AdapterDriver, Pause, Site } from './guarantees.ts'
 
-/** What unstorage and better-auth have in common: items under keys, with a lifetime in seconds. */
+/** A key-value storage with lifetimes in seconds, as of unstorage and better-auth. */
 export interface KeyValueStore {
-  // biome-ignore lint/suspicious/noExplicitAny: data of whatever adapter
+  // biome-ignore lint/suspicious/noExplicitAny: data of any adapter
   readonly handler: SaveHandler<any>
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttl: number): Promise<void>
@@ -13,11 +14,31 @@ export interface KeyValueStore {
   close(): Promise<void>
 }
 
+/** Keys that visitors can choose, and keys like those under which other keys are stored. */
+export function strangeKeys(unique: string): string[] {
+  const long = `127.0.0.1|/${'x'.repeat(600)}${unique}`
+  return [
+    long,
+    `${long}y`,
+    `/${'x'.repeat(10_000)}${unique}`,
+    `ключ ${'ä'.repeat(600)}${unique}`,
+    `a\0b${unique}`,
+    `a\0c${unique}`,
+    `a\ud800${unique}`,
+    `a\ud801${unique}`,
+    `a b/${unique}?x=1`,
+    `sha256-${'A'.repeat(43)}`,
+    `sha256-${createHash('sha256').update(JSON.stringify(long)).digest('base64url')}`,
+    '',
+  ]
+}
+
 const LIFETIME = 3600
 
-const LAST_WINS = 'A set says neither what it started from nor whether it creates'
+const NO_UPDATE = 'The storage has no atomic update'
+const LAST_WINS = 'A set does not say which value it started from, or whether it creates'
 
-/** Sessions as applications keep them in such a store: read whole, changed, written whole. */
+/** Returns a driver that stores sessions as applications do in such a storage: each write replaces all of the data. */
 export function keyValueDriver(
   name: string,
   open: (options: Parameters<AdapterDriver['start']>[0]) => KeyValueStore,
@@ -30,9 +51,19 @@ export function keyValueDriver(
         [
           ...['two-keys', 'two-processes', 'ten-keys', 'deleted-key', 'deletion-first'],
           ...['sign-out', 'sign-out-processes', 'new-id-slow', 'expired-slow'],
+          ...[
+            'list-added',
+            'list-begun',
+            'list-removed',
+            'list-removed-last',
+            'list-emptied',
+            'list-deleted',
+          ],
+          ...['list-elements', 'two-fields'],
         ].map((id) => [id, LAST_WINS]),
       ),
-      activity: 'An item lives as long as its set has said',
+      ...Object.fromEntries(['counter', 'counter-ended'].map((id) => [id, NO_UPDATE])),
+      activity: 'The lifetime of an item starts at its last set',
     },
     start: (options, pause) => startSite(open(options), pause),
   }
@@ -73,13 +104,17 @@ async function startSite(store: KeyValueStore, pause: Pause): Promise<Site> {
   }
 }
 
-/** The session's text after a request; null: there is none. */
+/** Returns the session's text after a request; null if there is no session. */
 function changed(path: string, before: string | null, parameters: Record<string, string>): string | null {
   const data = JSON.parse(before ?? '{}')
   const { key = '', value, user } = parameters
   if (path === '/sign-out') return null
   if (path === '/sign-in') return JSON.stringify({ user })
   if (path === '/set') return JSON.stringify({ ...data, [key]: value })
+  if (path === '/edit') {
+    data[key] = edited(data[key], parameters.path, value)
+    return JSON.stringify(data)
+  }
   if (path !== '/delete') return before
   delete data[key]
   return JSON.stringify(data)

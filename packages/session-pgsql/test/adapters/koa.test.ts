@@ -56,7 +56,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     await database.query('DELETE FROM php_session')
   })
 
-  test("maxAge 'session': a session without an age lives for gcMaxlifetime, and stays of that kind", async () => {
+  test("with maxAge 'session' a session lives for gcMaxlifetime and stays a browser session", async () => {
     const browser = await start({ maxAge: 'session' }, (ctx) => {
       if (ctx.path === '/set') ctx.session.user = 'ada'
       return { user: ctx.session.user, maxAge: ctx.session.maxAge }
@@ -69,7 +69,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect(JSON.parse((await browser.send('GET', '/read')).text)).toEqual({ user: 'ada', maxAge: 'session' })
   })
 
-  test('forced saves: what they change is written, and an age that changes too', async () => {
+  test('a forced save writes changed data and a changed maxAge', async () => {
     const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       if (ctx.path === '/force') {
@@ -88,7 +88,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect(left).toBeLessThan(700)
   })
 
-  test('rolling: an unchanged session is not written, until its expiry is old enough', async () => {
+  test('with rolling an unchanged session is not written until its expiry is old enough', async () => {
     const browser = await start({ rolling: true, maxAge: 3_600_000 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()
@@ -102,7 +102,7 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(3_600)
   })
 
-  test('renew: the date of expiry that koa-session judges is that of the row', async () => {
+  test('with renew koa-session uses the expiry of the row', async () => {
     const browser = await start({ renew: true, maxAge: 3_600_000 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return { left: (ctx.session._expire - Date.now()) / 1000 }
@@ -116,20 +116,20 @@ describeOnEveryServer('The store of koa-session', (server) => {
     expect((await theRow()).left).toBeGreaterThan(3_500)
   })
 
-  test('a session of seconds ends on time', async () => {
+  test('a session of some seconds ends on time', async () => {
     const browser = await start({ maxAge: 1_500 }, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()
     })
     await browser.send('POST', '/create')
     const { data } = await theRow()
-    // The browser forgets by itself; this one does not.
+    // A browser would drop the cookie. This one sends it anyway.
     await until(() => Date.now() > Number(data._expire), 'the end of the session', 10_000)
     const late = new Browser(browser.url, browser.cookies)
     expect((await late.send('GET', '/read')).text).toBe('{}')
   })
 
-  test('what koa-session does not show of a session is kept as it was', async () => {
+  test('keeps keys that koa-session hides', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       if (ctx.path === '/change') ctx.session.user = 'grace'
@@ -153,7 +153,65 @@ describeOnEveryServer('The store of koa-session', (server) => {
     })
   })
 
-  test('data of another kind is an error, not a new session', async () => {
+  const count = (data: Record<string, unknown>): number => {
+    data.n = Number(data.n ?? 0) + 1
+    return data.n as number
+  }
+
+  test('an update is stored at once and shown, and leaves to the save what the request has set', async () => {
+    const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
+      if (ctx.path === '/create') Object.assign(ctx.session, { n: 1, cart: ['x'] })
+      if (ctx.path !== '/update') return
+      const { cart } = ctx.session
+      ctx.session.before = true
+      cart.push('ours')
+      const updated = await store.update(ctx, (data) => {
+        expect(data).toEqual({ n: 1, cart: ['x'] })
+        Object.assign(data, { cart: ['x', 'theirs'], _maxAge: 1, save: 1 })
+        return count(data)
+      })
+      expect((await theRow()).data).toEqual({ n: 2, cart: ['x', 'theirs'], length: 7, _maxAge: 3_600_000 })
+      ctx.session.after = ctx.session.n
+      cart.push('last')
+      return updated
+    })
+    await browser.send('POST', '/create')
+    await database.query(
+      `UPDATE php_session SET sess_data = '{"n":1,"cart":["x"],"length":7,"_maxAge":3600000}'`,
+    )
+    expect((await browser.send('POST', '/update')).text).toBe('{"outcome":"updated","value":2}')
+    const { cart, ...others } = (await theRow()).data
+    expect(others).toEqual({ n: 2, before: true, after: 2, length: 7, _maxAge: 3_600_000 })
+    expect((cart as string[]).toSorted()).toEqual(['last', 'ours', 'theirs', 'x'])
+    const [listed] = await store.handler.list()
+    expect(listed).toMatchObject({ accesses: 2 })
+  })
+
+  test('an update stores a new session, also after regenerate, and is gone after a destroy', async () => {
+    const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
+      if (ctx.path === '/nothing') return store.update(ctx, () => 'nothing')
+      if (ctx.path === '/regenerate') {
+        await ctx.session.regenerate()
+        ctx.session.color = 'blue'
+      }
+      if (ctx.path === '/destroy') ctx.session = null
+      return store.update(ctx, count)
+    })
+    expect((await browser.send('POST', '/nothing')).text).toBe('{"outcome":"skipped","value":"nothing"}')
+    expect(browser.cookies.size).toBe(0)
+    expect((await browser.send('POST', '/update')).text).toBe('{"outcome":"created","value":1}')
+    expect((await theRow()).left).toBeGreaterThan(3_600)
+    const [before] = await store.handler.list()
+    expect((await browser.send('POST', '/regenerate')).text).toBe('{"outcome":"updated","value":2}')
+    const [after] = await store.handler.list()
+    expect(after?.id).not.toBe(before?.id)
+    expect((await theRow()).data).toEqual({ n: 2, color: 'blue', _maxAge: 3_600_000 })
+    expect((await browser.send('POST', '/destroy')).text).toBe('{"outcome":"gone"}')
+    expect(await store.handler.list()).toEqual([])
+    await expect(store.update({}, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('data that is not an object is an error, not a new session', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'
       return ctx.session.toJSON()

@@ -3,7 +3,7 @@ import session from 'koa-session'
 import { PgsqlStore } from '../../src/adapters/koa.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the store fits koa-session, and the data's type flows through. */
+/** Compiled, never run: the store fits koa-session, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -11,6 +11,17 @@ interface Data {
 
 const store = new PgsqlStore<Data>({ db: 'pglite:' })
 session({ store, maxAge: 'session' }, new Koa())
+
+new Koa().use(async (ctx) => {
+  const { value } = await store.update(ctx, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  const length: number | undefined = value
+  ctx.body = String(length)
+})
 
 export async function users(): Promise<(string | undefined)[]> {
   const sessions = await store.handler.findByField('1')

@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop()
 })
 
-/** OpenTelemetry's own SDK, which records one handler's metrics; asks it for one of them. */
+/** Records one handler's metrics with OpenTelemetry's SDK. */
 function measure(sessions: Handler) {
   const reader = new Reader()
   const provider = new MeterProvider({ readers: [reader] })
@@ -30,7 +30,7 @@ function measure(sessions: Handler) {
   return {
     stop,
     all,
-    /** Its points, each with its labels in one text: how often, or how much. */
+    /** Returns the value or count of each data point of a metric, by its attributes in one text. */
     async points(name: string): Promise<Record<string, number>> {
       const metric = (await all()).find(({ descriptor }) => descriptor.name === name)
       const points = (metric?.dataPoints ?? []).map(({ attributes, value }) => [
@@ -43,7 +43,7 @@ function measure(sessions: Handler) {
 }
 
 describeHandler('OpenTelemetry', (kit) => {
-  test('counts operations by outcome, batches, conflicts, and the connections', async () => {
+  test('counts operations by outcome, batches, conflicts and connections', async () => {
     const sessions = kit.open({ shortCircuit: true, conflict: 'error' })
     const { points } = measure(sessions)
     const id = kit.id()
@@ -95,7 +95,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.gc.duration')).toEqual({ [`${server} done`]: 1 })
   })
 
-  test('no name and no label holds an id, data or an address; what has ended records nothing', async () => {
+  test('no name or attribute contains an id, data or an address, and nothing is recorded after the stop', async () => {
     const sessions = kit.open()
     const { all, points, stop } = measure(sessions)
     const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
@@ -114,7 +114,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.operation.duration')).toEqual(before)
   })
 
-  test("another handler's doings are not counted", async () => {
+  test('does not count the operations of another handler', async () => {
     const [sessions, other] = [kit.open(), kit.open()]
     const { points } = measure(sessions)
     await sessions.read(kit.id())
@@ -122,7 +122,7 @@ describeHandler('OpenTelemetry', (kit) => {
     expect(await points('session_pgsql.operation.duration')).toEqual({ 'read absent': 1 })
   })
 
-  test('without an SDK nobody listens', async () => {
+  test('does not subscribe without an SDK', async () => {
     metrics.disable()
     trace.disable()
     const stop = instrument(kit.open())
@@ -130,7 +130,7 @@ describeHandler('OpenTelemetry', (kit) => {
     stop()
   })
 
-  test('with a registered SDK both are recorded, until it is ended', async () => {
+  test('records metrics and traces with a registered SDK until it is stopped', async () => {
     const reader = new Reader()
     metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
     const exporter = new InMemorySpanExporter()
@@ -156,110 +156,106 @@ describeHandler('OpenTelemetry', (kit) => {
   })
 })
 
-describeHandler(
-  'OpenTelemetry spans',
-  (kit) => {
-    const exporter = new InMemorySpanExporter()
-    const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-    const tracer = provider.getTracer('test')
-    beforeAll(() => {
-      context.disable()
-      context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+describeHandler('OpenTelemetry spans', (kit) => {
+  const exporter = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
+  const tracer = provider.getTracer('test')
+  beforeAll(() => {
+    context.disable()
+    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  })
+  beforeEach(() => exporter.reset())
+
+  const spans = (name: string) => exporter.getFinishedSpans().filter((span) => span.name === name)
+
+  /** Runs work within a span, as a request. */
+  function request<T>(name: string, work: () => Promise<T>): Promise<T> {
+    return tracer.startActiveSpan(name, (span) => work().finally(() => span.end()))
+  }
+
+  test('an operation is a child of its caller’s span, and a statement a child of the operation’s', async () => {
+    const sessions = kit.open()
+    await sessions.open()
+    stops.push(recordTraces(sessions, provider))
+    const id = kit.id()
+    await request('GET /', async () => {
+      await sessions.write(id, { a: 1 })
+      await sessions.read(id)
     })
-    beforeEach(() => exporter.reset())
-
-    const spans = (name: string) => exporter.getFinishedSpans().filter((span) => span.name === name)
-
-    /** As a request does: with a span around it. */
-    function request<T>(name: string, work: () => Promise<T>): Promise<T> {
-      return tracer.startActiveSpan(name, (span) => work().finally(() => span.end()))
+    const [root] = spans('GET /')
+    const [write] = spans('session write')
+    const [read] = spans('session read')
+    for (const span of [write, read]) {
+      expect(span?.parentSpanContext?.spanId).toBe(root?.spanContext().spanId)
+      expect(span?.spanContext().traceId).toBe(root?.spanContext().traceId)
     }
-
-    test('an operation is a child of its caller, and the statement one of the operation', async () => {
-      const sessions = kit.open()
-      await sessions.open()
-      stops.push(recordTraces(sessions, provider))
-      const id = kit.id()
-      await request('GET /', async () => {
-        await sessions.write(id, { a: 1 })
-        await sessions.read(id)
-      })
-      const [root] = spans('GET /')
-      const [write] = spans('session write')
-      const [read] = spans('session read')
-      for (const span of [write, read]) {
-        expect(span?.parentSpanContext?.spanId).toBe(root?.spanContext().spanId)
-        expect(span?.spanContext().traceId).toBe(root?.spanContext().traceId)
-      }
-      expect(write?.attributes).toEqual({
-        'db.system.name': 'postgresql',
-        'db.operation.name': 'write',
-        'session_pgsql.outcome': 'created',
-      })
-      const [batch] = spans('session batch read')
-      expect(batch?.parentSpanContext?.spanId).toBe(read?.spanContext().spanId)
-      expect(batch?.attributes).toMatchObject({ 'db.operation.batch.size': 1, 'db.operation.name': 'read' })
+    expect(write?.attributes).toEqual({
+      'db.system.name': 'postgresql',
+      'db.operation.name': 'write',
+      'session_pgsql.outcome': 'created',
     })
+    const [batch] = spans('session batch read')
+    expect(batch?.parentSpanContext?.spanId).toBe(read?.spanContext().spanId)
+    expect(batch?.attributes).toMatchObject({ 'db.operation.batch.size': 1, 'db.operation.name': 'read' })
+  })
 
-    test('a statement for several requests is linked to each of them', async () => {
-      const sessions = kit.open()
-      await sessions.open()
-      stops.push(recordTraces(sessions, provider))
-      const names = ['GET /a', 'GET /b', 'GET /c']
-      await Promise.all(names.map((name) => request(name, () => sessions.read(kit.id()))))
-      const [batch, ...more] = spans('session batch read')
-      expect(more).toEqual([])
-      const reads = spans('session read').map((span) => span.spanContext().spanId)
-      expect(reads).toHaveLength(3)
-      const roots = names.map((name) => spans(name)[0]?.spanContext().spanId)
-      expect(spans('session read').map((span) => span.parentSpanContext?.spanId)).toEqual(roots)
-      const joined = [
-        batch?.parentSpanContext?.spanId,
-        ...(batch?.links ?? []).map((link) => link.context.spanId),
-      ]
-      expect(joined).toEqual(reads)
-    })
+  test('a statement for several requests has links to all of them', async () => {
+    const sessions = kit.open()
+    await sessions.open()
+    stops.push(recordTraces(sessions, provider))
+    const names = ['GET /a', 'GET /b', 'GET /c']
+    await Promise.all(names.map((name) => request(name, () => sessions.read(kit.id()))))
+    const [batch, ...more] = spans('session batch read')
+    expect(more).toEqual([])
+    const reads = spans('session read').map((span) => span.spanContext().spanId)
+    expect(reads).toHaveLength(3)
+    const roots = names.map((name) => spans(name)[0]?.spanContext().spanId)
+    expect(spans('session read').map((span) => span.parentSpanContext?.spanId)).toEqual(roots)
+    const joined = [
+      batch?.parentSpanContext?.spanId,
+      ...(batch?.links ?? []).map((link) => link.context.spanId),
+    ]
+    expect(joined).toEqual(reads)
+  })
 
-    test('a failure is told by its code, without the message', async () => {
-      const sessions = kit.open({ conflict: 'error' })
-      stops.push(recordTraces(sessions, provider))
-      const id = kit.id()
-      const base = (await sessions.write(id, { a: 1 })).session
-      await sessions.write(id, { a: 2 }, { base })
-      await errorOf(sessions.write(id, { a: 3 }, { base }))
-      const failed = spans('session write').at(-1)
-      expect(failed?.attributes['error.type']).toBe('CONFLICT')
-      expect(failed?.status).toEqual({ code: 2 })
-      expect(failed?.events).toEqual([])
-    })
+  test('records the code of an error, not its message', async () => {
+    const sessions = kit.open({ conflict: 'error' })
+    stops.push(recordTraces(sessions, provider))
+    const id = kit.id()
+    const base = (await sessions.write(id, { a: 1 })).session
+    await sessions.write(id, { a: 2 }, { base })
+    await errorOf(sessions.write(id, { a: 3 }, { base }))
+    const failed = spans('session write').at(-1)
+    expect(failed?.attributes['error.type']).toBe('CONFLICT')
+    expect(failed?.status).toEqual({ code: 2 })
+    expect(failed?.events).toEqual([])
+  })
 
-    test('a garbage collection is no part of the request that set its timer', async () => {
-      const sessions = kit.open()
-      stops.push(recordTraces(sessions, provider))
-      await request('GET /', () => sessions.gc())
-      const [gc] = spans('session gc')
-      expect(gc?.parentSpanContext).toBeUndefined()
-      expect(gc?.attributes).toMatchObject({ 'session_pgsql.outcome': 'done', 'session_pgsql.gc.removed': 0 })
-    })
+  test('the span of a garbage collection has no parent', async () => {
+    const sessions = kit.open()
+    stops.push(recordTraces(sessions, provider))
+    await request('GET /', () => sessions.gc())
+    const [gc] = spans('session gc')
+    expect(gc?.parentSpanContext).toBeUndefined()
+    expect(gc?.attributes).toMatchObject({ 'session_pgsql.outcome': 'done', 'session_pgsql.gc.removed': 0 })
+  })
 
-    test('no span holds an id, data or an address', async () => {
-      const sessions = kit.open()
-      stops.push(recordTraces(sessions, provider))
-      const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
-      const base = (await sessions.write(id, { data }, { custom, address })).session
-      await sessions.write(id, { data, a: 1 }, { base })
-      await sessions.write(id, { data, b: 1 }, { base })
-      await sessions.touch(id)
-      await sessions.destroy(id)
-      const told = exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({
-        name,
-        attributes,
-        events,
-        status,
-      }))
-      expect(told.length).toBeGreaterThan(8)
-      for (const secret of [id, data, custom, address]) expect(JSON.stringify(told)).not.toContain(secret)
-    })
-  },
-  'once',
-)
+  test('no span contains an id, data or an address', async () => {
+    const sessions = kit.open()
+    stops.push(recordTraces(sessions, provider))
+    const [id, data, custom, address] = [kit.id(), 'secret-data', 'secret-field', '203.0.113.99'] as const
+    const base = (await sessions.write(id, { data }, { custom, address })).session
+    await sessions.write(id, { data, a: 1 }, { base })
+    await sessions.write(id, { data, b: 1 }, { base })
+    await sessions.touch(id)
+    await sessions.destroy(id)
+    const told = exporter.getFinishedSpans().map(({ name, attributes, events, status }) => ({
+      name,
+      attributes,
+      events,
+      status,
+    }))
+    expect(told.length).toBeGreaterThan(8)
+    for (const secret of [id, data, custom, address]) expect(JSON.stringify(told)).not.toContain(secret)
+  })
+})

@@ -6,7 +6,7 @@ import { describeReactRouter } from './react-router.ts'
 
 describeReactRouter('React Router 7')
 
-test('it is a SessionStorage of React Router', () => {
+test('fits the SessionStorage of React Router', () => {
   interface Visitor {
     user: string
   }

@@ -4,7 +4,7 @@ import type { SessionStorage as SessionStorage8 } from 'react-router-8'
 import { createPgsqlSessionStorage, type PgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the storage is one of React Router's, and the data's type flows through. */
+/** Compiled, never run: the storage fits React Router, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -33,6 +33,16 @@ export async function action(request: Request): Promise<Response> {
   return new Response(null, {
     headers: { 'set-cookie': await storage.commitSession(session, { maxAge: 60 }) },
   })
+}
+
+export async function update(session: Session<Data, Flash>): Promise<number | undefined> {
+  const { value } = await storage.updateSession(session, (data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  return value
 }
 
 export async function users(): Promise<string[]> {

@@ -2,7 +2,7 @@ import { createStorage, type Driver, type Storage } from 'unstorage'
 import pgsqlDriver, { type PgsqlDriver, type PgsqlDriverOptions } from '../../src/adapters/unstorage.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: the driver is one of unstorage's, whose own types say what an item is. */
+/** Compiled, never run: the driver fits unstorage, whose types describe an item. */
 
 const driver: PgsqlDriver = pgsqlDriver({ db: 'pglite:', base: 'notes', ttl: 60 })
 export const real: Driver<PgsqlDriverOptions, SaveHandler<string>> = driver
@@ -20,7 +20,7 @@ export async function note(key: string): Promise<string | undefined> {
   return (await storage.getItem(key))?.text
 }
 
-/** Behind an item lies its text. */
+/** The save handler stores an item as text. */
 export async function texts(): Promise<string[]> {
   const page = await driver.getInstance().list({ name: 'unstorage' })
   const records = await Promise.all(page.map(({ id }) => driver.getInstance().read(id)))
@@ -30,7 +30,7 @@ export async function texts(): Promise<string[]> {
 pgsqlDriver({ handler: new SaveHandler(), name: 'notes' })
 // @ts-expect-error no such option
 pgsqlDriver({ gcIntervall: 1 })
-// @ts-expect-error items are JSON, and the last one wins
+// @ts-expect-error items are JSON, and the last write wins
 pgsqlDriver({ conflict: 'merge' })
 // @ts-expect-error a shared handler has its table already
 pgsqlDriver({ handler: new SaveHandler(), table: 'other' })

@@ -1,7 +1,7 @@
 import { createSessions, type RequestLike, type Sessions, type WebSession } from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 
-/** Checked by the compiler, never run: a Request of the web fits, and the data's type flows through. */
+/** Compiled, never run: the web's Request fits, and the type of the data is kept. */
 
 interface Data {
   user: string
@@ -25,6 +25,16 @@ export async function handle(request: Request): Promise<Response> {
   return Response.json(data, { headers: cookie ? { 'set-cookie': cookie } : {} })
 }
 
+export async function update(session: WebSession<Data>): Promise<number | undefined> {
+  const { value } = await session.update((data) => {
+    // @ts-expect-error a user is no number
+    data.user = 7
+    data.user = 'ada'
+    return data.user.length
+  })
+  return value
+}
+
 export async function users(): Promise<string[]> {
   const found = await sessions.handler.findByField('1')
   // @ts-expect-error there is no such key
@@ -32,13 +42,13 @@ export async function users(): Promise<string[]> {
   return found.map(({ data }) => data.user)
 }
 
-/** Without a type, data is whatever it is. */
+/** Without a type argument the data is untyped. */
 export async function anything(request: Request): Promise<unknown> {
   return (await createSessions({ secret }).session(request)).get('key')
 }
 
 createSessions<Data>({ secret: [secret, 'an older secret..'], handler: new SaveHandler<Data>(), name: 'sid' })
-createSessions<Data>({ secret, conflict: (mine, theirs) => ({ ...theirs, cart: mine.cart }) })
+createSessions<Data>({ secret, conflict: (ours, theirs) => ({ ...theirs, cart: ours.cart }) })
 
 // @ts-expect-error the secret is missing
 createSessions({ db: 'pglite:' })

@@ -3,46 +3,40 @@ import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { run } from '../../src/cli/run.ts'
 
-export interface Ran {
+export interface RunResult {
   readonly code: number
   readonly stdout: string
   readonly stderr: string
 }
 
-export interface Circumstances {
+export interface RunOptions {
   readonly environment?: Record<string, string>
-  /** Columns of the terminal on both streams; left out: no terminal. */
+  /** Columns of a terminal on both streams. Default: no terminal. */
   readonly terminal?: number
   readonly signal?: AbortSignal
-  /** Called with all that is written to stdout. */
+  /** Called with each text written to stdout. */
   readonly onOutput?: (text: string) => void
-  /** Called with all that is written to stderr. */
+  /** Called with each text written to stderr. */
   readonly onError?: (text: string) => void
 }
 
 /** Runs a command line in this process. */
-export async function runHere(argv: readonly string[], circumstances: Circumstances = {}): Promise<Ran> {
-  const {
-    environment = {},
-    terminal,
-    signal = new AbortController().signal,
-    onOutput,
-    onError,
-  } = circumstances
-  const terminalOf = terminal === undefined ? {} : { isTTY: true, columns: terminal }
+export async function runHere(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { environment = {}, terminal, signal = new AbortController().signal, onOutput, onError } = options
+  const stream = terminal === undefined ? {} : { isTTY: true, columns: terminal }
   let [stdout, stderr] = ['', '']
   const code = await run(argv, {
     environment,
     signal,
     stdout: {
-      ...terminalOf,
+      ...stream,
       write(text) {
         stdout += text
         onOutput?.(text)
       },
     },
     stderr: {
-      ...terminalOf,
+      ...stream,
       write(text) {
         stderr += text
         onError?.(text)
@@ -55,7 +49,7 @@ export async function runHere(argv: readonly string[], circumstances: Circumstan
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
-/** Starts the program itself. */
+/** Starts the program in a child process. */
 export function start(argv: readonly string[], environment: Record<string, string> = {}) {
   const child = spawn(process.execPath, ['--import', TSX, MAIN, ...argv], {
     env: { PATH: process.env.PATH ?? '', ...environment },
@@ -67,7 +61,7 @@ export function start(argv: readonly string[], environment: Record<string, strin
       output[name] += text
     })
   }
-  const ended = new Promise<Ran & { signal: NodeJS.Signals | null }>((resolve, reject) => {
+  const ended = new Promise<RunResult & { signal: NodeJS.Signals | null }>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code: code ?? -1, signal, ...output }))
   })

@@ -2,31 +2,31 @@ import { randomBytes } from 'node:crypto'
 import { expect, test, vi } from 'vitest'
 import type { Finding } from '../../src/table/diagnose.ts'
 import { queryOnce } from '../support/connect.ts'
-import { type Ran, runHere } from './command-line.ts'
+import { type RunResult, runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
 
-/** As the C extension makes it. */
+/** The table as the C extension creates it. */
 const SEED_TABLE = `
   CREATE TABLE php_session (
     sess_id text PRIMARY KEY, sess_name text, sess_data text, sess_created integer, sess_modified integer,
     sess_expire integer, sess_addr_created text, sess_addr_modified text, sess_counter integer,
     sess_error integer, sess_warning integer, sess_notice integer, sess_err_message text, sess_custom text)`
 
-/** The findings by their checks. */
-function findings(ran: Ran): Record<string, Finding> {
+/** Returns the findings by check. */
+function findings(ran: RunResult): Record<string, Finding> {
   return Object.fromEntries(json(ran).servers[0].findings.map((finding: Finding) => [finding.check, finding]))
 }
 
-function levels(ran: Ran): Record<string, string> {
+function levels(ran: RunResult): Record<string, string> {
   return Object.fromEntries(Object.entries(findings(ran)).map(([check, { level }]) => [check, level]))
 }
 
-describeWithCommand('doctor', (place) => {
-  test('finds a fresh table well, and a superuser too mighty', async () => {
-    const { run } = await place()
+describeWithCommand('doctor', (setup) => {
+  test('reports no problem for a new table, and warns about a superuser', async () => {
+    const { run } = await setup()
     const ran = await run(['doctor', '--json'])
     expect(ran.code).toBe(0)
-    // The test servers do without fsync.
+    // The test servers run without fsync.
     expect(Object.entries(levels(ran)).filter(([, level]) => level !== 'ok')).toEqual([
       ['superuser', 'warning'],
       ['durability', 'warning'],
@@ -36,8 +36,8 @@ describeWithCommand('doctor', (place) => {
     expect(shown.stdout).toMatch(/\n0 problems, 2 warnings, \d+ ok\.\n$/)
   })
 
-  test('a missing table is a problem', async () => {
-    const { run } = await place({ table: false })
+  test('reports a missing table as a problem', async () => {
+    const { run } = await setup({ table: false })
     const ran = await run(['doctor', '--json'])
     expect(ran.code).toBe(1)
     expect(findings(ran).table).toMatchObject({
@@ -46,14 +46,14 @@ describeWithCommand('doctor', (place) => {
     })
   })
 
-  test("tells what the C extension's table lacks, and its SQL mends it all", async () => {
-    const { database, run } = await place({ table: false })
+  test("reports what the C extension's table lacks, with SQL that fixes all of it", async () => {
+    const { database, run } = await setup({ table: false })
     await database.query(SEED_TABLE)
     await database.query('CREATE INDEX by_expiry ON php_session (sess_expire)')
     await database.query("INSERT INTO php_session (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)")
     const ran = await run(['doctor', '--json'])
     expect(ran.code).toBe(0)
-    const warned = {
+    const expected = {
       'own-columns': 'warning',
       'integer-dates': 'warning',
       'sweep-index': 'warning',
@@ -62,19 +62,19 @@ describeWithCommand('doctor', (place) => {
       fillfactor: 'warning',
       sweeping: 'warning',
     }
-    expect(levels(ran)).toMatchObject(warned)
-    for (const check of Object.keys(warned)) {
+    expect(levels(ran)).toMatchObject(expected)
+    for (const check of Object.keys(expected)) {
       for (const remedy of findings(ran)[check]?.remedy ?? []) {
         if (remedy.endsWith(';')) await database.query(remedy)
       }
     }
     expect((await run(['gc'])).stdout).toMatch(/^1 expired/)
-    const mended = await run(['doctor', '--json'])
-    for (const check of Object.keys(warned)) expect([check, levels(mended)[check]]).toEqual([check, 'ok'])
+    const fixed = await run(['doctor', '--json'])
+    for (const check of Object.keys(expected)) expect([check, levels(fixed)[check]]).toEqual([check, 'ok'])
   })
 
-  test('a user without privileges: the problem names the GRANT, and it is enough', async () => {
-    const { database, db, run } = await place()
+  test('names the missing GRANT for a role without privileges, and that GRANT is sufficient', async () => {
+    const { database, db, run } = await setup()
     const role = `web_${randomBytes(4).toString('hex')}`
     await database.query(`CREATE ROLE ${role} LOGIN`)
     try {
@@ -94,7 +94,7 @@ describeWithCommand('doctor', (place) => {
       expect(findings(after).privileges?.level).toBe('ok')
       expect((await run(['doctor'])).code).toBe(0)
 
-      // Without the journal sessions are kept, and the console sees less.
+      // Without the journal, sessions still work, but the console shows less.
       expect(findings(after).journal).toMatchObject({
         level: 'warning',
         remedy: [expect.stringMatching(/^GRANT/)],
@@ -117,8 +117,8 @@ describeWithCommand('doctor', (place) => {
     }
   })
 
-  test('broken structure is a problem each, with the SQL that mends it', async () => {
-    const { database, run } = await place()
+  test('reports each fault of the structure as a problem, with SQL that fixes it', async () => {
+    const { database, run } = await setup()
     await database.query('ALTER TABLE php_session DROP COLUMN sess_warning')
     const lacking = await run(['doctor', '--json'])
     expect(lacking.code).toBe(1)
@@ -137,23 +137,23 @@ describeWithCommand('doctor', (place) => {
     expect(findings(unfit).columns?.message).toContain('sess_counter')
   })
 
-  test('slow storage: UNLOGGED, autovacuum off, few HOT updates', async () => {
-    const { database, run } = await place()
+  test('warns about an unlogged table, disabled autovacuum and few HOT updates', async () => {
+    const { database, run } = await setup()
     await database.query(
       "INSERT INTO php_session (sess_id, sess_data, sess_sweep) SELECT 'id' || n, repeat('d', 300), n FROM generate_series(1, 2000) n",
     )
-    // Every update moves the indexed column, so none is made in place.
+    // Every update changes the indexed column, so no update is HOT.
     await database.query('UPDATE php_session SET sess_sweep = sess_sweep + 1')
     await database.query('ALTER TABLE php_session SET (autovacuum_enabled = off)')
     await database.query('ALTER TABLE php_session SET UNLOGGED')
-    // PostgreSQL's statistics arrive a little later.
+    // PostgreSQL updates its statistics with a delay.
     await expect
       .poll(async () => levels(await run(['doctor', '--json'])), { timeout: 15_000, interval: 500 })
       .toMatchObject({ unlogged: 'warning', autovacuum: 'warning', 'hot-updates': 'warning' })
   }, 60_000)
 
-  test('an index left unfinished, and how to be rid of it', async () => {
-    const { database, run } = await place()
+  test('warns about an invalid index, with SQL that drops it', async () => {
+    const { database, run } = await setup()
     await database.query("INSERT INTO php_session (sess_id, sess_name) VALUES ('a', 'same'), ('b', 'same')")
     await expect(
       database.query('CREATE UNIQUE INDEX CONCURRENTLY "Odd" ON php_session (sess_name)'),
@@ -164,8 +164,8 @@ describeWithCommand('doctor', (place) => {
     expect(levels(await run(['doctor', '--json']))).not.toHaveProperty('broken-indexes')
   })
 
-  test('a machine whose clock is wrong: a problem past the hour, where nothing is swept', async () => {
-    const { run } = await place()
+  test('warns about a wrong clock; beyond an hour it is a problem, and gc refuses to run', async () => {
+    const { run } = await setup()
     const rightTime = Date.now
     const clock = vi.spyOn(Date, 'now')
     try {
@@ -186,8 +186,8 @@ describeWithCommand('doctor', (place) => {
     }
   })
 
-  test('a server that cannot be reached or be written is a problem', async () => {
-    const { run } = await place()
+  test('reports an unreachable server as a problem', async () => {
+    const { run } = await setup()
     const down = await runHere(['doctor', '--json', '--db', 'host=127.0.0.1 port=1 user=u password=s3cret'])
     expect(down.code).toBe(1)
     expect(findings(down).connection?.level).toBe('problem')

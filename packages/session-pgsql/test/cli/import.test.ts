@@ -9,14 +9,14 @@ import { connectRedis } from '../../src/cli/import/redis-client.ts'
 import { redisSource } from '../../src/cli/import/redis-source.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { OLD_STORES, type OldStore } from './old-stores.ts'
-import { describeWithCommand, json, type Place } from './place.ts'
+import { type CommandFixture, describeWithCommand, json } from './place.ts'
 import { type SignedInSite, startSignedInSite } from './signed-in-site.ts'
 
 /** Milliseconds. */
 const DAY = 86_400_000
 
-/** Seconds by which two reckonings of one moment may differ: whole seconds on either side. */
-const CLOSE = 2
+/** Seconds by which two stores' expiry of a session may differ, since both round to whole seconds. */
+const TOLERANCE = 2
 
 let redis: Awaited<ReturnType<typeof startRedis>> | undefined
 beforeAll(async () => {
@@ -24,51 +24,54 @@ beforeAll(async () => {
 })
 afterAll(() => redis?.program.stop())
 
-describeWithCommand('sessions of another store', (newPlace) => {
+describeWithCommand('session-pgsql import', (setup) => {
   const closing: { close(): Promise<unknown> }[] = []
   afterEach(async () => {
     for (const one of closing.splice(0).reverse()) await one.close()
   })
 
   describe.each(Object.keys(OLD_STORES))('%s', (from) => {
-    interface Move {
-      readonly place: Place
+    interface Sites {
+      readonly fixture: CommandFixture
       readonly old: OldStore
       readonly oldSite: SignedInSite
       readonly newSite: SignedInSite
       /** Runs the import. */
-      run(...flags: string[]): ReturnType<Place['run']>
+      run(...options: string[]): ReturnType<CommandFixture['run']>
     }
 
-    /** The old site with its visitors, and the new one in the same database. */
-    async function move({ skip }: TestContext): Promise<Move> {
+    /** Starts the old site, and the new site on the same database. */
+    async function startSites({ skip }: TestContext): Promise<Sites> {
       const isRedis = from === 'connect-redis'
-      skip(isRedis && redis === undefined, 'no redis-server on this machine: nothing was moved from one')
-      const place = await newPlace({ table: false })
+      skip(
+        isRedis && redis === undefined,
+        'redis-server is not installed: the import from Redis was not tested',
+      )
+      const fixture = await setup({ table: false })
       const cookie = { maxAge: DAY, sameSite: 'lax', path: '/' } as const
-      const old = await (OLD_STORES[from] as (typeof OLD_STORES)[string])(place.db, {
+      const old = await (OLD_STORES[from] as (typeof OLD_STORES)[string])(fixture.db, {
         redisPort: redis?.port ?? 0,
       })
       const oldSite = await startSignedInSite(old.store, cookie)
-      const store = new PgsqlStore({ db: place.db, gcInterval: 0 })
+      const store = new PgsqlStore({ db: fixture.db, gcInterval: 0 })
       const newSite = await startSignedInSite(store, cookie)
       closing.push(old, oldSite, store, newSite)
       return {
-        place,
+        fixture,
         old,
         oldSite,
         newSite,
-        run: (...flags) => place.run(['import', ...old.flags, '--json', ...flags]),
+        run: (...options) => fixture.run(['import', ...old.options, '--json', ...options]),
       }
     }
 
-    test('everybody stays signed in, with what is left of their time and their cookie', async (ctx) => {
-      const { place, old, oldSite, newSite, run } = await move(ctx)
+    test('keeps users logged in, with their remaining lifetime and their cookie attributes', async (ctx) => {
+      const { fixture, old, oldSite, newSite, run } = await startSites(ctx)
       const [ada, short, closes] = [oldSite.browser(), oldSite.browser(), oldSite.browser()]
       await ada.get('/sign-in?user=ada')
       await short.get('/sign-in?user=short&short')
       await closes.get('/sign-in?user=closes&closing')
-      await old.spoil('spoilt')
+      await old.corrupt('corrupt')
 
       const ran = await run('--field-from', 'passport.user')
       expect(ran.stderr).toBe('')
@@ -87,12 +90,14 @@ describeWithCommand('sessions of another store', (newPlace) => {
       expect(ran.code).toBe(1)
 
       for (const browser of [ada, short, closes]) {
-        const [row] = await place.database.query<{ expires: number; custom: string; name: string }>(
+        const [row] = await fixture.database.query<{ expires: number; custom: string; name: string }>(
           'SELECT sess_expire::float8 AS expires, sess_custom AS custom, sess_name AS name FROM php_session WHERE sess_id = $1',
           [browser.id()],
         )
         expect(row).toMatchObject({ custom: '4711', name: 'connect.sid' })
-        expect(Math.abs((row?.expires ?? 0) - ((await old.expiry(browser.id())) ?? 0))).toBeLessThan(CLOSE)
+        expect(Math.abs((row?.expires ?? 0) - ((await old.expiry(browser.id())) ?? 0))).toBeLessThan(
+          TOLERANCE,
+        )
       }
       const moved = (browser: typeof ada) => browser.clone(newSite.url)
       expect(await moved(ada).text('/user')).toBe('ada')
@@ -106,9 +111,9 @@ describeWithCommand('sessions of another store', (newPlace) => {
       })
       expect(JSON.parse(await moved(short).text('/cookie'))).toMatchObject({ originalMaxAge: 120_000 })
       expect(JSON.parse(await moved(closes).text('/cookie'))).toMatchObject({ originalMaxAge: null })
-      // As the new site writes it: the next change of the data leaves the cookie as it is.
+      // Stored as the new site stores it: the next change of the data does not change the cookie.
       const stored = async () => {
-        const [row] = await place.database.query<{ data: string }>(
+        const [row] = await fixture.database.query<{ data: string }>(
           'SELECT sess_data AS data FROM php_session WHERE sess_id = $1',
           [ada.id()],
         )
@@ -120,8 +125,8 @@ describeWithCommand('sessions of another store', (newPlace) => {
       expect(await stored()).toEqual({ ...before, cart: 'full' })
     })
 
-    test('run again: nothing twice, nothing newer overwritten, nobody brought back', async (ctx) => {
-      const { place, old, oldSite, newSite, run } = await move(ctx)
+    test('imports nothing twice, overwrites nothing newer and restores nothing destroyed when run again', async (ctx) => {
+      const { fixture, old, oldSite, newSite, run } = await startSites(ctx)
       const names = [
         'stays',
         'used',
@@ -146,7 +151,7 @@ describeWithCommand('sessions of another store', (newPlace) => {
       await there('both').text('/set/cart/there')
       await here('both').text('/set/cart/here')
       await here('movedOn').text('/set/cart/here')
-      // As the old store does with what is no longer used there.
+      // The old store removes sessions that are no longer used on the old site.
       await new Promise((resolve) => old.store.destroy(there('movedOn').id(), resolve))
       const late = oldSite.browser()
       await late.get('/sign-in?user=late')
@@ -161,31 +166,31 @@ describeWithCommand('sessions of another store', (newPlace) => {
       expect(await here('both').text('/get/cart')).toBe('here')
       expect(await here('movedOn').text('/get/cart')).toBe('here')
       expect(await late.clone(newSite.url).text('/user')).toBe('late')
-      expect(await place.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 6 }])
+      expect(await fixture.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 6 }])
     })
 
-    test('one that was prolonged there after it had expired here comes again, whatever GC did', async (ctx) => {
-      const { place, oldSite, newSite, run } = await move(ctx)
+    test('imports a session again if the old site extended it after it expired here', async (ctx) => {
+      const { fixture, oldSite, newSite, run } = await startSites(ctx)
       const ada = oldSite.browser()
       await ada.get('/sign-in?user=ada')
       await run()
-      // As if days had passed here; there it was used all the time. Its mark goes with it.
-      await place.database.query(
+      // As if days had passed here while the old site kept using it. The recorded digest changes with the row.
+      await fixture.database.query(
         'UPDATE php_session SET sess_expire = sess_expire - 200000, sess_sweep = sess_sweep - 200000',
       )
-      await place.database.query(
+      await fixture.database.query(
         `UPDATE php_session_import SET mark = (SELECT hashtextextended(ROW(sess_data, sess_created, sess_modified, sess_expire,
            sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice, sess_err_message, sess_custom,
            sess_generation)::text COLLATE "C", 0) FROM php_session)`,
       )
       expect(await ada.clone(newSite.url).text('/user')).toBe('nobody')
-      await place.run(['gc'])
+      await fixture.run(['gc'])
       expect(json(await run())).toMatchObject({ moved: 0, renewed: 1, already: 0 })
       expect(await ada.clone(newSite.url).text('/user')).toBe('ada')
     })
 
-    test('more than one part, told line by line, and on a terminal by a bar', async (ctx) => {
-      const { place, old, oldSite, run } = await move(ctx)
+    test('imports several batches, and shows a progress bar on a terminal', async (ctx) => {
+      const { fixture, old, oldSite, run } = await startSites(ctx)
       const count = 1203
       const template = {
         user: 'u',
@@ -205,20 +210,20 @@ describeWithCommand('sessions of another store', (newPlace) => {
       await oldSite.browser().get('/sign-in?user=ada')
       expect(json(await run('--dry-run'))).toMatchObject({ dryRun: true, moved: count + 1 })
       const table = "SELECT to_regclass('php_session') AS there"
-      expect(await place.database.query(table)).toEqual([{ there: null }])
-      const terminal = await place.run(['import', ...old.flags], {
+      expect(await fixture.database.query(table)).toEqual([{ there: null }])
+      const terminal = await fixture.run(['import', ...old.options], {
         terminal: 80,
         environment: { NO_COLOR: '1' },
       })
-      expect(terminal.stdout).toBe('1,204 sessions moved.\n')
+      expect(terminal.stdout).toBe('1,204 sessions imported.\n')
       expect(terminal.stderr).toContain('100%  1,204 of 1,204')
       expect(terminal.stderr.endsWith('\r\u001b[K')).toBe(true)
-      const rows = await place.database.query('SELECT count(*)::int AS n FROM php_session')
+      const rows = await fixture.database.query('SELECT count(*)::int AS n FROM php_session')
       expect(rows).toEqual([{ n: count + 1 }])
     })
 
-    test('interrupted in the middle, it goes on when it is run again', async (ctx) => {
-      const { place, old, run } = await move(ctx)
+    test('continues an interrupted import when run again', async (ctx) => {
+      const { fixture, old, run } = await startSites(ctx)
       const cookie = { originalMaxAge: DAY, expires: new Date(Date.now() + DAY), path: '/' }
       await Promise.all(
         Array.from(
@@ -228,13 +233,15 @@ describeWithCommand('sessions of another store', (newPlace) => {
         ),
       )
       const interrupt = new AbortController()
-      const { code } = await place.run(['import', ...old.flags], {
+      const { code } = await fixture.run(['import', ...old.options], {
         terminal: 80,
         signal: interrupt.signal,
         onError: () => interrupt.abort('SIGINT'),
       })
       expect(code).toBe(130)
-      const [first] = await place.database.query<{ n: number }>('SELECT count(*)::int AS n FROM php_session')
+      const [first] = await fixture.database.query<{ n: number }>(
+        'SELECT count(*)::int AS n FROM php_session',
+      )
       const n = first?.n as number
       expect(n).toBeGreaterThan(0)
       expect(n).toBeLessThan(1700)
@@ -243,65 +250,69 @@ describeWithCommand('sessions of another store', (newPlace) => {
   })
 
   describe('dates', () => {
-    /** A table of connect-pg-simple's, as it is written under a time zone. */
-    async function under(zone: string) {
-      const place = await newPlace()
-      await place.database.query(
+    /** Creates a table of connect-pg-simple whose dates are in this time zone. */
+    async function withZone(zone: string) {
+      const fixture = await setup()
+      await fixture.database.query(
         'CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)',
       )
       const expires = new Date(Date.now() + DAY)
       const sess = { user: 'ada', cookie: { originalMaxAge: DAY, expires, path: '/' } }
-      await place.database.query(
+      await fixture.database.query(
         `INSERT INTO session VALUES ('one', $1, $2::timestamptz AT TIME ZONE '${zone}')`,
         [sess, expires],
       )
-      const run = (...flags: string[]) => place.run(['import', '--from', 'connect-pg-simple', ...flags])
+      const run = (...options: string[]) => fixture.run(['import', '--from', 'connect-pg-simple', ...options])
       const expiry = async () => {
-        const [row] = await place.database.query<{ at: number }>(
+        const [row] = await fixture.database.query<{ at: number }>(
           'SELECT sess_expire::float8 AS at FROM php_session',
         )
         return row && row.at - expires.getTime() / 1000
       }
-      return { place, run, expiry }
+      return { fixture, run, expiry }
     }
 
-    test.each(['Asia/Tokyo', 'America/New_York'])('written under %s', async (zone) => {
-      const { run, expiry } = await under(zone)
+    test.each(['Asia/Tokyo', 'America/New_York'])('reads dates written in %s', async (zone) => {
+      const { run, expiry } = await withZone(zone)
       const wrong = await run('--zone', 'UTC')
-      expect(wrong.stdout).toContain('1 expire at another time than their cookies say')
+      expect(wrong.stdout).toContain('1 with an expiry that contradicts the cookie')
       const right = await run('--zone', zone)
-      expect(right.stdout).toBe('0 sessions moved.\n1 moved before and changed there since: renewed.\n')
-      expect(Math.abs((await expiry()) as number)).toBeLessThan(CLOSE)
+      expect(right.stdout).toBe(
+        '0 sessions imported.\n1 imported before and changed in the old store since: updated.\n',
+      )
+      expect(Math.abs((await expiry()) as number)).toBeLessThan(TOLERANCE)
     })
 
-    test('expired ones are left, and said', async () => {
-      const { place, run } = await under('UTC')
-      await place.database.query("UPDATE session SET expire = now() AT TIME ZONE 'UTC' - interval '1 minute'")
+    test('skips expired sessions, and reports their number', async () => {
+      const { fixture, run } = await withZone('UTC')
+      await fixture.database.query(
+        "UPDATE session SET expire = now() AT TIME ZONE 'UTC' - interval '1 minute'",
+      )
       const { code, stdout } = await run('--zone', 'UTC')
-      expect({ code, stdout }).toEqual({ code: 0, stdout: '0 sessions moved.\n1 expired: left there.\n' })
+      expect({ code, stdout }).toEqual({ code: 0, stdout: '0 sessions imported.\n1 expired: skipped.\n' })
     })
 
-    test('an emptied source ends nobody', async () => {
-      const { place, run } = await under('UTC')
+    test('removes no session if the source is empty', async () => {
+      const { fixture, run } = await withZone('UTC')
       await run('--zone', 'UTC')
-      await place.database.query('TRUNCATE session')
-      expect((await run()).stdout).toBe('0 sessions moved.\n')
-      expect(await place.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 1 }])
+      await fixture.database.query('TRUNCATE session')
+      expect((await run()).stdout).toBe('0 sessions imported.\n')
+      expect(await fixture.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 1 }])
     })
   })
 
-  test('among several servers each session comes to its home', async () => {
-    const [one, two] = await Promise.all([newPlace({ table: false }), newPlace({ table: false })])
+  test('imports each session to its home among several servers', async () => {
+    const [one, two] = await Promise.all([setup({ table: false }), setup({ table: false })])
     await one.database.query(
       'CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamptz NOT NULL)',
     )
     await one.database.query(
       `INSERT INTO session SELECT 'id-' || n, '{"user":"ada"}', now() + interval '1 hour' FROM generate_series(1, 40) n`,
     )
-    const run = (...flags: string[]) =>
-      one.run(['import', '--db', two.db, '--from', 'connect-pg-simple', ...flags])
-    expect((await run()).stderr).toContain('expected --source')
-    expect((await run('--source', one.db)).stdout).toBe('40 sessions moved.\n')
+    const run = (...options: string[]) =>
+      one.run(['import', '--db', two.db, '--from', 'connect-pg-simple', ...options])
+    expect((await run()).stderr).toContain('--source is required')
+    expect((await run('--source', one.db)).stdout).toBe('40 sessions imported.\n')
     const counts = await Promise.all(
       [one, two].map(({ database }) => database.query('SELECT count(*)::int AS n FROM php_session')),
     )
@@ -316,12 +327,14 @@ describeWithCommand('sessions of another store', (newPlace) => {
       await handler.close()
     }
     await one.database.query("DELETE FROM session WHERE sid <> 'id-1'")
-    expect((await run('--source', one.db)).stdout).toMatch(/\n39 moved before and ended there since: removed/)
+    expect((await run('--source', one.db)).stdout).toMatch(
+      /\n39 imported before and ended in the old store since: removed/,
+    )
   })
 
-  test('without a terminal a line now and then', async () => {
-    const place = await newPlace()
-    const { query } = place.database
+  test('prints a progress line every 10,000 sessions without a terminal', async () => {
+    const fixture = await setup()
+    const { query } = fixture.database
     await query(
       'CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamp(6) NOT NULL)',
     )
@@ -329,10 +342,10 @@ describeWithCommand('sessions of another store', (newPlace) => {
       `INSERT INTO session SELECT 'id-' || n, json_build_object('text', repeat('x', CASE WHEN n % 100 = 0 THEN 100000 ELSE 100 END)),
          now() + interval '1 hour' FROM generate_series(1, 20001) n`,
     )
-    const { stdout, stderr } = await place.run(['import', '--from', 'connect-pg-simple'])
+    const { stdout, stderr } = await fixture.run(['import', '--from', 'connect-pg-simple'])
     expect(stderr).toBe('')
     expect(stdout).toMatch(
-      /^10,\d{3} sessions looked at \.\.\.\n20,\d{3} sessions looked at \.\.\.\n20,001 sessions moved\.\n$/,
+      /^10,\d{3} sessions read\.\.\.\n20,\d{3} sessions read\.\.\.\n20,001 sessions imported\.\n$/,
     )
     const [row] = await query(
       'SELECT count(*)::int AS n FROM php_session p JOIN session s ON s.sid = p.sess_id AND s.sess::jsonb = p.sess_data::jsonb',
@@ -340,9 +353,9 @@ describeWithCommand('sessions of another store', (newPlace) => {
     expect(row).toEqual({ n: 20_001 })
   })
 
-  test('what cannot be: ids, data and text that the table or the rules refuse', async () => {
-    const place = await newPlace()
-    const { query } = place.database
+  test('skips sessions with an invalid id or invalid data, and imports the others', async () => {
+    const fixture = await setup()
+    const { query } = fixture.database
     await query('CREATE TABLE app_sessions (sid varchar, sess text, expire timestamptz)')
     const rows = [
       ['good', '{"a":1}'],
@@ -355,7 +368,7 @@ describeWithCommand('sessions of another store', (newPlace) => {
     ]
     for (const row of rows)
       await query("INSERT INTO app_sessions VALUES ($1, $2, now() + interval '1 hour')", row)
-    const ran = await place.run([
+    const ran = await fixture.run([
       'import',
       '--from',
       'connect-pg-simple',
@@ -371,21 +384,23 @@ describeWithCommand('sessions of another store', (newPlace) => {
     ])
   })
 
-  test('mistakes are told, without secrets', async () => {
-    const { run } = await newPlace()
-    const refused = async (...flags: string[]) => {
-      const { code, stderr } = await run(['import', ...flags])
+  test('rejects invalid options, and shows no secrets', async () => {
+    const { run } = await setup()
+    const refused = async (...options: string[]) => {
+      const { code, stderr } = await run(['import', ...options])
       expect(stderr).not.toContain('s3cret')
       return `${code} ${stderr}`
     }
-    expect(await refused()).toMatch(/^2 .*expected --from with one of connect-pg-simple, /)
-    expect(await refused('--from', 'memory')).toMatch(/^2 .*expected --from/)
-    expect(await refused('--from', 'connect-redis', '--zone', 'UTC')).toMatch(/^2 .*--zone does not go with/)
+    expect(await refused()).toMatch(/^2 .*--from: expected one of connect-pg-simple, /)
+    expect(await refused('--from', 'memory')).toMatch(/^2 .*--from: expected/)
+    expect(await refused('--from', 'connect-redis', '--zone', 'UTC')).toMatch(/^2 .*--zone does not apply to/)
     expect(await refused('--from', 'connect-redis', '--source', 'u:s3cret@h')).toMatch(/^2 .*expected a URL/)
     expect(await refused('--from', 'connect-redis', '--source', 'redis://u:s3cret@127.0.0.1:1')).toMatch(
-      /^1 .*Redis cannot be reached.*SERVER_DOWN/,
+      /^1 .*Cannot connect to Redis.*SERVER_DOWN/,
     )
-    expect(await refused('--from', 'connect-pg-simple')).toMatch(/^1 .*no table session .*TABLE_MISSING/)
+    expect(await refused('--from', 'connect-pg-simple')).toMatch(
+      /^1 .*the table session does not exist.*TABLE_MISSING/,
+    )
     expect(await refused('--from', 'connect-pg-simple', '--source-table', 'php_session')).toMatch(
       /^1 .*lacks sid, sess, expire.*TABLE_UNFIT/,
     )
@@ -395,7 +410,7 @@ describeWithCommand('sessions of another store', (newPlace) => {
   })
 })
 
-describe('the client for Redis', () => {
+describe('the Redis client of the import', () => {
   let folder = ''
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'session-pgsql-client-'))
@@ -403,14 +418,14 @@ describe('the client for Redis', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  test('is ioredis in a project that has only that', async ({ skip }) => {
-    skip(redis === undefined, 'no redis-server on this machine: nothing was read from one')
-    // The real one, that says that it was taken.
+  test('is ioredis in a project that has no other client', async ({ skip }) => {
+    skip(redis === undefined, 'redis-server is not installed: the Redis client was not tested')
+    // The real ioredis, with a flag that shows that it was loaded.
     const ioredis = createRequire(import.meta.url).resolve('ioredis')
-    const taken = globalThis as { takenClient?: string }
+    const loaded = globalThis as { loadedClient?: string }
     writeFileSync(
       join(folder, 'node_modules', 'ioredis', 'index.js'),
-      `globalThis.takenClient = 'ioredis'; module.exports = require(${JSON.stringify(ioredis)})`,
+      `globalThis.loadedClient = 'ioredis'; module.exports = require(${JSON.stringify(ioredis)})`,
     )
     const client = await connectRedis(`redis://127.0.0.1:${redis?.port}`, folder)
     try {
@@ -421,12 +436,12 @@ describe('the client for Redis', () => {
       await client.send('HSET', 'a[b]*:hash', 'a', 'b')
       const source = redisSource(client, 'here', 'a[b]*:')
       const found = new Map<string, string>()
-      for await (const part of source.parts()) for (const { id, text } of part) found.set(id, text)
+      for await (const batch of source.batches()) for (const { id, text } of batch) found.set(id, text)
       expect(found.size).toBe(1201)
       expect(found.get('id-7')).toBe('of id-7')
       expect(found.get('hash')).toBe('')
-      expect(await source.alive(['id-1', 'none', 'id-2'])).toEqual(new Set(['id-1', 'id-2']))
-      expect(taken.takenClient).toBe('ioredis')
+      expect(await source.findLive(['id-1', 'none', 'id-2'])).toEqual(new Set(['id-1', 'id-2']))
+      expect(loaded.loadedClient).toBe('ioredis')
     } finally {
       await client.close()
     }

@@ -5,20 +5,20 @@ import session, { type Store } from 'express-session'
 import knex from 'knex'
 import { createClient } from 'redis'
 
-/** A store that sites come from, as it is set up by its own documentation. */
+/** A session store to import from, set up as its documentation says. */
 export interface OldStore {
   readonly store: Store
-  /** What `import` is told. */
-  readonly flags: readonly string[]
-  /** When a session expires, in seconds since 1970; undefined if it is not there. */
+  /** Options of the `import` command for this store. */
+  readonly options: readonly string[]
+  /** Returns the expiry of a session in seconds since 1970; undefined if the session does not exist. */
   expiry(id: string): Promise<number | undefined>
-  /** Puts something there that this store would not. */
-  spoil(id: string): Promise<void>
+  /** Writes a session that this store would not write. */
+  corrupt(id: string): Promise<void>
   close(): Promise<void>
 }
 
-/** @param db where its table lies @param where a Redis, for the one that needs it */
-type Make = (db: string, where: { redisPort: number }) => Promise<OldStore>
+/** @param db database of the store's table @param redis port of the Redis server, for connect-redis */
+type Make = (db: string, redis: { redisPort: number }) => Promise<OldStore>
 
 export const OLD_STORES: Record<string, Make> = {
   async 'connect-pg-simple'(db) {
@@ -31,7 +31,7 @@ export const OLD_STORES: Record<string, Make> = {
     const tools = knex({ client: 'pg', connection: db })
     return {
       store,
-      flags: ['--from', 'connect-pg-simple'],
+      options: ['--from', 'connect-pg-simple'],
       async expiry(id) {
         const { rows } = await tools.raw(
           "SELECT extract(epoch FROM expire AT TIME ZONE current_setting('TimeZone'))::float8 AS at FROM session WHERE sid = ?",
@@ -39,7 +39,7 @@ export const OLD_STORES: Record<string, Make> = {
         )
         return rows[0]?.at
       },
-      async spoil(id) {
+      async corrupt(id) {
         await tools.raw(`INSERT INTO session VALUES (?, '"text"', now() + interval '1 hour')`, [id])
       },
       async close() {
@@ -54,7 +54,7 @@ export const OLD_STORES: Record<string, Make> = {
     const store = new ConnectSessionKnexStore({ knex: tools, cleanupInterval: 0 })
     return {
       store: store as unknown as Store,
-      flags: ['--from', 'connect-session-knex'],
+      options: ['--from', 'connect-session-knex'],
       async expiry(id) {
         const { rows } = await tools.raw(
           'SELECT extract(epoch FROM expired)::float8 AS at FROM sessions WHERE sid = ?',
@@ -62,7 +62,7 @@ export const OLD_STORES: Record<string, Make> = {
         )
         return rows[0]?.at
       },
-      async spoil(id) {
+      async corrupt(id) {
         await tools.raw(`INSERT INTO sessions VALUES (?, '"text"', now() + interval '1 hour')`, [id])
       },
       close: () => tools.destroy(),
@@ -76,12 +76,12 @@ export const OLD_STORES: Record<string, Make> = {
     await client.flushAll()
     return {
       store: new RedisStore({ client }),
-      flags: ['--from', 'connect-redis', '--source', url],
+      options: ['--from', 'connect-redis', '--source', url],
       async expiry(id) {
         const at = await client.pExpireTime(`sess:${id}`)
         return at < 0 ? undefined : at / 1000
       },
-      async spoil(id) {
+      async corrupt(id) {
         await client.set(`sess:${id}`, 'O:8:"stdClass"', { expiration: { type: 'EX', value: 3600 } })
       },
       close: () => client.close(),

@@ -5,10 +5,10 @@ import { until } from '../support/wait.ts'
 import { runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
 
-describeWithCommand('operation by the command line', (place) => {
+describeWithCommand('session-pgsql: init, status and gc', (setup) => {
   describe('init', () => {
-    test('creates the table, and the second time says that it is there', async () => {
-      const { run } = await place({ table: false })
+    test('creates the table, and reports the second time that it exists', async () => {
+      const { run } = await setup({ table: false })
       expect((await run(['list'])).stderr).toContain('TABLE_MISSING')
       const first = await run(['init', '--json'])
       expect(first.code).toBe(0)
@@ -16,12 +16,12 @@ describeWithCommand('operation by the command line', (place) => {
         expect.objectContaining({ table: '"public"."php_session"', created: true, error: null }),
       ])
       expect(json(await run(['init', '--json'])).servers[0].created).toBe(false)
-      expect((await run(['init'])).stdout).toMatch(/is there\n$/)
+      expect((await run(['init'])).stdout).toMatch(/already exists\n$/)
       expect((await run(['list'])).stdout).toBe('No sessions.\n')
     })
 
-    test('--print writes what makes a table that has all; with an odd name, too', async () => {
-      const { database, run } = await place({ table: false })
+    test('prints SQL that creates a complete table, even with a special name', async () => {
+      const { database, run } = await setup({ table: false })
       const table = 'app."odd ""name"'.replace('app.', 'public.')
       const { code, stdout } = await run(['init', '--print', '--role', "o'brien", '--table', table])
       expect(code).toBe(0)
@@ -34,7 +34,10 @@ describeWithCommand('operation by the command line', (place) => {
       const report = json(await run(['doctor', '--json', '--table', table]))
       expect(report.problems).toBe(0)
       const levels = Object.fromEntries(
-        report.servers[0].findings.map((one: never) => [one['check'], one['level']]),
+        report.servers[0].findings.map(({ check, level }: { check: string; level: string }) => [
+          check,
+          level,
+        ]),
       )
       expect(levels).toMatchObject({
         table: 'ok',
@@ -48,12 +51,12 @@ describeWithCommand('operation by the command line', (place) => {
       expect(statements).toHaveLength(8)
     })
 
-    test('makes the journal, too, in which gc notes what it has removed', async () => {
-      const { database, run } = await place({ table: false })
+    test('creates the journal, and gc records in it how many sessions it has removed', async () => {
+      const { database, run } = await setup({ table: false })
       const journal = 'SELECT event_kind, event_about FROM php_session_event'
       expect((await run(['init'])).code).toBe(0)
       await database.query('DROP TABLE php_session_event')
-      expect((await run(['init'])).stdout).toMatch(/is there\n$/)
+      expect((await run(['init'])).stdout).toMatch(/already exists\n$/)
       expect(await database.query(journal)).toEqual([])
       expect((await run(['gc'])).code).toBe(0)
       expect(await database.query(journal)).toEqual([])
@@ -62,7 +65,7 @@ describeWithCommand('operation by the command line', (place) => {
       const [entry] = await database.query<{ event_kind: string; event_about: string }>(journal)
       expect(entry?.event_kind).toBe('gc')
       expect(JSON.parse(entry?.event_about ?? '')).toEqual({ removed: 2, seconds: expect.any(Number) })
-      // Only init makes it.
+      // Only init creates the journal.
       await database.query('DROP TABLE php_session_event')
       await database.query("INSERT INTO php_session (sess_id, sess_expire) VALUES ('old', 1)")
       expect(await run(['gc'])).toMatchObject({ code: 0, stderr: '', stdout: '1 expired session removed.\n' })
@@ -70,8 +73,8 @@ describeWithCommand('operation by the command line', (place) => {
     })
   })
 
-  test('status tells settings, roles and numbers, never a password', async () => {
-    const { database, run, write } = await place()
+  test('status shows settings, roles and session counts, but no password', async () => {
+    const { database, run, write } = await setup()
     await write('one', {})
     await write('two', {}, { lifetime: 0 })
     await database.query("UPDATE php_session SET sess_expire = 1 WHERE sess_id = 'two'")
@@ -104,36 +107,36 @@ describeWithCommand('operation by the command line', (place) => {
     expect(down.stdout + down.stderr).not.toContain('s3cret')
   })
 
-  test('status --watch redraws: an outage is seen, and what it was is still there afterwards', async () => {
-    const { db } = await place()
+  test('status --watch shows an outage, and its error also after recovery', async () => {
+    const { db } = await setup()
     const url = new URL(db)
     const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
     url.host = `${proxy.host}:${proxy.port}`
     const interrupt = new AbortController()
-    const looks = ['']
+    const screens = ['']
     const watching = runHere(['status', '--watch', '--db', url.href], {
       terminal: 200,
       environment: { NO_COLOR: '1' },
       signal: interrupt.signal,
       onOutput(text) {
-        if (text === '\u001b[H\u001b[2J') looks.push('')
-        else looks[looks.length - 1] += text
+        if (text === '\u001b[H\u001b[2J') screens.push('')
+        else screens[screens.length - 1] += text
       },
     })
     try {
-      const last = (): string => looks.at(-1) as string
-      const figures = (): string | undefined => /SINCE +CALLS +ERRORS +LAST ERROR\n(.*)\n/.exec(last())?.[1]
-      await until(() => figures(), 'the first look')
+      const last = (): string => screens.at(-1) as string
+      const counters = (): string | undefined => /SINCE +CALLS +ERRORS +LAST ERROR\n(.*)\n/.exec(last())?.[1]
+      await until(() => counters(), 'the first output')
       expect(last()).toMatch(/ primary +up /)
-      expect(figures()).toMatch(/ \d+s ago +\d+ +0 +-$/)
+      expect(counters()).toMatch(/ \d+s ago +\d+ +0 +-$/)
       await proxy.refuse()
       proxy.drop()
-      await until(() => / down /.test(last()) && figures(), 'the outage to be seen')
-      expect(looks.length).toBeGreaterThan(1)
-      expect(figures()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
+      await until(() => / down /.test(last()) && counters(), 'status to show the outage')
+      expect(screens.length).toBeGreaterThan(1)
+      expect(counters()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
       await proxy.resume()
-      await until(() => / up /.test(last()) && figures(), 'the end of the outage')
-      expect(figures()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
+      await until(() => / up /.test(last()) && counters(), 'status to show the recovery')
+      expect(counters()).toMatch(/ago +\d+ +[1-9]\d* +\S.*cannot be reached/)
     } finally {
       interrupt.abort('SIGINT')
       await watching
@@ -149,10 +152,10 @@ describeWithCommand('operation by the command line', (place) => {
          FROM generate_series(1, ${expired + active}) n`,
       )
 
-    test('--dry-run counts, gc removes, and says so', async () => {
-      const { database, run } = await place()
+    test('counts with --dry-run, removes without it, and prints the number', async () => {
+      const { database, run } = await setup()
       await fill(database, 2500, 10)
-      // Filed under an hour that has not come: gc does not look at it, and so it is not promised.
+      // Its sweep hour is in the future: gc does not remove it, so --dry-run does not count it.
       await database.query(
         `UPDATE php_session SET sess_expire = extract(epoch FROM now())::bigint - 600, sess_sweep = extract(epoch FROM now())::bigint + 3000 WHERE sess_id = 'x2501'`,
       )
@@ -169,8 +172,8 @@ describeWithCommand('operation by the command line', (place) => {
       expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 10 }])
     })
 
-    test('keeps what keepExpired keeps, by flag and by environment', async () => {
-      const { database, run } = await place()
+    test('keeps the rows with keepExpired, set by an option or the environment', async () => {
+      const { database, run } = await setup()
       await fill(database, 3, 1)
       expect((await run(['gc', '--keep-expired', '--dry-run'])).stdout).toBe(
         '3 expired sessions to be emptied or removed.\n',
@@ -184,8 +187,8 @@ describeWithCommand('operation by the command line', (place) => {
       expect((await run(['gc', '--keep-expired', '--dry-run'])).stdout).toMatch(/^0 /)
     })
 
-    test('shows its progress on a terminal, and stops after a batch when it is interrupted', async () => {
-      const { database, run } = await place()
+    test('shows its progress on a terminal, and ends after the current batch when interrupted', async () => {
+      const { database, run } = await setup()
       await fill(database, 5000, 0)
       const interrupt = new AbortController()
       const { code, stdout, stderr } = await run(['gc'], {
@@ -205,8 +208,15 @@ describeWithCommand('operation by the command line', (place) => {
       expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: left }])
     })
 
-    test('leaves it to another process that is at it', async () => {
-      const { database, run } = await place()
+    test('shows no percentage if there is nothing to remove', async () => {
+      const { run } = await setup()
+      const { stdout, stderr } = await run(['gc'], { terminal: 80 })
+      expect(stdout).toBe('0 expired sessions removed.\n')
+      expect(stderr).not.toContain('%')
+    })
+
+    test('skips a server on which another process is collecting garbage', async () => {
+      const { database, run } = await setup()
       await fill(database, 3, 0)
       const { Client } = await import('pg')
       const other = new Client({ connectionString: database.db as string })
@@ -218,7 +228,7 @@ describeWithCommand('operation by the command line', (place) => {
         )
         const { code, stdout } = await run(['gc'])
         expect(code).toBe(0)
-        expect(stdout).toContain('another process is at it')
+        expect(stdout).toContain('another process is collecting garbage')
       } finally {
         await other.end()
       }
@@ -226,8 +236,8 @@ describeWithCommand('operation by the command line', (place) => {
     })
   })
 
-  test('mistakes of the command line have exit code 2 and show no secrets', async () => {
-    const { run } = await place()
+  test('exits with 2 on an invalid command line, and shows no secrets', async () => {
+    const { run } = await setup()
     const secret = 'postgresql://u:s3cret@h/db'
     for (const argv of [
       ['nonsense'],
@@ -262,7 +272,7 @@ describeWithCommand('operation by the command line', (place) => {
     expect(JSON.parse(asJson.stderr)).toEqual({ error: { code: 'USAGE', message: expect.any(String) } })
   })
 
-  test('--help of every command fits 80 columns and tells of its flags and its JSON', async () => {
+  test('--help of every command fits 80 columns, and has options, examples and JSON output', async () => {
     const general = await runHere(['--help'])
     expect(general.code).toBe(0)
     const names = [...general.stdout.matchAll(/^ {2}([a-z]+) {2,}[a-z]/gm)].map(([, name]) => name as string)
@@ -275,7 +285,8 @@ describeWithCommand('operation by the command line', (place) => {
       const { code, stdout } = await runHere(argv)
       expect(code).toBe(0)
       for (const line of stdout.split('\n')) expect([line, line.length <= 80]).toEqual([line, true])
-      if (argv[0] !== 'help') expect(stdout).toMatch(/Examples\n.*JSON:.*--db DATABASE/s)
+      if (argv[0] !== 'help')
+        expect(stdout).toMatch(/Examples:\n.*JSON output:\n.*General options:\n.*--db DATABASE/s)
     }
     expect((await runHere([])).code).toBe(2)
     expect((await runHere(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+/)

@@ -1,15 +1,16 @@
 import { expect } from 'vitest'
 import { SaveHandler, type WriteOptions } from '../../src/index.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
-import { type Circumstances, type Ran, runHere } from './command-line.ts'
+import { type RunOptions, type RunResult, runHere } from './command-line.ts'
 
-/** A fresh database, and the command on it. */
-export interface Place {
+/** A new database, and the command run on it. */
+export interface CommandFixture {
   readonly database: FreshDatabase
-  /** As a URL, for `--db`. */
+  /** The database as a URL, for `--db`. */
   readonly db: string
-  /** Runs a command line in this process, with `--db` put in. */
-  run(argv: readonly string[], circumstances?: Circumstances): Promise<Ran>
+  /** Runs a command line in this process, with `--db` added. */
+  run(argv: readonly string[], options?: RunOptions): Promise<RunResult>
+  /** Writes a session with a save handler. */
   write(
     id: string,
     data: Record<string, unknown>,
@@ -17,22 +18,22 @@ export interface Place {
   ): Promise<void>
 }
 
-/** @param options `table: false`: without the session table */
-type MakePlace = (options?: { table?: boolean }) => Promise<Place>
+/** Creates a fixture. @param options `table: false`: without the session table */
+type Setup = (options?: { table?: boolean }) => Promise<CommandFixture>
 
 /**
- * Runs the suite on every server that the command can name by a text. A PGlite of this process is none: on a
- * PGlite folder the command is tried in process.test.ts.
+ * Runs the suite on every server that `--db` can name, which a PGlite instance in this process is not. The tests of
+ * the program run the command on a PGlite directory.
  */
-export function describeWithCommand(name: string, suite: (place: MakePlace) => void): void {
+export function describeWithCommand(name: string, suite: (setup: Setup) => void): void {
   describeOnEveryServer(
     name,
     (server) =>
       suite(async ({ table = true } = {}) => {
         const database = await server.freshDatabase()
         const db = database.db as string
-        const run: Place['run'] = ([command = '', ...argv], circumstances) =>
-          runHere([command, '--db', db, ...argv], circumstances)
+        const run: CommandFixture['run'] = ([command = '', ...argv], options) =>
+          runHere([command, '--db', db, ...argv], options)
         if (table) expect((await run(['init'])).code).toBe(0)
         return {
           database,
@@ -52,7 +53,7 @@ export function describeWithCommand(name: string, suite: (place: MakePlace) => v
   )
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what the tests are about
-export function json({ stdout }: Ran): any {
+// biome-ignore lint/suspicious/noExplicitAny: the tests check its shape
+export function json({ stdout }: RunResult): any {
   return JSON.parse(stdout)
 }

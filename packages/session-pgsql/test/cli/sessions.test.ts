@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { describeWithCommand, json } from './place.ts'
 
-describeWithCommand('sessions on the command line', (place) => {
+describeWithCommand('sessions on the command line', (setup) => {
   describe('list', () => {
-    test('filters by hostile values, and what it shows cannot command the terminal', async () => {
-      const { run, write } = await place()
+    test('filters by hostile values, and prints no control characters', async () => {
+      const { run, write } = await setup()
       const fields = [
         "O'Brien",
         '"; DROP TABLE php_session; --',
@@ -33,8 +33,8 @@ describeWithCommand('sessions on the command line', (place) => {
       expect(json(await run(['list', '--json', '--field', '%', '--name', 'app'])).sessions).toEqual([])
     })
 
-    test('shortens ids, unless they are asked for; shows no data', async () => {
-      const { run, write } = await place()
+    test('shortens ids unless --full-ids is set, and shows no data', async () => {
+      const { run, write } = await setup()
       const id = 'abcdefghijklmnopqrstuvwxyz'
       await write(id, { secret: 'in the data' })
       for (const flags of [[], ['--json']]) {
@@ -47,8 +47,8 @@ describeWithCommand('sessions on the command line', (place) => {
       }
     })
 
-    test('sorts, and goes from page to page through all of it', async () => {
-      const { database, run, write } = await place()
+    test('sorts, and reaches every session page by page', async () => {
+      const { database, run, write } = await setup()
       for (const [at, id] of ['a', 'b', 'c', 'd', 'e'].entries()) await write(id, {}, { lifetime: 1000 + at })
       await database.query(
         'UPDATE php_session SET sess_counter = ascii(sess_id) % 3, sess_modified = ascii(sess_id)',
@@ -69,30 +69,30 @@ describeWithCommand('sessions on the command line', (place) => {
       expect(await ids('--sort', '-id')).toBe('edcba')
       expect(await ids('--sort', '-accesses')).toBe('ebdac')
       expect(await ids('--sort=expires')).toBe('abcde')
-      expect((await run(['list', '--limit', '2'])).stdout).toMatch(/There are more: --after \S+\n$/)
+      expect((await run(['list', '--limit', '2'])).stdout).toMatch(/Next page: --after \S+\n$/)
     })
 
-    test('--active, --expired, --all', async () => {
-      const { database, run, write } = await place()
-      await write('living', {})
+    test('lists active sessions, expired ones or both, but takes one of these options only', async () => {
+      const { database, run, write } = await setup()
+      await write('live', {})
       await write('expired', {})
       await database.query("UPDATE php_session SET sess_expire = 1 WHERE sess_id = 'expired'")
       const ids = async (...argv: string[]) =>
         json(await run(['list', '--json', '--sort', 'id', ...argv])).sessions.map(
           (one: { id: string; active: boolean }) => [one.id, one.active],
         )
-      expect(await ids()).toEqual([['living', true]])
-      expect(await ids('--active')).toEqual([['living', true]])
+      expect(await ids()).toEqual([['live', true]])
+      expect(await ids('--active')).toEqual([['live', true]])
       expect(await ids('--expired')).toEqual([['expired', false]])
       expect(await ids('--all')).toEqual([
         ['expired', false],
-        ['living', true],
+        ['live', true],
       ])
       expect((await run(['list', '--all', '--expired'])).code).toBe(2)
     })
 
-    test('fits a terminal of 80 columns; a pipe gets values whole', async () => {
-      const { run, write } = await place()
+    test('truncates columns to a terminal of 80 columns, but not in a pipe', async () => {
+      const { run, write } = await setup()
       const name = 'n'.repeat(60)
       await write(
         'x'.repeat(40),
@@ -108,8 +108,8 @@ describeWithCommand('sessions on the command line', (place) => {
   })
 
   describe('show', () => {
-    test('shows a session, expired or not; its data only with --data', async () => {
-      const { database, run, write } = await place()
+    test('shows active and expired sessions, and their data only with --data', async () => {
+      const { database, run, write } = await setup()
       const id = '-Dashes-And_0123456789abcdefghij'
       await write(
         id,
@@ -122,7 +122,7 @@ describeWithCommand('sessions on the command line', (place) => {
       expect(shown.stdout).toContain('2 errors, 0 warnings')
       expect(shown.stdout).not.toContain('secret')
       const [without] = json(await run(['show', id, '--json'])).sessions
-      // Programs rely on these names.
+      // Programs depend on these names.
       expect(Object.keys(without).join(' ')).toBe(
         'id name custom active created modified expires addressCreated addressModified accesses errors warnings notices errorMessage server',
       )
@@ -137,12 +137,12 @@ describeWithCommand('sessions on the command line', (place) => {
       expect((await run(['show', id])).stdout).toMatch(/State +expired/)
     })
 
-    test('what is not there is a failure, what cannot be asked for a mistake', async () => {
-      const { run } = await place()
+    test('exits with 1 if the session does not exist, and with 2 if the id is invalid', async () => {
+      const { run } = await setup()
       expect(await run(['show', 'nobody'])).toEqual({
         code: 1,
         stdout: '',
-        stderr: 'session-pgsql: there is no such session\n',
+        stderr: 'session-pgsql: the session does not exist\n',
       })
       expect(json(await run(['show', 'nobody', '--json']))).toEqual({ sessions: [] })
       expect((await run(['show', 'abcdefgh…'])).code).toBe(2)
@@ -152,20 +152,20 @@ describeWithCommand('sessions on the command line', (place) => {
   })
 
   describe('destroy', () => {
-    test('by id, also of ids that look like flags', async () => {
-      const { database, run, write } = await place()
+    test('destroys by id, even if the id looks like an option', async () => {
+      const { database, run, write } = await setup()
       for (const id of ['-a', '--bcd', 'c', 'd']) await write(id, {})
       expect(await run(['destroy', '-a'])).toEqual({ code: 0, stdout: '1 session destroyed.\n', stderr: '' })
       expect((await run(['destroy', '--bcd'])).code).toBe(2)
       expect((await run(['destroy', '--json', '--', '--bcd'])).stdout).toContain('"destroyed": 1')
       const some = await run(['destroy', 'c', 'gone'])
       expect(some).toMatchObject({ code: 1, stdout: '1 session destroyed.\n' })
-      expect(some.stderr).toContain('1 session of 2 not there')
+      expect(some.stderr).toContain('1 of 2 sessions do not exist or have expired')
       expect(await database.query('SELECT sess_id FROM php_session')).toEqual([{ sess_id: 'd' }])
     })
 
-    test('by field: says how many; none is no failure', async () => {
-      const { run, write } = await place()
+    test('destroys by field, and exits with 0 if no session has that field', async () => {
+      const { run, write } = await setup()
       for (const id of ['one', 'two', 'three']) await write(id, {}, { custom: id === 'three' ? '8' : "-7'" })
       expect(json(await run(['destroy', '--field', "-7'", '--json']))).toEqual({ destroyed: 2 })
       expect(await run(['destroy', "--field=-7'"])).toEqual({

@@ -2,7 +2,7 @@ import express from 'express'
 import session, { type SessionOptions, type Store } from 'express-session'
 import { Browser, listen } from '../express/site.ts'
 
-/** A site whose visitors sign in, the same on whatever store. */
+/** A site with a login, which runs on any session store. */
 export interface SignedInSite {
   readonly url: string
   browser(): Browser
@@ -18,7 +18,7 @@ export async function startSignedInSite(
   app.use(session({ store, secret: 'secret', resave: false, saveUninitialized: false, cookie }))
   app.get('/sign-in', (req, res) => {
     req.session.user = String(req.query.user)
-    // As passport keeps it.
+    // As passport stores it.
     req.session.passport = { user: 4711 }
     if (req.query.short !== undefined) req.session.cookie.maxAge = 120_000
     if (req.query.closing !== undefined) req.session.cookie.expires = null

@@ -1,14 +1,14 @@
 <?php
 /*
- * PHP's side of the codecs' tests.
+ * The PHP part of the codecs' tests.
  *
- *   php corpus.php generate HANDLER SEED COUNT   sessions as PHP encodes them, one a line, base64
- *   php corpus.php decode HANDLER                reads such lines; gives for each what PHP encodes again and
- *                                                what it sees (var_export), or "failed"
- *   php corpus.php store HANDLER SEED COUNT IDS  sessions as above, each stored under IDS and its number by the
- *                                                save handler that the settings name
- *   php corpus.php load HANDLER                  reads ids, one a line; gives for each the bytes that the save
- *                                                handler of the settings gave, or "failed"
+ *   php corpus.php generate HANDLER SEED COUNT   prints sessions encoded by PHP, one per line, base64
+ *   php corpus.php decode HANDLER                reads such lines; prints for each what PHP encodes again and its
+ *                                                var_export, or "failed"
+ *   php corpus.php store HANDLER SEED COUNT IDS  stores sessions as above with the save handler of the settings;
+ *                                                an id is IDS and the number of the session
+ *   php corpus.php load HANDLER                  reads ids, one per line; prints for each the bytes from the save
+ *                                                handler of the settings, or "failed"
  */
 namespace App\Model {
     class Base
@@ -53,7 +53,7 @@ namespace {
         public function __serialize(): array { return ['v' => $this->value, 7 => 'seven', '8' => 8, -1 => null]; }
         public function __unserialize(array $data): void { $this->value = $data['v']; }
     }
-    /** Its payload is serialized by PHP, so the values in it are counted. */
+    /** PHP serializes its payload, so the values in it are counted. */
     class Nested implements Serializable
     {
         public $value;
@@ -61,7 +61,7 @@ namespace {
         public function serialize() { return serialize($this->value); }
         public function unserialize($text) { $this->value = unserialize($text); }
     }
-    /** Its payload is two values in a row; it reads only the first again. */
+    /** Its payload is two consecutive values; it reads only the first. */
     class Twice implements Serializable
     {
         public $value;
@@ -88,8 +88,8 @@ namespace {
     }
 
     /**
-     * The save handler that the settings name; it keeps the bytes that it gave. PHP is not shown them: some that it
-     * wrote it cannot decode, and then it destroys the session.
+     * The save handler of the settings. Keeps the bytes that it returned and does not pass them to PHP, because PHP
+     * cannot decode some of its own sessions, and then destroys them.
      */
     final class Keeper extends SessionHandler
     {

@@ -1,4 +1,4 @@
-/** Real PHP, for the tests that hold the codecs against it. */
+/** Runs PHP, for the tests that compare the codecs with it. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { bytesToText, textToBytes } from '../../src/codec/bytes.ts'
@@ -9,16 +9,17 @@ export const codecs = [phpCodec, phpSerializeCodec, phpBinaryCodec] as const
 const script = fileURLToPath(new URL('corpus.php', import.meta.url))
 const limits = { maxBuffer: 1 << 30, timeout: 120_000 }
 
-/** Why these tests cannot run here; undefined if they can. */
+/** Returns why the tests cannot run; undefined if they can. */
 export function phpMissing(): string | undefined {
   const found = spawnSync('php', ['-r', 'echo PHP_VERSION_ID, extension_loaded("session") ? "" : " bare";'])
-  if (found.error !== undefined) return 'no php on this machine: nothing was held against real PHP'
+  if (found.error !== undefined) return 'php is not installed: the codecs were not compared with PHP'
   const version = found.stdout.toString()
-  if (!/^\d+$/.test(version) || Number(version) < 80100) return `php ${version}: 8.1 with sessions is needed`
+  if (!/^\d+$/.test(version) || Number(version) < 80100)
+    return `php ${version}: the tests need 8.1 or later with the extension session`
   return undefined
 }
 
-/** Sessions that PHP made and encoded, from a seed. */
+/** Returns sessions that PHP created from a seed and encoded. */
 export function phpSessions(handler: string, seed: number, count: number): Buffer[] {
   const lines = execFileSync('php', [script, 'generate', handler, String(seed), String(count)], limits)
   return lines
@@ -28,21 +29,21 @@ export function phpSessions(handler: string, seed: number, count: number): Buffe
     .map((line) => Buffer.from(line, 'base64'))
 }
 
-export interface Seen {
-  /** What PHP's session_encode() makes of it, as the column has it. */
+export interface PhpDecoded {
+  /** Output of PHP's session_encode(), as the table stores it. */
   again: string
-  /** What PHP's var_export() shows. */
-  shown: string
+  /** Output of PHP's var_export(). */
+  exported: string
 }
 
-/** What PHP's session_decode() makes of these texts; undefined where it fails. */
-export function phpDecodes(handler: string, texts: string[]): (Seen | undefined)[] {
+/** Decodes these texts with PHP's session_decode(). An entry is undefined if that fails. */
+export function phpDecodes(handler: string, texts: string[]): (PhpDecoded | undefined)[] {
   const input = texts.map((text) => `${textToBytes(text).toString('base64')}\n`).join('')
   const lines = execFileSync('php', [script, 'decode', handler], { ...limits, input })
-  const answers = lines.toString('latin1').trimEnd().split('\n')
-  return answers.map((line) => {
+  const results = lines.toString('latin1').trimEnd().split('\n')
+  return results.map((line) => {
     if (line === 'failed') return undefined
-    const [again = '', shown = ''] = line.split(' ').map((part) => Buffer.from(part, 'base64'))
-    return { again: bytesToText(again as Buffer), shown: shown.toString() }
+    const [again = '', exported = ''] = line.split(' ').map((part) => Buffer.from(part, 'base64'))
+    return { again: bytesToText(again as Buffer), exported: exported.toString() }
   })
 }

@@ -31,6 +31,13 @@ describeOnEveryServer('cookies', (server) => {
           req.session.cookie.maxAge = Number(req.params.ms)
           res.send('aged')
         })
+        app.get('/age-saved-twice/:ms', (req, res, next) => {
+          req.session.cookie.maxAge = Number(req.params.ms)
+          req.session.save((error) => {
+            if (error) return next(error)
+            req.session.save((failure) => (failure ? next(failure) : res.send('aged')))
+          })
+        })
         app.get('/until-closed', (req, res) => {
           req.session.cookie.expires = null
           res.send('aged')
@@ -42,7 +49,7 @@ describeOnEveryServer('cookies', (server) => {
     return site
   }
 
-  /** The row: its data, and the milliseconds that it has still to live. */
+  /** Returns the row: its data, and the milliseconds until it expires. */
   async function row(id: string): Promise<{ data: Record<string, unknown>; left: number; modified: string }> {
     const [found] = await database.query<{ sess_data: string; left: number; sess_modified: string }>(
       `SELECT sess_data, sess_modified::text,
@@ -54,13 +61,13 @@ describeOnEveryServer('cookies', (server) => {
     return { data: JSON.parse(found.sess_data), left: found.left, modified: found.sess_modified }
   }
 
-  /** Within what the clock's whole seconds and a slow machine take. */
+  /** Allows for the clock's whole seconds and a slow machine. */
   function expectAbout(ms: number, expected: number): void {
     expect(ms).toBeGreaterThan(expected - 30_000)
     expect(ms).toBeLessThan(expected + 30_000)
   }
 
-  test('the attributes are stored without the date of expiry, which comes from the row', async () => {
+  test('stores the attributes without the date of expiry, which comes from the row', async () => {
     site = await start({ cookie: { maxAge: HOUR, sameSite: 'lax' } })
     const browser = site.browser()
     await browser.text('/set')
@@ -69,14 +76,14 @@ describeOnEveryServer('cookies', (server) => {
       cookie: { originalMaxAge: expect.any(Number), httpOnly: true, path: '/', sameSite: 'lax' },
       user: 'u',
     })
-    // Later by a tenth: so long an unchanged session needs no write.
+    // Later by a tenth: for that time an unchanged session needs no write.
     expectAbout(left, HOUR * 1.1)
     const shown = JSON.parse(await browser.text('/show'))
     expectAbout(shown.maxAge, HOUR)
     expectAbout(Date.parse(shown.expires) - Date.now(), HOUR)
   })
 
-  test('a cookie without an age lives for a day, or as gcMaxlifetime says', async () => {
+  test('a session whose cookie has no maxAge lives for a day, or for gcMaxlifetime', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set')
@@ -90,7 +97,7 @@ describeOnEveryServer('cookies', (server) => {
     expectAbout((await row(other.id())).left, 7_200_000)
   })
 
-  test('a shorter maxAge shortens the life of the session at once, though no data has changed', async () => {
+  test('a shorter maxAge shortens the session at once, without a change of the data', async () => {
     site = await start({ cookie: { maxAge: 10 * HOUR } })
     const browser = site.browser()
     await browser.text('/set')
@@ -104,7 +111,7 @@ describeOnEveryServer('cookies', (server) => {
     expect(closed.data.cookie).toMatchObject({ originalMaxAge: null })
   })
 
-  test('two requests change the cookie and the data: both changes stay, and the expiry follows the cookie', async () => {
+  test('keeps both changes when one request changes the cookie and another the data', async () => {
     site = await start({ cookie: { maxAge: 10 * HOUR } })
     const browser = site.browser()
     await browser.text('/set')
@@ -132,7 +139,7 @@ describeOnEveryServer('cookies', (server) => {
     expectAbout(left, HOUR * 1.1)
   })
 
-  test('a millisecond that express-session loses is no change', async () => {
+  test('a millisecond that express-session loses is not a change', async () => {
     site = await start({ cookie: { maxAge: HOUR } })
     const browser = site.browser()
     await browser.text('/set')
@@ -146,12 +153,12 @@ describeOnEveryServer('cookies', (server) => {
     )
     const calls = site.calls()
     await browser.text(`/age/${age - 3}`)
-    // The read, and nothing else.
+    // Only the read.
     expect(site.calls() - calls).toBe(1)
     expect(await row(browser.id())).toMatchObject({ modified, data })
   })
 
-  test('below 5 minutes the exact date is stored, moved by each request, and judged', async () => {
+  test('below 5 minutes of maxAge stores the exact date, moves it with each request, and checks it', async () => {
     site = await start({ cookie: { maxAge: 60_000 } })
     const browser = site.browser()
     await browser.text('/set')
@@ -163,14 +170,14 @@ describeOnEveryServer('cookies', (server) => {
     const after = (await row(id)).data.cookie as { expires: string }
     expect(Date.parse(after.expires)).toBeGreaterThan(Date.parse(before.expires))
 
-    // A moment is over long before the row's second is.
+    // 20 milliseconds end before the row's whole second does.
     await browser.text('/age/20')
     await until(async () => (await browser.clone().text('/show')).includes('"user"') === false, 'the expiry')
     expect((await row(id)).data.user).toBe('u')
     expect(await new Promise((resolve) => site.store.all((_, all) => resolve(all?.[id])))).toBeUndefined()
   })
 
-  test('the exact date of a machine whose clock was wrong is not believed', async () => {
+  test('ignores the exact date of a machine whose clock was wrong', async () => {
     site = await start({ cookie: { maxAge: 60_000 } })
     const browser = site.browser()
     await browser.text('/set')
@@ -195,9 +202,9 @@ describeOnEveryServer('cookies', (server) => {
     }
   })
 
-  // PGlite goes by this process's clock: there are no two.
+  // PGlite uses this process's clock: there is only one.
   if (server.kind === 'postgres') {
-    test('a session of 60 seconds bears a machine whose clock is wrong by hours, at the write and at the read', async () => {
+    test('a session of 60 seconds works on a machine whose clock is wrong by hours, at the write and at the read', async () => {
       site = await start({ cookie: { maxAge: 60_000 } })
       const show = async (browser: Browser) => JSON.parse(await browser.text('/show'))
       try {
@@ -219,7 +226,7 @@ describeOnEveryServer('cookies', (server) => {
     })
   }
 
-  test('rows of connect-pg-simple are read, and their stale date does not count', async () => {
+  test('reads rows of connect-pg-simple and ignores their stale date', async () => {
     site = await start({ cookie: { maxAge: HOUR } })
     const browser = site.browser()
     await browser.text('/set')
@@ -248,7 +255,7 @@ describeOnEveryServer('cookies', (server) => {
     })
   })
 
-  test('a row without a cookie, as PHP writes it, gets the one that the site has chosen, and is left as it is', async () => {
+  test('a row without a cookie, as PHP writes it, gets the site’s cookie and is stored without one', async () => {
     site = await start({ cookie: { maxAge: HOUR, sameSite: 'strict', secure: false }, rolling: true })
     const browser = site.browser()
     await browser.text('/set')
@@ -270,7 +277,22 @@ describeOnEveryServer('cookies', (server) => {
     expect((await row(browser.id())).data).toMatchObject({ user: 'u', cookie: { sameSite: 'strict' } })
   })
 
-  test('maxAge 0 and a date that is past end the session', async () => {
+  test('keeps a cookie that was changed on a row without one, also after a second save', async () => {
+    site = await start({ cookie: { maxAge: HOUR } })
+    const browser = site.browser()
+    await browser.text('/set')
+    await database.query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [
+      browser.id(),
+      '{"user":"php"}',
+    ])
+    await browser.text(`/age-saved-twice/${2 * HOUR}`)
+    expect((await row(browser.id())).data).toMatchObject({
+      user: 'php',
+      cookie: { originalMaxAge: expect.closeTo(2 * HOUR, -3) },
+    })
+  })
+
+  test('a maxAge of 0 or less ends the session', async () => {
     site = await start({ cookie: { maxAge: HOUR } })
     for (const age of [0, -5000]) {
       const browser = site.browser()

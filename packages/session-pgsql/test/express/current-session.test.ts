@@ -26,7 +26,7 @@ describeOnEveryServer('the current session', (server) => {
           res.json(req.session.user ?? null)
         })
         app.get('/in/:user', (req, res, next) => {
-          // Before the session that it is for is there.
+          // Before the session exists that records it.
           pgsqlSession(req).setField(req.params.user)
           req.session.regenerate((error) => {
             if (error) return next(error)
@@ -64,7 +64,7 @@ describeOnEveryServer('the current session', (server) => {
     return site
   }
 
-  test('the custom field is written with the session, also by a mere touch', async () => {
+  test('writes the custom field with the session, also with a touch', async () => {
     site = await start()
     const { handler } = site.store
     const browser = site.browser()
@@ -74,14 +74,14 @@ describeOnEveryServer('the current session', (server) => {
     expect(await handler.getField(browser.id())).toBe('bob')
     await browser.text('/field')
     expect(await handler.getField(browser.id())).toBeNull()
-    // Signing in again: what was set before the new id came is with the new one, and the old one is gone.
+    // A second sign-in: the field that was set before the change of the id is stored with the new id.
     const old = browser.id()
     await browser.text('/in/carol')
     expect(await handler.info(old)).toBeUndefined()
     expect(await handler.getField(browser.id())).toBe('carol')
   })
 
-  test('info shows the session as it was read, and what this request has added', async () => {
+  test('info returns the session as it was read; getErrors adds the errors of this request', async () => {
     site = await start()
     const browser = site.browser()
     expect(JSON.parse(await browser.text('/info'))).toEqual({
@@ -99,7 +99,7 @@ describeOnEveryServer('the current session', (server) => {
     expect(again.info.warnings).toBe(1)
   })
 
-  test('errors are counted and passed on, also when the session has not changed', async () => {
+  test('recordErrors counts errors and passes them on, also when the session has not changed', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set')
@@ -113,12 +113,12 @@ describeOnEveryServer('the current session', (server) => {
       errors: 2,
       warnings: 0,
       notices: 0,
-      message: 'an error that cannot be shown',
+      message: 'an error that cannot be converted to text',
     })
     expect(await browser.text('/show')).toBe('"u"')
   })
 
-  test('an error after the explicit save of a new session is recorded, too', async () => {
+  test('records an error after the explicit save of a new session', async () => {
     site = await start()
     const browser = site.browser()
     await browser.get('/fail/after-save')
@@ -130,7 +130,7 @@ describeOnEveryServer('the current session', (server) => {
     }, 30_000)
   })
 
-  test('with resave they are written, too; without a session they come to nothing', async () => {
+  test('records errors with resave; discards them without a session', async () => {
     site = await start({ resave: true })
     const browser = site.browser()
     expect(await browser.get('/fail')).toMatchObject({ status: 500 })
@@ -139,7 +139,7 @@ describeOnEveryServer('the current session', (server) => {
     expect(await site.store.handler.getErrors(browser.id())).toMatchObject({ errors: 1 })
   })
 
-  test('what a save that failed should have recorded is recorded by the next', async () => {
+  test('the next save records the metadata of a failed one', async () => {
     const codec = {
       name: 'picky',
       encode(data: object) {
@@ -170,7 +170,7 @@ describeOnEveryServer('the current session', (server) => {
     })
   })
 
-  test('what cannot be a field is refused at once', async () => {
+  test('setField and addError reject invalid arguments at once', async () => {
     site = await start()
     const request = {}
     for (const value of [7, undefined, 'a\0b', '\udc00']) {

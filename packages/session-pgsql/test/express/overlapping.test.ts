@@ -5,9 +5,9 @@ import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts
 import { type Deferred, deferred } from '../support/wait.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
-/** Holds requests at a point until it is opened. */
+/** Holds requests until it is opened. */
 class Gate {
-  #received = 0
+  #waiting = 0
   readonly #expected: number
   readonly #all: Deferred<void> = deferred()
   readonly #open: Deferred<void> = deferred()
@@ -16,8 +16,8 @@ class Gate {
     this.#expected = expected
   }
 
-  /** Resolves when as many as expected wait at it. */
-  get received(): Promise<void> {
+  /** Resolves when the expected number of requests waits. */
+  get reached(): Promise<void> {
     return this.#all.promise
   }
 
@@ -26,8 +26,8 @@ class Gate {
   }
 
   async pass(): Promise<void> {
-    this.#received++
-    if (this.#received === this.#expected) this.#all.resolve()
+    this.#waiting++
+    if (this.#waiting === this.#expected) this.#all.resolve()
     await this.#open.promise
   }
 }
@@ -35,7 +35,7 @@ class Gate {
 describeOnEveryServer('overlapping requests', (server) => {
   let database: FreshDatabase
   let site: Site
-  /** Of the test that is running: what its requests wait at. */
+  /** The gate of the running test. */
   let gate: Gate
 
   beforeAll(async () => {
@@ -126,19 +126,19 @@ describeOnEveryServer('overlapping requests', (server) => {
   const rows = (ids: readonly string[]): Promise<{ sess_id: string }[]> =>
     database.query('SELECT sess_id FROM php_session WHERE sess_id = ANY($1)', [ids])
 
-  test('100 at once, each setting a key of its own: all keys are there', async () => {
+  test('keeps all keys when 100 requests overlap and each sets one', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set/first')
     gate = new Gate(100)
     const requests = Array.from({ length: 100 }, (_, n) => browser.clone().text(`/slow/set/key${n}`))
-    await gate.received
+    await gate.reached
     gate.open()
     await Promise.all(requests)
     expect(Object.keys(await shown(browser))).toHaveLength(101)
   })
 
-  test('100 sign-outs with a request under way at each: nobody is back', async () => {
+  test('restores no session after 100 sign-outs with requests in progress', async () => {
     site = await start()
     const browsers = Array.from({ length: 100 }, () => site.browser())
     await Promise.all(browsers.map((browser) => browser.text('/set/user')))
@@ -148,7 +148,7 @@ describeOnEveryServer('overlapping requests', (server) => {
       browser.clone().text('/slow/set/late'),
       browser.clone().text('/slow/show'),
     ])
-    await gate.received
+    await gate.reached
     await Promise.all(browsers.map((browser) => browser.clone().text('/out')))
     gate.open()
     await Promise.all(slow)
@@ -156,51 +156,51 @@ describeOnEveryServer('overlapping requests', (server) => {
     for (const browser of browsers.slice(0, 5)) expect(await shown(browser)).toEqual({})
   })
 
-  test('100 sign-ins and sign-outs that overlap: only those who are in are there', async () => {
+  test('keeps only the sessions of signed-in users when 100 sign-ins and sign-outs overlap', async () => {
     site = await start()
     const browsers = Array.from({ length: 100 }, () => site.browser())
     await Promise.all(browsers.map((browser) => browser.text('/set/cart')))
     const before = browsers.map((browser) => browser.id())
     gate = new Gate(100)
     const slow = browsers.map((browser) => browser.clone().text('/slow/set/late'))
-    await gate.received
+    await gate.reached
     const changes = browsers.map((browser, n) =>
       n % 2 === 0 ? browser.text(`/in/user${n}`) : browser.clone().text('/out'),
     )
     gate.open()
     await Promise.all([...changes, ...slow])
-    // Signing in has given a new id; under the old ones there is nobody.
+    // The sign-in has changed the id: no session remains under an old one.
     expect(await rows(before)).toEqual([])
     for (const [n, browser] of browsers.entries()) {
       expect(await shown(browser)).toEqual(n % 2 === 0 ? { user: `user${n}` } : {})
     }
   })
 
-  test('a key that one request deletes is not brought back by another', async () => {
+  test('does not restore a key that another request has deleted', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set/user')
     const slow = browser.clone().text('/slow/set/late')
-    await gate.received
+    await gate.reached
     await browser.clone().text('/delete/user')
     gate.open()
     await slow
     expect(await shown(browser)).toEqual({ late: 'slow' })
   })
 
-  test('a flash message is shown once, also if others write before and after the explicit save', async () => {
+  test('shows a flash message once, also if others write before and after the explicit save', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set/flash')
     const slow = browser.clone().text('/slow/flash')
-    await gate.received
+    await gate.reached
     await browser.clone().text('/set/other')
     gate.open()
     expect(await slow).toBe('"set"')
     expect(await shown(browser)).toEqual({ other: 'set', shown: true })
   })
 
-  test('an explicit save and the one at the end keep what others have written in between', async () => {
+  test('an explicit save and the one at the end keep what other requests write in between', async () => {
     site = await start()
     const { store } = site
     const browser = site.browser()
@@ -222,7 +222,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     expect(await shown(browser)).toEqual({ between: 'set', shown: true })
   })
 
-  test('two saves that are not awaited, and the one at the end', async () => {
+  test('writes two saves that are not awaited, and the one at the end, in order', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set/flash')
@@ -230,12 +230,12 @@ describeOnEveryServer('overlapping requests', (server) => {
     expect(await shown(browser)).toEqual({ first: 1, second: 2, third: 3 })
   })
 
-  test('a reload shows what others have written, and is the base of what is saved then', async () => {
+  test('a reload returns what others have written, and is the base of the next save', async () => {
     site = await start()
     const browser = site.browser()
     await browser.text('/set/flash')
     const slow = browser.clone().text('/reload')
-    await gate.received
+    await gate.reached
     await browser.clone().text('/set/other')
     await browser.clone().text('/delete/flash')
     gate.open()
@@ -248,14 +248,14 @@ describeOnEveryServer('overlapping requests', (server) => {
     const browser = site.browser()
     await browser.text('/set/user')
     const slow = browser.clone().get('/reload')
-    await gate.received
+    await gate.reached
     await browser.clone().text('/out')
     gate.open()
     expect(await slow).toMatchObject({ status: 500, text: 'failed to load session' })
     expect(await rows([browser.id()])).toEqual([])
   })
 
-  test('with resave and rolling, requests that change nothing undo nothing, and conflict with nobody', async () => {
+  test('with resave and rolling, requests that change nothing undo nothing and cause no conflict', async () => {
     site = await start({ resave: true, rolling: true, cookie: { maxAge: 3_600_000 } })
     const conflicts: string[] = []
     const gone: string[] = []
@@ -264,7 +264,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     await browser.text('/set/user')
     gate = new Gate(20)
     const slow = Array.from({ length: 20 }, () => browser.clone().get('/slow/show'))
-    await gate.received
+    await gate.reached
     await browser.clone().text('/set/other')
     gate.open()
     for (const { setCookie } of await Promise.all(slow)) expect(setCookie).toMatch(/Expires=/)
@@ -273,14 +273,14 @@ describeOnEveryServer('overlapping requests', (server) => {
 
     gate = new Gate(1)
     const late = browser.clone().text('/slow/show')
-    await gate.received
+    await gate.reached
     await browser.clone().text('/out')
     gate.open()
     await late
     expect(await rows([browser.id()])).toEqual([])
   })
 
-  test('1,000 requests of 100 callers that change nothing send few statements, and write nothing', async () => {
+  test('1,000 requests of 100 users that change nothing send few statements and write nothing', async () => {
     site = await start()
     const browsers = Array.from({ length: 100 }, () => site.browser())
     await Promise.all(browsers.map((browser) => browser.text('/set/user')))
@@ -288,7 +288,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     const versions = () =>
       database.query('SELECT sess_id, xmin::text FROM php_session WHERE sess_id = ANY($1) ORDER BY 1', [ids])
     const before = await versions()
-    // Over HTTP the requests trickle in; how many share a statement is the event loop's to decide.
+    // Over HTTP requests come one by one, and the number of statements depends on the event loop.
     await Promise.all(browsers.map((browser) => browser.text('/show')))
     expect(await versions()).toEqual(before)
 
@@ -298,7 +298,7 @@ describeOnEveryServer('overlapping requests', (server) => {
     expect(await versions()).toEqual(before)
   })
 
-  /** What express-session asks of its store in so many requests that change nothing, one after the other. */
+  /** Calls the store as express-session does for consecutive requests that change nothing. */
   async function requests(store: PgsqlStore, id: string, count: number): Promise<void> {
     for (let n = 0; n < count; n++) {
       await new Promise<void>((resolve, reject) => {

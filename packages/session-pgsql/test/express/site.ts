@@ -13,7 +13,7 @@ declare module 'express-session' {
   }
 }
 
-/** What a test server gives, as options for a store. A busy machine is no fault of the database. */
+/** Returns a store's options for a test database, with a time limit for busy machines. */
 export function optionsFor({ db }: FreshDatabase): {
   db: DatabaseOption
   gcInterval: number
@@ -22,11 +22,11 @@ export function optionsFor({ db }: FreshDatabase): {
   return { db, gcInterval: 0, operationTimeout: 60 }
 }
 
-/** A site on a store, over real HTTP. */
+/** A site on a store, reached over real HTTP. */
 export interface Site {
   readonly store: PgsqlStore
   readonly url: string
-  /** Statements and transactions sent so far. */
+  /** Returns the number of statements and transactions sent. */
   calls(): number
   browser(): Browser
   close(): Promise<void>
@@ -74,7 +74,7 @@ export interface Answer {
   readonly setCookie: string | undefined
 }
 
-/** Keeps cookies as a browser does. */
+/** Sends requests and keeps cookies as a browser does. */
 export class Browser {
   readonly #url: string
   readonly #cookies: Map<string, string>
@@ -94,19 +94,19 @@ export class Browser {
     return { status: response.status, text, setCookie }
   }
 
-  /** The text of a page that must be there. */
+  /** Returns the text of a page. @throws if the status is not 200 */
   async text(path: string): Promise<string> {
     const { status, text } = await this.get(path)
     if (status !== 200) throw new Error(`${path}: ${status} ${text}`)
     return text
   }
 
-  /** The session's id as it lies in the table. */
+  /** Returns the session's id as stored. */
   id(name = 'connect.sid'): string {
     return decodeURIComponent(this.#cookies.get(name) ?? '').replace(/^s:([^.]*).*$/, '$1')
   }
 
-  /** Another one with the same cookies. */
+  /** Returns another browser with the same cookies. */
   clone(url: string = this.#url): Browser {
     return new Browser(url, this.#cookies)
   }

@@ -9,7 +9,7 @@ import { Browser, listen, optionsFor } from './site.ts'
 
 type Data = SessionData & Record<string, unknown>
 
-/** The store's methods as promises. */
+/** Returns the store's methods as functions that return promises. */
 function promised(store: PgsqlStore) {
   const call = <T>(work: (callback: (error?: unknown, value?: unknown) => void) => void) =>
     new Promise<T>((resolve, reject) => work((error, value) => (error ? reject(error) : resolve(value as T))))
@@ -45,7 +45,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     return { store, ...promised(store) }
   }
 
-  test('all, ids, length and clear stay within the name', async () => {
+  test('all, ids, length and clear affect only sessions of the store’s name', async () => {
     const shop = newStore({ name: 'shop' })
     const admin = newStore({ name: 'admin' })
     for (let n = 0; n < 3; n++) await shop.set(`shop${n}`, plain({ n }))
@@ -62,7 +62,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     await admin.clear()
   })
 
-  test('clear and ids go through more than one page', async () => {
+  test('ids and clear handle more sessions than one page', async () => {
     const { set, ids, clear, length } = newStore({ name: 'many' })
     await Promise.all(Array.from({ length: 1234 }, (_, n) => set(`many${n}`, plain())))
     expect(new Set(await ids()).size).toBe(1234)
@@ -70,7 +70,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await length()).toBe(0)
   })
 
-  test('a plain copy creates or replaces; what get gave remembers its row', async () => {
+  test('set with a plain copy creates or replaces; set with the object from get merges into its row', async () => {
     const { get, set, destroy } = newStore()
     await set('copy', plain({ a: 1 }))
     const [one, other] = [await get('copy'), await get('copy')]
@@ -86,7 +86,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await get('copy')).toMatchObject({ a: 1 })
   })
 
-  test('a Session saved under another id takes no base with it', async () => {
+  test('a Session saved under another id is a new session', async () => {
     const { get, set, load } = newStore()
     await set('from', plain({ a: 1 }))
     const from = (await load('from')) as Data
@@ -94,7 +94,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await get('to')).toMatchObject({ a: 1 })
   })
 
-  test('keys that a Session shadows are carried over untouched', async () => {
+  test('keeps keys that a Session hides', async () => {
     const { load, set, get } = newStore()
     const shadowed = JSON.parse(
       '{"id":"mine","req":{"a":1},"save":"nope","constructor":1,"toString":[2],"__proto__":{"x":1}}',
@@ -115,7 +115,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(Object.keys((await get('shadow')) as object)).toContain('save')
   })
 
-  test('the snapshot is taken when set is called', async () => {
+  test('set writes the data as it is at the call', async () => {
     const { store, load, get, set } = newStore()
     await set('fast', plain({ nested: { n: 0 } }))
     const loaded = (await load('fast')) as Data
@@ -132,7 +132,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await get('fast')).toMatchObject({ nested: { n: 3 } })
   })
 
-  test('a save that fails takes nothing of the next one with it', async () => {
+  test('a failed save does not affect the next one', async () => {
     const { load, get, set } = newStore()
     await set('bad', plain({ a: 1 }))
     const loaded = (await load('bad')) as Data
@@ -146,7 +146,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await get('bad')).toMatchObject({ a: 1, b: 2 })
   })
 
-  test('data that is no object is an error, never an empty session', async () => {
+  test('data that is not an object is an error, never an empty session', async () => {
     const { get, set } = newStore()
     await set('odd', plain())
     for (const text of ['[1]', '7', 'null', '{']) {
@@ -155,7 +155,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     }
   })
 
-  test('no error has the code that express-session takes for "no session"', async () => {
+  test('no error has the code ENOENT, which express-session takes for "no session"', async () => {
     const missing = Object.assign(new Error('open key.pem'), { code: 'ENOENT' })
     const codec = {
       name: 'encrypted',
@@ -173,7 +173,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await away.get('any').catch((reason) => reason.code)).toBe('SERVER_DOWN')
   })
 
-  test('an access is counted once for each request and id, and the address is that of req.ip', async () => {
+  test('counts one access for each request and id, and stores req.ip as the address', async () => {
     const { store } = newStore()
     const app = express()
     app.set('trust proxy', true)
@@ -199,7 +199,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
     })
   })
 
-  test('two session() middlewares on one handler do not get in each other’s way', async () => {
+  test('two session() middlewares with one handler do not affect each other', async () => {
     const handler = new SaveHandler({ ...optionsFor(database), shortCircuit: true })
     closing.push(handler)
     const stores = ['shop.sid', 'admin.sid'].map((name) => new PgsqlStore({ handler, name }))
@@ -235,9 +235,9 @@ describeOnEveryServer('PgsqlStore', (server) => {
     expect(await admin?.length()).toBe(1)
   })
 
-  test('a callback that throws reaches the process once, and no rejection is left', async () => {
+  test('an error thrown by a callback reaches the process once, without an unhandled rejection', async () => {
     if (server.kind === 'pglite') {
-      // Another process cannot share this one's database.
+      // PGlite runs in this process: the worker could not use it.
       expect(typeof database.db).toBe('object')
       return
     }
@@ -250,7 +250,7 @@ describeOnEveryServer('PgsqlStore', (server) => {
   })
 })
 
-test('options are checked', () => {
+test('rejects invalid options', () => {
   const handler = new SaveHandler({ db: 'host=nowhere' })
   const refused = (options: object) => {
     try {
@@ -268,7 +268,7 @@ test('options are checked', () => {
   expect(refused({ handler, name: 'n', gcMaxlifetime: 60 })).toBe('taken')
 })
 
-test('the adapter has defaults of its own, and whatever a user sets comes first', () => {
+test('the adapter has its own defaults, and settings of the user override them', () => {
   const settings = (options: object) =>
     new PgsqlStore({ db: 'host=nowhere', ...options }).handler.status().settings
   expect(settings({})).toMatchObject({ shortCircuit: true, name: 'connect.sid', gcMaxlifetime: 86_400 })

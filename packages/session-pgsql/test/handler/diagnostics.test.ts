@@ -103,7 +103,7 @@ describeHandler('diagnostics channels', (kit) => {
     const queued = named(received, 'queued') as unknown as QueuedMessage[]
     const batches = named(received, 'batch:start') as unknown as BatchMessage[]
     expect(queued).toHaveLength(5)
-    expect(batches.map(({ size }) => size)).toEqual(kit.batch ? [5] : [1, 1, 1, 1, 1])
+    expect(batches.map(({ size }) => size)).toEqual([5])
     expect(batches.flatMap(({ orders }) => orders)).toEqual(queued)
     const [server] = sessions.status().servers
     for (const batch of batches) {
@@ -122,11 +122,11 @@ describeHandler('diagnostics channels', (kit) => {
         .map(({ size }) => size)
     await Promise.all(Array.from({ length: 2000 }, () => sessions.read(kit.id())))
     expect(sizes('read').reduce((sum, size) => sum + size)).toBe(2000)
-    expect(Math.max(...sizes('read'))).toBe(kit.batch ? 512 : 1)
+    expect(Math.max(...sizes('read'))).toBe(512)
     const text = 'x'.repeat(300_000)
     await Promise.all(Array.from({ length: 12 }, () => sessions.write(kit.id(), { text }, { base: null })))
     expect(sizes('put').reduce((sum, size) => sum + size)).toBe(12)
-    expect(Math.max(...sizes('put'))).toBe(kit.batch ? 3 : 1)
+    expect(Math.max(...sizes('put'))).toBe(3)
   })
 
   test('garbage collection publishes the number of removed sessions', async () => {

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer, type FreshDatabase, type TestServer } from '../support/servers.ts'
 
@@ -12,7 +12,6 @@ export type Handler = SaveHandler<Data>
 /** A suite's save handlers, on one database that all tests of the file share. */
 export interface Kit {
   readonly server: TestServer
-  readonly batch: boolean
   /** Returns a save handler that is closed after the test. Its `gcInterval` is 0. */
   open(options?: SaveHandlerOptions<Data>): Handler
   /** Queries the database directly. */
@@ -23,19 +22,17 @@ export interface Kit {
 }
 
 /**
- * Runs a suite on every server, and through PgBouncer.
+ * Runs a suite on every server of the run, and through PgBouncer.
  *
- * @param how `twice`: with and without batching, but through PgBouncer only with it; `postgres only`: for what
- *   PGlite, which has one connection and one user, has not
+ * @param where `postgres only`: not on PGlite, which has one connection and one user
  */
 export function describeHandler(
   name: string,
   suite: (kit: Kit) => void,
-  how: 'twice' | 'once' | 'postgres only' = 'twice',
+  where: 'everywhere' | 'postgres only' = 'everywhere',
 ): void {
-  const everyServer = ['postgres', 'pglite', 'pgbouncer'] as const
   const contract = (server: TestServer): void => {
-    if (how === 'postgres only' && server.kind === 'pglite') {
+    if (where === 'postgres only' && server.kind === 'pglite') {
       test.skip('not on PGlite: it has one connection and one user', () => {})
       return
     }
@@ -43,18 +40,12 @@ export function describeHandler(
     beforeAll(async () => {
       database = await server.freshDatabase()
     })
-    // Without batches on the first server alone: what that changes has nothing to do with the server.
-    const first = server.name === inject('sharedServers')[0]?.name
-    for (const batch of how === 'twice' && first ? [true, false] : [true]) {
-      describe(batch ? 'batched' : 'one statement per call', () =>
-        suite(makeKit(server, () => database, batch)),
-      )
-    }
+    suite(makeKit(server, () => database))
   }
-  describeOnEveryServer(name, contract, everyServer)
+  describeOnEveryServer(name, contract, ['postgres', 'pglite', 'pgbouncer'])
 }
 
-export function makeKit(server: TestServer, database: () => FreshDatabase, batch: boolean): Kit {
+function makeKit(server: TestServer, database: () => FreshDatabase): Kit {
   const opened: Handler[] = []
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((handler) => handler.close()))
@@ -72,13 +63,11 @@ export function makeKit(server: TestServer, database: () => FreshDatabase, batch
   }
   return {
     server,
-    batch,
     database,
     open(options = {}) {
       const handler = new SaveHandler<Data>({
         db: shared(),
         gcInterval: 0,
-        batch,
         // On a slow machine, a timeout that is not part of the test must not fail it.
         operationTimeout: 15,
         ...options,

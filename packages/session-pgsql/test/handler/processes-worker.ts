@@ -7,6 +7,8 @@ export type Task =
   | { task: 'open'; url: string; tables: string[] }
   /** Sets keys in one session, in one write each. */
   | { task: 'keys'; url: string; id: string; keys: string[] }
+  /** Appends these elements to a list in one session, each with a write of its own. */
+  | { task: 'push'; url: string; id: string; elements: number[] }
   /** Adds one to a counter in one session, `times` times at once. */
   | { task: 'count'; url: string; id: string; times: number }
   /** Reads and writes, and ends without process.exit(). */
@@ -42,6 +44,20 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
       const base = await sessions.read(input.id)
       const written = await Promise.all(
         input.keys.map((key) => sessions.write(input.id, { ...base?.data, [key]: process.pid }, { base })),
+      )
+      await sessions.close()
+      return written.map(({ outcome }) => outcome)
+    }
+    case 'push': {
+      const sessions = open()
+      await sessions.open()
+      channel.send('ready')
+      await channel.receive()
+      const base = await sessions.read(input.id)
+      const written = await Promise.all(
+        input.elements.map((element) =>
+          sessions.write(input.id, { ...base?.data, cart: [...(base?.data.cart ?? []), element] }, { base }),
+        ),
       )
       await sessions.close()
       return written.map(({ outcome }) => outcome)

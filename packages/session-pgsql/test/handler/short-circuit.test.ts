@@ -1,5 +1,7 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { calls, describeHandler, expireAgo, type Handler, id as newId } from './kit.ts'
+import type { Codec } from '../../src/index.ts'
+import { calls, type Data, describeHandler, expireAgo, type Handler, id as newId } from './kit.ts'
 
 const left = async (sessions: Handler, id: string) =>
   ((await sessions.info(id))?.expires?.getTime() ?? 0) / 1000 - Date.now() / 1000
@@ -20,6 +22,61 @@ describeHandler('Short circuit', (kit) => {
     expect(calls(sessions)).toBe(before)
     // The record of a skipped write can be a base.
     expect((await sessions.write(id, { a: 2 }, { base: skipped.session })).outcome).toBe('updated')
+  })
+
+  test('skips a write of unchanged data if the codec never encodes it to the same text twice', async () => {
+    const key = randomBytes(32)
+    const encrypting: Codec<Data> = {
+      name: 'encrypting',
+      encode(data) {
+        const iv = randomBytes(12)
+        const cipher = createCipheriv('aes-256-gcm', key, iv)
+        const text = Buffer.concat([cipher.update(JSON.stringify(data)), cipher.final()])
+        return Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64')
+      },
+      decode(stored) {
+        if (stored === '') return {}
+        const bytes = Buffer.from(stored, 'base64')
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12))
+        decipher.setAuthTag(bytes.subarray(12, 28))
+        return JSON.parse(Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString())
+      },
+    }
+    const sessions = kit.open({ shortCircuit: true, codec: encrypting })
+    const id = newId()
+    await sessions.write(id, { user: 'ada', cart: ['apple'] })
+    for (let round = 0; round < 2; round++) {
+      const base = await sessions.read(id)
+      const before = calls(sessions)
+      const data = { cart: ['apple'], user: 'ada' }
+      expect((await sessions.write(id, data, { base })).outcome).toBe('skipped')
+      expect(
+        (await sessions.write(id, { ...data, cart: [] }, { base, seen: { ...data, cart: [] } })).outcome,
+      ).toBe('skipped')
+      expect(calls(sessions)).toBe(before)
+    }
+    const base = await sessions.read(id)
+    expect((await sessions.write(id, { user: 'ada', cart: ['pear'] }, { base })).outcome).toBe('updated')
+    expect((await sessions.read(id))?.data).toEqual({ user: 'ada', cart: ['pear'] })
+  })
+
+  test('encodes the data once if the codec always encodes it to the same text', async () => {
+    let encoded = 0
+    const counting: Codec<Data> = {
+      name: 'counting',
+      encode(data) {
+        encoded++
+        return JSON.stringify(data)
+      },
+      decode: (text) => JSON.parse(text || '{}'),
+    }
+    const sessions = kit.open({ shortCircuit: true, codec: counting })
+    const id = newId()
+    let base = (await sessions.write(id, { a: 0 })).session
+    base = (await sessions.write(id, { a: 1 }, { base })).session
+    encoded = 0
+    expect((await sessions.write(id, { a: 2 }, { base })).outcome).toBe('updated')
+    expect(encoded).toBe(1)
   })
 
   test('moves the expiry after a tenth of the lifetime, and counts that access', async () => {

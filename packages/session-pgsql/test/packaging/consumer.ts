@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /**
- * Projects that use the package as npm would install it: packed, unpacked into a node_modules, its dependencies
- * beside it, and nothing of this repository above it.
+ * Creates projects that use the package as npm installs it: packed, and unpacked into a node_modules folder with its
+ * dependencies, outside of this repository.
  */
 
 const packageFolder = fileURLToPath(new URL('../..', import.meta.url))
@@ -17,6 +17,7 @@ const require = createRequire(import.meta.url)
 
 interface PackageJson {
   name: string
+  bin: Record<'session-pgsql', string>
   exports: Record<string, unknown>
   dependencies?: Record<string, string>
   peerDependencies?: Record<string, string>
@@ -25,7 +26,10 @@ interface PackageJson {
 
 const description: PackageJson = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'))
 
-/** What a user may import: `session-pgsql`, `session-pgsql/express`, … */
+/** The file of each command. */
+export const { bin } = description
+
+/** The entry points of the package: `session-pgsql`, `session-pgsql/express`, … */
 export const entryPoints: readonly string[] = Object.keys(description.exports)
   .filter((path) => !path.endsWith('.json'))
   .map((path) => description.name + path.slice(1))
@@ -33,36 +37,36 @@ export const entryPoints: readonly string[] = Object.keys(description.exports)
 export interface Project {
   readonly folder: string
   write(name: string, text: string): Promise<string>
-  /** Runs a program of node's in the project, and returns what it says; that is also in the error if it fails. */
+  /** Runs node in the project. @returns its output @throws Error with the output if it fails */
   node(args: string[], env?: Record<string, string>): Promise<string>
   remove(): Promise<void>
 }
 
-/** Packs the package and returns the tarball, as it would be published. */
+/** Packs the package as it is published. @returns the path of the tarball */
 export async function pack(): Promise<{ tarball: string; remove(): Promise<void> }> {
   if (!existsSync(join(packageFolder, 'dist')))
-    throw new Error('There is nothing to pack: npm run build first')
+    throw new Error('Cannot pack the package: dist does not exist. Run npm run build first.')
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pack-'))
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
   const { stdout } = await promisify(execFile)(npm, args, { cwd: packageFolder })
   const [packed] = Object.values(JSON.parse(stdout) as Record<string, { filename: string }>)
-  if (packed === undefined) throw new Error(`npm pack said nothing: ${stdout}`)
+  if (packed === undefined) throw new Error(`npm pack named no file: ${stdout}`)
   return {
     tarball: join(folder, packed.filename),
     remove: () => rm(folder, { recursive: true, force: true }),
   }
 }
 
-/** A project in a folder of its own, with the package and what it depends on installed. */
-export async function makeProject(tarball: string, packageJson: object = {}): Promise<Project> {
+/** Creates a project in a new folder, with the package and its dependencies installed. */
+export async function createProject(tarball: string, packageJson: object = {}): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-user-'))
   const installed = join(folder, 'node_modules', description.name)
   await mkdir(installed, { recursive: true })
   await promisify(execFile)('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
-  const needed = { ...description.dependencies, ...description.peerDependencies }
+  const dependencies = { ...description.dependencies, ...description.peerDependencies }
   const types = Object.keys(description.devDependencies ?? {}).filter((name) => name.startsWith('@types/'))
-  for (const name of [...Object.keys(needed), ...types, '@types/node']) {
+  for (const name of [...Object.keys(dependencies), ...types, '@types/node']) {
     const target = join(folder, 'node_modules', name)
     await mkdir(dirname(target), { recursive: true })
     await symlink(locate(name), target, 'junction')
@@ -89,7 +93,7 @@ export async function makeProject(tarball: string, packageJson: object = {}): Pr
   return project
 }
 
-/** The folder of a package, found without asking its `exports`. */
+/** Returns the folder of an installed package, even if its `exports` do not include its package.json. */
 export function locate(name: string): string {
   for (const folder of require.resolve.paths(name) ?? []) {
     if (existsSync(join(folder, name, 'package.json'))) return join(folder, name)

@@ -19,7 +19,7 @@ import { startWatchdog, type Watchdog } from './watchdog.ts'
 
 export interface PostgresOptions {
   version: PostgresVersion
-  /** IdQueues of postgresql.conf. `{ fsync: 'off' }` makes a server faster that nobody is going to kill. */
+  /** Settings of postgresql.conf. `{ fsync: "off" }` makes a server faster that no test kills. */
   settings?: Record<string, string>
   /** Encoding of the databases; default UTF8. */
   encoding?: string

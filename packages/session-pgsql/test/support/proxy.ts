@@ -17,6 +17,8 @@ export interface FaultyProxy {
    * neither side learns that the other is gone. What was swallowed is delivered by `resume`, as late bytes are.
    */
   silence(): void
+  /** The connections that are open now go silent for good, as after a suspended machine wakes up; new ones work. */
+  forget(): void
   /** Bytes reach the server, its replies are held back: the statement is done, the answer is lost. */
   holdServerReplies(): void
   /** Destroys all connections with RST. Bytes held back are lost; the next connection is as good as before. */
@@ -60,6 +62,9 @@ export async function startProxy(target: { host: string; port: number }): Promis
     silence() {
       state.hold = 'all'
     },
+    forget() {
+      for (const link of links) link.forgotten = true
+    },
     holdServerReplies() {
       state.hold = 'replies'
       flush()
@@ -94,6 +99,7 @@ interface State {
 
 /** One client's connection and the connection to the server that belongs to it. */
 class Link {
+  forgotten = false
   readonly #client: Socket
   readonly #server: Socket
   readonly #pipes: Pipe[]
@@ -102,8 +108,8 @@ class Link {
     this.#client = client
     this.#server = new Socket({ allowHalfOpen: true })
     this.#pipes = [
-      new Pipe(client, this.#server, state, () => state.hold === 'all'),
-      new Pipe(this.#server, client, state, () => state.hold !== 'nothing'),
+      new Pipe(client, this.#server, state, () => this.forgotten || state.hold === 'all'),
+      new Pipe(this.#server, client, state, () => this.forgotten || state.hold !== 'nothing'),
     ]
     this.#server.connect(target.port, target.host)
     client.setNoDelay(true)

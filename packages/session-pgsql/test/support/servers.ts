@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, inject, test } from 'vitest'
 import { queryOnce } from './connect.ts'
 import { startPglite } from './pglite.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
-import type { SharedServer } from './shared-servers.ts'
+import type { ServerAddress, SharedServer } from './shared-servers.ts'
 
 /** A server for a contract suite. */
 export interface TestServer {
@@ -33,8 +33,7 @@ interface DroppableDatabase extends FreshDatabase {
 }
 
 /**
- * Runs the same suite on every server: PostgreSQL 18 and 15, PGlite, and one from the environment; and, if the
- * suite asks for it, through PgBouncer.
+ * Runs the same suite on every server of the run (`wantedServers`), through PgBouncer only if the suite asks for it.
  *
  * @param kinds for suites that some kinds of server cannot take part in
  */
@@ -71,7 +70,7 @@ function describeOn(
   if (wanted.length === 0) test.skip(`${name}: on none of the servers that SESSION_PGSQL_TEST_SERVERS names`)
   for (const shared of wanted) {
     describe(`${name} (${shared.name})`, () => {
-      if ('missing' in shared) {
+      if (shared.missing !== undefined) {
         test(`needs ${shared.name}`, (context) => context.skip(shared.missing))
         return
       }
@@ -79,6 +78,7 @@ function describeOn(
       // Registered first, so it runs last: vitest runs these hooks in reverse order, and the suite's own close
       // what uses the databases.
       afterAll(async () => {
+        if (process.env.SESSION_PGSQL_TEST_KEEP) return
         for (const database of databases) await database.dropIfUnused()
       })
       suite({
@@ -101,30 +101,42 @@ function describeOn(
   }
 }
 
+/** Returns how to reach a shared server, and starts it if it does not run yet. */
+export async function addressOf({ id }: SharedServer): Promise<ServerAddress> {
+  const port = inject('sharedServersPort')
+  if (port === undefined) {
+    throw new Error('A *.unit.test.ts file uses no database server. Rename it to *.test.ts')
+  }
+  const response = await fetch(`http://127.0.0.1:${port}/${id}`)
+  if (!response.ok) throw new Error(await response.text())
+  return (await response.json()) as ServerAddress
+}
+
 const OBJECT_IN_USE = '55006'
 
 async function freshPostgres(
-  shared: { url: string; behind?: string },
+  shared: SharedServer,
   options: { encoding?: string; locale?: string },
 ): Promise<DroppableDatabase> {
-  const server = shared.behind ?? shared.url
+  const { url, behind } = await addressOf(shared)
+  const server = behind ?? url
   const name = `test_${randomBytes(6).toString('hex')}`
   const { encoding = 'UTF8', locale } = options
   await queryOnce(
     server,
     `CREATE DATABASE ${name} TEMPLATE template0 ENCODING '${encoding}'${locale === undefined ? '' : ` LOCALE '${locale}'`}`,
   )
-  const urlOn = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).href
+  const urlOn = (base: string): string => Object.assign(new URL(base), { pathname: `/${name}` }).href
   const drop = async () => {
     await queryOnce(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
   }
   return {
-    db: urlOn(shared.url),
+    db: urlOn(url),
     query: (sql, parameters) => queryOnce(urlOn(server), sql, parameters) as Promise<never>,
     drop,
     dropIfUnused: async () => {
       // The connections are PgBouncer's own, whoever has left.
-      if (shared.behind !== undefined) return drop()
+      if (behind !== undefined) return drop()
       await queryOnce(server, `DROP DATABASE IF EXISTS ${name}`).catch((error) => {
         if (error.code !== OBJECT_IN_USE) throw error
         console.error(`${name} stays: a test has left a connection open`)

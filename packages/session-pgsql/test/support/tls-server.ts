@@ -123,8 +123,14 @@ export function makeCertificates(folder: string, serverNames: string): Certifica
   }
 }
 
-/** @param certificates undefined: a server without TLS */
-export async function startServer(certificates: Certificates | undefined): Promise<TlsServer> {
+/**
+ * @param certificates undefined: a server without TLS
+ * @param rules lines that come first in pg_hba.conf
+ */
+export async function startServer(
+  certificates: Certificates | undefined,
+  rules: readonly string[] = [],
+): Promise<TlsServer> {
   if (binaries === undefined) throw new Error('no PostgreSQL on this machine')
   const as = owner()
   const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-'))
@@ -154,9 +160,10 @@ export async function startServer(certificates: Certificates | undefined): Promi
       if (as) chownSync(path, as.uid, as.gid)
     }
     appendFileSync(join(data, 'postgresql.conf'), "\nssl = on\nssl_ca_file = 'ca.crt'\n")
-    const hba = join(data, 'pg_hba.conf')
-    writeFileSync(hba, `hostssl all cert all cert\n${readFileSync(hba, 'utf8')}`)
   }
+  const hba = join(data, 'pg_hba.conf')
+  const first = certificates === undefined ? rules : ['hostssl all cert all cert', ...rules]
+  writeFileSync(hba, `${first.join('\n')}\n${readFileSync(hba, 'utf8')}`)
   const port = await freePort()
   const server = spawn(
     join(binaries, 'postgres'),

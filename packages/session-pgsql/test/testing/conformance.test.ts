@@ -8,26 +8,28 @@ import {
   expressPlace,
 } from '../../src/testing.ts'
 
-/** A suite that nothing can fail is worth nothing: this store is known to fail in these, and in no others. */
+/** Proves that the suite can fail: the cases that this store fails are known. */
 function memorySubject(): ConformanceSubject {
-  const one = 'It is the memory of one process'
+  const oneProcess = 'It stores sessions in the memory of one process'
   return {
     name: 'MemoryStore',
     ...expressPlace(session, () => ({ store: new MemoryStore() as unknown as CallbackStore })),
-    cannot: { restart: one, 'two-processes': one, 'sign-out-processes': one },
+    cannot: { restart: oneProcess, 'two-processes': oneProcess, 'sign-out-processes': oneProcess },
   }
 }
 
-test('tells what holds from what does not, and from what was not tried', async () => {
-  const told: string[] = []
-  const outcomes = await checkConformance(memorySubject(), ({ id }) => told.push(id))
+test('reports for each case whether it holds, fails, cannot hold or was not tried', async () => {
+  const reported: string[] = []
+  const outcomes = await checkConformance(memorySubject(), ({ id }) => reported.push(id))
   const idsOf = (wanted: string) => outcomes.filter(({ outcome }) => outcome === wanted).map(({ id }) => id)
   expect(idsOf('holds')).toEqual([
     'kept',
     'characters',
     'deletion-last',
     'no-change',
+    'two-users',
     'new-id',
+    'new-id-again',
     'ended-id',
     'callback-once',
   ])
@@ -36,22 +38,31 @@ test('tells what holds from what does not, and from what was not tried', async (
     'ten-keys',
     'deleted-key',
     'deletion-first',
+    'list-added',
+    'list-begun',
+    'list-removed',
+    'list-removed-last',
+    'list-emptied',
+    'list-deleted',
+    'list-elements',
+    'two-fields',
     'sign-out',
     'new-id-slow',
   ])
   expect(idsOf('cannot')).toEqual(['restart', 'two-processes', 'sign-out-processes'])
-  expect(told).toEqual(outcomes.map(({ id }) => id))
+  expect(reported).toEqual(outcomes.map(({ id }) => id))
   const reasons = Object.fromEntries(outcomes.map(({ id, reason }) => [id, reason]))
   expect(reasons).toMatchObject({
-    restart: 'It is the memory of one process',
-    expired: 'It has no passTime',
-    away: 'It has no faults.away',
-    everywhere: 'It has no site.users',
+    restart: 'It stores sessions in the memory of one process',
+    expired: 'The subject has no passTime',
+    away: 'The subject has no faults.away',
+    everywhere: 'The subject has no site.users',
+    counter: 'The subject has no route POST /count',
   })
   expect(reasons['two-keys']).toMatch(/right/)
 })
 
-test('a callback that is called twice, and a session that it takes away, are found', async () => {
+test('detects a callback that is called twice, and a session that is lost by it', async () => {
   class Careless extends MemoryStore {
     override get(id: string, callback: Parameters<MemoryStore['get']>[1]): void {
       super.get(id, (error, data) => {
@@ -74,7 +85,7 @@ test('a callback that is called twice, and a session that it takes away, are fou
   expect(process.listenerCount('uncaughtException')).toBe(listeners)
 })
 
-test('every case has an id and a sentence of its own', () => {
+test('every case has a unique id and a unique sentence', () => {
   const cases = conformanceCases(memorySubject())
   expect(new Set(cases.map(({ id }) => id)).size).toBe(cases.length)
   expect(new Set(cases.map(({ sentence }) => sentence)).size).toBe(cases.length)

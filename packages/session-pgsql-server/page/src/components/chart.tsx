@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import type { HistoryMark } from '../../../src/console/api.ts'
+import type { Annotation } from '../../../src/console/api.ts'
 import { clock, short } from '../format.ts'
 import type { Columns } from '../series.ts'
 import { theme } from '../theme.ts'
@@ -14,26 +14,26 @@ export interface ChartLine {
 
 interface ChartProps {
   readonly title: string
-  /** What one means: "per minute". */
+  /** The unit of the values, such as "per minute". */
   readonly unit?: string
   readonly lines: readonly ChartLine[]
   readonly columns: Columns
-  readonly marks: readonly HistoryMark[]
+  readonly annotations: readonly Annotation[]
   readonly format: (value: number) => string
-  /** Whether zero belongs to the picture: for rates it does. */
+  /** Whether the y axis always starts at zero, as it does for rates. */
   readonly fromZero?: boolean
 }
 
 const HEIGHT = 170
-/** Pixels that are near. */
-const NEAR = 5
+/** The maximum distance in pixels at which the cursor still selects the first point. */
+const SNAP_DISTANCE = 5
 
-/** Lines over time, with marks. What it draws is also there as a sentence and as a table. */
+/** A line chart over time with annotations. A sentence and a table give the same data to screen readers. */
 export function Chart(props: ChartProps) {
   const { title, unit, lines, columns, format } = props
   const [cursor, setCursor] = useState<Cursor | null>(null)
   const at = cursor === null ? columns.x.length - 1 : cursor.index
-  const mark = cursor === null ? undefined : markNear(props, cursor.time)
+  const annotation = cursor === null ? undefined : annotationNear(props, cursor.time)
   return (
     <figure class="chart">
       <figcaption>
@@ -52,7 +52,7 @@ export function Chart(props: ChartProps) {
             <b>{shown(at === undefined ? null : columns.lines[index]?.[at], format)}</b>
           </li>
         ))}
-        {mark && <li class="legend-mark">{mark.text}</li>}
+        {annotation && <li class="legend-annotation">{annotation.text}</li>}
       </ul>
       <div role="img" aria-label={sentence(props)}>
         <Canvas
@@ -61,7 +61,7 @@ export function Chart(props: ChartProps) {
           onCursor={setCursor}
         />
       </div>
-      <AsTable {...props} />
+      <DataTable {...props} />
     </figure>
   )
 }
@@ -85,31 +85,31 @@ function Swatch({ line }: { line: ChartLine }) {
 const shown = (value: number | null | undefined, format: (value: number) => string): string =>
   value === null || value === undefined ? '–' : format(value)
 
-/** Where somebody points at. */
+/** The position of the mouse pointer. */
 interface Cursor {
   /** Seconds since 1970. */
   readonly time: number
-  /** Of the column there; undefined before the first. */
+  /** The index of the column at this time; undefined before the first column. */
   readonly index: number | undefined
 }
 
-/** All charts of the page show the same moment. */
+/** The cursors of all charts move together. */
 const SYNC = 'time'
 
 function Canvas({
   lines,
   columns,
-  marks,
+  annotations,
   fromZero = true,
   onCursor,
 }: ChartProps & { onCursor: (cursor: Cursor | null) => void }) {
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
-  const drawn = useRef(marks)
-  drawn.current = marks
+  const drawn = useRef(annotations)
+  drawn.current = annotations
   const data = useMemo(() => [columns.x, ...columns.lines] as uPlot.AlignedData, [columns])
 
-  // Other lines are another Canvas, by its key; what they show comes below.
+  // Runs once: other lines make another Canvas, by its key. The effect below updates the data.
   useEffect(() => {
     const element = host.current
     if (element === null) return
@@ -126,7 +126,7 @@ function Canvas({
       legend: { show: false },
       cursor: { sync: { key: SYNC }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
       scales: {
-        // Marks may lie before the first point.
+        // An annotation may be from before the first point.
         x: { time: true, range: (_, low, high) => [Math.min(low, timeOf(drawn.current[0]) ?? low), high] },
         y: { range: (_, low, high) => range(low, high, fromZero) },
       },
@@ -151,23 +151,23 @@ function Canvas({
       ],
       hooks: {
         setCursor: [(u) => onCursor(cursorOf(u))],
-        drawAxes: [(u) => drawMarks(u, drawn.current, colour)],
+        drawAxes: [(u) => drawAnnotations(u, drawn.current, colour)],
       },
     }
-    const made = new uPlot(options, data, element)
-    plot.current = made
-    const size = new ResizeObserver(() => {
-      if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height: HEIGHT })
+    const chart = new uPlot(options, data, element)
+    plot.current = chart
+    const resizeObserver = new ResizeObserver(() => {
+      if (element.clientWidth > 0) chart.setSize({ width: element.clientWidth, height: HEIGHT })
     })
-    size.observe(element)
+    resizeObserver.observe(element)
     return () => {
-      size.disconnect()
-      made.destroy()
+      resizeObserver.disconnect()
+      chart.destroy()
       plot.current = null
     }
   }, [])
 
-  useEffect(() => plot.current?.setData(data), [data, marks])
+  useEffect(() => plot.current?.setData(data), [data, annotations])
   return <div class="chart-canvas" ref={host} />
 }
 
@@ -176,38 +176,42 @@ function cursorOf(u: uPlot): Cursor | null {
   if (idx == null || left < 0) return null
   const time = u.posToVal(left, 'x')
   const [first = time] = u.data[0]
-  const isBefore = u.valToPos(first, 'x') - left > NEAR
+  const isBefore = u.valToPos(first, 'x') - left > SNAP_DISTANCE
   return isBefore ? { time, index: undefined } : { time: u.data[0][idx] ?? time, index: idx }
 }
 
-/** A little air; and a line that is always the same lies in the middle, not on the edge. */
+/** Adds padding above and below. A constant line is in the middle of the chart, not at its edge. */
 function range(low: number | null, high: number | null, fromZero: boolean): [number, number] {
   if (low === null || high === null) return [0, 1]
   if (fromZero || low < high / 2) return [0, high <= 0 ? 1 : high * 1.1]
-  const air = Math.max((high - low) * 0.15, 1)
-  return [Math.max(0, low - air), high + air]
+  const padding = Math.max((high - low) * 0.15, 1)
+  return [Math.max(0, low - padding), high + padding]
 }
 
-const GRAVE: readonly HistoryMark['kind'][] = ['serverDown', 'failover']
+const FAILURES: readonly Annotation['kind'][] = ['serverDown', 'failover']
 
-export const markColour = (kind: HistoryMark['kind']): string =>
-  GRAVE.includes(kind) ? '--bad' : kind === 'gc' ? '--muted' : '--good'
+export const annotationColour = (kind: Annotation['kind']): string =>
+  FAILURES.includes(kind) ? '--bad' : kind === 'gc' ? '--muted' : '--good'
 
-function drawMarks(u: uPlot, marks: readonly HistoryMark[], colour: (name: string) => string): void {
+function drawAnnotations(
+  u: uPlot,
+  annotations: readonly Annotation[],
+  colour: (name: string) => string,
+): void {
   const { ctx, bbox } = u
   const unit = devicePixelRatio
-  for (const { at, kind } of marks) {
+  for (const { at, kind } of annotations) {
     const x = Math.round(u.valToPos(Date.parse(at) / 1000, 'x', true)) + 0.5
     if (x < bbox.left || x > bbox.left + bbox.width) continue
     ctx.save()
-    ctx.strokeStyle = colour(markColour(kind))
+    ctx.strokeStyle = colour(annotationColour(kind))
     ctx.fillStyle = ctx.strokeStyle
     ctx.lineWidth = unit
     ctx.setLineDash([3 * unit, 3 * unit])
     ctx.beginPath()
     ctx.moveTo(x, bbox.top)
     ctx.lineTo(x, bbox.top + bbox.height)
-    // What happens every hour does not cross the picture.
+    // Garbage collections are frequent, so they get no vertical line.
     if (kind !== 'gc') ctx.stroke()
     ctx.beginPath()
     ctx.moveTo(x - 4 * unit, bbox.top)
@@ -218,44 +222,45 @@ function drawMarks(u: uPlot, marks: readonly HistoryMark[], colour: (name: strin
   }
 }
 
-const timeOf = (mark: HistoryMark | undefined): number | undefined => mark && Date.parse(mark.at) / 1000
+const timeOf = (annotation: Annotation | undefined): number | undefined =>
+  annotation && Date.parse(annotation.at) / 1000
 
-/** The mark under the cursor, within a sixtieth of the width. */
-function markNear({ marks, columns: { x } }: ChartProps, here: number): HistoryMark | undefined {
+/** Returns the annotation nearest to `time`, if it is within a sixtieth of the chart's width. */
+function annotationNear({ annotations, columns: { x } }: ChartProps, time: number): Annotation | undefined {
   const [first, last] = [x[0], x.at(-1)]
   if (first === undefined || last === undefined) return undefined
-  const far = (mark: HistoryMark) => Math.abs((timeOf(mark) as number) - here)
-  const [nearest] = marks.toSorted((a, b) => far(a) - far(b))
-  const width = last - Math.min(first, timeOf(marks[0]) ?? first)
-  return nearest !== undefined && far(nearest) <= width / 60 ? nearest : undefined
+  const distance = (annotation: Annotation) => Math.abs((timeOf(annotation) as number) - time)
+  const [nearest] = annotations.toSorted((a, b) => distance(a) - distance(b))
+  const width = last - Math.min(first, timeOf(annotations[0]) ?? first)
+  return nearest !== undefined && distance(nearest) <= width / 60 ? nearest : undefined
 }
 
 function sentence({ title, unit, lines, columns, format }: ChartProps): string {
   const parts = lines.map(({ label }, index) => {
     const known = (columns.lines[index] ?? []).filter((value) => value !== null)
     const last = known.at(-1)
-    if (last === undefined) return `${label}: nothing known`
-    return `${label}: ${format(last)} now, ${format(Math.min(...known))} to ${format(Math.max(...known))} in this time`
+    if (last === undefined) return `${label}: no data`
+    return `${label}: ${format(last)} now, ${format(Math.min(...known))} to ${format(Math.max(...known))} in this period`
   })
   return `Chart: ${title}${unit ? ` ${unit}` : ''}. ${parts.join('; ')}.`
 }
 
-const ROWS = 20
+const MAX_ROWS = 20
 
-function AsTable({ title, unit, lines, columns, format }: ChartProps) {
+function DataTable({ title, unit, lines, columns, format }: ChartProps) {
   const [open, setOpen] = useState(false)
-  const step = Math.max(1, Math.ceil(columns.x.length / ROWS))
+  const step = Math.max(1, Math.ceil(columns.x.length / MAX_ROWS))
   const rows = columns.x.flatMap((time, index) =>
     (columns.x.length - 1 - index) % step === 0 ? [{ time, index }] : [],
   )
   return (
-    <details class="as-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details class="data-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
-        As a table <span class="hidden">: {title}</span>
+        Show as table <span class="hidden">: {title}</span>
       </summary>
       {open && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-        <section class="scroll" tabIndex={0} aria-label={`${title} as a table`}>
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable area must be reachable by keyboard
+        <section class="scroll" tabIndex={0} aria-label={`${title}, table`}>
           <table>
             <thead>
               <tr>
@@ -270,7 +275,7 @@ function AsTable({ title, unit, lines, columns, format }: ChartProps) {
             <tbody>
               {rows.toReversed().map(({ time, index }) => (
                 <tr key={time}>
-                  <td class="figures">{clock(new Date(time * 1000))}</td>
+                  <td class="tabular">{clock(new Date(time * 1000))}</td>
                   {lines.map(({ label }, line) => (
                     <td class="number" key={label}>
                       {shown(columns.lines[line]?.[index], format)}

@@ -1,56 +1,56 @@
 import { signal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import type { Figures, HistoryPoint } from '../../../src/console/api.ts'
+import type { HistoryPoint, SessionMetrics } from '../../../src/console/api.ts'
 import { about, rate, whole } from '../format.ts'
-import { loadHistory, marksInTime, PERIODS, period, points } from '../live.ts'
-import { type Parting, partLines } from '../parts.ts'
-import { remember, remembered } from '../remembered.ts'
+import { type Grouping, groupLines } from '../groups.ts'
+import { loadHistory, PERIODS, period, points, visibleAnnotations } from '../live.ts'
+import { loadPreference, savePreference } from '../preferences.ts'
 import { columns, type Line } from '../series.ts'
 import { Chart, type ChartLine } from './chart.tsx'
-import { Choice } from './small.tsx'
+import { Choice } from './common.tsx'
 
-/** So many lines a chart has at most: there are as many colours. */
-const MOST_LINES = 6
+/** The maximum number of lines in a chart; the style sheet has as many colours. */
+const MAX_LINES = 6
 
-type Shown = 'all' | Parting
+type View = 'all' | Grouping
 
-const SHOWN: readonly { readonly value: Shown; readonly label: string }[] = [
-  { value: 'all', label: 'in all' },
+const VIEWS: readonly { readonly value: View; readonly label: string }[] = [
+  { value: 'all', label: 'total' },
   { value: 'name', label: 'by cookie name' },
   { value: 'server', label: 'by server' },
 ]
 
-const chosen = signal<Shown>(
-  remembered(
+const chosen = signal<View>(
+  loadPreference(
     'charts',
-    SHOWN.map(({ value }) => value),
+    VIEWS.map(({ value }) => value),
   ) ?? 'all',
 )
 
-/** How it was in the last minutes or hours: in all, or by cookie name or server. */
+/** The metrics of the selected time range: totals, or by cookie name or server. */
 export function Charts() {
   const shown = points.value
   const several = (shown.at(-1)?.perServer.length ?? 0) > 1
-  const options = SHOWN.filter(({ value }) => several || value !== 'server')
+  const options = VIEWS.filter(({ value }) => several || value !== 'server')
   const by = options.some(({ value }) => value === chosen.value) ? chosen.value : 'all'
 
   return (
     <section aria-labelledby="charts">
       <div class="title">
-        <h2 id="charts">Over time</h2>
+        <h2 id="charts">Metrics over time</h2>
         <div class="choices">
           <Choice
-            legend="Whose lines the charts show"
+            legend="Grouping of the charts"
             name="by"
             options={options}
             value={by}
             onChange={(value) => {
               chosen.value = value
-              remember('charts', value)
+              savePreference('charts', value)
             }}
           />
           <Choice
-            legend="How much time the charts show"
+            legend="Time range of the charts"
             name="period"
             options={PERIODS.map(({ minutes, label }) => ({ value: minutes, label }))}
             value={period.value}
@@ -62,11 +62,13 @@ export function Charts() {
         </div>
       </div>
       {shown.length < 2 ? (
-        <p class="card empty">The console has only just begun to count. Lines appear within seconds.</p>
+        <p class="card empty">
+          The console has just started to collect metrics. The charts appear within a few seconds.
+        </p>
       ) : (
         <div class="charts">
-          {(by === 'all' ? inAll(shown) : inParts(shown, by)).map((one) => (
-            <One key={`${by} ${one.title}`} {...one} points={shown} marks={marksInTime.value} />
+          {(by === 'all' ? totalCharts(shown) : groupedCharts(shown, by)).map((one) => (
+            <One key={`${by} ${one.title}`} {...one} points={shown} annotations={visibleAnnotations.value} />
           ))}
         </div>
       )}
@@ -74,7 +76,7 @@ export function Charts() {
   )
 }
 
-interface Drawing {
+interface ChartSpec {
   readonly title: string
   readonly unit?: string
   readonly format: (value: number) => string
@@ -82,71 +84,74 @@ interface Drawing {
   readonly lines: readonly (ChartLine & Line)[]
 }
 
-/** How each is drawn, and whether PostgreSQL counts it, however large the table. */
-const MEASURES = {
+/** How each metric is drawn. `counted` metrics come from PostgreSQL's counters, so they are exact for any table size. */
+const METRICS = {
   sessions: { title: 'Sessions', as: 'level', format: whole, fromZero: false, counted: false },
-  begun: { title: 'Created', as: 'perMinute', unit: 'per minute', format: rate, counted: true },
+  created: { title: 'Created', as: 'perMinute', unit: 'per minute', format: rate, counted: true },
   ended: { title: 'Ended', as: 'perMinute', unit: 'per minute', format: rate, counted: true },
   accesses: { title: 'Accesses', as: 'perSecond', unit: 'per second', format: rate, counted: true },
   errors: { title: 'Errors', as: 'perMinute', unit: 'per minute', format: rate, counted: false },
   warnings: { title: 'Warnings', as: 'perMinute', unit: 'per minute', format: rate, counted: false },
-} as const satisfies Record<keyof Figures, Omit<Drawing, 'lines'> & Pick<Line, 'as'> & { counted: boolean }>
+} as const satisfies Record<
+  keyof SessionMetrics,
+  Omit<ChartSpec, 'lines'> & Pick<Line, 'as'> & { counted: boolean }
+>
 
-type Measure = keyof typeof MEASURES
+type Metric = keyof typeof METRICS
 
-function inAll(shown: readonly HistoryPoint[]): Drawing[] {
+function totalCharts(shown: readonly HistoryPoint[]): ChartSpec[] {
   const exact = shown.every((point) => point.exact)
-  const drawing = (title: string, measures: readonly Measure[], colours: readonly string[]): Drawing => {
-    const [first] = measures as [Measure]
-    const { counted, as, format, ...how } = MEASURES[first]
+  const chart = (title: string, metrics: readonly Metric[], colours: readonly string[]): ChartSpec => {
+    const [first] = metrics as [Metric]
+    const { counted, as, format, ...spec } = METRICS[first]
     return {
-      ...how,
+      ...spec,
       title,
       format: exact || counted ? format : about(format),
-      lines: measures.map((measure, index) => ({
-        label: MEASURES[measure].title.toLowerCase(),
+      lines: metrics.map((metric, index) => ({
+        label: METRICS[metric].title.toLowerCase(),
         colour: colours[index] ?? '',
         dashed: index > 0,
-        of: (point) => point[measure],
+        of: (point) => point[metric],
         as,
       })),
     }
   }
   return [
-    drawing('Sessions', ['sessions'], ['--line-1']),
-    drawing('Created and ended', ['begun', 'ended'], ['--line-1', '--line-2']),
-    drawing('Accesses', ['accesses'], ['--line-1']),
-    drawing('Errors and warnings', ['errors', 'warnings'], ['--bad', '--warn']),
+    chart('Sessions', ['sessions'], ['--line-1']),
+    chart('Created and ended', ['created', 'ended'], ['--line-1', '--line-2']),
+    chart('Accesses', ['accesses'], ['--line-1']),
+    chart('Errors and warnings', ['errors', 'warnings'], ['--bad', '--warn']),
   ]
 }
 
-function inParts(shown: readonly HistoryPoint[], by: Parting): Drawing[] {
+function groupedCharts(shown: readonly HistoryPoint[], by: Grouping): ChartSpec[] {
   const exact = shown.every((point) => point.exact)
-  const lines = partLines(shown, by, MOST_LINES)
-  return (Object.keys(MEASURES) as Measure[]).map((measure) => {
-    const { counted, as, format, ...how } = MEASURES[measure]
+  const lines = groupLines(shown, by, MAX_LINES)
+  return (Object.keys(METRICS) as Metric[]).map((metric) => {
+    const { counted, as, format, ...spec } = METRICS[metric]
     return {
-      ...how,
+      ...spec,
       format: exact || (counted && by === 'server') ? format : about(format),
       lines: lines.map(({ label, of }, index) => ({
         label,
         colour: `--line-${index + 1}`,
         dashed: index % 2 === 1,
-        of: (point) => of(point, measure),
+        of: (point) => of(point, metric),
         as,
       })),
     }
   })
 }
 
-interface OneProps extends Drawing {
+interface OneProps extends ChartSpec {
   readonly points: readonly HistoryPoint[]
-  readonly marks: typeof marksInTime.value
+  readonly annotations: typeof visibleAnnotations.value
 }
 
 function One({ lines, points, ...rest }: OneProps) {
   const labels = lines.map(({ label }) => label).join()
-  // Lines with the same labels are the same.
+  // `lines` is a new array on each render; lines with the same labels show the same data.
   const drawn = useMemo(() => columns(points, lines), [points, labels])
   return <Chart {...rest} lines={lines} columns={drawn} />
 }

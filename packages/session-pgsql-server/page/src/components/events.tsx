@@ -1,23 +1,23 @@
-import { marksInTime } from '../live.ts'
-import { markColour } from './chart.tsx'
-import { Ago } from './small.tsx'
+import { visibleAnnotations } from '../live.ts'
+import { annotationColour } from './chart.tsx'
+import { Ago } from './common.tsx'
 
-const MOST = 12
+const MAX_EVENTS = 12
 
-/** The marks on the time line, in words. */
+/** The annotations of the charts as a list. */
 export function Events() {
-  const latest = marksInTime.value.slice(-MOST)
+  const latest = visibleAnnotations.value.slice(-MAX_EVENTS)
   return (
     <section class="card" aria-labelledby="events">
-      <h2 id="events">What happened</h2>
+      <h2 id="events">Events</h2>
       {latest.length === 0 ? (
-        <p class="empty">Nothing out of the ordinary in this time.</p>
+        <p class="empty">There are no events in this period.</p>
       ) : (
         <ol class="events">
           {latest.toReversed().map(({ at, kind, text }) => (
             <li key={`${at} ${text}`}>
               <svg width="10" height="8" viewBox="0 0 10 8" aria-hidden="true">
-                <path d="M0 0h10L5 8z" fill={`var(${markColour(kind)})`} />
+                <path d="M0 0h10L5 8z" fill={`var(${annotationColour(kind)})`} />
               </svg>
               <span>{text}</span>
               <span class="muted">

@@ -2,16 +2,17 @@ import type { Overview } from '../../../src/console/api.ts'
 import { amount, hourMinute } from '../format.ts'
 import { sum } from '../series.ts'
 
-/** How many sessions expire in each of the next hours, if nobody comes back. */
+/** The number of sessions that expire in each of the next hours unless they are accessed again. */
 export function Expiring({ of }: { of: Overview['expiring'] }) {
   const highest = Math.max(1, ...of.map(({ sessions }) => sessions.value))
   const all = sum(of.map(({ sessions }) => sessions.value))
   const exact = of.every(({ sessions }) => sessions.exact)
   return (
     <section class="card" aria-labelledby="expiring">
-      <h2 id="expiring">What expires</h2>
+      <h2 id="expiring">Upcoming expirations</h2>
       <p class="muted">
-        {amount({ value: all, exact })} in the next {of.length} hours, unless they are used again.
+        {amount({ value: all, exact })} {all === 1 ? 'session expires' : 'sessions expire'} in the next{' '}
+        {of.length} hours unless accessed again.
       </p>
       {all > 0 && (
         <>
@@ -22,7 +23,7 @@ export function Expiring({ of }: { of: Overview['expiring'] }) {
             width="100%"
             height="110"
             role="img"
-            aria-label={`Bars, one for each hour; the highest is ${amount({ value: highest, exact })}.`}
+            aria-label={`Bar chart with one bar per hour. The highest is ${amount({ value: highest, exact })}.`}
           >
             {of.map(({ until, sessions }, index) => (
               <g key={until}>
@@ -46,9 +47,9 @@ export function Expiring({ of }: { of: Overview['expiring'] }) {
             })}
             <span>{of.at(-1) && hourMinute(of.at(-1)?.until ?? '')}</span>
           </div>
-          <details class="as-table">
+          <details class="data-table">
             <summary>
-              As a table <span class="hidden">: what expires</span>
+              Show as table <span class="hidden">: upcoming expirations</span>
             </summary>
             <table>
               <thead>
@@ -62,7 +63,7 @@ export function Expiring({ of }: { of: Overview['expiring'] }) {
               <tbody>
                 {of.map(({ until, sessions }) => (
                   <tr key={until}>
-                    <td class="figures">{hourMinute(until)}</td>
+                    <td class="tabular">{hourMinute(until)}</td>
                     <td class="number">{amount(sessions)}</td>
                   </tr>
                 ))}

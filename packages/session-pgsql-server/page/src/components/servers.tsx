@@ -1,13 +1,13 @@
 import type { ServerOverview } from '../../../src/console/api.ts'
 import { bytes, percent, whole } from '../format.ts'
-import { Ago, Badge, Bar, Count, type Fact, Facts, None, type Tone } from './small.tsx'
+import { Ago, Badge, Bar, Count, type Fact, Facts, None, type Tone } from './common.tsx'
 
 const TONES: Readonly<Record<ServerOverview['health'], Tone>> = { up: 'good', down: 'bad', unknown: 'plain' }
 
-/** Below this, most updates write to the indexes too. */
+/** Below this share, most updates write to the indexes, too. */
 const POOR_HOT_SHARE = 0.5
 
-/** Each server: is it there, what is it, what does it hold. */
+/** A card for each server: its health, role, share of the ids and table statistics. */
 export function Servers({ of }: { of: readonly ServerOverview[] }) {
   return (
     <section aria-labelledby="servers">
@@ -30,14 +30,14 @@ function Server({ server }: { server: ServerOverview }) {
         <Badge tone={TONES[health]}>{health}</Badge>
       </div>
       <p class="muted">
-        {role === 'unknown' ? 'role not known' : role}
+        {role === 'unknown' ? 'role unknown' : role}
         {version && `, PostgreSQL ${version}`}
         {address && address !== name && `, ${address}`}; {health} since <Ago at={since} />
       </p>
       {health === 'down' && lastError && <p class="bad-text text">{lastError}</p>}
       <div class="share">
         <Bar part={share} />
-        <span class="muted">home to {percent(share)} of the ids</span>
+        <span class="muted">home server for {percent(share)} of the ids</span>
       </div>
       {health !== 'down' && <Facts of={facts(server)} />}
       <Standbys of={server.standbys ?? []} />
@@ -46,7 +46,7 @@ function Server({ server }: { server: ServerOverview }) {
 }
 
 function facts(server: ServerOverview): readonly Fact[] {
-  const { sessions, tableBytes, indexBytes, deadRows, hotShare, lastVacuum, away } = server
+  const { sessions, tableBytes, indexBytes, deadRows, hotShare, lastVacuum, pendingFailback } = server
   return [
     { name: 'Sessions', value: <Count of={sessions} /> },
     { name: 'Table', value: tableBytes === undefined ? <None /> : bytes(tableBytes) },
@@ -56,13 +56,15 @@ function facts(server: ServerOverview): readonly Fact[] {
       name: 'HOT updates',
       value:
         hotShare === undefined || hotShare === null ? (
-          <None why="no update yet" />
+          <None why="no updates yet" />
         ) : (
           <span class={hotShare < POOR_HOT_SHARE ? 'warn-text' : ''}>{percent(hotShare)}</span>
         ),
     },
-    { name: 'Vacuum', value: lastVacuum ? <Ago at={lastVacuum} /> : <span class="muted">never</span> },
-    ...(away ? [{ name: 'To bring home', value: <span class="warn-text">{whole(away)}</span> }] : []),
+    { name: 'Last vacuum', value: lastVacuum ? <Ago at={lastVacuum} /> : <span class="muted">never</span> },
+    ...(pendingFailback
+      ? [{ name: 'Pending failback', value: <span class="warn-text">{whole(pendingFailback)}</span> }]
+      : []),
   ]
 }
 
@@ -75,7 +77,7 @@ function Standbys({ of }: { of: NonNullable<ServerOverview['standbys']> }) {
           <th scope="col">Standby</th>
           <th scope="col">State</th>
           <th scope="col" class="number">
-            Behind
+            Lag
           </th>
         </tr>
       </thead>
@@ -89,7 +91,7 @@ function Standbys({ of }: { of: NonNullable<ServerOverview['standbys']> }) {
               {state}
               {sync && ', synchronous'}
             </td>
-            <td class="number">{lagBytes === null ? <None why="not known" /> : bytes(lagBytes)}</td>
+            <td class="number">{lagBytes === null ? <None why="unknown" /> : bytes(lagBytes)}</td>
           </tr>
         ))}
       </tbody>

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { whole } from '../format.ts'
 
-/** Plain values as a tree that opens and closes. Nothing of it is taken as anything but text. */
+/** Session data as a collapsible tree. All values are rendered as text, never as HTML. */
 export function Tree({ value }: { value: unknown }) {
   return (
     <div class="tree">
@@ -10,9 +10,9 @@ export function Tree({ value }: { value: unknown }) {
   )
 }
 
-/** So many levels are open at first. */
-const OPEN = 2
-/** So many members are shown at a time. */
+/** The number of levels that are open at first. */
+const OPEN_LEVELS = 2
+/** The number of entries that are shown at first, and that each click on "more" adds. */
 const STEP = 100
 
 function Value({ name, value, depth }: { name?: string; value: unknown; depth: number }) {
@@ -46,8 +46,8 @@ interface BranchProps {
 }
 
 function Branch({ name, size, entries, depth }: BranchProps) {
-  const [open, setOpen] = useState(depth < OPEN)
-  const [most, setMost] = useState(STEP)
+  const [open, setOpen] = useState(depth < OPEN_LEVELS)
+  const [limit, setLimit] = useState(STEP)
   return (
     <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
@@ -56,15 +56,15 @@ function Branch({ name, size, entries, depth }: BranchProps) {
       </summary>
       {open && (
         <ul>
-          {entries.slice(0, most).map(([key, member]) => (
+          {entries.slice(0, limit).map(([key, member]) => (
             <li key={key}>
               <Value name={key} value={member} depth={depth + 1} />
             </li>
           ))}
-          {entries.length > most && (
+          {entries.length > limit && (
             <li>
-              <button type="button" class="link" onClick={() => setMost(most + STEP)}>
-                {whole(entries.length - most)} more
+              <button type="button" class="link" onClick={() => setLimit(limit + STEP)}>
+                Show {whole(entries.length - limit)} more
               </button>
             </li>
           )}

@@ -1,24 +1,24 @@
 import { useState } from 'preact/hooks'
 import type { AuditEntry } from '../../../src/console/api.ts'
 import { getAudit } from '../client.ts'
-import { None, Problem, Waiting } from '../components/small.tsx'
+import { Loading, None, Problem } from '../components/common.tsx'
 import { dateTime, relative, whole } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { now } from '../state.ts'
 
 const STEP = 100
 
-const ACTS: Readonly<Record<AuditEntry['act'], string>> = {
+const ACTIONS: Readonly<Record<AuditEntry['act'], string>> = {
   'sign-in': 'Signed in',
   'sign-in-failed': 'Sign-in failed',
   'sign-out': 'Signed out',
-  look: 'Looked at data',
+  look: 'Viewed data',
   end: 'Ended sessions',
-  'end-field': 'Ended all of a field',
+  'end-field': 'Ended by field',
   gc: 'Ran GC',
 }
 
-/** Who has done what with this console. */
+/** The audit log: who did what in this console. */
 export function AuditPage() {
   const [limit, setLimit] = useState(STEP)
   const { value, failure, loading } = useLoaded(`audit ${limit}`, () => getAudit(limit))
@@ -26,24 +26,24 @@ export function AuditPage() {
   return (
     <>
       <h1 tabIndex={-1}>Audit log</h1>
-      <p class="muted">What was done with this console, the newest first. Ids are shortened.</p>
+      <p class="muted">Actions in this console, newest first. Session ids are shortened.</p>
       {failure !== undefined && <Problem text={failure.message} />}
-      {entries === undefined && failure === undefined && <Waiting />}
-      {entries?.length === 0 && <p class="card empty">Nothing has been done yet.</p>}
+      {entries === undefined && failure === undefined && <Loading />}
+      {entries?.length === 0 && <p class="card empty">There are no entries yet.</p>}
       {entries !== undefined && entries.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-        <section class="card scroll" tabIndex={0} aria-label="Entries">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable area must be reachable by keyboard
+        <section class="card scroll" tabIndex={0} aria-label="Audit log entries">
           <table class="audit">
             <thead>
               <tr>
-                <th scope="col">When</th>
-                <th scope="col">What</th>
-                <th scope="col">To what</th>
+                <th scope="col">Time</th>
+                <th scope="col">Action</th>
+                <th scope="col">Target</th>
                 <th scope="col" class="number">
                   Sessions
                 </th>
-                <th scope="col">Who</th>
-                <th scope="col">From</th>
+                <th scope="col">Role</th>
+                <th scope="col">Address</th>
               </tr>
             </thead>
             <tbody>
@@ -57,7 +57,7 @@ export function AuditPage() {
       {entries?.length === limit && (
         <div class="buttons">
           <button type="button" disabled={loading} onClick={() => setLimit(limit + STEP)}>
-            Older ones
+            Show older entries
           </button>
         </div>
       )}
@@ -69,13 +69,13 @@ function Entry({ entry: { at, act, what, count, role, address } }: { entry: Audi
   return (
     <tr>
       <td class="nowrap">
-        <span class="figures">{dateTime(at)}</span> <span class="muted wide">{relative(at, now.value)}</span>
+        <span class="tabular">{dateTime(at)}</span> <span class="muted wide">{relative(at, now.value)}</span>
       </td>
-      <td class={act === 'sign-in-failed' ? 'bad-text' : ''}>{ACTS[act] ?? act}</td>
+      <td class={act === 'sign-in-failed' ? 'bad-text' : ''}>{ACTIONS[act] ?? act}</td>
       <td class="text">{what === '' ? <None /> : what}</td>
       <td class="number">{count === undefined ? <None /> : whole(count)}</td>
-      <td>{act === 'sign-in-failed' ? <None why="nobody" /> : role}</td>
-      <td class="figures">{address}</td>
+      <td>{act === 'sign-in-failed' ? <None why="none" /> : role}</td>
+      <td class="tabular">{address}</td>
     </tr>
   )
 }

@@ -1,40 +1,40 @@
 import type { Advice, Amount, Overview } from '../../../src/console/api.ts'
 import { getOverview } from '../client.ts'
+import { Breakdown } from '../components/breakdown.tsx'
 import { Charts } from '../components/charts.tsx'
+import { Count, Loading, None, Problem, Shape, type Tone } from '../components/common.tsx'
 import { Events } from '../components/events.tsx'
 import { Expiring } from '../components/expiring.tsx'
-import { Garbage } from '../components/garbage.tsx'
-import { Parts } from '../components/parts.tsx'
+import { GarbageCollection } from '../components/garbage-collection.tsx'
 import { Servers } from '../components/servers.tsx'
-import { Count, None, Problem, Shape, type Tone, Waiting } from '../components/small.tsx'
 import { rate, whole } from '../format.ts'
-import { live, points, within } from '../live.ts'
+import { live, periodText, points } from '../live.ts'
 import { useLoaded } from '../load.ts'
 import { sum } from '../series.ts'
 
-/** Seconds; what moves faster comes through the stream of events. */
-const EVERY = 5
+/** Seconds between two requests. What changes faster comes through the live stream. */
+const RELOAD_INTERVAL = 5
 
 export function OverviewPage() {
-  const { value, failure } = useLoaded('overview', getOverview, EVERY)
+  const { value, failure } = useLoaded('overview', getOverview, RELOAD_INTERVAL)
   return (
     <>
       <div class="title">
         <h1 tabIndex={-1}>Overview</h1>
         <span class={`live ${live.value ? 'on' : ''}`}>
           <Shape tone={live.value ? 'good' : 'plain'} />
-          {live.value ? 'live' : 'not live'}
+          {live.value ? 'live' : 'disconnected'}
         </span>
       </div>
       {value !== undefined && <AdviceList advice={value.advice} />}
       {value === undefined && failure !== undefined && <Problem text={failure.message} />}
-      {value === undefined && failure === undefined && <Waiting />}
-      {value !== undefined && <Figures of={value} />}
+      {value === undefined && failure === undefined && <Loading />}
+      {value !== undefined && <KeyMetrics of={value} />}
       <Charts />
       {points.value.length > 0 && (
         <>
-          <Parts by="name" />
-          {(points.value.at(-1)?.perServer.length ?? 0) > 1 && <Parts by="server" />}
+          <Breakdown by="name" />
+          {(points.value.at(-1)?.perServer.length ?? 0) > 1 && <Breakdown by="server" />}
         </>
       )}
       {value !== undefined && (
@@ -42,7 +42,7 @@ export function OverviewPage() {
           <Servers of={value.servers} />
           <div class="columns three">
             <Expiring of={value.expiring} />
-            <Garbage runs={value.gc} several={value.servers.length > 1} />
+            <GarbageCollection runs={value.gc} several={value.servers.length > 1} />
             <Events />
           </div>
         </>
@@ -51,9 +51,9 @@ export function OverviewPage() {
   )
 }
 
-const TONES: Readonly<Record<Advice['level'], Tone>> = { serious: 'bad', warning: 'warn', info: 'plain' }
+const TONES: Readonly<Record<Advice['level'], Tone>> = { critical: 'bad', warning: 'warn', info: 'plain' }
 const LEVELS: Readonly<Record<Advice['level'], string>> = {
-  serious: 'Serious',
+  critical: 'Critical',
   warning: 'Warning',
   info: 'Note',
 }
@@ -63,16 +63,16 @@ function AdviceList({ advice }: { advice: readonly Advice[] }) {
   return (
     <section aria-labelledby="advice">
       <h2 id="advice" class="hidden">
-        What wants attention
+        Advice
       </h2>
       <ul class="advice">
-        {advice.map(({ level, what, todo, server }) => (
-          <li key={`${server} ${what}`} class={TONES[level]}>
+        {advice.map(({ level, message, action, server }) => (
+          <li key={`${server} ${message}`} class={TONES[level]}>
             <Shape tone={TONES[level]} />
             <div>
               <span class="hidden">{LEVELS[level]}: </span>
-              <b>{what}</b> {todo}
-              {server !== undefined && !what.includes(server) && <span class="chip">{server}</span>}
+              <b>{message}</b> {action}
+              {server !== undefined && !message.includes(server) && <span class="chip">{server}</span>}
             </div>
           </li>
         ))}
@@ -81,65 +81,69 @@ function AdviceList({ advice }: { advice: readonly Advice[] }) {
   )
 }
 
-/** Seconds over which the accesses of now are counted. */
-const LATELY = 20
+/** The current access rate is the average over this many seconds. */
+const RATE_WINDOW = 20
 
-/** What there is to know at a glance. */
-function Figures({ of: { sessions, servers } }: { of: Overview }) {
-  const known = points.value.filter((point) => point.begun !== null)
-  const exact = known.every((point) => point.exact)
-  const total = (of: 'begun' | 'ended' | 'errors' | 'warnings', its = true): Amount | undefined =>
-    known.length === 0 ? undefined : { value: sum(known.map((point) => point[of] ?? 0)), exact: its }
-  const since = Date.parse(known.at(-1)?.at ?? '') - LATELY * 1000
-  const lately = known.filter(({ at }) => Date.parse(at) > since)
-  const seconds = sum(lately.map((point) => point.seconds))
+/** The most important metrics as large numbers. */
+function KeyMetrics({ of: { sessions, servers } }: { of: Overview }) {
+  const known = points.value.filter((point) => point.created !== null)
+  const allExact = known.every((point) => point.exact)
+  const total = (of: 'created' | 'ended' | 'errors' | 'warnings', exact = true): Amount | undefined =>
+    known.length === 0 ? undefined : { value: sum(known.map((point) => point[of] ?? 0)), exact }
+  const since = Date.parse(known.at(-1)?.at ?? '') - RATE_WINDOW * 1000
+  const recent = known.filter(({ at }) => Date.parse(at) > since)
+  const seconds = sum(recent.map((point) => point.seconds))
   const up = servers.filter(({ health }) => health === 'up').length
-  const errors = total('errors', exact)
-  const note = within.value
+  const errors = total('errors', allExact)
+  const period = periodText.value
   return (
-    <dl class="figures-row">
-      <Figure name="Sessions now">
+    <dl class="key-metrics">
+      <KeyMetric name="Active sessions">
         <Count of={sessions} />
-      </Figure>
-      <Figure name="Created" note={note}>
-        <Count of={total('begun')} />
-      </Figure>
-      <Figure name="Ended" note={note}>
+      </KeyMetric>
+      <KeyMetric name="Created" caption={period}>
+        <Count of={total('created')} />
+      </KeyMetric>
+      <KeyMetric name="Ended" caption={period}>
         <Count of={total('ended')} />
-      </Figure>
-      <Figure name="Accesses" note="per second">
-        {seconds > 0 ? rate(sum(lately.map((point) => point.accesses ?? 0)) / seconds) : <None />}
-      </Figure>
-      <Figure name="Errors" note={note} tone={errors !== undefined && errors.value > 0 ? 'bad' : undefined}>
+      </KeyMetric>
+      <KeyMetric name="Accesses" caption="per second">
+        {seconds > 0 ? rate(sum(recent.map((point) => point.accesses ?? 0)) / seconds) : <None />}
+      </KeyMetric>
+      <KeyMetric
+        name="Errors"
+        caption={period}
+        tone={errors !== undefined && errors.value > 0 ? 'bad' : undefined}
+      >
         <Count of={errors} />
-      </Figure>
-      <Figure name="Warnings" note={note}>
-        <Count of={total('warnings', exact)} />
-      </Figure>
-      <Figure
+      </KeyMetric>
+      <KeyMetric name="Warnings" caption={period}>
+        <Count of={total('warnings', allExact)} />
+      </KeyMetric>
+      <KeyMetric
         name="Servers"
-        note={`of ${whole(servers.length)} up`}
+        caption={`of ${whole(servers.length)} up`}
         tone={up < servers.length ? 'bad' : undefined}
       >
         {whole(up)}
-      </Figure>
+      </KeyMetric>
     </dl>
   )
 }
 
-interface FigureProps {
+interface KeyMetricProps {
   readonly name: string
-  readonly note?: string
+  readonly caption?: string
   readonly tone?: Tone | undefined
   readonly children: preact.ComponentChildren
 }
 
-function Figure({ name, note, tone, children }: FigureProps) {
+function KeyMetric({ name, caption, tone, children }: KeyMetricProps) {
   return (
-    <div class={`card figure ${tone ?? ''}`}>
+    <div class={`card key-metric ${tone ?? ''}`}>
       <dt>{name}</dt>
       <dd>
-        <span class="big">{children}</span> {note && <span class="muted">{note}</span>}
+        <span class="big">{children}</span> {caption && <span class="muted">{caption}</span>}
       </dd>
     </div>
   )

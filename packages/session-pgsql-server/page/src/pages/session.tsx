@@ -1,30 +1,30 @@
 import { useState } from 'preact/hooks'
 import type { SessionData, SessionDetail } from '../../../src/console/api.ts'
-import { Failure, getSession, lookAtData } from '../client.ts'
-import { type Fact, Facts, None, Problem, Waiting, When } from '../components/small.tsx'
+import { getData, getSession, RequestError } from '../client.ts'
+import { type Fact, Facts, Loading, None, Problem, When } from '../components/common.tsx'
 import { Tree } from '../components/tree.tsx'
-import { askToEnd, askToEndField } from '../ending.tsx'
+import { confirmEnd, confirmEndByField } from '../end-sessions.tsx'
 import { bytes, whole } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { href } from '../route.ts'
-import { mayAct, now } from '../state.ts'
+import { isOperator, now } from '../state.ts'
 
-/** One session. */
+/** The page of one session. */
 export function SessionPage({ id }: { id: string }) {
   const { value, failure } = useLoaded(id, () => getSession(id))
-  const gone = failure instanceof Failure && failure.status === 404
+  const notFound = failure instanceof RequestError && failure.status === 404
   return (
     <>
-      <p class="way">
+      <p>
         <a href={href('sessions')}>Sessions</a>
       </p>
       <h1 tabIndex={-1}>
-        Session <span class="id whole">{id}</span>
+        Session <span class="id full">{id}</span>
       </h1>
-      {gone && <p class="card empty">There is no such session: it has ended, or it never was.</p>}
-      {failure !== undefined && !gone && <Problem text={failure.message} />}
-      {value === undefined && failure === undefined && <Waiting />}
-      {value !== undefined && !gone && <Detail session={value} />}
+      {notFound && <p class="card empty">There is no such session. It may have ended.</p>}
+      {failure !== undefined && !notFound && <Problem text={failure.message} />}
+      {value === undefined && failure === undefined && <Loading />}
+      {value !== undefined && !notFound && <Detail session={value} />}
     </>
   )
 }
@@ -34,27 +34,31 @@ function Detail({ session }: { session: SessionDetail }) {
   const expired = session.expires !== null && Date.parse(session.expires) <= now.value
   return (
     <>
-      {mayAct() && (
+      {isOperator() && (
         <div class="buttons start">
-          <button type="button" class="grave" onClick={() => askToEnd([id], () => {})}>
+          <button type="button" class="destructive" onClick={() => confirmEnd([id], () => {})}>
             End this session
           </button>
           {field !== null && (
-            <button type="button" onClick={() => void askToEndField(field, () => {})}>
-              End all of this field
+            <button type="button" onClick={() => void confirmEndByField(field, () => {})}>
+              End all sessions with this field
             </button>
           )}
         </div>
       )}
-      {expired && <p class="card note">It has expired; GC has not come by yet, or keeps such rows.</p>}
+      {expired && (
+        <p class="card notice">
+          This session has expired. GC has not removed it yet, or is configured to keep expired rows.
+        </p>
+      )}
       <div class="columns">
-        <section class="card" aria-labelledby="who">
-          <h2 id="who">Who and when</h2>
-          <Facts of={whoAndWhen(session)} />
+        <section class="card" aria-labelledby="details">
+          <h2 id="details">Details</h2>
+          <Facts of={details(session)} />
         </section>
         <section class="card" aria-labelledby="counts">
-          <h2 id="counts">Counted</h2>
-          <Facts of={counted(session)} />
+          <h2 id="counts">Counters</h2>
+          <Facts of={counters(session)} />
           {session.errorMessage !== null && (
             <>
               <h3>Last error</h3>
@@ -68,7 +72,7 @@ function Detail({ session }: { session: SessionDetail }) {
   )
 }
 
-function whoAndWhen(session: SessionDetail): readonly Fact[] {
+function details(session: SessionDetail): readonly Fact[] {
   const { field, name, created, modified, expires, addressCreated, addressModified, server } = session
   return [
     {
@@ -77,17 +81,17 @@ function whoAndWhen(session: SessionDetail): readonly Fact[] {
     },
     { name: 'Created', value: <When at={created} /> },
     {
-      name: 'From',
+      name: 'Created from',
       value: addressCreated === null ? <None /> : <SearchLink by="address" value={addressCreated} />,
     },
     { name: 'Last access', value: <When at={modified} /> },
     {
-      name: 'From ',
+      name: 'Accessed from',
       value: addressModified === null ? <None /> : <SearchLink by="address" value={addressModified} />,
     },
     { name: 'Expires', value: <When at={expires} /> },
     { name: 'Cookie name', value: name === null ? <None /> : <span class="text">{name}</span> },
-    ...(server === undefined ? [] : [{ name: 'Home', value: <span class="text">{server}</span> }]),
+    ...(server === undefined ? [] : [{ name: 'Home server', value: <span class="text">{server}</span> }]),
   ]
 }
 
@@ -99,7 +103,7 @@ function SearchLink({ by, value }: { by: string; value: string }) {
   )
 }
 
-function counted({ accesses, errors, warnings, notices }: SessionDetail): readonly Fact[] {
+function counters({ accesses, errors, warnings, notices }: SessionDetail): readonly Fact[] {
   return [
     { name: 'Accesses', value: whole(accesses) },
     { name: 'Errors', value: <span class={errors > 0 ? 'bad-text' : ''}>{whole(errors)}</span> },
@@ -108,9 +112,9 @@ function counted({ accesses, errors, warnings, notices }: SessionDetail): readon
   ]
 }
 
-/** What the session holds is somebody's: it stays hidden until it is asked for. */
+/** Session data may be personal, so it stays hidden until the operator requests it. */
 function Data({ id }: { id: string }) {
-  if (!mayAct()) return <p class="card muted">Who may only read does not see what a session holds.</p>
+  if (!isOperator()) return <p class="card muted">Only operators can view the data of a session.</p>
   return <DataOnDemand id={id} />
 }
 
@@ -118,32 +122,32 @@ function DataOnDemand({ id }: { id: string }) {
   const [data, setData] = useState<SessionData>()
   const [failure, setFailure] = useState<string>()
   const [busy, setBusy] = useState(false)
-  const look = async () => {
+  const load = async () => {
     setBusy(true)
     setFailure(undefined)
     try {
-      setData(await lookAtData(id))
+      setData(await getData(id))
     } catch (error) {
       setFailure((error as Error).message)
     }
     setBusy(false)
   }
   return (
-    <section class="card data" aria-labelledby="data">
+    <section class="card" aria-labelledby="data">
       <div class="title">
         <h2 id="data">Data {data !== undefined && <span class="unit">{bytes(data.bytes)}</span>}</h2>
         {data === undefined ? (
-          <button type="button" disabled={busy} onClick={() => void look()}>
-            {busy ? 'One moment…' : 'Show the data'}
+          <button type="button" disabled={busy} onClick={() => void load()}>
+            {busy ? 'Loading…' : 'Show data'}
           </button>
         ) : (
           <button type="button" onClick={() => setData(undefined)}>
-            Hide
+            Hide data
           </button>
         )}
       </div>
       {data === undefined && failure === undefined && (
-        <p class="muted">Hidden: it is your user’s. Each look is noted in the audit log.</p>
+        <p class="muted">The data may be personal. The audit log records each view.</p>
       )}
       {failure !== undefined && <Problem text={failure} />}
       {data !== undefined && <Shown data={data} />}
@@ -153,11 +157,11 @@ function DataOnDemand({ id }: { id: string }) {
 
 function Shown({ data: { data, text } }: { data: SessionData }) {
   if (data !== undefined) return <Tree value={data} />
-  if (text === undefined) return <p class="empty">It holds nothing.</p>
+  if (text === undefined) return <p class="empty">The session has no data.</p>
   return (
     <>
-      <p class="muted">It does not decode. This is what is stored:</p>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+      <p class="muted">The data cannot be decoded. This is the stored text:</p>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable area must be reachable by keyboard */}
       <pre class="raw" tabIndex={0}>
         {text}
       </pre>

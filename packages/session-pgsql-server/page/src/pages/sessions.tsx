@@ -1,12 +1,12 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { SessionsPage as Page, SessionRow } from '../../../src/console/api.ts'
-import { Failure, getSessions } from '../client.ts'
-import { Ago, Count, None, Problem, SessionLink, Waiting } from '../components/small.tsx'
-import { askToEnd, askToEndField } from '../ending.tsx'
+import { getSessions, RequestError } from '../client.ts'
+import { Ago, Count, Loading, None, Problem, SessionLink } from '../components/common.tsx'
+import { confirmEnd, confirmEndByField } from '../end-sessions.tsx'
 import { plural, whole } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { go, route } from '../route.ts'
-import { mayAct } from '../state.ts'
+import { isOperator } from '../state.ts'
 
 const LIMIT = 50
 
@@ -20,37 +20,37 @@ const SEARCHES: readonly (readonly [string, string])[] = [
 const ORDERS: Readonly<Record<string, string>> = {
   '-modified': 'last access, newest first',
   modified: 'last access, oldest first',
-  '-created': 'begin, newest first',
-  created: 'begin, oldest first',
-  expires: 'expiry, next first',
-  '-expires': 'expiry, last first',
+  '-created': 'created, newest first',
+  created: 'created, oldest first',
+  expires: 'expires, soonest first',
+  '-expires': 'expires, latest first',
   '-errors': 'errors, most first',
   errors: 'errors, fewest first',
   '-accesses': 'accesses, most first',
   accesses: 'accesses, fewest first',
-  id: 'id',
-  '-id': 'id, backwards',
+  id: 'id, ascending',
+  '-id': 'id, descending',
 }
 
-/** What one wants to see first; but of very many sessions that takes too long to sort. */
-let usual = '-modified'
+/** The default order. It becomes the id once the console rejects it, because there are too many sessions to sort. */
+let defaultOrder = '-modified'
 
 async function find(search: Search, after: string | undefined): Promise<Found> {
   const { by, q, name } = search
-  const order = search.order === '' ? usual : search.order
+  const order = search.order === '' ? defaultOrder : search.order
   try {
     const page = await getSessions({ by: q === '' ? undefined : by, q, name, order, after, limit: LIMIT })
     return { ...page, order }
   } catch (error) {
-    const refused = error instanceof Failure && error.status === 400
-    if (!refused || search.order !== '' || usual === 'id' || after !== undefined) throw error
-    usual = 'id'
+    const rejected = error instanceof RequestError && error.status === 400
+    if (!rejected || search.order !== '' || defaultOrder === 'id' || after !== undefined) throw error
+    defaultOrder = 'id'
     return find(search, after)
   }
 }
 
 interface Found extends Page {
-  /** By which it is. */
+  /** The order of the sessions. */
   readonly order: string
 }
 
@@ -61,37 +61,38 @@ interface Search {
   readonly order: string
 }
 
-/** How far one has come in what was found. */
-interface Place {
-  /** In what. */
+/** The state of a result list. */
+interface ListState {
+  /** The search that the state belongs to. */
   readonly key: string
-  /** Where each page so far begins; the last is the one shown. */
-  readonly starts: readonly (string | undefined)[]
-  readonly picked: ReadonlySet<string>
+  /** The cursor of each page up to the one shown. */
+  readonly cursors: readonly (string | undefined)[]
+  readonly selected: ReadonlySet<string>
 }
 
-/** Finds sessions, page by page, and ends those that are picked. */
+/** Searches sessions, lists them page by page and ends the selected ones. */
 export function SessionsPage() {
   const { query } = route.value
-  const asked = (field: string): string => query.get(field) ?? ''
+  const parameter = (name: string): string => query.get(name) ?? ''
   const search: Search = {
-    by: asked('by') || 'id',
-    q: asked('q'),
-    name: asked('name'),
-    order: asked('order'),
+    by: parameter('by') || 'id',
+    q: parameter('q'),
+    name: parameter('name'),
+    order: parameter('order'),
   }
   const { by, q, name, order } = search
   const key = JSON.stringify(search)
-  const [place, setPlace] = useState<Place>({ key, starts: [undefined], picked: new Set() })
-  const { starts, picked } = place.key === key ? place : { starts: [undefined], picked: new Set<string>() }
-  const pick = (ids: ReadonlySet<string>) => setPlace({ key, starts, picked: ids })
-  const turn = (to: Place['starts']) => {
-    setPlace({ key, starts: to, picked: new Set() })
+  const initial: ListState = { key, cursors: [undefined], selected: new Set() }
+  const [state, setState] = useState<ListState>(initial)
+  const { cursors, selected } = state.key === key ? state : initial
+  const select = (ids: ReadonlySet<string>) => setState({ key, cursors, selected: ids })
+  const showPage = (path: ListState['cursors']) => {
+    setState({ key, cursors: path, selected: new Set() })
     scrollTo(0, 0)
   }
-  const after = starts.at(-1)
+  const after = cursors.at(-1)
   const { value, failure } = useLoaded(`${key} ${after}`, () => find(search, after))
-  // While one search follows another, what the last could be sorted by.
+  // While a search is loading, the form keeps the orders of the previous one.
   const orders = useRef<readonly string[]>([])
   if (value !== undefined) orders.current = sorted(value.orders)
   const page = value?.sessions
@@ -100,46 +101,53 @@ export function SessionsPage() {
       <h1 tabIndex={-1}>Sessions</h1>
       <SearchForm search={{ ...search, order: value?.order ?? order }} orders={orders.current} />
       {failure !== undefined && <Problem text={failure.message} />}
-      {page === undefined && failure === undefined && <Waiting />}
+      {page === undefined && failure === undefined && <Loading />}
       {value !== undefined && page !== undefined && (
         <>
-          <div class="above">
+          <div class="toolbar">
             <p role="status">
-              <Summary page={value} first={(starts.length - 1) * LIMIT + 1} />
+              <Summary page={value} first={(cursors.length - 1) * LIMIT + 1} />
             </p>
-            {mayAct() && page.length > 0 && (
+            {isOperator() && page.length > 0 && (
               <div class="buttons">
                 {by === 'field' && q !== '' && (
-                  <button type="button" onClick={() => void askToEndField(q, () => {})}>
-                    End all of this field
+                  <button type="button" onClick={() => void confirmEndByField(q, () => {})}>
+                    End all sessions with this field
                   </button>
                 )}
                 <button
                   type="button"
-                  class="grave"
-                  disabled={picked.size === 0}
-                  onClick={() => askToEnd([...picked], () => pick(new Set()))}
+                  class="destructive"
+                  disabled={selected.size === 0}
+                  onClick={() => confirmEnd([...selected], () => select(new Set()))}
                 >
-                  End selected ({whole(picked.size)})
+                  End selected ({whole(selected.size)})
                 </button>
               </div>
             )}
           </div>
+          {value.missing !== undefined && (
+            <Problem text={`Cannot reach ${value.missing.join(', ')}. The sessions there are not listed.`} />
+          )}
           {page.length === 0 ? (
             <p class="card empty">
-              {q === '' && name === '' ? 'There are no sessions.' : 'No session is like that.'}
+              {q === '' && name === '' ? 'There are no sessions.' : 'No sessions match the search.'}
             </p>
           ) : (
-            <Rows page={page} picked={picked} pick={pick} />
+            <Rows page={page} selected={selected} select={select} />
           )}
-          <div class="buttons paging">
-            <button type="button" disabled={starts.length === 1} onClick={() => turn(starts.slice(0, -1))}>
+          <div class="buttons">
+            <button
+              type="button"
+              disabled={cursors.length === 1}
+              onClick={() => showPage(cursors.slice(0, -1))}
+            >
               Previous
             </button>
             <button
               type="button"
               disabled={value.next === undefined}
-              onClick={() => turn([...starts, value.next])}
+              onClick={() => showPage([...cursors, value.next])}
             >
               Next
             </button>
@@ -151,7 +159,7 @@ export function SessionsPage() {
 }
 
 function Summary({ page: { sessions, total }, first }: { page: Page; first: number }) {
-  if (sessions.length === 0) return <>Nothing found.</>
+  if (sessions.length === 0) return <>No sessions found.</>
   return (
     <>
       {sessions.length === 1 && first === 1
@@ -174,11 +182,11 @@ function fill(form: HTMLFormElement | null, values: Readonly<Record<string, stri
   }
 }
 
-/** As they are listed above; what is not, last. */
+/** Sorts orders as they are listed in `ORDERS`, unknown ones last. */
 function sorted(orders: readonly string[]): readonly string[] {
   const known = Object.keys(ORDERS)
   const rank = (order: string) => (known.includes(order) ? known.indexOf(order) : known.length)
-  return orders.toSorted((one, other) => rank(one) - rank(other))
+  return orders.toSorted((a, b) => rank(a) - rank(b))
 }
 
 function SearchForm({
@@ -201,8 +209,8 @@ function SearchForm({
       order: text('order'),
     })
   }
-  // What comes by a link, or by going back, is in the form too; but what is being typed stays. Before anybody sees
-  // it, for whoever is quick would be undone.
+  // Copies the search of the URL into the form. A layout effect runs before the browser paints, so it cannot overwrite
+  // what a fast user has typed.
   useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name])
   useLayoutEffect(() => fill(form.current, { order }), [order, orders])
   return (
@@ -227,7 +235,7 @@ function SearchForm({
         </div>
         <div class="grow">
           <label for="search">
-            For <kbd title="The key / brings you here">/</kbd>
+            Search text <kbd title="Press / to go to the search">/</kbd>
           </label>
           <input
             id="search"
@@ -264,20 +272,20 @@ function SearchForm({
 
 interface RowsProps {
   readonly page: readonly SessionRow[]
-  readonly picked: ReadonlySet<string>
-  readonly pick: (ids: ReadonlySet<string>) => void
+  readonly selected: ReadonlySet<string>
+  readonly select: (ids: ReadonlySet<string>) => void
 }
 
-function Rows({ page, picked, pick }: RowsProps) {
-  const all = page.every(({ id }) => picked.has(id))
-  const some = page.some(({ id }) => picked.has(id))
+function Rows({ page, selected, select }: RowsProps) {
+  const all = page.every(({ id }) => selected.has(id))
+  const some = page.some(({ id }) => selected.has(id))
   return (
     <div class="card scroll">
       <table class="sessions">
         <thead>
           <tr>
-            {mayAct() && (
-              <th scope="col" class="pick">
+            {isOperator() && (
+              <th scope="col" class="checkbox">
                 <input
                   type="checkbox"
                   aria-label="Select all on this page"
@@ -285,7 +293,7 @@ function Rows({ page, picked, pick }: RowsProps) {
                   ref={(box) => {
                     if (box !== null) box.indeterminate = some && !all
                   }}
-                  onChange={() => pick(new Set(all ? [] : page.map(({ id }) => id)))}
+                  onChange={() => select(new Set(all ? [] : page.map(({ id }) => id)))}
                 />
               </th>
             )}
@@ -295,13 +303,13 @@ function Rows({ page, picked, pick }: RowsProps) {
             </th>
             <th scope="col">Last access</th>
             <th scope="col" class="wide">
-              Begun
+              Created
             </th>
             <th scope="col" class="wide">
               Expires
             </th>
             <th scope="col" class="medium">
-              From
+              Address
             </th>
             <th scope="col" class="number medium">
               Accesses
@@ -313,7 +321,7 @@ function Rows({ page, picked, pick }: RowsProps) {
         </thead>
         <tbody>
           {page.map((row) => (
-            <Row key={row.id} row={row} picked={picked} pick={pick} />
+            <Row key={row.id} row={row} selected={selected} select={select} />
           ))}
         </tbody>
       </table>
@@ -321,20 +329,25 @@ function Rows({ page, picked, pick }: RowsProps) {
   )
 }
 
-function Row({ row, picked, pick }: Omit<RowsProps, 'page'> & { row: SessionRow }) {
+function Row({ row, selected, select }: Omit<RowsProps, 'page'> & { row: SessionRow }) {
   const { id, name, field, modified, created, expires, addressModified, addressCreated, accesses } = row
-  const is = picked.has(id)
+  const isSelected = selected.has(id)
   const toggle = () => {
-    const next = new Set(picked)
-    if (is) next.delete(id)
+    const next = new Set(selected)
+    if (isSelected) next.delete(id)
     else next.add(id)
-    pick(next)
+    select(next)
   }
   return (
-    <tr class={is ? 'picked' : ''}>
-      {mayAct() && (
-        <td class="pick">
-          <input type="checkbox" aria-label={`Select ${id.slice(0, 8)}`} checked={is} onChange={toggle} />
+    <tr class={isSelected ? 'selected' : ''}>
+      {isOperator() && (
+        <td class="checkbox">
+          <input
+            type="checkbox"
+            aria-label={`Select ${id.slice(0, 8)}`}
+            checked={isSelected}
+            onChange={toggle}
+          />
         </td>
       )}
       <th scope="row">
@@ -356,7 +369,7 @@ function Row({ row, picked, pick }: Omit<RowsProps, 'page'> & { row: SessionRow 
       <td class="nowrap wide">
         <Ago at={expires} />
       </td>
-      <td class="medium figures">
+      <td class="medium tabular">
         <span class="clip" title={addressModified ?? addressCreated ?? undefined}>
           {addressModified ?? addressCreated ?? <None />}
         </span>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
-import { Failure, signIn } from '../client.ts'
-import { Problem } from '../components/small.tsx'
+import { signIn } from '../client.ts'
+import { Problem } from '../components/common.tsx'
 
 export function SignInPage() {
   const [failure, setFailure] = useState<string>()
@@ -11,8 +11,7 @@ export function SignInPage() {
     try {
       await signIn(String(new FormData(form).get('password')))
     } catch (error) {
-      const wrong = error instanceof Failure && error.status === 401
-      setFailure(wrong ? 'That is not the password.' : (error as Error).message)
+      setFailure((error as Error).message)
       setBusy(false)
       form.querySelector('input')?.select()
     }
@@ -27,7 +26,7 @@ export function SignInPage() {
         }}
       >
         <h1>Sign in</h1>
-        <p class="muted">This console asks for the password or token that it was started with.</p>
+        <p class="muted">Enter the operators’ or the readers’ password of this console.</p>
         <label for="password">Password</label>
         <input
           id="password"
@@ -40,7 +39,7 @@ export function SignInPage() {
         />
         {failure !== undefined && <Problem text={failure} />}
         <button type="submit" class="main" disabled={busy}>
-          {busy ? 'One moment…' : 'Sign in'}
+          {busy ? 'Please wait…' : 'Sign in'}
         </button>
       </form>
     </main>

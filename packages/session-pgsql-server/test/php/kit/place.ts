@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, describe, inject, test } from 'vitest'
 import { queryOnce } from '../../../../session-pgsql/test/support/connect.ts'
+import { addressOf } from '../../../../session-pgsql/test/support/servers.ts'
+import type { SharedServer } from '../../../../session-pgsql/test/support/shared-servers.ts'
 import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
 import { Php, type PhpOptions } from './php.ts'
 import { phpMissing } from './program.ts'
@@ -37,7 +39,7 @@ export function describeWithPhp(name: string, suite: (place: Place) => void): vo
       gateway: (options) => keep(startGateway(options)),
       after: (end) => ends.push(end),
       async database() {
-        const server = sharedUrl() as string
+        const { url: server } = await addressOf(firstPostgres() as SharedServer)
         const database = `php_${randomBytes(6).toString('hex')}`
         await queryOnce(server, `CREATE DATABASE ${database} TEMPLATE template0 ENCODING 'UTF8'`)
         ends.push(() => queryOnce(server, `DROP DATABASE IF EXISTS ${database} WITH (FORCE)`))
@@ -49,13 +51,12 @@ export function describeWithPhp(name: string, suite: (place: Place) => void): vo
   })
 }
 
-function sharedUrl(): string | undefined {
-  for (const shared of inject('sharedServers')) {
-    if (shared.kind === 'postgres') return shared.url
-  }
-  return undefined
+function firstPostgres(): SharedServer | undefined {
+  return inject('sharedServers').find(({ kind }) => kind === 'postgres')
 }
 
 function serverMissing(): string | undefined {
-  return sharedUrl() === undefined ? 'SESSION_PGSQL_TEST_SERVERS contains no PostgreSQL server' : undefined
+  return firstPostgres() === undefined
+    ? 'SESSION_PGSQL_TEST_SERVERS contains no PostgreSQL server'
+    : undefined
 }

@@ -9,6 +9,14 @@ switch ($_GET['do']) {
         gate();
         $_SESSION[$_GET['key']] = $_GET['value'] ?? 1;
         break;
+    case 'push':
+        gate();
+        $_SESSION[$_GET['key']][] = $_GET['value'];
+        break;
+    case 'append':
+        gate();
+        $_SESSION[$_GET['key']][] = $_GET['value'];
+        break;
     case 'unset':
         gate();
         unset($_SESSION[$_GET['key']]);

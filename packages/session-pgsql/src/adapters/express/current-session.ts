@@ -3,96 +3,138 @@ import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
-import { addErrors, metadataOf } from './pending-metadata.ts'
-import { baseOf, type Errors, registry, type Stored } from './registry.ts'
+import type { AddedErrors } from '../shared/request-state.ts'
+import type { Stored } from '../shared/session-data.ts'
+import type { ShownData } from '../shared/stored-cookie.ts'
+import type { SessionUpdate } from '../shared/update-row.ts'
+import { links, stateOf } from './registry.ts'
 import type { PgsqlStore } from './store.ts'
 
-/** The least of a request that is needed here; Express's fits. */
+/** The part of a request that is used here. Express's has it. */
 export interface RequestWithSession {
   readonly session?: unknown
 }
 
-/** What Express and express-session have put on it. */
+/** The properties that Express and express-session add to a request. */
 interface FullRequest extends RequestWithSession {
   readonly sessionID?: string
-  readonly sessionStore?: Pick<PgsqlStore, 'touch'>
+  readonly sessionStore?: Pick<PgsqlStore, 'touch' | 'updateSession'>
   readonly res?: ServerResponse
 }
 
 /**
- * The seed's functions for the session of a request. What is set is kept with the request and written along
- * with the session by its next save or touch, at the end of the request at the latest; it is there even if
- * the session is regenerated in between. Nothing here asks the database.
+ * The functions of session_pgsql for the session of a request, and `update`. The request keeps the field and the
+ * errors that are set, and the next save or touch of its session records them: at the latest at the end of the request,
+ * and also if the session is regenerated in between. Only `update` sends a statement.
  */
-export interface CurrentSession {
-  /** Dates, addresses and counters as they were last read or written; undefined for a session that is not stored yet. */
+export interface CurrentSession<Data = SessionData> {
+  /**
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await pgsqlSession(req).update((data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * `req.session` then shows the result, and what other requests have stored. What this request has changed in it and
+   * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
+   * stored with what the function sets. After `req.session.destroy()`, and if another request has destroyed the session,
+   * the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
+   * caller. It must be synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * INVALID_ARGUMENT without `session({ store: new PgsqlStore(...) })`
+   */
+  update<Value = void>(change: (data: ShownData<Data>) => Value): Promise<SessionUpdate<Value>>
+  /** Returns dates, addresses and counters as last read or written; undefined if the session is not stored yet. */
   info(): SessionInfo | undefined
-  /** The custom field, for example a user's id; null if it is empty. */
+  /** Returns the custom field, for example a user's id; null if it is empty. */
   getField(): string | null
   /** Sets the custom field; null empties it. @throws INVALID_ARGUMENT */
   setField(value: string | null): void
-  /** Adds one to a counter, and keeps the message. What cannot be stored of a message is left out, and it is cut to 1,000 characters. */
+  /**
+   * Adds one to an error counter and records the message, cut to 1,000 characters and without those that PostgreSQL
+   * cannot store.
+   *
+   * @param level default: 'error'
+   * @throws INVALID_ARGUMENT
+   */
   addError(level?: ErrorLevel, message?: string): void
-  /** The three counters and the last message, with what this request has added. */
+  /** Returns the three counters and the last message, including the additions of this request. */
   getErrors(): SessionErrors
 }
 
-/** The current session of a request behind `session({ store: new PgsqlStore(...) })`. */
-export function pgsqlSession(request: RequestWithSession): CurrentSession {
-  const stored = (): SessionRecord<Stored> | undefined => recordOf(request)
+/** Returns the current session of a request behind `session({ store: new PgsqlStore(...) })`. */
+export function pgsqlSession<Data = SessionData>(request: RequestWithSession): CurrentSession<Data> {
+  const state = stateOf(request)
   return {
+    async update(change) {
+      const { session, sessionStore }: FullRequest = request
+      if (typeof sessionStore?.updateSession !== 'function') {
+        throw invalid(
+          'Cannot update the session: the request has not passed through session({ store: new PgsqlStore(...) }).',
+        )
+      }
+      if (typeof session !== 'object' || session === null) return { outcome: 'gone', value: undefined }
+      return sessionStore.updateSession(session as Stored, change as (data: Stored) => never)
+    },
     info() {
-      const record = stored()
+      const record = recordOf(request)
       if (record === undefined) return undefined
       const { data: _, ...info } = record
       return info
     },
     getField() {
-      const pending = registry.metadata.get(request)?.custom
-      return pending === undefined ? (stored()?.custom ?? null) : pending
+      return state.custom === undefined ? (recordOf(request)?.custom ?? null) : state.custom
     },
     setField(value) {
       checkField(value)
-      metadataOf(request).custom = value
-      recordAtLast(request)
+      state.custom = value
+      recordAfterResponse(request)
     },
     addError(level = 'error', message) {
       const counter = COUNTERS[level]
-      if (counter === undefined) throw invalid("Expected the level to be 'error', 'warning' or 'notice'.")
-      const added: Errors = { errors: 0, warnings: 0, notices: 0, [counter]: 1 }
-      if (message !== undefined) added.message = storable(message)
-      addErrors(metadataOf(request), added)
-      recordAtLast(request)
+      if (counter === undefined)
+        throw invalid(`Expected the level to be 'error', 'warning' or 'notice'; received ${String(level)}.`)
+      const added: AddedErrors = { errors: 0, warnings: 0, notices: 0, [counter]: 1 }
+      state.addErrors(message === undefined ? added : { ...added, message: storable(message) })
+      recordAfterResponse(request)
     },
     getErrors() {
-      const { errors = 0, warnings = 0, notices = 0, errorMessage = null } = stored() ?? {}
-      const pending = registry.metadata.get(request)?.errors
+      const { errors = 0, warnings = 0, notices = 0, errorMessage = null } = recordOf(request) ?? {}
+      const added = state.errors
       return {
-        errors: errors + (pending?.errors ?? 0),
-        warnings: warnings + (pending?.warnings ?? 0),
-        notices: notices + (pending?.notices ?? 0),
-        message: pending?.message ?? errorMessage,
+        errors: errors + (added?.errors ?? 0),
+        warnings: warnings + (added?.warnings ?? 0),
+        notices: notices + (added?.notices ?? 0),
+        message: added?.message ?? errorMessage,
       }
     },
   }
 }
 
 function recordOf({ session }: RequestWithSession): SessionRecord<Stored> | undefined {
-  const link = typeof session === 'object' && session !== null ? registry.links.get(session) : undefined
-  return link && (baseOf(link) ?? undefined)
+  return typeof session === 'object' && session !== null ? links.get(session)?.copy.record : undefined
 }
 
 /**
- * A session that was saved explicitly and has not changed since is neither saved nor touched at the end of the
- * request that made it. What has come after that save is recorded when the response is out.
+ * Touches the session after the response if metadata is still pending then. express-session neither saves nor
+ * touches a session at the end of the request that created it if it has not changed since an explicit save.
  */
-function recordAtLast(request: FullRequest): void {
+function recordAfterResponse(request: FullRequest): void {
   const { res } = request
   if (res === undefined || watched.has(request)) return
   watched.add(request)
   res.once('close', () => {
     const { session, sessionID, sessionStore } = request
-    if (!registry.metadata.has(request) || recordOf(request) === undefined) return
+    if (!stateOf(request).hasMetadata || recordOf(request) === undefined) return
     sessionStore?.touch(sessionID as string, session as SessionData, () => {})
   })
 }
@@ -100,8 +142,8 @@ function recordAtLast(request: FullRequest): void {
 const watched = new WeakSet<object>()
 
 /**
- * Error middleware that counts an error on the session, with its message, and passes it on. Put it behind the
- * routes, before the error handler that answers.
+ * Returns error middleware that counts an error on the session, records its message, and passes it on. Add it after
+ * the routes, before the error handler that responds.
  */
 export function recordErrors(): (
   error: unknown,
@@ -109,7 +151,7 @@ export function recordErrors(): (
   response: unknown,
   next: (error?: unknown) => void,
 ) => void {
-  // Express knows error middleware by its four parameters.
+  // Express recognizes error middleware by its four parameters.
   return (error, request, _response, next) => {
     pgsqlSession(request).addError('error', messageOf(error))
     next(error)
@@ -118,20 +160,20 @@ export function recordErrors(): (
 
 const COUNTERS = { error: 'errors', warning: 'warnings', notice: 'notices' } as const
 
-const LONGEST_MESSAGE = 1000
+const MAX_MESSAGE = 1000
 
 function messageOf(error: unknown): string {
   try {
     if (error instanceof Error) return error.message || error.name
     return String(error)
   } catch {
-    return 'an error that cannot be shown'
+    return 'an error that cannot be converted to text'
   }
 }
 
-/** An error's message may hold anything; recording it must not become an error of its own. */
+/** Removes what PostgreSQL cannot store: recording an error must not fail because of its message. */
 function storable(message: unknown): string {
-  return String(message).replaceAll('\0', '').slice(0, LONGEST_MESSAGE).toWellFormed()
+  return String(message).replaceAll('\0', '').slice(0, MAX_MESSAGE).toWellFormed()
 }
 
 function checkField(value: unknown): asserts value is string | null {
@@ -140,7 +182,9 @@ function checkField(value: unknown): asserts value is string | null {
     throw invalid(`Expected the custom field to be a string or null; received ${typeof value}.`)
   }
   if (value.includes('\0') || !value.isWellFormed()) {
-    throw invalid('The custom field holds a NUL or half a surrogate pair, which PostgreSQL cannot store.')
+    throw invalid(
+      'Expected the custom field to be text that PostgreSQL can store; received a NUL or an unpaired surrogate.',
+    )
   }
 }
 

@@ -1,63 +1,58 @@
-import type { WriteResult } from '../../operations.ts'
-import type { SessionRecord } from '../../session/record.ts'
-import type { StoredCookie } from '../shared/stored-cookie.ts'
+import type { SaveHandler } from '../../save-handler.ts'
+import { RequestState } from '../shared/request-state.ts'
+import type { Stored } from '../shared/session-data.ts'
+import type { SessionLink } from '../shared/session-link.ts'
+import { WorkingCopy } from '../shared/working-copy.ts'
 
-/** The data of a session as it is stored: what the application keeps, and the cookie's attributes. */
-export type StoredData<Data = Record<string, unknown>> = Partial<Omit<Data, 'cookie'>> & {
-  cookie?: StoredCookie | null
-}
-
-/** The same, of whatever application. */
-export type Stored = Record<string, unknown>
-
-/** What ties an object that express-session holds to the row that it was made from. */
-export interface Link {
-  readonly id: string
-  /** As it was last read or written; null: it is new; undefined: nothing is known of what is there. */
-  base: Pick<WriteResult<Stored>, 'session'> | null | undefined
-  /** What the data looked like then, where that is not the base's data. */
-  seen: Stored | undefined
-  /** What was read, brought up to date for each write. It holds what a Session cannot: keys such as `save`. */
-  readonly data: Stored
-  /** The cookie as it was when it was last in step. */
-  cookie: StoredCookie | undefined
-  /** The row has none, as PHP's have none: it is not given one as long as nobody changes it. */
-  readonly cookieless: boolean
-  /** The last of the saves and touches that are under way. Never rejects. */
-  tail: Promise<void> | undefined
-}
-
-/** What a request has to record about its session: kept until the next save or touch takes it. */
-export interface MetadataUpdate {
-  custom?: string | null | undefined
-  errors?: Errors | undefined
-}
-
-export interface Errors {
-  errors: number
-  warnings: number
-  notices: number
-  message?: string | undefined
-}
-
-/** What is kept beside objects that are not ours. */
+/** What the adapter keeps about objects of Express and express-session. */
 interface Registry {
-  /** By what `get` gave, and by the Session. */
-  readonly links: WeakMap<object, Link>
+  /** By session object: what `get` returned, and the Session made from it. */
+  readonly links: WeakMap<object, SessionLink>
   /** By request. */
-  readonly metadata: WeakMap<object, MetadataUpdate>
-  /** By request: the ids whose access has been counted. */
-  readonly counted: WeakMap<object, Set<string>>
+  readonly requests: WeakMap<object, RequestState>
 }
 
 const KEY: unique symbol = Symbol.for('session-pgsql.express') as never
 const shared = globalThis as { [KEY]?: Registry }
-shared[KEY] ??= { links: new WeakMap(), metadata: new WeakMap(), counted: new WeakMap() }
+shared[KEY] ??= { links: new WeakMap(), requests: new WeakMap() }
 
-/** One for all copies of this module: `pgsqlSession` may be required where the store was imported. */
-export const registry: Registry = shared[KEY]
+/** One registry for all copies of this module: an application may import the store and require `pgsqlSession`. */
+const registry: Registry = shared[KEY]
 
-/** The record that the next write is based on. */
-export function baseOf({ base }: Link): SessionRecord<Stored> | null | undefined {
-  return base === null ? null : base?.session
+export const links: Registry['links'] = registry.links
+
+/** Returns the link of the session object that is saved or touched under this id. */
+export function linkOf(
+  sessions: SaveHandler<Stored>,
+  sid: string,
+  session: Stored,
+  request: object | undefined,
+): SessionLink {
+  const known = links.get(session)
+  if (known?.copy.id === sid) return known
+  // A Session that `get` did not return is new: express-session has just generated it.
+  const isNew = known === undefined && request !== undefined && session.id === sid
+  const link = newLink(new WorkingCopy(sessions, sid, isNew ? null : undefined))
+  if (isNew) links.set(session, link)
+  return link
+}
+
+/** Returns the link of a session object whose row was not read. */
+export function newLink(copy: WorkingCopy): SessionLink {
+  return { copy, cookie: undefined, cookieless: false, withheld: {} }
+}
+
+/** Returns the request of a Session; undefined for a plain object. */
+export function requestOf(session: object): object | undefined {
+  const request = Object.getOwnPropertyDescriptor(session, 'req')
+  return request !== undefined && !request.enumerable ? request.value : undefined
+}
+
+/** Returns what is kept for a request. A plain object has none: each of its saves is a request of its own. */
+export function stateOf(request: object | undefined): RequestState {
+  const known = request && registry.requests.get(request)
+  if (known !== undefined) return known
+  const state = new RequestState()
+  if (request !== undefined) registry.requests.set(request, state)
+  return state
 }

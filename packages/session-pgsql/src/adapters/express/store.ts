@@ -1,57 +1,57 @@
 import { type SessionData, Store } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
-import type { WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
+import { addressOf } from '../shared/address.ts'
 import { type Callback, settle } from '../shared/callbacks.ts'
-import { inTurn } from '../shared/in-turn.ts'
+import { idPages } from '../shared/id-pages.ts'
 import {
   type AdapterHandler,
   type AdapterOptions,
   openHandler,
   type SharedHandlerOptions,
 } from '../shared/open-handler.ts'
+import { type Stored, viewOf, withhold } from '../shared/session-data.ts'
+import { storedForm } from '../shared/session-link.ts'
 import {
   lifetimeOf,
   PLAIN_COOKIE,
   restoredCookie,
   type StoredCookie,
+  type StoredData,
   sameAttributes,
   sameCookie,
   storedCookie,
 } from '../shared/stored-cookie.ts'
-import { countedOf, linkOf, newLink, requestOf, upToDate } from './link.ts'
-import { giveBack, takeMetadata } from './pending-metadata.ts'
-import { baseOf, type Link, registry, type Stored, type StoredData } from './registry.ts'
+import type { SessionUpdate } from '../shared/update-row.ts'
+import { type CopyWriteOptions, WorkingCopy } from '../shared/working-copy.ts'
+import { linkOf, links, newLink, requestOf, stateOf } from './registry.ts'
 
 export type { SharedHandlerOptions, StoredData }
 
 /**
- * All options of a save handler, with other defaults for three of them: `shortCircuit` true, `name`
- * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400; or a `handler` to share. `all`, `length`,
- * `ids` and `clear` stay within the name.
+ * All options of a save handler, or a `handler` to share. Defaults that differ: `shortCircuit` true, `name`
+ * 'connect.sid', `gcMaxlifetime` (for cookies without maxAge) 86400. `all`, `length`, `ids` and `clear` affect only
+ * sessions of this name.
  */
 export type PgsqlStoreOptions<Data = SessionData> = AdapterOptions<StoredData<Data>>
-
-/** How many sessions are asked for at a time. */
-const PAGE = 1000
 
 /**
  * express-session's store on a save handler.
  *
- * Requests that overlap do not undo each other's changes: each Session remembers the row that it was made
- * from, and what it saves is its difference from that. What was destroyed meanwhile is not written back. An
- * error of the database is the callback's error, never "no session".
+ * Overlapping requests keep each other's changes: each Session remembers the row that it was made from, and a save
+ * writes the difference. A destroyed session is not written back. A database error is passed to the callback, never
+ * hidden as "no session".
  *
- * A plain copy given to `set` has no such memory: it creates or replaces.
+ * `set` with a plain copy of a session knows no such row: it creates or replaces.
  */
 export class PgsqlStore<Data = SessionData> extends Store {
-  /** What the sessions go through: for `gc()`, `status()`, `findByField()` and the like. */
+  /** The save handler, for `gc()`, `status()`, `findByField()` and so on. */
   readonly handler: SaveHandler<StoredData<Data>>
-  /** The same, of data that is nobody's in particular. */
+  /** The save handler, typed for any data. */
   readonly #sessions: SaveHandler<Stored>
   readonly #opened: AdapterHandler<StoredData<Data>>
   readonly #name: string
-  /** Seconds; for cookies without an age. */
+  /** Seconds that a session lives if its cookie has no maxAge. */
   readonly #lifetime: number
 
   /** @throws INVALID_OPTION */
@@ -65,12 +65,12 @@ export class PgsqlStore<Data = SessionData> extends Store {
     this.#lifetime = lifetime
   }
 
-  /** Waits for what is under way and closes the connections; a shared handler stays open. */
+  /** Waits for operations in progress and closes the connections. A shared handler stays open. */
   close(): Promise<void> {
     return this.#opened.close()
   }
 
-  /** What is stored under this id; undefined if there is nothing. */
+  /** Reads a session; undefined if it does not exist. */
   override get(
     sid: string,
     callback: (error: unknown, session?: (SessionData & Partial<Data>) | null) => void,
@@ -78,7 +78,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#get(sid), callback as Callback<Stored | undefined>)
   }
 
-  /** Saves a session as it is at this moment; later changes are not meant. */
+  /** Saves a session as it is at the time of the call. */
   override set(
     sid: string,
     session: SessionData & Partial<Data>,
@@ -87,7 +87,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#set(sid, session as unknown as Stored), callback)
   }
 
-  /** Moves the expiry of a session that has not changed. One that is not there stays absent. */
+  /** Extends the expiry of a session. Creates no session. */
   override touch(
     sid: string,
     session: SessionData & Partial<Data>,
@@ -96,7 +96,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#touch(sid, session as unknown as Stored), callback)
   }
 
-  /** Removes a session, for good: a request that is under way does not bring it back. */
+  /** Destroys a session. A request in progress does not write it back. */
   override destroy(sid: string, callback?: (error?: unknown) => void): void {
     settle(
       this.#sessions.destroy(sid).then(() => {}),
@@ -104,19 +104,19 @@ export class PgsqlStore<Data = SessionData> extends Store {
     )
   }
 
-  /** All sessions by their ids. They are all in memory then. */
+  /** Reads all sessions into memory, by id. */
   override all(
     callback: (error: unknown, sessions?: Record<string, SessionData & Partial<Data>> | null) => void,
   ): void {
     settle(this.#all(), callback as Callback<Record<string, Stored>>)
   }
 
-  /** The ids of all sessions. */
+  /** Returns the ids of all sessions. */
   ids(callback: (error: unknown, ids?: string[]) => void): void {
     settle(this.#ids(), callback)
   }
 
-  /** How many sessions there are. It counts them one by one. */
+  /** Counts the sessions. PostgreSQL reads each of them. */
   override length(callback: (error: unknown, length?: number) => void): void {
     settle(this.#sessions.count({ name: this.#name }), callback)
   }
@@ -126,21 +126,22 @@ export class PgsqlStore<Data = SessionData> extends Store {
     settle(this.#clear(), callback)
   }
 
-  /** Makes the Session of a request of what `get` gave. express-session calls it. */
+  /** Creates the Session of a request from the object that `get` returned. express-session calls it. */
   override createSession(
     ...[request, session]: Parameters<Store['createSession']>
   ): ReturnType<Store['createSession']> {
-    const { links } = registry
     const link = links.get(session)
     if (link?.cookieless) Object.assign(session, { cookie: this.#configuredCookie(request) })
     const created = super.createSession(request, session)
+    // The Session may show the stored cookie differently, for example with defaults: that is not a change.
     const cookie = storedCookie(created.cookie)
     if (link === undefined) {
-      links.set(created, { ...newLink(created.id), base: undefined, cookie })
+      const copy = new WorkingCopy(this.#sessions, created.id, undefined)
+      links.set(created, { ...newLink(copy), cookie })
       return created
     }
-    // Through express-session it may look unlike the row, which need not be of ours. That is no change.
     link.cookie = cookie
+    link.withheld = withhold({ ...session }, (key) => isShadowed(created, key))
     links.set(created, link)
     return created
   }
@@ -148,16 +149,11 @@ export class PgsqlStore<Data = SessionData> extends Store {
   async #get(sid: string): Promise<Stored | undefined> {
     const record = await this.#sessions.read(sid)
     if (record === undefined) return undefined
+    const copy = new WorkingCopy(this.#sessions, sid, record)
     const { data } = record
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-      throw new SessionPgsqlError(
-        'UNDECODABLE',
-        'The stored data of this session is not an object with keys, so it cannot be a session of Express. Was it written by something else?',
-      )
-    }
     const stored = data.cookie as StoredCookie | null | undefined
     if (stored === null) {
-      // Given to `set` without a cookie: express-session refuses it, as it does with every store.
+      // `set` was called without a cookie. express-session rejects such a session, with any store.
       delete data.cookie
     } else if (stored === undefined) {
       data.cookie = { ...PLAIN_COOKIE }
@@ -166,92 +162,68 @@ export class PgsqlStore<Data = SessionData> extends Store {
       if (cookie === undefined) return undefined
       data.cookie = cookie
     }
-    const base = { session: record }
-    const cookieless = stored === undefined
-    registry.links.set(data, { ...newLink(sid), base, data, cookie: stored ?? undefined, cookieless })
+    const link = newLink(copy)
+    links.set(data, { ...link, cookie: stored ?? undefined, cookieless: stored === undefined })
     return data
+  }
+
+  /** @internal See `CurrentSession.update`. */
+  async updateSession<Value>(
+    session: Stored,
+    change: (data: Stored) => Value,
+  ): Promise<SessionUpdate<Value>> {
+    const request = requestOf(session)
+    const link = linkOf(this.#sessions, session.id as string, session, request)
+    const cookie = storedCookie(session.cookie, link.cookie)
+    const view = viewOf(session, {
+      data: () => storedForm(link, session, storedCookie(session.cookie, link.cookie) ?? null),
+      isHidden: (key) => key === 'cookie' || isShadowed(session, key),
+    })
+    const updated = await link.copy.update(change, view, this.#writeOptions(request, cookie))
+    if (updated.outcome === 'created') link.cookie = cookie
+    return updated
   }
 
   async #set(sid: string, session: Stored): Promise<void> {
     const request = requestOf(session)
-    const link = linkOf(sid, session, request)
+    const link = linkOf(this.#sessions, sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
-    const data = upToDate(link, session, cookie)
-    // What waits for the save before it must not see what is changed meanwhile; the handler makes fast what it is given.
-    const fast = link.tail === undefined ? data : this.#sessions.snapshot(data)
-    const address = addressOf(request)
-    await inTurn(link, () => this.#write(link, fast, { cookie, request, address }))
+    const stored = storedForm(link, session, cookie ?? null)
+    const outcome = await link.copy.write(stored, this.#writeOptions(request, cookie))
+    if (outcome !== 'gone' && !link.cookieless) link.cookie = cookie
   }
 
-  async #write(
-    link: Link,
-    data: Stored,
-    about: { cookie: StoredCookie | undefined; request: object | undefined; address: string | undefined },
-  ): Promise<void> {
-    const { cookie, request, address } = about
-    const counted = countedOf(request)
-    const metadata = takeMetadata(request)
-    let result: WriteResult<Stored>
-    try {
-      result = await this.#sessions.write(link.id, data, {
-        base: baseOf(link),
-        seen: link.seen,
-        lifetime: (stored) =>
-          lifetimeOf((stored.cookie as StoredCookie | undefined) ?? cookie, this.#lifetime),
-        address,
-        name: this.#name,
-        access: !counted.has(link.id),
-        ...metadata,
-      })
-    } catch (error) {
-      giveBack(request, metadata)
-      throw error
+  #writeOptions(request: object | undefined, cookie: StoredCookie | undefined): CopyWriteOptions {
+    return {
+      lifetime: (stored) => lifetimeOf((stored.cookie as StoredCookie | undefined) ?? cookie, this.#lifetime),
+      address: addressOf(request),
+      name: this.#name,
+      request: stateOf(request),
     }
-    const { outcome } = result
-    if (outcome !== 'skipped') counted.add(link.id)
-    if (outcome === 'gone') return
-    // What others have written is not in the Session: the next write must not take that for a deletion.
-    if (outcome === 'merged' || link.seen !== undefined) link.seen = result.sent
-    link.base = result
-    link.cookie = cookie
   }
 
   async #touch(sid: string, session: Stored): Promise<void> {
     const request = requestOf(session)
-    const link = linkOf(sid, session, request)
+    const link = linkOf(this.#sessions, sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
-    const isKept = link.cookieless ? sameAttributes(cookie, link.cookie) : sameCookie(cookie, link.cookie)
-    const refresh = (): Promise<void> => inTurn(link, () => this.#refresh(link, request, cookie))
-    if (isKept || !link.base) return refresh()
+    const isUnchanged = link.cookieless
+      ? sameAttributes(cookie, link.cookie)
+      : sameCookie(cookie, link.cookie)
+    const touch = (): Promise<void> =>
+      link.copy.touch({ lifetime: lifetimeOf(cookie, this.#lifetime), request: stateOf(request) })
+    if (isUnchanged || link.copy.record === undefined) return touch()
     try {
       await this.#set(sid, session)
     } catch (error) {
-      // With `conflict: 'error'`: this request has changed nothing that could be in conflict.
+      // Only with `conflict: 'error'`. A touch changes no data that could be in conflict.
       if (!(error instanceof SessionPgsqlError) || error.code !== 'CONFLICT') throw error
-      await refresh()
+      await touch()
     }
-  }
-
-  async #refresh(link: Link, request: object | undefined, cookie: StoredCookie | undefined): Promise<void> {
-    const counted = countedOf(request)
-    const metadata = takeMetadata(request)
-    try {
-      await this.#sessions.touch(link.id, {
-        base: baseOf(link) ?? undefined,
-        lifetime: lifetimeOf(cookie, this.#lifetime),
-        access: !counted.has(link.id),
-        ...metadata,
-      })
-    } catch (error) {
-      giveBack(request, metadata)
-      throw error
-    }
-    counted.add(link.id)
   }
 
   async #all(): Promise<Record<string, Stored>> {
     const sessions: Record<string, Stored> = Object.create(null)
-    for await (const ids of this.#pages()) {
+    for await (const ids of this.#idPages()) {
       const page = await Promise.all(ids.map((id) => this.#get(id)))
       for (const [index, id] of ids.entries()) {
         const session = page[index]
@@ -263,26 +235,21 @@ export class PgsqlStore<Data = SessionData> extends Store {
 
   async #ids(): Promise<string[]> {
     const all: string[][] = []
-    for await (const ids of this.#pages()) all.push(ids)
+    for await (const ids of this.#idPages()) all.push(ids)
     return all.flat()
   }
 
   async #clear(): Promise<void> {
-    for await (const ids of this.#pages()) {
+    for await (const ids of this.#idPages()) {
       await Promise.all(ids.map((id) => this.#sessions.destroy(id)))
     }
   }
 
-  async *#pages(): AsyncGenerator<string[]> {
-    let after: string | undefined
-    do {
-      const page = await this.#sessions.list({ name: this.#name, after, limit: PAGE })
-      yield page.map(({ id }) => id)
-      after = page.next
-    } while (after !== undefined)
+  #idPages(): AsyncGenerator<string[]> {
+    return idPages(this.#sessions, { name: this.#name })
   }
 
-  /** The attributes that the application has chosen, for a row that has none: `secure` must not be lost. */
+  /** Returns the application's cookie attributes for a row without a cookie: without them `secure` would be lost. */
   #configuredCookie(request: object): unknown {
     const { generate } = this as { generate?: (request: object) => void }
     if (generate === undefined) return { ...PLAIN_COOKIE }
@@ -292,7 +259,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
   }
 }
 
-function addressOf(request: object | undefined): string | undefined {
-  const { ip, socket } = (request ?? {}) as { ip?: string; socket?: { remoteAddress?: string } }
-  return ip || socket?.remoteAddress || undefined
+/** Returns true if a Session hides this key of the row: it has a property of that name that is not data. */
+function isShadowed(session: object, key: string): boolean {
+  return key in session && !Object.prototype.propertyIsEnumerable.call(session, key)
 }

@@ -2,7 +2,7 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import type { DiagnosticsMessage, EventName } from '../../diagnostics.ts'
 import { SessionPgsqlError } from '../../errors.ts'
 
-/** What listens to one save handler, to be ended all at once. */
+/** The listeners to one save handler, which stop together. */
 export class Subscriptions {
   readonly #handler: object
   readonly #stops: (() => void)[] = []
@@ -11,23 +11,25 @@ export class Subscriptions {
     this.#handler = handler
   }
 
-  /** Listens to a channel, for the messages of this handler. */
+  /** Subscribes to this handler's messages on a channel. */
   on<Message extends DiagnosticsMessage>(to: Channel, listener: (message: Message) => void): void {
-    const hear = (message: unknown): void => {
+    const receive = (message: unknown): void => {
       if (this.isOurs(message)) listener(message as Message)
     }
-    to.subscribe(hear)
-    this.add(() => to.unsubscribe(hear))
+    to.subscribe(receive)
+    this.add(() => to.unsubscribe(receive))
   }
 
   onEvent<Message extends object>(event: EventName, listener: (message: Message) => void): void {
     this.on<Message & DiagnosticsMessage>(channel(`session-pgsql:${event}`), listener)
   }
 
+  /** Returns true if the message is of this handler. */
   isOurs(message: unknown): boolean {
     return (message as DiagnosticsMessage).handler === this.#handler
   }
 
+  /** Adds a function to call when the listeners stop. */
   add(stop: () => void): void {
     this.#stops.push(stop)
   }
@@ -37,7 +39,7 @@ export class Subscriptions {
   }
 }
 
-/** OpenTelemetry's `error.type`: the code of an error of ours; the conventions' `_OTHER` for any other. */
+/** Returns OpenTelemetry's `error.type`: the code of a SessionPgsqlError, or the conventions' `_OTHER`. */
 export function errorType(error: unknown): string {
   return error instanceof SessionPgsqlError ? error.code : '_OTHER'
 }

@@ -22,27 +22,27 @@ import { errorType, Subscriptions } from './subscriptions.ts'
 const OPERATIONS = ['read', 'write', 'touch', 'destroy'] as const
 
 /**
- * Records the spans of one save handler: each operation as a child of its caller's span, and below it the statement
- * that it was sent with. A statement for many is the child of the first of them that is traced, and has links to
- * the others.
+ * Records the spans of one save handler: an operation is a child of its caller's span, and its statement a child of
+ * the operation. A statement for several operations is a child of the first one that is traced, with links to the
+ * others.
  *
  * @param tracerProvider default: the registered one
- * @returns what ends it
+ * @returns a function that stops the recording
  */
 export function recordTraces(
-  // biome-ignore lint/suspicious/noExplicitAny: a handler of whatever data
+  // biome-ignore lint/suspicious/noExplicitAny: a handler of any data
   sessions: SaveHandler<any>,
   tracerProvider: TracerProvider = trace.getTracerProvider(),
 ): () => void {
-  // Where no provider is registered nobody listens: that each operation is followed to its place in a queue costs.
+  // Without a registered provider it must not subscribe: tracking each operation into its queue has a cost.
   if (tracerProvider instanceof ProxyTracerProvider && !tracerProvider.getDelegateTracer('session-pgsql')) {
     return () => {}
   }
   const tracer = tracerProvider.getTracer('session-pgsql')
   const subscriptions = new Subscriptions(sessions)
-  /** The operation that is under way here. */
+  /** The span of the operation in progress. */
   const current = new AsyncLocalStorage<Span | undefined>()
-  /** Of a message the span that began with it. */
+  /** The span of an operation or statement, by its message. */
   const spans = new WeakMap<object, Span>()
 
   const end = (message: OperationMessage<string> | BatchMessage | GcMessage): void => {
@@ -59,7 +59,7 @@ export function recordTraces(
 
   for (const operation of OPERATIONS) {
     const { start, asyncEnd } = tracing[operation]
-    // In the caller's context still: its span is the parent.
+    // This runs in the caller's context: the caller's span becomes the parent.
     start.bindStore(current, (message) => {
       if (!subscriptions.isOurs(message)) return current.getStore()
       const span = tracer.startSpan(`session ${operation}`, {
@@ -78,8 +78,8 @@ export function recordTraces(
   })
   subscriptions.on(tracing.batch.start, (message: BatchMessage) => {
     const { server, kind, size, orders } = message
-    const [first, ...others] = orders.flatMap((order) => (order && spans.get(order)) ?? [])
-    // Nobody whose trace is kept has to do with it.
+    const [first, ...others] = orders.flatMap((queued) => (queued && spans.get(queued)) ?? [])
+    // None of the operations is traced.
     if (first === undefined) return
     const attributes = {
       'db.system.name': 'postgresql',
@@ -98,7 +98,7 @@ export function recordTraces(
 
   subscriptions.on(tracing.gc.start, (message: GcMessage) => {
     const attributes = { 'db.system.name': 'postgresql', 'session_pgsql.server': message.server }
-    // Its timer was set by some request long ago, of which it is no part.
+    // A root span: the active context is that of the request that set the timer, long ago.
     spans.set(message, tracer.startSpan('session gc', { attributes, root: true }))
   })
   subscriptions.on(tracing.gc.asyncEnd, (message: GcMessage) => {

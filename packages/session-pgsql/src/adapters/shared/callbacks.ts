@@ -1,19 +1,23 @@
 import { SessionPgsqlError } from '../../errors.ts'
 
-/** From promises to the callbacks of express-session's kind of store. */
-
+/** The callback of a store with express-session's contract. */
 export type Callback<T> = (error: unknown, value?: T) => void
 
-/** Calls back exactly once, outside of the promise: what the callback throws is the process's to know. */
+/**
+ * Calls back exactly once with the outcome of `work`. The call is outside the promise chain: an error that the
+ * callback throws becomes an uncaught exception.
+ */
 export function settle<T>(work: Promise<T>, callback: Callback<T> | undefined): void {
   work.then(
     (value) => callback && process.nextTick(callback, null, value),
-    (error) => callback && process.nextTick(callback, notMissing(error)),
+    (error) => callback && process.nextTick(callback, withoutEnoent(error)),
   )
 }
 
-/** The hosts take any error with this code for "no session", and the visitor would be logged out. */
-function notMissing(error: unknown): unknown {
+/** Replaces an error with the code ENOENT: the frameworks take it for "no session", and log the user out. */
+function withoutEnoent(error: unknown): unknown {
   if ((error as { code?: unknown } | null)?.code !== 'ENOENT') return error
-  return new SessionPgsqlError('DATABASE', 'A file that the session needs is missing.', { cause: error })
+  return new SessionPgsqlError('DATABASE', 'The session store cannot open a file: it does not exist.', {
+    cause: error,
+  })
 }

@@ -1,15 +1,15 @@
 /**
- * Between a session's cookie and its form in the stored data: the attributes without the date of expiry. That
- * date lies in the row already, and it alone would make every request a change of the data.
+ * Converts between a session's cookie and its stored form: the attributes without the date of expiry. The row
+ * has that date, and storing it in the data would make every request a change of the data.
  *
- * Below 5 minutes the row's whole seconds are too coarse: there the exact date is stored, and judged.
+ * Below 5 minutes the row's whole seconds are too coarse: the exact date is stored, and reads check it.
  */
 
-/** The cookie's attributes as they lie in the session's data, under `cookie`. */
+/** The cookie's attributes as they are stored in the session's data, under `cookie`. */
 export interface StoredCookie {
-  /** Milliseconds; null or false: until the browser is closed. */
+  /** Milliseconds. null or false: the cookie lasts until the browser is closed. */
   readonly originalMaxAge?: number | null | false | undefined
-  /** ISO 8601; only below 5 minutes of `originalMaxAge`. */
+  /** ISO 8601. Only if `originalMaxAge` is below 5 minutes. */
   readonly expires?: string | undefined
   readonly path?: string | undefined
   readonly domain?: string | undefined
@@ -20,16 +20,26 @@ export interface StoredCookie {
   readonly priority?: 'low' | 'medium' | 'high' | undefined
 }
 
-/** The cookie of an object that express-session can make a session of. */
+/** The data of a session as it is stored: the application's keys, and the cookie's attributes. */
+export type StoredData<Data = Record<string, unknown>> = Partial<Omit<Data, 'cookie'>> & {
+  cookie?: StoredCookie | null
+}
+
+/** The data of a session as its session object shows it: any key may be absent. */
+export type ShownData<Data = Record<string, unknown>> = {
+  [Key in keyof Data as Key extends 'cookie' ? never : Key]?: Data[Key]
+}
+
+/** The cookie in the form from which express-session creates a Session. */
 export interface RestoredCookie extends Omit<StoredCookie, 'expires'> {
   readonly originalMaxAge: number | null | false
   readonly expires: Date | null
 }
 
-/** Milliseconds of `originalMaxAge` below which the exact time counts. */
-const EXACT_BELOW = 300_000
+/** Milliseconds of age below which the exact date of expiry is stored. */
+export const EXACT_BELOW = 300_000
 
-/** What express-session gives a session by default. */
+/** express-session's default cookie. */
 export const PLAIN_COOKIE: RestoredCookie = Object.freeze({
   originalMaxAge: null,
   expires: null,
@@ -38,10 +48,10 @@ export const PLAIN_COOKIE: RestoredCookie = Object.freeze({
 })
 
 /**
- * A cookie's stored form; undefined for what is no cookie.
+ * Returns the stored form of a cookie; undefined if it is not an object.
  *
  * @param cookie express-session's Cookie, or a plain object with its attributes
- * @param before what the cookie was, in the same form
+ * @param before the stored form of the cookie before this request
  */
 export function storedCookie(cookie: unknown, before?: StoredCookie): StoredCookie | undefined {
   if (typeof cookie !== 'object' || cookie === null) return undefined
@@ -60,8 +70,8 @@ export function storedCookie(cookie: unknown, before?: StoredCookie): StoredCook
 }
 
 /**
- * express-session computes originalMaxAge from a date whenever the cookie is touched, and loses a millisecond
- * where the clock ticks in between. That is no change.
+ * Ignores the milliseconds that express-session loses: on a touch it computes originalMaxAge from a date, and the
+ * clock may advance in between. That is not a change.
  */
 function steady(age: unknown, before: unknown): unknown {
   if (typeof age !== 'number' || typeof before !== 'number') return age
@@ -73,40 +83,43 @@ function isExact(age: unknown): age is number {
   return typeof age === 'number' && age < EXACT_BELOW
 }
 
-/** Of a record, what tells when its session expires. */
+/** The dates of a record that decide whether its session has expired. */
 interface Dates {
   readonly modified: Date | null
   readonly expires: Date | null
   readonly clockAhead: number
 }
 
-/** Milliseconds within which two clocks are taken to go alike: a round trip, and the row's whole seconds. */
-const ALIKE = 3000
+/** Milliseconds of difference below which two clocks count as equal: a round trip, and the row's whole seconds. */
+const TOLERANCE = 3000
 
 /**
- * The cookie for a session that was read; undefined if the session has expired.
+ * Returns the cookie of a session that was read; undefined if the session has expired.
  *
- * @param stored what lies in the data under `cookie`
- * @param dates of its row, by the database's clock
+ * @param stored the cookie in the stored data
+ * @param dates of the row, by the database's clock
  */
 export function restoredCookie(stored: StoredCookie, dates: Dates): RestoredCookie | undefined {
   const { originalMaxAge = null, expires, ...others } = stored
   const cookie = { ...others, originalMaxAge }
   if (typeof originalMaxAge !== 'number') return { ...cookie, expires: null }
-  const ahead = Math.abs(dates.clockAhead) < ALIKE ? 0 : dates.clockAhead
+  const ahead = Math.abs(dates.clockAhead) < TOLERANCE ? 0 : dates.clockAhead
   if (isExact(originalMaxAge) && expires !== undefined) {
     const exact = new Date(expires).getTime()
-    // By the clock of whoever wrote it. Unless that is the database's time, only the row can be trusted.
-    const wasAlike = Math.abs(exact - originalMaxAge - (dates.modified?.getTime() ?? Number.NaN)) < ALIKE
-    if (wasAlike)
+    // The date is by the writer's clock. If that clock was wrong, only the row's expiry is reliable.
+    const writerWasRight =
+      Math.abs(exact - originalMaxAge - (dates.modified?.getTime() ?? Number.NaN)) < TOLERANCE
+    if (writerWasRight) {
       return exact <= Date.now() + ahead ? undefined : { ...cookie, expires: new Date(exact - ahead) }
+    }
   }
-  // The row is good for longer, as its expiry is moved only once in a while.
+  // The row outlives the cookie, because not every request moves its expiry.
   const latest = Date.now() + originalMaxAge
   const rowExpires = dates.expires === null ? latest : dates.expires.getTime() - ahead
   return { ...cookie, expires: new Date(Math.min(rowExpires, latest)) }
 }
 
+/** Returns true if both cookies have the same attributes and the same exact date of expiry. */
 export function sameCookie(one: StoredCookie | undefined, other: StoredCookie | undefined): boolean {
   if (one === undefined || other === undefined) return one === other
   const names = Object.keys(one)
@@ -116,21 +129,25 @@ export function sameCookie(one: StoredCookie | undefined, other: StoredCookie | 
   )
 }
 
-/** The same but for the date of expiry. */
+/** Returns true if both cookies have the same attributes, whatever their dates of expiry. */
 export function sameAttributes(one: StoredCookie | undefined, other: StoredCookie | undefined): boolean {
   return sameCookie(one && { ...one, expires: undefined }, other && { ...other, expires: undefined })
 }
 
 /**
- * How long a session with this cookie lives, in seconds.
+ * Returns the seconds that a session with this cookie lives.
  *
- * @param otherwise for a cookie without an age, which lasts until the browser is closed
+ * @param otherwise seconds, for a cookie without an age, which lasts until the browser is closed
  */
 export function lifetimeOf(cookie: StoredCookie | undefined, otherwise: number): number {
-  const age = cookie?.originalMaxAge
-  if (typeof age !== 'number' || !Number.isFinite(age)) return otherwise
+  return secondsOf(cookie?.originalMaxAge) ?? otherwise
+}
+
+/** Converts an age in milliseconds into a lifetime in seconds; undefined if the age is not a finite number. */
+export function secondsOf(age: unknown): number | undefined {
+  if (typeof age !== 'number' || !Number.isFinite(age)) return undefined
   return Math.min(Math.max(0, age / 1000), LONGEST_LIFETIME)
 }
 
-/** About 300 years, in seconds: the most that a save handler takes. */
+/** The longest lifetime that a save handler takes, in seconds: about 300 years. */
 export const LONGEST_LIFETIME: number = 1e10

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { SessionPgsqlError } from '../../errors.ts'
+import { invalidOption } from '../shared/open-handler.ts'
 
-/** The least of a request that is needed here; the web's fits. */
+/** The part of a request that the adapter uses. The web's `Request` has it. */
 export interface RequestLike {
   readonly url: string
   readonly headers: { get(name: string): string | null }
@@ -10,35 +10,40 @@ export interface RequestLike {
 export interface CookieOptions {
   /** @default '/' */
   path?: string | undefined
-  /** @default none: the host that sets it, without its subdomains */
+  /** @default none: only the host that sets the cookie, without its subdomains */
   domain?: string | undefined
   /** @default 'Lax' */
   sameSite?: 'Lax' | 'Strict' | 'None' | undefined
-  /** @default whether the request came by https */
+  /** @default true if the request came over https, or if the cookie's name begins with `__Host-` or `__Secure-` */
   secure?: boolean | undefined
   /**
-   * Seconds that the browser keeps it; null: until it is closed. It is given anew when a tenth has passed.
-   * @default the session's lifetime, and a tenth of it
+   * Seconds that the browser keeps the cookie; null: until the browser is closed. The cookie is renewed when a
+   * tenth of them has passed.
+   * @default 1.1 times the session's lifetime
    */
   maxAge?: number | null | undefined
 }
 
-/** What a request brought. */
-export interface Brought {
+/** The session id in a request's cookie. */
+export interface ReceivedId {
   readonly id: string
-  /** Signed with the key that signs now, and given not long ago. */
+  /** False if the cookie is to be renewed: it was signed with an older key, or a tenth of its age has passed. */
   readonly isFresh: boolean
 }
 
 const SHORTEST_SECRET = 16
 
-/** Of a cookie's age: what may have passed when it is given anew. */
-const REFRESH = 0.1
+/** How many cookies of one name are verified: a subdomain, or the visitor, may have set any number. */
+const MOST_COOKIES = 8
+
+/** The fraction of a cookie's age after which it is renewed. */
+const RENEW_AFTER = 0.1
 
 /**
- * A cookie that holds an id, when it was given (seconds since 1970, in base 36), and the proof that it was
- * made here: `id.time.signature`. By the time it is known when the browser's copy has to be renewed; to give
- * it with every answer would let slow answers overwrite a newer id.
+ * A signed cookie: `id.time.signature`, where `time` is when it was set (seconds since 1970, in base 36).
+ *
+ * The time tells when to renew the browser's cookie. Setting it with every response would let slow responses
+ * replace a newer id.
  */
 export class SignedCookie {
   readonly #name: string
@@ -47,92 +52,134 @@ export class SignedCookie {
   readonly #maxAge: number | null
   readonly #secure: boolean | undefined
   readonly #trustProxy: boolean
+  /** Undefined after the first warning. */
+  #warn: ((message: string) => void) | undefined
 
+  /** @param options `warn` is called once if the cookie lacks `Secure` behind a proxy */
   constructor(
     options: CookieOptions & {
       name: string
       secret: string | readonly string[]
       trustProxy: boolean | undefined
       lifetime: number
+      warn: (message: string) => void
     },
   ) {
     const { name, secret, path = '/', domain, sameSite = 'Lax', secure, maxAge, lifetime } = options
     const secrets = typeof secret === 'string' ? [secret] : Array.isArray(secret) ? [...secret] : []
     if (secrets.length === 0 || !secrets.every(isSecret)) {
       throw invalidOption(
-        `option secret: expected at least ${SHORTEST_SECRET} characters, or an array of such`,
+        `option secret: expected at least ${SHORTEST_SECRET} characters, or an array of such strings`,
       )
     }
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) {
-      throw invalidOption('option name: expected what can be the name of a cookie')
+      throw invalidOption(`option name: expected a valid cookie name; received ${JSON.stringify(name)}`)
     }
     for (const [option, value] of Object.entries({ path, domain })) {
       if (value !== undefined && !/^[\x21-\x3a\x3c-\x7e]+$/.test(value)) {
-        throw invalidOption(`option cookie.${option}: expected what can stand in a cookie`)
+        throw invalidOption(
+          `option cookie.${option}: expected printable ASCII without spaces and semicolons; received ${JSON.stringify(value)}`,
+        )
       }
     }
     if (!['Lax', 'Strict', 'None'].includes(sameSite)) {
-      throw invalidOption("option cookie.sameSite: expected 'Lax', 'Strict' or 'None'")
+      throw invalidOption(
+        `option cookie.sameSite: expected 'Lax', 'Strict' or 'None'; received ${JSON.stringify(sameSite)}`,
+      )
+    }
+    const isHostOnly = name.startsWith('__Host-')
+    const isPrefixed = isHostOnly || name.startsWith('__Secure-')
+    if (isHostOnly && (domain !== undefined || path !== '/')) {
+      throw invalidOption(
+        `option cookie.${domain === undefined ? 'path' : 'domain'}: expected it to be unset with the name ${name}. Browsers reject such a cookie.`,
+      )
+    }
+    if (isPrefixed && secure === false) {
+      throw invalidOption(
+        `option cookie.secure: expected true with the name ${name}; received false. Browsers reject such a cookie.`,
+      )
     }
     if (sameSite === 'None' && secure === false) {
-      throw invalidOption('option cookie.secure: browsers refuse SameSite=None without it')
+      throw invalidOption(
+        "option cookie.secure: expected true with sameSite 'None'; received false. Browsers reject such a cookie.",
+      )
     }
     if (maxAge !== undefined && maxAge !== null && !(maxAge > 0)) {
-      throw invalidOption('option cookie.maxAge: expected seconds, more than 0, or null')
+      throw invalidOption(`option cookie.maxAge: expected more than 0 seconds, or null; received ${maxAge}`)
     }
     this.#name = name
     this.#secrets = secrets
     this.#attributes = `; Path=${path}${domain === undefined ? '' : `; Domain=${domain}`}; HttpOnly; SameSite=${sameSite}`
-    // Renewed after a tenth, it still lasts as long as the session.
+    // The cookie is renewed only after a tenth of its age, and must last as long as the session.
     this.#maxAge = maxAge === undefined ? lifetime + lifetime / 10 : maxAge
-    this.#secure = sameSite === 'None' ? true : secure
+    this.#secure = sameSite === 'None' || isPrefixed ? true : secure
     this.#trustProxy = options.trustProxy ?? false
+    this.#warn = options.warn
   }
 
-  /** The first cookie of our name that was signed here; others may have been planted by a subdomain. */
-  read(request: RequestLike): Brought | undefined {
+  /**
+   * Returns the ids of the cookies with a valid signature, in the order of the header. A subdomain may have set others
+   * of this name, and one of an earlier session may be left.
+   */
+  *received(request: RequestLike): Generator<ReceivedId> {
+    let count = 0
     for (const pair of (request.headers.get('cookie') ?? '').split(';')) {
       const equals = pair.indexOf('=')
       if (pair.slice(0, equals).trim() !== this.#name) continue
       const value = pair.slice(equals + 1).trim()
       const [, id, time, signature] = /^(.+)\.([0-9a-z]{1,10})\.([\w-]+)$/.exec(value) ?? []
       if (id === undefined || time === undefined || signature === undefined) continue
+      if (++count > MOST_COOKIES) return
       const key = this.#secrets.findIndex((secret) => isSame(this.#sign(id, time, secret), signature))
-      if (key >= 0) return { id, isFresh: key === 0 && this.#isYoung(time) }
+      if (key >= 0) yield { id, isFresh: key === 0 && this.#isYoung(time) }
     }
-    return undefined
   }
 
-  /** The header `Set-Cookie` for an id. */
-  give(id: string, request: RequestLike): string {
+  /** Returns the header `Set-Cookie` for an id. */
+  set(id: string, request: RequestLike): string {
     const age = this.#maxAge === null ? '' : `; Max-Age=${Math.ceil(this.#maxAge)}`
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
+    this.#warnIfExposed(request)
     return `${this.#name}=${id}.${time}.${signature}${this.#attributes}${age}${this.#secureFor(request)}`
   }
 
-  /** The header that takes it away. */
-  take(request: RequestLike): string {
+  /** Returns the header `Set-Cookie` that removes the cookie. */
+  remove(request: RequestLike): string {
     return `${this.#name}=${this.#attributes}; Max-Age=0${this.#secureFor(request)}`
   }
 
   #isYoung(time: string): boolean {
     if (this.#maxAge === null) return true
-    return Date.now() / 1000 - Number.parseInt(time, 36) < this.#maxAge * REFRESH
+    return Date.now() / 1000 - Number.parseInt(time, 36) < this.#maxAge * RENEW_AFTER
   }
 
   #secureFor(request: RequestLike): string {
-    return (this.#secure ?? this.#cameByTls(request)) ? '; Secure' : ''
+    return (this.#secure ?? this.#isHttps(request)) ? '; Secure' : ''
   }
 
-  #cameByTls({ url, headers }: RequestLike): boolean {
+  /** A forwarded header that is not trusted is not used, but it shows that a setting is missing. */
+  #warnIfExposed(request: RequestLike): void {
+    if (this.#secure !== undefined || this.#trustProxy || this.#isHttps(request)) return
+    const header = ['x-forwarded-proto', 'forwarded'].find((name) =>
+      /(?:^|proto=)"?https\b/i.test(request.headers.get(name) ?? ''),
+    )
+    if (header === undefined) return
+    const shown = header === 'forwarded' ? 'Forwarded' : 'X-Forwarded-Proto'
+    this.#warn?.(
+      `The cookie ${this.#name} is not Secure, although ${shown} says https. Set trustProxy: true if a proxy sets this header itself, or cookie: { secure: true }.`,
+    )
+    this.#warn = undefined
+  }
+
+  #isHttps({ url, headers }: RequestLike): boolean {
     const forwarded = this.#trustProxy ? headers.get('x-forwarded-proto') : null
-    // The first is what the client spoke to the outermost proxy.
+    // The first value is the protocol between the client and the outermost proxy.
     if (forwarded !== null) return forwarded.split(',')[0]?.trim().toLowerCase() === 'https'
     return /^https:/i.test(url)
   }
 
-  /** The name is signed along with it: one site's two cookies cannot be exchanged. */
+  /** The signature covers the name, so that a value of one cookie is invalid in another. */
   #sign(id: string, time: string, secret: string): string {
     return createHmac('sha256', secret).update(`${this.#name}=${id}.${time}`).digest('base64url')
   }
@@ -142,12 +189,8 @@ function isSecret(secret: unknown): boolean {
   return typeof secret === 'string' && secret.length >= SHORTEST_SECRET
 }
 
-/** In constant time; the length of a signature is no secret. */
+/** Compares in constant time. The length of a signature is not secret. */
 function isSame(one: string, other: string): boolean {
   const [a, b] = [Buffer.from(one), Buffer.from(other)]
   return a.length === b.length && timingSafeEqual(a, b)
-}
-
-function invalidOption(problem: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_OPTION', problem)
 }

@@ -1,116 +1,128 @@
-import { isDeepStrictEqual } from 'node:util'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
-import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
+import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
+import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
+import {
+  applicationData,
+  hasEnded,
+  type IdChanges,
+  idChangesOf,
+  isLeaving,
+  isMoved,
+  movedIds,
+  RESERVED,
+  type Stored,
+} from './id-changes.ts'
+import { type RowsContext, SessionRows } from './session-rows.ts'
 import type { RequestLike, SignedCookie } from './signed-cookie.ts'
 
-/** The data of a session as it is stored: what the application keeps, and our own notes. */
-export type Stored = Record<string, unknown> & { [NOTES]?: Notes }
-
-/** The key of our notes in the data. */
-const NOTES = '$session'
-
-/** Seconds that the row of an id that has been left is kept at least: the way to the new one. */
-const UNDER_WAY = 60
-
-/** What a session knows of its other ids. Every one a key of its own, so that two at once both stay. */
-interface Notes {
-  /** In the session before: the ids that `regenerate` made of it, and until when it is answered (ms since 1970). */
-  next?: Record<string, number>
-  /** In the session before: it is being destroyed. */
-  ended?: true
-  /** In the session after: the id that it had. */
-  previous?: string
-}
-
-/** The session of one request. Only `commit` goes to the database. */
+/** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
-  /** undefined as long as it is not stored. */
+  /** undefined until the session is stored. */
   readonly id: string | undefined
-  /** The custom field, for example a user's id: for `findByField` and `destroyByField`. */
+  /** The custom field, for example a user's id, by which `findByField` and `destroyByField` select sessions. */
   field: string | null
   get<K extends keyof Data & string>(key: K): Data[K] | undefined
-  /** What is set must be what the codec can write; with JSON no Date, Map or the like. */
+  /** Sets a value that the codec can write: with JSON no Date, Map and so on. */
   set<K extends keyof Data & string>(key: K, value: Data[K]): void
   delete(key: keyof Data & string): void
-  /** All keys. A copy: set by `set`. */
+  /** A copy of all keys. Change them with `set`. */
   readonly data: Partial<Data>
   /**
-   * A new id for the same data: call it at sign-in, so that whoever knew the old id does not get in. The old
-   * one is answered for `grace` seconds more with what it held before, for requests under way; what
-   * those that began before this change reaches the session under its new id.
+   * Changes the id and keeps the data. Call it at the login: an attacker who knows the old id is not logged in. For
+   * `grace` seconds new requests with the old id still get the data from before the login. What requests change that
+   * began before is applied to the session under its new id, and their `destroy` ends it.
    */
   regenerate(): void
-  /** Ends it, for good: a request under way does not bring it back. What is set after this begins a new one. */
+  /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
   destroy(): void
   /**
-   * Does what has been asked for, and gives the value of the header `Set-Cookie`, or undefined if none is
-   * needed. Call it before the response's headers are sent. It writes only if there is something to write; of
-   * a session that was destroyed meanwhile nothing, and that is no error (the save handler's event `gone`
-   * tells). May be called again.
+   * Applies a function to the stored session at once, such that no change of another request comes in between: for
+   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
+   * take effect, in any number of processes.
+   *
+   * ```ts
+   * const { value: granted } = await session.update((data) => {
+   *   if (data.redeemed) return false
+   *   data.redeemed = true
+   *   return true
+   * })
+   * ```
+   *
+   * The session then shows the result, and what other requests have stored. What this request has changed and not
+   * committed is kept, for `commit`; the function does not see it. A new session is stored with what the function sets,
+   * and needs `commit` for its cookie. If another request has changed the id meanwhile, the session is updated under its
+   * new id; if another request has destroyed it, the outcome is `gone`.
+   *
+   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
+   * synchronous and free of side effects: after a conflict it is called again.
+   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   */
+  update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
+  /**
+   * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
+   * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
+   * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
    */
   commit(): Promise<string | undefined>
 }
 
-export interface SessionContext {
-  readonly sessions: SaveHandler<Stored>
+const GONE = { outcome: 'gone', value: undefined } as const
+
+/** Ends an update of a row that has moved to another id. */
+const MOVED = new Error('The session has moved to another id')
+
+export interface SessionContext extends RowsContext {
   readonly cookie: SignedCookie
   readonly request: RequestLike
-  readonly address: string | undefined
-  readonly name: string
-  /** Seconds. */
-  readonly lifetime: number
-  /** Seconds. */
-  readonly grace: number
 }
 
 export async function openSession<Data extends object>(context: SessionContext): Promise<WebSession<Data>> {
   const { cookie, request, sessions } = context
-  const brought = cookie.read(request)
-  const record = brought && (await sessions.read(brought.id))
-  if (record !== undefined && !isObject(record.data)) {
-    throw new SessionPgsqlError(
-      'UNDECODABLE',
-      'The stored data of this session is not an object with keys. Was it written by something else?',
-    )
+  let open: SessionRecord<Stored> | undefined
+  let isFresh = true
+  for (const received of cookie.received(request)) {
+    const record = await sessions.read(received.id)
+    if (record === undefined || hasEnded(keysOf(record)[RESERVED])) continue
+    open = record
+    isFresh = received.isFresh
+    break
   }
-  const isOver = record !== undefined && hasEnded(record.data[NOTES])
-  return new RequestSession(
-    context,
-    isOver ? undefined : record,
-    brought?.isFresh ?? true,
-  ) as unknown as WebSession<Data>
+  return new RequestSession(context, open, isFresh) as unknown as WebSession<Data>
 }
 
 class RequestSession {
   readonly #context: SessionContext
-  /** The row that this was made from, brought up to date by every commit; undefined: there is none yet. */
+  readonly #rows: SessionRows
+  /** The row as last read or committed; undefined if there is none yet. */
   #base: SessionRecord<Stored> | undefined
-  /** What the data looked like then, where that is not the base's. */
+  /** The data as last sent, where it differs from the base's: the `seen` of the next write. */
   #seen: Stored | undefined
   #data: Stored
-  /** As asked for; undefined: not asked. */
+  /** The custom field to write; undefined if it was not set. */
   #field: string | null | undefined
-  /** The id that this session is to have from the next commit on. */
+  /** The id that the next commit gives to the session. */
   #nextId: string | undefined
-  /** To be destroyed at the next commit. */
+  /** The sessions that the next commit destroys. */
   #ending: SessionRecord<Stored>[] = []
-  /** The browser is to be given the cookie though nothing has changed. */
+  /** True if the cookie must be renewed although nothing has changed. */
   #isStale: boolean
-  /** It began when its id had been changed already: it may look, but what it changes ends with the old id. */
+  /** True if the request began after its id was changed: its changes stay under the old id, and end with it. */
   readonly #isLate: boolean
   #isGone = false
-  #isCounted = false
+  /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(context: SessionContext, record: SessionRecord<Stored> | undefined, isFresh: boolean) {
     this.#context = context
+    this.#rows = new SessionRows(context)
     this.#base = record
-    // Not the record's own: what the application changes shall not change what it started from.
+    // Not the record's own data: the application may change it at any depth.
     this.#data = record === undefined ? {} : context.sessions.snapshot(record.data)
     this.#isStale = record !== undefined && !isFresh
-    this.#isLate = isLeaving(record?.data[NOTES])
+    this.#isLate = isLeaving(record?.data[RESERVED])
   }
 
   get id(): string | undefined {
@@ -126,17 +138,16 @@ class RequestSession {
   }
 
   get data(): Stored {
-    return without(this.#data)
+    return applicationData(this.#data)
   }
 
   get(key: string): unknown {
-    return key !== NOTES && Object.hasOwn(this.#data, key) ? this.#data[key] : undefined
+    return key !== RESERVED && Object.hasOwn(this.#data, key) ? this.#data[key] : undefined
   }
 
   set(key: string, value: unknown): void {
     checkKey(key)
-    // Not by assignment: a key named __proto__ is data like any other.
-    Object.defineProperty(this.#data, key, { value, writable: true, enumerable: true, configurable: true })
+    setKey(this.#data, key, value)
   }
 
   delete(key: string): void {
@@ -150,51 +161,119 @@ class RequestSession {
 
   destroy(): void {
     if (this.#base !== undefined) this.#ending.push(this.#base)
-    this.#begin({})
+    this.#restart()
+  }
+
+  update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    return this.#queued(() => this.#updateStored(change))
   }
 
   commit(): Promise<string | undefined> {
-    const done = this.#tail.then(() => this.#commit())
+    return this.#queued(() => this.#commit())
+  }
+
+  #queued<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work)
     this.#tail = done.catch(() => {})
     return done
+  }
+
+  async #updateStored<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
+    const base = this.#base
+    if (this.#isGone) return GONE
+    if (base === undefined) {
+      const id = this.#nextId ?? this.#context.sessions.createId()
+      this.#nextId = id
+      const updated = await this.#updateRow(id, change, { base: null })
+      if (updated.outcome === 'created') {
+        this.#nextId = undefined
+        this.#isStale = true
+      }
+      return updated
+    }
+    let changes: IdChanges | undefined
+    const check = (stored: Stored): void => {
+      changes = stored[RESERVED]
+      if (!this.#isLate && isMoved(changes)) throw MOVED
+    }
+    let updated: SessionUpdate<Value> | undefined
+    try {
+      updated = await this.#updateRow(base.id, change, { base, check })
+    } catch (error) {
+      if (error !== MOVED) throw error
+    }
+    if (!this.#isLate) {
+      for (const id of movedIds(changes)) {
+        const moved = await this.#updateRow(id, change, { base: 'existing' }, updated === undefined)
+        updated ??= moved
+      }
+    }
+    return updated ?? GONE
+  }
+
+  /** @param isShown whether the session shows the result */
+  #updateRow<Value>(
+    id: string,
+    change: (data: Stored) => Value,
+    { base, check }: Pick<RowUpdate, 'base' | 'check'>,
+    isShown = true,
+  ): Promise<SessionUpdate<Value>> {
+    const data = this.#data
+    return this.#rows.update(id, change, {
+      base,
+      check,
+      record: this.#base,
+      seen: this.#seen,
+      view: isShown ? viewOf(data, { data: () => data, isHidden: (key) => key === RESERVED }) : undefined,
+      adopt: ({ session, seen }) => {
+        if (!isShown) return
+        if (this.#data !== data) {
+          // The request has called `destroy` meanwhile.
+          this.#ending.push(session)
+          return
+        }
+        if (base !== 'existing') this.#base = session
+        this.#seen = seen
+      },
+    })
   }
 
   async #commit(): Promise<string | undefined> {
     const { cookie, request } = this.#context
     let header: string | undefined
     for (const record of [...this.#ending]) {
-      await this.#destroy(record)
+      await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
-      header = cookie.take(request)
+      header = cookie.remove(request)
     }
     if (this.#isGone) return header
     const id = await this.#write()
-    return id === undefined ? header : cookie.give(id, request)
+    return id === undefined ? header : cookie.set(id, request)
   }
 
-  /** @returns the id that the browser is to be given */
+  /** Returns the id for the cookie; undefined if the cookie stays. */
   async #write(): Promise<string | undefined> {
     if (this.#base === undefined) {
       if (Object.keys(this.#data).length === 0 && !this.#field) return undefined
       const id = this.#nextId ?? this.#context.sessions.createId()
-      // A second try, after an error, finds what the first has made.
+      // The same id if this fails and is repeated: the failed attempt may have created the session.
       this.#nextId = id
-      return this.#create(id, without(this.#data), this.#field)
+      return this.#create(id, applicationData(this.#data), this.#field)
     }
     if (this.#nextId !== undefined) return this.#move(this.#base, this.#nextId)
     return this.#update(this.#base)
   }
 
   async #create(id: string, data: Stored, custom: string | null | undefined): Promise<string> {
-    const result = await this.#send(id, data, { base: null, custom })
+    const result = await this.#rows.write(id, data, { base: null, custom })
     this.#nextId = undefined
-    this.#settle(result)
+    this.#advance(result)
     return id
   }
 
   async #update(base: SessionRecord<Stored>): Promise<string | undefined> {
     const before = this.#seen ?? base.data
-    const result = await this.#send(base.id, this.#data, {
+    const result = await this.#rows.write(base.id, this.#data, {
       base,
       seen: this.#seen,
       custom: this.#field,
@@ -203,174 +282,102 @@ class RequestSession {
       this.#isGone = true
       return undefined
     }
-    const next = Object.keys(notesOf(result.session).next ?? {})
+    const next = Object.keys(idChangesOf(result.session).next ?? {})
     if (next.length > 0) {
-      // The id was changed meanwhile: the browser has a newer cookie, or is about to.
+      // Another request has changed the id: the browser has a newer cookie, or is about to get one.
       if (!this.#isLate) {
-        for (const id of next) await this.#forward(id, result.sent, before)
+        for (const id of movedIds(idChangesOf(result.session)))
+          await this.#rows.forward(id, result.sent, before)
       }
-      this.#settle(result)
+      this.#advance(result)
       return undefined
     }
-    this.#settle(result)
+    this.#advance(result)
     if (!this.#isStale) return undefined
     this.#isStale = false
     return base.id
   }
 
   /**
-   * The session goes on under another id. The row under the old one says so before the new one is made, so
-   * that whoever writes or destroys it meanwhile finds the way, and is looked at again afterwards.
+   * Moves the session to another id. The old row names the new id before the new row exists, so that concurrent
+   * requests destroy both. What they change under the old id is handed over at the end.
    */
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
     const seen = this.#seen ?? base.data
-    const until = Date.now() + grace * 1000
-    const marked = await this.#send(
+    // Without grace the old id ends at once, whatever the clocks of other processes say.
+    const until = grace === 0 ? 0 : Date.now() + grace * 1000
+    const marked = await this.#rows.write(
       base.id,
-      { ...seen, [NOTES]: { ...seen[NOTES], next: { ...seen[NOTES]?.next, [id]: until } } },
+      { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
       { base, seen, counts: false },
     )
     const old = marked.session
-    if (old === undefined || notesOf(old).ended) {
+    const { ended, next: { [id]: _, ...next } = {} } = idChangesOf(old)
+    // Another request has destroyed the session, or has moved it and left no data here.
+    if (old === undefined || ended || hasEnded({ next })) {
       this.#isGone = true
       return undefined
     }
-    const [before, mine] = [without(seen), without(this.#data)]
+    const [before, ours] = [applicationData(seen), applicationData(this.#data)]
     const custom = this.#field === undefined ? old.custom : this.#field
-    let made = await this.#send(
+    let made = await this.#rows.write(
       id,
-      { ...without(old.data), [NOTES]: { previous: base.id } },
+      { ...applicationData(old.data), [RESERVED]: { previous: base.id } },
       { base: null, custom },
     )
-    made = await this.#send(
+    made = await this.#rows.write(
       id,
-      { ...mine, [NOTES]: { previous: base.id } },
+      { ...ours, [RESERVED]: { previous: base.id } },
       {
         base: made.session,
-        seen: { ...before, [NOTES]: { previous: base.id } },
+        seen: { ...before, [RESERVED]: { previous: base.id } },
         counts: false,
       },
     )
-    const now = await sessions.read(base.id)
-    if (now === undefined || notesOf(now).ended) {
-      // Signed out while this was under way: nobody comes back.
+    if (!(await this.#rows.handOver(old, id))) {
+      // Another request has destroyed the session in the meantime.
       await sessions.destroy(id)
       this.#isGone = true
       return undefined
     }
-    await this.#forward(id, now.data, old.data)
-    if (grace === 0) await sessions.destroy(base.id)
+    if (grace === 0) await this.#rows.leaveOnlyTheNewId(base.id)
     this.#nextId = undefined
-    this.#data = { ...mine, [NOTES]: { previous: base.id } }
+    this.#data = { ...ours, [RESERVED]: { previous: base.id } }
     this.#seen = undefined
     if (made.outcome === 'gone') {
       this.#isGone = true
       return undefined
     }
-    this.#settle(made)
+    this.#advance(made)
     return id
   }
 
-  /** Carries a change that was made under the old id over to the new one. */
-  async #forward(id: string, mine: Stored, seen: Stored): Promise<void> {
-    if (isDeepStrictEqual(without(mine), without(seen))) return
-    const record = await this.#context.sessions.read(id)
-    if (record === undefined) return
-    const notes = record.data[NOTES] === undefined ? {} : { [NOTES]: record.data[NOTES] }
-    await this.#send(
-      id,
-      { ...without(mine), ...notes },
-      {
-        base: record,
-        seen: { ...without(seen), ...notes },
-        counts: false,
-      },
-    )
-  }
-
-  /** Says first that it ends, for its id may be changing at this moment; then ends it, under whichever ids. */
-  async #destroy(record: SessionRecord<Stored>): Promise<void> {
-    const { sessions } = this.#context
-    const { data } = record
-    const { session } = await this.#send(
-      record.id,
-      { ...data, [NOTES]: { ...data[NOTES], ended: true } },
-      { base: record, seen: data, counts: false },
-    )
-    const { next = {}, previous } = notesOf(session ?? record)
-    const ids = [record.id, ...Object.keys(next), ...(previous === undefined ? [] : [previous])]
-    for (const id of ids) await sessions.destroy(id)
-  }
-
-  async #send(
-    id: string,
-    data: Stored,
-    options: {
-      base: SessionRecord<Stored> | null | undefined
-      seen?: Stored | undefined
-      custom?: string | null | undefined
-      counts?: boolean
-    },
-  ): Promise<WriteResult<Stored>> {
-    const { address, grace, lifetime, name, sessions } = this.#context
-    const { base, custom, counts = true, seen } = options
-    const result = await sessions.write(id, data, {
-      base: base ?? null,
-      seen,
-      lifetime: (stored) => (isLeaving(stored[NOTES]) ? grace + UNDER_WAY : lifetime),
-      address,
-      name,
-      custom,
-      access: counts && !this.#isCounted,
-    })
-    if (counts && result.outcome !== 'skipped') this.#isCounted = true
-    return result
-  }
-
-  /** What has been written is what the next commit starts from. */
-  #settle(result: WriteResult<Stored>): void {
+  /** Makes the result of a write the base of the next commit. */
+  #advance(result: WriteResult<Stored>): void {
     this.#field = undefined
     this.#base = result.session
-    // What others have written is not in the data here: the next write must not take that for a deletion.
+    // The data here lacks what a merge has added: without `seen` the next write would delete that.
     this.#seen = result.sent
   }
 
-  #begin(data: Stored): void {
+  /** Starts a new session. */
+  #restart(): void {
     this.#base = undefined
     this.#seen = undefined
     this.#field = undefined
     this.#nextId = undefined
-    this.#data = data
+    this.#data = {}
     this.#isStale = false
     this.#isGone = false
   }
 }
 
-function without({ [NOTES]: _, ...data }: Stored): Stored {
-  return data
-}
-
-function notesOf(record: SessionRecord<Stored> | undefined): Notes {
-  return record?.data[NOTES] ?? {}
-}
-
-function isLeaving(notes: Notes | undefined): boolean {
-  return notes?.ended === true || Object.keys(notes?.next ?? {}).length > 0
-}
-
-/** Left behind by `regenerate` longer ago than the grace: a touch may have kept its row. */
-function hasEnded(notes: Notes | undefined): boolean {
-  const until = Object.values(notes?.next ?? {})
-  return notes?.ended === true || (until.length > 0 && Math.max(...until) < Date.now())
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function checkKey(key: string): void {
-  if (key === NOTES) {
-    throw new SessionPgsqlError('INVALID_ARGUMENT', `The key ${NOTES} is kept for the adapter's own notes.`)
+  if (key === RESERVED) {
+    throw new SessionPgsqlError(
+      'INVALID_ARGUMENT',
+      `The key ${RESERVED} is reserved for the session's ids. Use another key.`,
+    )
   }
 }

@@ -1,40 +1,48 @@
+import { UsageError } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { UsageError } from '../flags.ts'
-import { plural } from '../output.ts'
+import { number, plural } from '../output.ts'
 
 export const destroy: Command = {
   name: 'destroy',
-  usage: 'ID… | --field VALUE',
-  summary: 'end sessions for good, by id or by custom field',
+  usage: 'ID... | --field VALUE',
+  summary: 'destroy sessions by id or by custom field',
   details: `
-Destroys at once and does not ask. A request that is under way does not bring a
-destroyed session back.
+Destroys the sessions immediately, without confirmation. A request in progress
+cannot bring a destroyed session back.
 
-By id: exit code 1 if one of them is not there or had expired already (what was
-expired is removed all the same). By field: every session with this value, "log
-out everywhere"; says how many there were, and none is no failure.
+By id: the exit code is 1 if a session does not exist or has expired. The row of
+an expired session is still removed.
+By field: destroys every session with this value in its custom field ("log out
+everywhere"). It is not an error if there is none.
 
-Examples
+Examples:
   session-pgsql destroy 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
   session-pgsql destroy --field 4711
   session-pgsql list --address 203.0.113.7 --full-ids --json |
     jq -r '.sessions[].id' | xargs session-pgsql destroy --
 
-JSON: { "destroyed": number }`,
-  flags: { field: { type: 'string', value: 'VALUE', about: 'all sessions with this custom field' } },
+JSON output:
+  { "destroyed" }`,
+  options: {
+    field: {
+      type: 'string',
+      placeholder: 'VALUE',
+      description: 'destroy all sessions with this custom field',
+    },
+  },
   positionals: [0, Number.POSITIVE_INFINITY],
 
-  async run({ arguments: given, handler, output }) {
-    const field = given.text('field')
-    const ids = new Set(given.positionals)
+  async run({ arguments: args, handler, output }) {
+    const field = args.text('field')
+    const ids = new Set(args.positionals)
     if ((field === undefined) === (ids.size === 0)) {
       throw new UsageError('expected either ids or --field VALUE')
     }
     let destroyed: number
     if (field === undefined) {
-      for (const id of ids) checkWholeId(id)
-      const there = await Promise.all([...ids].map((id) => handler.destroy(id)))
-      destroyed = there.filter(Boolean).length
+      for (const id of ids) checkFullId(id)
+      const results = await Promise.all([...ids].map((id) => handler.destroy(id)))
+      destroyed = results.filter(Boolean).length
     } else {
       destroyed = await handler.destroyByField(field)
     }
@@ -44,16 +52,16 @@ JSON: { "destroyed": number }`,
     if (!output.isJson) {
       output.error(
         ids.size === 1
-          ? 'there is no such session, or it had expired'
-          : `${plural(ids.size - destroyed, 'session')} of ${ids.size} not there, or expired`,
+          ? 'the session does not exist or has expired'
+          : `${number(ids.size - destroyed)} of ${number(ids.size)} sessions do not exist or have expired`,
       )
     }
     return 1
   },
 }
 
-/** An id copied from a table does not fit anything: better said than "no such session". */
-export function checkWholeId(id: string): void {
+/** Rejects an id copied from a table, which matches no session. @throws UsageError */
+export function checkFullId(id: string): void {
   if (!id.endsWith('…')) return
-  throw new UsageError('this id is shortened; list --full-ids shows whole ones')
+  throw new UsageError('the id is shortened; "session-pgsql list --full-ids" prints full ids')
 }

@@ -7,31 +7,32 @@ import { type Color, type Output, plural, wrap } from '../output.ts'
 export const doctor: Command = {
   name: 'doctor',
   usage: '',
-  summary: 'look for what is wrong or slow, and say how to mend it',
+  summary: 'check the servers and the session table, and print fixes',
   details: `
-Looks at every server of db and at its session table, and changes nothing: can
-it be written, the user's rights, columns and indexes, integer dates, encoding,
-durability, fill factor, autovacuum, the share of updates made in place (HOT),
-dead rows, sessions that nobody sweeps, the journal, and the database's clock
-against this machine's. Run it as the database user of the application.
+Checks every server of db and its session table: write access, privileges,
+columns, indexes, integer dates, encoding, durability, fill factor, autovacuum,
+HOT updates, dead rows, overdue garbage collection, the journal, and the
+difference between the clocks of the server and of this machine. It changes
+nothing. Run it as the database user of the application.
 
-Each finding is ok, a warning (it works, but worse than it could), or a problem
-(something does not work), with the SQL or the command that mends it. SQL on the
-table is for its owner. Exit code 1 on problems, not on warnings.
+The level of a finding is "ok", "warning" (works, but not well) or "problem"
+(does not work). Warnings and problems come with the SQL or the command that
+fixes them, if there is one; only the owner of the table can run SQL on it.
+The exit code is 1 if there are problems. Warnings do not change it.
 
-Examples
+Examples:
   session-pgsql doctor
   session-pgsql doctor --json | jq -r '.servers[].findings[].remedy[]'
 
-JSON: { "problems", "warnings", "servers": [{ "server", "findings": [{ "check",
-        "level": "ok", "warning" or "problem", "message",
-        "remedy": [ … ] }] }] }`,
-  flags: {},
+JSON output:
+  { "problems", "warnings", "servers": [
+    { "server", "findings": [{ "check", "level", "message", "remedy": [] }] }] }`,
+  options: {},
   positionals: [0, 0],
 
   async run(context) {
     const { output } = context
-    const servers = await Promise.all(context.servers.map((server) => examine(server, context)))
+    const servers = await Promise.all(context.servers.map((server) => checkServer(server, context)))
     const all = servers.flatMap(({ findings }) => findings)
     const count = (level: Level): number => all.filter((finding) => finding.level === level).length
     const [problems, warnings] = [count('problem'), count('warning')]
@@ -49,7 +50,10 @@ JSON: { "problems", "warnings", "servers": [{ "server", "findings": [{ "check",
   },
 }
 
-async function examine(server: Server, context: Context): Promise<{ server: string; findings: Finding[] }> {
+async function checkServer(
+  server: Server,
+  context: Context,
+): Promise<{ server: string; findings: Finding[] }> {
   try {
     return { server: server.name, findings: await diagnose(server.table, context.deadline()) }
   } catch (error) {
@@ -63,7 +67,7 @@ async function examine(server: Server, context: Context): Promise<{ server: stri
 
 const COLORS: Record<Level, Color> = { ok: 'green', warning: 'yellow', problem: 'red' }
 
-/** Where messages begin. */
+/** The column in which messages start. */
 const INDENT = 28
 
 function print({ check, level, message, remedy }: Finding, output: Output): void {
@@ -71,6 +75,6 @@ function print({ check, level, message, remedy }: Finding, output: Output): void
   const indent = ' '.repeat(INDENT)
   const lines = wrap(message, Math.max(30, output.width - INDENT))
   output.line(`${label}${lines.join(`\n${indent}`)}`)
-  // Not wrapped: it is to be copied.
+  // Not wrapped, so that it can be copied.
   for (const line of remedy) output.line(`${' '.repeat(11)}${line}`)
 }

@@ -9,44 +9,53 @@ import { bar, number, plural } from '../output.ts'
 export const gc: Command = {
   name: 'gc',
   usage: '[--dry-run] [--quiet]',
-  summary: 'remove expired sessions; for cron',
+  summary: 'remove expired sessions, for example from cron',
   details: `
-Removes what expired more than a minute ago, on every server, in batches that
-hold up nobody. Where another process is at it, it is left to that one; that is
-no failure. With the setting keepExpired it empties sessions instead: it must
-be set here as it is in the application (--keep-expired, --ini, or
-SESSION_PGSQL_KEEP_EXPIRED).
+Removes the sessions that expired more than a minute ago from every server of
+db, in small batches that do not block requests. If another process is
+collecting garbage on a server, gc skips that server; this is not an error.
 
-The save handler does the same every gcInterval seconds. To leave it to cron
-alone, set gcInterval to 0.
+With the setting keepExpired, gc removes only the data of expired sessions. Set
+it as in the application: with --keep-expired, in the php.ini of --ini, or with
+SESSION_PGSQL_KEEP_EXPIRED. Otherwise gc deletes the sessions.
 
-Exit code 1 if a server could not be swept; the others are.
+The save handler does the same every gcInterval seconds. To leave this to cron,
+set gcInterval to 0 in the application.
 
-Examples
+The exit code is 1 if gc failed on a server; the other servers are processed.
+
+Examples:
   session-pgsql gc --dry-run
   */15 * * * *  session-pgsql gc --quiet --ini /etc/php/8.4/fpm/php.ini
 
-JSON: { "dryRun", "removed", "servers": [{ "server", "removed",
-        "ended": "done", "busy" (another process is at it), "interrupted" or
-        null, "error": { "code", "message" } or null }] }`,
-  flags: {
-    'dry-run': { type: 'boolean', about: 'only say how many there are to remove' },
-    quiet: { type: 'boolean', about: 'say nothing but failures: cron mails what is said' },
-    'keep-expired': { type: 'boolean', about: 'empty expired sessions, and keep the rest of their rows' },
+JSON output:
+  { "dryRun", "removed", "servers": [
+    { "server", "removed", "ended", "error" }] }
+
+  ended  "done", "busy" (another process is collecting garbage), "interrupted",
+         or null (dry run or error)
+  error  { "code", "message" } or null`,
+  options: {
+    'dry-run': { type: 'boolean', description: 'count the sessions to remove, and change nothing' },
+    quiet: { type: 'boolean', description: 'print errors only, because cron mails any output' },
+    'keep-expired': {
+      type: 'boolean',
+      description: 'keep the rows of expired sessions, and remove only their data',
+    },
     'keep-expired-for': {
       type: 'string',
-      value: 'SECONDS',
-      about: 'the same, and remove the rows so long after their expiry',
+      placeholder: 'SECONDS',
+      description: 'like --keep-expired, but remove a row this long after its expiry',
     },
   },
   positionals: [0, 0],
-  patience: 5000,
+  gracePeriod: 5000,
 
   async run(context) {
-    const { arguments: given, output, servers, settings } = context
-    const dryRun = given.has('dry-run')
+    const { arguments: args, output, servers, settings } = context
+    const dryRun = args.has('dry-run')
     const results: Result[] = []
-    // One after the other: their progress is one line.
+    // One server at a time, because there is one progress line.
     for (const server of servers) {
       results.push(await (dryRun ? count(server, context) : collect(server, context)))
     }
@@ -57,13 +66,14 @@ JSON: { "dryRun", "removed", "servers": [{ "server", "removed",
       for (const { server, error } of results) {
         if (error !== null) output.error(`${server}: ${error.message}`, error.code)
       }
-      if (!given.has('quiet')) {
-        const what = settings.keepExpired ? 'emptied or removed' : 'removed'
+      if (!args.has('quiet')) {
+        const action = settings.keepExpired ? 'emptied or removed' : 'removed'
         const busy = results.filter(({ ended }) => ended === 'busy')
-        output.line(`${plural(removed, 'expired session')} ${dryRun ? 'to be ' : ''}${what}.`)
-        for (const { server } of busy) output.line(`${server}: another process is at it; left to that one.`)
+        output.line(`${plural(removed, 'expired session')} ${dryRun ? 'to be ' : ''}${action}.`)
+        for (const { server } of busy)
+          output.line(`${server}: skipped, because another process is collecting garbage.`)
         if (results.some(({ ended }) => ended === 'interrupted'))
-          output.line('Interrupted: there may be more.')
+          output.line('Interrupted. Run gc again to remove the rest.')
       }
     }
     return results.some(({ error }) => error !== null) ? 1 : 0
@@ -87,32 +97,35 @@ async function count(server: Server, { settings }: Context): Promise<Result> {
 }
 
 /** Milliseconds. */
-const NOTING = 1000
+const JOURNAL_TIMEOUT = 1000
 
-/** For the console. Where it cannot be noted, what was swept is swept all the same. */
-async function note({ table }: Server, removed: number, seconds: number): Promise<void> {
+/** Writes the run to the journal, which the console shows. A failure to do so does not fail the command. */
+async function recordRun({ table }: Server, removed: number, seconds: number): Promise<void> {
   const entry = { id: `command-${createId()}`, kind: 'gc', about: { removed, seconds } }
-  await writeEvent(table, entry, 0, performance.now() + NOTING).catch(() => {})
+  await writeEvent(table, entry, 0, performance.now() + JOURNAL_TIMEOUT).catch(() => {})
 }
 
 async function collect(server: Server, { output, settings, signal }: Context): Promise<Result> {
   let removed = 0
   try {
-    // Only for who watches: it looks at all that has expired. And without it there is still a number that goes up.
-    const due = output.isWatched ? await countDue(server.table, settings).catch(() => undefined) : undefined
-    const { keepExpired, keepExpiredFor, operationTimeout } = settings
-    const begun = performance.now()
+    // Counting reads all expired rows, so it is done for a progress bar only. If it fails, a plain number is shown.
+    const due = output.showsProgress
+      ? await countDue(server.table, settings).catch(() => undefined)
+      : undefined
+    const { keepExpired, keepExpiredFor, expiryGrace, operationTimeout } = settings
+    const started = performance.now()
     const swept = await sweep(server.table, {
       keepExpired,
       keepExpiredFor,
+      expiryGrace,
       operationTimeout,
       signal,
       onProgress(soFar) {
         removed = soFar
-        output.progress(`${server.name}  ${due ? bar(soFar, due.count) : number(soFar)}`)
+        output.progress(`${server.name}  ${due?.count ? bar(soFar, due.count) : number(soFar)}`)
       },
     })
-    if (swept.removed > 0) await note(server, swept.removed, (performance.now() - begun) / 1000)
+    if (swept.removed > 0) await recordRun(server, swept.removed, (performance.now() - started) / 1000)
     return { server: server.name, ...swept, error: null }
   } catch (error) {
     return { server: server.name, removed, ended: null, error: failureOf(error) }

@@ -1,8 +1,6 @@
 import { codecNamed } from '../../codec/codecs.ts'
 import { SessionPgsqlError } from '../../errors.ts'
-import { rank } from '../../servers/placement.ts'
 import type { Server } from '../../servers/server.ts'
-import { weightOf } from '../../servers/servers.ts'
 import {
   beginRun,
   type ImportedSession,
@@ -13,110 +11,137 @@ import {
   removeMissed,
 } from '../../table/importing.ts'
 import type { Command, Context } from '../command.ts'
-import { type Reading, readSession } from '../import/express-session.ts'
+import { type ParseOptions, parseSession } from '../import/express-session.ts'
 import { openSource, STORES } from '../import/open-source.ts'
 import type { Source, SourceSession } from '../import/source.ts'
 import { bar, number, plural } from '../output.ts'
+import { homeOf, type PlacedServer, placedServers } from '../placement.ts'
 
-/** Without a terminal: a line after so many sessions. */
-const MILESTONE = 10_000
+/** Sessions between two progress lines, without a terminal. */
+const PROGRESS_INTERVAL = 10_000
 
-/** Ids that are asked for at a time at the end. */
+/** Ids that one statement reads to find the sessions that ended in the source. */
 const PAGE = 500
 
 export const importCommand: Command = {
   name: 'import',
-  usage: `--from STORE [--source DATABASE] …`,
-  summary: 'moves the live sessions of another store, while its site still runs',
+  usage: '--from STORE [OPTION]...',
+  summary: 'import the live sessions of another session store',
   details: `
 STORE is one of ${STORES.join(', ')}.
-Every visitor stays signed in, by the same cookie (keep secret and name): a
-session keeps its id, its data, what is left of its life, and its cookie's
-attributes. Nothing is written to the old store.
 
-  1. session-pgsql import …      while the old site runs; it may take its time
-  2. put the new site in its place
-  3. session-pgsql import …      once more, when the old site has ended
+A session keeps its id, its data, its remaining lifetime and the attributes of
+its cookie. Users stay logged in if the new site has the same secret and cookie
+name. The import only reads the old store, and the old site can keep running:
 
-It may be interrupted, and run as often as you like: what was used here since it
-came is left alone, what was destroyed here does not come back, what the old
-site has changed or ended since is changed or ended here. A table beside the
-session table, with _import at the end of its name, remembers what has come;
-drop it when you are done. Creates the session table where it is missing.
+  1. Run the import while the old site is running.
+  2. Replace the old site with the new site.
+  3. When the old site has stopped, run the import again.
 
-connect-pg-simple writes dates without a time zone. They are taken for the
-server's; if the old site set another for its connections, say so by --zone.
-connect-redis is read through the package redis or ioredis of the folder in
-which the command runs; of a cluster, each primary by a run of its own.
+You can interrupt the import and run it again. A session that was used or
+destroyed here since its import does not change. A session that has changed or
+ended on the old site since is changed or removed here. A table with the name of
+the session table and the suffix _import records the imported ids; drop it when
+you have finished. The session table is created if it does not exist.
 
-Exit code 1 if sessions could not be read; the others are moved.
+connect-pg-simple stores dates without a time zone. They are read in the time
+zone of the server. If the old site used another one, set it with --zone.
+connect-redis needs the package redis or ioredis in the current directory. For a
+Redis cluster, run the import once for each primary.
 
-Examples
+The exit code is 1 if sessions could not be read; the others are imported.
+
+Examples:
   session-pgsql import --from connect-pg-simple --db postgresql://web@db1/app
   session-pgsql import --from connect-redis --source redis://cache:6379 \\
     --field-from passport.user
 
-JSON: { "from", "dryRun", "moved", "renewed", "removed", "already", "expired",
-        "unreadable", "misdated", "ended": "done" or "interrupted" }`,
-  flags: {
-    from: { type: 'string', value: 'STORE', about: STORES.join(', ') },
+JSON output:
+  { "from", "dryRun", "moved", "renewed", "removed", "already", "expired",
+    "unreadable", "misdated", "ended" }
+
+  moved       sessions imported for the first time
+  renewed     sessions that changed in the old store since, updated here
+  removed     sessions that ended in the old store since, removed here
+  already     sessions imported before, not changed
+  expired     expired sessions, skipped
+  unreadable  sessions that could not be read, skipped
+  misdated    sessions whose expiry contradicts their cookie
+  ended       "done" or "interrupted"`,
+  options: {
+    from: { type: 'string', placeholder: 'STORE', description: STORES.join(', ') },
     source: {
       type: 'string',
-      value: 'DATABASE',
-      about: "where the old store lies (the database of --db; Redis: REDIS_URL, else this machine's)",
+      placeholder: 'DATABASE',
+      description:
+        'database of the old store (default: the database of --db; for Redis REDIS_URL, then redis://localhost:6379)',
     },
     'source-table': {
       type: 'string',
-      value: 'NAME',
-      about: 'its table (session; connect-session-knex: sessions)',
+      placeholder: 'NAME',
+      description: 'table of the old store (default: session; connect-session-knex: sessions)',
     },
-    prefix: { type: 'string', value: 'TEXT', about: "of connect-redis' keys (sess:)" },
-    zone: { type: 'string', value: 'ZONE', about: "time zone of dates without one (the server's)" },
-    name: { type: 'string', value: 'NAME', about: "the cookie's, as in session({ name }) (connect.sid)" },
+    prefix: {
+      type: 'string',
+      placeholder: 'TEXT',
+      description: 'key prefix of connect-redis (default: sess:)',
+    },
+    zone: {
+      type: 'string',
+      placeholder: 'ZONE',
+      description: "time zone of dates without a time zone (default: the server's)",
+    },
+    name: {
+      type: 'string',
+      placeholder: 'NAME',
+      description: 'cookie name, as in session({ name }) (default: connect.sid)',
+    },
     'field-from': {
       type: 'string',
-      value: 'PATH',
-      about: "what of the data becomes the custom field, such as the user's id: passport.user",
+      placeholder: 'PATH',
+      description: 'path in the data of the value for the custom field, for example passport.user',
     },
-    'dry-run': { type: 'boolean', about: 'only say how many there are to move' },
+    'dry-run': { type: 'boolean', description: 'count the sessions to import, and change nothing' },
   },
   positionals: [0, 0],
-  patience: 5000,
+  gracePeriod: 5000,
   createsTable: true,
 
   async run(context) {
-    const { arguments: given, output } = context
+    const { arguments: args, output } = context
     const source = await openSource(context)
-    const dryRun = given.has('dry-run')
+    const dryRun = args.has('dry-run')
     let counts: Counts
     try {
-      counts = await (dryRun ? new Looking(source, context) : new Moving(source, context)).run()
+      counts = await (dryRun ? new DryRun(source, context) : new Import(source, context)).run()
     } finally {
       output.progress('')
       await source.close()
     }
-    if (output.isJson) output.json({ from: given.text('from'), dryRun, ...counts })
+    if (output.isJson) output.json({ from: args.text('from'), dryRun, ...counts })
     else report(counts, dryRun, context)
     return counts.unreadable > 0 ? 1 : 0
   },
 }
 
 interface Counts {
-  /** Here for the first time; with --dry-run: alive and readable. */
+  /** Imported for the first time; with --dry-run, live and readable. */
   moved: number
+  /** Changed in the source since an earlier import, and updated here. */
   renewed: number
-  /** Ended in the source since they came. */
+  /** Ended in the source since an earlier import, and removed here. */
   removed: number
-  /** Nothing was to be done, or nothing was allowed to be. */
+  /** Imported before, and not changed now. */
   already: number
   expired: number
   unreadable: number
+  /** Sessions whose expiry contradicts their cookie. */
   misdated: number
   ended: 'done' | 'interrupted'
 }
 
-/** Goes through the source and counts. */
-class Looking {
+/** Reads the source and counts its sessions. */
+class DryRun {
   protected readonly source: Source
   protected readonly context: Context
   protected readonly counts: Counts = {
@@ -129,27 +154,28 @@ class Looking {
     misdated: 0,
     ended: 'done',
   }
-  readonly #reading: Reading
-  protected seen = 0
+  readonly #parseOptions: ParseOptions
+  /** Sessions read so far. */
+  protected read = 0
 
   constructor(source: Source, context: Context) {
-    const { arguments: given, settings } = context
+    const { arguments: args, settings } = context
     this.source = source
     this.context = context
-    this.#reading = {
+    this.#parseOptions = {
       codec: codecNamed(settings.codec),
       idPattern: settings.idPattern,
-      field: given.text('field-from')?.split('.') ?? [],
+      field: args.text('field-from')?.split('.') ?? [],
     }
   }
 
   async run(): Promise<Counts> {
     const { output, signal } = this.context
-    // Only for who watches: it looks at every row. And without it there is still a number that goes up.
-    const total = output.isWatched ? await this.source.count() : undefined
-    for await (const part of this.source.parts()) {
-      await this.#part(part)
-      if (output.isWatched) output.progress(total ? bar(this.seen, total) : number(this.seen))
+    // Counting reads every row, so it is done for a progress bar only. If it fails, a plain number is shown.
+    const total = output.showsProgress ? await this.source.count() : undefined
+    for await (const batch of this.source.batches()) {
+      await this.#processBatch(batch)
+      if (output.showsProgress) output.progress(total ? bar(this.read, total) : number(this.read))
       if (signal.aborted) {
         this.counts.ended = 'interrupted'
         break
@@ -158,46 +184,52 @@ class Looking {
     return this.counts
   }
 
-  async #part(part: readonly SourceSession[]): Promise<void> {
+  async #processBatch(batch: readonly SourceSession[]): Promise<void> {
     const { counts } = this
     const arriving: ImportedSession[] = []
     const unreadable: string[] = []
     const now = performance.now()
-    for (const one of part) {
+    for (const one of batch) {
       if (one.expires !== undefined && one.expires <= now) {
         counts.expired++
         continue
       }
-      const read = readSession(one, this.#reading)
-      if (read === undefined) {
+      const parsed = parseSession(one, this.#parseOptions)
+      if (parsed === undefined) {
         unreadable.push(one.id)
         continue
       }
-      if (read.misdated) counts.misdated++
-      arriving.push(read.session)
+      if (parsed.misdated) counts.misdated++
+      arriving.push(parsed.session)
     }
     counts.unreadable += unreadable.length
-    await this.take(arriving, unreadable)
+    await this.store(arriving, unreadable)
     const { output } = this.context
-    const before = Math.floor(this.seen / MILESTONE)
-    this.seen += part.length
-    if (!output.isWatched && !output.isJson && Math.floor(this.seen / MILESTONE) > before) {
-      output.line(`${plural(this.seen, 'session')} looked at ...`)
+    const before = Math.floor(this.read / PROGRESS_INTERVAL)
+    this.read += batch.length
+    if (!output.showsProgress && !output.isJson && Math.floor(this.read / PROGRESS_INTERVAL) > before) {
+      output.line(`${plural(this.read, 'session')} read...`)
     }
   }
 
-  protected async take(arriving: readonly ImportedSession[], _unreadable: readonly string[]): Promise<void> {
+  protected async store(arriving: readonly ImportedSession[], _unreadable: readonly string[]): Promise<void> {
     this.counts.moved += arriving.length
   }
 }
 
-/** Goes through the source and moves what is there. */
-class Moving extends Looking {
+/** Reads the source and imports its sessions. */
+class Import extends DryRun {
   readonly #runs = new Map<Server, Run>()
+  readonly #placed: readonly PlacedServer[]
+
+  constructor(source: Source, context: Context) {
+    super(source, context)
+    this.#placed = placedServers(context)
+  }
 
   override async run(): Promise<Counts> {
-    const { arguments: given, servers } = this.context
-    const name = given.text('name') ?? 'connect.sid'
+    const { arguments: args, servers } = this.context
+    const name = args.text('name') ?? 'connect.sid'
     await Promise.all(
       servers.map(async (server) => {
         const number = await beginRun(server.table, this.context.deadline())
@@ -205,26 +237,26 @@ class Moving extends Looking {
       }),
     )
     const counts = await super.run()
-    // An empty source has not ended every session of its site: it has been put away.
-    if (counts.ended === 'done' && this.seen > 0) {
+    // An empty source does not mean that all its sessions ended: the old store may have been emptied.
+    if (counts.ended === 'done' && this.read > 0) {
       for (const server of servers) await this.#removeEnded(server)
     }
     return counts
   }
 
-  protected override async take(
+  protected override async store(
     arriving: readonly ImportedSession[],
     unreadable: readonly string[],
   ): Promise<void> {
     await Promise.all([
-      ...this.#byHome(arriving, ({ id }) => id).map(([server, some]) => this.#store(server, some)),
+      ...this.#byHome(arriving, ({ id }) => id).map(([server, some]) => this.#storeOn(server, some)),
       ...this.#byHome(unreadable, (id) => id).map(([server, ids]) =>
         recordSeen(server.table, ids, this.#runOn(server), this.context.deadline()),
       ),
     ])
   }
 
-  async #store(server: Server, arriving: readonly ImportedSession[]): Promise<void> {
+  async #storeOn(server: Server, arriving: readonly ImportedSession[]): Promise<void> {
     const { counts } = this
     try {
       const { moved, renewed } = await importSessions(
@@ -237,19 +269,19 @@ class Moving extends Looking {
       counts.renewed += renewed
       counts.already += arriving.length - moved - renewed
     } catch (error) {
-      if (!isAboutData(error)) throw error
+      if (!isDataError(error)) throw error
       if (arriving.length === 1) {
         counts.unreadable++
         return
       }
-      // One of them cannot be stored, in this database's encoding for instance.
+      // At least one session cannot be stored, for example in this database's encoding. Halving finds it.
       const middle = Math.ceil(arriving.length / 2)
-      await this.#store(server, arriving.slice(0, middle))
-      await this.#store(server, arriving.slice(middle))
+      await this.#storeOn(server, arriving.slice(0, middle))
+      await this.#storeOn(server, arriving.slice(middle))
     }
   }
 
-  /** What has come before and is no longer in the source: signed out there, and so here. */
+  /** Removes the imported sessions that have ended in the source since. */
   async #removeEnded(server: Server): Promise<void> {
     const run = this.#runOn(server)
     let after = ''
@@ -258,8 +290,8 @@ class Moving extends Looking {
       const last = ids.at(-1)
       if (last === undefined || this.context.signal.aborted) return
       after = last
-      const alive = await this.source.alive(ids)
-      const ended = ids.filter((id) => !alive.has(id))
+      const live = await this.source.findLive(ids)
+      const ended = ids.filter((id) => !live.has(id))
       this.counts.removed += await removeMissed(server.table, ended, run, this.context.deadline())
     }
   }
@@ -271,43 +303,35 @@ class Moving extends Looking {
   #byHome<T>(items: readonly T[], idOf: (item: T) => string): [Server, T[]][] {
     const homes = new Map<Server, T[]>()
     for (const item of items) {
-      const home = homeOf(idOf(item), this.context)
-      const some = homes.get(home)
-      if (some === undefined) homes.set(home, [item])
-      else some.push(item)
+      const home = homeOf(idOf(item), this.#placed, this.context.settings.failoverMode)
+      const group = homes.get(home)
+      if (group === undefined) homes.set(home, [item])
+      else group.push(item)
     }
     return [...homes]
   }
 }
 
-function homeOf(id: string, { servers, settings }: Context): Server {
-  if (servers.length === 1 || settings.failoverMode) return servers[0] as Server
-  const placed = servers.map((server, index) => {
-    const entry = settings.db[index]
-    return { name: server.name, weight: entry === undefined ? 1 : weightOf(entry), server }
-  })
-  return (rank(id, placed)[0] as (typeof placed)[number]).server
-}
-
-/** PostgreSQL's class 22: it is the data that cannot be stored. */
-function isAboutData(error: unknown): boolean {
+/** Whether PostgreSQL refused the data (SQLSTATE class 22), and not the statement. */
+function isDataError(error: unknown): boolean {
   return error instanceof SessionPgsqlError && error.sqlState?.startsWith('22') === true
 }
 
 function report(counts: Counts, dryRun: boolean, { output }: Context): void {
   const { moved, renewed, removed, already, expired, unreadable, misdated, ended } = counts
-  output.line(`${plural(moved, 'session')} ${dryRun ? 'to be moved' : 'moved'}.`)
-  if (already > 0)
-    output.line(`${number(already)} here already: moved before, and perhaps used or destroyed here since.`)
-  if (renewed > 0) output.line(`${number(renewed)} moved before and changed there since: renewed.`)
-  if (removed > 0) output.line(`${number(removed)} moved before and ended there since: removed.`)
-  if (expired > 0) output.line(`${number(expired)} expired: left there.`)
+  output.line(`${plural(moved, 'session')} ${dryRun ? 'to be imported' : 'imported'}.`)
+  if (already > 0) output.line(`${number(already)} imported before: not changed.`)
+  if (renewed > 0)
+    output.line(`${number(renewed)} imported before and changed in the old store since: updated.`)
+  if (removed > 0)
+    output.line(`${number(removed)} imported before and ended in the old store since: removed.`)
+  if (expired > 0) output.line(`${number(expired)} expired: skipped.`)
   if (unreadable > 0)
-    output.line(`${number(unreadable)} unreadable: left there. Their visitors will have to sign in.`)
+    output.line(`${number(unreadable)} unreadable: skipped. Their users have to log in again.`)
   if (misdated > 0) {
     output.line(
-      `${number(misdated)} expire at another time than their cookies say: were they written under another time zone? See --zone, and run it again.`,
+      `${number(misdated)} with an expiry that contradicts the cookie. If the old site used another time zone, set it with --zone and run the import again.`,
     )
   }
-  if (ended === 'interrupted') output.line('Interrupted: there may be more. Run it again.')
+  if (ended === 'interrupted') output.line('Interrupted. Run the import again to continue.')
 }

@@ -3,62 +3,67 @@ import {
   createStatements,
   grantJournalStatement,
   grantStatements,
+  readable,
   sqlName,
   type TableName,
 } from '../../table/definition.ts'
 import { createJournal } from '../../table/journal.ts'
+import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
-import { UsageError } from '../flags.ts'
 
 export const init: Command = {
   name: 'init',
   usage: '[--print [--role NAME]]',
-  summary: 'create the session table, or print the SQL that does',
+  summary: 'create the session table, or print its SQL',
   details: `
-Creates the table on every server of db where it is missing, with its indexes
-and storage settings, and adds to an existing one the columns that it lacks;
-beside it the journal, a small table of what has happened to the servers.
-It may be called again, and by several processes at once. The save handler does
-the same by itself when it is first used (option createTable), if the database
-user may.
+Creates the session table with its indexes, and the journal table, on every
+server of db that lacks them. Adds missing columns to an existing session table.
+It is safe to run this again, and in several processes at once. The save handler
+does the same at its first use if the role is allowed to (setting createTable).
 
---print writes the statements and connects to nothing: for those who migrate by
-themselves. Whoever runs them owns the table; the role of the application needs
-no more than the GRANTs at the end.
+With --print the command prints the SQL and does not connect. The role that runs
+the SQL owns the tables. The application needs only the privileges of the GRANT
+statements at the end.
 
-Examples
+Examples:
   session-pgsql init --db postgresql://owner@db1/php_session
   session-pgsql init --print --role web > migrations/0042_sessions.sql
   session-pgsql init --print --table app.sessions --json
 
-JSON: { "servers": [{ "server", "table", "created", "error" }] }
-      with --print: { "statements": [ … ] }`,
-  flags: {
-    print: { type: 'boolean', about: 'write the DDL and the GRANTs, and do nothing' },
-    role: { type: 'string', value: 'NAME', about: 'whom to GRANT to (the user of db)' },
+JSON output:
+  { "servers": [
+    { "server", "table", "created", "error": { "code", "message" } or null }] }
+  with --print: { "statements": [] }`,
+  options: {
+    print: { type: 'boolean', description: 'print the SQL and change nothing' },
+    role: {
+      type: 'string',
+      placeholder: 'NAME',
+      description: 'with --print: role of the GRANT statements (default: the user of db)',
+    },
   },
   positionals: [0, 0],
   createsTable: true,
 
   async run(context) {
     if (context.arguments.has('print')) return print(context)
-    if (context.arguments.has('role')) throw new UsageError('--role goes with --print')
+    if (context.arguments.has('role')) throw new UsageError('--role requires --print')
     const { output } = context
-    const servers = await Promise.all(context.servers.map((server) => create(server, context)))
+    const servers = await Promise.all(context.servers.map((server) => createTable(server, context)))
     if (output.isJson) {
       output.json({ servers })
     } else {
       for (const { server, table, created, error } of servers) {
         if (error !== null) output.error(`${server}: ${error.message}`, error.code)
-        else output.line(`${server}: ${table} ${created ? 'has been created' : 'is there'}`)
+        else output.line(`${server}: table ${table} ${created ? 'created' : 'already exists'}`)
       }
     }
     return servers.some(({ error }) => error !== null) ? 1 : 0
   },
 }
 
-async function create(server: Server, context: Context) {
+async function createTable(server: Server, context: Context) {
   const result = { server: server.name, table: null as string | null, created: false }
   try {
     const before = await server.table.inspect(context.deadline())
@@ -70,19 +75,19 @@ async function create(server: Server, context: Context) {
   }
 }
 
-function print({ arguments: given, output, settings }: Context): number {
+function print({ arguments: args, output, settings }: Context): number {
   const { schema, name: table } = settings.table
-  // Where `public` is not the first schema of the search path, it is at least in it.
+  // Without a connection the search path is unknown. `public` is in the default one.
   const name: TableName = { schema: schema ?? 'public', table }
   const [entry] = settings.db
-  const role = given.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
-  const ddl = createStatements(name)
+  const role = args.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
+  const ddl = createStatements(name).map(readable)
   const grants = [...grantStatements(name, role), grantJournalStatement(name, role)]
   if (output.isJson) {
     output.json({ statements: [...ddl, ...grants] })
   } else {
     for (const statement of ddl) output.line(`${statement};\n`)
-    output.line('-- Not needed where the application owns the table:')
+    output.line("-- Not needed if the application's role owns the table:")
     for (const statement of grants) output.line(`${statement};`)
   }
   return 0

@@ -1,47 +1,68 @@
 import type { SessionOrder } from '../../session/filter.ts'
 import type { SessionInfo } from '../../session/record.ts'
+import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
-import { UsageError } from '../flags.ts'
 import { number, type Output, relative } from '../output.ts'
 
-const SORTS = ['id', 'created', 'modified', 'expires', 'accesses', 'errors']
+const COLUMNS = ['id', 'created', 'modified', 'expires', 'accesses', 'errors']
 
 export const list: Command = {
   name: 'list',
-  usage: '[--field VALUE] [--name NAME] [--address ADDRESS] …',
-  summary: 'sessions, filtered, sorted, page by page; without their data',
+  usage: '[OPTION]...',
+  summary: 'list sessions, filtered, sorted and in pages',
   details: `
-Shows sessions that have not expired, the last modified first. All filters that
-are given must fit; they compare whole values.
+Lists active sessions, the last modified first, without their data. A session
+must match all filters. Filters compare whole values.
 
-Every page but the last says where the next one begins (--after). Sorting goes
-through all sessions that the filters leave; on millions, --sort id is the one
-order that an index serves. The cursor of a page holds its last id.
+If there are more sessions, the output ends with the --after option of the next
+page. Its value contains the last id of the page. Sorting reads all matching
+sessions; with millions of sessions use --sort id, the only order with an index.
 
-Examples
-  session-pgsql list --field 4711            a user's sessions, if the field is
-                                             the user's id
+Examples:
+  session-pgsql list --field 4711
   session-pgsql list --address 203.0.113.7 --all
   session-pgsql list --sort -errors --limit 10
   session-pgsql list --field 4711 --full-ids --json | jq -r '.sessions[].id'
 
-JSON: { "sessions": [{ "id", "name", "custom", "active", "created", "modified",
-        "expires", "addressCreated", "addressModified", "accesses", "errors",
-        "warnings", "notices", "errorMessage" }], "next": for --after, or null }`,
-  flags: {
-    field: { type: 'string', value: 'VALUE', about: 'the custom field' },
-    name: { type: 'string', value: 'NAME', about: "the session's name, that of its cookie" },
-    address: { type: 'string', value: 'ADDRESS', about: "the client's, at the first or the last write" },
-    active: { type: 'boolean', about: 'those that have not expired (this is the default)' },
-    expired: { type: 'boolean', about: 'those that have, and are still there' },
-    all: { type: 'boolean', about: 'both' },
+JSON output:
+  { "sessions": [
+    { "id", "name", "custom", "active", "created", "modified", "expires",
+      "addressCreated", "addressModified", "accesses", "errors", "warnings",
+      "notices", "errorMessage" }],
+    "next": value for --after, or null }
+
+If a server cannot be reached, its sessions are not listed, the exit code is 1,
+and the JSON output has "missing": the names of these servers.`,
+  options: {
+    field: {
+      type: 'string',
+      placeholder: 'VALUE',
+      description: 'only sessions with this custom field, for example the id of a user',
+    },
+    name: { type: 'string', placeholder: 'NAME', description: 'only sessions with this cookie name' },
+    address: {
+      type: 'string',
+      placeholder: 'ADDRESS',
+      description: 'only sessions with this client address at the first or the last write',
+    },
+    active: { type: 'boolean', description: 'sessions that have not expired (default)' },
+    expired: { type: 'boolean', description: 'expired sessions that are still in the table' },
+    all: { type: 'boolean', description: 'active and expired sessions' },
     sort: {
       type: 'string',
-      value: 'COLUMN',
-      about: `${SORTS.join(', ')}; with a - before it the greatest first (-modified)`,
+      placeholder: 'COLUMN',
+      description: `${COLUMNS.join(', ')}; prefix - for descending order (default: -modified)`,
     },
-    limit: { type: 'string', value: 'NUMBER', about: 'most sessions of a page, 1 to 10000 (50)' },
-    after: { type: 'string', value: 'CURSOR', about: 'where the page begins, as the page before it says' },
+    limit: {
+      type: 'string',
+      placeholder: 'NUMBER',
+      description: 'maximum number of sessions per page, 1 to 10000 (default: 50)',
+    },
+    after: {
+      type: 'string',
+      placeholder: 'CURSOR',
+      description: 'start of the page, as printed at the end of the previous page',
+    },
   },
   positionals: [0, 0],
 
@@ -49,67 +70,72 @@ JSON: { "sessions": [{ "id", "name", "custom", "active", "created", "modified",
     const { handler, output } = context
     const options = optionsOf(context)
     const page = await handler.list(options)
+    const isComplete = page.missing.length === 0
     if (output.isJson) {
-      // Asked for both, only this machine's clock can tell them apart.
+      // With --all, only this machine's clock can tell active sessions from expired ones.
       const isActive = ({ expires }: SessionInfo): boolean =>
         options.active === 'any' ? expires === null || expires.getTime() >= Date.now() : options.active
       const sessions = page.map((one) => sessionJson(one, isActive(one), output))
-      output.json({ sessions, next: page.next ?? null })
-      return 0
+      const missing = isComplete ? {} : { missing: page.missing }
+      output.json({ sessions, next: page.next ?? null, ...missing })
+      return isComplete ? 0 : 1
     }
-    if (page.length === 0) {
-      output.line('No sessions.')
-      return 0
-    }
-    output.table(
-      [
-        { header: 'ID' },
-        { header: 'NAME', shrinks: true },
-        { header: 'FIELD', shrinks: true },
-        { header: 'ADDRESS', shrinks: true },
-        { header: 'MODIFIED', right: true },
-        { header: 'EXPIRES', right: true },
-        { header: 'USES', right: true },
-        { header: 'ERRORS', right: true },
-      ],
-      page.map((one) => [
-        output.id(one.id),
-        one.name ?? '-',
-        one.custom ?? '-',
-        one.addressModified ?? one.addressCreated ?? '-',
-        relative(one.modified),
-        relative(one.expires),
-        number(one.accesses),
-        number(one.errors),
-      ]),
+    if (page.length === 0) output.line('No sessions.')
+    else
+      output.table(
+        [
+          { header: 'ID' },
+          { header: 'NAME', shrinks: true },
+          { header: 'FIELD', shrinks: true },
+          { header: 'ADDRESS', shrinks: true },
+          { header: 'MODIFIED', right: true },
+          { header: 'EXPIRES', right: true },
+          { header: 'ACCESSES', right: true },
+          { header: 'ERRORS', right: true },
+        ],
+        page.map((one) => [
+          output.id(one.id),
+          one.name ?? '-',
+          one.custom ?? '-',
+          one.addressModified ?? one.addressCreated ?? '-',
+          relative(one.modified),
+          relative(one.expires),
+          number(one.accesses),
+          number(one.errors),
+        ]),
+      )
+    if (page.next !== undefined) output.line(`\nNext page: --after ${page.next}`)
+    if (isComplete) return 0
+    output.error(
+      `the list lacks the sessions on ${page.missing.join(', ')}, which cannot be reached`,
+      'SERVER_DOWN',
     )
-    if (page.next !== undefined) output.line(`\nThere are more: --after ${page.next}`)
-    return 0
+    return 1
   },
 }
 
-function optionsOf({ arguments: given }: Context) {
-  const state = given.oneOf('active', 'expired', 'all')
-  const limit = given.number('limit') ?? 50
+function optionsOf({ arguments: args }: Context) {
+  const state = args.oneOf('active', 'expired', 'all')
+  const limit = args.number('limit') ?? 50
   if (!Number.isInteger(limit) || limit < 1 || limit > 10_000) {
-    throw new UsageError('--limit: expected a whole number from 1 to 10000')
+    throw new UsageError('--limit: expected an integer from 1 to 10000')
   }
-  const order = given.text('sort') ?? '-modified'
-  if (!SORTS.includes(order.replace(/^-/, ''))) {
-    throw new UsageError(`--sort: expected ${SORTS.join(', ')}, or one of them with a - before it`)
+  const order = args.text('sort') ?? '-modified'
+  if (!COLUMNS.includes(order.replace(/^-/, ''))) {
+    throw new UsageError(`--sort: expected one of ${COLUMNS.join(', ')}, with or without the prefix -`)
   }
   return {
-    field: given.text('field'),
-    name: given.text('name'),
-    address: given.text('address'),
+    field: args.text('field'),
+    name: args.text('name'),
+    address: args.text('address'),
     active: state === 'all' ? ('any' as const) : state !== 'expired',
     order: order as SessionOrder,
     limit,
-    after: given.text('after'),
+    after: args.text('after'),
   }
 }
 
-/** A session as programs see it. */
+/** Returns a session's fields in the order of the JSON output. */
 export function sessionJson(
   session: SessionInfo,
   active: boolean,

@@ -3,36 +3,37 @@ import { infoOf } from '../../session/record.ts'
 import { remaining, type StoredSession } from '../../session/stored.ts'
 import { findRow } from '../../table/listing.ts'
 import type { Command, Context } from '../command.ts'
-import { moment, number, plural, visible } from '../output.ts'
-import { checkWholeId } from './destroy.ts'
+import { dateTime, number, plural, visible } from '../output.ts'
+import { checkFullId } from './destroy.ts'
 import { sessionJson } from './list.ts'
 
 export const show: Command = {
   name: 'show',
   usage: 'ID [--data]',
-  summary: 'one session, expired or not; with --data what is stored in it',
+  summary: 'show one session; with --data, also its data',
   details: `
-Shows what is known of a session. With several servers, of every row that has
-this id. Exit code 1 if there is none.
+Shows a session, even if it has expired. With several servers, shows every row
+with this id. The exit code is 1 if there is none.
 
-The data of a session is shown only with --data: indented if it is JSON, else as
-it is stored; characters that could command the terminal are written \\u{…}.
-With --json it is the text exactly as stored, for programs to decode.
+The session's data is shown only with --data: JSON is indented, other formats
+are shown as stored, and control characters are shown as \\u{...}. With --json
+the data is the text exactly as stored.
 
-Examples
+Examples:
   session-pgsql show 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
   session-pgsql show 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p --data
   session-pgsql show 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p --data --json |
     jq '.sessions[0].text | fromjson'
 
-JSON: { "sessions": [{ the fields of list, "server", "text" with --data }] }`,
-  flags: { data: { type: 'boolean', about: 'with the data that the session holds' } },
+JSON output:
+  { "sessions": [{ (the fields of list), "server", "text" (with --data) }] }`,
+  options: { data: { type: 'boolean', description: "show the session's data" } },
   positionals: [1, 1],
 
   async run(context) {
-    const { arguments: given, output, servers, settings } = context
-    const id = given.positionals[0] as string
-    checkWholeId(id)
+    const { arguments: args, output, servers, settings } = context
+    const id = args.positionals[0] as string
+    checkFullId(id)
     const rows = await Promise.all(
       servers.map(async (server) => {
         const stored = await findRow(server.table, storedId(id), context.deadline())
@@ -45,14 +46,14 @@ JSON: { "sessions": [{ the fields of list, "server", "text" with --data }] }`,
         sessions: found.map(({ server, stored }) => ({
           ...sessionJson(infoOf(stored), remaining(stored) > 0, output),
           server,
-          ...(given.has('data') ? { text: stored.text } : {}),
+          ...(args.has('data') ? { text: stored.text } : {}),
         })),
       })
     } else {
-      if (found.length === 0) output.error('there is no such session')
+      if (found.length === 0) output.error('the session does not exist')
       for (const [at, { server, stored }] of found.entries()) {
         if (at > 0) output.line()
-        if (settings.db.length > 1) output.facts([['Server', server]])
+        if (settings.db.length > 1) output.pairs([['Server', server]])
         print(stored, context)
       }
     }
@@ -60,31 +61,34 @@ JSON: { "sessions": [{ the fields of list, "server", "text" with --data }] }`,
   },
 }
 
-function print(stored: StoredSession, { arguments: given, output }: Context): void {
+function print(stored: StoredSession, { arguments: args, output }: Context): void {
   const info = infoOf(stored)
   const left = remaining(stored)
-  output.facts([
+  output.pairs([
     ['Id', output.id(info.id)],
     ['Name', info.name ?? '-'],
     ['Field', info.custom ?? '-'],
     ['State', left > 0 ? 'active' : 'expired'],
-    ['Created', moment(info.created)],
-    ['  from', info.addressCreated ?? '-'],
-    ['Modified', moment(info.modified)],
-    ['  from', info.addressModified ?? '-'],
-    ['Expires', info.expires === null ? 'never' : moment(info.expires)],
-    ['Uses', number(info.accesses)],
+    ['Created', dateTime(info.created)],
+    ['  address', info.addressCreated ?? '-'],
+    ['Modified', dateTime(info.modified)],
+    ['  address', info.addressModified ?? '-'],
+    ['Expires', info.expires === null ? 'never' : dateTime(info.expires)],
+    ['Accesses', number(info.accesses)],
     [
       'Errors',
       `${plural(info.errors, 'error')}, ${plural(info.warnings, 'warning')}, ${plural(info.notices, 'notice')}`,
     ],
-    ['  last', info.errorMessage ?? '-'],
-    ['Data', `${plural(stored.text.length, 'character')}${given.has('data') ? '' : '; --data shows them'}`],
+    ['  last message', info.errorMessage ?? '-'],
+    [
+      'Data',
+      `${plural(stored.text.length, 'character')}${args.has('data') ? '' : ' (use --data to show it)'}`,
+    ],
   ])
-  if (given.has('data')) output.line(`\n${visible(readable(stored.text), true)}`)
+  if (args.has('data')) output.line(`\n${visible(format(stored.text), true)}`)
 }
 
-function readable(text: string): string {
+function format(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), null, 2)
   } catch {

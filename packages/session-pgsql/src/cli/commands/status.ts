@@ -11,39 +11,44 @@ import { number, relative } from '../output.ts'
 export const status: Command = {
   name: 'status',
   usage: '[--watch]',
-  summary: 'settings in force; how each server is, and how many sessions it has',
+  summary: 'show settings, and the health and session counts of each server',
   details: `
-Shows the settings that an application has with the same flags, php.ini and
-environment, never with a password; and asks every server of db for its role and
-its number of sessions. With several servers, SHARE is the part of the ids whose
-home it is, and AWAY how many rows it keeps for others. Expired ones are those
-that GC has not come to yet (or, with keepExpired, keeps). It counts row by row:
-on a table of millions that takes seconds each time.
+Shows the role, the health and the number of sessions of every server of db, and
+the settings that an application gets from the same options, php.ini and
+environment. Passwords are never shown.
 
-SINCE is how long this command has seen the server in its present health; CALLS
-and ERRORS count what it has sent, and LAST ERROR stays when all is well again:
-with --watch, that is how one sees an outage that was.
+  EXPIRED     expired sessions that are still in the table: not yet removed by
+              garbage collection, or kept by keepExpired
+  SHARE       with several servers: percentage of the ids whose home it is
+  AWAY        with several servers: rows that it holds as a fallback server
+  SINCE       when this command saw the health change
+  CALLS       statements that this command has sent
+  ERRORS      statements that have failed
+  LAST ERROR  the last failure, also after recovery: with --watch it shows past
+              outages
 
-Exit code 1 if a server or its table cannot be used.
+Counting sessions reads the whole table, which takes seconds with millions of
+rows. The exit code is 1 if a server or its table cannot be used.
 
-Examples
+Examples:
   session-pgsql status
   session-pgsql status --ini /etc/php/8.4/fpm/php.ini
   session-pgsql status --watch
   session-pgsql status --json | jq '.servers[] | {name, health, active}'
 
-JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
-        "active", "expired", "share", "away",
-        "since", "calls", "errors", "lastError": text or null,
-        "error": { "code", "message" } or null }] }`,
-  flags: { watch: { type: 'boolean', about: 'show it again every two seconds, until interrupted' } },
+JSON output:
+  { "settings": { ... }, "servers": [
+    { "name", "role", "health", "table", "active", "expired", "share", "away",
+      "since", "calls", "errors", "lastError": string or null,
+      "error": { "code", "message" } or null }] }`,
+  options: { watch: { type: 'boolean', description: 'repeat every two seconds until interrupted' } },
   positionals: [0, 0],
 
   async run(context) {
-    const { arguments: given, output, signal } = context
+    const { arguments: args, output, signal } = context
     for (;;) {
-      const code = await show(context)
-      if (!given.has('watch')) return code
+      const code = await print(context)
+      if (!args.has('watch')) return code
       await setTimeout(INTERVAL, undefined, { signal }).catch(() => {})
       if (signal.aborted) return code
       output.redraw()
@@ -51,12 +56,12 @@ JSON: { "settings": { … }, "servers": [{ "name", "role", "health", "table",
   },
 }
 
-/** Milliseconds between two looks of `--watch`. */
+/** Milliseconds between two outputs of `--watch`. */
 const INTERVAL = 2000
 
-async function show(context: Context): Promise<number> {
+async function print(context: Context): Promise<number> {
   const { output, configured } = context
-  const servers = await Promise.all(context.servers.map((server) => look(server, context)))
+  const servers = await Promise.all(context.servers.map((server) => statusOf(server, context)))
   const several = servers.length > 1
   const described = describeSettings(configured)
   if (output.isJson) {
@@ -106,7 +111,7 @@ async function show(context: Context): Promise<number> {
     )
     output.line()
     const { db: _, ...others } = described
-    output.facts(Object.entries(others).map(([name, value]) => [name, String(value)]))
+    output.pairs(Object.entries(others).map(([name, value]) => [name, String(value)]))
     for (const { name, error } of servers) {
       if (error !== null) output.error(`${name}: ${error.message}`, error.code)
     }
@@ -114,8 +119,8 @@ async function show(context: Context): Promise<number> {
   return servers.some(({ error }) => error !== null) ? 1 : 0
 }
 
-async function look(server: Server, context: Context) {
-  let found: { table: string | null; active: number | null; expired: number | null; away: number | null } = {
+async function statusOf(server: Server, context: Context) {
+  let counts: { table: string | null; active: number | null; expired: number | null; away: number | null } = {
     table: null,
     away: null,
     active: null,
@@ -124,23 +129,23 @@ async function look(server: Server, context: Context) {
   let error: Failure | null = null
   try {
     const { name } = await server.table.open(context.deadline())
-    found = { ...found, table: sqlName(name) }
+    counts = { ...counts, table: sqlName(name) }
     const [active, expired] = await Promise.all([
       countSessions(server.table, { active: true }, context.deadline()),
       countSessions(server.table, { active: false }, context.deadline()),
     ])
-    found = { ...found, active, expired }
+    counts = { ...counts, active, expired }
     const [row] = await server.table.query(
       ({ added }, sql) =>
-        `SELECT count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
+        `SELECT pg_catalog.count(*) FROM ${sql} WHERE ${added.has('sess_home') ? 'sess_home IS NOT NULL' : 'false'}`,
       [],
       context.deadline(),
     )
-    found = { ...found, away: Number(row?.[0]) }
+    counts = { ...counts, away: Number(row?.[0]) }
   } catch (reason) {
     error = failureOf(reason)
   }
   const { name, role, health, since, calls, errors, lastError = null } = server.status()
   const share = sharesOf(context.settings).get(name) ?? 0
-  return { name, role, health, ...found, share, since, calls, errors, lastError, error }
+  return { name, role, health, ...counts, share, since, calls, errors, lastError, error }
 }

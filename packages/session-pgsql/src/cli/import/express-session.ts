@@ -4,32 +4,35 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { ImportedSession } from '../../table/importing.ts'
 import type { SourceSession } from './source.ts'
 
-/** Seconds: what express-session's stores, and ours, give a session whose cookie has no age. */
+/** Seconds that a session lives if its cookie has no maxAge, in express-session's stores and in ours. */
 const DAY = 86_400
 
-/** Seconds by which an expiry may differ from what the cookie says, for two clocks. */
+/** Seconds by which the expiry may differ from the cookie's, because two clocks set them. */
 const TOLERANCE = 60
 
-export interface Reading {
-  /** How the data becomes text. */
+export interface ParseOptions {
+  /** Encodes the data for the session table. */
   readonly codec: Codec<Record<string, unknown>>
-  /** An id as the save handler takes it. */
+  /** The ids that the save handler accepts. */
   readonly idPattern: RegExp
-  /** The path to what goes into the custom field: `['passport', 'user']`. */
+  /** Path of the value for the custom field: `['passport', 'user']`; empty for none. */
   readonly field: readonly string[]
 }
 
-export interface Read {
-  /** As the Express store would have written it. */
+export interface ParsedSession {
+  /** The session as the Express store would write it. */
   readonly session: ImportedSession
-  /** The date of expiry contradicts the cookie: it was probably written under another time zone. */
+  /** Whether the expiry contradicts the cookie: it was probably written in another time zone. */
   readonly misdated: boolean
 }
 
-/** What express-session has stored, as the Express store stores it; undefined if it cannot be read or kept. */
-export function readSession(source: SourceSession, { codec, idPattern, field }: Reading): Read | undefined {
+/** Parses a session of express-session. @returns undefined if its id or its data is invalid */
+export function parseSession(
+  source: SourceSession,
+  { codec, idPattern, field }: ParseOptions,
+): ParsedSession | undefined {
   if (!idPattern.test(source.id)) return undefined
-  const data = parse(source.text)
+  const data = parseObject(source.text)
   if (data === undefined) return undefined
   const cookie = storedCookie(data.cookie)
   const expires = dateOf(data.cookie)
@@ -49,14 +52,14 @@ export function readSession(source: SourceSession, { codec, idPattern, field }: 
   }
 }
 
-function parse(text: string): Record<string, unknown> | undefined {
+function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const data: unknown = JSON.parse(text)
     if (typeof data === 'object' && data !== null && !Array.isArray(data)) {
       return data as Record<string, unknown>
     }
   } catch {
-    // It was not written by a store of this kind.
+    // Not JSON: another program wrote it.
   }
   return undefined
 }
@@ -66,14 +69,14 @@ function dateOf(cookie: unknown): number {
   return typeof expires === 'string' ? new Date(expires).getTime() : Number.NaN
 }
 
-/** The old stores' date is at least the cookie's, which they set together, and at most one maxAge from now. */
+/** Whether the expiry is more than maxAge away, or earlier than the cookie's, which the store set together with it. */
 function contradicts(lifetime: number, cookie: StoredCookie | undefined, expires: number): boolean {
   const age = cookie?.originalMaxAge
   if (typeof age === 'number' && lifetime > age / 1000 + TOLERANCE) return true
   return lifetime < (expires - Date.now()) / 1000 - TOLERANCE
 }
 
-/** What lies at the path, if that is a text or a number that a column can hold. */
+/** Returns the value at the path if it is a number, or a string that a column can hold; otherwise null. */
 function fieldOf(data: Record<string, unknown>, path: readonly string[]): string | null {
   if (path.length === 0) return null
   let value: unknown = data

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { SessionPgsqlError } from '../../errors.ts'
 
-/** The little of Redis that is needed, by whichever client the project has. */
+/** The part of a Redis client that the import uses. */
 export interface RedisClient {
-  /** Sends one command. What is sent at the same time travels together. */
+  /** Sends one command. Commands sent in the same tick are pipelined. */
   send(...command: string[]): Promise<unknown>
   close(): Promise<void>
 }
 
-/** node-redis (`redis` 4 and later), as a structure. */
+/** The part of node-redis (`redis` 4 and later) that is used. */
 interface NodeRedis {
   createClient(options: object): {
     connect(): Promise<unknown>
@@ -21,7 +21,7 @@ interface NodeRedis {
   }
 }
 
-/** `ioredis`, as a structure. */
+/** The part of `ioredis` that is used. */
 interface Ioredis {
   default: new (
     url: string,
@@ -38,16 +38,17 @@ interface Ioredis {
 const CONNECT_TIMEOUT = 10_000
 
 /**
- * Connects with the client of the project in which the command is run: `redis`, else `ioredis`.
+ * Connects with the Redis client of the project in which the command runs: `redis`, otherwise `ioredis`.
  *
- * @throws SessionPgsqlError without the URL, which may hold a password
+ * @throws SessionPgsqlError INVALID_OPTION without a client, SERVER_DOWN; the message never contains the URL, which may
+ *   hold a password
  */
 export async function connectRedis(url: string, folder: string = process.cwd()): Promise<RedisClient> {
   const connect = await findClient(folder)
   if (connect === undefined) {
     throw new SessionPgsqlError(
       'INVALID_OPTION',
-      'To read from Redis one of the packages redis and ioredis is needed in the folder where this command runs: npm install redis.',
+      'Cannot import from Redis: the package redis or ioredis must be installed in the current directory. Run: npm install redis.',
     )
   }
   try {
@@ -56,18 +57,18 @@ export async function connectRedis(url: string, folder: string = process.cwd()):
     const { code, name } = cause as { code?: string; name?: string }
     throw new SessionPgsqlError(
       'SERVER_DOWN',
-      `Redis cannot be reached, or does not let this user in (${code ?? name}). Is --source right?`,
+      `Cannot connect to Redis (${code ?? name}). Check the address, user and password of --source or REDIS_URL.`,
       { cause },
     )
   }
 }
 
-async function byNodeRedis({ createClient }: NodeRedis, url: string): Promise<RedisClient> {
+async function connectNodeRedis({ createClient }: NodeRedis, url: string): Promise<RedisClient> {
   const client = createClient({
     url,
     socket: { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false },
   })
-  // What goes wrong is the rejection of what was sent.
+  // An error also rejects the command that was sent; an unhandled event would end the process.
   client.on('error', () => {})
   await client.connect()
   return {
@@ -78,7 +79,7 @@ async function byNodeRedis({ createClient }: NodeRedis, url: string): Promise<Re
   }
 }
 
-async function byIoredis({ default: Redis }: Ioredis, url: string): Promise<RedisClient> {
+async function connectIoredis({ default: Redis }: Ioredis, url: string): Promise<RedisClient> {
   const client = new Redis(url, {
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT,
@@ -95,9 +96,9 @@ async function byIoredis({ default: Redis }: Ioredis, url: string): Promise<Redi
   }
 }
 
-const CLIENTS = { redis: byNodeRedis, ioredis: byIoredis }
+const CLIENTS = { redis: connectNodeRedis, ioredis: connectIoredis }
 
-/** The project's client, else one beside this package. */
+/** Finds the client of the project, or one installed beside this package. */
 async function findClient(folder: string): Promise<((url: string) => Promise<RedisClient>) | undefined> {
   for (const from of [join(folder, 'package.json'), import.meta.url]) {
     for (const [name, connect] of Object.entries(CLIENTS)) {

@@ -1,13 +1,13 @@
 import { SessionPgsqlError } from '../../errors.ts'
 import type { RedisClient } from './redis-client.ts'
-import { PART, type Source, type SourceSession } from './source.ts'
+import { BATCH_SIZE, type Source, type SourceSession } from './source.ts'
 
-/** Keys whose values are fetched at a time: Redis does not say beforehand how long they are. */
-const AT_ONCE = 100
+/** Keys whose values are fetched at the same time. Small, because the size of the values is unknown. */
+const CONCURRENCY = 100
 
 /**
- * connect-redis' keys: a prefix and the id, JSON, and the key's own time to live. They are found by SCAN, which
- * holds up nobody and names every key that is there from its beginning to its end.
+ * Reads the keys of connect-redis: a prefix and the id, with JSON as value and the TTL as expiry. Finds them with
+ * SCAN, which does not block Redis and returns every key that exists from its start to its end.
  *
  * @param where host, port and database, for the source's name
  */
@@ -16,24 +16,24 @@ export function redisSource(client: RedisClient, where: string, prefix: string):
     try {
       return await client.send(...command)
     } catch (cause) {
-      // What Redis answers may quote what was sent, with the ids of sessions.
-      const word = cause instanceof Error ? (/^[A-Z]{3,20}\b/.exec(cause.message)?.[0] ?? cause.name) : ''
-      throw new SessionPgsqlError('SERVER_DOWN', `Redis refused ${command[0]}, or went away (${word}).`, {
+      // Redis' message may quote the command, which contains session ids.
+      const reason = cause instanceof Error ? (/^[A-Z]{3,20}\b/.exec(cause.message)?.[0] ?? cause.name) : ''
+      throw new SessionPgsqlError('SERVER_DOWN', `The Redis command ${command[0]} failed (${reason}).`, {
         cause,
       })
     }
   }
 
   const fetch = async (keys: readonly string[]): Promise<SourceSession[]> => {
-    const asked = performance.now()
-    const answers = await Promise.all(
-      keys.map((key) => Promise.all([send('GET', key).catch(notText), send('PTTL', key)])),
+    const queriedAt = performance.now()
+    const replies = await Promise.all(
+      keys.map((key) => Promise.all([send('GET', key).catch(emptyIfWrongType), send('PTTL', key)])),
     )
-    return answers.flatMap(([value, ttl], index): SourceSession[] => {
-      // Gone since it was found.
-      if (value === null || Number(ttl) === GONE) return []
+    return replies.flatMap(([value, ttl], index): SourceSession[] => {
+      // The key was deleted after SCAN returned it.
+      if (value === null || Number(ttl) === NO_KEY) return []
       const id = (keys[index] as string).slice(prefix.length)
-      const expires = Number(ttl) === ENDLESS ? undefined : asked + Number(ttl)
+      const expires = Number(ttl) === NO_EXPIRY ? undefined : queriedAt + Number(ttl)
       return [{ id, text: String(value), expires }]
     })
   }
@@ -45,44 +45,44 @@ export function redisSource(client: RedisClient, where: string, prefix: string):
       const keys = await send('DBSIZE').catch(() => undefined)
       return keys === undefined ? undefined : Number(keys)
     },
-    async *parts() {
+    async *batches() {
       let cursor = '0'
       do {
         const [next, keys] = (await send(
           'SCAN',
           cursor,
           'MATCH',
-          `${escaped(prefix)}*`,
+          `${escapePattern(prefix)}*`,
           'COUNT',
-          String(PART),
+          String(BATCH_SIZE),
         )) as [unknown, unknown[]]
         cursor = String(next)
-        // SCAN may name a key more than once.
+        // SCAN may return a key more than once.
         const found = [...new Set(keys.map(String))]
-        for (let at = 0; at < found.length; at += AT_ONCE) {
-          yield await fetch(found.slice(at, at + AT_ONCE))
+        for (let at = 0; at < found.length; at += CONCURRENCY) {
+          yield await fetch(found.slice(at, at + CONCURRENCY))
         }
       } while (cursor !== '0')
     },
-    async alive(ids) {
-      const there = await Promise.all(ids.map((id) => send('EXISTS', prefix + id)))
-      return new Set(ids.filter((_, index) => Number(there[index]) === 1))
+    async findLive(ids) {
+      const exists = await Promise.all(ids.map((id) => send('EXISTS', prefix + id)))
+      return new Set(ids.filter((_, index) => Number(exists[index]) === 1))
     },
   }
 }
 
-/** PTTL's answers for a key that is not there, and for one without a time to live. */
-const GONE = -2
-const ENDLESS = -1
+/** PTTL's replies for a key that does not exist, and for a key without a TTL. */
+const NO_KEY = -2
+const NO_EXPIRY = -1
 
-/** A value that is no string is no session of connect-redis: what stands for it does not read as JSON. */
-function notText(error: unknown): string {
+/** Returns '', which is not JSON and counts as unreadable, for a value that is not a string. */
+function emptyIfWrongType(error: unknown): string {
   const { cause } = error as { cause?: Error }
   if (!cause?.message?.startsWith('WRONGTYPE')) throw error
   return ''
 }
 
-/** For a pattern of SCAN, in which these characters mean something. */
-function escaped(prefix: string): string {
+/** Escapes the special characters of a SCAN pattern. */
+function escapePattern(prefix: string): string {
   return prefix.replaceAll(/[\\*?[\]^]/g, '\\$&')
 }

@@ -1,29 +1,29 @@
-/** Where sessions come from: another store's, read while its site still runs. Nothing is ever written there. */
+/** Another session store, read while its site may still be running. Nothing is written to it. */
 export interface Source {
-  /** What it is and where, without a password: the same in every run. */
+  /** Kind and location of the store, without a password. The same in every run. */
   readonly name: string
-  /** How many sessions there are, expired ones perhaps included; undefined if that cannot be told. For a progress bar. */
+  /** Returns the number of sessions, for a progress bar. It may include expired ones. Undefined if it is unknown. */
   count(): Promise<number | undefined>
-  /** All sessions, a part at a time. */
-  parts(): AsyncIterable<readonly SourceSession[]>
-  /** Which of these are there and have not expired. */
-  alive(ids: readonly string[]): Promise<ReadonlySet<string>>
-  /** Closes what was opened for it. */
+  /** Reads all sessions in batches. */
+  batches(): AsyncIterable<readonly SourceSession[]>
+  /** Returns those of these ids whose sessions exist and have not expired. */
+  findLive(ids: readonly string[]): Promise<ReadonlySet<string>>
+  /** Closes the connections that were opened for the source. */
   close(): Promise<void>
 }
 
 export interface SourceSession {
   readonly id: string
-  /** What the store has written, which should be JSON. */
+  /** The stored data, expected to be JSON. */
   readonly text: string
-  /** Milliseconds of `performance.now()` at which it expires; undefined: the source does not say. */
+  /** Milliseconds of `performance.now()` at which it expires; undefined if the source does not store it. */
   readonly expires: number | undefined
-  /** The expiry is a date that was written without its time zone. */
+  /** Whether the store keeps the expiry as a date without a time zone. */
   readonly zoneless?: boolean
 }
 
-/** Sessions of one part at most, ... */
-export const PART = 500
+/** Maximum number of sessions in a batch. */
+export const BATCH_SIZE = 500
 
-/** ... and characters, more or less: what one session has may be more. */
-export const PART_LENGTH = 4_000_000
+/** Approximate maximum number of characters in a batch. A single session may have more. */
+export const BATCH_LENGTH = 4_000_000

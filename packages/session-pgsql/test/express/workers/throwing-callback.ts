@@ -2,7 +2,7 @@ import type { SessionData } from 'express-session'
 import { PgsqlStore } from '../../../src/adapters/express.ts'
 import { until } from '../../support/wait.ts'
 
-/** Gives every method a callback that throws, and tells what the process saw of it. */
+/** Calls every method with a callback that throws, and returns the process's uncaught errors. */
 export default async function work({
   db,
 }: {
@@ -33,7 +33,7 @@ export default async function work({
     step(thrower(name))
     await until(() => exceptions.length > index, name, 60_000)
   }
-  // Without a callback, errors included.
+  // Without a callback, also on errors.
   store.set('id', data)
   store.set('an id with blanks', data)
   store.destroy('id')

@@ -1,6 +1,6 @@
 import type { WorkerChannel } from '../../support/processes.ts'
 
-/** Does what the input says, for the tests of worker processes. */
+/** A worker whose input selects its behaviour. */
 export default async function work(input: unknown, channel: WorkerChannel): Promise<unknown> {
   switch (input) {
     case 'throw':
@@ -11,7 +11,7 @@ export default async function work(input: unknown, channel: WorkerChannel): Prom
     case 'hang':
       return new Promise(() => setInterval(() => {}, 1000))
     case 'talk':
-      channel.send(`heard: ${await channel.receive()}`)
+      channel.send(`received: ${await channel.receive()}`)
       return `and ${await channel.receive()}`
     default:
       return { input, pid: process.pid, started: Date.now() }

@@ -1,7 +1,7 @@
 import { startPostgres } from '../../support/postgres.ts'
 import type { WorkerChannel } from '../../support/processes.ts'
 
-/** Starts a server and ends, or waits to be killed. */
+/** Starts a server, and exits or waits until it is killed. */
 export default async function work(how: string, channel: WorkerChannel): Promise<string> {
   const server = await startPostgres({ version: '18', settings: { fsync: 'off' } })
   if (how === 'keep') server.keep()

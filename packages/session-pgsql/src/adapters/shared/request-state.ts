@@ -1,0 +1,83 @@
+import type { ErrorCounts } from '../../operations.ts'
+
+/** The options of a write or touch that one request decides: whether it is an access, and the metadata it records. */
+export interface RequestOptions {
+  readonly access: boolean
+  readonly custom?: string | null | undefined
+  readonly errors?: ErrorCounts | undefined
+}
+
+/** Error counters that a request adds. */
+export interface AddedErrors {
+  readonly errors: number
+  readonly warnings: number
+  readonly notices: number
+  readonly message?: string | undefined
+}
+
+/**
+ * What one request keeps for the writes and touches of its sessions: which accesses it has counted, and the
+ * metadata that the next write or touch records.
+ */
+export class RequestState {
+  readonly #counted: Set<string> = new Set()
+  #custom: string | null | undefined
+  #errors: AddedErrors | undefined
+
+  /** The custom field to record; undefined if the request has not set it. */
+  get custom(): string | null | undefined {
+    return this.#custom
+  }
+
+  set custom(value: string | null) {
+    this.#custom = value
+  }
+
+  /** The errors to record. */
+  get errors(): AddedErrors | undefined {
+    return this.#errors
+  }
+
+  get hasMetadata(): boolean {
+    return this.#custom !== undefined || this.#errors !== undefined
+  }
+
+  addErrors(added: AddedErrors): void {
+    const { errors, warnings, notices, message } = this.#errors ?? NO_ERRORS
+    this.#errors = {
+      errors: errors + added.errors,
+      warnings: warnings + added.warnings,
+      notices: notices + added.notices,
+      message: added.message ?? message,
+    }
+  }
+
+  /** Calls `send` at once with the options of this request. If it fails, the metadata is left to the next call. */
+  async send<T>(id: string, send: (options: RequestOptions) => Promise<T>): Promise<T> {
+    const custom = this.#custom
+    const errors = this.#errors
+    this.#custom = undefined
+    this.#errors = undefined
+    try {
+      return await send({ access: !this.hasCounted(id), custom, errors })
+    } catch (error) {
+      const added = this.#errors
+      this.#custom = this.#custom === undefined ? custom : this.#custom
+      this.#errors = errors
+      if (added !== undefined) this.addErrors(added)
+      throw error
+    }
+  }
+
+  /** Returns true if an access to this session has been counted. */
+  hasCounted(id: string): boolean {
+    return this.#counted.has(id)
+  }
+
+  /** The access to this session has been counted: later writes of the request do not count it again. */
+  count(id: string): void {
+    this.#counted.add(id)
+  }
+}
+
+const NO_ERRORS: AddedErrors = { errors: 0, warnings: 0, notices: 0 }

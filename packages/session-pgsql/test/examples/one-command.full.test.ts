@@ -1,0 +1,134 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { Browser } from '../../src/testing/browser.ts'
+import { until, within } from '../support/wait.ts'
+
+/**
+ * Starts every example with `npm start`, as a process on the embedded database and on the built package. A browser
+ * stores something, the process restarts, and the browser reads it again.
+ */
+
+const EXAMPLES = join(import.meta.dirname, '../../../../examples')
+
+/** Needs more than Node: the server package has its tests. */
+const ELSEWHERE = ['php-and-node']
+
+interface Visit {
+  /** Stores something. */
+  store(browser: Browser): Promise<unknown>
+  /** A page that shows it. */
+  readonly page: string
+  /** The text on that page. */
+  readonly shows: string
+  /** True if browsers without the session see it, too. */
+  readonly isPublic?: boolean
+}
+
+const conformanceSite: Visit = {
+  async store(browser) {
+    await browser.send('POST', '/sign-in?user=ada')
+    await browser.send('POST', '/set?key=color&value=blue')
+  },
+  page: '/read',
+  shows: '"color":"blue"',
+}
+
+const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
+
+const VISITS: Record<string, Visit> = {
+  'better-auth': {
+    store: (browser) => browser.send('POST', '/api/auth/sign-up/email', account),
+    page: '/api/auth/get-session',
+    shows: 'ada@example.org',
+  },
+  demo: {
+    store: (browser) => browser.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' })),
+    page: '/',
+    shows: 'lovelace',
+  },
+  fastify: conformanceSite,
+  hono: conformanceSite,
+  koa: conformanceSite,
+  nestjs: conformanceSite,
+  'react-router': conformanceSite,
+  unstorage: {
+    async store(browser) {
+      await browser.send('POST', '/sign-in?user=ada')
+      await browser.send('PUT', '/color', 'blue')
+    },
+    page: '/color',
+    shows: 'blue',
+    isPublic: true,
+  },
+  web: conformanceSite,
+}
+
+test('tests every example', () => {
+  const examples = readdirSync(EXAMPLES)
+  expect([...Object.keys(VISITS), ...ELSEWHERE].sort()).toEqual(examples.sort())
+})
+
+describe.each(Object.keys(VISITS))('the example %s', (name) => {
+  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-example-'))
+  let running: Awaited<ReturnType<typeof start>> | undefined
+  afterEach(async () => {
+    await running?.end('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  async function start() {
+    const database = join(folder, 'database')
+    const child = spawn('npm', ['start', '--silent'], {
+      cwd: join(EXAMPLES, name),
+      env: {
+        PATH: process.env.PATH ?? '',
+        HOME: folder,
+        FOLDER: database,
+        DEMO_FOLDER: database,
+        PORT: '0',
+      },
+      // A process group, as a shell creates it: Ctrl+C reaches all its processes.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+    }
+    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    const end = async (signal: NodeJS.Signals): Promise<string> => {
+      if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), signal)
+      await within(closed, 30_000, `${name} to end: ${output}`)
+      return output
+    }
+    const url = await until(
+      () => {
+        if (child.exitCode !== null) throw new Error(`The example ended: ${output}`)
+        return /http:\/\/[^\s;/]+:\d+/.exec(output)?.[0]
+      },
+      `${name} to listen`,
+      90_000,
+    )
+    return { url, end }
+  }
+
+  test('starts with one command, and keeps its sessions after a restart', async () => {
+    const visit = VISITS[name] as Visit
+    running = await start()
+    const browser = new Browser(running.url)
+    await visit.store(browser)
+    expect((await browser.send('GET', visit.page)).text).toContain(visit.shows)
+    expect(await running.end('SIGINT')).not.toMatch(/Error/)
+    running = await start()
+    expect((await browser.clone(running.url).send('GET', visit.page)).text).toContain(visit.shows)
+    const otherBrowser = await new Browser(running.url).send('GET', visit.page)
+    expect(otherBrowser.status).toBeLessThan(500)
+    if (visit.isPublic !== true) expect(otherBrowser.text).not.toContain(visit.shows)
+    await running.end('SIGTERM')
+  }, 300_000)
+})

@@ -1,6 +1,0 @@
-/** In the place of react-router: the part of the checkout that has to do with sessions. */
-import { join } from 'node:path'
-
-const runtime = join(process.env.SESSION_PGSQL_CONFORMANCE_FOLDER, 'packages/react-router/lib/server-runtime')
-export const { createSession, createSessionStorage, isSession } = await import(join(runtime, 'sessions.ts'))
-export const { createCookie, isCookie } = await import(join(runtime, 'cookies.ts'))
