@@ -10,12 +10,12 @@ import {
   grantStatements,
   homeIndexStatement,
   quoteIdentifier,
-  readable,
   type Shape,
   sqlName,
   sweepIndexStatement,
 } from './definition.ts'
 import { countUnswept, type ServerFacts, serverFacts, type TableFacts, tableFacts } from './facts.ts'
+import { type Finding, ok, problem, statement, warning } from './finding.ts'
 import {
   type FoundTable,
   type Inspection,
@@ -26,20 +26,7 @@ import {
 import { type JournalState, journalStateOf, journalStateText } from './journal.ts'
 import { IMPLAUSIBLE } from './sweep.ts'
 import type { SessionTable } from './table.ts'
-
-/** `ok`: nothing to do; `warning`: it works, but not as well as it could; `problem`: something does not work. */
-export type Level = 'ok' | 'warning' | 'problem'
-
-/** The result of one check. */
-export interface Finding {
-  /** The check's name. Stable, for programs. */
-  readonly check: string
-  readonly level: Level
-  /** For operators. */
-  readonly message: string
-  /** SQL or commands that fix it, one on each line; empty for `ok`. */
-  readonly remedy: readonly string[]
-}
+import { aboutTrust } from './trust.ts'
 
 /** The oldest version of PostgreSQL in the tests, as in `server_version_num`. */
 const OLDEST_TESTED = 150_000
@@ -71,6 +58,7 @@ export async function diagnose(table: SessionTable, deadline: number): Promise<F
   findings.push(...aboutStructure(inspection, found))
   const facts = await tableFacts(query, found.name)
   findings.push(...aboutIndexes(found, facts), ...aboutStorage(found, facts, server))
+  findings.push(...(await aboutTrust(query, inspection, found)))
   if (found.missingPrivileges.length === 0 && missingExtensionColumns(found).length === 0) {
     findings.push(aboutSweeping(await countUnswept(query, found.name, LATE, MAX_LATE)))
   }
@@ -160,10 +148,7 @@ function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<F
   const { user } = inspection
   const table = sqlName(found.name)
   const asOwner = found.owned ? '' : ' Only the owner of the table can change it.'
-  yield ok(
-    'table',
-    `${table} exists and belongs to ${found.owned ? user : 'another user, who alone can change it'}.`,
-  )
+  yield ok('table', `${table} exists.`)
   yield found.missingPrivileges.length === 0
     ? ok('privileges', `${user} has the required privileges.`)
     : problem(
@@ -271,11 +256,6 @@ function* aboutStorage(found: FoundTable, table: TableFacts, server: ServerFacts
       `ALTER TABLE ${name} SET LOGGED;`,
     ])
   }
-  if (found.rowSecurity) {
-    yield problem('row-security', 'Row-level security applies to this database user.', [
-      `ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY;`,
-    ])
-  }
   yield table.fillfactor !== undefined && table.fillfactor <= 90
     ? ok('fillfactor', `The fillfactor is ${table.fillfactor} %, which leaves room for HOT updates.`)
     : warning('fillfactor', 'The fillfactor is above 90 %, which leaves no room for HOT updates.', [
@@ -355,22 +335,6 @@ function namesOf(indexes: readonly { readonly name: string }[]): string {
   return `The index ${indexes.map(({ name }) => name).join(', ')}`
 }
 
-function statement(sql: string): string {
-  return `${readable(sql)};`
-}
-
 function shellQuote(word: string): string {
   return /^[\w.-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
-
-function ok(check: string, message: string): Finding {
-  return { check, level: 'ok', message, remedy: [] }
-}
-
-function warning(check: string, message: string, remedy: readonly string[] = []): Finding {
-  return { check, level: 'warning', message, remedy }
-}
-
-function problem(check: string, message: string, remedy: readonly string[] = []): Finding {
-  return { check, level: 'problem', message, remedy }
 }

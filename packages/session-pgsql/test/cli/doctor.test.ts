@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test, vi } from 'vitest'
-import type { Finding } from '../../src/table/diagnose.ts'
+import type { Finding } from '../../src/table/finding.ts'
 import { queryOnce } from '../support/connect.ts'
 import { type RunResult, runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
@@ -87,7 +87,7 @@ describeWithCommand('doctor', (setup) => {
       expect(privileges).toMatchObject({ level: 'problem' })
       expect(privileges?.message).toContain('lacks SELECT, INSERT, UPDATE, DELETE')
       expect(superuser?.level).toBe('ok')
-      expect(table?.message).toContain('belongs to another user')
+      expect(table?.level).toBe('ok')
       for (const remedy of privileges?.remedy ?? []) await database.query(remedy)
       const after = await asRole()
       expect(after.code).toBe(0)
@@ -114,6 +114,59 @@ describeWithCommand('doctor', (setup) => {
     } finally {
       await queryOnce(db, `DROP OWNED BY ${role}`)
       await queryOnce(db, `DROP ROLE ${role}`)
+    }
+  })
+
+  test('warns of what other roles can do to the tables, and its SQL takes it from them', async () => {
+    const { database, db, run } = await setup({ table: false })
+    const [web, other] = ['web', 'other'].map((name) => `${name}_${randomBytes(4).toString('hex')}`)
+    for (const role of [web, other]) await database.query(`CREATE ROLE ${role} LOGIN`)
+    await database.query('DO $$ BEGIN CREATE ROLE anon; EXCEPTION WHEN duplicate_object THEN NULL; END $$')
+    await database.query(`GRANT CREATE ON SCHEMA public TO PUBLIC, ${other}`)
+    const as = (role: string | undefined, ...argv: string[]) =>
+      runHere([...argv, '--db', Object.assign(new URL(db), { username: role }).href, '--json'])
+    try {
+      expect((await as(other, 'init')).code).toBe(0)
+      for (const sql of [
+        `GRANT SELECT, INSERT, UPDATE, DELETE ON php_session TO ${web}`,
+        'GRANT SELECT ON php_session TO PUBLIC',
+        'GRANT SELECT (event_about) ON php_session_event TO anon',
+        `CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`,
+        'CREATE TRIGGER "Spy" BEFORE UPDATE ON php_session FOR EACH ROW EXECUTE FUNCTION spy()',
+        'CREATE RULE quiet AS ON INSERT TO php_session_event DO NOTHING',
+        'ALTER TABLE php_session_event ENABLE ROW LEVEL SECURITY',
+      ]) {
+        await database.query(sql)
+      }
+      const expected = {
+        owner: `"public"."php_session" belongs to the role ${other}, "public"."php_session_event" belongs`,
+        triggers: 'TRIGGER "Spy" ON "public"."php_session", RULE "quiet" ON "public"."php_session_event"',
+        'row-security': '"public"."php_session_event"',
+        grants: '"public"."php_session" is open to PUBLIC; "public"."php_session_event" is open to "anon"',
+        'schema-creators': `PUBLIC, ${other} may create objects in the schema public`,
+      }
+      // A superuser is a member of every role, which must not hide anything.
+      for (const ran of [await as(web, 'doctor'), await run(['doctor', '--json'])]) {
+        for (const [check, message] of Object.entries(expected)) {
+          expect(findings(ran)[check]).toMatchObject({
+            level: 'warning',
+            message: expect.stringContaining(message),
+          })
+        }
+      }
+      await database.query('ALTER TABLE php_session ENABLE ROW LEVEL SECURITY')
+      expect(findings(await as(web, 'doctor'))['row-security']?.level).toBe('problem')
+
+      const found = findings(await as(web, 'doctor'))
+      for (const check of Object.keys(expected)) {
+        for (const remedy of found[check]?.remedy ?? []) await database.query(remedy)
+      }
+      const fixed = findings(await as(web, 'doctor'))
+      for (const check of Object.keys(expected)) expect([check, fixed[check]?.level]).toEqual([check, 'ok'])
+    } finally {
+      await queryOnce(db, `DROP OWNED BY ${web}, ${other} CASCADE`)
+      await queryOnce(db, `DROP ROLE ${web}, ${other}`)
+      await queryOnce(db, 'DROP OWNED BY anon; DROP ROLE anon')
     }
   })
 

@@ -135,7 +135,8 @@ describe('three independent servers under traffic', () => {
       expect(traffic.errors.length).toBeLessThanOrEqual(24)
       expect(traffic.errorsInCalm).toEqual([])
       expect(slowest).toBeLessThan(5000)
-      expect(traffic.slowest).toBeLessThan(2000)
+      // No request used up its operationTimeout.
+      expect(traffic.slowest).toBeLessThan(5000)
       await expectEveryRowAtHome(traffic)
     })
   }

@@ -1,5 +1,7 @@
+import pg from 'pg'
 import { expect, test } from 'vitest'
-import { describeHandler, id as newId } from './kit.ts'
+import { describeHandler, type Handler, id as newId } from './kit.ts'
+import { dbOfAppUser, expectUsable } from './table-kit.ts'
 
 /**
  * Two states of one session whose texts have the same `hashtextextended(text, 0)`, found in 0.2 s by varying
@@ -58,6 +60,66 @@ describeHandler('A compare-and-swap', (kit) => {
     expect((await reader.read(id))?.data).toEqual(MERGED.data)
     await reader.touch(id)
     expect(await reader.destroy(id)).toBe(true)
+  })
+
+  test('works with a role that may not read the seed, which uses a digest without one', async () => {
+    const { db } = kit.database()
+    if (typeof db !== 'string' || kit.server.kind !== 'postgres') return // PGlite has one user.
+    await kit.open({ table: 'without_seed' }).open()
+    await kit.query('REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC')
+    const pool = new pg.Pool({ connectionString: (await dbOfAppUser(kit, 'without_seed')) as string })
+    const sent: string[] = []
+    pool.on('connect', (client) => {
+      const { connection } = client as unknown as { connection: { parse(query: { text: string }): void } }
+      const parse = connection.parse.bind(connection)
+      connection.parse = (query) => {
+        sent.push(query.text)
+        parse(query)
+      }
+    })
+    try {
+      const [reader, other] = [1, 2].map(() => kit.open({ table: 'without_seed', db: pool })) as [
+        Handler,
+        Handler,
+      ]
+      await expectUsable(reader)
+      const id = newId()
+      await other.write(id, JSON.parse(ONE))
+      const base = await reader.read(id)
+      await other.write(id, JSON.parse(OTHER))
+      expect((await reader.write(id, { ...base?.data, late: true }, { base })).outcome).toBe('merged')
+      expect((await reader.read(id))?.data).toEqual(MERGED.data)
+      expect(sent.some((text) => text.includes('sha256'))).toBe(true)
+      expect(sent.some((text) => text.includes('hashtextextended'))).toBe(false)
+    } finally {
+      await kit.query('GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC')
+      await pool.end()
+    }
+  })
+
+  test('works between a process that counts versions and one that opened the table before it had them', async () => {
+    const table = 'with_version_later'
+    await kit.open({ table }).open()
+    await kit.query(`ALTER TABLE ${table} DROP COLUMN sess_version`)
+    const before = kit.open({ table, createTable: false })
+    await before.open()
+    await kit.open({ table }).open()
+    const after = kit.open({ table })
+    for (const [reader, other] of [
+      [before, after],
+      [after, before],
+    ] as const) {
+      const id = newId()
+      await other.write(id, JSON.parse(ONE))
+      const base = await reader.read(id)
+      await other.write(id, JSON.parse(OTHER))
+      expect((await reader.write(id, { ...base?.data, late: true }, { base })).outcome).toBe('merged')
+      const merged = await other.read(id)
+      expect(merged?.data).toEqual(MERGED.data)
+      expect((await other.write(id, { a: 1 }, { base: merged })).outcome).toBe('updated')
+      expect((await reader.write(id, { b: 1 }, { base: merged })).outcome).toBe('merged')
+      expect(await reader.touch(id, { base: await reader.read(id) })).toBe(true)
+    }
   })
 
   test('detects a session that was changed and changed back', async () => {

@@ -1,5 +1,6 @@
 import type { Server } from '../../servers/server.ts'
-import { diagnose, type Finding, type Level } from '../../table/diagnose.ts'
+import { diagnose } from '../../table/diagnose.ts'
+import type { Finding, Level } from '../../table/finding.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
 import { type Color, type Output, plural, wrap } from '../output.ts'
@@ -12,8 +13,11 @@ export const doctor: Command = {
 Checks every server of db and its session table: write access, privileges,
 columns, indexes, integer dates, encoding, durability, fill factor, autovacuum,
 HOT updates, dead rows, overdue garbage collection, the journal, and the
-difference between the clocks of the server and of this machine. It changes
-nothing. Run it as the database user of the application.
+difference between the clocks of the server and of this machine. Also checks who
+else has power over sessions: the owner of the tables, triggers, rules,
+row-level security, grants to PUBLIC or to the roles of a web API, and roles
+that may create objects in a schema of the search path. It changes nothing. Run
+it as the database user of the application.
 
 The level of a finding is "ok", "warning" (works, but not well) or "problem"
 (does not work). Warnings and problems come with the SQL or the command that
