@@ -40,8 +40,8 @@ export const laravelCodec: Codec<Uint8Array> & Required<Pick<Codec<Uint8Array>, 
   encode(bytes) {
     const text = bytesOf(bytes).toString('utf8')
     const kind = kindOf(text)
-    if (kind === 'serialized') return php.encode(bytes)
-    if (kind === 'json' && !(isUtf8(bytes) && isJson(text))) throw invalid('Its JSON is not valid.')
+    if (kind === 'serialized') return encodeSerialized(bytes)
+    if (kind === 'json' && !(isUtf8(bytes) && isJson(text))) throw invalid('Expected valid JSON.')
     return text
   },
   decode(text) {
@@ -80,6 +80,14 @@ export const LARAVEL: WireFormat = {
   },
 }
 
+function encodeSerialized(bytes: Uint8Array): string {
+  try {
+    return php.encode(bytes)
+  } catch (cause) {
+    throw invalid('Expected a serialized array, JSON, or an encrypted session.', cause)
+  }
+}
+
 function kindOf(text: string): Kind {
   if (/^[[{]/.test(text)) return 'json'
   return OPAQUE.test(text) ? 'opaque' : 'serialized'
@@ -107,6 +115,6 @@ function bytesOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-function invalid(reason: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_DATA', `This is no session of Laravel. ${reason}`)
+function invalid(reason: string, cause?: unknown): SessionPgsqlError {
+  return new SessionPgsqlError('INVALID_DATA', `Invalid session data of Laravel. ${reason}`, { cause })
 }

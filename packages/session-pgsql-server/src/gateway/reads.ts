@@ -28,8 +28,10 @@ export interface KnownText {
 
 /** What a client knows about the session under one key. */
 export class KnownSession {
-  /** True if the access of the current PHP request has been counted: it has written, or extended the expiry. */
+  /** True if the access of the current PHP request has been counted. */
   counted = false
+  /** True if the PHP request that has read it has probably ended: it has written, or extended the expiry. */
+  ended = false
   #text: KnownText | undefined
   #etag: string | undefined
 
@@ -94,6 +96,7 @@ export function writtenSession(
     textBytes: textBytes(sent) + textBytes(stored),
   })
   known.counted = true
+  known.ended = true
   return known
 }
 
@@ -234,7 +237,7 @@ export class ClosedReads {
       this.#remove(key)
     }
     for (const [key, session] of reads.drain()) {
-      if (session.counted || this.#kept.get(key) !== undefined) continue
+      if (session.ended || this.#kept.get(key) !== undefined) continue
       this.#kept.set(key, { session, until: now + KEPT * 1000 })
       this.#budget.add(key, session)
     }

@@ -33,7 +33,7 @@ export async function getAndExpire(
   const unit = { EX: SECONDS, PX: MILLISECONDS }[String(unitName ?? 'EX').toUpperCase()]
   if (unit === undefined || (unitName === undefined) !== (amount === undefined)) return SYNTAX_ERROR
   const reply = await read(visitor, key)
-  if (amount !== undefined && reply !== NIL) await touch(visitor, key, amount, unit)
+  if (amount !== undefined && reply !== NIL) await touch(visitor, key, parseLifetime(amount, unit, 'getex'))
   return reply
 }
 
@@ -76,7 +76,19 @@ export async function expire(
   [name, amount]: readonly Buffer[],
   unit: number,
 ): Promise<Reply> {
-  return integer((await touch(visitor, visitor.shared.keys.parse(name), amount, unit)) ? 1 : 0)
+  const key = visitor.shared.keys.parse(name)
+  const lifetime = parseInteger(amount) / unit
+  if (key.lock !== undefined) {
+    const isOurs = lifetime > 0 ? extendLock(visitor, key, lifetime) : await releaseLock(visitor, key)
+    return integer(isOurs ? 1 : 0)
+  }
+  if (lifetime <= 0) return integer((await destroy(visitor, key)) ? 1 : 0)
+  // PHP does so at the end of a request that has changed nothing.
+  visitor.endRequest()
+  const isTouched = await touch(visitor, key, lifetime)
+  const known = visitor.known(key.text)
+  if (known !== undefined) known.ended = isTouched
+  return integer(isTouched ? 1 : 0)
 }
 
 /** `TTL key` in seconds, and `PTTL key` in milliseconds. As in Redis: -2 if there is none, -1 if it does not expire. */
@@ -128,17 +140,8 @@ async function read(visitor: Visitor, key: Key): Promise<Reply> {
   return bulk(data)
 }
 
-/**
- * Sets the expiry; a lifetime of 0 or less destroys the session.
- *
- * @returns false if there is no such session
- */
-async function touch(visitor: Visitor, key: Key, amount: Buffer | undefined, unit: number): Promise<boolean> {
-  const lifetime = parseInteger(amount) / unit
-  if (key.lock !== undefined)
-    return lifetime > 0 ? extendLock(visitor, key, lifetime) : releaseLock(visitor, key)
-  if (lifetime <= 0) return destroy(visitor, key)
-  visitor.endRequest()
+/** Sets the expiry. @returns false if there is no such session */
+async function touch(visitor: Visitor, key: Key, lifetime: number): Promise<boolean> {
   const known = visitor.known(key.text)
   const base = known?.text?.base ?? undefined
   if (base === undefined && (await ownedInfo(visitor.shared, key)) === undefined) return false

@@ -171,10 +171,10 @@ describe('reads of connections', () => {
   test('of closed connections are those of requests in progress, the older one of two', () => {
     const budget = new TextBudget(10_000)
     const closed = new ClosedReads(budget)
-    const leave = (textBytes: number, counted: boolean): void => {
+    const leave = (textBytes: number, ended: boolean): void => {
       const reads = new ConnectionReads(budget)
       const session = known(textBytes)
-      session.counted = counted
+      session.ended = ended
       reads.set('a', session)
       closed.add(reads)
     }

@@ -322,6 +322,31 @@ describeOnEveryServer(
       })
     })
 
+    test('takes GETEX for the beginning of a request, and EXPIRE for its end', async () => {
+      const { gateway, talk, sessions } = await start()
+      const one = key()
+      const id = one.split(':')[1] as string
+      const [reader, writer, idle] = [talk(), talk(), talk()]
+      await reader.ask('SETEX', one, '1440', DATA)
+      for (const client of [reader, writer])
+        expect(await client.ask('GETEX', one, 'EX', '1440')).toContain(DATA)
+      reader.end()
+      expect(await writer.ask('SETEX', one, '1440', `${DATA}other|i:1;`)).toBe('+OK\r\n')
+      const after = talk()
+      await eventually(async () => {
+        // Passes once the gateway has noticed the end of the first connection.
+        expect(await after.ask('SETEX', one, '1440', `${DATA}mine|i:1;`)).toBe('+OK\r\n')
+        expect((await sessions.read(id))?.data).toEqual({ user: 'ada', n: 1, other: 1, mine: 1 })
+      })
+      await after.ask('GETEX', one, 'EX', '1440')
+      await idle.ask('GETEX', one, 'EX', '1440')
+      expect(await idle.ask('EXPIRE', one, '1440')).toBe(':1\r\n')
+      const closed = gateway.close()
+      expect(await idle.rest()).toBe('')
+      expect(await after.ask('SETEX', one, '1440', `${DATA}late|i:1;`)).toBe('+OK\r\n')
+      await closed
+    })
+
     test('keeps an unset variable unset after a lost connection, whatever earlier requests had read', async () => {
       const { talk, sessions, healthPort } = await start({ healthPort: 0 })
       const one = key()

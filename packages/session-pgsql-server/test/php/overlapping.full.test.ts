@@ -61,6 +61,19 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       expect(Object.keys(await shown(visitor)).sort()).toEqual(keys.sort())
     })
 
+    test(`keep all items when ${MANY} requests each append one to a list`, async () => {
+      const visitor = await signedIn(php)
+      await visitor.visit('overlap.php', { query: { do: 'append', key: 'cart', value: 'first' } })
+      const gate = await Gate.make(php)
+      const items = Array.from({ length: MANY }, (_, index) => `item${index}`)
+      const answers = items.map((value) => gate.visit(visitor, { do: 'append', key: 'cart', value }))
+      await gate.open(MANY)
+      for (const { text } of await Promise.all(answers)) expect(text).toMatch(/^\{.*\}$/)
+      const { cart } = (await shown(visitor)) as { readonly cart: string[] }
+      expect(cart[0]).toBe('first')
+      expect([...cart].sort()).toEqual(['first', ...items].sort())
+    })
+
     test(`all succeed and one value is kept when ${MANY} requests set the same new key`, async () => {
       const visitor = await signedIn(php)
       const gate = await Gate.make(php)

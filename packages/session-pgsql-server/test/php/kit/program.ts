@@ -88,3 +88,9 @@ export function phpMissing(): string | undefined {
   }
   return undefined
 }
+
+/** Returns the version of phpredis; empty without it. */
+export function phpredisVersion(): string {
+  const { stdout } = spawnSync('php-cgi', ['-q', '-i'], { encoding: 'utf8' })
+  return /Redis Version[^0-9]*([0-9.]+)/.exec(stdout ?? '')?.[1] ?? ''
+}

@@ -13,6 +13,10 @@ switch ($_GET['do']) {
         gate();
         $_SESSION[$_GET['key']][] = $_GET['value'];
         break;
+    case 'append':
+        gate();
+        $_SESSION[$_GET['key']][] = $_GET['value'];
+        break;
     case 'unset':
         gate();
         unset($_SESSION[$_GET['key']]);
