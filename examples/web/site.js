@@ -65,7 +65,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
         return new Response('Not found.\n', { status: 404 })
     }
     const cookie = await session.commit()
-    return new Response(body, { headers: cookie === undefined ? {} : { 'set-cookie': cookie } })
+    return new Response(body, { headers: cookie === undefined ? {} : { 'set-cookie': cookie.header } })
   }
 
   const server = createServer(async (incoming, outgoing) => {

@@ -107,7 +107,7 @@ export class AccessControl {
     session.set('until', Date.now() + LIFETIME * 1000)
     const cookie = await session.commit()
     if (cookie === undefined) throw new Error('Expected a cookie for the new session')
-    return { role, cookie }
+    return { role, cookie: cookie.header }
   }
 
   /** @returns the value of the header Set-Cookie */
@@ -116,7 +116,7 @@ export class AccessControl {
     this.#cache.delete(cacheKey(request))
     const session = await this.#sessions.session(asWeb(request))
     session.destroy()
-    return session.commit()
+    return (await session.commit())?.header
   }
 
   /**
