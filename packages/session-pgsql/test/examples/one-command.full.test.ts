@@ -50,9 +50,11 @@ const VISITS: Record<string, Visit> = {
     shows: 'lovelace',
   },
   fastify: conformanceSite,
+  h3: conformanceSite,
   hono: conformanceSite,
   koa: conformanceSite,
   nestjs: conformanceSite,
+  next: conformanceSite,
   'react-router': conformanceSite,
   unstorage: {
     async store(browser) {

@@ -14,7 +14,7 @@ export interface BoundSession<Data extends object> extends Omit<WebSession<Data>
 /** Where a session is read from, and where its cookie goes. */
 export interface Binding<Data extends object> {
   read(): Promise<WebSession<Data>>
-  setCookie(cookie: SessionCookie): void
+  setCookie(cookie: SessionCookie): void | Promise<void>
 }
 
 /** The sessions of a framework's requests: each request reads its session once. */
@@ -45,7 +45,7 @@ async function bound<Data extends object>({ read, setCookie }: Binding<Data>): P
   return Object.assign(session, {
     commit: async () => {
       const cookie = await commit()
-      if (cookie !== undefined) setCookie(cookie)
+      if (cookie !== undefined) await setCookie(cookie)
     },
   })
 }
