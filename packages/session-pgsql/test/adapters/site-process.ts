@@ -89,7 +89,7 @@ function start(
 ): { process: ChildProcess; output: () => string } {
   const child = spawn(program, args, {
     cwd: exampleFolder(example),
-    env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '', ...env },
+    env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '', ASTRO_TELEMETRY_DISABLED: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

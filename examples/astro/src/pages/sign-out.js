@@ -1,0 +1,4 @@
+export async function POST({ session }) {
+  session.destroy()
+  return new Response('done\n')
+}
