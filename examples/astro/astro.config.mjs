@@ -5,6 +5,12 @@ export default defineConfig({
   output: 'server',
   adapter: node({ mode: 'middleware' }),
   session: { driver: { entrypoint: new URL('./src/session-driver.js', import.meta.url) } },
-  // They stay outside the bundle: PGlite reads files that lie beside it.
-  vite: { ssr: { external: ['@electric-sql/pglite', 'session-pgsql'] } },
+  vite: {
+    ssr: {
+      // PGlite reads files that lie beside it.
+      external: ['@electric-sql/pglite', 'session-pgsql'],
+      // Only here: other examples of this repository need another version of a package that Astro imports.
+      noExternal: ['cookie'],
+    },
+  },
 })

@@ -1,4 +1,6 @@
+import { driver } from '../lib/sessions.js'
+
 export async function POST({ session }) {
-  session.destroy()
+  await driver.destroy(session)
   return new Response('done\n')
 }

@@ -59,6 +59,7 @@ export interface AstroSession {
   readonly sessionID: string | undefined
   get(key: string): Promise<unknown>
   set(key: string, value: unknown): void
+  destroy(): void
   keys(): Promise<Iterable<string>>
   values(): Promise<unknown[]>
   entries(): Promise<[string, unknown][]>
@@ -102,6 +103,13 @@ export interface PgsqlSessionDriver {
     session: AstroSession,
     change: (data: Record<string, unknown>) => Value,
   ): Promise<SessionUpdate<Value>>
+  /**
+   * Destroys the session of a request. Use it instead of `session.destroy()`, for which Astro sends the response of a
+   * successful logout even if the database is unreachable.
+   *
+   * @throws the errors of `SaveHandler.destroy`
+   */
+  destroy(session: AstroSession): Promise<void>
   /** The save handler, for `gc()`, `destroyByField()` and so on. */
   readonly handler: SaveHandler<Record<string, unknown>>
   /** Waits for operations in progress and closes the connections. A shared handler stays open. */
@@ -180,6 +188,12 @@ export default function pgsqlSessionDriver(options: PgsqlSessionDriverOptions = 
     setItem,
     removeItem: async (id) => void (await handler.destroy(id)),
     update,
+    async destroy(session) {
+      // Astro knows the id when it has read the session.
+      await session.get(RESERVED)
+      if (session.sessionID !== undefined) await handler.destroy(session.sessionID)
+      session.destroy()
+    },
   }
 }
 

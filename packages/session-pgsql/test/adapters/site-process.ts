@@ -63,10 +63,17 @@ export async function startSiteProcess(
   }
 
   try {
-    const url = await until(() => {
-      if (child.process.exitCode !== null) throw new Error(`${name} has ended: ${child.output()}`)
-      return /http:\/\/127\.0\.0\.1:[1-9]\d*/.exec(child.output())?.[0]
-    }, `${name} to listen`)
+    const listening = until(
+      () => /http:\/\/127\.0\.0\.1:[1-9]\d*/.exec(child.output())?.[0],
+      `${name} to listen`,
+    )
+    // Nothing waits for it if the process ends first.
+    listening.catch(() => {})
+    const ended = closed.then(() => {
+      throw new Error(`${name} has ended: ${child.output()}`)
+    })
+    ended.catch(() => {})
+    const url = await Promise.race([listening, ended])
     return {
       url,
       stop,

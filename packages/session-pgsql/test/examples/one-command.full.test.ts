@@ -13,8 +13,8 @@ import { until, within } from '../support/wait.ts'
 
 const EXAMPLES = join(import.meta.dirname, '../../../../examples')
 
-/** Needs more than Node: the server package has its tests. */
-const ELSEWHERE = ['php-and-node']
+/** Need more than this Node.js: `adapters/` and the server package start them. */
+const ELSEWHERE = ['adonis', 'astro', 'php-and-node']
 
 interface Visit {
   /** Stores something. */
