@@ -4,7 +4,9 @@ import { handler } from './dist/server/entry.mjs'
 
 const server = createServer(handler)
 server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
-  console.log(`Listening on http://127.0.0.1:${server.address().port}. Press Ctrl+C to stop; the sessions are kept.`)
+  console.log(
+    `Listening on http://127.0.0.1:${server.address().port}. Press Ctrl+C to stop; the sessions are kept.`,
+  )
 })
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {

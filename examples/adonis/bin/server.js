@@ -11,7 +11,9 @@ await new Ignitor(new URL('../', import.meta.url))
   .start((handler) => {
     const server = createServer(handler)
     server.on('listening', () => {
-      console.log(`Listening on http://127.0.0.1:${server.address().port}. Press Ctrl+C to stop; the sessions are kept.`)
+      console.log(
+        `Listening on http://127.0.0.1:${server.address().port}. Press Ctrl+C to stop; the sessions are kept.`,
+      )
     })
     return server
   })

@@ -35,9 +35,13 @@ export type { SessionUpdate } from './shared/update-row.ts'
  */
 export type PgsqlStoreOptions<Data = Record<string, unknown>> = AdapterOptions<Data>
 
-/** The part of AdonisJS' HttpContext that the adapter uses. */
-export interface AdonisContext {
+/** The part of AdonisJS' HttpContext that the store uses. */
+export interface AdonisRequest {
   readonly request: { ip(): string }
+}
+
+/** The part of AdonisJS' HttpContext that `updateSession` uses. */
+export interface AdonisContext extends AdonisRequest {
   readonly session: { readonly sessionId: string; all(): Record<string, unknown> }
 }
 
@@ -69,7 +73,7 @@ export interface PgsqlStoreProvider<Data> {
   readonly type: 'provider'
   resolver(
     app: AdonisApplication,
-  ): Promise<(context: AdonisContext | null, config: AdonisSessionConfig) => PgsqlStore>
+  ): Promise<(context: AdonisRequest | null, config: AdonisSessionConfig) => PgsqlStore>
   /** The save handler, for `gc()`, `destroyByField()` and so on. */
   readonly handler: SaveHandler<Data>
   /** Waits for operations in progress and closes the connections. A shared handler stays open. AdonisJS calls it. */
@@ -127,7 +131,9 @@ export async function updateSession<Value = void>(
 ): Promise<SessionUpdate<Value>> {
   const store = stores.get(context)
   if (store === undefined) {
-    throw new TypeError('Cannot update the session: the session of this request is not in the store pgsqlStore.')
+    throw new TypeError(
+      'Cannot update the session: the session of this request is not in the store pgsqlStore.',
+    )
   }
   return store.update(context.session.sessionId, context.session.all(), change)
 }
@@ -137,13 +143,13 @@ const stores: WeakMap<object, RequestStore> = new WeakMap()
 /** The store of one request, or of AdonisJS' SessionCollection, which has no request. */
 class RequestStore implements PgsqlStore {
   readonly #opened: AdapterHandler<Stored>
-  readonly #context: AdonisContext | null
+  readonly #context: AdonisRequest | null
   /** By id, from the request's first read or write. */
   readonly #copies: Map<string, WorkingCopy> = new Map()
   /** Has the tag of a session that is not stored yet. */
   readonly #request = new RequestState()
 
-  constructor(opened: AdapterHandler<Stored>, context: AdonisContext | null) {
+  constructor(opened: AdapterHandler<Stored>, context: AdonisRequest | null) {
     this.#opened = opened
     this.#context = context
   }

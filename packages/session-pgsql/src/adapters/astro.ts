@@ -62,7 +62,7 @@ export interface AstroSession {
   destroy(): void
   keys(): Promise<Iterable<string>>
   values(): Promise<unknown[]>
-  entries(): Promise<[string, unknown][]>
+  entries(): Promise<unknown[][]>
 }
 
 /** The part of Astro's context that `onRequest` uses. */
@@ -218,7 +218,7 @@ export function onRequest<Result>(context: AstroContext, next: () => Result): Re
   const session = context.isPrerendered ? undefined : context.session
   if (session !== undefined) {
     const { entries } = session
-    const visible = async (): Promise<[string, unknown][]> => {
+    const visible = async (): Promise<unknown[][]> => {
       const all = await entries.call(session)
       return all.filter(([key]) => key !== RESERVED)
     }

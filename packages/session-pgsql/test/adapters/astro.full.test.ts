@@ -39,7 +39,9 @@ else {
           expect((await browser.send('GET', '/')).text).toContain(`Visit ${visit}.`)
         }
         expect(await browser.read()).toEqual({ visits: 3 })
-        expect(await database.query('SELECT sess_data FROM php_session')).toEqual([{ sess_data: '{"visits":3}' }])
+        expect(await database.query('SELECT sess_data FROM php_session')).toEqual([
+          { sess_data: '{"visits":3}' },
+        ])
       })
     },
     ['postgres'],

@@ -32,6 +32,16 @@ export interface AdapterDriver {
   start(options: SiteOptions, pause: Pause): Promise<Site>
 }
 
+/** By default the old id works for ten more seconds after the login, for requests in progress. */
+const WITHIN_GRACE = 'The old id still works within the grace period'
+
+/** What the sites of `session-pgsql/web`, and of the adapters above it, have in common. */
+export const WEB_SESSIONS = {
+  lifetime: 86400,
+  offers: ['users'],
+  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
+} as const
+
 // biome-ignore lint/suspicious/noExplicitAny: data of any adapter
 export type SiteOptions = SaveHandlerOptions<any>
 

@@ -1,23 +1,18 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
-import { describeGuarantees, type Site } from './guarantees.ts'
+import { describeGuarantees, type Site, WEB_SESSIONS } from './guarantees.ts'
 import { runInExample, startSiteProcess } from './site-process.ts'
 
 /** The site of examples/next, as `next build` makes it from the built package. */
 const PROGRAM = { name: 'next', command: [process.execPath, 'main.js'] } as const
 
-/** By default the old id works for ten more seconds after the login, for requests in progress. */
-const WITHIN_GRACE = 'The old id still works within the grace period'
-
 beforeAll(() => runInExample('next', 'npx', 'next', 'build'))
 
 describeGuarantees({
+  ...WEB_SESSIONS,
   name: 'session-pgsql/next',
-  lifetime: 86400,
-  offers: ['users'],
   inProcesses: true,
-  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
   start: (options, pause) => startSiteProcess(PROGRAM, options, pause),
 })
 

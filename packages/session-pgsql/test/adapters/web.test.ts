@@ -8,16 +8,11 @@ import {
 } from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
-import { describeGuarantees, type SiteOptions, startExample } from './guarantees.ts'
-
-/** By default the old id works for ten more seconds after the sign-in, for requests in progress. */
-const WITHIN_GRACE = 'The old id still works within the grace period'
+import { describeGuarantees, type SiteOptions, startExample, WEB_SESSIONS } from './guarantees.ts'
 
 describeGuarantees({
+  ...WEB_SESSIONS,
   name: 'session-pgsql/web',
-  lifetime: 86400,
-  offers: ['users'],
-  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
   start: (options, pause) => startExample('web', options, pause),
 })
 
