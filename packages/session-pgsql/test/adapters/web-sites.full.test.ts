@@ -18,6 +18,8 @@ const later = (...args: string[]): SiteProgram['command'] | undefined =>
 const program = (name: string, ...args: string[]): SiteProgram['command'] | undefined =>
   installed(name) ? [name, ...args] : undefined
 
+const VITE_BUILD = ['../../node_modules/vite/bin/vite.js', 'build']
+
 const SITES: Record<string, WebSite> = {
   'Bun.serve': { name: 'web', command: program('bun', 'bun.js'), needs: 'bun' },
   'Deno.serve': { name: 'web', command: program('deno', 'run', '-A', 'deno.js'), needs: 'deno' },
@@ -26,7 +28,13 @@ const SITES: Record<string, WebSite> = {
     name: 'sveltekit',
     command: later('main.js'),
     needs: 'node24',
-    build: ['../../node_modules/vite/bin/vite.js', 'build'],
+    build: VITE_BUILD,
+  },
+  'TanStack Start': {
+    name: 'tanstack-start',
+    command: later('main.js'),
+    needs: 'node24',
+    build: VITE_BUILD,
   },
 }
 

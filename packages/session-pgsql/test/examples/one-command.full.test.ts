@@ -14,7 +14,7 @@ import { until, within } from '../support/wait.ts'
 const EXAMPLES = join(import.meta.dirname, '../../../../examples')
 
 /** Need more than this Node.js: `adapters/` and the server package start them. */
-const ELSEWHERE = ['adonis', 'astro', 'php-and-node']
+const ELSEWHERE = ['adonis', 'astro', 'elysia', 'php-and-node', 'sveltekit', 'tanstack-start']
 
 interface Visit {
   /** Stores something. */
