@@ -41,7 +41,7 @@ export function SignInPage({ signInWith }: Pick<Me, 'signInWith'>) {
           id="password"
           name="password"
           type="password"
-          autocomplete="current-password"
+          autocomplete={signInWith === 'token' ? 'off' : 'current-password'}
           required
           autofocus
           aria-invalid={failure !== undefined}
