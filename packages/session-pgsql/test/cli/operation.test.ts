@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../support/proxy.ts'
 import type { FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
@@ -215,6 +215,26 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
       expect(stdout).toContain('Interrupted')
       expect(left).toBeGreaterThan(0)
       expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: left }])
+    })
+
+    test('removes no live session after a clock was set forward during the run, and ends with an error', async () => {
+      const { database, run } = await setup()
+      await fill(database, 3000, 0)
+      const { now } = Date
+      try {
+        const { code, stderr } = await run(['gc'], {
+          terminal: 80,
+          // The database's clock advances by two hours: sessions that expired an hour ago are live.
+          onError: (text) => {
+            if (text.includes('1,000 of')) vi.spyOn(Date, 'now').mockImplementation(() => now() - 7_200_000)
+          },
+        })
+        expect(code).toBe(1)
+        expect(stderr).toMatch(/CLOCK_IMPLAUSIBLE|7,?\d+ seconds ahead/)
+      } finally {
+        vi.restoreAllMocks()
+      }
+      expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 2000 }])
     })
 
     test('shows no percentage if there is nothing to remove', async () => {

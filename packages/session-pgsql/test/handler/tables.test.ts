@@ -39,7 +39,7 @@ describeHandler('A table', (kit) => {
   ])('is %s once, by any number of processes', async (what, exists) => {
     const table = `${what}_once`
     if (exists) await kit.query(EXTENSION_TABLE.replace('php_session', table))
-    const handlers = Array.from({ length: 10 }, () => kit.open({ table }))
+    const handlers = Array.from({ length: 8 }, () => kit.open({ table }))
     await Promise.all(handlers.map((sessions) => sessions.write(newId(), {})))
     await Promise.all(handlers.map((sessions) => sessions.tryLock(newId(), 'owner', 10)))
     const indexes = await kit.query('SELECT indexdef FROM pg_indexes WHERE tablename = $1', [table])
