@@ -182,7 +182,7 @@ function roundOf([clock, last = null, ...counts]: readonly (string | null)[]): R
  * The clocks of a sweep statement: `clock` is the database's; `now` is the earlier one of it and this machine's ($1). As
  * this machine's was read before sending, a slow network only makes the sweep remove less.
  */
-export const CLOCKS = `clock AS MATERIALIZED (
+export const CLOCKS: string = `clock AS MATERIALIZED (
     SELECT c.clock, least(c.clock, $1::double precision) AS now FROM (SELECT ${CLOCK} AS clock) c
   )`
 
@@ -190,7 +190,7 @@ const NOW = '(SELECT now FROM clock)'
 const DATABASE_CLOCK = `(SELECT ${microseconds('c.clock')} FROM clock c)`
 
 /** The condition by the index on sess_sweep: the row is to be checked now. */
-export const IS_SCHEDULED = le('t.sess_sweep', `${NOW}::bigint`)
+export const IS_SCHEDULED: string = le('t.sess_sweep', `${NOW}::bigint`)
 
 /**
  * Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. `due` finds
