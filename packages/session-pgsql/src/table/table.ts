@@ -374,8 +374,9 @@ export class SessionTable implements StoredSessions {
       return await creating(() => this.#database.transaction(create, deadline))
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
-      // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
-      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return before
+      // An existing table works without the added columns, for example if it is locked; `doctor` reports them. Another
+      // process may have added them meanwhile.
+      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return this.inspect(deadline)
       throw creationFault(error, before)
     }
   }
