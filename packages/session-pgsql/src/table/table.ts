@@ -58,6 +58,8 @@ export interface TableOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** Whether a touch waits for the disk. */
+  readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
