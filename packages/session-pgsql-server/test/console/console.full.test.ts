@@ -195,12 +195,11 @@ describeInBrowser('the console in a browser', (browser) => {
     const sweeper = connectPool(one().url())
     closing.push(() => sweeper.end())
     const holder = await sweeper.connect()
-    const lock = `hashtext('session_pgsql gc'), hashtext('"public"."selected"')`
-    await holder.query(`SELECT pg_advisory_lock(${lock})`)
+    await holder.query('BEGIN; SELECT FROM selected FOR UPDATE')
     await run.click()
     await dialog.getByRole('button', { name: 'Run GC' }).click()
-    await page.getByText(/Busy: another process is already running GC/).waitFor()
-    await holder.query(`SELECT pg_advisory_unlock(${lock})`)
+    await page.getByText(/Busy: other transactions/).waitFor()
+    await holder.query('COMMIT')
     holder.release()
     expect(await left()).toHaveLength(6)
 
