@@ -1,5 +1,5 @@
 import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
-import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
+import { isTraced, type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Limit, Timed, Use } from './limit.ts'
 
@@ -179,7 +179,7 @@ export class Batcher<Request, Answer> {
   /** Never rejects: settles each entry instead. */
   async #send(batch: Entry<Request, Answer>[]): Promise<void> {
     try {
-      const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
+      const answers = await (isTraced(tracing.batch) ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined
