@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import type { TlsFiles } from '../flags.ts'
+import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { AccessControl, type Passwords } from './access.ts'
 import { AuditLog } from './audit.ts'
@@ -11,7 +12,7 @@ import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
 import { HttpError, sendError, setSecurityHeaders } from './responses.ts'
 import { Api } from './routes.ts'
-import type { TableMetrics } from './table-metrics.ts'
+import { TableMetrics } from './table-metrics.ts'
 
 export interface ConsoleOptions {
   // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
@@ -105,7 +106,12 @@ export class Console {
     return this.#page.isBuilt
   }
 
-  /** Starts to listen and to monitor the servers. @returns the port */
+  /**
+   * Starts to listen and to monitor the servers.
+   *
+   * @returns the port
+   * @throws if the port is in use, or if the option `metrics` is true and the packages of OpenTelemetry are not installed
+   */
   async listen(): Promise<number> {
     const { host, port, metrics } = this.#options
     if (metrics) this.#metrics = await recordMetrics(this.#options, this.#monitor)
@@ -166,12 +172,8 @@ export class Console {
   }
 }
 
-/** Imports OpenTelemetry's SDK on demand, because it is large and most consoles do not use it. */
 async function recordMetrics({ sessions }: ConsoleOptions, monitor: Monitor) {
-  const [{ Metrics }, { TableMetrics }] = await Promise.all([
-    import('../metrics/metrics.ts'),
-    import('./table-metrics.ts'),
-  ])
-  const metrics = new Metrics(sessions)
+  const metrics = await loadMetrics(sessions)
+  if (metrics === undefined) throw new Error(INSTALL_METRICS)
   return { metrics, tableMetrics: new TableMetrics(metrics.meter, monitor) }
 }

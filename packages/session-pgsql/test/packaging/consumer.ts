@@ -44,11 +44,9 @@ export interface Project {
 
 /** Packs the package as it is published. @returns the path of the tarball */
 export async function pack(): Promise<{ tarball: string; remove(): Promise<void> }> {
-  if (!existsSync(join(packageFolder, 'dist')))
-    throw new Error('Cannot pack the package: dist does not exist. Run npm run build first.')
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pack-'))
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+  const args = ['pack', '--json', '--foreground-scripts=false', '--pack-destination', folder]
   const { stdout } = await promisify(execFile)(npm, args, { cwd: packageFolder })
   const [packed] = Object.values(JSON.parse(stdout) as Record<string, { filename: string }>)
   if (packed === undefined) throw new Error(`npm pack named no file: ${stdout}`)

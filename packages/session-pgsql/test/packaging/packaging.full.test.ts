@@ -85,9 +85,9 @@ test('the command runs, and says what to do while nothing is built', async () =>
 })
 
 describe('TypeScript', () => {
-  const typescript7 = join(locate('typescript'), 'bin/tsc')
+  const newestTypescript = join(locate('typescript'), 'bin/tsc')
   const tools = fileURLToPath(new URL('../../../../tools', import.meta.url))
-  const typescript5 = join(tools, 'typescript-5/node_modules/typescript/bin/tsc')
+  const oldestTypescript = join(tools, 'typescript-5/node_modules/typescript/bin/tsc')
 
   /** Checks that the types are not `any`, which a module without types has and which accepts everything. */
   const source = `${imports}
@@ -122,14 +122,14 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
 
   // The declarations are checked without skipLibCheck, which takes a few seconds.
   test.each([
-    ['7: nodenext', typescript7, nodenext, both],
-    ['7: node16', typescript7, node16, both],
-    ['7: bundler', typescript7, bundler, ['main.ts']],
-    ['7: commonjs', typescript7, commonjs, ['main.ts']],
-    ['5: nodenext', typescript5, nodenext, both],
-    ['5: node16', typescript5, node16, both],
-    ['5: bundler', typescript5, bundler, ['main.ts']],
-    ['5: commonjs, which resolves as Node 10 did', typescript5, commonjs, ['main.ts']],
+    ['7: nodenext', newestTypescript, nodenext, both],
+    ['7: node16', newestTypescript, node16, both],
+    ['7: bundler', newestTypescript, bundler, ['main.ts']],
+    ['7: commonjs', newestTypescript, commonjs, ['main.ts']],
+    ['5.0: nodenext', oldestTypescript, nodenext, both],
+    ['5.0: node16', oldestTypescript, node16, both],
+    ['5.0: bundler', oldestTypescript, bundler, ['main.ts']],
+    ['5.0: commonjs, which resolves as Node 10 did', oldestTypescript, commonjs, ['main.ts']],
   ])('compiles with TypeScript %s', async (_name, tsc, settings, files) => {
     const user = await project()
     const compilerOptions = {
