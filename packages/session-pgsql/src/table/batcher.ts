@@ -172,7 +172,8 @@ export class Batcher<Request, Answer> {
         for (const batch of this.#inFlight) if (batch.since <= stale) this.#sendNextAfter(batch)
         if (this.#waiting.length > 0) this.#watch()
       },
-      Math.ceil(oldest.since + STALE_AFTER - performance.now()),
+      // From version 22 Node warns of a negative delay.
+      Math.max(1, Math.ceil(oldest.since + STALE_AFTER - performance.now())),
     )
   }
 
