@@ -32,10 +32,12 @@ if (outcomes.some(([, passed]) => !passed)) process.exitCode = 1
 /** Returns true if all tests have passed. */
 function run(name) {
   const runtime = RUNTIMES[name]
-  if (runtime === undefined) throw new Error(`Unknown runtime "${name}": expected ${Object.keys(RUNTIMES).join(', ')}`)
+  if (runtime === undefined)
+    throw new Error(`Unknown runtime "${name}": expected ${Object.keys(RUNTIMES).join(', ')}`)
   const modules = join(install(name, [runtime.package]), 'node_modules')
   const program = runtime.programs.map((file) => join(modules, file)).find((file) => existsSync(file))
-  if (program === undefined) throw new Error(`npm has not installed the program of ${runtime.package} in ${modules}`)
+  if (program === undefined)
+    throw new Error(`npm has not installed the program of ${runtime.package} in ${modules}`)
   const version = spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout.split('\n')[0]
   console.log(`\n=== ${name}: ${version}`)
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--project', 'quick']

@@ -56,15 +56,23 @@ export async function pack(): Promise<{ tarball: string; remove(): Promise<void>
   }
 }
 
-/** Creates a project in a new folder, with the package and its dependencies installed. */
-export async function createProject(tarball: string, packageJson: object = {}): Promise<Project> {
+/**
+ * Creates a project in a new folder, with the package and its dependencies installed.
+ *
+ * @param more other packages that it has
+ */
+export async function createProject(
+  tarball: string,
+  packageJson: object = {},
+  more: readonly string[] = [],
+): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-user-'))
   const installed = join(folder, 'node_modules', description.name)
   await mkdir(installed, { recursive: true })
   await promisify(execFile)('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
   const dependencies = { ...description.dependencies, ...description.peerDependencies }
   const types = Object.keys(description.devDependencies ?? {}).filter((name) => name.startsWith('@types/'))
-  for (const name of [...Object.keys(dependencies), ...types, '@types/node']) {
+  for (const name of new Set([...Object.keys(dependencies), ...types, '@types/node', ...more])) {
     const target = join(folder, 'node_modules', name)
     await mkdir(dirname(target), { recursive: true })
     await symlink(locate(name), target, 'junction')
