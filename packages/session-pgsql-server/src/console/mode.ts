@@ -35,7 +35,7 @@ look at them, end them. By default it is for this machine alone, and without a p
   --trust-proxy          a proxy in front sets X-Forwarded-For and X-Forwarded-Proto
   --tls-cert FILE        speak TLS, with this certificate
   --tls-key FILE         and this key, both PEM
-  --metrics              answer GET /metrics, for Prometheus; where there is a password, to who sends one of
+  --metrics              answer GET /metrics, for Prometheus (needs the packages of OpenTelemetry); where there is a password, to who sends one of
                          them, the readers' say: Authorization: Bearer PASSWORD
   --audit-file FILE      where acts and looks at data are noted
                          ($STATE_DIRECTORY, $XDG_STATE_HOME/session-pgsql or ~/.local/state/session-pgsql,
