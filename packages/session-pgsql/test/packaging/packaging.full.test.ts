@@ -1,6 +1,9 @@
-import { rm } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeOnEveryServer } from '../support/servers.ts'
@@ -82,6 +85,37 @@ test('the command runs, and says what to do while nothing is built', async () =>
   expect(await user.node([command, '--help'])).toContain('session-pgsql')
   await rm(join(user.folder, 'node_modules/session-pgsql/dist'), { recursive: true })
   await expect(user.node([command, '--help'])).rejects.toThrow('Run "npm run build" first')
+})
+
+describe('The packed package', () => {
+  test('has a README whose links lead to the repository', async () => {
+    const user = await project()
+    const readme = await readFile(join(user.folder, 'node_modules/session-pgsql/README.md'), 'utf8')
+    const links = [...readme.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
+    expect(links.filter((link) => !/^(https?:|#)/.test(link))).toEqual([])
+    expect(links).toContainEqual(expect.stringMatching(/\/blob\/v\d+\.\d+\.\d+\/docs\/table\.md#privileges$/))
+  })
+
+  test.each(['esm', 'cjs'])('has source maps from dist/%s to the sources that it contains', async (kind) => {
+    const user = await project()
+    const dist = join(user.folder, 'node_modules/session-pgsql/dist', kind)
+    const map = JSON.parse(await readFile(join(dist, 'save-handler.js.map'), 'utf8'))
+    const sources = map.sources.map((source: string) => join(dist, source))
+    expect(sources).toEqual([join(user.folder, 'node_modules/session-pgsql/src/save-handler.ts')])
+    expect(existsSync(sources[0])).toBe(true)
+  })
+
+  test('is not packed while something is not built', async () => {
+    const user = await project()
+    const folder = join(user.folder, 'node_modules/session-pgsql')
+    const check = fileURLToPath(new URL('../../../../scripts/check-built.mjs', import.meta.url))
+    const run = () => promisify(execFile)(process.execPath, [check, 'dist/esm/cli/main.js'], { cwd: folder })
+    await run()
+    for (const file of ['dist/esm/cli/main.js', 'dist/cjs/adapters/koa.d.ts', 'dist']) {
+      await rm(join(folder, file), { recursive: true })
+      await expect(run()).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('npm run build') })
+    }
+  })
 })
 
 describe('TypeScript', () => {
