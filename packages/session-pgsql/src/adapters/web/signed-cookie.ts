@@ -41,6 +41,8 @@ export interface SessionCookie {
     /** Seconds; 0 if the browser is to remove the cookie. Without it the browser keeps the cookie until it is closed. */
     readonly maxAge?: number
   }
+  /** Returns the header: `headers.append('set-cookie', cookie)` works in JavaScript. */
+  toString(): string
 }
 
 /** The session id in a request's cookie. */
@@ -179,7 +181,11 @@ export class SignedCookie {
       ...(maxAge !== null && { maxAge: Math.ceil(maxAge) }),
       secure,
     }
-    return { header: headerOf(this.#name, value, attributes), name: this.#name, value, attributes }
+    const header = headerOf(this.#name, value, attributes)
+    // Not enumerable, so that the cookie can be copied and compared as plain data.
+    return Object.defineProperty({ header, name: this.#name, value, attributes }, 'toString', {
+      value: () => header,
+    })
   }
 
   #isYoung(time: string): boolean {
