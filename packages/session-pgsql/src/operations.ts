@@ -47,6 +47,11 @@ export interface WriteOptions<Data> {
   readonly conflict?: 'error' | undefined
   /** Seconds until the session expires, or a function that returns them for the data to be stored. Default: `gcMaxlifetime`. */
   readonly lifetime?: number | ((data: Data) => number) | undefined
+  /**
+   * The session that a new one continues under another id: the new one began when that did, for `maxLifetime`. Without
+   * it, a new session begins with this write. Ignored if the session exists.
+   */
+  readonly since?: SessionRecord<Data> | undefined
   /** The client's IP address, stored as `addressModified`, and at creation also as `addressCreated`. */
   readonly address?: string | undefined
   /** The name of the session cookie, stored at creation. Default: the option `name`. */

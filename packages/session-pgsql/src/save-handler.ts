@@ -120,6 +120,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       whenHomeIsDown: settings.whenHomeIsDown,
       operationTimeout: settings.operationTimeout,
       expiryGrace: settings.expiryGrace,
+      maxLifetime: settings.maxLifetime,
       destroy: (id) => this.#sessions.destroy(id),
     })
   }
@@ -286,7 +287,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    */
   async info(id: string): Promise<SessionInfo | undefined> {
     const stored = await this.#sessions.readStored(id)
-    return stored && infoOf(stored)
+    return stored && infoOf(stored, this.#settings.maxLifetime)
   }
 
   /** Sets the custom field, for example to a user's id; null clears it. @returns true if the session exists */

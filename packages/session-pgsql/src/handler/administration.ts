@@ -41,6 +41,8 @@ export interface AdministrationOptions<Data> {
   readonly operationTimeout: number
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** Seconds. */
+  readonly maxLifetime: number
   /** Destroys a session, whatever its id looks like. */
   readonly destroy: (id: string) => Promise<boolean>
 }
@@ -93,7 +95,8 @@ export class Administration<Data> {
     if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
       throw incomplete(`Found ${sessions.length} sessions`, missing)
     }
-    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { codec, maxLifetime } = this.#options
+    const records = sessions.map((stored) => new SessionRecord(stored, codec, maxLifetime))
     return withMissing(records, missing)
   }
 
@@ -124,7 +127,7 @@ export class Administration<Data> {
     )
     const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
-      const info = infoOf(stored)
+      const info = infoOf(stored, this.#options.maxLifetime)
       return options.text ? { ...info, text: stored.text } : info
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)

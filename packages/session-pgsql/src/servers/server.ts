@@ -22,6 +22,7 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly maxLifetime: number
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -80,7 +81,7 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, maxLifetime, batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -90,6 +91,7 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      maxLifetime,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },

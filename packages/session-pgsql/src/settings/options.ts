@@ -70,6 +70,14 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default 60
    */
   expiryGrace?: number | undefined
+  /**
+   * Seconds after its beginning at which a session ends, however often it is used: the absolute lifetime, in addition to
+   * the idle lifetime (`gcMaxlifetime`, or the cookie's). Reads, writes and touches apply it, and `endsAt` of a record
+   * tells the end. A session begins with its first write; see `since` of `WriteOptions` for a new id. Set the same
+   * value in every process that uses the table.
+   * @default Infinity
+   */
+  maxLifetime?: number | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */

@@ -3,6 +3,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { isTrue } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
 import { triggerFault } from './inspect.ts'
+import { expiryOf } from './lifetime.ts'
 import { CLOCK, gt, isIn, le, lt, minus, ne, plus } from './sql.ts'
 import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -166,12 +167,13 @@ const CLOCK_AND_LOCK = (sql: string): string => `
 
 /** Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
-  const unexpired = plus('t.sess_expire::double precision', String(options.expiryGrace + 1))
+  const expiry = expiryOf('t', shape)
+  const unexpired = plus(`${expiry}::double precision`, String(options.expiryGrace + 1))
   const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
   return `
     WITH ${CLOCK_AND_LOCK(sql)},
     due AS MATERIALIZED (
-      SELECT t.sess_id, ${expiredFor(options.expiryGrace)} AS expired,
+      SELECT t.sess_id, ${expiredFor(shape, options.expiryGrace)} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
       WHERE (SELECT locked FROM sweeper) AND ${IS_SCHEDULED}
@@ -179,7 +181,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
     ),
     ${removal(shape, sql, options)},
     rescheduled AS (
-      UPDATE ${sql} t SET sess_sweep = CASE WHEN t.sess_expire IS NULL THEN NULL ELSE ${again} END
+      UPDATE ${sql} t SET sess_sweep = CASE WHEN ${expiry} IS NULL THEN NULL ELSE ${again} END
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
       RETURNING 1
     )
@@ -214,8 +216,8 @@ function counts(...names: readonly string[]): string {
 }
 
 /** Returns the condition: expired more than `seconds` ago. */
-function expiredFor(seconds: number): string {
-  return lt('t.sess_expire', minus(NOW, String(seconds)))
+function expiredFor(shape: Shape, seconds: number): string {
+  return lt(expiryOf('t', shape), minus(NOW, String(seconds)))
 }
 
 /** Returns the condition: expired longer ago than `expiryGrace`, and not emptied yet. */
@@ -227,16 +229,16 @@ function isDue(shape: Shape, options: KeepOptions): string {
   const tombstone = shape.added.has('sess_destroyed')
     ? ` AND (t.sess_destroyed IS NULL OR ${le('t.sess_sweep', NOW)})`
     : ''
-  return `(${expiredFor(options.expiryGrace)}${tombstone}${kept})`
+  return `(${expiredFor(shape, options.expiryGrace)}${tombstone}${kept})`
 }
 
 /** Returns the condition: the row is to be deleted, not emptied. */
-function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
+function finallyExpired(shape: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
   if (!keepExpired) return 'true'
   // A destroyed session is not kept.
-  const tombstone = added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
+  const tombstone = shape.added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
   if (keepExpiredFor === Number.POSITIVE_INFINITY) return tombstone
-  return `(${tombstone} OR ${expiredFor(Math.max(expiryGrace, keepExpiredFor))})`
+  return `(${tombstone} OR ${expiredFor(shape, Math.max(expiryGrace, keepExpiredFor))})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {

@@ -115,6 +115,7 @@ describe('sources', () => {
     keepExpired: [true, 'yes', 'no'],
     keepExpiredFor: [86400, '86400', '1'],
     expiryGrace: [0, '0', '30'],
+    maxLifetime: [43200, '43200', '7'],
     gcInterval: [-1, '-1', '5'],
     gcMaxlifetime: [0.5, '0.5', '7'],
     name: ['SID', 'SID', 'OTHER'],
