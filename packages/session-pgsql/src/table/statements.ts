@@ -182,6 +182,16 @@ function fragments(shape: Shape, expiryGrace: number) {
           .filter(has)
           .map((column) => `, t.${column}`)
           .join('')}`,
+    /** The columns from which the expiry follows that applies. */
+    expiryColumns: [
+      't.sess_expire',
+      ...(shape.maxLifetime === Number.POSITIVE_INFINITY
+        ? []
+        : [
+            't.sess_created',
+            ...(['sess_generation', 'sess_began'] as const).filter(has).map((column) => `t.${column}`),
+          ]),
+    ].join(', '),
     /** Selects the requests whose row was not found, usually none. */
     missing: `NOT ${isIn('i.n', 'SELECT f.n FROM found f')}`,
 
@@ -542,7 +552,7 @@ function destroyText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (SELECT * FROM ${DESTROYS.source} i),
-    ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
