@@ -119,6 +119,27 @@ export interface UpdateResult<Data, Value> extends WriteResult<Data> {
   readonly value: Value | undefined
 }
 
+/** The options of `destroyByField`. */
+export interface DestroyByFieldOptions {
+  /** Ids of sessions that are not destroyed, for example that of the request's own. Default: none. */
+  readonly except?: string | readonly string[] | undefined
+}
+
+/** The options of `limitByField`. */
+export interface LimitByFieldOptions {
+  /**
+   * The id of a session that does not end, and counts as one of those that are left: that of the request's own. Several
+   * ids are those of one session whose id is changing. Default: none.
+   */
+  readonly keep?: string | readonly string[] | undefined
+}
+
+/** The options of `destroyAll`. */
+export interface DestroyAllOptions {
+  /** Only sessions of this name (the option `name` with which they were created). Default: all. */
+  readonly name?: string | undefined
+}
+
 interface EntryBase {
   /** Unique. */
   readonly id: string
