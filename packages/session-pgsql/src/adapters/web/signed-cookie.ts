@@ -135,9 +135,15 @@ export class SignedCookie {
     }
   }
 
-  /** Returns the header `Set-Cookie` for an id. */
-  set(id: string, request: RequestLike): string {
-    const age = this.#maxAge === null ? '' : `; Max-Age=${Math.ceil(this.#maxAge)}`
+  /**
+   * Returns the header `Set-Cookie` for an id.
+   *
+   * @param left seconds until the session ends at the latest; the cookie does not outlive it
+   */
+  set(id: string, request: RequestLike, left: number = Number.POSITIVE_INFINITY): string {
+    const seconds =
+      this.#maxAge === null ? null : Math.max(0, Math.min(Math.ceil(this.#maxAge), Math.floor(left)))
+    const age = seconds === null ? '' : `; Max-Age=${seconds}`
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
     this.#warnIfExposed(request)
