@@ -1,16 +1,20 @@
 import fastifyCookie from '@fastify/cookie'
 import { serve } from '@hono/node-server'
 import { useSession } from '@hono/session'
+import express from 'express'
+import session from 'express-session'
 import Fastify from 'fastify'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import koaSession from 'koa-session'
 import { afterEach, beforeAll, expect, test } from 'vitest'
+import { PgsqlStore } from '../../src/adapters/express.ts'
 import * as fastify from '../../src/adapters/fastify.ts'
 import { pgsqlSessions } from '../../src/adapters/hono.ts'
 import * as koa from '../../src/adapters/koa.ts'
 import { createPgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import pgsqlDriver from '../../src/adapters/unstorage.ts'
+import { createSessions } from '../../src/adapters/web.ts'
 import { listen, optionsFor } from '../express/site.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 
@@ -23,13 +27,16 @@ interface Site {
   close(): Promise<void>
 }
 
-describeOnEveryServer('maxLifetime in every adapter', (server) => {
+describeOnEveryServer('maxLifetime and expiryGrace in every adapter', (server) => {
+  /** What happens while a request is in progress. */
+  let meanwhile: () => Promise<unknown> = async () => {}
   let database: FreshDatabase
   let site: Site
   beforeAll(async () => {
     database = await server.freshDatabase()
   })
   afterEach(async () => {
+    meanwhile = async () => {}
     await site.close()
     await database.query('DELETE FROM php_session')
   })
@@ -58,6 +65,39 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
 
   /** A cookie without a limit of its own lives for a day. */
   const SITES: Record<string, () => Promise<Site>> = {
+    async 'express-session'() {
+      const store = new PgsqlStore(options())
+      const app = express()
+      app.use(
+        session({
+          ...{ store, secret: 'secret', resave: false, saveUninitialized: false },
+          cookie: { maxAge: 24 * HOUR * 1000 },
+        }),
+      )
+      app.get('/', async (req, res) => {
+        await meanwhile()
+        const data = req.session as unknown as { count?: number }
+        data.count = (data.count ?? 0) + 1
+        res.send(String(data.count))
+      })
+      const { url, close } = await listen(app)
+      return overHttp(url, async () => {
+        await close()
+        await store.close()
+      })
+    },
+    async 'session-pgsql/web'() {
+      const sessions = createSessions<{ count: number }>({ ...options(), secret: 'x'.repeat(32) })
+      const respond = async (cookie: string) => {
+        const session = await sessions.session(new Request('https://example.org/', { headers: { cookie } }))
+        const count = (session.get('count') ?? 0) + 1
+        await meanwhile()
+        session.set('count', count)
+        const header = await session.commit()
+        return new Response(String(count), { headers: header === undefined ? {} : { 'set-cookie': header } })
+      }
+      return siteOver(respond, () => sessions.close())
+    },
     async '@fastify/session'() {
       const app = Fastify({ forceCloseConnections: true })
       app.register(fastifyCookie)
@@ -68,6 +108,7 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
       })
       app.get('/', async ({ session }) => {
         const data = session as unknown as { count?: number }
+        await meanwhile()
         data.count = (data.count ?? 0) + 1
         return String(data.count)
       })
@@ -80,6 +121,7 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
       app.use(koaSession({ store, maxAge: 24 * HOUR * 1000 }, app))
       app.use(async (ctx) => {
         ctx.session ??= {} as never
+        await meanwhile()
         ctx.session.count = (ctx.session.count ?? 0) + 1
         ctx.body = String(ctx.session.count)
       })
@@ -97,6 +139,7 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
         // biome-ignore lint/suspicious/noExplicitAny: @hono/session types its data for the whole program
         const { session } = context.var as any
         const count = ((await session.get())?.count ?? 0) + 1
+        await meanwhile()
         await session.update({ count })
         return context.text(String(count))
       })
@@ -122,6 +165,7 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
       const respond = async (cookie: string) => {
         const session = await getSession(cookie)
         const count = (session.get('count') ?? 0) + 1
+        await meanwhile()
         session.set('count', count)
         return new Response(String(count), { headers: { 'set-cookie': await commitSession(session) } })
       }
@@ -161,6 +205,27 @@ describeOnEveryServer('maxLifetime in every adapter', (server) => {
     await age(101)
     expect((await site.visit()).count).toBe(1)
   })
+
+  test.each(Object.keys(SITES))(
+    '%s: a request in progress saves a session that has just expired',
+    async (name) => {
+      site = await (SITES[name] as () => Promise<Site>)()
+      const expire = (seconds: number) => () =>
+        database.query(
+          'UPDATE php_session SET sess_expire = floor(extract(epoch FROM clock_timestamp()))::bigint - $1',
+          [seconds],
+        )
+      await site.visit()
+      meanwhile = expire(30)
+      expect((await site.visit()).count).toBe(2)
+      meanwhile = async () => {}
+      expect((await site.visit()).count).toBe(3)
+      meanwhile = expire(90)
+      await site.visit()
+      meanwhile = async () => {}
+      expect((await site.visit()).count).toBe(1)
+    },
+  )
 
   test('unstorage: an item ends that long after it was first set', async () => {
     const driver = pgsqlDriver(options())
