@@ -61,6 +61,7 @@ describe('defaults', () => {
       keepExpired: false,
       keepExpiredFor: Infinity,
       expiryGrace: 60,
+      maxLifetime: Infinity,
       gcInterval: 3600,
       gcMaxlifetime: 1440,
       name: 'PHPSESSID',
