@@ -39,6 +39,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly expiryGrace: number
   /** Seconds; Infinity for unlimited. */
   readonly maxLifetime: number
+  readonly durableTouches: boolean
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
@@ -197,6 +198,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
     expiryGrace: settings.expiryGrace,
     maxLifetime: jsonNumber(settings.maxLifetime),
+    durableTouches: settings.durableTouches,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,

@@ -61,6 +61,8 @@ export interface TableOptions {
   readonly expiryGrace: number
   /** Seconds after its beginning at which a session ends; Infinity: unlimited. */
   readonly maxLifetime: number
+  /** Whether a touch waits for the disk. */
+  readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
