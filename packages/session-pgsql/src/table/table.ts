@@ -364,6 +364,7 @@ export class SessionTable implements StoredSessions {
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
     const shape = shapeOf(inspection, this.#options.maxLifetime)
+    if (this.#options.keepExpired) checkBeginning(shape)
     this.#name = shape.name
     this.#opened = {
       shape,
@@ -579,6 +580,21 @@ async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T
       await setTimeout(delay)
     }
   }
+}
+
+/**
+ * With `keepExpired`, the creation in a row is that of the first session of its id: without another date, a session that
+ * uses the id again would be at its end at once.
+ *
+ * @throws TABLE_UNFIT
+ */
+function checkBeginning({ added, maxLifetime, name }: Shape): void {
+  if (maxLifetime === Number.POSITIVE_INFINITY || added.has('sess_began') || added.has('sess_generation'))
+    return
+  throw new SessionPgsqlError(
+    'TABLE_UNFIT',
+    `With keepExpired, maxLifetime needs the column sess_began, which the table ${sqlName(name)} lacks. Add it with: session-pgsql init.`,
+  )
 }
 
 const textOf = ({ change }: { change: Change }): string => change.text

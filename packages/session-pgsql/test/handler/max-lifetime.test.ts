@@ -180,6 +180,22 @@ describeHandler('The option maxLifetime', (kit) => {
     ])
   })
 
+  test('with keepExpired, it rejects a table that cannot tell when a session began', async () => {
+    const table = `lifetime_${newId().replaceAll('-', '_')}`
+    await kit.open({ table }).open()
+    await kit.query(`ALTER TABLE ${table} DROP COLUMN sess_began, DROP COLUMN sess_generation`)
+    const options = { ...LIMITED, table, createTable: false }
+    expect(await errorOf(kit.open({ ...options, keepExpired: true }).open())).toMatchObject({
+      code: 'TABLE_UNFIT',
+    })
+    const sessions = kit.open(options)
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    expect((await sessions.read(id))?.endsAt).toBeInstanceOf(Date)
+    await kit.query(`UPDATE ${table} SET sess_created = sess_created - 1001 WHERE sess_id = $1`, [id])
+    expect(await sessions.read(id)).toBeUndefined()
+  })
+
   test('is unlimited by default: records have no end', async () => {
     const sessions = kit.open()
     const id = newId()
