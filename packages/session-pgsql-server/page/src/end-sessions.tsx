@@ -36,12 +36,7 @@ export function confirmEnd(ids: readonly string[], then: () => void): void {
 export function confirmEndAll(then: () => void): void {
   confirm({
     title: 'End all sessions of all users?',
-    body: (
-      <p>
-        All users are signed out on their next request, on every server, and so are you and the other users of
-        this console. This cannot be undone.
-      </p>
-    ),
+    body: <p>All users are signed out on their next request, on every server. This cannot be undone.</p>,
     action: 'End all sessions',
     destructive: true,
     run: async () => {

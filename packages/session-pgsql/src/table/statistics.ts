@@ -137,6 +137,8 @@ function sampleText(shape: Shape, sql: string, sampled: number): string {
   const expiry = expiryOf('t', shape)
   const now = '$1::double precision'
   const second = `pg_catalog.ceil(${now})`
+  // A tombstone has no name, and the creation of the session that it has ended.
+  const isSession = added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const hour = `pg_catalog.floor(${divide(minus(expiry, now), '3600')})`
   const sum = (column: string): string => `pg_catalog.sum(${column})`
   const sums = ['rows', 'active', 'accesses', 'errors', 'warnings', 'notices', 'written'].map(sum)
@@ -148,7 +150,7 @@ function sampleText(shape: Shape, sql: string, sampled: number): string {
         WHEN ${lt(expiry, minus(now, String(LATE)))} AND ${ne('t.sess_data', "''")} THEN ${UNSWEPT}
         WHEN ${lt(expiry, now)} THEN ${EXPIRED}
         ELSE least(${HOURS}, ${hour})::int END AS hour,
-        CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}
+        CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}${isSession}
           THEN ${minus(second, 't.sess_created')}::int END AS age,
         ${le('pg_catalog.age(t.xmin)', 'pg_catalog.age($2::pg_catalog.text::pg_catalog.xid)')} AS written
       FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE pg_catalog.system (${sampled * 100}) REPEATABLE (0)`}
