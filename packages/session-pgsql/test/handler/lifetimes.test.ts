@@ -95,8 +95,7 @@ class Run {
       case 'read':
         return this.#read()
       case 'gc':
-        await this.#sessions.gc()
-        return
+        return this.#collect()
       case 'destroy':
         await this.#sessions.destroy(this.#id)
         this.#model = undefined
@@ -112,6 +111,13 @@ class Run {
       case 'touch':
         return this.#touch(operation)
     }
+  }
+
+  /** Between clocks that differ by more than a minute, garbage collection is suspended. */
+  async #collect(): Promise<void> {
+    await this.#sessions.gc().catch((error) => {
+      if (error.code !== 'CLOCK_IMPLAUSIBLE') throw error
+    })
   }
 
   get #end(): number {
@@ -262,7 +268,7 @@ describeHandler(
   'The lifetime of a session',
   (kit) => {
     test('no read succeeds after its end, and it does not end early', { timeout: 120_000 }, async () => {
-      const skews = fc.constantFrom(0, 3000, -3000)
+      const skews = fc.constantFrom(0, 50, -50, 3000, -3000)
       await fc.assert(
         fc.asyncProperty(settings, skews, fc.array(operation, { minLength: 8, maxLength: 24 }), runOnce),
         { numRuns: RUNS, endOnFailure: true },
