@@ -12,7 +12,7 @@ import { type Data, describeHandler, type Handler, type Kit, id as newId } from 
 /** Seconds by which the model may be wrong: expiries are rounded up to a second, and statements take time. */
 const TOLERANCE = 2
 
-const RUNS = Number(process.env.SESSION_PGSQL_TEST_RUNS ?? 30)
+const RUNS = Number(process.env.SESSION_PGSQL_TEST_RUNS ?? 15)
 
 type Operation =
   | {
