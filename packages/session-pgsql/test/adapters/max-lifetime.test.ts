@@ -93,7 +93,7 @@ describeOnEveryServer('maxLifetime and expiryGrace in every adapter', (server) =
         const count = (session.get('count') ?? 0) + 1
         await meanwhile()
         session.set('count', count)
-        const header = await session.commit()
+        const header = (await session.commit())?.header
         return new Response(String(count), { headers: header === undefined ? {} : { 'set-cookie': header } })
       }
       return siteOver(respond, () => sessions.close())

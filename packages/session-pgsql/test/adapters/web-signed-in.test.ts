@@ -19,7 +19,7 @@ class Browser {
   }
 
   async commit(session: WebSession<Data>): Promise<void> {
-    this.header = await session.commit()
+    this.header = (await session.commit())?.header
     if (this.header !== undefined) this.cookie = this.header.split(';')[0] as string
   }
 

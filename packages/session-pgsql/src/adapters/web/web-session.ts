@@ -17,7 +17,7 @@ import {
   type Stored,
 } from './id-changes.ts'
 import { type RowsContext, SessionRows } from './session-rows.ts'
-import type { RequestLike, SignedCookie } from './signed-cookie.ts'
+import type { RequestLike, SessionCookie, SignedCookie } from './signed-cookie.ts'
 
 /** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
@@ -85,7 +85,7 @@ export interface WebSession<Data extends object> {
   authenticatedWithin(seconds: number): boolean
   /**
    * Commits the session, and ends the oldest other sessions with its field, so that `max` are left with this one: "at
-   * most three devices". The next `commit` returns the header `Set-Cookie`. See `SaveHandler.limitByField`.
+   * most three devices". The next `commit` returns the cookie. See `SaveHandler.limitByField`.
    *
    * @returns the number of sessions that ended
    * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `commit` and of `limitByField`
@@ -100,11 +100,11 @@ export interface WebSession<Data extends object> {
    */
   endOthers(): Promise<number>
   /**
-   * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
+   * Applies the changes, and returns the cookie for the response, or undefined if the browser's cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
    * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
    */
-  commit(): Promise<string | undefined>
+  commit(): Promise<SessionCookie | undefined>
 }
 
 const GONE = { outcome: 'gone', value: undefined } as const
@@ -154,8 +154,8 @@ class RequestSession {
   #isGone = false
   /** When the user has authenticated in this request, in milliseconds since 1970. */
   #authenticated: number | undefined
-  /** The header of a commit that was called by `limit`, for the next one. */
-  #unsent: string | undefined
+  /** The cookie of a commit that was called by `limit`, for the next one. */
+  #unsent: SessionCookie | undefined
   /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -252,11 +252,11 @@ class RequestSession {
     return this.#queued(() => this.#updateStored(change))
   }
 
-  commit(): Promise<string | undefined> {
+  commit(): Promise<SessionCookie | undefined> {
     return this.#queued(async () => {
-      const header = (await this.#commit()) ?? this.#unsent
+      const cookie = (await this.#commit()) ?? this.#unsent
       this.#unsent = undefined
-      return header
+      return cookie
     })
   }
 
@@ -326,17 +326,17 @@ class RequestSession {
     })
   }
 
-  async #commit(): Promise<string | undefined> {
+  async #commit(): Promise<SessionCookie | undefined> {
     const { cookie, request } = this.#context
-    let header: string | undefined
+    let removed: SessionCookie | undefined
     for (const record of [...this.#ending]) {
       await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
-      header = cookie.remove(request)
+      removed = cookie.remove(request)
     }
-    if (this.#isGone) return header
+    if (this.#isGone) return removed
     const id = await this.#write()
-    if (id === undefined) return header
+    if (id === undefined) return removed
     return cookie.set(id, request, (endOf(this.#base, this.#context.maxLifetime) - Date.now()) / 1000)
   }
 
