@@ -161,12 +161,18 @@ export class SignedCookie {
     }
   }
 
-  /** Returns the cookie for an id. */
-  set(id: string, request: RequestLike): SessionCookie {
+  /**
+   * Returns the cookie for an id.
+   *
+   * @param left seconds until the session ends at the latest; the cookie does not outlive it
+   */
+  set(id: string, request: RequestLike, left: number = Number.POSITIVE_INFINITY): SessionCookie {
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
     this.#warnIfExposed(request)
-    return this.#cookie(`${id}.${time}.${signature}`, this.#maxAge, request)
+    const maxAge =
+      this.#maxAge === null ? null : Math.max(0, Math.min(Math.ceil(this.#maxAge), Math.floor(left)))
+    return this.#cookie(`${id}.${time}.${signature}`, maxAge, request)
   }
 
   /** Returns the cookie that removes the browser's. */
