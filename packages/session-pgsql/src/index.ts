@@ -67,6 +67,8 @@ export type {
   ConflictFunction,
   ConflictRule,
   DatabaseOption,
+  EncryptionKey,
+  EncryptionOption,
   Logger,
   SaveHandlerOptions,
   Settings,
