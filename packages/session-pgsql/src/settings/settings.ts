@@ -75,7 +75,7 @@ const DEFAULT_DB = 'host=localhost dbname=php_session user=nobody'
 /** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
 
-const OPTION_NAMES: readonly string[] = ['db', 'encryption', ...Object.keys(RULES)]
+const OPTION_NAMES: readonly string[] = ['db', ...Object.keys(RULES), 'encryption']
 
 export function resolveSettings<Data = Record<string, unknown>>(
   options: SaveHandlerOptions<Data>,
