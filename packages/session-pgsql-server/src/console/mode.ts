@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { SaveHandler } from 'session-pgsql'
 import {
+  encryptionOf,
   type FlagValues,
   hostInUrl,
   iniOf,
@@ -24,6 +25,9 @@ look at them, end them. By default it is for this machine alone, and without a p
   --ini FILE             settings from a php.ini: session_pgsql.*
   --db CONNINFO          the database, as the library's option db
   --table NAME           the session table (php_session)
+  --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each;
+                         or SESSION_PGSQL_ENCRYPTION_KEYS in the environment; without them the console
+                         shows everything but data and error messages
   --host ADDRESS         where to listen (127.0.0.1); another address than loopback wants a password
   --port PORT            (8095)
   --password-file FILE   its first line is the operators' password;
@@ -106,6 +110,7 @@ function optionsOf(flags: Flags, { environment, stderr }: ProcessContext): Conso
     {
       db: flags.db,
       table: flags.table,
+      encryption: encryptionOf(flags),
       codec: 'json',
       conflict: 'merge',
       createTable: false,

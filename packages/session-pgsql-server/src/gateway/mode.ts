@@ -2,6 +2,7 @@ import { type PhpSessionFormat, phpBytesCodec, SaveHandler } from 'session-pgsql
 import { defaultAuditFile } from '../console/audit.ts'
 import { startConsole } from '../console/start.ts'
 import {
+  encryptionOf,
   hostInUrl,
   iniOf,
   numberOf,
@@ -34,6 +35,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
+  --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each;
+                         or SESSION_PGSQL_ENCRYPTION_KEYS in the environment
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
@@ -111,6 +114,7 @@ export const gatewayMode: Mode = defineMode({
       {
         db: flags.db,
         table: flags.table,
+        encryption: encryptionOf(flags),
         codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },
