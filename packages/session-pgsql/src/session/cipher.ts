@@ -1,6 +1,6 @@
-import { createCipheriv, createDecipheriv, createHmac, type KeyObject, randomFillSync } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hash, type KeyObject, randomFillSync } from 'node:crypto'
 import { keyIdOf, SEALED_PREFIX, storedText, unreadable } from '../codec/sealed.ts'
-import { hashedId } from './stored-id.ts'
+import { HASHED_ID_PREFIX, hashedId } from './stored-id.ts'
 
 /**
  * Encryption of a session's data at rest: AES-256-GCM, with a key for each row. The row's key is
@@ -58,99 +58,135 @@ const ALGORITHM = 'aes-256-gcm'
 const IV_BYTES = 12
 const TAG_BYTES = 16
 
-/** The number of ids whose keys are cached, twice at most. A cached key takes about 500 bytes. */
-const CACHED_IDS = 10_000
+const HASHED_ID = /^h1:[A-Za-z0-9_-]{43}$/
+const HASHED_ID_LENGTH = 46
 
-/** What is derived from one id. */
-interface RowKeys {
-  readonly hashedId: string
-  /** The row's keys by the id of the master key. */
-  readonly keys: Map<string, Buffer>
-  readonly additionalData: Partial<Record<SealedColumn, Buffer>>
+/** Returns the hashed id, always `HASHED_ID_LENGTH` characters: another writer's ids may begin like hashed ones. */
+function rowIdOf(id: string): string {
+  return id.startsWith(HASHED_ID_PREFIX) && !HASHED_ID.test(id) ? hashedId(`\0${id}`) : hashedId(id)
 }
 
+/**
+ * Derives a row's keys and additional data for every text. Measured: caching them for each id costs more than it saves,
+ * 15 us instead of 5 us for a text of 0.5 KB with 20,000 sessions, because of the memory that the cache takes.
+ */
 class RowCipher implements SessionCipher {
   readonly hasKeys = true
-  readonly #keys: ReadonlyMap<string, KeyObject>
-  readonly #first: CipherKey
+  readonly #keys: ReadonlyMap<string, MasterKey>
+  readonly #first: MasterKey
   readonly #write: boolean
   readonly #acceptPlain: boolean
   readonly #ivs = new RandomIvs()
-  /** Two generations instead of an exact order of use: a hit in the recent one changes nothing. */
-  #recent = new Map<string, RowKeys>()
-  #older = new Map<string, RowKeys>()
+  readonly #additionalData: Readonly<Record<SealedColumn, AdditionalData>> = {
+    sess_data: new AdditionalData('sess_data'),
+    sess_err_message: new AdditionalData('sess_err_message'),
+    sess_base: new AdditionalData('sess_base'),
+  }
 
   constructor({ keys, write, acceptPlain }: Encryption) {
-    this.#keys = new Map(keys.map(({ id, key }) => [id, key]))
-    this.#first = keys[0] as CipherKey
+    const masters = keys.map((key) => new MasterKey(key))
+    this.#keys = new Map(masters.map((master) => [master.id, master]))
+    this.#first = masters[0] as MasterKey
     this.#write = write
     this.#acceptPlain = acceptPlain
   }
 
   seal(text: string, column: SealedColumn, id: string): string {
     if (text === '' || text.charCodeAt(0) === 0 || !this.#write) return storedText(text)
-    const row = this.#row(id)
-    const { id: keyId, key } = this.#first
+    const hashed = rowIdOf(id)
     const iv = this.#ivs.next()
-    const cipher = createCipheriv(ALGORITHM, keyOf(row, keyId, key), iv)
-    cipher.setAAD(additionalDataOf(row, column))
+    const cipher = createCipheriv(ALGORITHM, this.#first.rowKey(hashed), iv)
+    cipher.setAAD(this.#additionalData[column].of(hashed))
     const encrypted = cipher.update(text, 'utf8')
     // GCM has no padding: `final` returns no bytes.
     cipher.final()
-    // 12 bytes are 16 characters of base64 exactly.
-    const rest = Buffer.concat([encrypted, cipher.getAuthTag()], encrypted.length + TAG_BYTES)
-    return `${SEALED_PREFIX}${keyId}.${iv.toString('base64url')}${rest.toString('base64url')}`
+    const bytes = Buffer.allocUnsafe(IV_BYTES + encrypted.length + TAG_BYTES)
+    iv.copy(bytes)
+    encrypted.copy(bytes, IV_BYTES)
+    cipher.getAuthTag().copy(bytes, IV_BYTES + encrypted.length)
+    return this.#first.prefix + bytes.toString('base64url')
   }
 
   open(stored: string, column: SealedColumn, id: string): string {
     if (stored === '') return ''
+    const dot = stored.startsWith(SEALED_PREFIX) ? stored.indexOf('.', SEALED_PREFIX.length) : -1
+    const master = dot < 0 ? undefined : this.#keys.get(stored.slice(SEALED_PREFIX.length, dot))
+    const text = master && decrypted(stored.slice(dot + 1), master, this.#additionalData[column], rowIdOf(id))
+    if (text !== undefined) return text
     const keyId = keyIdOf(stored)
     if (keyId === undefined) return this.#acceptPlain ? stored : unreadable(NOT_ENCRYPTED, stored)
-    const key = this.#keys.get(keyId)
-    if (key === undefined) return unreadable(missingKey(keyId), stored)
-    const bytes = Buffer.from(stored.slice(SEALED_PREFIX.length + keyId.length + 1), 'base64url')
-    const end = bytes.length - TAG_BYTES
-    if (end <= IV_BYTES) return unreadable(notAuthentic(keyId), stored)
-    const row = this.#row(id)
-    const decipher = createDecipheriv(ALGORITHM, keyOf(row, keyId, key), bytes.subarray(0, IV_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-    decipher.setAAD(additionalDataOf(row, column))
-    decipher.setAuthTag(bytes.subarray(end))
-    const text = decipher.update(bytes.subarray(IV_BYTES, end))
-    try {
-      decipher.final()
-    } catch {
-      return unreadable(notAuthentic(keyId), stored)
-    }
-    return text.toString('utf8')
-  }
-
-  #row(id: string): RowKeys {
-    const recent = this.#recent.get(id)
-    if (recent !== undefined) return recent
-    const row = this.#older.get(id) ?? { hashedId: hashedId(id), keys: new Map(), additionalData: {} }
-    if (this.#recent.size >= CACHED_IDS) {
-      this.#older = this.#recent
-      this.#recent = new Map()
-    }
-    this.#recent.set(id, row)
-    return row
+    return unreadable(master === undefined ? missingKey(keyId) : notAuthentic(keyId), stored)
   }
 }
 
-function keyOf(row: RowKeys, keyId: string, key: KeyObject): Buffer {
-  let rowKey = row.keys.get(keyId)
-  if (rowKey === undefined) {
-    rowKey = createHmac('sha256', key).update(row.hashedId).digest()
-    row.keys.set(keyId, rowKey)
+/** Returns the decrypted text; undefined if it is not authentic. */
+function decrypted(
+  sealed: string,
+  master: MasterKey,
+  additionalData: AdditionalData,
+  hashed: string,
+): string | undefined {
+  const bytes = Buffer.from(sealed, 'base64url')
+  const end = bytes.length - TAG_BYTES
+  if (end <= IV_BYTES) return undefined
+  const decipher = createDecipheriv(ALGORITHM, master.rowKey(hashed), bytes.subarray(0, IV_BYTES))
+  decipher.setAAD(additionalData.of(hashed))
+  // Always 16 bytes: a shorter tag could be guessed.
+  decipher.setAuthTag(bytes.subarray(end))
+  const text = decipher.update(bytes.subarray(IV_BYTES, end))
+  try {
+    decipher.final()
+  } catch {
+    return undefined
   }
-  return rowKey
+  return text.toString('utf8')
 }
 
-function additionalDataOf(row: RowKeys, column: SealedColumn): Buffer {
-  row.additionalData[column] ??= Buffer.from(`e1 ${column} ${row.hashedId}`)
-  return row.additionalData[column]
+/** Bytes of SHA-256's block and result. */
+const BLOCK_BYTES = 64
+const HASH_BYTES = 32
+
+/** A key, from which the keys of rows are derived. */
+class MasterKey {
+  readonly id: string
+  readonly prefix: string
+  /** The inputs of HMAC's two hashes (RFC 2104). Their first block depends on the key alone. */
+  readonly #inner = Buffer.alloc(BLOCK_BYTES + HASHED_ID_LENGTH, 0x36)
+  readonly #outer = Buffer.alloc(BLOCK_BYTES + HASH_BYTES, 0x5c)
+
+  constructor({ id, key }: CipherKey) {
+    this.id = id
+    this.prefix = `${SEALED_PREFIX}${id}.`
+    for (const [index, byte] of key.export().entries()) {
+      this.#inner[index] = byte ^ 0x36
+      this.#outer[index] = byte ^ 0x5c
+    }
+  }
+
+  /** Returns HMAC-SHA256(key, hashed id). Measured: two one-shot hashes take 0.7 us, an Hmac object 2.2 us. */
+  rowKey(hashed: string): Buffer {
+    this.#inner.write(hashed, BLOCK_BYTES, 'latin1')
+    hash('sha256', this.#inner, 'buffer').copy(this.#outer, BLOCK_BYTES)
+    return hash('sha256', this.#outer, 'buffer')
+  }
+}
+
+/** The additional authenticated data of a column: format, column and hashed id. */
+class AdditionalData {
+  readonly #bytes: Buffer
+  readonly #at: number
+
+  constructor(column: SealedColumn) {
+    const start = `e1 ${column} `
+    this.#at = start.length
+    this.#bytes = Buffer.alloc(start.length + HASHED_ID_LENGTH, start, 'latin1')
+  }
+
+  /** Returns them for an id. They must be used before the next call. */
+  of(hashed: string): Buffer {
+    this.#bytes.write(hashed, this.#at, 'latin1')
+    return this.#bytes
+  }
 }
 
 /** Random IVs, drawn in blocks: measured, 0.07 us instead of 2 us for each. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** What the stored form of a hashed id begins with. No id of a session may begin with it. */
 export const HASHED_ID_PREFIX = 'h1:'
@@ -8,7 +8,5 @@ export const HASHED_ID_PREFIX = 'h1:'
  * be computed from a row of either form.
  */
 export function hashedId(id: string): string {
-  return id.startsWith(HASHED_ID_PREFIX)
-    ? id
-    : HASHED_ID_PREFIX + createHash('sha256').update(id).digest('base64url')
+  return id.startsWith(HASHED_ID_PREFIX) ? id : HASHED_ID_PREFIX + hash('sha256', id, 'base64url')
 }

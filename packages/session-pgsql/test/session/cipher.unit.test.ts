@@ -73,6 +73,19 @@ describe('a sealed text', () => {
     expect(cipherWith().open(`e1.one.${bytes.toString('base64url')}`, 'sess_data', id)).toBe('{"ä":1}')
   })
 
+  test('opens in the row of another writer whose id only begins like a hashed one, and in no other', () => {
+    const cipher = cipherWith()
+    const others = ['h1:', 'h1:a', `h1:${'a'.repeat(42)}`, `h1:${'a'.repeat(42)}ä`, `h1:${'a'.repeat(60)}`]
+    for (const id of others) {
+      const sealed = cipher.seal('text', 'sess_data', id)
+      for (const other of others) {
+        const opened = cipher.open(sealed, 'sess_data', other)
+        if (other === id) expect(opened).toBe('text')
+        else expect(unreadableReason(opened)).toBeDefined()
+      }
+    }
+  })
+
   test('has an IV of its own each time', () => {
     const cipher = cipherWith()
     const ivs = Array.from({ length: 2000 }, () =>
@@ -86,14 +99,6 @@ describe('a sealed text', () => {
     expect(cipherWith({ keys: [two, one] }).open(sealed, 'sess_data', 'id')).toBe('text')
     const opened = cipherWith({ keys: [{ id: 'one', key: secret() }] }).open(sealed, 'sess_data', 'id')
     expect(unreadableReason(opened)).toContain('"one"')
-  })
-
-  test('opens when its key is no longer cached', () => {
-    const cipher = cipherWith()
-    const sealed = cipher.seal('text', 'sess_data', 'first')
-    for (let n = 0; n < 25_000; n++)
-      cipher.open('e1.one.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', 'sess_data', `${n}`)
-    expect(cipher.open(sealed, 'sess_data', 'first')).toBe('text')
   })
 })
 
