@@ -77,6 +77,8 @@ class RowCipher implements SessionCipher {
   readonly #write: boolean
   readonly #acceptPlain: boolean
   readonly #ivs = new RandomIvs()
+  /** Reused for texts that fit in: a buffer for each takes 2 us. */
+  readonly #output = Buffer.allocUnsafeSlow(16 * 1024)
   readonly #additionalData: Readonly<Record<SealedColumn, AdditionalData>> = {
     sess_data: new AdditionalData('sess_data'),
     sess_err_message: new AdditionalData('sess_err_message'),
@@ -100,11 +102,13 @@ class RowCipher implements SessionCipher {
     const encrypted = cipher.update(text, 'utf8')
     // GCM has no padding: `final` returns no bytes.
     cipher.final()
-    const bytes = Buffer.allocUnsafe(IV_BYTES + encrypted.length + TAG_BYTES)
+    const end = IV_BYTES + encrypted.length
+    const length = end + TAG_BYTES
+    const bytes = length <= this.#output.length ? this.#output : Buffer.allocUnsafe(length)
     iv.copy(bytes)
     encrypted.copy(bytes, IV_BYTES)
-    cipher.getAuthTag().copy(bytes, IV_BYTES + encrypted.length)
-    return this.#first.prefix + bytes.toString('base64url')
+    cipher.getAuthTag().copy(bytes, end)
+    return this.#first.prefix + bytes.toString('base64url', 0, length)
   }
 
   open(stored: string, column: SealedColumn, id: string): string {
@@ -153,6 +157,7 @@ class MasterKey {
   /** The inputs of HMAC's two hashes (RFC 2104). Their first block depends on the key alone. */
   readonly #inner = Buffer.alloc(BLOCK_BYTES + HASHED_ID_LENGTH, 0x36)
   readonly #outer = Buffer.alloc(BLOCK_BYTES + HASH_BYTES, 0x5c)
+  readonly #rowKey = Buffer.alloc(HASH_BYTES)
 
   constructor({ id, key }: CipherKey) {
     this.id = id
@@ -163,11 +168,15 @@ class MasterKey {
     }
   }
 
-  /** Returns HMAC-SHA256(key, hashed id). Measured: two one-shot hashes take 0.7 us, an Hmac object 2.2 us. */
+  /**
+   * Returns HMAC-SHA256(key, hashed id). It must be used before the next call. Measured: two one-shot hashes take 0.7 us,
+   * an Hmac object 2.2 us. Their results are texts, because each new buffer is work for the garbage collector.
+   */
   rowKey(hashed: string): Buffer {
     this.#inner.write(hashed, BLOCK_BYTES, 'latin1')
-    hash('sha256', this.#inner, 'buffer').copy(this.#outer, BLOCK_BYTES)
-    return hash('sha256', this.#outer, 'buffer')
+    this.#outer.write(hash('sha256', this.#inner, 'base64'), BLOCK_BYTES, 'base64')
+    this.#rowKey.write(hash('sha256', this.#outer, 'base64'), 'base64')
+    return this.#rowKey
   }
 }
 
