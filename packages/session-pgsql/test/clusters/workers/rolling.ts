@@ -28,6 +28,11 @@ export interface Placed {
   readonly id: string
 }
 
+/** A message to a process: it continues with these options, as if it had been replaced by a process that has them. */
+export interface Restarted {
+  readonly options: SaveHandlerOptions<Data>
+}
+
 /**
  * A process with traffic on sessions that it shares with others: reads, writes that add a key of their own, touches,
  * and from time to time a destroy, after which a new session takes the place. Returns its history after the message
@@ -36,8 +41,13 @@ export interface Placed {
  */
 export default async function rolling(input: RollingInput, channel: WorkerChannel): Promise<Operation[]> {
   const { db, options, name, callers, seed, owned, foreign } = input
-  const handler = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
-  handler.on('error', () => {})
+  const start = async (options: SaveHandlerOptions<Data>): Promise<SaveHandler<Data>> => {
+    const started = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
+    started.on('error', () => {})
+    await started.open()
+    return started
+  }
+  let handler = await start(options)
   const random = randomOf(seed)
   const history: Operation[] = []
   const current = new Map<number, string>()
@@ -134,13 +144,19 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
     }
   }
 
-  await handler.open()
   for (const place of owned) await create(place)
   channel.send('running')
   const traffic = Array.from({ length: callers }, (_, caller) => call(caller))
   for (;;) {
-    const message = (await channel.receive()) as 'stop' | Placed
+    const message = (await channel.receive()) as 'stop' | Placed | Restarted
     if (message === 'stop') break
+    if ('options' in message) {
+      const before = handler
+      handler = await start(message.options)
+      await before.close()
+      channel.send('restarted')
+      continue
+    }
     const before = current.get(message.place)
     if (before !== undefined) ended.push(before)
     current.set(message.place, message.id)
