@@ -16,7 +16,7 @@ const readme = readFileSync(join(import.meta.dirname, '../../../../README.md'), 
 test('the table of options lists exactly the options', () => {
   const table = readme.slice(readme.indexOf('| option |'), readme.indexOf('In a php.ini `refreshAfter`'))
   const named = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
-  expect(named.sort()).toEqual(['db', ...Object.keys(RULES)].sort())
+  expect(named.sort()).toEqual(['db', 'encryption', ...Object.keys(RULES)].sort())
 })
 
 test('the table of errors lists exactly the error codes, with their meanings', () => {
