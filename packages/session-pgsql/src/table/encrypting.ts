@@ -157,10 +157,11 @@ function hasColumn({ added }: Shape, column: SealedColumn): boolean {
 
 /** Returns the condition: a text of the row is in plain text or encrypted with another key. */
 function isOpen(shape: Shape, keyId: string): string {
-  const conditions = COLUMNS.filter((column) => hasColumn(shape, column)).map(
-    (column) =>
-      `coalesce(${ne(`t.${column}`, "''")} AND NOT pg_catalog.starts_with(t.${column}, ${quoteLiteral(`${SEALED_PREFIX}${keyId}.`)}), false)`,
-  )
+  const prefix = quoteLiteral(`${SEALED_PREFIX}${keyId}.`)
+  const conditions = COLUMNS.filter((column) => hasColumn(shape, column)).map((column) => {
+    const isSealed = `pg_catalog.starts_with(t.${column} ${BYTEWISE}, ${prefix})`
+    return `coalesce(${ne(`t.${column}`, "''")} AND NOT ${isSealed}, false)`
+  })
   return `(${conditions.join(' OR ')})`
 }
 
@@ -177,7 +178,8 @@ function encryptText(shape: Shape, marks: boolean): string {
   ]
   const arrays = names.map((_, index) => `pg_catalog.unnest($${index + 1}::pg_catalog.text[])`)
   const columns = COLUMNS.filter((column) => hasColumn(shape, column))
-  const isAsRead = columns.map((column) => same(`t.${column}`, `i.old_${column}`)).join(' AND ')
+  // By bytes: a nondeterministic collation would make different texts equal.
+  const isAsRead = columns.map((column) => same(`t.${column} ${BYTEWISE}`, `i.old_${column}`)).join(' AND ')
   return `
     WITH input AS MATERIALIZED (
       SELECT * FROM ROWS FROM (${arrays.join(', ')}) AS i(${names.join(', ')})
