@@ -2,7 +2,9 @@ import { createSecretKey, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import type { SaveHandlerOptions } from '../../src/index.ts'
+import { Server } from '../../src/servers/server.ts'
 import { cipherOf } from '../../src/session/cipher.ts'
+import { resolveSettings } from '../../src/settings/settings.ts'
 import { type Data, describeHandler, errorOf, type Handler, type Kit } from './kit.ts'
 
 const KEY_ONE = { id: 'one', key: randomBytes(32) }
@@ -274,19 +276,41 @@ describeHandler('encryption', (kit) => {
     })
 
     test('a row that only was encrypted again is no conflict', async () => {
-      for (const conflict of ['error', 'merge'] as const) {
-        const sessions = kit.open({ encryption: { keys: [KEY_TWO, KEY_ONE] }, conflict })
-        const id = kit.id()
-        let conflicts = 0
-        sessions.on('conflict', () => conflicts++)
-        await encrypted().write(id, { n: 1 })
-        const base = await sessions.read(id)
+      const sessions = kit.open({ encryption: { keys: [KEY_TWO, KEY_ONE] }, conflict: 'error' })
+      const id = kit.id()
+      await encrypted().write(id, { n: 1 })
+      const base = await sessions.read(id)
+      await reencrypt(kit, id)
+      expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
+    })
+
+    test('the table answers that it is updated; a row that was written is a conflict', async () => {
+      const settings = resolveSettings({
+        db: kit.database().db,
+        encryption: { keys: [KEY_TWO, KEY_ONE] },
+        operationTimeout: 15,
+      })
+      const server = new Server(settings.db[0] as (typeof settings.db)[number], settings, {})
+      const deadline = performance.now() + 15_000
+      const [id, text, next] = [kit.id(), '{"n":1}', '{"n":2}']
+      const common = { id, lifetime: 60, access: true, address: null, name: 'sid' }
+      try {
+        const { table } = server
+        await table.put({ change: { ...common, text, metadata: undefined }, mustBeAbsent: true }, deadline)
+        // The fast path, and the slow one, which takes what has metadata.
+        for (const metadata of [undefined, { errors: 1 }]) {
+          const base = await table.read(id, deadline)
+          await reencrypt(kit, id)
+          const save = { change: { ...common, text, metadata }, base }
+          expect((await table.save(save, deadline)).outcome).toBe('updated')
+        }
+        const base = await table.read(id, deadline)
+        await table.save({ change: { ...common, text: next, metadata: undefined }, base }, deadline)
         await reencrypt(kit, id)
-        const written = await sessions.write(id, { n: 2 }, { base })
-        expect(written.outcome).toBe('updated')
-        await reencrypt(kit, id)
-        expect((await sessions.update(id, (data) => ++data.n, { base: written.session })).value).toBe(3)
-        expect(conflicts).toBe(0)
+        const stale = await table.save({ change: { ...common, text, metadata: undefined }, base }, deadline)
+        expect(stale).toMatchObject({ outcome: 'conflict', stored: { text: next } })
+      } finally {
+        await server.close()
       }
     })
   })
