@@ -64,7 +64,7 @@ export function iniOf({ ini }: Values): Map<string, string> {
 
 /** Returns the keys in the file that `--encryption-keys` names; undefined without the flag: those in the environment. */
 export function encryptionOf({ 'encryption-keys': file }: Values): EncryptionOption | undefined {
-  return typeof file === 'string' ? { keys: read('--encryption-keys', file) } : undefined
+  return typeof file === 'string' ? { keys: readSecret('--encryption-keys', file) } : undefined
 }
 
 /**

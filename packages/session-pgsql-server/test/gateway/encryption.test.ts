@@ -25,7 +25,7 @@ describeOnEveryServer(
       const database = await server.freshDatabase()
       const db = database.db as string
       const keys = join(folder, 'keys')
-      writeFileSync(keys, `one:${KEY}\n`)
+      writeFileSync(keys, `one:${KEY}\n`, { mode: 0o600 })
       const stop = new AbortController()
       let said = ''
       const say = { write: (text: string) => (said += text) }
@@ -70,7 +70,7 @@ describeOnEveryServer(
 
     test('refuses a file that cannot be read or has no keys, and shows no key', async () => {
       const broken = join(folder, 'broken')
-      writeFileSync(broken, `${KEY}\n`)
+      writeFileSync(broken, `${KEY}\n`, { mode: 0o600 })
       for (const file of [broken, join(folder, 'none')]) {
         for (const mode of ['gateway', 'console']) {
           let said = ''

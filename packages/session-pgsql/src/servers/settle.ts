@@ -1,12 +1,6 @@
 import { areOfTwoUsers, isReencrypted, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
-import {
-  baseOf,
-  type LostChange,
-  type RecordedBase,
-  type RowCopy,
-  receivedOf,
-} from '../table/row-copies.ts'
+import { baseOf, type LostChange, type RecordedBase, type RowCopy, receivedOf } from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
 /**
