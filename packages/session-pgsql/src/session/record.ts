@@ -3,6 +3,7 @@ import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
 export interface SessionInfo {
+  /** In a list: the id as it is stored, which is hashed with the option `ids`. */
   readonly id: string
   /** The name of the cookie for which it was created; null in a row of another writer. */
   readonly name: string | null
@@ -49,9 +50,9 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly custom: string | null
   readonly #stored: StoredSession
 
-  /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>) {
-    this.id = stored.id
+  /** @internal The save handler creates records. @param id the session's id; default: as it is stored */
+  constructor(stored: StoredSession, codec: Codec<Data>, id: string = stored.id) {
+    this.id = id
     this.name = stored.name
     this.data = codec.decode(stored.text)
     this.created = dateOf(stored.created)
@@ -93,10 +94,10 @@ export class SessionRecord<Data> implements SessionInfo {
   }
 }
 
-/** Returns the session without its data, as a plain object. */
-export function infoOf(stored: StoredSession): SessionInfo {
+/** Returns the session without its data, as a plain object. @param id the session's id; default: as it is stored */
+export function infoOf(stored: StoredSession, id: string = stored.id): SessionInfo {
   return {
-    id: stored.id,
+    id,
     name: stored.name,
     created: dateOf(stored.created),
     modified: dateOf(stored.modified),

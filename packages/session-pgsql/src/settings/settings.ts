@@ -1,6 +1,7 @@
 import type { Codec } from '../codec/codec.ts'
 import type { Conninfo } from '../conninfo/conninfo.ts'
 import { nearest } from '../nearest.ts'
+import type { IdsMode } from '../session/stored-id.ts'
 import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
 import type { CodecName, ConflictFunction, ConflictRule, Logger, SaveHandlerOptions } from './options.ts'
@@ -50,6 +51,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly poolSize: number
   /** Matches a whole id; has no state between tests. */
   readonly idPattern: RegExp
+  readonly ids: IdsMode
   readonly whenHomeIsDown: 'absent' | 'error'
   readonly logger: Logger
 }
@@ -87,6 +89,11 @@ export function resolveSettings<Data = Record<string, unknown>>(
   for (const [name, rule] of Object.entries(RULES) as [keyof typeof RULES, Rule<unknown>][]) {
     const fallback = defaults?.[name] ?? rule.fallback
     settings[name] = resolve(name, options[name], { ...rule, fallback }, ini, environment)
+  }
+  if (settings.ids === 'migrate' && (settings.db as readonly DatabaseEntry[]).length > 1) {
+    throw problem(
+      `option ids: expected 'plain' or 'hashed' with several entries in db; received 'migrate'. Ids can be moved to the hashed form on a single entry only`,
+    )
   }
   settings.table = withSchemaOf(settings.db as readonly DatabaseEntry[], settings.table as TableName)
   return Object.freeze(settings) as unknown as Settings<Data>
@@ -203,6 +210,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     operationTimeout: settings.operationTimeout,
     poolSize: settings.poolSize,
     idPattern: String(settings.idPattern),
+    ids: settings.ids,
     whenHomeIsDown: settings.whenHomeIsDown,
   }
 }

@@ -1,6 +1,7 @@
 import { prepared, type Statement } from '../database/database.ts'
-import { type Outcome, RECORD_COLUMNS } from './answers.ts'
+import { NO_RECORD, type Outcome } from './answers.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 import {
   BYTEWISE,
@@ -85,15 +86,22 @@ export interface StatementOptions {
   readonly keepExpired: boolean
   /** Seconds. */
   readonly expiryGrace: number
+  /** Whether the statements do nothing in a table that may contain hashed ids; see id-forms.ts. */
+  readonly guarded: boolean
+  /** Whether new rows have hashed ids. */
+  readonly hashing: boolean
 }
 
 /** Returns the statements for a table with this shape. */
-export function statements(shape: Shape, { keepExpired, expiryGrace }: StatementOptions): Statements {
-  const sql = fragments(shape, expiryGrace)
+export function statements(
+  shape: Shape,
+  { keepExpired, expiryGrace, guarded, hashing }: StatementOptions,
+): Statements {
+  const sql = fragments(shape, expiryGrace, guarded ? guardOf(sqlName(shape.name)) : NO_GUARD)
   return {
     read: prepared(readText(sql)),
     save: prepared(saveText(sql)),
-    put: prepared(putText(sql, keepExpired)),
+    put: prepared(putText(sql, keepExpired, hashing)),
     touch: prepared(touchText(sql)),
     destroy: prepared(destroyText(sql)),
     quickSave: prepared(fastSaveText(sql)),
@@ -126,12 +134,9 @@ export function capped(shape: Shape, column: string, value: string): string {
   return shape.narrow.has(column as never) ? `least(${value}, 2147483647)` : value
 }
 
-/** The columns of a record in a row without one. */
-const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
-
 type Fragments = ReturnType<typeof fragments>
 
-function fragments(shape: Shape, expiryGrace: number) {
+function fragments(shape: Shape, expiryGrace: number, guard: Guard) {
   const table = sqlName(shape.name)
   const cap = (column: ExtensionColumn, value: string) => capped(shape, column, value)
   const time = (column: ExtensionColumn, value: string) => cap(column, `pg_catalog.ceil(${value})::bigint`)
@@ -155,7 +160,9 @@ function fragments(shape: Shape, expiryGrace: number) {
     extraColumns,
     has,
     record: (row: string) => recordColumns(row, shape),
-    clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
+    /** @param more further columns */
+    clock: (more = '') => `${guard.query} clock AS MATERIALIZED (SELECT ${CLOCK} AS now${more} ${guard.where})`,
+    guard,
 
     /** @param requested columns of `input` besides `n` */
     found: (
@@ -232,14 +239,14 @@ export function sweepTime(expiry: string): string {
 
 function readText(sql: Fragments): string {
   return `
-    WITH ${sql.clock}
+    WITH ${sql.clock()}
     SELECT NULL::bigint, 'read', t.sess_data, NULL::bigint, ${sql.record('t')}
     FROM (SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[]) AS i(id) ${FEW}) i
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
     SELECT NULL, CASE WHEN pg_catalog.row_security_active(${sql.oid}) THEN 'hidden' ELSE 'clock' END,
-      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
+      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock${sql.guard.answer(NO_RECORD)}`
 }
 
 const EXPIRY = plus('j.now', 'j.lifetime')
@@ -252,7 +259,7 @@ const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.un
 
 function saveText(sql: Fragments): string {
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (
       SELECT * FROM ${SAVES.source} i
     ),
@@ -280,7 +287,7 @@ function saveText(sql: Fragments): string {
     SELECT j.n, ${unlessDone('updated')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
-    ${busyRows(sql, NO_RECORD)}`
+    ${busyRows(sql, NO_RECORD)}${sql.guard.answer(NO_RECORD)}`
 }
 
 function setSaved(sql: Fragments): string {
@@ -303,11 +310,9 @@ const LOCK_TIMEOUT = 0.005
  * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
  * the same order and cannot deadlock.
  */
-function fastPathInput(requests: string): string {
+function fastPathInput(sql: Fragments, requests: string): string {
   return `
-    WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, ${setLockTimeout(LOCK_TIMEOUT)}
-    ),
+    WITH ${sql.clock(`, ${setLockTimeout(LOCK_TIMEOUT)}`)},
     input AS MATERIALIZED (
       SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
     )`
@@ -328,7 +333,7 @@ function fastPathConditions(sql: Fragments, saving: boolean): string {
 }
 
 function fastSaveText(sql: Fragments): string {
-  return `${fastPathInput(SAVES.source)}
+  return `${fastPathInput(sql, SAVES.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
@@ -342,7 +347,7 @@ function fastTouchText(sql: Fragments): string {
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
     : ''
-  return `${fastPathInput(TOUCHES.source)}
+  return `${fastPathInput(sql, TOUCHES.source)}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}
@@ -367,7 +372,7 @@ function busyRows(sql: Fragments, record: string): string {
  */
 const INSERT_TIMEOUT = 0.05
 
-function putText(sql: Fragments, keepExpired: boolean): string {
+function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string {
   const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
@@ -384,12 +389,16 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     .filter(sql.has)
     .map((column) => `, ${column} = CASE WHEN ${isNew} THEN NULL ELSE t.${column} END`)
     .join('')
+  const marked = hashing
+    ? `,
+    marked AS (
+      ${writeMarkText(sql.table, 'EXISTS (SELECT FROM missing)')}
+    )`
+    : ''
   const extraValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation, sess_version: '1' }
 
   return `
-    WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, ${setLockTimeout(INSERT_TIMEOUT)}
-    ),
+    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
     input AS (
       SELECT * FROM ${PUTS.source} i
     ),
@@ -444,7 +453,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
       RETURNING ${sql.record('t')}
-    )
+    )${marked}
     SELECT * FROM updated
     UNION ALL
     SELECT m.n, 'created', NULL, ${microseconds('m.now')}, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
@@ -456,7 +465,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
     UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
-    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}${sql.guard.answer(NO_RECORD)}`
 }
 
 /** Returns the condition: the outcome is one of these. */
@@ -475,7 +484,7 @@ function touchText(sql: Fragments): string {
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (
       SELECT * FROM ${TOUCHES.source} i
     ),
@@ -508,12 +517,12 @@ function touchText(sql: Fragments): string {
     SELECT j.n, ${unlessDone('touched')}, NULL, ${microseconds('j.now')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
-    ${busyRows(sql, '')}`
+    ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
 function destroyText(sql: Fragments): string {
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (SELECT * FROM ${DESTROYS.source} i),
     ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
@@ -531,5 +540,5 @@ function destroyText(sql: Fragments): string {
       NULL::pg_catalog.text, ${microseconds('j.now')}
     FROM judged j
     UNION ALL
-    ${busyRows(sql, '')}`
+    ${busyRows(sql, '')}${sql.guard.answer('')}`
 }

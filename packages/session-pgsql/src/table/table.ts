@@ -10,6 +10,7 @@ import {
 import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import { hashedId } from '../session/stored-id.ts'
 import {
   type Answer,
   answersOf,
@@ -31,6 +32,17 @@ import {
   type TableName,
 } from './definition.ts'
 import {
+  answersOfForms,
+  deleteDuplicatesText,
+  type FormedBatch,
+  formsOf,
+  hasMark,
+  type IdsOptions,
+  type Lookup,
+  lookupOf,
+  underBothForms,
+} from './id-forms.ts'
+import {
   createTable,
   creationFault,
   type Inspection,
@@ -47,7 +59,7 @@ import {
 } from './inspect.ts'
 import { Limit } from './limit.ts'
 import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
-import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
+import { BYTEWISE, CLOCK, ge, isIn, microseconds, minus } from './sql.ts'
 import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
 
@@ -64,6 +76,9 @@ export interface TableOptions {
   readonly concurrency: number
   /** The table's save handler and server, for diagnostics. */
   readonly source: Source
+  readonly ids: IdsOptions
+  /** Called when the process begins to look for both forms of ids. */
+  readonly onBothForms: () => void
 }
 
 /**
@@ -191,18 +206,27 @@ export class SessionTable implements StoredSessions {
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer> {
-    const { lock, statements } = await this.#open(deadline)
-    return this.transaction(async (query, shape) => {
-      const [row] = await query(plain(lock), [id])
-      if (row === undefined) return GONE
-      const request = await decide(storedOf(row, clockOf(row), performance.now()))
+    const { lock, statements, lookup } = await this.#open(deadline)
+    const answer = await this.transaction(async (query, shape) => {
+      // Of two rows, the hashed one counts.
+      const row = (await query(plain(lock), [{ type: 'text', values: this.#formsOf(id, lookup) }])).at(-1)
+      if (row === undefined) {
+        return lookup === 'plain' && (await hasMark(query, sqlName(shape.name))) ? undefined : GONE
+      }
+      const current = storedOf(row, clockOf(row), performance.now())
+      const request = await decide(current)
       if (request === undefined) return GONE
-      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
+      const save = SAVES.under(request, current.id)
+      const rows = await query(statements.save, SAVES.parameters([save], [this.#until(deadline)]))
+      if (isMarked(rows)) return undefined
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
       if (answer.outcome === 'prevented') throw triggerFault(shape.name)
       return answer
     }, deadline)
+    if (answer !== undefined) return answer
+    this.#opened = undefined
+    return this.saveLocked(id, decide, deadline)
   }
 
   async replicated(_id: string, deadline: number): Promise<void> {
@@ -336,6 +360,16 @@ export class SessionTable implements StoredSessions {
     this.#standby = undefined
   }
 
+  /** Returns the ids under which the row of a session may be stored, the hashed one last. */
+  async formsOf(id: string, deadline: number): Promise<readonly string[]> {
+    const { lookup } = await this.#open(deadline)
+    return this.#formsOf(id, lookup)
+  }
+
+  #formsOf(id: string, lookup: Lookup): readonly string[] {
+    return lookup === 'both' ? formsOf(id) : [id]
+  }
+
   async #open(deadline: number): Promise<Opened> {
     if (this.#opened !== undefined) return this.#opened
     // A rejection is not kept: the next use retries.
@@ -360,10 +394,19 @@ export class SessionTable implements StoredSessions {
     this.#standby = inspection.standby
     const shape = shapeOf(inspection)
     this.#name = shape.name
+    const { ids, onBothForms } = this.#options
+    const query: Query = (statement, parameters) => this.queryUnopened(statement, parameters, deadline)
+    const lookup = await lookupOf(query, shape, ids)
+    if (lookup === 'both') onBothForms()
     this.#opened = {
       shape,
       user: inspection.user,
-      statements: statements(shape, this.#options),
+      lookup,
+      statements: statements(shape, {
+        ...this.#options,
+        guarded: lookup === 'plain',
+        hashing: ids.mode !== 'plain',
+      }),
       lock: lockText(shape, this.#options.expiryGrace),
     }
     return this.#opened
@@ -384,10 +427,15 @@ export class SessionTable implements StoredSessions {
     ids: readonly string[],
     deadlines: readonly number[],
   ): Promise<(StoredSession | undefined)[]> => {
-    const ask = (): Promise<Row[]> => this.#send('read', () => [{ type: 'text', values: ids }], deadlines)
-    let rows = await ask()
+    const ask = () =>
+      this.#send(
+        'read',
+        ({ lookup }) => [{ type: 'text', values: lookup === 'both' ? ids.flatMap(formsOf) : ids }],
+        deadlines,
+      )
+    let { rows, lookup } = await ask()
     // Sent once more on new connections; the rows of a server with the wrong role may be stale.
-    if (this.#isWrongRole(rows)) rows = await ask()
+    if (this.#isWrongRole(rows)) ({ rows, lookup } = await ask())
     if (this.#isWrongRole(rows)) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
@@ -407,7 +455,31 @@ export class SessionTable implements StoredSessions {
       const stored = storedOf(row, clock, readAt)
       found.set(stored.id, stored)
     }
-    return ids.map((id) => found.get(id))
+    return lookup === 'both' ? this.#withoutDuplicates(ids, found) : ids.map((id) => found.get(id))
+  }
+
+  /** Returns the session of each id. If it has two rows, the hashed one counts, and the plain one is deleted. */
+  #withoutDuplicates(
+    ids: readonly string[],
+    found: ReadonlyMap<string, StoredSession>,
+  ): (StoredSession | undefined)[] {
+    const duplicates: [string, string][] = []
+    const sessions = ids.map((id) => {
+      const hashed = hashedId(id)
+      if (hashed !== id && found.has(hashed) && found.has(id)) duplicates.push([id, hashed])
+      return found.get(hashed) ?? found.get(id)
+    })
+    if (duplicates.length > 0) {
+      // In the background; if it fails, the next read repeats it.
+      const deadline = performance.now() + DUPLICATE_TIMEOUT
+      const parameters = [0, 1].map((form) => ({
+        type: 'text' as const,
+        values: duplicates.map((one) => one[form] as string),
+      }))
+      const text = plain(deleteDuplicatesText(sqlName(this.#name as TableName)))
+      this.#limit.run(() => this.#database.query(text, parameters, deadline), deadline).catch(() => {})
+    }
+    return sessions
   }
 
   /** Returns true if the server that was read from does not have the required role. */
@@ -431,42 +503,43 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendQuickSave = (requests: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendFast('quickSave', SAVES, requests, deadlines, requests.map(textOf))
+    this.#sendFast('quickSave', SAVES, requests, deadlines, textOf)
 
   readonly #sendQuickTouch = (requests: readonly Touch[], deadlines: readonly number[]) =>
-    this.#sendFast('quickTouch', TOUCHES, requests, deadlines, requests.map(noText))
+    this.#sendFast('quickTouch', TOUCHES, requests, deadlines, noText)
 
   async #sendFast<Request>(
     kind: 'quickSave' | 'quickTouch',
-    { parameters }: RequestRows<Request>,
+    rows: RequestRows<Request>,
     requests: readonly Request[],
     deadlines: readonly number[],
-    texts: readonly string[],
+    textOf: (request: Request) => string,
   ): Promise<(Answer | undefined)[]> {
     // The earliest deadline for all: requests with more time go on to the slow path.
     const earliest = deadlines.reduce((one, other) => Math.min(one, other))
-    const untils = (): number[] => new Array<number>(requests.length).fill(this.#until(earliest))
     try {
-      return answersOf(
-        await this.#send(kind, () => parameters(requests, untils()), deadlines),
-        texts,
-        undefined,
-      )
+      return await this.#sendRequests(kind, rows, requests, requests.map(() => earliest), textOf)
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
       this.#contendedUntil = performance.now() + CONTENTION_PERIOD
-      return texts.map(() => undefined)
+      return requests.map(() => undefined)
     }
   }
 
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
+    orGone(await this.#sendRequests('save', SAVES, requests, deadlines, textOf))
 
   // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
   // the next statement finds it. If it never does, a trigger drops the insert.
+  // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
+  // the next statement finds it. If it never does, a trigger drops the insert.
   readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
-    return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
+    const { lookup } = await this.#open(Math.max(...deadlines))
+    const answers =
+      lookup === 'both'
+        ? await this.#putUnderEitherForm(requests, deadlines)
+        : await this.#sendRequests('put', PUTS, requests, deadlines, textOf)
+    return answers.map((answer, index) => {
       if (answer !== undefined) return answer
       const request = requests[index] as Put
       const tries = (this.#unanswered.get(request) ?? 0) + 1
@@ -475,35 +548,92 @@ export class SessionTable implements StoredSessions {
     })
   }
 
-  readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('touch', TOUCHES, requests, deadlines), requests.map(noText), GONE)
-
-  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
-
-  #sendRequests<Request>(
-    kind: keyof Statements,
-    { parameters }: RequestRows<Request>,
-    requests: readonly Request[],
+  /** Writes the sessions that exist under either form, and inserts the others under the form of new rows. */
+  async #putUnderEitherForm(
+    requests: readonly Put[],
     deadlines: readonly number[],
-  ): Promise<Row[]> {
-    return this.#send(kind, () => parameters(requests, deadlines.map(this.#until)), deadlines)
+  ): Promise<(Answer | undefined)[]> {
+    const { mode } = this.#options.ids
+    const stored = await this.#sendRead(requests.map(PUTS.id), deadlines)
+    const answers = requests.map(({ mustBeAbsent }, index): Answer | undefined => {
+      const found = stored[index]
+      return found !== undefined && mustBeAbsent ? { outcome: 'conflict', stored: found } : undefined
+    })
+    const places = [...answers.keys()].filter((index) => answers[index] === undefined)
+    const existing = places.filter((index) => stored[index] !== undefined)
+    const absent = places.filter((index) => stored[index] === undefined)
+    const someOf = <T>(all: readonly T[], which: readonly number[]): T[] => which.map((at) => all[at] as T)
+    const saves = someOf(requests, existing).map(({ change }): Save => ({ change, base: undefined }))
+    const puts = someOf(requests, absent).map((request) =>
+      mode === 'migrate' ? PUTS.under(request, hashedId(PUTS.id(request))) : request,
+    )
+    const [saved, put] = await Promise.all([
+      saves.length === 0 ? [] : this.#sendRequests('save', SAVES, saves, someOf(deadlines, existing), textOf),
+      puts.length === 0 ? [] : this.#sendRequests('put', PUTS, puts, someOf(deadlines, absent), textOf),
+    ])
+    // Ended since it was read: without an answer, the request is sent again.
+    for (const [at, place] of existing.entries())
+      answers[place] = saved[at]?.outcome === 'gone' ? undefined : saved[at]
+    for (const [at, place] of absent.entries()) answers[place] = put[at]
+    return answers
   }
 
-  /** @param parameters called when the table is open, because the database's clock is unknown before */
+  readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
+    orGone(await this.#sendRequests('touch', TOUCHES, requests, deadlines, noText))
+
+  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
+    orGone(await this.#sendRequests('destroy', DESTROYS, ids, deadlines, noText))
+
+  /** Returns the answer to each request; undefined for a request without one. */
+  async #sendRequests<Request>(
+    kind: keyof Statements,
+    rowsOf: RequestRows<Request>,
+    requests: readonly Request[],
+    deadlines: readonly number[],
+    textOf: (request: Request) => string,
+  ): Promise<(Answer | undefined)[]> {
+    const { id, under, parameters } = rowsOf
+    const single = { requests, owners: requests.map((_, index) => index) }
+    let formed: FormedBatch<Request> = single
+    const { rows } = await this.#send(
+      kind,
+      ({ lookup }) => {
+        formed = lookup === 'both' && kind !== 'put' ? underBothForms(requests, id, under) : single
+        return parameters(
+          formed.requests,
+          formed.owners.map((owner) => this.#until(deadlines[owner] as number)),
+        )
+      },
+      deadlines,
+    )
+    const answers = answersOf(rows, formed.requests.map(textOf), undefined)
+    return formed === single ? answers : answersOfForms(answers, formed, requests.length)
+  }
+
+  /**
+   * Sends a statement, and again if it has found a mark.
+   *
+   * @param parameters called when the table is open, because the database's clock and the forms of ids are unknown before
+   * @returns the rows; none if a `put` has found a mark, because it has to look for the other form first
+   */
   async #send(
     kind: keyof Statements,
-    parameters: () => Parameter[],
+    parameters: (opened: Opened) => Parameter[],
     deadlines: readonly number[],
-  ): Promise<Row[]> {
+  ): Promise<{ readonly rows: readonly Row[]; readonly lookup: Lookup }> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
-    const { statements } = await this.#open(latest)
-    const rows = await this.#guard(this.#database.query(statements[kind], parameters(), latest))
+    const opened = await this.#open(latest)
+    const rows = await this.#guard(
+      this.#database.query(opened.statements[kind], parameters(opened), latest),
+    )
     const last = rows.at(-1)
     if (last !== undefined) this.#recordClock(clockOf(last))
     // A standby would have rejected the change.
     if (kind !== 'read') this.#standby = false
-    return rows
+    const { lookup } = opened
+    if (!isMarked(rows)) return { rows, lookup }
+    if (this.#opened === opened) this.#opened = undefined
+    return kind === 'put' ? { rows: [], lookup } : this.#send(kind, parameters, deadlines)
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
@@ -535,6 +665,7 @@ export type Transact = <T>(work: (query: Query, shape: Shape) => Promise<T>) => 
 interface Opened {
   readonly shape: Shape
   readonly user: string
+  readonly lookup: Lookup
   readonly statements: Statements
   /** SQL that reads one session and locks its row until the transaction ends. */
   readonly lock: string
@@ -551,6 +682,9 @@ const limitStatements = plain(`
 
 /** Number of statements without an answer to a `put` after which a trigger is the cause. */
 const MAX_UNANSWERED = 10
+
+/** Milliseconds after which the deletion of a second row of a session is given up. */
+const DUPLICATE_TIMEOUT = 5000
 
 /** Milliseconds for which the fast path is disabled after a row was locked. */
 const CONTENTION_PERIOD = 1000
@@ -576,12 +710,22 @@ async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T
   }
 }
 
+/** Returns true if the statement has found a mark, and done nothing. */
+function isMarked(rows: readonly Row[]): boolean {
+  const last = rows.at(-1)
+  return last !== undefined && outcomeOf(last) === 'hashed'
+}
+
+function orGone(answers: readonly (Answer | undefined)[]): Answer[] {
+  return answers.map((answer) => answer ?? GONE)
+}
+
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
 function lockText(shape: Shape, expiryGrace: number): string {
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
-    FOR NO KEY UPDATE`
+    WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
+    ORDER BY t.sess_id ${BYTEWISE} FOR NO KEY UPDATE`
 }

@@ -1,4 +1,3 @@
-import { storedId } from '../../session/id.ts'
 import { infoOf } from '../../session/record.ts'
 import { remaining, type StoredSession } from '../../session/stored.ts'
 import { findRow } from '../../table/listing.ts'
@@ -36,7 +35,7 @@ JSON output:
     checkFullId(id)
     const rows = await Promise.all(
       servers.map(async (server) => {
-        const stored = await findRow(server.table, storedId(id), context.deadline())
+        const stored = await findRow(server.table, id, context.deadline())
         return stored && { server: server.name, stored }
       }),
     )
