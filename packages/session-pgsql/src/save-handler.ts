@@ -473,7 +473,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 }
 
 /** @internal Operations on sessions by the stored forms of their ids; see `SaveHandler.listed`. */
-export interface ListedSessions<Data> extends Pick<SaveHandler<Data>, 'read' | 'write' | 'update' | 'destroy'> {
+export interface ListedSessions<Data>
+  extends Pick<SaveHandler<Data>, 'read' | 'write' | 'update' | 'destroy'> {
   /** Returns the stored form of a record's id. */
   formOf(record: SessionRecord<Data>): string
   /** Returns the stored form that this process gives to a new session. */

@@ -98,6 +98,7 @@ export class CommandContext implements Context {
     return {
       db: db.length > 1 ? db : db[0],
       table: args.text('table'),
+      ids: args.text('ids') as SaveHandlerOptions['ids'],
       operationTimeout: args.number('timeout'),
       keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: args.number('keep-expired-for'),

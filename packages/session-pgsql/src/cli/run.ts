@@ -7,6 +7,7 @@ import { destroy } from './commands/destroy.ts'
 import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
 import { gc } from './commands/gc.ts'
+import { hashIdsCommand } from './commands/hash-ids.ts'
 import { importCommand } from './commands/import.ts'
 import { init } from './commands/init.ts'
 import { list } from './commands/list.ts'
@@ -35,7 +36,18 @@ export const SIGNAL_EXIT_CODES: Record<string, number> = { SIGINT: 130, SIGTERM:
 /** Milliseconds for closing connections after a signal. */
 const CLOSE_TIMEOUT = 1000
 
-const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain, importCommand]
+const COMMANDS: readonly Command[] = [
+  init,
+  doctor,
+  status,
+  list,
+  show,
+  destroy,
+  gc,
+  drain,
+  importCommand,
+  hashIdsCommand,
+]
 
 /** Runs one command line. Never rejects. @returns the exit code */
 export async function run(argv: readonly string[], processContext: ProcessContext): Promise<number> {

@@ -474,7 +474,13 @@ class Result<Data> implements WriteResult<Data> {
   readonly #codec: Codec<Data>
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, id: string, codec: Codec<Data>) {
+  constructor(
+    outcome: WriteOutcome,
+    stored: StoredSession | undefined,
+    sent: string,
+    id: string,
+    codec: Codec<Data>,
+  ) {
     this.outcome = outcome
     this.#stored = stored
     this.#sent = sent

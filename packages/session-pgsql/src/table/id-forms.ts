@@ -3,7 +3,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { HASHED_ID_PREFIX, hashedId, type IdsMode } from '../session/stored-id.ts'
 import type { Answer, Outcome } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { BYTEWISE, CLOCK, eq, ge, lt, microseconds } from './sql.ts'
+import { BYTEWISE, CLOCK, concat, eq, ge, lt, microseconds } from './sql.ts'
 
 /**
  * The forms in which a table has ids: as they are, or hashed. While it may have both, a request is sent for both forms
@@ -80,12 +80,7 @@ export async function lookupOf(
   { mode, severalServers }: IdsOptions,
 ): Promise<Lookup> {
   const table = sqlName(shape.name)
-  if (mode !== 'plain' && !(shape.added.has('sess_destroyed') && shape.added.has('sess_sweep'))) {
-    throw new SessionPgsqlError(
-      'TABLE_UNFIT',
-      `The table ${table} lacks columns that hashed ids need (sess_destroyed, sess_sweep). Add them as its owner: session-pgsql init.`,
-    )
-  }
+  if (mode !== 'plain') demandMarkColumns(shape)
   if (mode === 'plain') {
     const isMarked = await hasMark(query, table)
     if (isMarked && severalServers) {
@@ -105,14 +100,35 @@ export async function lookupOf(
   return mode === 'migrate' ? 'both' : 'hashed'
 }
 
-/** The condition: the id of a row `t` is plain. As two ranges, for the index. */
-export const IS_PLAIN: string = `(${lt(`t.sess_id ${BYTEWISE}`, `'${HASHED_ID_PREFIX}'`)}
-    OR ${ge(`t.sess_id ${BYTEWISE}`, "'h1;'")})`
+/** @throws TABLE_UNFIT if the table lacks columns without which garbage collection would remove a mark */
+export function demandMarkColumns({ name, added }: Shape): void {
+  if (added.has('sess_destroyed') && added.has('sess_sweep')) return
+  throw new SessionPgsqlError(
+    'TABLE_UNFIT',
+    `The table ${sqlName(name)} lacks columns that hashed ids need (sess_destroyed, sess_sweep). Add them as its owner: session-pgsql init.`,
+  )
+}
+
+/** Returns the condition: a row has a plain id. As two ranges, for the index. */
+export function isPlain(row: string): string {
+  const id = `${row}.sess_id ${BYTEWISE}`
+  return `(${lt(id, `'${HASHED_ID_PREFIX}'`)} OR ${ge(id, "'h1;'")})`
+}
 
 async function hasPlainSession(query: Query, table: string): Promise<boolean> {
   // A tombstone or a note is no session.
-  const text = `SELECT FROM ${table} t WHERE ${IS_PLAIN} AND t.sess_destroyed IS NULL LIMIT 1`
+  const text = `SELECT FROM ${table} t WHERE ${isPlain('t')} AND t.sess_destroyed IS NULL LIMIT 1`
   return (await query(plain(text), [])).length > 0
+}
+
+/** Returns SQL of the hashed form of a plain id, as `hashedId` computes it. */
+export function hashedIdText(id: string): string {
+  const digest = `pg_catalog.sha256(pg_catalog.convert_to(${id}, 'UTF8'))`
+  // base64url: translate removes the last of the three characters.
+  return concat(
+    `'${HASHED_ID_PREFIX}'`,
+    `pg_catalog.translate(pg_catalog.encode(${digest}, 'base64'), '+/=', '-_')`,
+  )
 }
 
 /** The requests of a batch, each under every form of its id. */

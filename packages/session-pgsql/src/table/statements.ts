@@ -161,7 +161,8 @@ function fragments(shape: Shape, expiryGrace: number, guard: Guard) {
     has,
     record: (row: string) => recordColumns(row, shape),
     /** @param more further columns */
-    clock: (more = '') => `${guard.query} clock AS MATERIALIZED (SELECT ${CLOCK} AS now${more} ${guard.where})`,
+    clock: (more = '') =>
+      `${guard.query} clock AS MATERIALIZED (SELECT ${CLOCK} AS now${more} ${guard.where})`,
     guard,
 
     /** @param requested columns of `input` besides `n` */

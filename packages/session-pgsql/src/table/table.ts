@@ -518,7 +518,13 @@ export class SessionTable implements StoredSessions {
     // The earliest deadline for all: requests with more time go on to the slow path.
     const earliest = deadlines.reduce((one, other) => Math.min(one, other))
     try {
-      return await this.#sendRequests(kind, rows, requests, requests.map(() => earliest), textOf)
+      return await this.#sendRequests(
+        kind,
+        rows,
+        requests,
+        requests.map(() => earliest),
+        textOf,
+      )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
       this.#contendedUntil = performance.now() + CONTENTION_PERIOD
@@ -623,9 +629,7 @@ export class SessionTable implements StoredSessions {
   ): Promise<{ readonly rows: readonly Row[]; readonly lookup: Lookup }> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
     const opened = await this.#open(latest)
-    const rows = await this.#guard(
-      this.#database.query(opened.statements[kind], parameters(opened), latest),
-    )
+    const rows = await this.#guard(this.#database.query(opened.statements[kind], parameters(opened), latest))
     const last = rows.at(-1)
     if (last !== undefined) this.#recordClock(clockOf(last))
     // A standby would have rejected the change.

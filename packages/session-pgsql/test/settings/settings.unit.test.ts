@@ -124,6 +124,7 @@ describe('sources', () => {
     operationTimeout: [2, '2', '3'],
     poolSize: [3, '3', '4'],
     idPattern: [/^(?:[a-z]+)$/, '[a-z]+', 'php'],
+    ids: ['hashed', 'hashed', 'plain'],
     whenHomeIsDown: ['error', 'error', 'absent'],
     logger: [expect.anything(), 'off', 'on'],
   }
