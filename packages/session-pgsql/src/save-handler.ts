@@ -261,6 +261,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     write: async (form, data, options = {}) => this.#sessions.write(storedId(form), data, options),
     update: async (form, change, options = {}) => this.#sessions.update(storedId(form), change, options),
     destroy: async (form) => this.#sessions.destroy(storedId(form)),
+    snapshot: (data) => this.snapshot(data),
+    merge: (ours, theirs, base) => this.merge(ours, theirs, base),
     formOf: (record) => SessionRecord.stored(record)?.id ?? record.id,
     formOfNew: (id) => (this.#settings.ids === 'plain' ? id : hashedId(id)),
   }
@@ -474,7 +476,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
 /** @internal Operations on sessions by the stored forms of their ids; see `SaveHandler.listed`. */
 export interface ListedSessions<Data>
-  extends Pick<SaveHandler<Data>, 'read' | 'write' | 'update' | 'destroy'> {
+  extends Pick<SaveHandler<Data>, 'read' | 'write' | 'update' | 'destroy' | 'snapshot' | 'merge'> {
   /** Returns the stored form of a record's id. */
   formOf(record: SessionRecord<Data>): string
   /** Returns the stored form that this process gives to a new session. */

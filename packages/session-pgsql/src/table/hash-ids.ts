@@ -4,7 +4,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { companionName, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { demandMarkColumns, hashedIdText, isPlain, writeMarkText } from './id-forms.ts'
 import { triggerFault } from './inspect.ts'
-import { CLOCK, eq, ge, isIn, lt } from './sql.ts'
+import { CLOCK, divide, eq, ge, isIn, lt } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -165,6 +165,9 @@ function hashText(shape: Shape, page: number, [lock, ledger]: Row): string {
         AND ${isPlain('t')}`
   const hasHashed = `EXISTS (SELECT FROM ${table} h WHERE ${eq('h.sess_id', 'p.hashed')})`
   const isOfBatch = isIn('c.sess_id', 'SELECT p.sess_id FROM page p')
+  // Of a partitioned table, the largest partition: a range of pages is one of each of them.
+  const bytes = `greatest(pg_catalog.pg_relation_size(${literal}::pg_catalog.regclass), (SELECT
+      pg_catalog.max(pg_catalog.pg_relation_size(r.relid)) FROM pg_catalog.pg_partition_tree(${literal}::pg_catalog.regclass) r))`
   const count = (name: string): string => `(SELECT pg_catalog.count(*) FROM ${name})`
   return `
     WITH page AS MATERIALIZED (
@@ -180,8 +183,7 @@ function hashText(shape: Shape, page: number, [lock, ledger]: Row): string {
     )
     ${lock == null ? '' : `, ${companionQueries(shape, 'lock', isOfBatch)}`}
     ${ledger == null ? '' : `, ${companionQueries(shape, 'import', isOfBatch)}`}
-    SELECT (SELECT pg_catalog.max(pg_catalog.pg_relation_size(r.relid) OPERATOR(pg_catalog./)
-          pg_catalog.current_setting('block_size')::bigint) FROM pg_catalog.pg_partition_tree(${literal}::pg_catalog.regclass) r),
+    SELECT ${divide(bytes, "pg_catalog.current_setting('block_size')::bigint")},
       (SELECT pg_catalog.count(*) FROM ${table} t WHERE ${range}),
       ${count('page')}, ${count('sessions')}, ${count('duplicates')},
       ${lock == null ? '0' : count('plain_lock')}, ${ledger == null ? '0' : count('plain_import')}`

@@ -42,7 +42,10 @@ describeHandler('Hashed ids', (kit) => {
       expect([base?.id, base?.data, (await sessions.info(x))?.id]).toEqual([x, { a: 1 }, x])
       expect((await sessions.write(x, { a: 2 }, { base })).session?.id).toBe(x)
       expect((await sessions.write(x, { a: 1, b: 1 }, { base })).session?.data).toEqual({ a: 2, b: 1 })
-      expect((await sessions.update(x, (data) => void (data.c = 1))).session?.id).toBe(x)
+      const updated = await sessions.update(x, (data) => {
+        data.c = 1
+      })
+      expect(updated.session?.id).toBe(x)
       expect(await sessions.touch(x, { lifetime: 5000 })).toBe(true)
       expect(await sessions.setField(x, 'eve')).toBe(true)
       expect(await sessions.addError(x, 'error', 'oops')).toBe(true)
