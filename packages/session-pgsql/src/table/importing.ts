@@ -1,6 +1,9 @@
-import { plain } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import { companionName, type Shape, sqlName } from './definition.ts'
+import { lockIdForms } from './hash-ids.ts'
+import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
 import { lockOutCreators } from './inspect.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
 import { capped, nextVersion, sweepTime } from './statements.ts'
@@ -89,8 +92,10 @@ export function importSessions(
   deadline: number,
 ): Promise<ImportCounts> {
   return table.transaction(async (query, shape) => {
+    const ids = sessions.map(({ id }) => id)
+    if (table.idsMode !== 'plain') await query(plain(writeMarkText(sqlName(shape.name))), [])
     const rows = await query(plain(importText(shape)), [
-      { type: 'text', values: sessions.map(({ id }) => id) },
+      { type: 'text', values: await importedForms(query, shape, ids, table.idsMode) },
       { type: 'text', values: sessions.map(({ text }) => text) },
       { type: 'float8', values: sessions.map(({ lifetime }) => lifetime) },
       { type: 'text', values: sessions.map(({ custom }) => custom) },
@@ -115,6 +120,34 @@ export function importSessions(
   }, deadline)
 }
 
+/**
+ * Returns the form under which to store each id: that of an earlier import or of the session itself, otherwise that of
+ * new sessions. Until the transaction ends, `hash-ids` does not change them.
+ */
+async function importedForms(
+  query: Query,
+  shape: Shape,
+  ids: readonly string[],
+  mode: IdsMode,
+): Promise<readonly string[]> {
+  if (mode === 'hashed') return ids.map(hashedId)
+  const table = sqlName(shape.name)
+  await lockIdForms(query, shape, 'shared')
+  if (mode === 'plain' && !(await hasMark(query, table))) return ids
+  const isOne = isIn('o.sess_id', '$1::pg_catalog.text[]')
+  const rows = await query(
+    plain(
+      `SELECT o.sess_id FROM ${ledgerName(shape)} o WHERE ${isOne} UNION ALL SELECT o.sess_id FROM ${table} o WHERE ${isOne}`,
+    ),
+    [{ type: 'text', values: ids.flatMap(formsOf) }],
+  )
+  const known = new Set(rows.map(([form]) => form))
+  return ids.map((id) => {
+    const hashed = hashedId(id)
+    return known.has(hashed) || (mode === 'migrate' && !known.has(id)) ? hashed : id
+  })
+}
+
 /** Records in the ledger that this run has seen sessions in the source, for those that cannot be imported. */
 export async function recordSeen(
   table: SessionTable,
@@ -129,13 +162,13 @@ export async function recordSeen(
           `UPDATE ${ledgerName(shape)} SET run = $2::bigint
            WHERE ${isIn('sess_id', '$1::pg_catalog.text[]')} AND ${lt('run', '$2::bigint')}`,
         ),
-        [{ type: 'text', values: ids }, run.number],
+        [{ type: 'text', values: ids.flatMap(formsOf) }, run.number],
       ),
     deadline,
   )
 }
 
-/** Returns the next page, after the id `after`, of ids that were imported from this source and not seen in this run. */
+/** Returns the next page, after the id `after`, of ids in their stored forms that were imported from this source and not seen in this run. */
 export async function missedIds(
   table: SessionTable,
   run: Run,
@@ -155,7 +188,7 @@ export async function missedIds(
   return rows.map(([id]) => id as string)
 }
 
-/** Removes unused sessions that ended in the source. @returns their number */
+/** Removes unused sessions that ended in the source, by the stored forms of their ids. @returns their number */
 export function removeMissed(
   table: SessionTable,
   ids: readonly string[],

@@ -10,7 +10,7 @@ import {
 import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession, Touch } from '../session/stored.ts'
-import { hashedId } from '../session/stored-id.ts'
+import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import {
   type Answer,
   answersOf,
@@ -307,6 +307,11 @@ export class SessionTable implements StoredSessions {
       await query(plain(statement), [])
     }
     await this.#guard(this.#database.transaction(create, deadline))
+  }
+
+  /** The form in which this process stores the ids of new sessions. */
+  get idsMode(): IdsMode {
+    return this.#options.ids.mode
   }
 
   /** The table that the settings name; once it was opened, with the schema in which it was found. */
