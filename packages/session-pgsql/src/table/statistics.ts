@@ -157,7 +157,7 @@ function sampleText({ added }: Shape, sql: string, sampled: number): string {
         ${sum('sess_counter')} AS accesses, ${sum('sess_error')} AS errors, ${sum('sess_warning')} AS warnings,
         ${sum('sess_notice')} AS notices,
         CASE WHEN ${ge('hour', '0')} THEN pg_catalog.count(*) FILTER (WHERE written) ELSE 0 END AS written
-      FROM sampled GROUP BY name, hour, age
+      FROM sampled WHERE ${ne('hour', String(TOMBSTONE))} GROUP BY name, hour, age
     )
     SELECT GROUPING(name)::pg_catalog.text, name, hour::pg_catalog.text, ${sums.join(', ')},
       pg_catalog.string_agg(${concat('age::pg_catalog.text', "':'", 'rows::pg_catalog.text')}, ',')

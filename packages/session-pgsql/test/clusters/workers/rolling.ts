@@ -1,9 +1,4 @@
-import {
-  SaveHandler,
-  type SaveHandlerOptions,
-  type SessionPgsqlError,
-  type SessionRecord,
-} from '../../../src/index.ts'
+import type { SaveHandlerOptions, SessionPgsqlError, SessionRecord } from '../../../src/index.ts'
 import type { WorkerChannel } from '../../support/processes.ts'
 import { keyOf, now, type Operation } from '../history.ts'
 import { randomOf } from '../traffic.ts'
@@ -20,6 +15,10 @@ export interface RollingInput {
   /** The places whose sessions this process creates and destroys, one after the other; and those of other processes. */
   readonly owned: readonly number[]
   readonly foreign: readonly number[]
+  /** The sessions that are already at places. Default: none. */
+  readonly placed?: readonly Placed[]
+  /** URL of the library's module. Default: this version's. */
+  readonly library?: string | undefined
 }
 
 /** A message between processes: the session that is now at a place. */
@@ -35,12 +34,15 @@ export interface Placed {
  * changes that it lacks are merged when the home server is back.
  */
 export default async function rolling(input: RollingInput, channel: WorkerChannel): Promise<Operation[]> {
-  const { db, options, name, callers, seed, owned, foreign } = input
+  const { db, options, name, callers, seed, owned, foreign, placed = [], library } = input
+  const { SaveHandler } = (await import(
+    library ?? '../../../src/index.ts'
+  )) as typeof import('../../../src/index.ts')
   const handler = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
   handler.on('error', () => {})
   const random = randomOf(seed)
   const history: Operation[] = []
-  const current = new Map<number, string>()
+  const current = new Map(placed.map(({ place, id }) => [place, id]))
   const ended: string[] = []
   let created = 0
   let isRunning = true
@@ -135,7 +137,7 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
   }
 
   await handler.open()
-  for (const place of owned) await create(place)
+  for (const place of owned) if (!current.has(place)) await create(place)
   channel.send('running')
   const traffic = Array.from({ length: callers }, (_, caller) => call(caller))
   for (;;) {
