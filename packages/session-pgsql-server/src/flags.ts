@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { readPhpIni } from 'session-pgsql'
+import { readPhpIni, type SaveHandlerOptions } from 'session-pgsql'
 
 /** How the modes read their flags. Every failure is a `UsageError` whose message names the flag. */
 
@@ -16,6 +16,7 @@ const COMMON = {
   ini: { type: 'string' },
   db: { type: 'string' },
   table: { type: 'string' },
+  ids: { type: 'string' },
   host: { type: 'string', default: '127.0.0.1' },
   'password-file': { type: 'string' },
   'tls-cert': { type: 'string' },
@@ -58,6 +59,11 @@ export function portOf(flags: Values, flag: string): number {
 /** Returns the directives of the php.ini that `--ini` names; empty without the flag. */
 export function iniOf({ ini }: Values): Map<string, string> {
   return typeof ini === 'string' ? readPhpIni(ini) : new Map()
+}
+
+/** Returns `--ids`, which the save handler checks. */
+export function idsOf({ ids }: Values): SaveHandlerOptions['ids'] {
+  return ids as SaveHandlerOptions['ids']
 }
 
 /**

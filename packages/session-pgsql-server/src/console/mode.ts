@@ -3,6 +3,7 @@ import { SaveHandler } from 'session-pgsql'
 import {
   type FlagValues,
   hostInUrl,
+  idsOf,
   iniOf,
   isLoopback,
   passwordOf,
@@ -24,6 +25,7 @@ look at them, end them. By default it is for this machine alone, and without a p
   --ini FILE             settings from a php.ini: session_pgsql.*
   --db CONNINFO          the database, as the library's option db
   --table NAME           the session table (php_session)
+  --ids MODE             form of stored ids, the same in every process: plain, migrate or hashed (plain)
   --host ADDRESS         where to listen (127.0.0.1); another address than loopback wants a password
   --port PORT            (8095)
   --password-file FILE   its first line is the operators' password;
@@ -106,6 +108,7 @@ function optionsOf(flags: Flags, { environment, stderr }: ProcessContext): Conso
     {
       db: flags.db,
       table: flags.table,
+      ids: idsOf(flags),
       codec: 'json',
       conflict: 'merge',
       createTable: false,

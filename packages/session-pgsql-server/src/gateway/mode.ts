@@ -3,6 +3,7 @@ import { defaultAuditFile } from '../console/audit.ts'
 import { startConsole } from '../console/start.ts'
 import {
   hostInUrl,
+  idsOf,
   iniOf,
   numberOf,
   passwordOf,
@@ -34,6 +35,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
+  --ids MODE             form of stored ids, the same in every process: plain, migrate or hashed (plain)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
@@ -111,6 +113,7 @@ export const gatewayMode: Mode = defineMode({
       {
         db: flags.db,
         table: flags.table,
+        ids: idsOf(flags),
         codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },
