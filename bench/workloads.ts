@@ -38,6 +38,8 @@ const REDIS = 'connect-redis'
 const MEMORY = 'MemoryStore'
 const PGBENCH = 'pgbench, 8 clients'
 const NODE_POSTGRES = 'node-postgres alone'
+const HASHED = 'session-pgsql, hashed ids'
+const BOTH_FORMS = 'session-pgsql, both forms'
 const STORES = [...CONNECT_PG_SIMPLE, REDIS, MEMORY] as const
 
 const CANDIDATES = {
@@ -136,6 +138,21 @@ export const WORKLOADS: readonly Workload[] = [
   ),
 ]
 
+/** The cost of hashed ids, and of looking for both forms of them. */
+const HASHED_IDS: readonly Workload[] = (['read', 'writeBased'] as const).map((operation) => ({
+  name: operation === 'read' ? 'ids-read' : 'ids-write',
+  description: `${operation === 'read' ? 'reads' : 'writes with a base'}, by the form in which ids are stored`,
+  window: 10_000,
+  entries: [OURS, HASHED, BOTH_FORMS].map((candidate) => ({
+    candidate: candidate as CandidateName,
+    operation,
+  })),
+  targets: [
+    { name: `${operation}, hashed ids`, candidate: HASHED, baselines: [OURS], atLeast: 0.93 },
+    { name: `${operation}, both forms`, candidate: BOTH_FORMS, baselines: [OURS] },
+  ],
+}))
+
 export async function runWorkload(workload: Workload, context: BenchContext): Promise<WorkloadResult> {
   const candidates = new Map<CandidateName, Candidate>()
   try {
@@ -222,7 +239,7 @@ export const ALL_WORKLOADS: readonly {
   description: string
   run(context: BenchContext): Promise<WorkloadResult>
 }[] = [
-  ...WORKLOADS.map((workload) => ({
+  ...[...WORKLOADS, ...HASHED_IDS].map((workload) => ({
     name: workload.name,
     description: workload.description,
     run: (context: BenchContext) => runWorkload(workload, context),
