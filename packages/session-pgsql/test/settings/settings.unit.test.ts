@@ -69,6 +69,7 @@ describe('defaults', () => {
       batch: true,
       operationTimeout: 5,
       poolSize: 10,
+      ids: 'plain',
       whenHomeIsDown: 'absent',
     })
     expect(db).toMatchObject([
