@@ -10,9 +10,10 @@ import { BYTEWISE, CLOCK, concat, eq, ge, lt, microseconds } from './sql.ts'
  * of its id, in one statement: another transaction may turn one into the other at any moment.
  *
  * A table that may contain hashed ids has a *mark*: a row that no session can have, written by the statement that
- * inserts the first hashed id. As long as a process finds no mark it looks for plain ids only, and each of its
- * statements does nothing if it finds one: then the process looks for both forms from then on. So no process misses a
- * hashed session because it has opened the table before.
+ * inserts the first hashed id. A process that has found no mark looks for plain ids only, and for the mark: a read as for
+ * one more id, which costs less than another query in the statement. A change that finds its plain row is sure to be right.
+ * Any other change does nothing if it finds the mark. Then the process looks for both forms from then on. So no
+ * process misses a hashed session because it has opened the table before.
  */
 
 /** Under which forms a process looks for a session. */
@@ -24,8 +25,8 @@ export interface IdsOptions {
   readonly severalServers: boolean
 }
 
-/** The id of the mark. It expired long ago, and garbage collection never looks at it. */
-const MARK = HASHED_ID_PREFIX
+/** The id of the mark. It does not expire, so that nothing that removes expired sessions removes it. */
+export const MARK: string = HASHED_ID_PREFIX
 
 /** See `FEW` in statements.ts: the lookup uses the index whatever the size of the table. */
 const ONE_MARK = `(SELECT '${MARK}'::pg_catalog.text AS id LIMIT (SELECT 1000000))`
@@ -60,7 +61,7 @@ function markText(table: string): string {
 /** Returns SQL that writes the mark if there is none. @param where a condition on writing it */
 export function writeMarkText(table: string, where = 'true'): string {
   return `INSERT INTO ${table} (sess_id, sess_data, sess_created, sess_modified, sess_expire, sess_sweep, sess_destroyed)
-      SELECT '${MARK}', '', 0, 0, 0, NULL, 0 WHERE ${where} AND NOT EXISTS (${markText(table)})
+      SELECT '${MARK}', '', 0, 0, NULL, NULL, 0 WHERE ${where} AND NOT EXISTS (${markText(table)})
       ON CONFLICT (sess_id) DO NOTHING`
 }
 

@@ -86,7 +86,7 @@ export interface StatementOptions {
   readonly keepExpired: boolean
   /** Seconds. */
   readonly expiryGrace: number
-  /** Whether the statements do nothing in a table that may contain hashed ids; see id-forms.ts. */
+  /** Whether changes of the slow path do nothing in a table that may contain hashed ids; see id-forms.ts. */
   readonly guarded: boolean
   /** Whether new rows have hashed ids. */
   readonly hashing: boolean
@@ -97,13 +97,14 @@ export function statements(
   shape: Shape,
   { keepExpired, expiryGrace, guarded, hashing }: StatementOptions,
 ): Statements {
-  const sql = fragments(shape, expiryGrace, guarded ? guardOf(sqlName(shape.name)) : NO_GUARD)
+  const sql = fragments(shape, expiryGrace, NO_GUARD)
+  const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
   return {
     read: prepared(readText(sql)),
-    save: prepared(saveText(sql)),
-    put: prepared(putText(sql, keepExpired, hashing)),
-    touch: prepared(touchText(sql)),
-    destroy: prepared(destroyText(sql)),
+    save: prepared(saveText(orGuarded)),
+    put: prepared(putText(orGuarded, keepExpired, hashing)),
+    touch: prepared(touchText(orGuarded)),
+    destroy: prepared(destroyText(orGuarded)),
     quickSave: prepared(fastSaveText(sql)),
     quickTouch: prepared(fastTouchText(sql)),
   }
@@ -247,7 +248,7 @@ function readText(sql: Fragments): string {
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
     SELECT NULL, CASE WHEN pg_catalog.row_security_active(${sql.oid}) THEN 'hidden' ELSE 'clock' END,
-      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock${sql.guard.answer(NO_RECORD)}`
+      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
 }
 
 const EXPIRY = plus('j.now', 'j.lifetime')

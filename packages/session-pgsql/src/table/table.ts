@@ -40,6 +40,7 @@ import {
   type IdsOptions,
   type Lookup,
   lookupOf,
+  MARK,
   underBothForms,
 } from './id-forms.ts'
 import {
@@ -435,7 +436,10 @@ export class SessionTable implements StoredSessions {
     const ask = () =>
       this.#send(
         'read',
-        ({ lookup }) => [{ type: 'text', values: lookup === 'both' ? ids.flatMap(formsOf) : ids }],
+        ({ lookup }) => {
+          const forms = lookup === 'plain' ? [...ids, MARK] : lookup === 'both' ? ids.flatMap(formsOf) : ids
+          return [{ type: 'text', values: forms }]
+        },
         deadlines,
       )
     let { rows, lookup } = await ask()
@@ -460,7 +464,10 @@ export class SessionTable implements StoredSessions {
       const stored = storedOf(row, clock, readAt)
       found.set(stored.id, stored)
     }
-    return lookup === 'both' ? this.#withoutDuplicates(ids, found) : ids.map((id) => found.get(id))
+    if (lookup === 'both') return this.#withoutDuplicates(ids, found)
+    if (!found.has(MARK)) return ids.map((id) => found.get(id))
+    this.#opened = undefined
+    return this.#sendRead(ids, deadlines)
   }
 
   /** Returns the session of each id. If it has two rows, the hashed one counts, and the plain one is deleted. */

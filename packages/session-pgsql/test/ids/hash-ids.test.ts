@@ -152,7 +152,7 @@ describeHandler(
       try {
         await hasher.query('BEGIN')
         await hasher.query(
-          `INSERT INTO ${table} (sess_id, sess_expire, sess_destroyed, sess_sweep) VALUES ('h1:', 0, 0, NULL)`,
+          `INSERT INTO ${table} (sess_id, sess_expire, sess_destroyed, sess_sweep) VALUES ('h1:', NULL, 0, NULL)`,
         )
         for (const x of ids)
           await hasher.query(`UPDATE ${table} SET sess_id = $1 WHERE sess_id = $2`, [hashedId(x), x])
