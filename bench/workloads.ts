@@ -54,7 +54,22 @@ const CANDIDATES = {
   [PGBENCH]: async ({ storeOptions }: BenchContext) =>
     pgbench(storeOptions.connection, storeOptions.sessions),
   [NODE_POSTGRES]: (context: BenchContext) => process(context, NODE_POSTGRES, 'node-postgres'),
+  [HASHED]: (context: BenchContext) => withHashedIds(context, HASHED, 'hashed'),
+  [BOTH_FORMS]: (context: BenchContext) => withHashedIds(context, BOTH_FORMS, 'migrate'),
 } as const
+
+async function withHashedIds(
+  context: BenchContext,
+  name: string,
+  ids: 'migrate' | 'hashed',
+): Promise<Candidate> {
+  const { database, storeOptions } = context
+  const { sessions, bytes } = storeOptions
+  const table = `session_${ids}`
+  await database.query(`DROP TABLE IF EXISTS ${table}`)
+  await database.fillSessions({ sessions, bytes, table, ids: 'hashed' })
+  return process(context, name, 'session-pgsql', { ids, table })
+}
 
 function process(
   { storeOptions, parameters }: BenchContext,
@@ -143,10 +158,7 @@ const HASHED_IDS: readonly Workload[] = (['read', 'writeBased'] as const).map((o
   name: operation === 'read' ? 'ids-read' : 'ids-write',
   description: `${operation === 'read' ? 'reads' : 'writes with a base'}, by the form in which ids are stored`,
   window: 10_000,
-  entries: [OURS, HASHED, BOTH_FORMS].map((candidate) => ({
-    candidate: candidate as CandidateName,
-    operation,
-  })),
+  entries: ([OURS, HASHED, BOTH_FORMS] as const).map((candidate) => ({ candidate, operation })),
   targets: [
     { name: `${operation}, hashed ids`, candidate: HASHED, baselines: [OURS], atLeast: 0.93 },
     { name: `${operation}, both forms`, candidate: BOTH_FORMS, baselines: [OURS] },
