@@ -66,7 +66,7 @@ export interface GcMessage extends DiagnosticsMessage {
   readonly at: number
   /** Set at `asyncEnd`: the number of sessions removed or emptied. */
   removed?: number
-  /** Set at `asyncEnd`. `busy`: another process is sweeping the server; `interrupted`: the save handler was closed. */
+  /** Set at `asyncEnd`. `busy`: other transactions have locked the rest; `interrupted`: the save handler was closed. */
   outcome?: 'done' | 'busy' | 'interrupted'
   /** Set at `error`. */
   error?: unknown

@@ -1,6 +1,6 @@
 import { type PhpSessionFormat, phpBytesCodec, SaveHandler } from 'session-pgsql'
 import { defaultAuditFile } from '../console/audit.ts'
-import { startConsole } from '../console/start.ts'
+import { type StartedConsole, startConsole } from '../console/start.ts'
 import {
   hostInUrl,
   idsOf,
@@ -57,8 +57,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          and GET /metrics for Prometheus; neither needs a password
   --health-host ADDRESS  where to listen for them (127.0.0.1)
   --health-name NAME     a host name by which they may be requested; may be repeated
-  --console-port PORT    also serve the console, on 127.0.0.1 only; to serve it to other machines, run
-                         \`session-pgsql-server console\`
+  --console-port PORT    also serve the console, on 127.0.0.1 only, and print a URL with a token for it;
+                         to serve it to other machines, run \`session-pgsql-server console\`
   --help                 print this text
 
 Unset options fall back to the php.ini, then to environment variables (SESSION_PGSQL_DB, DATABASE_URL, PG*, ...),
@@ -140,7 +140,7 @@ export const gatewayMode: Mode = defineMode({
       metrics,
       log: (line) => stderr.write(`${line}\n`),
     })
-    let console: { readonly port: number; close(): Promise<void> } | undefined
+    let console: StartedConsole | undefined
     try {
       const ports = await gateway.listen()
       const places = [
@@ -155,7 +155,7 @@ export const gatewayMode: Mode = defineMode({
       if (consolePort !== undefined) {
         const auditFile = defaultAuditFile(environment)
         console = await startConsole({ sessions, port: consolePort, auditFile })
-        stdout.write(`console: http://127.0.0.1:${console.port}/\n`)
+        stdout.write(`console: ${console.url}\n`)
       }
       // The database may become reachable later than the gateway; until then PHP's reads and writes fail.
       await sessions

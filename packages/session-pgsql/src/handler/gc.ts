@@ -68,7 +68,7 @@ export class Garbage {
 
   /**
    * @param handler the save handler, for diagnostics
-   * @param onSwept called for each server that was swept, unless another process was already sweeping it
+   * @param onSwept called for each server that was swept, unless other transactions have locked all that is due
    */
   constructor(
     servers: Servers,
@@ -121,7 +121,8 @@ export class Garbage {
     const start = performance.now()
     const swept = await sweep(table, this.#options)
     const seconds = (performance.now() - start) / 1000
-    if (swept.ended !== 'busy') this.#onSwept({ server: name, removed: swept.removed, seconds })
+    if (swept.ended !== 'busy' || swept.removed > 0)
+      this.#onSwept({ server: name, removed: swept.removed, seconds })
     await sweepLocks(table, performance.now() + this.#options.operationTimeout * 1000)
     return swept
   }

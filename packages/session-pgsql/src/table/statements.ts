@@ -90,12 +90,14 @@ export interface StatementOptions {
   readonly guarded: boolean
   /** Whether new rows have hashed ids. */
   readonly hashing: boolean
+  /** Whether a touch without metadata waits for the disk. */
+  readonly durableTouches: boolean
 }
 
 /** Returns the statements for a table with this shape. */
 export function statements(
   shape: Shape,
-  { keepExpired, expiryGrace, guarded, hashing }: StatementOptions,
+  { keepExpired, expiryGrace, durableTouches, guarded, hashing }: StatementOptions,
 ): Statements {
   const sql = fragments(shape, expiryGrace, NO_GUARD)
   const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
@@ -106,7 +108,7 @@ export function statements(
     touch: prepared(touchText(orGuarded)),
     destroy: prepared(destroyText(orGuarded)),
     quickSave: prepared(fastSaveText(sql)),
-    quickTouch: prepared(fastTouchText(sql)),
+    quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
 }
 
@@ -312,9 +314,11 @@ const LOCK_TIMEOUT = 0.005
  * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
  * the same order and cannot deadlock.
  */
-function fastPathInput(sql: Fragments, requests: string): string {
+function fastPathInput(requests: string, ...settings: string[]): string {
   return `
-    WITH ${sql.clock(`, ${setLockTimeout(LOCK_TIMEOUT)}`)},
+    WITH clock AS MATERIALIZED (
+      SELECT ${[`${CLOCK} AS now`, setLockTimeout(LOCK_TIMEOUT), ...settings].join(', ')}
+    ),
     input AS MATERIALIZED (
       SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
     )`
@@ -323,6 +327,12 @@ function fastPathInput(sql: Fragments, requests: string): string {
 function setLockTimeout(seconds: number): string {
   return `pg_catalog.set_config('lock_timeout', '${seconds * 1000}', true)`
 }
+
+/**
+ * Commits the transaction without waiting for the disk or a standby. If the server crashes within about half a second, the
+ * change is lost: see the option `durableTouches`. A later commit that waits also flushes this one.
+ */
+const COMMIT_ASYNCHRONOUSLY = `pg_catalog.set_config('synchronous_commit', 'off', true)`
 
 /** Returns the conditions of `judged`. The deadline is checked for each row, because the statement may have waited. */
 function fastPathConditions(sql: Fragments, saving: boolean): string {
@@ -335,21 +345,21 @@ function fastPathConditions(sql: Fragments, saving: boolean): string {
 }
 
 function fastSaveText(sql: Fragments): string {
-  return `${fastPathInput(sql, SAVES.source)}
+  return `${fastPathInput(SAVES.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
     RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}`
 }
 
-function fastTouchText(sql: Fragments): string {
+function fastTouchText(sql: Fragments, isDurable: boolean): string {
   const expiry = sql.time('sess_expire', EXPIRY)
   // If the data differs from the base, the later expiry is kept, and garbage collection checks the row too early. That
   // does no harm, and avoids computing the digest twice.
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
     : ''
-  return `${fastPathInput(sql, TOUCHES.source)}
+  return `${fastPathInput(TOUCHES.source, ...(isDurable ? [] : [COMMIT_ASYNCHRONOUSLY]))}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}

@@ -45,10 +45,10 @@ import {
 } from './id-forms.ts'
 import {
   createTable,
+  creating,
   creationFault,
   type Inspection,
   inspect,
-  lockOutCreators,
   missingPrivilege,
   rowSecurityFault,
   shapeOf,
@@ -71,6 +71,8 @@ export interface TableOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** Whether a touch waits for the disk. */
+  readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
@@ -302,12 +304,11 @@ export class SessionTable implements StoredSessions {
       )
     }
     const create = async (query: Query): Promise<void> => {
-      await query(lockOutCreators, [shape.name.table])
       // Fails if the session table is gone: its companions may be about to be restored with it.
       await query(plain(`SELECT FROM ${sqlName(shape.name)} LIMIT 0`), [])
       await query(plain(statement), [])
     }
-    await this.#guard(this.#database.transaction(create, deadline))
+    await this.#guard(creating(() => this.#database.transaction(create, deadline)))
   }
 
   /** The form in which this process stores the ids of new sessions. */
@@ -420,11 +421,13 @@ export class SessionTable implements StoredSessions {
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      return await this.#database.transaction((query) => createTable(query, this.wanted), deadline)
+      const create = (query: Query): Promise<Inspection> => createTable(query, this.wanted)
+      return await creating(() => this.#database.transaction(create, deadline))
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
-      // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
-      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return before
+      // An existing table works without the added columns, for example if it is locked; `doctor` reports them. Another
+      // process may have added them meanwhile.
+      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return this.inspect(deadline)
       throw creationFault(error, before)
     }
   }

@@ -52,7 +52,7 @@ class Fleet {
       seed: SEED + number,
       owned: places.filter(isOwned),
       foreign: places.filter((place) => !isOwned(place)),
-      placed: [...this.#current].map(([place, id]) => ({ place, id })),
+      placed: [...this.#current].map(([place, id]) => ({ place, id, state: 'created' })),
       library,
     }
     const worker = await startWorker<Operation[]>(new URL('./workers/rolling.ts', import.meta.url), input, {
@@ -64,7 +64,8 @@ class Fleet {
     for (; message !== 'running'; message = (await worker.receive()) as 'running' | Placed)
       this.#place(message, worker)
     // Placed by others while it started.
-    for (const [place, id] of this.#current) if (missed.get(place) !== id) worker.send({ place, id })
+    for (const [place, id] of this.#current)
+      if (missed.get(place) !== id) worker.send({ place, id, state: 'created' })
     void (async () => {
       for (;;) this.#place((await worker.receive()) as Placed, worker)
     })().catch(() => {})
@@ -89,9 +90,18 @@ class Fleet {
   }
 
   #place(placed: Placed, by: Worker): void {
-    this.#current.set(placed.place, placed.id)
-    this.ids.add(placed.id)
-    for (const worker of this.#workers.values()) if (worker !== by) worker.send(placed)
+    const { place, id, state } = placed
+    // A destroy does not wait for the requests of other processes: what they write later must have no effect.
+    if (state === 'closing') by.send({ ...placed, state: 'unused' } satisfies Placed)
+    if (state !== 'created') return
+    const before = this.#current.get(place)
+    this.#current.set(place, id)
+    this.ids.add(id)
+    for (const worker of this.#workers.values()) {
+      if (worker === by) continue
+      if (before !== undefined) worker.send({ place, id: before, state: 'closing' } satisfies Placed)
+      worker.send(placed)
+    }
   }
 }
 
