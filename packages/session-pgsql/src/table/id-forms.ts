@@ -1,4 +1,5 @@
 import { plain, type Query } from '../database/database.ts'
+import { isLocked } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { HASHED_ID_PREFIX, hashedId, type IdsMode } from '../session/stored-id.ts'
 import type { Answer, Outcome } from './answers.ts'
@@ -71,34 +72,50 @@ export async function hasMark(query: Query, table: string): Promise<boolean> {
 }
 
 /**
- * Returns the forms under which to look for sessions.
+ * Returns the forms under which to look for sessions. If another transaction keeps the table locked, it is taken for
+ * one without a mark: the first statement that reaches the table finds out.
  *
+ * @param transaction runs queries in a transaction
  * @throws TABLE_UNFIT if this process must not use the table, with what to do
  */
 export async function lookupOf(
-  query: Query,
+  transaction: (look: Look) => Promise<boolean>,
   shape: Shape,
   { mode, severalServers }: IdsOptions,
 ): Promise<Lookup> {
   const table = sqlName(shape.name)
   if (mode !== 'plain') demandMarkColumns(shape)
-  if (mode === 'plain') {
-    const isMarked = await hasMark(query, table)
-    if (isMarked && severalServers) {
-      throw new SessionPgsqlError(
-        'TABLE_UNFIT',
-        `The table ${table} contains hashed ids, and ids is 'plain'. With several entries in db, all processes must have the same setting: set ids to 'hashed'.`,
-      )
-    }
-    return isMarked ? 'both' : 'plain'
+  const mustBeHashed = mode === 'hashed' && severalServers
+  const isMarked = mode === 'plain' && (await unlessLocked(transaction, (query) => hasMark(query, table)))
+  if (isMarked && severalServers) {
+    throw new SessionPgsqlError(
+      'TABLE_UNFIT',
+      `The table ${table} contains hashed ids, and ids is 'plain'. With several entries in db, all processes must have the same setting: set ids to 'hashed'.`,
+    )
   }
-  if (mode === 'hashed' && severalServers && (await hasPlainSession(query, table))) {
+  if (mustBeHashed && (await unlessLocked(transaction, (query) => hasPlainSession(query, table)))) {
     throw new SessionPgsqlError(
       'TABLE_UNFIT',
       `The table ${table} contains plain ids, and ids is 'hashed'. With several entries in db, ids cannot be moved to the hashed form: set ids to 'plain', or use an empty table.`,
     )
   }
+  if (mode === 'plain') return isMarked ? 'both' : 'plain'
   return mode === 'migrate' ? 'both' : 'hashed'
+}
+
+type Look = (query: Query) => Promise<boolean>
+
+/** Returns false if the table is locked. */
+async function unlessLocked(transaction: (look: Look) => Promise<boolean>, look: Look): Promise<boolean> {
+  try {
+    return await transaction(async (query) => {
+      await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
+      return look(query)
+    })
+  } catch (error) {
+    if (error instanceof SessionPgsqlError && isLocked(error.sqlState)) return false
+    throw error
+  }
 }
 
 /** @throws TABLE_UNFIT if the table lacks columns without which garbage collection would remove a mark */

@@ -2,6 +2,7 @@ import type { Row } from '../database/database.ts'
 import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
 import { secondsOf } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
+import { MARK } from './id-forms.ts'
 import { CLOCK, concat, divide, eq, ge, gt, le, lt, microseconds, minus, ne } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
@@ -151,7 +152,7 @@ function sampleText({ added }: Shape, sql: string, sampled: number): string {
           THEN ${minus(second, 't.sess_created')}::int END AS age,
         ${le('pg_catalog.age(t.xmin)', 'pg_catalog.age($2::pg_catalog.text::pg_catalog.xid)')} AS written
       FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE pg_catalog.system (${sampled * 100}) REPEATABLE (0)`}
-      OFFSET 0
+      WHERE ${ne('t.sess_id', `'${MARK}'`)} OFFSET 0
     ),
     grouped AS (
       SELECT name, hour, age, pg_catalog.count(*) AS rows,
@@ -159,7 +160,7 @@ function sampleText({ added }: Shape, sql: string, sampled: number): string {
         ${sum('sess_counter')} AS accesses, ${sum('sess_error')} AS errors, ${sum('sess_warning')} AS warnings,
         ${sum('sess_notice')} AS notices,
         CASE WHEN ${ge('hour', '0')} THEN pg_catalog.count(*) FILTER (WHERE written) ELSE 0 END AS written
-      FROM sampled WHERE ${ne('hour', String(TOMBSTONE))} GROUP BY name, hour, age
+      FROM sampled GROUP BY name, hour, age
     )
     SELECT GROUPING(name)::pg_catalog.text, name, hour::pg_catalog.text, ${sums.join(', ')},
       pg_catalog.string_agg(${concat('age::pg_catalog.text', "':'", 'rows::pg_catalog.text')}, ',')

@@ -402,8 +402,7 @@ export class SessionTable implements StoredSessions {
     const shape = shapeOf(inspection)
     this.#name = shape.name
     const { ids, onBothForms } = this.#options
-    const query: Query = (statement, parameters) => this.queryUnopened(statement, parameters, deadline)
-    const lookup = await lookupOf(query, shape, ids)
+    const lookup = await lookupOf((look) => this.#database.transaction(look, deadline), shape, ids)
     if (lookup === 'both') onBothForms()
     this.#opened = {
       shape,
