@@ -111,19 +111,14 @@ export async function countPlainIds(table: SessionTable, deadline: number): Prom
 }
 
 /**
- * Takes a lock that ends with the transaction. An import would otherwise take a session for one that was never imported,
- * because its entry in the ledger has just got another id.
+ * Locks the import ledger until the transaction ends. An import would otherwise take a session for one that was never
+ * imported, because its entry has just got another id.
  *
- * @param how imports take it together, `hash-ids` alone
+ * @param who imports run side by side, `hash-ids` alone
  */
-export async function lockIdForms(query: Query, shape: Shape, how: 'shared' | 'alone'): Promise<void> {
-  const name = how === 'shared' ? 'pg_advisory_xact_lock_shared' : 'pg_advisory_xact_lock'
-  await query(
-    plain(
-      `SELECT pg_catalog.${name}(pg_catalog.hashtext('session_pgsql ids'), pg_catalog.hashtext(${quoteLiteral(sqlName(shape.name))}))`,
-    ),
-    [],
-  )
+export async function lockLedger(query: Query, shape: Shape, who: 'import' | 'hash-ids'): Promise<void> {
+  const mode = who === 'import' ? 'ROW EXCLUSIVE' : 'SHARE ROW EXCLUSIVE'
+  await query(plain(`LOCK TABLE ${sqlName(companionName(shape.name, 'import'))} IN ${mode} MODE`), [])
 }
 
 /** SQLSTATE: a process has inserted the same session under its hashed id meanwhile. */
@@ -133,10 +128,10 @@ async function hashPages(table: SessionTable, page: number, deadline: number): P
   for (;;) {
     try {
       return await table.transaction(async (query, shape) => {
-        await lockIdForms(query, shape, 'alone')
+        const [existing = []] = await query(plain(companionsText(shape)), [])
+        if (existing[1] != null) await lockLedger(query, shape, 'hash-ids')
         await query(plain(writeMarkText(sqlName(shape.name))), [])
-        const [existing] = await query(plain(companionsText(shape)), [])
-        const [row] = await query(plain(hashText(shape, page, existing ?? [])), [])
+        const [row] = await query(plain(hashText(shape, page, existing)), [])
         const [pages, plainRows, found, sessions, duplicates, locks, imports] = (row ?? []).map(Number)
         const batch = { pages, sessions, duplicates, locks, imports } as Batch
         if (found !== batch.sessions + batch.duplicates) throw triggerFault(shape.name)
@@ -221,9 +216,9 @@ async function hashCompanion(
   deadline: number,
 ): Promise<number> {
   return table.transaction(async (query, shape) => {
-    await lockIdForms(query, shape, 'alone')
     const [existing = []] = await query(plain(companionsText(shape)), [])
     if (existing[what === 'lock' ? 0 : 1] == null) return 0
+    if (what === 'import') await lockLedger(query, shape, 'hash-ids')
     const companion = sqlName(companionName(shape.name, what))
     const some = isIn('c.sess_id', `SELECT o.sess_id FROM ${companion} o WHERE ${isPlain('o')} LIMIT ${ROWS}`)
     const [row] = await query(

@@ -2,7 +2,7 @@ import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import { companionName, type Shape, sqlName } from './definition.ts'
-import { lockIdForms } from './hash-ids.ts'
+import { lockLedger } from './hash-ids.ts'
 import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
 import { creating } from './inspect.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
@@ -132,7 +132,7 @@ async function importedForms(
 ): Promise<readonly string[]> {
   if (mode === 'hashed') return ids.map(hashedId)
   const table = sqlName(shape.name)
-  await lockIdForms(query, shape, 'shared')
+  await lockLedger(query, shape, 'import')
   if (mode === 'plain' && !(await hasMark(query, table))) return ids
   const isOne = isIn('o.sess_id', '$1::pg_catalog.text[]')
   const rows = await query(
