@@ -23,6 +23,7 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly maxLifetime: number
   readonly durableTouches: boolean
   readonly batch: boolean
   readonly poolSize: number
@@ -87,8 +88,18 @@ export class Server {
     onPromotion: (promotion: Promotion) => void = () => {},
     onBothForms: () => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, durableTouches, batch, poolSize, ids, db } =
-      settings
+    const {
+      table,
+      createTable,
+      keepExpired,
+      expiryGrace,
+      maxLifetime,
+      durableTouches,
+      batch,
+      poolSize,
+      ids,
+      db,
+    } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -98,6 +109,7 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      maxLifetime,
       durableTouches,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),

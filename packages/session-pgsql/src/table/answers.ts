@@ -1,4 +1,5 @@
 import type { Row } from '../database/database.ts'
+import { beganWithout } from '../session/lifetime.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
@@ -89,7 +90,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
 
 /** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
-export const RECORD_COLUMNS = 16
+export const RECORD_COLUMNS = 17
 
 /** SQL of the columns of a record in a row without one. */
 export const NO_RECORD: string = ', NULL'.repeat(RECORD_COLUMNS)
@@ -107,12 +108,14 @@ export function storedOf(
   readAt: number,
   text: string = row[2] ?? '',
 ): StoredSession {
+  const created = numberOf(row[RECORD + 3])
+  const generation = numberOf(row[RECORD + 14])
   return {
     id: row[RECORD] as string,
     name: row[RECORD + 1] as string | null,
     text,
     digest: row[RECORD + 2] as string | null,
-    created: numberOf(row[RECORD + 3]),
+    created,
     modified: numberOf(row[RECORD + 4]),
     expires: numberOf(row[RECORD + 5]),
     addressCreated: row[RECORD + 6] as string | null,
@@ -123,8 +126,9 @@ export function storedOf(
     notices: Number(row[RECORD + 11] ?? 0),
     errorMessage: row[RECORD + 12] as string | null,
     custom: row[RECORD + 13] as string | null,
-    generation: numberOf(row[RECORD + 14]),
+    generation,
     version: Number(row[RECORD + 15] ?? 0),
+    began: numberOf(row[RECORD + 16]) ?? beganWithout({ generation, created }),
     clock,
     readAt,
   }

@@ -26,7 +26,7 @@ export interface IdsOptions {
   readonly severalServers: boolean
 }
 
-/** The id of the mark. It does not expire, so that nothing that removes expired sessions removes it. */
+/** The id of the mark. It has no creation and no expiry, so that it does not expire, so that nothing that removes expired sessions removes it. */
 export const MARK: string = HASHED_ID_PREFIX
 
 /** See `FEW` in statements.ts: the lookup uses the index whatever the size of the table. */
@@ -61,8 +61,8 @@ function markText(table: string): string {
 
 /** Returns SQL that writes the mark if there is none. @param where a condition on writing it */
 export function writeMarkText(table: string, where = 'true'): string {
-  return `INSERT INTO ${table} (sess_id, sess_data, sess_created, sess_modified, sess_expire, sess_sweep, sess_destroyed)
-      SELECT '${MARK}', '', 0, 0, NULL, NULL, 0 WHERE ${where} AND NOT EXISTS (${markText(table)})
+  return `INSERT INTO ${table} (sess_id, sess_data, sess_sweep, sess_destroyed)
+      SELECT '${MARK}', '', NULL, 0 WHERE ${where} AND NOT EXISTS (${markText(table)})
       ON CONFLICT (sess_id) DO NOTHING`
 }
 
