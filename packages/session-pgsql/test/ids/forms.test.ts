@@ -248,6 +248,25 @@ describeHandler('Hashed ids', (kit) => {
     expect(await mark()).toHaveLength(1)
   })
 
+  test('the mark does not expire, also with maxLifetime', async () => {
+    const { open } = newTable(kit)
+    const plain = open('plain', { maxLifetime: 1 })
+    await plain.open()
+    const x = id()
+    await open('migrate').write(x, { a: 1 })
+    expect((await plain.read(x))?.data).toEqual({ a: 1 })
+  })
+
+  test.each<Mode>(['migrate', 'hashed'])('the sessions to keep are named by their ids: %s', async (mode) => {
+    const { open } = newTable(kit)
+    const sessions = open(mode)
+    const [x, y, z] = [id(), id(), id()]
+    for (const one of [x, y, z]) await sessions.write(one, {}, { custom: 'ada' })
+    expect(await sessions.limitByField('ada', 2, { keep: x })).toBe(1)
+    expect(await sessions.destroyByField('ada', { except: x })).toBe(1)
+    expect((await sessions.findByField('ada')).map((one) => one.id)).toEqual([hashedId(x)])
+  })
+
   describe('locks', () => {
     test('are taken under both forms while both are read', async () => {
       const { open, table } = newTable(kit)
