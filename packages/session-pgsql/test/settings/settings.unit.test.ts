@@ -71,6 +71,7 @@ describe('defaults', () => {
       batch: true,
       operationTimeout: 5,
       poolSize: 10,
+      ids: 'plain',
       whenHomeIsDown: 'absent',
       encryption: undefined,
     })
@@ -129,6 +130,7 @@ describe('sources', () => {
     operationTimeout: [2, '2', '3'],
     poolSize: [3, '3', '4'],
     idPattern: [/^(?:[a-z]+)$/, '[a-z]+', 'php'],
+    ids: ['hashed', 'hashed', 'plain'],
     whenHomeIsDown: ['error', 'error', 'absent'],
     logger: [expect.anything(), 'off', 'on'],
   }
