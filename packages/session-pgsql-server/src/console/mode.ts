@@ -39,7 +39,7 @@ them. Without a password it listens on 127.0.0.1 only and prints a URL with a to
   --tls-cert FILE        accept TLS only, with this certificate
   --tls-key FILE         and this key, both PEM
   --metrics              serve GET /metrics for Prometheus; with a password it requires one of the passwords, for
-                         example the readers': Authorization: Bearer PASSWORD
+                         example the readers': Authorization: Bearer PASSWORD. Needs the packages of OpenTelemetry
   --audit-file FILE      audit log of actions and of views of session data
                          ($STATE_DIRECTORY, $XDG_STATE_HOME/session-pgsql or ~/.local/state/session-pgsql,
                          and there console-audit.jsonl)
