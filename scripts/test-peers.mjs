@@ -16,9 +16,11 @@ const BESIDE = {
   ],
 }
 
+/**
+ * Not here: @fastify/session, whose oldest version has a file of the quick tests (adapters/fastify-11-1-2), and PGlite, whose
+ * databases the tests prepare with the installed version.
+ */
 const TESTS = {
-  '@electric-sql/pglite': ['database/pglite'],
-  '@fastify/session': ['adapters/fastify.test'],
   '@hono/session': ['adapters/hono.test'],
   '@opentelemetry/api': ['adapters/opentelemetry.test'],
   'better-auth': ['adapters/better-auth.test'],
@@ -30,7 +32,7 @@ const TESTS = {
 
 const description = new URL('../packages/session-pgsql/package.json', import.meta.url)
 const { peerDependencies } = JSON.parse(readFileSync(description, 'utf8'))
-const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(peerDependencies)
+const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(TESTS)
 const failed = []
 for (const name of names) {
   const range = peerDependencies[name]
