@@ -46,7 +46,7 @@ function project(
           replacement: source('$1/start.ts', 'session-pgsql-server'),
         },
         { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
-        { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
+        { find: /^session-pgsql\/([a-z\d-]+)$/, replacement: source('adapters/$1.ts') },
       ],
     },
     test: {

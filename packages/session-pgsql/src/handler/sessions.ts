@@ -21,9 +21,11 @@ import type {
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
 import { storedId } from '../session/id.ts'
+import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
   type Change,
+  clockNow,
   type MetadataUpdate,
   remaining,
   type StoredSession,
@@ -77,7 +79,7 @@ export class Sessions<Data> {
   /** See `SaveHandler.read`. */
   async read(id: string): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec)
+    return stored && new SessionRecord(stored, this.#codec, this.#settings.maxLifetime)
   }
 
   /** Reads a session without decoding its data. */
@@ -299,8 +301,11 @@ export class Sessions<Data> {
   ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
+    // At the end of its session an expiry cannot become later.
+    const end = endOf(base, this.#settings.maxLifetime)
+    const possible = end === null ? lifetime : Math.min(lifetime, Math.max(0, end - clockNow(base)))
     // More left than a write with this lifetime would give: the lifetime has become shorter.
-    const isRecent = left >= lifetime && left <= stretched + 1
+    const isRecent = left >= possible && left <= stretched + 1
     if (metadata === undefined && (isRecent || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
       return { outcome: 'skipped', stored: base }
     }
@@ -366,11 +371,13 @@ export class Sessions<Data> {
       address,
       name = this.#settings.name,
       access = true,
-    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access'>,
+      since,
+    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access' | 'since'>,
     metadata: MetadataUpdate | undefined,
   ): (text: string, lifetime: number) => Change {
     if (address !== undefined) checkText('address', address)
     checkText('name', name)
+    const continued = sinceOf(since)
     return (text, lifetime) => ({
       id: storedId(id),
       text,
@@ -379,6 +386,7 @@ export class Sessions<Data> {
       address: address ?? null,
       name,
       metadata,
+      since: continued,
     })
   }
 
@@ -427,7 +435,7 @@ export class Sessions<Data> {
   }
 
   #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
-    return new Result(outcome, stored, sent, this.#codec)
+    return new Result(outcome, stored, sent, this.#codec, this.#settings.maxLifetime)
   }
 }
 
@@ -437,23 +445,40 @@ class Result<Data> implements WriteResult<Data> {
   readonly #stored: StoredSession | undefined
   readonly #sent: string
   readonly #codec: Codec<Data>
+  readonly #maxLifetime: number
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
+  constructor(
+    outcome: WriteOutcome,
+    stored: StoredSession | undefined,
+    sent: string,
+    codec: Codec<Data>,
+    maxLifetime: number,
+  ) {
     this.outcome = outcome
+    this.#maxLifetime = maxLifetime
     this.#stored = stored
     this.#sent = sent
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
-    if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
+    if (this.#stored !== undefined) {
+      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime)
+    }
     return this.#session
   }
 
   get sent(): Data {
     return this.#codec.decode(this.#sent)
   }
+}
+
+/** Returns the session that a new one continues. @throws INVALID_ARGUMENT */
+function sinceOf(since: unknown): StoredSession | undefined {
+  const stored = SessionRecord.stored(since)
+  if (since === undefined || stored !== undefined) return stored
+  throw invalid('Expected since to be a record from read() or write(). A copy of a record does not work.')
 }
 
 /** The fields that a touch with this metadata leaves; the access counter is known to the server alone. */

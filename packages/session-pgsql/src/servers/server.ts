@@ -22,6 +22,7 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly maxLifetime: number
   readonly durableTouches: boolean
   readonly batch: boolean
   readonly poolSize: number
@@ -81,7 +82,8 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, durableTouches, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, maxLifetime, durableTouches, batch, poolSize } =
+      settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -91,6 +93,7 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      maxLifetime,
       durableTouches,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),

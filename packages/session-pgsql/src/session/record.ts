@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import { endOf } from './lifetime.ts'
 import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
@@ -13,6 +14,8 @@ export interface SessionInfo {
   /** The last write of its data. */
   readonly modified: Date | null
   readonly expires: Date | null
+  /** When the session ends at the latest, however often it is used (`maxLifetime`); null: unlimited. */
+  readonly endsAt: Date | null
   /** The client's address at the first write. */
   readonly addressCreated: string | null
   /** The client's address at the last write. */
@@ -39,6 +42,7 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly created: Date | null
   readonly modified: Date | null
   readonly expires: Date | null
+  readonly endsAt: Date | null
   readonly addressCreated: string | null
   readonly addressModified: string | null
   readonly accesses: number
@@ -50,13 +54,14 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly #stored: StoredSession
 
   /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>) {
+  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number) {
     this.id = stored.id
     this.name = stored.name
     this.data = codec.decode(stored.text)
     this.created = dateOf(stored.created)
     this.modified = dateOf(stored.modified)
     this.expires = dateOf(stored.expires)
+    this.endsAt = dateOf(endOf(stored, maxLifetime))
     this.addressCreated = stored.addressCreated
     this.addressModified = stored.addressModified
     this.accesses = stored.accesses
@@ -93,14 +98,15 @@ export class SessionRecord<Data> implements SessionInfo {
   }
 }
 
-/** Returns the session without its data, as a plain object. */
-export function infoOf(stored: StoredSession): SessionInfo {
+/** Returns the session without its data, as a plain object. @param maxLifetime the setting */
+export function infoOf(stored: StoredSession, maxLifetime: number): SessionInfo {
   return {
     id: stored.id,
     name: stored.name,
     created: dateOf(stored.created),
     modified: dateOf(stored.modified),
     expires: dateOf(stored.expires),
+    endsAt: dateOf(endOf(stored, maxLifetime)),
     addressCreated: stored.addressCreated,
     addressModified: stored.addressModified,
     accesses: stored.accesses,
