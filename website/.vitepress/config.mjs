@@ -26,7 +26,12 @@ export default defineConfig({
         text: 'Guides',
         items: [
           { text: 'Get started', link: '/' },
+          page('Frameworks', 'frameworks'),
           page('Express', 'express'),
+          page('h3', 'h3'),
+          page('Next.js', 'next'),
+          page('Astro', 'astro'),
+          page('AdonisJS', 'adonis'),
           page('Request and Response', 'web'),
           page('PHP', 'php'),
           page("PHP's values", 'php-values'),
@@ -52,6 +57,7 @@ export default defineConfig({
         items: [
           page('Guarantees', 'guarantees'),
           page('Security', 'security'),
+          page('Lifetime', 'lifetime'),
           page('Merging', 'merging'),
           page('Conformance', 'conformance'),
           page('Performance', 'performance'),
