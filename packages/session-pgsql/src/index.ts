@@ -70,6 +70,8 @@ export type {
   ConflictFunction,
   ConflictRule,
   DatabaseOption,
+  EncryptionKey,
+  EncryptionOption,
   Logger,
   SaveHandlerOptions,
   Settings,

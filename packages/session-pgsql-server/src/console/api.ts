@@ -195,7 +195,10 @@ export interface SessionData {
   readonly data?: unknown
   /** The stored text, if the data cannot be decoded. */
   readonly text?: string
-  readonly bytes: number
+  /** Why the data is not shown: it is encrypted, and the console cannot decrypt it. */
+  readonly unreadable?: string
+  /** Absent with `unreadable`. */
+  readonly bytes?: number
 }
 
 /**

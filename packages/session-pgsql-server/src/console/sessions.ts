@@ -106,6 +106,7 @@ export class SessionAdmin {
       'id',
     )
     if (found === undefined) throw new HttpError(404, 'There is no such session. It may have ended.')
+    if (found.unreadable !== undefined) return { unreadable: found.unreadable }
     return treeOf(found.text ?? '', this.#sessions.status().settings.codec)
   }
 

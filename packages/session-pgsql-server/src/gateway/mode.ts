@@ -2,6 +2,7 @@ import { type PhpSessionFormat, phpBytesCodec, SaveHandler } from 'session-pgsql
 import { defaultAuditFile } from '../console/audit.ts'
 import { type StartedConsole, startConsole } from '../console/start.ts'
 import {
+  encryptionOf,
   hostInUrl,
   iniOf,
   numberOf,
@@ -34,6 +35,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
+  --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each;
+                         or SESSION_PGSQL_ENCRYPTION_KEYS in the environment
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
   --max-lifetime SECONDS end sessions this long after they began, however often they are used; as
@@ -118,6 +121,7 @@ export const gatewayMode: Mode = defineMode({
         db: flags.db,
         table: flags.table,
         maxLifetime,
+        encryption: encryptionOf(flags),
         codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },

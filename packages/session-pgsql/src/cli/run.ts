@@ -6,6 +6,7 @@ import type { Command } from './command.ts'
 import { destroy } from './commands/destroy.ts'
 import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
+import { encrypt } from './commands/encrypt.ts'
 import { gc } from './commands/gc.ts'
 import { importCommand } from './commands/import.ts'
 import { init } from './commands/init.ts'
@@ -37,7 +38,18 @@ export const SIGNAL_EXIT_CODES: Record<string, number> = { SIGINT: 130, SIGTERM:
 /** Milliseconds for closing connections after a signal. */
 const CLOSE_TIMEOUT = 1000
 
-const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain, importCommand]
+const COMMANDS: readonly Command[] = [
+  init,
+  doctor,
+  status,
+  list,
+  show,
+  destroy,
+  gc,
+  encrypt,
+  drain,
+  importCommand,
+]
 
 /** Runs one command line. Never rejects. @returns the exit code */
 export async function run(argv: readonly string[], processContext: ProcessContext): Promise<number> {

@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import { unreadableReason } from '../codec/sealed.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type {
   DestroyAllOptions,
@@ -160,7 +161,9 @@ export class Administration<Data> {
     const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
       const info = infoOf(stored, this.#options.maxLifetime)
-      return options.text ? { ...info, text: stored.text } : info
+      if (!options.text) return info
+      const unreadable = unreadableReason(stored.text)
+      return unreadable === undefined ? { ...info, text: stored.text } : { ...info, unreadable }
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }

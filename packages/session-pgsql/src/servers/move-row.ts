@@ -67,7 +67,7 @@ export async function moveRow(
         checkLocked()
         if (next === undefined) return { answer: outcome }
         mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
-        received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
+        received = next.destroyed === null ? recordReceived(row, next, from.name) : undefined
         // No process may take the result for a state that it has read on either server.
         const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
         const written: RowCopy = {
@@ -139,7 +139,7 @@ function isBasedOnThird({ base }: RowCopy, to: string): boolean {
 }
 
 /** Returns what the home server records of a received row, to recognise it if it is moved again. */
-function receivedOf(row: RowCopy, next: RowCopy, from: string): string {
+function recordReceived(row: RowCopy, next: RowCopy, from: string): string {
   const { session, base } = row
   const { generation } = next.session
   const received: ReceivedRow = {

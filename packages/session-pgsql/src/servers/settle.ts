@@ -1,13 +1,7 @@
 import { earlier } from '../session/lifetime.ts'
-import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
+import { areOfTwoUsers, isReencrypted, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
-import {
-  baseOf,
-  type LostChange,
-  type ReceivedRow,
-  type RecordedBase,
-  type RowCopy,
-} from '../table/row-copies.ts'
+import { baseOf, type LostChange, type RecordedBase, type RowCopy, receivedOf } from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
 /**
@@ -108,7 +102,8 @@ export async function settle(
     return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
   if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
-  if (isSameState(other, { ...base, generation: other.generation, version: base.version ?? other.version })) {
+  const state = { ...base, generation: other.generation, version: base.version ?? other.version }
+  if (isSameState(other, state) || isReencrypted(other, state)) {
     const { generation } = other
     return {
       next: { ...row, session: { ...withCounts(session, other, base), generation } },
@@ -135,7 +130,7 @@ export function isMerged(
   { received }: RowCopy,
   { generation }: { readonly generation: number | null },
 ): boolean {
-  return received !== null && (JSON.parse(received) as ReceivedRow).generation === generation
+  return received !== null && receivedOf(received).generation === generation
 }
 
 /**
@@ -144,7 +139,7 @@ export function isMerged(
  */
 function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: string): RecordedBase | undefined {
   if (current?.received == null) return undefined
-  const received: ReceivedRow = JSON.parse(current.received)
+  const received = receivedOf(current.received)
   const isSame =
     received.from === from && received.base === row.base && received.generation === row.session.generation
   if (isSame) return received.row

@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import { unreadableReason } from '../codec/sealed.ts'
 import { endOf } from './lifetime.ts'
 import type { StoredSession } from './stored.ts'
 
@@ -25,7 +26,10 @@ export interface SessionInfo {
   readonly errors: number
   readonly warnings: number
   readonly notices: number
-  /** The message of the last error, warning or notice that had one. */
+  /**
+   * The message of the last error, warning or notice that had one. null also if it is encrypted and this process cannot
+   * decrypt it.
+   */
   readonly errorMessage: string | null
   /** The custom field. */
   readonly custom: string | null
@@ -68,7 +72,7 @@ export class SessionRecord<Data> implements SessionInfo {
     this.errors = stored.errors
     this.warnings = stored.warnings
     this.notices = stored.notices
-    this.errorMessage = stored.errorMessage
+    this.errorMessage = readable(stored.errorMessage)
     this.custom = stored.custom
     this.#stored = stored
   }
@@ -113,9 +117,13 @@ export function infoOf(stored: StoredSession, maxLifetime: number): SessionInfo 
     errors: stored.errors,
     warnings: stored.warnings,
     notices: stored.notices,
-    errorMessage: stored.errorMessage,
+    errorMessage: readable(stored.errorMessage),
     custom: stored.custom,
   }
+}
+
+function readable(text: string | null): string | null {
+  return text === null || unreadableReason(text) !== undefined ? null : text
 }
 
 function dateOf(seconds: number | null): Date | null {

@@ -53,6 +53,21 @@ export function isSameState(one: State, other: State): boolean {
 }
 
 /**
+ * Returns true if the row was only encrypted with another key, or for the first time, between the two reads: that changes
+ * the stored text and its digest, and neither the data nor the version.
+ */
+export function isReencrypted(
+  one: State & Pick<StoredSession, 'text'>,
+  other: State & Pick<StoredSession, 'text'>,
+): boolean {
+  return (
+    isSameState(one, { ...other, digest: one.digest }) &&
+    one.digest !== other.digest &&
+    one.text === other.text
+  )
+}
+
+/**
  * Returns true if both sides set the custom field to different values: two users logged in at the same time. Their data
  * must not be mixed.
  */

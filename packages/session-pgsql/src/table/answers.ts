@@ -1,4 +1,5 @@
 import type { Row } from '../database/database.ts'
+import type { SessionCipher } from '../session/cipher.ts'
 import { beganWithout } from '../session/lifetime.ts'
 import type { StoredSession } from '../session/stored.ts'
 
@@ -68,6 +69,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
   rows: readonly Row[],
   texts: readonly string[],
   otherwise: Otherwise,
+  cipher: SessionCipher,
 ): (Answer | Otherwise)[] {
   const readAt = performance.now()
   const answers = new Array<Answer | Otherwise>(texts.length).fill(otherwise)
@@ -80,7 +82,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
       answers[place] = { outcome }
     } else {
       const text = outcome === 'conflict' ? undefined : texts[place]
-      answers[place] = { outcome, stored: storedOf(row, clockOf(row), readAt, text) }
+      answers[place] = { outcome, stored: storedOf(row, cipher, clockOf(row), readAt, text) }
     }
   }
   return answers
@@ -91,7 +93,7 @@ const RECORD = 4
 export const RECORD_COLUMNS = 17
 
 /**
- * Returns the session in a row.
+ * Returns the session in a row, decrypted.
  *
  * @param clock the database's clock at the read, in seconds
  * @param readAt this process's clock at the read, in milliseconds of `performance.now()`
@@ -99,16 +101,19 @@ export const RECORD_COLUMNS = 17
  */
 export function storedOf(
   row: Row,
+  cipher: SessionCipher,
   clock: number,
   readAt: number,
-  text: string = row[2] ?? '',
+  text?: string,
 ): StoredSession {
+  const id = row[RECORD] as string
   const created = numberOf(row[RECORD + 3])
+  const message = row[RECORD + 12]
   const generation = numberOf(row[RECORD + 14])
   return {
-    id: row[RECORD] as string,
+    id,
     name: row[RECORD + 1] as string | null,
-    text,
+    text: text ?? cipher.open(row[2] ?? '', 'sess_data', id),
     digest: row[RECORD + 2] as string | null,
     created,
     modified: numberOf(row[RECORD + 4]),
@@ -119,7 +124,7 @@ export function storedOf(
     errors: Number(row[RECORD + 9] ?? 0),
     warnings: Number(row[RECORD + 10] ?? 0),
     notices: Number(row[RECORD + 11] ?? 0),
-    errorMessage: row[RECORD + 12] as string | null,
+    errorMessage: message == null ? null : cipher.open(message, 'sess_err_message', id),
     custom: row[RECORD + 13] as string | null,
     generation,
     version: Number(row[RECORD + 15] ?? 0),

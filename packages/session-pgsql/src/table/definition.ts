@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { SessionCipher } from '../session/cipher.ts'
 import { BYTEWISE } from './sql.ts'
 
 /**
@@ -189,4 +190,10 @@ export interface Shape {
   readonly maxLifetime: number
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
+}
+
+/** An opened session table, as this process uses it. */
+export interface OpenTable extends Shape {
+  /** Encrypts what is written, and decrypts what is read. */
+  readonly cipher: SessionCipher
 }

@@ -49,7 +49,7 @@ export async function listSessions(
     throw invalid(`Expected the limit to be an integer from 1 to 10000; received ${received(limit)}.`)
   }
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(options, parameters)
+  const conditions = conditionsOf(table, options, parameters)
   // NULL sorts like 0, so that a page can begin at it.
   const key = column === 'sess_id' ? 't.sess_id' : `coalesce(t.${column}, 0)`
   const direction = descending ? 'DESC' : 'ASC'
@@ -73,7 +73,7 @@ export async function listSessions(
     timeLimitOf(options),
   )
   const readAt = performance.now()
-  const sessions = rows.slice(0, limit).map((row) => storedOf(row, clockOf(row), readAt))
+  const sessions = rows.slice(0, limit).map((row) => storedOf(row, table.cipher, clockOf(row), readAt))
   const keys = rows.slice(0, limit).map((row) => row[0] as string)
   const more = rows.length > limit
   return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
@@ -118,7 +118,7 @@ export async function findRow(
     [id],
     deadline,
   )
-  return row && storedOf(row, clockOf(row), performance.now())
+  return row && storedOf(row, table.cipher, clockOf(row), performance.now())
 }
 
 /** Returns the number of sessions that match. @throws INVALID_ARGUMENT for a wrong option */
@@ -128,7 +128,7 @@ export async function countSessions(
   deadline: number,
 ): Promise<number> {
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(options, parameters)
+  const conditions = conditionsOf(table, options, parameters)
   const [row] = await table.query(
     (shape, sql) =>
       `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}`,
@@ -155,7 +155,7 @@ function ofState({ active = true }: SessionFilter, shape: Shape): string {
   return active === false ? ` AND ${lt(expiry, CLOCK)}${tombstones}` : tombstones
 }
 
-function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
+function conditionsOf({ cipher }: SessionTable, filter: SessionFilter, parameters: Parameter[]): string[] {
   const { name, id, idPrefix, field, address, errorMessage } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
@@ -179,6 +179,9 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   }
   if (errorMessage !== undefined) {
     checkText('error message', errorMessage)
+    if (cipher.hasKeys) {
+      throw invalid('Cannot filter by errorMessage: error messages are encrypted (option encryption).')
+    }
     const found = `pg_catalog.lower(t.sess_err_message), pg_catalog.lower(${bind(parameters, errorMessage)})`
     conditions.push(gt(`pg_catalog.strpos(${found})`, '0'))
   }

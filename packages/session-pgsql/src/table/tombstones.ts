@@ -1,3 +1,4 @@
+import { unreadableReason } from '../codec/sealed.ts'
 import { MAX_EXPIRY_GRACE, type StoredSession } from '../session/stored.ts'
 import {
   baseOf,
@@ -114,7 +115,8 @@ export function emptySession(id: string, clock: number): StoredSession {
 
 /** Returns true if the fallback server's row was made from the row on the home server. */
 function isBasedOn(home: string, { session, base }: RowCopy): boolean {
-  if (base === null) return false
+  // A logout does not depend on a key that this process lacks.
+  if (base === null || unreadableReason(base) !== undefined) return false
   const { destroyed, generation, server } = baseOf(base)
   return destroyed === undefined && server === home && generation === session.generation
 }

@@ -72,6 +72,7 @@ describe('defaults', () => {
       operationTimeout: 5,
       poolSize: 10,
       whenHomeIsDown: 'absent',
+      encryption: undefined,
     })
     expect(db).toMatchObject([
       {
