@@ -58,6 +58,7 @@ export default defineConfig({
           page('Guarantees', 'guarantees'),
           page('Security', 'security'),
           page('Lifetime', 'lifetime'),
+          page('Encryption', 'encryption'),
           page('Merging', 'merging'),
           page('Conformance', 'conformance'),
           page('Performance', 'performance'),
