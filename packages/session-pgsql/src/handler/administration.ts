@@ -4,6 +4,7 @@ import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid } from '../session/checks.ts'
+import type { ColumnFilter, Columns } from '../session/columns.ts'
 import type {
   CountOptions,
   FoundSessions,
@@ -16,7 +17,8 @@ import type {
 import { storedId } from '../session/id.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
-import { remaining, type StoredSession } from '../session/stored.ts'
+import { type ColumnTexts, remaining, type StoredSession } from '../session/stored.ts'
+import { countUnfilled, fillColumns, openWithColumns } from '../table/filling.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
@@ -36,6 +38,10 @@ export interface AdministrationOptions<Data> {
   readonly garbage: Garbage
   readonly journal: Journal
   readonly codec: Codec<Data>
+  /** The option `columns`. */
+  readonly columns: Columns
+  /** Returns the values of the computed columns for encoded data. */
+  readonly columnsOf: (text: string) => ColumnTexts | undefined
   readonly whenHomeIsDown: 'absent' | 'error'
   /** Seconds. */
   readonly operationTimeout: number
@@ -93,17 +99,77 @@ export class Administration<Data> {
     if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
       throw incomplete(`Found ${sessions.length} sessions`, missing)
     }
-    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { codec, columns } = this.#options
+    const records = sessions.map((stored) => new SessionRecord(stored, codec, columns))
     return withMissing(records, missing)
   }
 
   /** See `SaveHandler.destroyByField`. */
   async destroyByField(value: string): Promise<number> {
     checkText('custom field', value)
+    return this.#destroyAll({ field: value })
+  }
+
+  /** See `SaveHandler.destroyWhere`. */
+  async destroyWhere(where: ColumnFilter<unknown>): Promise<number> {
+    const { columns, expiryGrace } = this.#options
+    const conditions = columns.conditionsOf(where)
+    if (conditions.length === 0) {
+      throw invalid('Expected at least one column; no filter at all would destroy every session.')
+    }
+    const count = async (): Promise<number> => {
+      const { answers } = await this.#everywhere((server, deadline) =>
+        countUnfilled(server.table, conditions, expiryGrace, deadline),
+      )
+      return answers.reduce((sum, count) => sum + count, 0)
+    }
+    let destroyed = 0
+    let unfilled = await count()
+    for (;;) {
+      const before = unfilled
+      destroyed += await this.#destroyAll({ where })
+      unfilled = await count()
+      if (unfilled > 0) break
+      // Rows that have been filled since the first count may match.
+      if (before === 0) return destroyed
+    }
+    const names = conditions.map(([{ name }]) => name).join(', ')
+    throw new SessionPgsqlError(
+      'COLUMNS_UNFILLED',
+      `Destroyed ${destroyed} sessions, but ${unfilled} may match as well: processes without the functions of the option columns have written them, and ${names} may be out of date. Call fillColumns() and repeat the call.`,
+    )
+  }
+
+  /** See `SaveHandler.fillColumns`. */
+  fillColumns(all: boolean): Promise<number> {
+    const { columns, columnsOf } = this.#options
+    return this.#started(async ({ servers }) => {
+      const answers = await servers.each(async ({ table }) => {
+        await openWithColumns(table, columns.computed, this.#deadline())
+        if (columns.computed.length === 0) return { filled: 0, failed: 0, error: undefined }
+        return fillColumns(table, { columnsOf, all, deadline: () => this.#deadline() })
+      })
+      const broken = answers.find(({ error }) => error !== undefined)
+      if (broken !== undefined) throw broken.error
+      const filled = answers.reduce((sum, { answer }) => sum + (answer?.filled ?? 0), 0)
+      const failed = answers.reduce((sum, { answer }) => sum + (answer?.failed ?? 0), 0)
+      if (failed === 0) return filled
+      const cause = answers.find(({ answer }) => answer?.error !== undefined)?.answer?.error
+      const reason = cause instanceof Error ? ` ${cause.message}` : ''
+      throw new SessionPgsqlError(
+        'COLUMNS_UNFILLED',
+        `Filled ${filled} sessions; the columns of ${failed} others cannot be computed.${reason}`,
+        { cause },
+      )
+    })
+  }
+
+  /** Destroys all sessions that match. @throws SERVER_DOWN if not all servers can be reached */
+  async #destroyAll(filter: SessionFilter): Promise<number> {
     const { destroy, expiryGrace } = this.#options
     let destroyed = 0
     for (;;) {
-      const { ids, missing } = await this.#idsOf({ field: value, active: 'any' }, (session) => {
+      const { ids, missing } = await this.#idsOf({ ...filter, active: 'any' }, (session) => {
         // A request in progress may still save a session that has just expired.
         return remaining(session) >= -expiryGrace
       })
@@ -124,8 +190,9 @@ export class Administration<Data> {
     )
     const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
+      const { columns, text } = stored
       const info = infoOf(stored)
-      return options.text ? { ...info, text: stored.text } : info
+      return { ...info, ...(options.text ? { text } : {}), ...(columns === undefined ? {} : { columns }) }
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }

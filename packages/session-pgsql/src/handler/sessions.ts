@@ -13,10 +13,12 @@ import type {
 } from '../operations.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
+import type { Columns } from '../session/columns.ts'
 import { storedId } from '../session/id.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
   type Change,
+  type ColumnTexts,
   type MetadataUpdate,
   remaining,
   type StoredSession,
@@ -70,7 +72,7 @@ export class Sessions<Data> {
   /** See `SaveHandler.read`. */
   async read(id: string): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec)
+    return stored && new SessionRecord(stored, this.#codec, this.#settings.columns)
   }
 
   /** Reads a session without decoding its data. */
@@ -144,6 +146,11 @@ export class Sessions<Data> {
       () => this.#destroy(id),
       (found): Partial<DestroyMessage> => ({ outcome: found ? 'destroyed' : 'absent' }),
     )
+  }
+
+  /** Returns the values of the computed columns for encoded data. @throws INVALID_DATA, UNDECODABLE */
+  columnsOf(text: string): ColumnTexts | undefined {
+    return this.#settings.columns.textsOf(() => this.#codec.decode(text))
   }
 
   /** Merges two versions of a session that two servers hold, at failback. */
@@ -372,6 +379,7 @@ export class Sessions<Data> {
       address: address ?? null,
       name,
       metadata,
+      columns: this.columnsOf(text),
     })
   }
 
@@ -420,7 +428,7 @@ export class Sessions<Data> {
   }
 
   #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
-    return new Result(outcome, stored, sent, this.#codec)
+    return new Result(outcome, stored, sent, this.#codec, this.#settings.columns)
   }
 }
 
@@ -430,17 +438,27 @@ class Result<Data> implements WriteResult<Data> {
   readonly #stored: StoredSession | undefined
   readonly #sent: string
   readonly #codec: Codec<Data>
+  readonly #columns: Columns
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
+  constructor(
+    outcome: WriteOutcome,
+    stored: StoredSession | undefined,
+    sent: string,
+    codec: Codec<Data>,
+    columns: Columns,
+  ) {
     this.outcome = outcome
     this.#stored = stored
     this.#sent = sent
     this.#codec = codec
+    this.#columns = columns
   }
 
   get session(): SessionRecord<Data> | undefined {
-    if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
+    if (this.#stored !== undefined) {
+      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#columns)
+    }
     return this.#session
   }
 

@@ -8,6 +8,7 @@ import {
   type Statement,
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Columns } from '../session/columns.ts'
 import type { DatabaseEntry, TableName } from '../settings/settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
@@ -22,6 +23,7 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly columns: Columns
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -80,7 +82,7 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, columns, batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -90,6 +92,7 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      columns,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },

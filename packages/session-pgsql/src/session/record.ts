@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import type { ColumnDefinitions, ColumnValues, Columns as ComputedColumns } from './columns.ts'
 import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
@@ -32,7 +33,7 @@ export interface SessionInfo {
  * A session as it was read or written. The caller may change `data`: that changes neither the stored session nor the
  * base that a later write with this record compares with.
  */
-export class SessionRecord<Data> implements SessionInfo {
+export class SessionRecord<Data, Columns = ColumnDefinitions> implements SessionInfo {
   readonly id: string
   readonly name: string | null
   readonly data: Data
@@ -48,9 +49,12 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly #stored: StoredSession
+  readonly #codec: Codec<Data>
+  readonly #computed: ComputedColumns
+  #columns: ColumnValues<Columns> | undefined
 
   /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>) {
+  constructor(stored: StoredSession, codec: Codec<Data>, columns: ComputedColumns) {
     this.id = stored.id
     this.name = stored.name
     this.data = codec.decode(stored.text)
@@ -66,6 +70,21 @@ export class SessionRecord<Data> implements SessionInfo {
     this.errorMessage = stored.errorMessage
     this.custom = stored.custom
     this.#stored = stored
+    this.#codec = codec
+    this.#computed = columns
+  }
+
+  /**
+   * The columns that this process computes (option `columns`), for the data as it was read or written. Computed when it
+   * is asked for.
+   *
+   * @throws INVALID_DATA if a function throws, or returns a value that is not of its column's type
+   */
+  get columns(): ColumnValues<Columns> {
+    this.#columns ??= this.#computed.valuesOf(() =>
+      this.#codec.decode(this.#stored.text),
+    ) as ColumnValues<Columns>
+    return this.#columns
   }
 
   /**

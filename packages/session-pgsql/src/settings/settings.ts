@@ -1,6 +1,7 @@
 import type { Codec } from '../codec/codec.ts'
 import type { Conninfo } from '../conninfo/conninfo.ts'
 import { nearest } from '../nearest.ts'
+import type { Columns } from '../session/columns.ts'
 import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
 import type { CodecName, ConflictFunction, ConflictRule, Logger, SaveHandlerOptions } from './options.ts'
@@ -44,6 +45,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly name: string
   readonly codec: CodecName | Codec<Data>
   readonly conflict: ConflictRule | ConflictFunction<Data>
+  readonly columns: Columns
   readonly batch: boolean
   /** Seconds. */
   readonly operationTimeout: number
@@ -183,7 +185,7 @@ function snakeCase(name: string): string {
 /** Returns the settings as plain JSON for `status()`: without secrets and functions, Infinity as a string. */
 export function describeSettings<Data>(settings: Settings<Data>): Record<string, unknown> {
   const { schema, name } = settings.table
-  const { codec, conflict, refreshAfter } = settings
+  const { codec, columns, conflict, refreshAfter } = settings
   return {
     db: settings.db.map(describeEntry),
     table: schema === undefined ? name : `${schema}.${name}`,
@@ -199,6 +201,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     name: settings.name,
     codec: typeof codec === 'string' ? codec : codec.name,
     conflict: typeof conflict === 'function' ? 'function' : conflict,
+    columns: columns.all.map(({ name, type }) => `${name} ${type}`),
     batch: settings.batch,
     operationTimeout: settings.operationTimeout,
     poolSize: settings.poolSize,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Columns } from '../session/columns.ts'
 import { BYTEWISE } from './sql.ts'
 
 /**
@@ -86,9 +87,16 @@ export function readable(ddl: string): string {
   return ddl.replaceAll('pg_catalog.', '')
 }
 
-/** Returns the statements that create the session table and its journal, in order. */
-export function createStatements(name: TableName): string[] {
-  const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS].map(
+/**
+ * Returns the statements that create the session table and its journal, in order.
+ *
+ * @param computed the columns of the option `columns`, quoted, and their types
+ */
+export function createStatements(
+  name: TableName,
+  computed: readonly (readonly [column: string, type: string])[] = [],
+): string[] {
+  const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS, ...computed].map(
     ([column, type]) => `  ${column.padEnd(18)} ${type}`,
   )
   return [
@@ -170,6 +178,16 @@ export function grantJournalStatement(name: TableName, role: string): string {
   return `GRANT SELECT, INSERT, DELETE ON ${sqlName(companionName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
+/** What the statements depend on of a table's computed columns. */
+export interface TableColumns {
+  /** The option `columns`. */
+  readonly wanted: Columns
+  /** The names of those that the table has. */
+  readonly present: ReadonlySet<string>
+  /** Whether the table has `sess_filled`; see computed-columns.ts. */
+  readonly marked: boolean
+}
+
 /** The properties of an existing session table on which the statements depend. */
 export interface Shape {
   readonly name: TableName
@@ -184,4 +202,6 @@ export interface Shape {
   readonly digestSeed: string | undefined
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
+  /** The computed columns. */
+  readonly columns: TableColumns
 }

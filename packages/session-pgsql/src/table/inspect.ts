@@ -1,11 +1,12 @@
 import { plain, type Query, type Statement } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { Columns } from '../session/columns.ts'
 import { isTrue, secondsOf } from './answers.ts'
+import { createWithColumns, FILLED, isOfType } from './computed-columns.ts'
 import {
   ADDED_COLUMN_NAMES,
   type AddedColumn,
   addColumnsStatement,
-  createStatements,
   EXTENSION_COLUMN_NAMES,
   type ExtensionColumn,
   grantStatements,
@@ -59,6 +60,8 @@ export interface FoundTable {
   readonly sweepIndex: boolean
   readonly customIndex: boolean
   readonly homeIndex: boolean
+  /** The first column of each index. */
+  readonly indexed: ReadonlySet<string>
   readonly missingPrivileges: readonly string[]
   /** Whether row-level security applies to the database user. */
   readonly rowSecurity: boolean
@@ -141,6 +144,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       sweepIndex: indexes.some(([column, , method]) => column === 'sess_sweep' && method === 'btree'),
       customIndex: indexes.some(([column]) => column === 'sess_custom'),
       homeIndex: indexes.some(([column]) => column === 'sess_home'),
+      indexed: new Set(indexes.map(([column]) => column as string)),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
         ...PRIVILEGES.filter((_, index) => !isTrue(row[8 + index])),
@@ -155,12 +159,16 @@ export const lockOutCreators: Statement = plain(
   "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('session_pgsql'), pg_catalog.hashtext($1))",
 )
 
-/** Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection. */
-export async function createTable(query: Query, wanted: WantedTable): Promise<Inspection> {
+/**
+ * Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection.
+ *
+ * @param columns the option `columns`, for a new table only
+ */
+export async function createTable(query: Query, wanted: WantedTable, columns: Columns): Promise<Inspection> {
   await query(lockOutCreators, [wanted.table])
   const before = await inspect(query, wanted)
   if (before.found === undefined) {
-    for (const text of createStatements(before.place)) await query(plain(text), [])
+    for (const text of createWithColumns(before.place, columns)) await query(plain(text), [])
   } else {
     await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
     const missing = missingAddedColumns(before.found)
@@ -196,7 +204,7 @@ export function wantsCreation(inspection: Inspection): boolean {
 }
 
 /** Returns the table's shape. @throws TABLE_MISSING, TABLE_UNFIT or PRIVILEGE_MISSING, with how to fix it */
-export function shapeOf(inspection: Inspection): Shape {
+export function shapeOf(inspection: Inspection, columns: Columns = new Columns()): Shape {
   const { found, place, user } = inspection
   if (found === undefined) {
     throw new SessionPgsqlError(
@@ -233,7 +241,21 @@ export function shapeOf(inspection: Inspection): Shape {
     narrow: narrowColumns(found),
     digestSeed: inspection.systemIdentifier,
     sweepIndex: found.sweepIndex,
+    columns: columnsOf(found, columns),
   }
+}
+
+/** A table that lacks some of the columns works without them, until `session-pgsql init` adds them. */
+function columnsOf(found: FoundTable, wanted: Columns): Shape['columns'] {
+  const present = wanted.all.filter((column) => {
+    const type = found.columns.get(column.name)
+    if (type === undefined || isOfType(column, type)) return type !== undefined
+    throw new SessionPgsqlError(
+      'TABLE_UNFIT',
+      `Expected the column ${column.name} of ${sqlName(found.name)} to be ${column.type}, as in the option columns; found ${type}.`,
+    )
+  })
+  return { wanted, present: new Set(present.map(({ name }) => name)), marked: found.columns.has(FILLED) }
 }
 
 const ADDED_TYPES: Record<AddedColumn, string> = {

@@ -1,7 +1,8 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { type Outcome, RECORD_COLUMNS } from './answers.ts'
+import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
-import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
+import { DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -90,13 +91,14 @@ export interface StatementOptions {
 /** Returns the statements for a table with this shape. */
 export function statements(shape: Shape, { keepExpired, expiryGrace }: StatementOptions): Statements {
   const sql = fragments(shape, expiryGrace)
+  const rows = writeRows(shape.columns.wanted)
   return {
     read: prepared(readText(sql)),
-    save: prepared(saveText(sql)),
-    put: prepared(putText(sql, keepExpired)),
+    save: prepared(saveText(sql, rows)),
+    put: prepared(putText(sql, rows, keepExpired)),
     touch: prepared(touchText(sql)),
     destroy: prepared(destroyText(sql)),
-    quickSave: prepared(fastSaveText(sql)),
+    quickSave: prepared(fastSaveText(sql, rows)),
     quickTouch: prepared(fastTouchText(sql)),
   }
 }
@@ -154,6 +156,10 @@ function fragments(shape: Shape, expiryGrace: number) {
     increment,
     extraColumns,
     has,
+    /** The computed columns: the requests' values, and what a write of data sets. */
+    inputColumns: inputColumns(shape),
+    setColumns: setColumns(shape, 'j'),
+    columns: columnAssignments(shape, 'j'),
     record: (row: string) => recordColumns(row, shape),
     clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
 
@@ -250,13 +256,13 @@ const CONFLICTING_DATA = `CASE WHEN ${eq('j.outcome', "'conflict'")} THEN j.sess
 /** The columns of `input` that `save` and `put` write. */
 const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
 
-function saveText(sql: Fragments): string {
+function saveText(sql: Fragments, { saves }: WriteRows): string {
   return `
     WITH ${sql.clock},
     input AS (
-      SELECT * FROM ${SAVES.source} i
+      SELECT * FROM ${saves.source} i
     ),
-    ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
@@ -290,7 +296,7 @@ function setSaved(sql: Fragments): string {
         sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
         sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},
-        sess_name = coalesce(t.sess_name, j.name)`
+        sess_name = coalesce(t.sess_name, j.name)${sql.setColumns}`
 }
 
 /**
@@ -327,8 +333,8 @@ function fastPathConditions(sql: Fragments, saving: boolean): string {
         ELSE ${sql.alive('t', 'j.now')} END`
 }
 
-function fastSaveText(sql: Fragments): string {
-  return `${fastPathInput(SAVES.source)}
+function fastSaveText(sql: Fragments, { saves }: WriteRows): string {
+  return `${fastPathInput(saves.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
@@ -367,7 +373,7 @@ function busyRows(sql: Fragments, record: string): string {
  */
 const INSERT_TIMEOUT = 0.05
 
-function putText(sql: Fragments, keepExpired: boolean): string {
+function putText(sql: Fragments, { puts }: WriteRows, keepExpired: boolean): string {
   const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
@@ -385,15 +391,16 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     .map((column) => `, ${column} = CASE WHEN ${isNew} THEN NULL ELSE t.${column} END`)
     .join('')
   const extraValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation, sess_version: '1' }
+  const extra = [...sql.extraColumns.map((column) => [column, extraValues[column]] as const), ...sql.columns]
 
   return `
     WITH clock AS MATERIALIZED (
       SELECT ${CLOCK} AS now, ${setLockTimeout(INSERT_TIMEOUT)}
     ),
     input AS (
-      SELECT * FROM ${PUTS.source} i
+      SELECT * FROM ${puts.source} i
     ),
-    ${sql.found(sql.foundColumns, `${SAVED}, i.absent`, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.absent`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
@@ -417,7 +424,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_name = CASE WHEN ${isNew} THEN j.name ELSE coalesce(t.sess_name, j.name) END,
         sess_created = ${start('sess_created', 'pg_catalog.ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared},
+        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared}${sql.setColumns},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},
@@ -433,13 +440,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
         sess_addr_created, sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice,
-        sess_err_message, sess_custom${sql.extraColumns.map((column) => `, ${column}`).join('')})
+        sess_err_message, sess_custom${extra.map(([column]) => `, ${column}`).join('')})
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.increment('errors'))}, ${sql.cap('sess_warning', sql.increment('warnings'))},
-        ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${sql.extraColumns
-          .map((column) => `, ${extraValues[column]}`)
-          .join('')}
+        ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${extra.map(([, value]) => `, ${value}`).join('')}
       FROM missing j WHERE NOT j.late AND NOT ${isIn('j.n', 'SELECT n FROM present')}
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING

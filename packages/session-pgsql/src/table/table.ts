@@ -9,6 +9,7 @@ import {
 } from '../database/database.ts'
 import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Columns } from '../session/columns.ts'
 import type { Change, StoredSession, Touch } from '../session/stored.ts'
 import {
   type Answer,
@@ -46,7 +47,15 @@ import {
   wantsCreation,
 } from './inspect.ts'
 import { Limit } from './limit.ts'
-import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
+import {
+  DESTROYS,
+  type Put,
+  type RequestRows,
+  type Save,
+  TOUCHES,
+  type WriteRows,
+  writeRows,
+} from './requests.ts'
 import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
 import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
@@ -58,6 +67,8 @@ export interface TableOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** The option `columns`. */
+  readonly columns: Columns
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */
@@ -78,6 +89,7 @@ export class SessionTable implements StoredSessions {
   readonly #database: Database
   readonly #options: TableOptions
   readonly #limit: Limit
+  readonly #rows: WriteRows
   readonly #read: Batcher<string, StoredSession | undefined>
   /** The fast path. Requests without an answer from it go on to the slow path, the batcher of their kind. */
   readonly #quickSave: Batcher<Save, Answer | undefined>
@@ -111,6 +123,7 @@ export class SessionTable implements StoredSessions {
     this.#database = database
     this.#options = options
     this.#limit = new Limit(options.concurrency)
+    this.#rows = writeRows(options.columns)
     const isBusy = ({ outcome }: Answer): boolean => {
       if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENTION_PERIOD
       return outcome === 'busy' || outcome === 'late'
@@ -197,7 +210,8 @@ export class SessionTable implements StoredSessions {
       if (row === undefined) return GONE
       const request = await decide(storedOf(row, clockOf(row), performance.now()))
       if (request === undefined) return GONE
-      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
+      const parameters = this.#rows.saves.parameters([request], [this.#until(deadline)])
+      const rows = await query(statements.save, parameters)
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
       if (answer.outcome === 'prevented') throw triggerFault(shape.name)
@@ -330,6 +344,11 @@ export class SessionTable implements StoredSessions {
     return changes.reduce((sum, batcher) => sum + batcher.waiting, waiting)
   }
 
+  /** The option `columns`. */
+  get columns(): Columns {
+    return this.#options.columns
+  }
+
   /** Discards the result of the inspection: the next use inspects the table again. */
   forget(): void {
     this.#opened = undefined
@@ -358,7 +377,7 @@ export class SessionTable implements StoredSessions {
     }
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
-    const shape = shapeOf(inspection)
+    const shape = shapeOf(inspection, this.#options.columns)
     this.#name = shape.name
     this.#opened = {
       shape,
@@ -371,7 +390,10 @@ export class SessionTable implements StoredSessions {
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      return await this.#database.transaction((query) => createTable(query, this.wanted), deadline)
+      return await this.#database.transaction(
+        (query) => createTable(query, this.wanted, this.#options.columns),
+        deadline,
+      )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
       // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
@@ -431,7 +453,7 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendQuickSave = (requests: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendFast('quickSave', SAVES, requests, deadlines, requests.map(textOf))
+    this.#sendFast('quickSave', this.#rows.saves, requests, deadlines, requests.map(textOf))
 
   readonly #sendQuickTouch = (requests: readonly Touch[], deadlines: readonly number[]) =>
     this.#sendFast('quickTouch', TOUCHES, requests, deadlines, requests.map(noText))
@@ -460,12 +482,16 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
+    answersOf(
+      await this.#sendRequests('save', this.#rows.saves, requests, deadlines),
+      requests.map(textOf),
+      GONE,
+    )
 
   // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
   // the next statement finds it. If it never does, a trigger drops the insert.
   readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
+    const rows = await this.#sendRequests('put', this.#rows.puts, requests, deadlines)
     return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
       if (answer !== undefined) return answer
       const request = requests[index] as Put

@@ -1,6 +1,6 @@
 import type { Server } from '../../servers/server.ts'
+import { createWithColumns } from '../../table/computed-columns.ts'
 import {
-  createStatements,
   grantJournalStatement,
   grantStatements,
   readable,
@@ -81,7 +81,7 @@ function print({ arguments: args, output, settings }: Context): number {
   const name: TableName = { schema: schema ?? 'public', table }
   const [entry] = settings.db
   const role = args.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
-  const ddl = createStatements(name).map(readable)
+  const ddl = createWithColumns(name, settings.columns).map(readable)
   const grants = [...grantStatements(name, role), grantJournalStatement(name, role)]
   if (output.isJson) {
     output.json({ statements: [...ddl, ...grants] })
