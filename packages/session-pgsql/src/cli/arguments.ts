@@ -28,6 +28,11 @@ export const GENERAL_OPTIONS: OptionSpecs = {
     placeholder: 'NAME',
     description: 'session table, as table or schema.table (default: php_session)',
   },
+  columns: {
+    type: 'string',
+    placeholder: 'LIST',
+    description: 'own columns of the session table, as user_id:bigint:index,tenant:text',
+  },
   ini: {
     type: 'string',
     placeholder: 'FILE',

@@ -1,6 +1,8 @@
 import { readPhpIni } from '../php-ini.ts'
 import { SaveHandler } from '../save-handler.ts'
 import { Server } from '../servers/server.ts'
+import type { ColumnDefinitions } from '../session/columns.ts'
+import { columnsText } from '../settings/columns.ts'
 import {
   type Logger,
   resolveSettings,
@@ -95,9 +97,11 @@ export class CommandContext implements Context {
   #argumentOptions(): SaveHandlerOptions {
     const args = this.arguments
     const db = args.all('db')
+    const columns = args.text('columns')
     return {
       db: db.length > 1 ? db : db[0],
       table: args.text('table'),
+      columns: columns === undefined ? undefined : (columnsText(columns) as ColumnDefinitions),
       operationTimeout: args.number('timeout'),
       keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: args.number('keep-expired-for'),

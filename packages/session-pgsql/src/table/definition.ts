@@ -111,8 +111,14 @@ export function createStatements(
 /** Maximum length of a name in PostgreSQL, in bytes. */
 const MAX_NAME_BYTES = 63
 
-/** Returns the name of a companion table of the session table: for locks, journal events or imports. */
-export function companionName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
+/**
+ * Returns the name of a companion of the session table: the table of locks, journal events or imports, or the function
+ * of the trigger on a table of users.
+ */
+export function companionName(
+  { schema, table }: TableName,
+  what: 'lock' | 'event' | 'import' | 'user_deleted',
+): TableName {
   const name = `${table}_${what}`
   if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return { schema, table: name }
   // PostgreSQL would truncate the name to that of the session table.
