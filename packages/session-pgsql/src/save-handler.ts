@@ -28,6 +28,7 @@ import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './se
 import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, type SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
+import type { ColumnTexts } from './session/stored.ts'
 import {
   describeSettings,
   resolveSettings,
@@ -92,6 +93,10 @@ export class SaveHandler<
         events.emit('broughtHome', event)
       },
       onError: (error) => events.report(error),
+      columns: {
+        names: settings.columns.computed.map(({ name }) => name),
+        of: (text) => this.#columnsAtFailback(text, events),
+      },
       merge: (ours, theirs, base, ofTwoUsers) => this.#sessions.settleApart(ours, theirs, base, ofTwoUsers),
     })
     this.#journal = new Journal(
@@ -480,6 +485,16 @@ export class SaveHandler<
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
+  }
+
+  /** No caller waits for a failback: an error is reported, and the columns remain to be filled. */
+  #columnsAtFailback(text: string, events: Events): ColumnTexts | undefined {
+    try {
+      return this.#sessions.columnsOf(text)
+    } catch (error) {
+      events.report(error as Error)
+      return undefined
+    }
   }
 
   async #close(): Promise<void> {

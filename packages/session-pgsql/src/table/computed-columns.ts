@@ -1,4 +1,5 @@
 import type { Column, Columns, ColumnType } from '../session/columns.ts'
+import type { ColumnTexts } from '../session/stored.ts'
 import {
   createStatements,
   quoteIdentifier,
@@ -55,6 +56,12 @@ export function columnAssignments({ columns }: Shape, row: string): [column: str
   if (!columns.marked) return assignments
   const filled = filledBy(columns)
   return [...assignments, [FILLED, filled === null ? 'NULL' : quoteLiteral(filled)]]
+}
+
+/** Returns the values that a write of data stores in the computed columns, by name. */
+export function writtenColumns({ columns }: Shape, texts: ColumnTexts): Record<string, string | null> {
+  const values = columns.wanted.computed.map(({ name }, index) => [name, texts[index] ?? null] as const)
+  return Object.fromEntries(values.filter(([name]) => columns.present.has(name)))
 }
 
 /** Returns SQL that sets what `columnAssignments` returns: `, "user_id" = …`. */

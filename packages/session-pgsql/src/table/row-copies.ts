@@ -1,6 +1,7 @@
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
-import type { StoredSession } from '../session/stored.ts'
+import type { ColumnTexts, StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
+import { filledBy, writtenColumns } from './computed-columns.ts'
 import { quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
@@ -31,6 +32,10 @@ export interface RowCopy {
   readonly keptUntil: number | null
   /** The user's own columns, as text. undefined: not known, and not written. */
   readonly own?: OwnColumns | undefined
+  /** `sess_filled`: the computed columns whose values in `own` are those of the session's data. Default: none. */
+  readonly filled?: string | null | undefined
+  /** To write: what this process has computed for the session's data. It takes precedence over `own` and `filled`. */
+  readonly computed?: ColumnTexts | undefined
 }
 
 /** The columns for several servers of a session's row on its home server. */
@@ -163,7 +168,8 @@ export function fallbackRowsText(sql: string, limit: number): string {
 /** Returns SQL of a row's columns, in the order in which `rowCopyOf` reads them. */
 function columnsOf(shape: Shape, types: OwnTypes): string {
   const own = [...types.keys()].map((column) => `t.${quoteIdentifier(column)}::pg_catalog.text`)
-  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep']
+  const filled = shape.columns.marked ? 't.sess_filled' : 'NULL'
+  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep', filled]
   return [
     'NULL',
     "'read'",
@@ -176,7 +182,9 @@ function columnsOf(shape: Shape, types: OwnTypes): string {
 }
 
 function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
-  const [home = null, base = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
+  const [home = null, base = null, destroyed = null, sweep, filled = null, ...own] = row.slice(
+    4 + RECORD_COLUMNS,
+  )
   return {
     session: storedOf(row, clockOf(row), performance.now()),
     home,
@@ -184,6 +192,7 @@ function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
     received: home === null ? base : null,
     destroyed: destroyed === null ? null : Number(destroyed),
     keptUntil: destroyed === null ? null : Number(sweep),
+    filled,
     own: Object.fromEntries([...types.keys()].map((column, index) => [column, own[index] ?? null])),
   }
 }
@@ -195,7 +204,7 @@ function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
 function upsert(
   shape: Shape,
   types: OwnTypes,
-  { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
+  { session, home, base, received, destroyed, keptUntil, ...columnsOfCopy }: RowCopy,
   mayReplace: boolean,
   returning: string,
 ): [Statement, Parameter[]] {
@@ -221,6 +230,12 @@ function upsert(
     sess_home: home,
     sess_base: base ?? received,
     sess_destroyed: destroyed,
+  }
+  const { computed, own: copied = {} } = columnsOfCopy
+  const own = computed === undefined ? copied : { ...copied, ...writtenColumns(shape, computed) }
+  if (shape.columns.marked) {
+    const filled = computed === undefined ? (columnsOfCopy.filled ?? null) : filledBy(shape.columns)
+    values.sess_filled = destroyed === null ? filled : null
   }
   const sweepAt = destroyed === null ? session.expires : keptUntil
   const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)
