@@ -93,6 +93,15 @@ export class Arguments {
     throw new UsageError(`--${option}: expected a number`)
   }
 
+  /** Returns the columns and values of a repeatable option `NAME=VALUE`. @throws UsageError */
+  pairs(option: string): Record<string, string> | undefined {
+    const pairs = this.all(option).map((text) => text.split(/=(.*)/s, 2) as [string, string | undefined])
+    if (pairs.some(([, value]) => value === undefined)) {
+      throw new UsageError(`--${option}: expected COLUMN=VALUE`)
+    }
+    return pairs.length === 0 ? undefined : (Object.fromEntries(pairs) as Record<string, string>)
+  }
+
   /** Returns the one of these options that is set. @throws UsageError if several are set */
   oneOf(...options: readonly string[]): string | undefined {
     const present = options.filter((option) => this.has(option))

@@ -119,7 +119,7 @@ export class Columns {
         throw invalid(`Unknown column in a filter. The columns of the option \`columns\` are: ${known}.`)
       }
       if (value === null) return [column, null]
-      const text = textOf(column.type, value)
+      const text = textOf(column.type, value) ?? textOf(column.type, fromString(column.type, value))
       if (text !== undefined) return [column, text]
       throw invalid(
         `Expected a filter by the column ${name} to be ${EXPECTED[column.type]}, or null; received ${received(value)}.`,
@@ -184,9 +184,7 @@ function textOf(type: ColumnType, value: unknown): string | undefined {
       return number >= -MAX_BIGINT && number < MAX_BIGINT ? String(number) : undefined
     }
     case 'integer':
-      return Number.isInteger(value) && value === Number(value) && value === ((value as number) | 0)
-        ? String(value)
-        : undefined
+      return Number.isInteger(value) && value === ((value as number) | 0) ? String(value) : undefined
     case 'boolean':
       return typeof value === 'boolean' ? String(value) : undefined
     case 'uuid':
@@ -200,6 +198,14 @@ function textOf(type: ColumnType, value: unknown): string | undefined {
     case 'jsonb':
       return jsonText(value)
   }
+}
+
+/** Returns the value of a text that a user has entered, for types whose values are not strings; undefined for others. */
+function fromString(type: ColumnType, value: unknown): unknown {
+  if (typeof value !== 'string') return undefined
+  if (type === 'integer' && /^-?\d{1,10}$/.test(value)) return Number(value)
+  if (type === 'boolean' && /^(?:true|false)$/.test(value)) return value === 'true'
+  return undefined
 }
 
 function jsonText(value: unknown): string | undefined {

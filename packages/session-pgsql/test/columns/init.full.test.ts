@@ -163,5 +163,51 @@ describeWithCommand('session-pgsql init --columns', (setup) => {
     await sessions.close()
     const { sessions: listed } = json(await run(['list', '--json'], { environment }))
     expect(listed).toEqual([expect.objectContaining({ columns: { user_id: 1, tenant: 'a' } })])
+    const found = async (...where: string[]) =>
+      json(await run(['list', '--json', ...where.flatMap((one) => ['--where', one])], { environment }))
+        .sessions.length
+    expect(await found('user_id=1', 'tenant=a')).toBe(1)
+    expect(await found('user_id=1', 'tenant=b')).toBe(0)
+    expect((await run(['list', '--where', 'user_id'], { environment })).code).toBe(2)
+    expect((await run(['list', '--where', 'user_id=1'])).stderr).toContain('Unknown column')
+    expect((await run(['destroy', '--where', 'user_id=1'], { environment })).stdout).toBe(
+      '1 session destroyed.\n',
+    )
+    expect((await run(['destroy', '--where', 'user_id=1', 'one'], { environment })).code).toBe(2)
+  })
+
+  test('import leaves the columns to fillColumns, of new sessions and of those that it updates', async () => {
+    const { database, db, run } = await setup({ table: false })
+    await run(['init', '--columns', 'user_id:bigint:index,tenant:text:index'])
+    await database.query('CREATE TABLE session (sid varchar PRIMARY KEY, sess json, expire timestamp(6))')
+    const sessions = new SaveHandler<Data>({ db, columns, gcInterval: 0 })
+    const store = (user: number) =>
+      database.query(
+        `INSERT INTO session VALUES ('one', $1, now() + interval '1 day')
+         ON CONFLICT (sid) DO UPDATE SET sess = excluded.sess`,
+        [JSON.stringify({ cookie: { originalMaxAge: 86_400_000 }, user_id: user })],
+      )
+    try {
+      for (const user of [1, 2]) {
+        await store(user)
+        const { code, stderr } = await run([
+          'import',
+          '--from',
+          'connect-pg-simple',
+          '--source',
+          db,
+          '--json',
+        ])
+        expect([code, stderr]).toEqual([0, ''])
+        await expect(sessions.destroyWhere({ user_id: 9 })).rejects.toMatchObject({
+          code: 'COLUMNS_UNFILLED',
+        })
+        expect(await sessions.fillColumns()).toBe(1)
+        expect(await sessions.count({ where: { user_id: user } })).toBe(1)
+      }
+      expect(await sessions.destroyWhere({ user_id: 2 })).toBe(1)
+    } finally {
+      await sessions.close()
+    }
   })
 })

@@ -4,8 +4,8 @@ import { number, plural } from '../output.ts'
 
 export const destroy: Command = {
   name: 'destroy',
-  usage: 'ID... | --field VALUE',
-  summary: 'destroy sessions by id or by custom field',
+  usage: 'ID... | --field VALUE | --where COLUMN=VALUE',
+  summary: 'destroy sessions by id, by custom field or by own columns',
   details: `
 Destroys the sessions immediately, without confirmation. A request in progress
 cannot bring a destroyed session back.
@@ -14,6 +14,8 @@ By id: the exit code is 1 if a session does not exist or has expired. The row of
 an expired session is still removed.
 By field: destroys every session with this value in its custom field ("log out
 everywhere"). It is not an error if there is none.
+By column: the same, for own columns (see --columns) with these values. It fails
+if the columns of sessions that may match are not filled.
 
 Examples:
   session-pgsql destroy 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
@@ -29,17 +31,25 @@ JSON output:
       placeholder: 'VALUE',
       description: 'destroy all sessions with this custom field',
     },
+    where: {
+      type: 'string',
+      placeholder: 'COLUMN=VALUE',
+      description: 'destroy all sessions with this value in an own column; repeatable: all must match',
+    },
   },
   positionals: [0, Number.POSITIVE_INFINITY],
 
   async run({ arguments: args, handler, output }) {
     const field = args.text('field')
+    const where = args.pairs('where')
     const ids = new Set(args.positionals)
-    if ((field === undefined) === (ids.size === 0)) {
-      throw new UsageError('expected either ids or --field VALUE')
+    if ([field !== undefined, where !== undefined, ids.size > 0].filter(Boolean).length !== 1) {
+      throw new UsageError('expected either ids, --field VALUE or --where COLUMN=VALUE')
     }
     let destroyed: number
-    if (field === undefined) {
+    if (where !== undefined) {
+      destroyed = await handler.destroyWhere(where)
+    } else if (field === undefined) {
       for (const id of ids) checkFullId(id)
       const results = await Promise.all([...ids].map((id) => handler.destroy(id)))
       destroyed = results.filter(Boolean).length
@@ -48,7 +58,7 @@ JSON output:
     }
     if (output.isJson) output.json({ destroyed })
     else output.line(`${plural(destroyed, 'session')} destroyed.`)
-    if (field !== undefined || destroyed === ids.size) return 0
+    if (ids.size === 0 || destroyed === ids.size) return 0
     if (!output.isJson) {
       output.error(
         ids.size === 1
