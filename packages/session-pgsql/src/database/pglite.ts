@@ -49,8 +49,12 @@ async function run(
 
 const asText = (text: string): string => text
 
-/** Every type that the statements return, by its OID: bool, int8, int2, int4, text, oid, float4, float8, numeric. */
-const AS_TEXT = Object.fromEntries([16, 20, 21, 23, 25, 26, 700, 701, 1700].map((oid) => [oid, asText]))
+/**
+ * The types that PGlite would convert, by OID: bool, bytea, int8, int2, int4, text, oid, json, float4, float8, date,
+ * timestamp, timestamptz, numeric, jsonb. It returns the others as text, except arrays, which no statement returns.
+ */
+const CONVERTED = [16, 17, 20, 21, 23, 25, 26, 114, 700, 701, 1082, 1114, 1184, 1700, 3802]
+const AS_TEXT = Object.fromEntries(CONVERTED.map((oid) => [oid, asText]))
 
 function within<T>(deadline: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -37,7 +37,7 @@ export function ownTypesText(table: string): string {
  * Sets what the text of a value depends on until the transaction ends, so that another server reads the same value from
  * it, whatever the settings of its roles are.
  */
-export const PORTABLE = [
+export const PORTABLE: string = [
   ['DateStyle', 'ISO, YMD'],
   ['IntervalStyle', 'postgres'],
   ['extra_float_digits', '3'],

@@ -28,7 +28,7 @@ interface Trust {
 
 /** Returns SQL of a JSON array with the column `name` of a query's rows. */
 function namesOf(from: string): string {
-  return `pg_catalog.to_jsonb(ARRAY(SELECT DISTINCT name::pg_catalog.text FROM (${from}) AS named(name) ORDER BY 1))`
+  return `pg_catalog.to_jsonb(ARRAY(SELECT DISTINCT name::pg_catalog.text FROM (${from}) AS named(name) ORDER BY 1))::pg_catalog.text`
 }
 
 /** The grantee of an exploded access control list `a`; roles joined as `g`. */

@@ -10,29 +10,33 @@ import {
   readable,
 } from '../../src/table/definition.ts'
 
-/** Compares the README's tables with the code. */
-const readme = readFileSync(join(import.meta.dirname, '../../../../README.md'), 'utf8')
+/** Compares the reference pages with the code. */
+const pageOf = (name: string): string =>
+  readFileSync(join(import.meta.dirname, '../../../../docs', name), 'utf8')
+const [options, errors, table] = ['options.md', 'errors.md', 'table.md'].map(pageOf) as [
+  string,
+  string,
+  string,
+]
 
 test('the table of options lists exactly the options', () => {
-  const table = readme.slice(readme.indexOf('| option |'), readme.indexOf('In a php.ini `refreshAfter`'))
-  const named = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
+  const named = [...options.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
   expect(named.sort()).toEqual(['db', ...Object.keys(RULES)].sort())
 })
 
 test('the table of errors lists exactly the error codes, with their meanings', () => {
-  const table = readme.slice(readme.indexOf('| code |'))
-  const rows = [...table.matchAll(/^\| `([A-Z_]+)` \| (.*) \|$/gm)].map(([, code, text]) => [code, text])
+  const rows = [...errors.matchAll(/^\| `([A-Z_]+)` \| (.*) \|$/gm)].map(([, code, text]) => [code, text])
   expect(Object.fromEntries(rows)).toEqual(ERROR_CODES)
 })
 
 test('shows the table definition as it is created', () => {
   const sql = `${createStatements({ schema: 'public', table: 'php_session' }).map(readable).join(';\n')};`
-  expect(readme).toContain(sql)
+  expect(table).toContain(sql)
 })
 
 test('shows the privileges that are granted to the database user', () => {
   const name = { schema: 'public', table: 'php_session' }
   for (const sql of [...grantStatements(name, 'php_session'), grantJournalStatement(name, 'php_session')]) {
-    expect(readme.replaceAll('"', '')).toContain(`${sql.replaceAll('"', '').replaceAll('public.', '')};`)
+    expect(table.replaceAll('"', '')).toContain(`${sql.replaceAll('"', '').replaceAll('public.', '')};`)
   }
 })
