@@ -133,7 +133,8 @@ export function isFilled(row: string, name: string): string {
   return gt(`pg_catalog.strpos(${list}, ${quoteLiteral(`,${name},`)})`, '0')
 }
 
-function unfilledCondition({ all }: Columns, row = ''): string {
+/** Returns the condition of the index of unfilled rows. */
+export function unfilledCondition({ all }: Pick<Columns, 'all'>, row = ''): string {
   return `${ne(`coalesce(${row}${FILLED}, '')`, quoteLiteral(nameList(all.map(({ name }) => name))))} AND ${row}sess_destroyed IS NULL`
 }
 

@@ -51,6 +51,11 @@ export type AddedColumn = (typeof ADDED_COLUMNS)[number][0]
 export const EXTENSION_COLUMN_NAMES: readonly ExtensionColumn[] = EXTENSION_COLUMNS.map(([name]) => name)
 export const ADDED_COLUMN_NAMES: readonly AddedColumn[] = ADDED_COLUMNS.map(([name]) => name)
 
+/** Returns the columns of the session table in order, each with its type in a new table. */
+export function sessionColumns(): readonly (readonly [column: string, type: string])[] {
+  return [...EXTENSION_COLUMNS, ...ADDED_COLUMNS]
+}
+
 /** `fillfactor` leaves room for HOT updates. Autovacuum's defaults are too slow for a large table with many updates. */
 const STORAGE = [
   'fillfactor = 80',
@@ -84,7 +89,7 @@ export function quoteLiteral(text: string): string {
 
 /** Returns DDL as a person would write it: without the schema of PostgreSQL's own names. */
 export function readable(ddl: string): string {
-  return ddl.replaceAll('pg_catalog.', '')
+  return ddl.replaceAll('pg_catalog.', '').replaceAll(/OPERATOR\(([^)]+)\)/g, '$1')
 }
 
 /**

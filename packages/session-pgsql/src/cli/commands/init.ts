@@ -15,10 +15,16 @@ import { userTriggerStatements } from '../../table/user-trigger.ts'
 import { type Arguments, UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
+import type { Output } from '../output.ts'
+import { drizzleSchema } from '../schemas/drizzle.ts'
+import { prismaSchema } from '../schemas/prisma.ts'
+import { knexSchema, kyselySchema } from '../schemas/query-builders.ts'
+
+const TOOLS = ['drizzle', 'prisma', 'knex', 'kysely'] as const
 
 export const init: Command = {
   name: 'init',
-  usage: '[--columns LIST] [--print [--role NAME] [--user-trigger TABLE]]',
+  usage: '[--columns LIST] [--print [--role NAME] [--user-trigger TABLE] [--for TOOL]]',
   summary: 'create the session table, or print its SQL',
   details: `
 Creates the session table with its indexes, and the journal table, on every
@@ -31,6 +37,9 @@ With --print the command prints the SQL and does not connect. The role that runs
 the SQL owns the tables. The application needs only the privileges of the GRANT
 statements at the end.
 
+With --for drizzle, prisma, knex or kysely it prints the tables as a schema or
+migration of that tool instead.
+
 With --user-trigger it also prints a trigger that ends the sessions of a user
 who is deleted from that table.
 
@@ -39,19 +48,25 @@ Examples:
   session-pgsql init --print --role web > migrations/0042_sessions.sql
   session-pgsql init --print --table app.sessions --json
   session-pgsql init --columns user_id:bigint:index
+  session-pgsql init --print --for drizzle > src/db/sessions.ts
   session-pgsql init --print --columns user_id:bigint:index --user-trigger users
 
 JSON output:
   { "servers": [
     { "server", "table", "created", "columns": [], "indexes": [],
       "error": { "code", "message" } or null }] }
-  with --print: { "statements": [] }`,
+  with --print: { "statements": [] }; with --for: { "schema" }`,
   options: {
     print: { type: 'boolean', description: 'print the SQL and change nothing' },
     role: {
       type: 'string',
       placeholder: 'NAME',
       description: 'with --print: role of the GRANT statements (default: the user of db)',
+    },
+    for: {
+      type: 'string',
+      placeholder: 'TOOL',
+      description: `with --print: ${TOOLS.join(', ')}`,
     },
     'user-trigger': {
       type: 'string',
@@ -74,7 +89,7 @@ JSON output:
 
   async run(context) {
     if (context.arguments.has('print')) return print(context)
-    for (const option of ['role', 'user-trigger', 'user-key', 'user-column']) {
+    for (const option of ['role', 'for', 'user-trigger', 'user-key', 'user-column']) {
       if (context.arguments.has(option)) throw new UsageError(`--${option} requires --print`)
     }
     const { output } = context
@@ -116,6 +131,8 @@ function print({ arguments: args, output, settings }: Context): number {
   const { schema, name: table } = settings.table
   // Without a connection the search path is unknown. `public` is in the default one.
   const name: TableName = { schema: schema ?? 'public', table }
+  const tool = args.text('for')
+  if (tool !== undefined) return printSchema(tool, name, args, output, settings.columns)
   const [entry] = settings.db
   const role = args.text('role') ?? (entry?.kind === 'conninfo' ? entry.conninfo.user : 'php_session')
   const ddl = createWithColumns(name, settings.columns).map(readable)
@@ -128,6 +145,31 @@ function print({ arguments: args, output, settings }: Context): number {
     output.line("-- Not needed if the application's role owns the table:")
     for (const statement of grants) output.line(`${statement};`)
   }
+  return 0
+}
+
+const SCHEMAS = {
+  drizzle: drizzleSchema,
+  prisma: prismaSchema,
+  knex: knexSchema,
+  kysely: kyselySchema,
+} as const
+
+/** Prints the tables for another tool. @throws UsageError */
+function printSchema(
+  tool: string,
+  name: TableName,
+  args: Arguments,
+  output: Output,
+  columns: Columns,
+): number {
+  if (!Object.hasOwn(SCHEMAS, tool)) throw new UsageError(`--for: expected one of ${TOOLS.join(', ')}`)
+  for (const option of ['role', 'user-trigger']) {
+    if (args.has(option)) throw new UsageError(`--${option} and --for cannot be used together`)
+  }
+  const schema = SCHEMAS[tool as keyof typeof SCHEMAS](name, columns)
+  if (output.isJson) output.json({ schema })
+  else output.line(schema)
   return 0
 }
 
