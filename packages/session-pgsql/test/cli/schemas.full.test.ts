@@ -139,6 +139,13 @@ describeWithCommand('session-pgsql init --print --for', (setup) => {
       const { schema, pool, pushed } = await push(await print(fixture.run, 'drizzle'), fixture.db, 'drizzle')
       try {
         expect(pushed.statementsToExecute).toEqual([])
+        await fixture.database.query('CREATE TABLE php_session_lock (id text)')
+        const { pushSchema } = createRequire(import.meta.url)(
+          'drizzle-kit/api',
+        ) as typeof import('drizzle-kit/api')
+        const filter = ['*', '!php_session_lock', '!php_session_import']
+        const filtered = await pushSchema(schema, drizzle(pool) as never, ['public'], filter)
+        expect(filtered.statementsToExecute).toEqual([])
         const rows = await drizzle(pool)
           .select()
           .from(schema.phpSession)
