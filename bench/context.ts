@@ -1,7 +1,7 @@
 import type { PostgresServer } from '../packages/session-pgsql/test/support/postgres.ts'
 import type { BenchDatabase } from './database.ts'
 import type { Parameters } from './parameters.ts'
-import type { Redis } from './programs.ts'
+import type { Redis, RedisPersistence } from './programs.ts'
 import type { Metric } from './results.ts'
 import type { StoreOptions } from './stores/store.ts'
 
@@ -11,7 +11,8 @@ export interface BenchContext {
   readonly postgres: PostgresServer
   /** The filled tables of all PostgreSQL stores. Scenarios that write much create a database of their own. */
   readonly database: BenchDatabase
-  readonly redis: Redis | undefined
+  /** Empty if redis-server is not installed. */
+  readonly redis: ReadonlyMap<RedisPersistence, Redis>
   readonly storeOptions: StoreOptions
   log(line: string): void
 }

@@ -5,7 +5,7 @@ import { startPostgres } from '../packages/session-pgsql/test/support/postgres.t
 import type { BenchContext, Scenario } from './context.ts'
 import { BenchDatabase } from './database.ts'
 import { HELP, type Parameters, readParameters } from './parameters.ts'
-import { findProgram, startRedis } from './programs.ts'
+import { findProgram, REDIS_PERSISTENCE, type Redis, type RedisPersistence, startRedis } from './programs.ts'
 import { markdown } from './report/markdown.ts'
 import { svg } from './report/svg.ts'
 import { machineText, scenarioText, workloadText } from './report/text.ts'
@@ -65,8 +65,13 @@ async function measure(parameters: Parameters, log: (line: string) => void): Pro
   const postgres = await startPostgres({ version: parameters.postgres, settings: POSTGRES_SETTINGS })
   const closers: (() => Promise<void>)[] = [() => postgres.remove()]
   try {
-    const redis = await startRedis()
-    if (redis !== undefined) closers.unshift(() => redis.stop())
+    const redis = new Map<RedisPersistence, Redis>()
+    for (const persistence of REDIS_PERSISTENCE) {
+      const started = await startRedis(persistence)
+      if (started === undefined) break
+      redis.set(persistence, started)
+      closers.unshift(() => started.stop())
+    }
     const database = await BenchDatabase.create(postgres)
     closers.unshift(() => database.drop())
     const { sessions, bytes } = parameters
@@ -80,7 +85,7 @@ async function measure(parameters: Parameters, log: (line: string) => void): Pro
         node: process.versions.node,
         postgres: version?.server_version ?? 'unknown',
         settings: POSTGRES_SETTINGS,
-        redis: redis && versionOf('redis-server'),
+        redis: versionOf('redis-server'),
         pgbench: versionOf('pgbench'),
       },
       parameters: { ...parameters },
@@ -93,14 +98,15 @@ async function measure(parameters: Parameters, log: (line: string) => void): Pro
     await createTable(database.connection)
     await database.fillSessions({ sessions, bytes })
     await database.fillConnectPgSimple(sessions, bytes)
-    if (redis !== undefined) await fillRedis(redis.port, sessions, bytes)
-    const storeOptions = { connection: database.connection, redisPort: redis?.port, sessions, bytes }
+    for (const { port } of redis.values()) await fillRedis(port, sessions, bytes)
+    const storeOptions = { connection: database.connection, sessions, bytes }
     const context: BenchContext = { parameters, postgres, database, redis, storeOptions, log }
 
     for (const { run } of workloads) {
-      const result = await run(context)
-      results.workloads.push(result)
-      log(workloadText(result, parameters.short))
+      for (const result of await run(context)) {
+        results.workloads.push(result)
+        log(workloadText(result, parameters.short))
+      }
     }
     for (const { name, description, run } of scenarios) {
       const result = { name, description, metrics: await run(context) }

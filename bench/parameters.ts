@@ -7,10 +7,12 @@ export interface Parameters {
   readonly sessions: number
   /** Characters of encoded data in each session. @default 500 */
   readonly bytes: number
-  /** Concurrent callers, over all processes. @default 64 */
+  /** Concurrent callers of a scenario: the first of `callerCounts`. */
   readonly callers: number
-  /** Processes of each store. @default 1 */
-  readonly processes: number
+  /** Concurrent callers of a workload, over all processes. It runs with each of the numbers. @default [64] */
+  readonly callerCounts: readonly number[]
+  /** Processes of each store. A workload runs with each of the numbers. @default [1] */
+  readonly processCounts: readonly number[]
   readonly postgres: PostgresVersion
   /** Length of a slice. @default 1 */
   readonly seconds: number
@@ -41,8 +43,9 @@ export const HELP = `Usage:
 Options:
   --sessions N      sessions in the table (default: 100000)
   --bytes N         characters of data in each session (default: 500)
-  --callers N       concurrent callers (default: 64)
-  --processes N     processes of each store (default: 1)
+  --callers N,M     concurrent callers (default: 64); the workloads run
+                    with each of several numbers
+  --processes N,M   processes of each store (default: 1), likewise
   --postgres V      PostgreSQL version, 18 or 15 (default: 18)
   --seconds S       length of a slice (default: 1)
   --rounds N        slices of each candidate (default: 15)
@@ -89,14 +92,14 @@ export function readParameters(argv: string[]): Parameters & { help: boolean; li
   const { short, postgres } = values
   if (postgres !== '18' && postgres !== '15')
     throw new Error(`--postgres: expected 18 or 15, received ${postgres}`)
-  const callers = integer('callers', values.callers, short ? 16 : 64)
-  const processes = integer('processes', values.processes, 1)
-  if (processes > callers) throw new Error('--processes: expected at least one caller for each')
+  const callerCounts = integers('callers', values.callers, short ? 16 : 64)
+  const processCounts = integers('processes', values.processes, 1)
   return {
     sessions: integer('sessions', values.sessions, short ? 1000 : 100_000),
     bytes: integer('bytes', values.bytes, 500),
-    callers,
-    processes,
+    callers: callerCounts[0] as number,
+    callerCounts,
+    processCounts,
     postgres,
     seconds: positive('seconds', values.seconds, short ? 0.1 : 1),
     rounds: integer('rounds', values.rounds, short ? 1 : 15),
@@ -119,6 +122,10 @@ function positive(name: string, text: string | undefined, fallback: number): num
   const value = text === undefined ? fallback : Number(text)
   if (value > 0 && Number.isFinite(value)) return value
   throw new Error(`--${name}: expected a number above 0, received ${text}`)
+}
+
+function integers(name: string, text: string | undefined, fallback: number): number[] {
+  return (text ?? String(fallback)).split(',').map((part) => integer(name, part, fallback))
 }
 
 function integer(name: string, text: string | undefined, fallback: number): number {

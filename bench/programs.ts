@@ -22,6 +22,16 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
+/** What Redis writes to disk: nothing; its log once a second; or its log before each answer, as PostgreSQL does. */
+export const REDIS_PERSISTENCE = ['no', 'everysec', 'always'] as const
+export type RedisPersistence = (typeof REDIS_PERSISTENCE)[number]
+
+const REDIS_SETTINGS: Record<RedisPersistence, readonly string[]> = {
+  no: ['--appendonly', 'no'],
+  everysec: ['--appendonly', 'yes', '--appendfsync', 'everysec'],
+  always: ['--appendonly', 'yes', '--appendfsync', 'always'],
+}
+
 export interface Redis {
   readonly port: number
   stop(): Promise<void>
@@ -34,21 +44,20 @@ export interface Redis {
 const GUARD_SCRIPT = `folder=$1; shift
 "$@" </dev/null >/dev/null 2>&1 & child=$!; read -r _; kill "$child"; wait "$child"; rm -rf "$folder"`
 
-/** Starts a Redis server without persistence. @returns undefined if redis-server is not installed */
-export async function startRedis(): Promise<Redis | undefined> {
+/** Starts a Redis server. @returns undefined if redis-server is not installed */
+export async function startRedis(persistence: RedisPersistence): Promise<Redis | undefined> {
   const program = findProgram('redis-server')
   if (program === undefined) return undefined
   const port = await freePort()
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-redis-'))
-  const settings = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder]
-  const child = spawn(
-    'sh',
-    ['-c', GUARD_SCRIPT, 'redis', folder, program, ...settings, '--save', '', '--appendonly', 'no'],
-    {
-      stdio: ['pipe', 'ignore', 'inherit'],
-      detached: true,
-    },
-  )
+  const settings = [
+    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''],
+    ...REDIS_SETTINGS[persistence],
+  ]
+  const child = spawn('sh', ['-c', GUARD_SCRIPT, 'redis', folder, program, ...settings], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  })
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
   await until(() => answers(port), 'Redis to start', 10_000)
   return {

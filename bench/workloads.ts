@@ -1,7 +1,7 @@
 import { type Candidate, compare, type Entry, type Measurement, ratioOf, startCandidate } from './compare.ts'
 import type { BenchContext } from './context.ts'
 import { appCandidates } from './http/candidates.ts'
-import { pgbench } from './programs.ts'
+import { pgbench, type RedisPersistence } from './programs.ts'
 import type { RatioResult, WorkloadResult } from './results.ts'
 import type { Operation } from './stores/store.ts'
 
@@ -22,50 +22,58 @@ export interface Workload {
   readonly targets: readonly Target[]
 }
 
-/** The throughput of a candidate relative to its fastest baseline. Without `atLeast` it has no verdict. */
+/** The throughput of a candidate relative to its fastest baseline. */
 interface Target {
   readonly name: string
   readonly candidate: string
   readonly baselines: readonly string[]
-  readonly atLeast?: number
+  /** The target with any number of callers, or by the number of callers. Otherwise there is no verdict. */
+  readonly atLeast?: number | Readonly<Record<number, number>>
 }
 
 type CandidateName = keyof typeof CANDIDATES
 
 const OURS = 'session-pgsql'
+const OURS_DURABLE = 'session-pgsql, durable touches'
 const CONNECT_PG_SIMPLE = ['connect-pg-simple', 'connect-pg-simple, prepared'] as const
-const REDIS = 'connect-redis'
+/** connect-redis, by what its Redis writes to disk. `always` is as durable as PostgreSQL. */
+const REDIS = {
+  no: 'connect-redis, appendonly no',
+  everysec: 'connect-redis, appendfsync everysec',
+  always: 'connect-redis, appendfsync always',
+} as const
 const MEMORY = 'MemoryStore'
 const PGBENCH = 'pgbench, 8 clients'
 const NODE_POSTGRES = 'node-postgres alone'
-const STORES = [...CONNECT_PG_SIMPLE, REDIS, MEMORY] as const
+const STORES = [...CONNECT_PG_SIMPLE, ...Object.values(REDIS), MEMORY] as const
 
 const CANDIDATES = {
-  [OURS]: (context: BenchContext) => process(context, OURS, 'session-pgsql'),
-  [CONNECT_PG_SIMPLE[0]]: (context: BenchContext) =>
-    process(context, CONNECT_PG_SIMPLE[0], 'connect-pg-simple'),
-  [CONNECT_PG_SIMPLE[1]]: (context: BenchContext) =>
-    process(context, CONNECT_PG_SIMPLE[1], 'connect-pg-simple', { prepared: true }),
-  [REDIS]: async (context: BenchContext) =>
-    context.redis === undefined ? undefined : process(context, REDIS, 'connect-redis'),
-  [MEMORY]: (context: BenchContext) => process(context, MEMORY, 'memory-store'),
+  [OURS]: start(OURS, 'session-pgsql'),
+  [OURS_DURABLE]: start(OURS_DURABLE, 'session-pgsql', { durableTouches: true }),
+  [CONNECT_PG_SIMPLE[0]]: start(CONNECT_PG_SIMPLE[0], 'connect-pg-simple'),
+  [CONNECT_PG_SIMPLE[1]]: start(CONNECT_PG_SIMPLE[1], 'connect-pg-simple', { prepared: true }),
+  [REDIS.no]: redis('no'),
+  [REDIS.everysec]: redis('everysec'),
+  [REDIS.always]: redis('always'),
+  [MEMORY]: start(MEMORY, 'memory-store'),
   [PGBENCH]: async ({ storeOptions }: BenchContext) =>
     pgbench(storeOptions.connection, storeOptions.sessions),
-  [NODE_POSTGRES]: (context: BenchContext) => process(context, NODE_POSTGRES, 'node-postgres'),
+  [NODE_POSTGRES]: start(NODE_POSTGRES, 'node-postgres'),
 } as const
 
-function process(
-  { storeOptions, parameters }: BenchContext,
-  name: string,
-  file: string,
-  own?: Record<string, unknown>,
-): Promise<Candidate> {
-  return startCandidate(
-    name,
-    file,
-    own === undefined ? storeOptions : { ...storeOptions, own },
-    parameters.processes,
-  )
+type StartCandidate = (context: BenchContext, processes: number) => Promise<Candidate | undefined>
+
+function start(name: string, file: string, own?: Record<string, unknown>): StartCandidate {
+  return ({ storeOptions }, processes) =>
+    startCandidate(name, file, own === undefined ? storeOptions : { ...storeOptions, own }, processes)
+}
+
+/** Not started if redis-server is not installed. */
+function redis(persistence: RedisPersistence): StartCandidate {
+  return async (context, processes) => {
+    const server = context.redis.get(persistence)
+    return server && start(REDIS[persistence], 'connect-redis', { port: server.port })(context, processes)
+  }
 }
 
 const all = (operation: Operation): Workload['entries'] =>
@@ -78,9 +86,11 @@ export const WORKLOADS: readonly Workload[] = [
     window: Number.POSITIVE_INFINITY,
     entries: [...all('read'), { candidate: PGBENCH, operation: 'read' }],
     targets: [
-      { name: 'read', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6 },
+      { name: 'read', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6.5 },
       { name: 'read', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
-      { name: 'read', candidate: OURS, baselines: [REDIS], atLeast: 1.2 },
+      { name: 'read', candidate: OURS, baselines: [REDIS.always], atLeast: { 64: 1.5, 256: 2 } },
+      { name: 'read', candidate: OURS, baselines: [REDIS.everysec] },
+      { name: 'read', candidate: OURS, baselines: [REDIS.no], atLeast: { 64: 1.5 } },
       { name: 'read', candidate: OURS, baselines: [PGBENCH], atLeast: 1.8 },
     ],
   },
@@ -97,21 +107,32 @@ export const WORKLOADS: readonly Workload[] = [
         atLeast: 4,
       },
       { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [CONNECT_PG_SIMPLE[0]] },
-      { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [REDIS], atLeast: 0.6 },
-      { name: 'write without a base', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 5 },
+      { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [REDIS.always] },
+      { name: 'write with a base', candidate: `${OURS}, with a base`, baselines: [REDIS.no] },
+      { name: 'write without a base', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6.5 },
       { name: 'write without a base', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
-      { name: 'write without a base', candidate: OURS, baselines: [REDIS], atLeast: 0.75 },
+      {
+        name: 'write without a base',
+        candidate: OURS,
+        baselines: [REDIS.always],
+        atLeast: { 64: 1.2, 256: 2 },
+      },
+      { name: 'write without a base', candidate: OURS, baselines: [REDIS.everysec] },
+      { name: 'write without a base', candidate: OURS, baselines: [REDIS.no], atLeast: { 64: 0.9 } },
     ],
   },
   {
     name: 'touch',
     description: 'touches of random sessions',
     window: 10_000,
-    entries: all('touch'),
+    entries: [...all('touch'), { candidate: OURS_DURABLE, operation: 'touch' }],
     targets: [
-      { name: 'touch', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 6 },
+      { name: 'touch', candidate: OURS, baselines: CONNECT_PG_SIMPLE, atLeast: 8 },
+      { name: 'touch', candidate: OURS, baselines: [OURS_DURABLE] },
       { name: 'touch', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
-      { name: 'touch', candidate: OURS, baselines: [REDIS], atLeast: 0.9 },
+      { name: 'touch', candidate: OURS, baselines: [REDIS.always], atLeast: { 64: 1.7, 256: 2 } },
+      { name: 'touch', candidate: OURS, baselines: [REDIS.everysec] },
+      { name: 'touch', candidate: OURS, baselines: [REDIS.no], atLeast: { 64: 1.2 } },
     ],
   },
   ...(['read', 'writeBased'] as const).map(
@@ -136,50 +157,63 @@ export const WORKLOADS: readonly Workload[] = [
   ),
 ]
 
-export async function runWorkload(workload: Workload, context: BenchContext): Promise<WorkloadResult> {
-  const candidates = new Map<CandidateName, Candidate>()
-  try {
-    for (const { candidate: name } of workload.entries) {
-      if (candidates.has(name)) continue
-      const candidate = await CANDIDATES[name](context)
-      if (candidate === undefined) context.log(`${name}: not installed, skipped`)
-      else candidates.set(name, candidate)
+/** Runs a workload with each number of callers and processes of the parameters. */
+export async function runWorkload(workload: Workload, context: BenchContext): Promise<WorkloadResult[]> {
+  const results: WorkloadResult[] = []
+  for (const processes of workload.callers === undefined ? context.parameters.processCounts : [1]) {
+    const candidates = new Map<CandidateName, Candidate>()
+    try {
+      for (const { candidate: name } of workload.entries) {
+        if (candidates.has(name)) continue
+        const candidate = await CANDIDATES[name](context, processes)
+        if (candidate === undefined) context.log(`${name}: not installed, skipped`)
+        else candidates.set(name, candidate)
+      }
+      const entries = workload.entries.flatMap(({ candidate: name, operation, name: label }): Entry[] => {
+        const candidate = candidates.get(name)
+        return candidate === undefined ? [] : [{ candidate, operation, name: label ?? name }]
+      })
+      results.push(...(await runComparisons(workload, entries, context, processes)))
+    } finally {
+      for (const candidate of candidates.values()) await candidate.close()
     }
-    const entries = workload.entries.flatMap(({ candidate: name, operation, name: label }): Entry[] => {
-      const candidate = candidates.get(name)
-      return candidate === undefined ? [] : [{ candidate, operation, name: label ?? name }]
-    })
-    return await runComparison(workload, entries, context)
-  } finally {
-    for (const candidate of candidates.values()) await candidate.close()
   }
+  return results
 }
 
-async function runComparison(
+async function runComparisons(
   { name, description, callers, window, targets }: Omit<Workload, 'entries'>,
   entries: readonly Entry[],
   { parameters }: BenchContext,
-): Promise<WorkloadResult> {
+  processes = 1,
+): Promise<WorkloadResult[]> {
   const { seconds, rounds, short } = parameters
-  const measurements = await compare({
-    entries,
-    callers: callers ?? parameters.callers,
-    seconds,
-    rounds,
-    warmUp: short ? 0 : 2,
-    window,
-  })
-  return {
-    name,
-    description,
-    measurements,
-    ratios: targets.flatMap((target) => ratioResults(target, measurements)),
+  const results: WorkloadResult[] = []
+  for (const number of callers === undefined ? parameters.callerCounts : [callers]) {
+    if (number < processes) continue
+    const measurements = await compare({
+      ...{ entries, callers: number, seconds, rounds, window },
+      warmUp: short ? 0 : 2,
+    })
+    const also = [
+      callers === undefined && parameters.callerCounts.length > 1 ? `, ${number} callers` : '',
+      processes > 1 ? `, ${processes} processes` : '',
+    ].join('')
+    results.push({
+      name: `${name}${also}`,
+      description,
+      measurements,
+      ratios: targets.flatMap((target) => ratioResults(target, also, number, measurements)),
+    })
   }
+  return results
 }
 
 /** Compares with the fastest of the baselines, so that the best configuration of a store counts. */
 function ratioResults(
   { name, candidate, baselines, atLeast }: Target,
+  also: string,
+  callers: number,
   measurements: readonly Measurement[],
 ): RatioResult[] {
   const measured = measurements.find((measurement) => measurement.name === candidate)
@@ -187,7 +221,15 @@ function ratioResults(
     .filter((measurement) => baselines.includes(measurement.name))
     .sort((a, b) => b.rate.median - a.rate.median)
   if (measured === undefined || fastest === undefined) return []
-  return [{ name, candidate, baseline: fastest.name, ratio: ratioOf(measured, fastest), atLeast }]
+  return [
+    {
+      name: `${name}${also}`,
+      candidate,
+      baseline: fastest.name,
+      ratio: ratioOf(measured, fastest),
+      atLeast: typeof atLeast === 'object' ? atLeast[callers] : atLeast,
+    },
+  ]
 }
 
 /** HTTP requests to an application. The candidates are applications; another process sends the requests. */
@@ -201,7 +243,7 @@ const HTTP: Omit<Workload, 'entries'> = {
   ],
 }
 
-export async function runHttp(context: BenchContext): Promise<WorkloadResult> {
+export async function runHttp(context: BenchContext): Promise<WorkloadResult[]> {
   await context.database.distributeExpiries()
   const candidates = await appCandidates(context, {
     ours: OURS,
@@ -210,7 +252,7 @@ export async function runHttp(context: BenchContext): Promise<WorkloadResult> {
   })
   try {
     const entries = candidates.map((candidate): Entry => ({ candidate, operation: 'read' }))
-    return await runComparison(HTTP, entries, context)
+    return await runComparisons(HTTP, entries, context)
   } finally {
     for (const candidate of candidates) await candidate.close()
   }
@@ -220,7 +262,7 @@ export async function runHttp(context: BenchContext): Promise<WorkloadResult> {
 export const ALL_WORKLOADS: readonly {
   name: string
   description: string
-  run(context: BenchContext): Promise<WorkloadResult>
+  run(context: BenchContext): Promise<WorkloadResult[]>
 }[] = [
   ...WORKLOADS.map((workload) => ({
     name: workload.name,

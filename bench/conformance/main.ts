@@ -16,7 +16,7 @@ const PAGE = fileURLToPath(new URL('../../docs/conformance.md', import.meta.url)
 
 async function main(names: readonly string[]): Promise<void> {
   const server = await startPostgres({ version: '18', settings: { fsync: 'off', max_connections: '200' } })
-  const redis = await startRedis()
+  const redis = await startRedis('no')
   const stores: [name: string, start: (() => Promise<TestedStore>) | undefined][] = [
     ['session-pgsql', () => sessionPgsql(server)],
     ['connect-pg-simple', () => connectPgSimpleStore(server)],

@@ -4,9 +4,9 @@ import { sessionData, sessionId } from '../sessions.ts'
 import { expressStore } from './express-store.ts'
 import type { BenchStore, StoreOptions } from './store.ts'
 
-/** connect-redis with node-redis. It pipelines commands, so one client is its best configuration. */
+/** connect-redis with node-redis. It pipelines commands, so one client is its best configuration. `own.port`: of Redis. */
 export default async function make(options: StoreOptions): Promise<BenchStore> {
-  const client = createClient({ socket: { host: '127.0.0.1', port: options.redisPort as number } })
+  const client = createClient({ socket: { host: '127.0.0.1', port: options.own?.port as number } })
   await client.connect()
   const store = new RedisStore({ client })
   return expressStore(store, options, async () => {

@@ -13,7 +13,6 @@ export type ConnectionConfig = Pick<PoolConfig, 'host' | 'port' | 'user' | 'data
 /** What a store is created with. Sent to its process as JSON. */
 export interface StoreOptions {
   readonly connection: ConnectionConfig
-  readonly redisPort: number | undefined
   readonly sessions: number
   readonly bytes: number
   /** Options of this store only. */

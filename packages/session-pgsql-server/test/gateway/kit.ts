@@ -41,12 +41,12 @@ export function gateways(server: TestServer) {
   }
 
   /** @param url the database, if not the one that the tests of the suite share */
-  async function start(options: Partial<GatewayOptions> = {}, url?: string) {
+  async function start(options: Partial<GatewayOptions> = {}, url?: string, operationTimeout = 3) {
     const settings = {
       db: url ?? (await db()),
       idPattern: 'php',
       gcInterval: 0,
-      operationTimeout: 3,
+      operationTimeout,
     } satisfies SaveHandlerOptions
     // The gateway's own, as in `session-pgsql-server gateway`; and one of a program that reads PHP's values.
     const own = new SaveHandler({ ...settings, codec: boundedCodec(phpBytesCodec('php'), MAX_VALUES) })

@@ -24,6 +24,7 @@ export interface ServerSettings {
   readonly keepExpired: boolean
   readonly expiryGrace: number
   readonly columns: Columns
+  readonly durableTouches: boolean
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -82,7 +83,8 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, columns, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, columns, durableTouches, batch, poolSize } =
+      settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -93,6 +95,7 @@ export class Server {
       keepExpired,
       expiryGrace,
       columns,
+      durableTouches,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },

@@ -74,6 +74,12 @@ export interface SaveHandlerOptions<
    * @default 60
    */
   expiryGrace?: number | undefined
+  /**
+   * Whether PostgreSQL flushes a touch to disk, and sends it to a synchronous standby, before it answers. Without, a crash
+   * of the server within about half a second of a touch may restore the expiry and the request count from before it. A
+   * touch that also stores metadata, and all other changes, always wait. @default false
+   */
+  durableTouches?: boolean | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */

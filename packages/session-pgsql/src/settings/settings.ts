@@ -38,6 +38,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly keepExpiredFor: number
   /** Seconds. */
   readonly expiryGrace: number
+  readonly durableTouches: boolean
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
@@ -196,6 +197,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     keepExpired: settings.keepExpired,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
     expiryGrace: settings.expiryGrace,
+    durableTouches: settings.durableTouches,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,

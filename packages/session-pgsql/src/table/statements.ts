@@ -86,10 +86,15 @@ export interface StatementOptions {
   readonly keepExpired: boolean
   /** Seconds. */
   readonly expiryGrace: number
+  /** Whether a touch without metadata waits for the disk. */
+  readonly durableTouches: boolean
 }
 
 /** Returns the statements for a table with this shape. */
-export function statements(shape: Shape, { keepExpired, expiryGrace }: StatementOptions): Statements {
+export function statements(
+  shape: Shape,
+  { keepExpired, expiryGrace, durableTouches }: StatementOptions,
+): Statements {
   const sql = fragments(shape, expiryGrace)
   const rows = writeRows(shape.columns.wanted)
   return {
@@ -99,7 +104,7 @@ export function statements(shape: Shape, { keepExpired, expiryGrace }: Statement
     touch: prepared(touchText(sql)),
     destroy: prepared(destroyText(sql)),
     quickSave: prepared(fastSaveText(sql, rows)),
-    quickTouch: prepared(fastTouchText(sql)),
+    quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
 }
 
@@ -309,10 +314,10 @@ const LOCK_TIMEOUT = 0.005
  * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
  * the same order and cannot deadlock.
  */
-function fastPathInput(requests: string): string {
+function fastPathInput(requests: string, ...settings: string[]): string {
   return `
     WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, ${setLockTimeout(LOCK_TIMEOUT)}
+      SELECT ${[`${CLOCK} AS now`, setLockTimeout(LOCK_TIMEOUT), ...settings].join(', ')}
     ),
     input AS MATERIALIZED (
       SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
@@ -322,6 +327,12 @@ function fastPathInput(requests: string): string {
 function setLockTimeout(seconds: number): string {
   return `pg_catalog.set_config('lock_timeout', '${seconds * 1000}', true)`
 }
+
+/**
+ * Commits the transaction without waiting for the disk or a standby. If the server crashes within about half a second, the
+ * change is lost: see the option `durableTouches`. A later commit that waits also flushes this one.
+ */
+const COMMIT_ASYNCHRONOUSLY = `pg_catalog.set_config('synchronous_commit', 'off', true)`
 
 /** Returns the conditions of `judged`. The deadline is checked for each row, because the statement may have waited. */
 function fastPathConditions(sql: Fragments, saving: boolean): string {
@@ -341,14 +352,14 @@ function fastSaveText(sql: Fragments, { saves }: WriteRows): string {
     RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}`
 }
 
-function fastTouchText(sql: Fragments): string {
+function fastTouchText(sql: Fragments, isDurable: boolean): string {
   const expiry = sql.time('sess_expire', EXPIRY)
   // If the data differs from the base, the later expiry is kept, and garbage collection checks the row too early. That
   // does no harm, and avoids computing the digest twice.
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
     : ''
-  return `${fastPathInput(TOUCHES.source)}
+  return `${fastPathInput(TOUCHES.source, ...(isDurable ? [] : [COMMIT_ASYNCHRONOUSLY]))}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}

@@ -69,6 +69,8 @@ export interface TableOptions {
   readonly expiryGrace: number
   /** The option `columns`. */
   readonly columns: Columns
+  /** Whether a touch waits for the disk. */
+  readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
   /** Maximum number of statements in flight. */

@@ -273,6 +273,26 @@ describe('Behind a network that fails', () => {
       },
     )
 
+    test('a touch does not wait for the standby, unless it carries metadata or durableTouches is set', async () => {
+      const sessions = open({ operationTimeout: 20 }, server().port)
+      const durable = open({ operationTimeout: 20, durableTouches: true }, server().port)
+      const [touched, marked, strict] = [newId(), newId(), newId()]
+      for (const id of [touched, marked, strict]) await witness.write(id, { a: 1 }, { lifetime: 100 })
+      await loseStandby()
+      // Also a commit of another connection that waits may flush, and then a wait would not be seen: one after another.
+      expect(await sessions.touch(touched, { lifetime: 1000 })).toBe(true)
+      for (const wait of [
+        () => durable.touch(strict, { lifetime: 1000 }),
+        () => sessions.touch(marked, { lifetime: 1000, custom: 'ada' }),
+      ]) {
+        const waits = wait()
+        await cancelWait()
+        await errorOf(waits)
+      }
+      await findStandby()
+      expect((await witness.read(touched))?.expires?.getTime()).toBeGreaterThan(Date.now() + 500_000)
+    })
+
     test.each(Object.entries(asked))('%s is AMBIGUOUS if no commit reaches the standby', async (_, ask) => {
       const sessions = open({ operationTimeout: 20 }, server().port)
       const id = newId()

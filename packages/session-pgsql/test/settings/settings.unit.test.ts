@@ -62,6 +62,7 @@ describe('defaults', () => {
       keepExpired: false,
       keepExpiredFor: Infinity,
       expiryGrace: 60,
+      durableTouches: false,
       gcInterval: 3600,
       gcMaxlifetime: 1440,
       name: 'PHPSESSID',
@@ -117,6 +118,7 @@ describe('sources', () => {
     keepExpired: [true, 'yes', 'no'],
     keepExpiredFor: [86400, '86400', '1'],
     expiryGrace: [0, '0', '30'],
+    durableTouches: [true, 'on', 'off'],
     gcInterval: [-1, '-1', '5'],
     gcMaxlifetime: [0.5, '0.5', '7'],
     name: ['SID', 'SID', 'OTHER'],
@@ -498,6 +500,7 @@ describe('describeSettings', () => {
       refreshAfter: 'Infinity',
       keepExpiredFor: 'Infinity',
       expiryGrace: 60,
+      durableTouches: false,
       conflict: 'function',
       codec: 'mine',
     })
