@@ -133,9 +133,14 @@ export function isFilled(row: string, name: string): string {
   return gt(`pg_catalog.strpos(${list}, ${quoteLiteral(`,${name},`)})`, '0')
 }
 
-/** Returns the condition of the index of unfilled rows. */
+/**
+ * Returns the condition of the index of unfilled rows. From the column's statistics the planner knows that few rows meet
+ * it; of a function of the column, such as `coalesce`, it would expect the opposite, and scan the table.
+ */
 export function unfilledCondition({ all }: Pick<Columns, 'all'>, row = ''): string {
-  return `${ne(`coalesce(${row}${FILLED}, '')`, quoteLiteral(nameList(all.map(({ name }) => name))))} AND ${row}sess_destroyed IS NULL`
+  const filled = quoteLiteral(nameList(all.map(({ name }) => name)))
+  const column = `${row}${FILLED}`
+  return `(${column} IS NULL OR ${ne(column, filled)}) AND ${row}sess_destroyed IS NULL`
 }
 
 /** Returns the statements that create the session table with computed columns, and its journal, in order. */

@@ -164,6 +164,7 @@ describeHandler('own columns', (kit) => {
       expect(await row(id, `wrong_${type}`)).toBeUndefined()
       const updated = await errorOf(sessions.update(id, () => ({ secret: 'hunter2' }), { base: null }))
       expect(updated.code).toBe('INVALID_DATA')
+      await sessions.close()
     }
   })
 

@@ -24,7 +24,7 @@ const TOOLS = ['drizzle', 'prisma', 'knex', 'kysely'] as const
 
 export const init: Command = {
   name: 'init',
-  usage: '[--columns LIST] [--print [--role NAME] [--user-trigger TABLE] [--for TOOL]]',
+  usage: '[--columns LIST] [--print [OPTION]...]',
   summary: 'create the session table, or print its SQL',
   details: `
 Creates the session table with its indexes, and the journal table, on every
