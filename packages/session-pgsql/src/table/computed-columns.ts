@@ -87,6 +87,11 @@ export function namesFilled(filled: string | null): readonly string[] {
   return filled === null || filled === '' ? [] : filled.split(',')
 }
 
+/** Returns columns as `--columns` of the command takes them. */
+export function columnsSpec(columns: readonly Column[]): string {
+  return columns.map(({ name, type, index }) => `${name}:${type}${index ? ':index' : ''}`).join(',')
+}
+
 function nameList(names: readonly string[]): string {
   return names.toSorted().join(',')
 }

@@ -2,7 +2,14 @@ import type { Parameter } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Column } from '../session/columns.ts'
 import type { ColumnTexts } from '../session/stored.ts'
-import { columnAssignments, hasValue, inputName, isFilled, isUnfilled } from './computed-columns.ts'
+import {
+  columnAssignments,
+  columnsSpec,
+  hasValue,
+  inputName,
+  isFilled,
+  isUnfilled,
+} from './computed-columns.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, minus } from './sql.ts'
 import type { SessionTable } from './table.ts'
@@ -32,10 +39,9 @@ export async function openWithColumns(
   table.forget()
   shape = await table.open(deadline)
   if (!lacks(shape)) return shape
-  const names = columns.map(({ name, type, index }) => `${name}:${type}${index ? ':index' : ''}`)
   throw new SessionPgsqlError(
     'TABLE_UNFIT',
-    `The session table ${sqlName(shape.name)} lacks columns of the option columns. Add them: session-pgsql init --columns ${names.join(',')}`,
+    `The session table ${sqlName(shape.name)} lacks columns of the option columns. Add them: session-pgsql init --columns ${columnsSpec(columns)}`,
   )
 }
 

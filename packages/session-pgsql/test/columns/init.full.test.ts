@@ -20,6 +20,14 @@ describeWithCommand('session-pgsql init --columns', (setup) => {
     const { database, run, write } = await setup()
     await write('old', { user_id: 7 })
     const before = (await database.query(INDEXES)).length
+    const finding = async () => {
+      const { servers } = json(await run(['doctor', '--columns', SPEC, '--json']))
+      return servers[0].findings.find(({ check }: { check: string }) => check === 'columns-option')
+    }
+    expect(await finding()).toMatchObject({
+      level: 'warning',
+      remedy: [`session-pgsql init --columns ${SPEC}`],
+    })
     const first = json(await run(['init', '--columns', SPEC, '--json']))
     expect(first.servers[0]).toMatchObject({
       created: false,
@@ -34,6 +42,10 @@ describeWithCommand('session-pgsql init --columns', (setup) => {
     expect(defs).toMatch(/\(sess_id\) WHERE .*sess_filled.*'note,plan,tenant,user_id'/)
     const again = json(await run(['init', '--columns', SPEC, '--json']))
     expect(again.servers[0]).toMatchObject({ columns: [], indexes: [], error: null })
+    expect(await finding()).toMatchObject({ level: 'ok' })
+    await database.query('DROP INDEX php_session_user_id_idx')
+    expect((await finding()).message).toContain('no index on user_id')
+    await run(['init', '--columns', SPEC])
     expect(await database.query(INDEXES)).toHaveLength(before + 4)
     expect((await run(['init', '--columns', SPEC])).stdout).toMatch(/already exists\n$/)
   })
