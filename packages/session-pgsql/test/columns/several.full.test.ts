@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { SaveHandlerOptions } from '../../src/index.ts'
 import { type Data, severalServers } from '../servers/kit.ts'
-import { eventually } from '../support/wait.ts'
+import { eventually, until } from '../support/wait.ts'
 
 const columns = {
   user_id: { type: 'bigint', value: (data: Data) => data.user as number | undefined, index: true },
@@ -37,7 +37,9 @@ describe('own columns, with several servers', () => {
       return sum
     }
     const moved = () => eventually(async () => expect(await waiting()).toBe(0))
-    await open().open()
+    const creator = open()
+    await creator.open()
+    await creator.close()
     return { table, open, openWithout, stored, moved, waiting }
   }
 
@@ -115,6 +117,11 @@ describe('own columns, with several servers', () => {
     // It moves what needs no merge, with the columns.
     expect((await without.read(other))?.data).toEqual({ user: 3 })
     expect(await stored('a', other)).toMatchObject({ user_id: 3, filled: FILLED })
+    // It finds the row, and tries to move it: in the scan that counts it, or at the latest in the next one.
+    const b = () => without.status().servers[1]
+    await until(() => b()?.homecoming?.waiting === 1, 'a scan to find the row')
+    const calls = b()?.calls ?? 0
+    await until(() => (b()?.calls ?? 0) >= calls + 6, 'another scan')
     for (let round = 0; round < 3; round++) {
       expect((await without.read(id))?.data).toEqual({ user: 1, b: 1 })
       expect(await waiting()).toBe(1)
