@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { startPostgres } from '../../packages/session-pgsql/test/support/postgres.ts'
+import type { Program } from '../../packages/session-pgsql-server/test/php/kit/program.ts'
 import { withCleanup } from '../cleanup.ts'
 import { BenchDatabase } from '../database.ts'
 import { findProgram } from '../programs.ts'
@@ -77,6 +79,9 @@ async function main(): Promise<void> {
     const server = await startServer(['console', '--db', db, '--audit-file', join(folder, 'audit.log')])
     onCleanup(() => server.stop())
     const url = `http://127.0.0.1:${server.port}`
+    const token = await tokenOf(server)
+    const cookie = await signIn(url, token)
+    const ask = (path: string): Promise<Response> => fetch(`${url}/api/${path}`, { headers: { cookie } })
 
     const slow: string[] = []
     const judge = (label: string, milliseconds: number): string => {
@@ -84,11 +89,11 @@ async function main(): Promise<void> {
       return milliseconds > limit ? 'MISSED' : ''
     }
     console.log('\nrequests: milliseconds of the first, and the median and maximum of the others')
-    for (const [label, path] of await requestsTo(url)) {
+    for (const [label, path] of await requestsTo(ask)) {
       const times: number[] = []
       for (let round = 0; round < rounds; round++) {
         const started = performance.now()
-        const { status } = await fetch(`${url}/api/${path}`).then(async (response) => {
+        const { status } = await ask(path).then(async (response) => {
           await response.text()
           return response
         })
@@ -110,7 +115,7 @@ async function main(): Promise<void> {
       })
       onCleanup(() => browser.close())
       console.log('\npages in Chromium: milliseconds until the response is drawn, median and maximum')
-      for (const [label, times] of await pages(browser, url, rounds)) {
+      for (const [label, times] of await pages(browser, `${url}/#token=${token}`, rounds)) {
         times.sort((one, other) => one - other)
         const maximum = times.at(-1) ?? 0
         console.log(row(label, [quantile(times, 0.5), maximum], judge(label, maximum)))
@@ -128,13 +133,39 @@ async function main(): Promise<void> {
   })
 }
 
+/** Returns the token of the URL that the console prints. */
+async function tokenOf(server: Program): Promise<string> {
+  for (;;) {
+    const [, token] = /#token=(\S+)/.exec(server.output()) ?? []
+    if (token !== undefined) return token
+    if (!server.running()) throw new Error(`The console has ended: ${server.output()}`)
+    await sleep(10)
+  }
+}
+
+/** Returns the header Cookie of an operator. */
+async function signIn(url: string, token: string): Promise<string> {
+  const response = await fetch(`${url}/api/sign-in`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ password: token }),
+  })
+  if (response.status !== 204) throw new Error(`sign-in: ${response.status}`)
+  return response.headers
+    .getSetCookie()
+    .map((cookie) => cookie.split(';', 1)[0])
+    .join('; ')
+}
+
+type Ask = (path: string) => Promise<Response>
+
 /** Returns the requests, by a label and the path. */
-async function requestsTo(url: string): Promise<readonly (readonly [label: string, path: string])[]> {
-  const user = `user-${await markedUser(url)}`
+async function requestsTo(ask: Ask): Promise<readonly (readonly [label: string, path: string])[]> {
+  const user = `user-${await markedUser(ask)}`
   const after = async (pages: number): Promise<string> => {
     let next = ''
     for (let page = 0; page < pages; page++) {
-      const answer = await fetch(`${url}/api/sessions?limit=200${next}`)
+      const answer = await ask(`sessions?limit=200${next}`)
       next = `&after=${encodeURIComponent(((await answer.json()) as { next: string }).next)}`
     }
     return next
@@ -164,8 +195,8 @@ async function requestsTo(url: string): Promise<readonly (readonly [label: strin
   ]
 }
 
-async function markedUser(url: string): Promise<string> {
-  const answer = await fetch(`${url}/api/session?id=${sessionId(0)}`)
+async function markedUser(ask: Ask): Promise<string> {
+  const answer = await ask(`session?id=${sessionId(0)}`)
   const { field } = (await answer.json()) as { field: string }
   return field.replace('user-', '')
 }
@@ -178,6 +209,7 @@ async function pages(
 ): Promise<(readonly [label: string, milliseconds: number[]])[]> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } })
   await page.goto(url)
+  await page.getByText('live', { exact: true }).waitFor()
   const targets: readonly (readonly [label: string, hash: string, waitsFor: RegExp | undefined])[] = [
     ['overview', '#/overview', undefined],
     ['sessions', '#/sessions', /api\/sessions/],

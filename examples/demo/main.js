@@ -18,12 +18,14 @@ const database = await PGlite.create(folder)
 const { app, handler, traffic } = createSite(database)
 await handler.open()
 const adminConsole = await openConsole(Number(process.env.CONSOLE_PORT ?? 8095))
-app.locals.consoleUrl = `http://localhost:${adminConsole.port}/`
+// Without the token of `adminConsole.url`: every process of this machine can read the page of the site.
+app.locals.consoleUrl = `http://127.0.0.1:${adminConsole.port}/`
 
 const server = await listen(Number(process.env.PORT ?? 3000))
 const stored = await handler.count()
 console.log(`\n  session-pgsql demo: http://localhost:${server.address().port}/\n`)
-console.log(`  The console: ${app.locals.consoleUrl}\n`)
+console.log(`  The console: ${adminConsole.url}`)
+console.log('  Open this URL: its token signs you in as an operator.\n')
 console.log(`  The sessions are in an embedded PostgreSQL in ${folder}`)
 console.log(`  Sessions stored: ${stored}. Press Ctrl+C to stop. After a restart you are still signed in.\n`)
 

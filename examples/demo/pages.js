@@ -17,8 +17,8 @@ export function homePage({ id, user, visits, notes, info, row, devices, consoleU
 
     <section>
       <h2>The console for operators</h2>
-      <p><a href="${html(consoleUrl)}" target="_blank" rel="noopener">The console</a> shows these sessions live. Find
-        your own session there and end it: you are signed out here.</p>
+      <p><a href="${html(consoleUrl)}" target="_blank" rel="noopener">The console</a> shows these sessions live. Open it
+        with the URL that the demo has printed. Find your own session there and end it: you are signed out here.</p>
       <p>The button sends requests of 30 visitors to this site for a minute.</p>
       <form method="post" action="/traffic"><button${busy ? ' disabled' : ''}>${busy ? 'Traffic is running' : 'Make traffic'}</button></form>
     </section>

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import process from 'node:process'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { readPhpIni } from 'session-pgsql'
 
@@ -61,7 +62,8 @@ export function iniOf({ ini }: Values): Map<string, string> {
 }
 
 /**
- * Returns a password: the first line of the file that a flag names, else the environment variable.
+ * Returns a password: the first line of the file that a flag names, else the environment variable. As PostgreSQL does
+ * with private keys, it refuses a file that other users can read; the group may read a file of root.
  *
  * @returns undefined if neither is set
  */
@@ -74,7 +76,7 @@ export function passwordOf(
   const file = flags[flag]
   const [source, password] =
     typeof file === 'string'
-      ? [`--${flag}`, read(`--${flag}`, file).split(/\r?\n/, 1)[0]]
+      ? [`--${flag}`, readSecret(`--${flag}`, file).split(/\r?\n/, 1)[0]]
       : [variable, environment[variable]]
   if (password === '') throw new UsageError(`${source}: the password is empty`)
   return password
@@ -113,10 +115,31 @@ export function hostInUrl(host: string): string {
   return isIP(host) === 6 ? `[${host}]` : host
 }
 
-function read(flag: string, file: string): string {
+function read(flag: string, file: string | number, name: string | number = file): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
+    throw new UsageError(`${flag}: ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+function readSecret(flag: string, file: string): string {
+  let opened: number
+  try {
+    opened = openSync(file, 'r')
+  } catch (error) {
     throw new UsageError(`${flag}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  try {
+    const stats = fstatSync(opened)
+    const tooOpen = stats.uid === 0 ? 0o007 : 0o077
+    // Windows has no such modes. A pipe, as of a shell's <(...), is read by this process alone.
+    if (process.platform !== 'win32' && stats.isFile() && (stats.mode & tooOpen) !== 0) {
+      const mode = (stats.mode & 0o777).toString(8)
+      throw new UsageError(`${flag}: other users can access ${file} (mode ${mode}). Run: chmod 600 ${file}`)
+    }
+    return read(flag, opened, file)
+  } finally {
+    closeSync(opened)
   }
 }

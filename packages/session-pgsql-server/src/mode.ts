@@ -9,11 +9,11 @@ export interface ProcessContext {
   readonly signal: AbortSignal
 }
 
-/** A server that the command can start, such as the gateway. */
+/** The first word of a command line: usually a server that the command starts, such as the gateway. */
 export interface Mode {
   readonly name: string
   readonly summary: string
-  /** Serves until `signal` is aborted; with `--help` it prints the help instead. */
+  /** Runs to its end; a server until `signal` is aborted. With `--help` it prints the help instead. */
   run(argv: readonly string[], context: ProcessContext): Promise<void>
 }
 

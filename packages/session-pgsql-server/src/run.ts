@@ -1,11 +1,12 @@
 import { createRequire } from 'node:module'
 import { SessionPgsqlError } from 'session-pgsql'
+import { auditMode } from './audit-mode.ts'
 import { consoleMode } from './console/mode.ts'
 import { UsageError } from './flags.ts'
 import { gatewayMode } from './gateway/mode.ts'
 import type { Mode, ProcessContext } from './mode.ts'
 
-const MODES: readonly Mode[] = [gatewayMode, consoleMode]
+const MODES: readonly Mode[] = [gatewayMode, consoleMode, auditMode]
 
 const HELP = `usage: session-pgsql-server <mode> [flags]
 

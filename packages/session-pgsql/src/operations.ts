@@ -156,8 +156,8 @@ export interface ServerSweep {
   /** The number of sessions removed or emptied; 0 if there is an error, although some may have been. */
   readonly removed: number
   /**
-   * `done`: nothing is left; `busy`: another process is sweeping the server; `interrupted`: `close()` was called;
-   * undefined: the sweep failed with `error`.
+   * `done`: nothing is left; `busy`: other transactions, usually of another process that is sweeping the server, have
+   * locked the rest; `interrupted`: `close()` was called; undefined: the sweep failed with `error`.
    */
   readonly ended: 'done' | 'busy' | 'interrupted' | undefined
   readonly error: Error | undefined

@@ -266,7 +266,7 @@ export class SaveHandler<
    * `gcInterval`. If another process already sweeps a server, that server is left to it.
    *
    * @returns the number of sessions removed or emptied
-   * @throws CLOCK_IMPLAUSIBLE if the database's clock cannot be right
+   * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than a minute
    */
   async gc(): Promise<number> {
     return this.#administration.gc()

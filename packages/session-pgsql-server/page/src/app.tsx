@@ -48,7 +48,7 @@ export function App() {
       <Header />
       <OutageBanner />
       {user?.signedIn === true && <Page />}
-      {user?.signedIn === false && <SignInPage />}
+      {user?.signedIn === false && <SignInPage signInWith={user.signInWith} />}
       {user === undefined && unreachable.value === 'none' && <main class="muted">Loading…</main>}
       <NotificationBar />
       <ConfirmDialog />
@@ -69,7 +69,7 @@ function Header() {
       {user?.signedIn === true && <Navigation />}
       <div class="header-end">
         {user?.role === 'reader' && <span class="role">read only</span>}
-        {user?.signedIn === true && user.passwordNeeded && (
+        {user?.signedIn === true && (
           <button type="button" class="quiet" onClick={() => void trySignOut()}>
             Sign out
           </button>

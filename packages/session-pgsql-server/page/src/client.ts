@@ -125,7 +125,7 @@ async function send<Result>(path: string, init: RequestInit): Promise<Result> {
   // Only the overview can show that the database is back: the console answers other requests without it.
   if (failure === undefined) return (text === '' ? undefined : JSON.parse(text)) as Result
   if (response.status === 401 && path !== 'sign-in') {
-    me.value = { signedIn: false, passwordNeeded: true }
+    me.value = { signedIn: false, signInWith: me.value?.signInWith ?? 'password' }
   }
   throw new RequestError(failure.error, response.status)
 }

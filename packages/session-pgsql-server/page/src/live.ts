@@ -43,12 +43,10 @@ export function connect(): void {
   void loadHistory()
   const source = new EventSource('api/live')
   stream = source
-  let opened = false
   source.addEventListener('open', () => {
     live.value = true
-    // After a reconnect, loads the points of the gap.
-    if (opened) void loadHistory()
-    opened = true
+    // Again, because the stream lacks the points between the first answer and its start.
+    void loadHistory()
   })
   source.addEventListener('point', ({ data }) => addPoint(JSON.parse(data)))
   source.addEventListener('annotation', ({ data }) => addAnnotation(JSON.parse(data)))
@@ -72,11 +70,16 @@ export function disconnect(): void {
 
 export async function loadHistory(): Promise<void> {
   const wanted = period.value
+  const before = new Set(annotations.value)
   try {
     const history = await getHistory(wanted)
     if (wanted !== period.value) return
-    points.value = history.points
+    // The stream may already have sent points from after this answer.
+    const end = history.points.at(-1)?.at ?? ''
+    points.value = [...history.points, ...points.value.filter(({ at }) => at > end)]
+    const streamed = annotations.value.filter((annotation) => !before.has(annotation))
     annotations.value = history.annotations
+    for (const annotation of streamed) addAnnotation(annotation)
   } catch {
     // The outage banner shows the failure, and retryWhileUnreachable loads the history again.
   }

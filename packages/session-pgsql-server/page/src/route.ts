@@ -21,6 +21,13 @@ function current(): Route {
   }
 }
 
+/** Returns the token of a URL that a console without passwords has printed, and removes it from the address bar. */
+export function takeToken(): string | undefined {
+  const [, token] = /^#token=([\w-]+)$/.exec(location.hash) ?? []
+  if (token !== undefined) history.replaceState(null, '', location.pathname)
+  return token
+}
+
 export const route = signal(current())
 
 window.addEventListener('hashchange', () => {

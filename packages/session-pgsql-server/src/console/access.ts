@@ -1,26 +1,21 @@
-import { createHash, createHmac, randomBytes, scryptSync, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { type SaveHandler, SessionPgsqlError } from 'session-pgsql'
-import { createSessions, type RequestLike, type Sessions } from 'session-pgsql/web'
+import type { SaveHandler } from 'session-pgsql'
+import { networkOf } from '../addresses.ts'
 import type { Me, Role } from './api.ts'
-import { AttemptLimiter } from './attempt-limiter.ts'
-import { urlOf } from './origin.ts'
+import { AttemptLimiter, type Source } from './attempt-limiter.ts'
+import { readCookie, setCookie } from './cookies.ts'
+import { Credentials, isSameSecret, type Passwords } from './credentials.ts'
+import { addressOf, type OriginOptions } from './origin.ts'
 import { HttpError } from './responses.ts'
+import { isSignedIn, MemorySignIns, type RoleState, SignIns, StoredSignIns } from './sign-ins.ts'
 
-export interface Passwords {
-  readonly operator: string
-  /** Readers see everything except whole ids and session data, and change nothing. */
-  readonly reader: string | undefined
+/** How users sign in with passwords. */
+export interface PasswordAccess {
+  readonly passwords: Passwords
+  /** The save handler of the console's own table. */
+  readonly handler: SaveHandler<RoleState>
 }
-
-/** The cookie name of the console's own sessions. The session list shows them under this name, too. */
-export const COOKIE = 'session-pgsql-console'
-
-/** Seconds after which a user must sign in again. */
-const LIFETIME = 12 * 3600
-
-/** The maximum number of authenticated users that are cached for database outages. */
-const MAX_CACHED = 1000
 
 /** An authenticated user. */
 export interface User {
@@ -28,55 +23,39 @@ export interface User {
   readonly csrfToken: string
 }
 
-interface ConsoleSession {
-  role?: Role
-  csrfToken?: string
-  /** Milliseconds since 1970. */
-  until?: number
-}
-
 /**
- * Authenticates users. Without passwords, which is allowed on loopback only, every client is an operator. With
- * passwords, a user who signs in gets a session in the session table that the console shows, under a cookie that only
- * the console reads.
+ * Authenticates users. With passwords, a sign-in is stored in a table of the console, never in the application's.
+ * Without passwords there is one operator, whose password is a random token of this process.
  */
 export class AccessControl {
-  readonly #sessions: Sessions<ConsoleSession> | undefined
-  readonly #roleOf: ((password: string) => Role | undefined) | undefined
-  readonly #attempts = new AttemptLimiter()
-  readonly #token = randomBytes(24).toString('base64url')
-  /** Users by a hash of their cookie, so that they stay signed in during a database outage and can look at it. */
-  readonly #cache = new Map<string, { readonly user: User; readonly until: number }>()
+  /** The token; undefined if the console has passwords. */
+  readonly token: string | undefined
+  readonly #origin: OriginOptions
+  readonly #credentials: Credentials
+  readonly #signIns: SignIns
+  readonly #attempts: Readonly<Record<Role, AttemptLimiter>> = {
+    operator: new AttemptLimiter(),
+    reader: new AttemptLimiter(),
+  }
 
-  constructor(
-    // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
-    handler: SaveHandler<any>,
-    passwords: Passwords | undefined,
-    trustProxy: boolean,
-  ) {
-    if (passwords === undefined) return
-    this.#roleOf = passwordChecker(passwords)
-    this.#sessions = createSessions<ConsoleSession>({
-      handler,
-      name: COOKIE,
-      gcMaxlifetime: LIFETIME,
-      // Derived from the passwords: it is equal in every process and after a restart, and a changed password signs
-      // out all users.
-      secret: scryptSync(JSON.stringify([passwords.operator, passwords.reader]), COOKIE, 32).toString(
-        'base64url',
-      ),
-      cookie: { sameSite: 'Strict', maxAge: null },
-      trustProxy,
-      grace: 0,
-    })
+  constructor(access: PasswordAccess | undefined, origin: OriginOptions) {
+    this.#origin = origin
+    this.token = access === undefined ? randomBytes(24).toString('base64url') : undefined
+    this.#credentials = new Credentials(access?.passwords ?? { operator: this.token as string })
+    this.#signIns = new SignIns(
+      access === undefined ? new MemorySignIns() : new StoredSignIns(access.handler),
+    )
+  }
+
+  /** Prepares what a sign-in writes, so that a missing privilege shows at startup. @throws SessionPgsqlError */
+  async prepare(): Promise<void> {
+    for (const role of this.#credentials.roles) await this.#signIns.prepare(role)
   }
 
   async me(request: IncomingMessage): Promise<Me> {
-    const passwordNeeded = this.#sessions !== undefined
+    const signInWith = this.token === undefined ? 'password' : 'token'
     const user = await this.#user(request)
-    return user === undefined
-      ? { signedIn: false, passwordNeeded }
-      : { signedIn: true, passwordNeeded, ...user }
+    return user === undefined ? { signedIn: false, signInWith } : { signedIn: true, signInWith, ...user }
   }
 
   /** @throws 401 if the user is not signed in */
@@ -87,122 +66,133 @@ export class AccessControl {
   }
 
   /**
-   * @returns the role and the value of the header Set-Cookie
+   * @returns the role and the values of the header Set-Cookie
    * @throws 401 if the password is wrong, 429 after too many failures
    */
   async signIn(
     request: IncomingMessage,
     password: string,
-    address: string,
-  ): Promise<{ role: Role; cookie: string }> {
-    if (this.#sessions === undefined || this.#roleOf === undefined) {
-      throw new HttpError(400, 'This console has no password. You do not need to sign in.')
+  ): Promise<{ readonly role: Role; readonly cookies: readonly string[] }> {
+    const role = await this.#authenticate(request, password)
+    // The previous sign-in of this browser ends.
+    await this.#end(request)
+    const { token, secret } = await this.#signIns.add(role)
+    const { sign } = await this.#credentials.signer(role, secret)
+    const device = randomBytes(16).toString('base64url')
+    return {
+      role,
+      cookies: [
+        setCookie(request, '', `${role}.${token}.${sign('user', token)}`, this.#origin),
+        setCookie(request, deviceCookie(role), `${device}.${sign('device', device)}`, this.#origin, {
+          lasts: true,
+        }),
+      ],
     }
-    const role = this.#authenticate(this.#roleOf, password, address)
-    const session = await this.#sessions.session(asWeb(request), { address })
-    // A new id prevents session fixation.
-    session.destroy()
-    session.set('role', role)
-    session.set('csrfToken', randomBytes(24).toString('base64url'))
-    session.set('until', Date.now() + LIFETIME * 1000)
-    const cookie = await session.commit()
-    if (cookie === undefined) throw new Error('Expected a cookie for the new session')
-    return { role, cookie }
   }
 
   /** @returns the value of the header Set-Cookie */
-  async signOut(request: IncomingMessage): Promise<string | undefined> {
-    if (this.#sessions === undefined) return undefined
-    this.#cache.delete(cacheKey(request))
-    const session = await this.#sessions.session(asWeb(request))
-    session.destroy()
-    return session.commit()
+  async signOut(request: IncomingMessage): Promise<string> {
+    await this.#end(request)
+    return setCookie(request, '', undefined, this.#origin)
   }
 
   /**
-   * Authenticates a program that has no cookie: it sends a password, usually the readers', in `Authorization: Bearer`.
+   * Authenticates a program that has no cookie: it sends a password, usually the readers', in `Authorization: Bearer`. A
+   * console without passwords serves all programs of this machine.
    *
    * @throws 401, 429 as `signIn`
    */
-  requireBearerToken(request: IncomingMessage, address: string): void {
-    if (this.#roleOf === undefined) return
-    const [, token] = /^Bearer +(\S.*)$/i.exec(request.headers.authorization ?? '') ?? []
-    if (token === undefined) {
+  async requireBearerToken(request: IncomingMessage): Promise<void> {
+    if (this.token !== undefined) return
+    const [, password] = /^Bearer +(\S.*)$/i.exec(request.headers.authorization ?? '') ?? []
+    if (password === undefined) {
       throw new HttpError(401, 'Expected the header Authorization: Bearer with a password of this console.', {
         'www-authenticate': 'Bearer',
       })
     }
-    this.#authenticate(this.#roleOf, token, address)
+    await this.#authenticate(request, password)
   }
 
-  #authenticate(roleOf: (password: string) => Role | undefined, password: string, address: string): Role {
-    const wait = this.#attempts.begin(address)
-    if (wait !== undefined) {
-      throw new HttpError(429, `Too many failed sign-in attempts. Try again in ${wait} seconds.`, {
-        'retry-after': String(wait),
-      })
+  /**
+   * Returns the role of a password. A role with too many failures is not tried, whatever the others do: who knows the
+   * readers' password cannot guess the operators' faster than others.
+   */
+  async #authenticate(request: IncomingMessage, password: string): Promise<Role> {
+    if (this.token !== undefined) {
+      // A token cannot be guessed. A limit would let any process of this machine lock out the operator.
+      if (isSameSecret(password, this.token)) return 'operator'
+      throw new WrongPassword('Wrong token. The console prints another one each time it starts.')
     }
-    const role = roleOf(password)
-    if (role === undefined) throw new HttpError(401, 'Wrong password.')
-    this.#attempts.succeeded(address)
-    return role
+    const attempts = await Promise.all(
+      this.#credentials.roles.map(async (role) => ({ role, source: await this.#sourceOf(request, role) })),
+    )
+    const begun = attempts.map((one) => ({ ...one, wait: this.#attempts[one.role].begin(one.source) }))
+    const open = begun.filter(({ wait }) => wait === undefined)
+    const role =
+      open.length === 0
+        ? undefined
+        : await this.#credentials.roleOf(
+            password,
+            open.map(({ role }) => role),
+          )
+    if (role !== undefined) {
+      for (const one of open) {
+        if (one.role === role) this.#attempts[role].succeeded(one.source)
+        else this.#attempts[one.role].takeBack(one.source)
+      }
+      return role
+    }
+    const waits = begun.flatMap(({ wait }) => wait ?? [])
+    if (waits.length === 0) throw new WrongPassword()
+    const wait = Math.min(...waits)
+    throw new HttpError(429, `Too many failed sign-in attempts. Try again in ${wait} seconds.`, {
+      'retry-after': String(wait),
+    })
+  }
+
+  async #sourceOf(request: IncomingMessage, role: Role): Promise<Source> {
+    const network = networkOf(addressOf(request, this.#origin))
+    const [, id, signature] =
+      /^([\w-]{22})\.([\w-]{43})$/.exec(readCookie(request, deviceCookie(role), this.#origin) ?? '') ?? []
+    if (id === undefined || signature === undefined) return { network, device: undefined }
+    const { secret } = (await this.#signIns.stateOf(role).catch(() => undefined)) ?? {}
+    const isKnown =
+      secret !== undefined && (await this.#credentials.signer(role, secret)).isSigned('device', id, signature)
+    return { network, device: isKnown ? id : undefined }
   }
 
   async #user(request: IncomingMessage): Promise<User | undefined> {
-    if (this.#sessions === undefined) return { role: 'operator', csrfToken: this.#token }
-    if (!request.headers.cookie?.includes(COOKIE)) return undefined
-    const key = cacheKey(request)
-    try {
-      const session = await this.#sessions.session(asWeb(request))
-      const { role, csrfToken, until = 0 } = session.data
-      const valid = role !== undefined && csrfToken !== undefined && until > Date.now()
-      this.#cache.delete(key)
-      if (!valid) return undefined
-      this.#addToCache(key, { user: { role, csrfToken }, until })
-      return { role, csrfToken }
-    } catch (error) {
-      const cached = this.#cache.get(key)
-      if (!isOutage(error) || cached === undefined || cached.until < Date.now()) throw error
-      return cached.user
+    const cookie = this.#cookieOf(request)
+    if (cookie === undefined) return undefined
+    const { role, token, signature } = cookie
+    const state = await this.#signIns.stateOf(role)
+    if (state?.secret === undefined || !isSignedIn(state, token)) return undefined
+    const signer = await this.#credentials.signer(role, state.secret)
+    if (!signer.isSigned('user', token, signature)) return undefined
+    return { role, csrfToken: signer.sign('csrf', token) }
+  }
+
+  async #end(request: IncomingMessage): Promise<void> {
+    const cookie = this.#cookieOf(request)
+    if (cookie !== undefined && (await this.#user(request)) !== undefined) {
+      await this.#signIns.remove(cookie.role, cookie.token)
     }
   }
 
-  #addToCache(key: string, entry: { user: User; until: number }): void {
-    this.#cache.set(key, entry)
-    const [oldest] = this.#cache.keys()
-    if (this.#cache.size > MAX_CACHED && oldest !== undefined) this.#cache.delete(oldest)
+  /** Returns the parts of the user's cookie, which are not verified yet. The role decides which key must have signed it. */
+  #cookieOf(request: IncomingMessage): { role: Role; token: string; signature: string } | undefined {
+    const value = readCookie(request, '', this.#origin) ?? ''
+    const [, role, token, signature] = /^(operator|reader)\.([\w-]{32})\.([\w-]{43})$/.exec(value) ?? []
+    if (role === undefined || token === undefined || signature === undefined) return undefined
+    return { role: role as Role, token, signature }
   }
 }
 
-/** Compares two secrets in a time that does not depend on their content or length. */
-export function isSameSecret(a: string, b: string): boolean {
-  const key = randomBytes(32)
-  const [first, second] = [a, b].map((text) => createHmac('sha256', key).update(text).digest())
-  return timingSafeEqual(first as Buffer, second as Buffer)
-}
-
-/** Always compares both passwords, so that the time does not tell which one matched. */
-function passwordChecker({ operator, reader }: Passwords): (password: string) => Role | undefined {
-  return (password) => {
-    const isOperator = isSameSecret(password, operator)
-    const isReader = isSameSecret(password, reader ?? operator)
-    if (isOperator) return 'operator'
-    return isReader ? 'reader' : undefined
+/** The password is no role's: a failed attempt, for the audit log. */
+export class WrongPassword extends HttpError {
+  constructor(message = 'Wrong password.') {
+    super(401, message)
   }
 }
 
-function isOutage(error: unknown): boolean {
-  return error instanceof SessionPgsqlError && ['SERVER_DOWN', 'TIMEOUT', 'OVERLOADED'].includes(error.code)
-}
-
-function cacheKey({ headers: { cookie = '' } }: IncomingMessage): string {
-  const ours = cookie.split(';').filter((pair) => pair.trim().startsWith(`${COOKIE}=`))
-  return createHash('sha256').update(ours.join(';')).digest('base64url')
-}
-
-function asWeb(request: IncomingMessage): RequestLike {
-  return {
-    url: urlOf(request),
-    headers: { get: (name) => [request.headers[name.toLowerCase()] ?? []].flat()[0] ?? null },
-  }
-}
+const deviceCookie = (role: Role): string => `known-${role}`

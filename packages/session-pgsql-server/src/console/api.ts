@@ -18,16 +18,16 @@ export interface ApiError {
 
 export type Role = 'operator' | 'reader'
 
-/** GET /api/me. On loopback without a password every client is an operator and `signedIn` is true. */
+/** GET /api/me */
 export interface Me {
   readonly signedIn: boolean
   readonly role?: Role
   readonly csrfToken?: string
-  /** False if the console has no password; then there is no sign-out either. */
-  readonly passwordNeeded: boolean
+  /** The secret that `SignInRequest` takes: a password, or the token of a console without passwords. */
+  readonly signInWith: 'password' | 'token'
 }
 
-/** POST /api/sign-in: 204, 401 or 429. POST /api/sign-out: 204. */
+/** POST /api/sign-in: 204, 401 or 429. POST /api/sign-out: 204. `password` may be the token. */
 export interface SignInRequest {
   readonly password: string
 }
@@ -245,7 +245,10 @@ export interface AuditEntries {
   readonly entries: readonly AuditEntry[]
 }
 
-/** One line of the audit file; its property names and values are a stored format. */
+/**
+ * One line of the audit file, which also has the `number` of the line and the hash of the `previous` one. The property
+ * names and values are a stored format.
+ */
 export interface AuditEntry {
   readonly at: string
   /** Absent for a failed sign-in. */
@@ -255,4 +258,6 @@ export interface AuditEntry {
   /** The target. Ids are shortened to at most eight characters. */
   readonly what: string
   readonly count?: number
+  /** The number of earlier entries of this act that were not recorded, because there were too many. */
+  readonly omitted?: number
 }

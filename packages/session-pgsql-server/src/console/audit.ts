@@ -1,48 +1,67 @@
-import { appendFile, mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { AuditEntry } from './api.ts'
+import { AuditFile } from './audit-file.ts'
 import { HttpError } from './responses.ts'
 
 /** The number of entries in memory, and the maximum that the page can request. */
 const MAX_ENTRIES = 1000
 
-/** Bytes after which the file is renamed to `FILE.1`, which replaces the previous `FILE.1`. */
-const MAX_FILE_SIZE = 4 * 1024 * 1024
-
 /** The maximum number of characters of an id that the audit log and readers see. */
 export const VISIBLE_ID_LENGTH = 8
+
+/** Entries of one act that clients other than operators may cause at once, and the seconds until one more. */
+const ALLOWANCE = 50
+const REFILL = 300
+
+/** Receives each line of the audit log as it is written. */
+export type AuditSink = (line: string) => void
+
+/** Entries of one act that were not written. */
+interface Allowance {
+  left: number
+  /** On the clock of `performance.now()`, in seconds. */
+  at: number
+  omitted: number
+  last: AuditEntry | undefined
+}
 
 /**
  * Records who did what: one line of JSON per action, appended to a file, at most two files of 4 MB. The log holds no
  * session data, and only the beginning of session ids.
+ *
+ * Every action of an operator is recorded. Of what others can repeat at will, failed sign-ins and the sign-ins and
+ * sign-outs of readers, only 50 at once and then one in five minutes; the next entry says how many were omitted. So they
+ * cannot push other entries out of the file.
  */
 export class AuditLog {
-  readonly #file: string | undefined
+  readonly #file: AuditFile | undefined
+  readonly #sinks: readonly AuditSink[]
   readonly #log: (message: string) => void
+  readonly #allowances = new Map<AuditEntry['act'], Allowance>()
   #entries: AuditEntry[] = []
-  #size = 0
   #tail: Promise<unknown>
 
   /**
-   * @param file undefined: the log is in memory only
+   * @param file undefined: the log is in memory only, and the sinks receive nothing
    * @param log receives a message if the file cannot be written
    */
-  constructor(file: string | undefined, log: (message: string) => void) {
-    this.#file = file
+  constructor(file: string | undefined, sinks: readonly AuditSink[], log: (message: string) => void) {
+    this.#file = file === undefined ? undefined : new AuditFile(file)
+    this.#sinks = sinks
     this.#log = log
-    this.#tail = file === undefined ? Promise.resolve() : this.#load(file)
+    this.#tail = this.#load()
   }
 
   /** @throws 500 if the file cannot be written; the caller must then not perform the action */
   async add(entry: Omit<AuditEntry, 'at'>): Promise<void> {
     const complete: AuditEntry = { at: new Date().toISOString(), ...entry }
-    const adding = this.#tail.then(() => this.#append(complete))
+    const adding = this.#tail.then(() => this.#addIfAllowed(complete))
     this.#tail = adding.catch(() => {})
     try {
       await adding
     } catch (error) {
-      this.#log(`cannot write to the audit log ${this.#file}: ${(error as Error).message}`)
+      this.#logFailure(error)
       throw new HttpError(
         500,
         'Cannot write to the audit log, so the action was not performed. See the log of the console for details.',
@@ -56,38 +75,65 @@ export class AuditLog {
     return this.#entries.slice(-Math.min(limit, MAX_ENTRIES)).reverse()
   }
 
+  /** Records what was omitted, and waits for entries in progress. */
   async close(): Promise<void> {
     await this.#tail
+    for (const { last, omitted } of this.#allowances.values()) {
+      if (last === undefined || omitted === 0) continue
+      // The last one is not omitted any more.
+      await this.#append(omitted === 1 ? last : { ...last, omitted: omitted - 1 }).catch(this.#logFailure)
+    }
+    this.#allowances.clear()
+  }
+
+  async #addIfAllowed(entry: AuditEntry): Promise<void> {
+    const isOperator = entry.role === 'operator'
+    const omitted = isOperator ? 0 : this.#takeAllowance(entry)
+    if (omitted === undefined) return
+    await this.#append(omitted === 0 ? entry : { ...entry, omitted })
+  }
+
+  /** @returns the number of entries of this act that were omitted before; undefined if this one must be omitted, too */
+  #takeAllowance(entry: AuditEntry): number | undefined {
+    const now = performance.now() / 1000
+    const allowance = this.#allowances.get(entry.act) ?? {
+      ...{ left: ALLOWANCE, at: now, omitted: 0, last: undefined },
+    }
+    this.#allowances.set(entry.act, allowance)
+    allowance.left = Math.min(ALLOWANCE, allowance.left + (now - allowance.at) / REFILL)
+    allowance.at = now
+    if (allowance.left < 1) {
+      allowance.omitted++
+      allowance.last = entry
+      return undefined
+    }
+    const { omitted } = allowance
+    allowance.left--
+    allowance.omitted = 0
+    return omitted
   }
 
   async #append(entry: AuditEntry): Promise<void> {
-    const line = `${JSON.stringify(entry)}\n`
     if (this.#file !== undefined) {
-      if (this.#size + line.length > MAX_FILE_SIZE) {
-        await rename(this.#file, `${this.#file}.1`)
-        this.#size = 0
-      }
-      await appendFile(this.#file, line, { mode: 0o600 })
-      this.#size += Buffer.byteLength(line)
+      const line = await this.#file.append(entry)
+      for (const sink of this.#sinks) sink(line)
     }
     this.#entries.push(entry)
     if (this.#entries.length > 2 * MAX_ENTRIES) this.#entries = this.#entries.slice(-MAX_ENTRIES)
   }
 
-  async #load(file: string): Promise<void> {
+  async #load(): Promise<void> {
     try {
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      const texts = await Promise.all([`${file}.1`, file].map((one) => readFile(one, 'utf8').catch(() => '')))
-      this.#entries = texts.join('').split('\n').flatMap(parseEntry).slice(-MAX_ENTRIES)
-      this.#size = await stat(file).then(
-        ({ size }) => size,
-        () => 0,
-      )
-      // Reports an unwritable file at startup, not at the first action.
-      await appendFile(file, '', { mode: 0o600 })
+      const lines = (await this.#file?.open()) ?? []
+      this.#entries = lines.slice(-MAX_ENTRIES).flatMap(parseEntry)
     } catch (error) {
-      this.#log(`cannot write to the audit log ${file}: ${(error as Error).message}`)
+      // Reports an unwritable file at startup, not at the first action.
+      this.#logFailure(error)
     }
+  }
+
+  readonly #logFailure = (error: unknown): void => {
+    this.#log(`cannot write to the audit log ${this.#file?.path}: ${(error as Error).message}`)
   }
 }
 
@@ -119,7 +165,7 @@ export function shortenId(id: string): string {
 /** Skips lines that are not valid, such as one that a crash has cut off. */
 function parseEntry(line: string): AuditEntry[] {
   try {
-    const entry = JSON.parse(line)
+    const { number: _, previous: __, ...entry } = JSON.parse(line)
     return typeof entry?.at === 'string' && typeof entry.act === 'string' ? [entry] : []
   } catch {
     return []

@@ -2,16 +2,17 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
-import type { TlsFiles } from '../flags.ts'
+import { hostInUrl, type TlsFiles } from '../flags.ts'
+import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { AccessControl, type Passwords } from './access.ts'
-import { AuditLog } from './audit.ts'
+import { AccessControl, type PasswordAccess, WrongPassword } from './access.ts'
+import { AuditLog, type AuditSink } from './audit.ts'
 import { Monitor } from './monitor.ts'
 import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
 import { HttpError, sendError, setSecurityHeaders } from './responses.ts'
 import { Api } from './routes.ts'
-import type { TableMetrics } from './table-metrics.ts'
+import { TableMetrics } from './table-metrics.ts'
 
 export interface ConsoleOptions {
   // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
@@ -20,8 +21,8 @@ export interface ConsoleOptions {
   readonly host: string
   /** 0 selects a free port. */
   readonly port: number
-  /** Undefined: every client is an operator. */
-  readonly passwords: Passwords | undefined
+  /** Undefined: operators sign in with a random token. */
+  readonly passwordAccess: PasswordAccess | undefined
   /** Host names that browsers may use, besides loopback names and IP addresses. */
   readonly names: readonly string[]
   /** Whether a proxy sets X-Forwarded-For and X-Forwarded-Proto. */
@@ -31,6 +32,8 @@ export interface ConsoleOptions {
   readonly metrics: boolean
   /** The path of the audit file. Undefined: the audit log is in memory only. */
   readonly auditFile: string | undefined
+  /** Receive the lines of the audit file as they are written. */
+  readonly auditSinks?: readonly AuditSink[] | undefined
   /** The folder of the page's files. @default the build's output */
   readonly pageFolder?: string | undefined
   /** Milliseconds between two samples of the servers. @default 2000 */
@@ -59,27 +62,32 @@ export class Console {
   readonly #audit: AuditLog
   readonly #access: AccessControl
   readonly #api: Api
+  /** Responses in progress. */
+  readonly #responses = new Set<ServerResponse>()
+  /** Called when no response is in progress, while the console closes. */
+  #onIdle: (() => void) | undefined
   /** Set while the server listens, if the option `metrics` is true. */
   #metrics: { readonly metrics: Metrics; readonly tableMetrics: TableMetrics } | undefined
 
   constructor(options: ConsoleOptions) {
     const {
       sessions,
-      passwords,
       trustProxy,
       names,
       tls,
+      passwordAccess,
       auditFile,
+      auditSinks = [],
       log,
       pageFolder,
       headersTimeout = 10_000,
     } = options
     this.#options = options
-    this.#origin = { names, trustProxy, hasPassword: passwords !== undefined }
+    this.#origin = { names, trustProxy, hasPasswords: passwordAccess !== undefined }
     this.#page = new Page(pageFolder)
     this.#monitor = new Monitor(sessions, options.interval)
-    this.#audit = new AuditLog(auditFile, log)
-    this.#access = new AccessControl(sessions, passwords, trustProxy)
+    this.#audit = new AuditLog(auditFile, auditSinks, log)
+    this.#access = new AccessControl(passwordAccess, this.#origin)
     this.#api = new Api({
       sessions,
       access: this.#access,
@@ -105,9 +113,23 @@ export class Console {
     return this.#page.isBuilt
   }
 
-  /** Starts to listen and to monitor the servers. @returns the port */
-  async listen(): Promise<number> {
-    const { host, port, metrics } = this.#options
+  /**
+   * Creates what sign-ins need in the console's own table, if it has passwords.
+   *
+   * @throws SessionPgsqlError PRIVILEGE_MISSING and others if the table cannot be used; SERVER_DOWN
+   */
+  prepareSignIns(): Promise<void> {
+    return this.#access.prepare()
+  }
+
+  /**
+   * Starts to listen and to monitor the servers.
+   *
+   * @returns the port, and the URL to open; without passwords the URL holds the token, and who has it is an operator
+   * @throws if the port is in use, or if the option `metrics` is true and the packages of OpenTelemetry are not installed
+   */
+  async listen(): Promise<{ readonly port: number; readonly url: string }> {
+    const { host, port, metrics, tls } = this.#options
     if (metrics) this.#metrics = await recordMetrics(this.#options, this.#monitor)
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject)
@@ -117,7 +139,11 @@ export class Console {
       })
     })
     this.#monitor.start()
-    return (this.#server.address() as AddressInfo).port
+    const { port: bound } = this.#server.address() as AddressInfo
+    const { token } = this.#access
+    const base = `${tls === undefined ? 'http' : 'https'}://${hostInUrl(host)}:${bound}/`
+    // In the fragment, which browsers do not send: it gets into no log of a proxy.
+    return { port: bound, url: token === undefined ? base : `${base}#token=${token}` }
   }
 
   /** Stops listening and waits up to three seconds for requests in progress. Does not close the save handler. */
@@ -125,10 +151,17 @@ export class Console {
     this.#monitor.stop()
     this.#api.close()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    this.#server.closeIdleConnections()
-    const timeout = setTimeout(() => this.#server.closeAllConnections(), CLOSE_TIMEOUT)
-    await closed
+    // Node's closeIdleConnections spares connections that have not sent a request yet, as browsers open them in advance,
+    // and a stream that has just ended leaves its connection open for the next request.
+    let timeout: NodeJS.Timeout | undefined
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+      timeout = setTimeout(resolve, CLOSE_TIMEOUT)
+      if (this.#responses.size === 0) resolve()
+    })
     clearTimeout(timeout)
+    this.#server.closeAllConnections()
+    await closed
     this.#metrics?.tableMetrics.close()
     await this.#metrics?.metrics.close()
     await this.#audit.close()
@@ -138,6 +171,11 @@ export class Console {
     setSecurityHeaders(response)
     // A client that disconnects in the middle is not an error of the console.
     response.on('error', () => {})
+    this.#responses.add(response)
+    response.once('close', () => {
+      this.#responses.delete(response)
+      if (this.#responses.size === 0) this.#onIdle?.()
+    })
     this.#serve(request, response).catch((error) =>
       sendError(response, error, this.#logError, () => {
         const { servers } = this.#options.sessions.status()
@@ -154,11 +192,23 @@ export class Console {
     }
     const url = new URL(target, 'http://console')
     if (url.pathname === '/metrics' && this.#metrics !== undefined) {
-      this.#access.requireBearerToken(request, addressOf(request, this.#origin))
+      await this.#requireBearerToken(request)
       await this.#metrics.metrics.answer(request, response)
     } else if (url.pathname.startsWith('/api/')) await this.#api.serve(url, request, response)
     // The raw path: the URL parser would resolve "..", but no file has such a name.
     else this.#page.send(target.split('?', 1)[0] as string, request, response)
+  }
+
+  async #requireBearerToken(request: IncomingMessage): Promise<void> {
+    try {
+      await this.#access.requireBearerToken(request)
+    } catch (error) {
+      if (error instanceof WrongPassword) {
+        const address = addressOf(request, this.#origin)
+        await this.#audit.add({ address, act: 'sign-in-failed', what: '/metrics' })
+      }
+      throw error
+    }
   }
 
   readonly #logError = (error: unknown): void => {
@@ -166,12 +216,8 @@ export class Console {
   }
 }
 
-/** Imports OpenTelemetry's SDK on demand, because it is large and most consoles do not use it. */
 async function recordMetrics({ sessions }: ConsoleOptions, monitor: Monitor) {
-  const [{ Metrics }, { TableMetrics }] = await Promise.all([
-    import('../metrics/metrics.ts'),
-    import('./table-metrics.ts'),
-  ])
-  const metrics = new Metrics(sessions)
+  const metrics = await loadMetrics(sessions)
+  if (metrics === undefined) throw new Error(INSTALL_METRICS)
   return { metrics, tableMetrics: new TableMetrics(metrics.meter, monitor) }
 }

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AccessControl } from './access.ts'
+import type { Role } from './api.ts'
 import type { Monitor } from './monitor.ts'
 import { HttpError } from './responses.ts'
 
-const MAX_STREAMS = 100
+/** The maximum number of streams for the users of one role, so that readers leave operators theirs. */
+const MAX_STREAMS = 50
 
 /** The maximum number of bytes that are buffered for a browser that reads too slowly. */
 const MAX_BUFFERED = 256 * 1024
@@ -15,7 +17,7 @@ const CHECK_INTERVAL = 30_000
 export class LiveStreams {
   readonly #monitor: Monitor
   readonly #access: AccessControl
-  readonly #streams = new Map<ServerResponse, IncomingMessage>()
+  readonly #streams = new Map<ServerResponse, { readonly request: IncomingMessage; readonly role: Role }>()
   readonly #timer: NodeJS.Timeout
 
   constructor(monitor: Monitor, access: AccessControl) {
@@ -26,11 +28,11 @@ export class LiveStreams {
   }
 
   /** Starts a stream. @throws 503 if too many streams are open */
-  open(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#streams.size >= MAX_STREAMS) {
+  open(request: IncomingMessage, response: ServerResponse, role: Role): void {
+    if ([...this.#streams.values()].filter((one) => one.role === role).length >= MAX_STREAMS) {
       throw new HttpError(
         503,
-        `The console serves at most ${MAX_STREAMS} pages at a time. Close other pages of it.`,
+        `The console serves at most ${MAX_STREAMS} pages at a time for each role. Close other pages of it.`,
         { 'retry-after': '10' },
       )
     }
@@ -49,7 +51,7 @@ export class LiveStreams {
       point: (point) => send('point', point),
       annotation: (annotation) => send('annotation', annotation),
     })
-    this.#streams.set(response, request)
+    this.#streams.set(response, { request, role })
     response.once('close', () => {
       unsubscribe()
       this.#streams.delete(response)
@@ -58,7 +60,7 @@ export class LiveStreams {
 
   /** Ends the streams of users who are not signed in any more. */
   check(): void {
-    for (const [response, request] of this.#streams) {
+    for (const [response, { request }] of this.#streams) {
       this.#access.requireUser(request).catch((error) => {
         if (error instanceof HttpError) response.end()
       })

@@ -1,8 +1,7 @@
 import { isIP } from 'node:net'
-import { SaveHandler } from 'session-pgsql'
+import { SaveHandler, SessionPgsqlError } from 'session-pgsql'
 import {
   type FlagValues,
-  hostInUrl,
   iniOf,
   isLoopback,
   passwordOf,
@@ -12,97 +11,134 @@ import {
   UsageError,
 } from '../flags.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
-import type { Passwords } from './access.ts'
+import type { PasswordAccess } from './access.ts'
 import { defaultAuditFile } from './audit.ts'
-import { Console, type ConsoleOptions } from './console.ts'
+import { Console } from './console.ts'
+import type { Passwords } from './credentials.ts'
+import { type RoleState, SIGN_IN_IDS } from './sign-ins.ts'
+import { SyslogSink } from './syslog.ts'
 
 const HELP = `usage: session-pgsql-server console [flags]
 
-A web page for operators: how many sessions there are and how the servers do, live; look for sessions,
-look at them, end them. By default it is for this machine alone, and without a password.
+Serves a web page for operators: live metrics of sessions and servers, search for sessions, their data, and how to end
+them. Without a password it listens on 127.0.0.1 only and prints a URL with a token; the URL signs in an operator.
 
-  --ini FILE             settings from a php.ini: session_pgsql.*
-  --db CONNINFO          the database, as the library's option db
+  --ini FILE             php.ini with session_pgsql.*
+  --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
-  --host ADDRESS         where to listen (127.0.0.1); another address than loopback wants a password
-  --port PORT            (8095)
-  --password-file FILE   its first line is the operators' password;
+  --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
+  --port PORT            port to listen on; 0: any free port (8095)
+  --password-file FILE   file whose first line is the password of operators; other users must not be able to read it;
                          or SESSION_PGSQL_CONSOLE_PASSWORD in the environment
   --reader-password-file FILE
-                         another password, for those who may look at everything but the data of
-                         sessions, and end nothing; or SESSION_PGSQL_CONSOLE_READER_PASSWORD
-  --name HOSTNAME        a name by which browsers reach it, such as console.example.com; may be repeated
-  --trust-proxy          a proxy in front sets X-Forwarded-For and X-Forwarded-Proto
-  --tls-cert FILE        speak TLS, with this certificate
+                         a second password, for readers: they see no session data and no whole ids, and change
+                         nothing; or SESSION_PGSQL_CONSOLE_READER_PASSWORD
+  --own-table NAME       with a password: the console's own table, where it stores who is signed in (TABLE_console)
+  --name HOSTNAME        host name in the address bar of browsers, such as console.example.com; may be repeated
+  --trust-proxy          take the client's address and scheme from X-Forwarded-For and X-Forwarded-Proto of a proxy
+  --tls-cert FILE        accept TLS only, with this certificate
   --tls-key FILE         and this key, both PEM
-  --metrics              answer GET /metrics, for Prometheus; where there is a password, to who sends one of
-                         them, the readers' say: Authorization: Bearer PASSWORD
-  --audit-file FILE      where acts and looks at data are noted
+  --metrics              serve GET /metrics for Prometheus; with a password it requires one of the passwords, for
+                         example the readers': Authorization: Bearer PASSWORD. Needs the packages of OpenTelemetry
+  --audit-file FILE      audit log of actions and of views of session data
                          ($STATE_DIRECTORY, $XDG_STATE_HOME/session-pgsql or ~/.local/state/session-pgsql,
                          and there console-audit.jsonl)
-  --help
+  --audit-stdout         also write each line of the audit log to standard output
+  --audit-syslog HOST:PORT
+                         also send each line of the audit log to a syslog server, over UDP
+  --help                 print this text
 
-What is left out comes from the environment, as in the library: SESSION_PGSQL_DB, DATABASE_URL, PG*, …
+Unset options fall back to the php.ini, then to environment variables (SESSION_PGSQL_DB, DATABASE_URL, PG*, ...),
+then to the defaults.
 `
 
 const FLAGS = {
   port: { type: 'string', default: '8095' },
   'reader-password-file': { type: 'string' },
+  'own-table': { type: 'string' },
   name: { type: 'string', multiple: true },
   'trust-proxy': { type: 'boolean', default: false },
   metrics: { type: 'boolean', default: false },
   'audit-file': { type: 'string' },
+  'audit-stdout': { type: 'boolean', default: false },
+  'audit-syslog': { type: 'string' },
 } as const
+
+/** Seconds that the rows of the console's own table live without a sign-in. */
+const OWN_LIFETIME = 400 * 86_400
 
 export const consoleMode: Mode = defineMode({
   name: 'console',
-  summary: 'a web page for operators: sessions, servers, and what wants attention',
+  summary: 'a web page for operators: sessions, servers, and issues that need attention',
   help: HELP,
   flags: FLAGS,
 
   async serve(flags, context) {
     const { stdout, stderr, signal } = context
-    const options = optionsOf(flags, context)
-    const { sessions, host, tls, trustProxy } = options
-    const console = new Console(options)
+    const log = (message: string): void => {
+      stderr.write(`session-pgsql-server console: ${message}\n`)
+    }
+    const settings = settingsOf(flags, context)
+    const syslog = syslogOf(flags, log)
+    const sessions = sessionsOf(flags, context)
+    const passwordAccess = passwordAccessOf(flags, context, sessions)
+    const console = new Console({
+      ...settings,
+      sessions,
+      passwordAccess,
+      auditSinks: [
+        ...(flags['audit-stdout'] ? [(line: string) => stdout.write(`${line}\n`)] : []),
+        ...(syslog === undefined ? [] : [syslog.send]),
+      ],
+      log,
+    })
+    const { host, tls, trustProxy, auditFile } = settings
     try {
-      const port = await console.listen()
-      const at = `${tls ? 'https' : 'http'}://${hostInUrl(host)}:${port}/`
-      stdout.write(`session-pgsql-server console: ${at}\naudit log: ${options.auditFile}\n`)
-      if (!console.hasPage) stderr.write('the page has not been built: npm run build\n')
+      if (passwordAccess !== undefined) await prepareSignIns(console, passwordAccess, log)
+      const { url } = await console.listen()
+      stdout.write(`session-pgsql-server console: ${url}\naudit log: ${auditFile}\n`)
+      if (!console.hasPage) stderr.write('The page is not built. Run: npm run build\n')
       if (!isLoopback(host) && tls === undefined && !trustProxy) {
         stderr.write(
-          'without TLS the password can be read on its way: --tls-cert, or a proxy and --trust-proxy\n',
+          'Without TLS, the network can read the password. Set --tls-cert and --tls-key, or run behind a proxy with --trust-proxy.\n',
         )
       }
       await stopped(signal)
     } finally {
       await console.close()
-      await sessions.close()
+      await Promise.all([syslog?.close(), passwordAccess?.handler.close(), sessions.close()])
     }
   },
 })
 
 type Flags = FlagValues<typeof FLAGS>
 
-function optionsOf(flags: Flags, { environment, stderr }: ProcessContext): ConsoleOptions {
-  const passwords = passwordsOf(flags, environment)
+/** Checks the flags that need no database. */
+function settingsOf(flags: Flags, { environment }: ProcessContext) {
   const { host, 'trust-proxy': trustProxy } = flags
-  requirePassword(host, passwords)
-  if (passwords === undefined && trustProxy) {
-    throw new UsageError(
-      '--trust-proxy: whoever reaches the proxy would be an operator; set a password (--password-file)',
-    )
-  }
   const names = (flags.name ?? []).map((name) => name.toLowerCase())
   for (const name of names) {
     if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) {
-      throw new UsageError(`--name: expected a host name without scheme and port, got "${name}"`)
+      throw new UsageError(`--name: expected a host name without scheme and port, received "${name}"`)
     }
   }
-  const sessions = new SaveHandler(
-    // It looks, and leaves it to the sites to create a table and to collect garbage; nor does it change anything of a
-    // session, so that neither codec nor conflicts concern it, but for its own.
+  return {
+    host,
+    port: portOf(flags, 'port'),
+    names: isIP(host) === 0 && host !== 'localhost' ? [host.toLowerCase(), ...names] : names,
+    trustProxy,
+    tls: tlsOf(flags),
+    metrics: flags.metrics,
+    auditFile: flags['audit-file'] ?? defaultAuditFile(environment),
+  }
+}
+
+/**
+ * The console creates no session table and collects no garbage unless an operator asks it to. It writes no session
+ * data, so codec and conflict rule do not matter.
+ */
+function sessionsOf(flags: Flags, { environment }: ProcessContext): SaveHandler {
+  return new SaveHandler(
     {
       db: flags.db,
       table: flags.table,
@@ -114,17 +150,64 @@ function optionsOf(flags: Flags, { environment, stderr }: ProcessContext): Conso
     },
     { ini: iniOf(flags), environment },
   )
-  return {
-    sessions,
-    host,
-    port: portOf(flags, 'port'),
-    passwords,
-    names: isIP(host) === 0 && host !== 'localhost' ? [host.toLowerCase(), ...names] : names,
-    trustProxy,
-    tls: tlsOf(flags),
-    metrics: flags.metrics,
-    auditFile: flags['audit-file'] ?? defaultAuditFile(environment),
-    log: (message) => stderr.write(`session-pgsql-server console: ${message}\n`),
+}
+
+/** @returns undefined if no password is set */
+function passwordAccessOf(
+  flags: Flags,
+  { environment }: ProcessContext,
+  sessions: SaveHandler,
+): PasswordAccess | undefined {
+  const passwords = passwordsOf(flags, environment)
+  requirePassword(flags.host, passwords)
+  if (passwords === undefined) {
+    if (!flags['trust-proxy']) return undefined
+    throw new UsageError(
+      '--trust-proxy: a console without a password serves this machine only; set a password (--password-file)',
+    )
+  }
+  const handler = new SaveHandler<RoleState>(
+    {
+      db: flags.db,
+      table: flags['own-table'] ?? `${sessions.status().settings.table}_console`,
+      codec: 'json',
+      conflict: 'merge',
+      createTable: true,
+      // Two rows that are always in use.
+      gcInterval: 0,
+      gcMaxlifetime: OWN_LIFETIME,
+      shortCircuit: false,
+      whenHomeIsDown: 'absent',
+      idPattern: SIGN_IN_IDS,
+      poolSize: 2,
+    },
+    { ini: iniOf(flags), environment },
+  )
+  return { passwords, handler }
+}
+
+/**
+ * While the database is unreachable the console starts without its table, to show the outage; sign-ins fail until then.
+ *
+ * @throws UsageError if the table cannot be created or changed
+ */
+async function prepareSignIns(
+  console: Console,
+  { handler }: PasswordAccess,
+  log: (message: string) => void,
+): Promise<void> {
+  try {
+    await console.prepareSignIns()
+  } catch (error) {
+    if (!(error instanceof SessionPgsqlError)) throw error
+    if (['SERVER_DOWN', 'TIMEOUT', 'OVERLOADED', 'AMBIGUOUS'].includes(error.code)) {
+      log(`Cannot prepare sign-ins: ${error.message} Users cannot sign in until the database is reachable.`)
+      return
+    }
+    const table = handler.status().settings.table
+    throw new UsageError(
+      `The console stores who is signed in in its own table ${table}, and cannot create or change it: ${error.message} Let the owner run \`session-pgsql init --table ${table}\` and grant SELECT, INSERT, UPDATE and DELETE on it to the console's database user. Or name another table with --own-table.`,
+    )
   }
 }
 
@@ -134,8 +217,18 @@ function passwordsOf(flags: Flags, environment: ProcessContext['environment']): 
   const reader = password('reader-password-file', 'SESSION_PGSQL_CONSOLE_READER_PASSWORD')
   if (operator === undefined) {
     if (reader === undefined) return undefined
-    throw new UsageError('the readers have a password and the operators have none: set --password-file')
+    throw new UsageError('readers have a password and operators have none: set --password-file')
   }
-  if (operator === reader) throw new UsageError('readers and operators have the same password')
+  if (operator === reader)
+    throw new UsageError('readers and operators have the same password: set different ones')
   return { operator, reader }
+}
+
+function syslogOf({ 'audit-syslog': target }: Flags, log: (message: string) => void): SyslogSink | undefined {
+  if (target === undefined) return undefined
+  const [, host, port] = /^(.+):(\d{1,5})$/.exec(target) ?? []
+  if (host === undefined || !(Number(port) > 0 && Number(port) < 65_536)) {
+    throw new UsageError(`--audit-syslog: expected HOST:PORT, such as localhost:514, received "${target}"`)
+  }
+  return new SyslogSink(host.replace(/^\[(.*)\]$/, '$1'), Number(port), log)
 }

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import { isKnownHost, plainAddress } from '../addresses.ts'
 import { HttpError } from './responses.ts'
 
@@ -11,16 +10,17 @@ export interface OriginOptions {
   readonly names: readonly string[]
   /** Whether a proxy sets X-Forwarded-For and X-Forwarded-Proto. */
   readonly trustProxy: boolean
-  readonly hasPassword: boolean
+  /** False: the console is for this machine only. */
+  readonly hasPasswords: boolean
 }
 
 /**
  * Rejects requests with an unknown host name, to prevent DNS rebinding: an attacker's name that resolves to this
  * machine would make the attacker's page same-origin. Such an attack needs a name, so IP addresses are accepted.
  *
- * @throws 421; 403 for a request through a proxy while there is no password
+ * @throws 421; 403 for a request through a proxy while there are no passwords
  */
-export function checkHost(request: IncomingMessage, { names, hasPassword }: OriginOptions): void {
+export function checkHost(request: IncomingMessage, { names, hasPasswords }: OriginOptions): void {
   if (!isKnownHost(request.headers.host, names)) {
     throw new HttpError(
       421,
@@ -28,10 +28,10 @@ export function checkHost(request: IncomingMessage, { names, hasPassword }: Orig
     )
   }
   const { forwarded, 'x-forwarded-for': forwardedFor } = request.headers
-  if (!hasPassword && (forwarded !== undefined || forwardedFor !== undefined)) {
+  if (!hasPasswords && (forwarded !== undefined || forwardedFor !== undefined)) {
     throw new HttpError(
       403,
-      'The request came through a proxy, but the console has no password, so every client of the proxy would be an operator. Start the console with --password-file and --trust-proxy.',
+      'The request came through a proxy, but a console without passwords serves this machine only. Start the console with --password-file and --trust-proxy.',
     )
   }
 }
@@ -65,10 +65,4 @@ export function addressOf(request: IncomingMessage, { trustProxy }: OriginOption
   // The trusted proxy appends the last address. The client can forge those before it.
   const last = trustProxy ? [forwarded ?? []].flat().join(',').split(',').at(-1)?.trim() : undefined
   return plainAddress(last !== undefined && isIP(last) !== 0 ? last : request.socket.remoteAddress)
-}
-
-/** Returns the URL of the request's origin. Its scheme decides whether cookies are `Secure`. */
-export function urlOf(request: IncomingMessage): string {
-  const scheme = (request.socket as TLSSocket).encrypted ? 'https' : 'http'
-  return `${scheme}://${request.headers.host}/`
 }

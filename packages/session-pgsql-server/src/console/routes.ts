@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
-import { type AccessControl, isSameSecret, type User } from './access.ts'
+import { type AccessControl, type User, WrongPassword } from './access.ts'
 import type {
   AuditEntries,
   AuditEntry,
@@ -12,6 +12,7 @@ import type {
   SignInRequest,
 } from './api.ts'
 import { type AuditLog, shortenId } from './audit.ts'
+import { isSameSecret } from './credentials.ts'
 import { LiveStreams } from './live.ts'
 import type { Monitor } from './monitor.ts'
 import { addressOf, checkSameOrigin, type OriginOptions } from './origin.ts'
@@ -116,7 +117,7 @@ export class Api {
     const route = Object.hasOwn(this.#getRoutes, name) ? this.#getRoutes[name] : undefined
     if (route === undefined && name !== 'live') throw noRoute(name, this.#postRoutes, 'POST')
     const user = await access.requireUser(request)
-    if (route === undefined) return this.#live.open(request, response)
+    if (route === undefined) return this.#live.open(request, response, user.role)
     sendJson(response, await route({ user, query: url.searchParams, body: {}, request }))
   }
 
@@ -125,12 +126,12 @@ export class Api {
     const { password }: Partial<Record<keyof SignInRequest, unknown>> = body
     if (!isText(password)) throw new HttpError(400, 'Expected a password.')
     try {
-      const { role, cookie } = await this.#options.access.signIn(request, password, address)
+      const { role, cookies } = await this.#options.access.signIn(request, password)
       await this.#options.audit.add({ role, address, act: 'sign-in', what: '' })
-      response.setHeader('set-cookie', cookie)
+      response.setHeader('set-cookie', cookies)
     } catch (error) {
-      // Attempts over the limit are not recorded: an attacker could otherwise fill the log.
-      if (error instanceof HttpError && error.status === 401) {
+      // Attempts over the limit are not recorded: no password was compared.
+      if (error instanceof WrongPassword) {
         await this.#options.audit.add({ address, act: 'sign-in-failed', what: '' })
       }
       throw error
@@ -139,8 +140,7 @@ export class Api {
   }
 
   async #signOut(request: IncomingMessage, response: ServerResponse, { role }: User): Promise<void> {
-    const cookie = await this.#options.access.signOut(request)
-    if (cookie !== undefined) response.setHeader('set-cookie', cookie)
+    response.setHeader('set-cookie', await this.#options.access.signOut(request))
     this.#live.check()
     await this.#record({ role }, request, 'sign-out', '')
     sendJson(response, undefined)

@@ -1,6 +1,6 @@
 import { type PhpSessionFormat, phpBytesCodec, SaveHandler } from 'session-pgsql'
 import { defaultAuditFile } from '../console/audit.ts'
-import { startConsole } from '../console/start.ts'
+import { type StartedConsole, startConsole } from '../console/start.ts'
 import {
   hostInUrl,
   iniOf,
@@ -11,13 +11,13 @@ import {
   tlsOf,
   UsageError,
 } from '../flags.ts'
-import type { Metrics } from '../metrics/metrics.ts'
+import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
 import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from './laravel.ts'
 import type { SocketOptions } from './socket.ts'
-import { PHP_BYTES, type Sessions } from './wire-format.ts'
+import { PHP_BYTES } from './wire-format.ts'
 
 type Format = PhpSessionFormat | 'laravel'
 
@@ -52,11 +52,12 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
   --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
-                         and GET /metrics for Prometheus; neither needs a password
+                         and GET /metrics for Prometheus, if the packages of OpenTelemetry are
+                         installed; neither needs a password
   --health-host ADDRESS  where to listen for them (127.0.0.1)
   --health-name NAME     a host name by which they may be requested; may be repeated
-  --console-port PORT    also serve the console, on 127.0.0.1 only; to serve it to other machines, run
-                         \`session-pgsql-server console\`
+  --console-port PORT    also serve the console, on 127.0.0.1 only, and print a URL with a token for it;
+                         to serve it to other machines, run \`session-pgsql-server console\`
   --help                 print this text
 
 Unset options fall back to the php.ini, then to environment variables (SESSION_PGSQL_DB, DATABASE_URL, PG*, ...),
@@ -116,7 +117,7 @@ export const gatewayMode: Mode = defineMode({
       },
       { ini, environment },
     )
-    const metrics = healthPort === undefined ? undefined : await recordMetrics(sessions)
+    const metrics = healthPort === undefined ? undefined : await loadMetrics(sessions)
     const gateway = new Gateway({
       sessions,
       wireFormat: isLaravel ? LARAVEL : PHP_BYTES,
@@ -135,9 +136,10 @@ export const gatewayMode: Mode = defineMode({
       healthHost: flags['health-host'],
       healthNames: flags['health-name']?.map((name) => name.toLowerCase()),
       metrics,
+      meter: metrics?.meter,
       log: (line) => stderr.write(`${line}\n`),
     })
-    let console: { readonly port: number; close(): Promise<void> } | undefined
+    let console: StartedConsole | undefined
     try {
       const ports = await gateway.listen()
       const places = [
@@ -147,12 +149,13 @@ export const gatewayMode: Mode = defineMode({
       stdout.write(`session-pgsql-server gateway: listening on ${places.join(' and ')}, codec ${format}\n`)
       if (ports.healthPort !== undefined) {
         const url = `http://${hostInUrl(flags['health-host'])}:${ports.healthPort}`
-        stdout.write(`health: ${url}/health, metrics: ${url}/metrics\n`)
+        stdout.write(`health: ${url}/health${metrics ? `, metrics: ${url}/metrics` : ''}\n`)
+        if (metrics === undefined) stderr.write(`${INSTALL_METRICS}\n`)
       }
       if (consolePort !== undefined) {
         const auditFile = defaultAuditFile(environment)
         console = await startConsole({ sessions, port: consolePort, auditFile })
-        stdout.write(`console: http://127.0.0.1:${console.port}/\n`)
+        stdout.write(`console: ${console.url}\n`)
       }
       // The database may become reachable later than the gateway; until then PHP's reads and writes fail.
       await sessions
@@ -172,12 +175,6 @@ export const gatewayMode: Mode = defineMode({
     }
   },
 })
-
-/** Imports OpenTelemetry's SDK only if it is needed: loading it takes time and memory. */
-async function recordMetrics(sessions: Sessions): Promise<Metrics> {
-  const { Metrics } = await import('../metrics/metrics.ts')
-  return new Metrics(sessions)
-}
 
 function socketOf(path: string | undefined, mode: string): SocketOptions | undefined {
   if (path === undefined) return undefined

@@ -1,8 +1,13 @@
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { readFile, rm } from 'node:fs/promises'
+import { type ClientRequest, request } from 'node:http'
+import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { networkOf } from '../../src/addresses.ts'
 import { AttemptLimiter } from '../../src/console/attempt-limiter.ts'
-import { ask, consoles, OPERATOR, READER } from './kit.ts'
+import { ask, Browser, consoles, OPERATOR, READER, type Started, tokenOf } from './kit.ts'
 
 const passwords = { operator: OPERATOR, reader: READER }
 
@@ -15,20 +20,31 @@ describeOnEveryServer(
       database = await server.freshDatabase()
     })
 
-    test('makes every client an operator without a password, and requires the token for a change', async () => {
-      const { browser, sessions } = await start(database)
+    test('serves only the holder of the printed token without a password, and stores no sign-in', async () => {
+      const { browser, port, url, sessions } = await start(database)
+      const stranger = new Browser(port)
+      for (const path of ['overview', 'live', 'sessions', 'audit']) {
+        expect([path, (await stranger.get(`/api/${path}`)).status]).toEqual([path, 401])
+      }
+      expect(await stranger.me()).toEqual({ signedIn: false, signInWith: 'token' })
+      // Guesses of other processes of this machine do not lock out the operator.
+      for (let n = 0; n < 7; n++) expect((await stranger.signIn(`guess ${n}`)).status).toBe(401)
+      expect((await stranger.signIn(tokenOf(url) as string)).status).toBe(204)
       const one = browser()
-      expect((await one.post('/api/gc', {})).status).toBe(403)
-      expect(await one.me()).toMatchObject({ signedIn: true, role: 'operator', passwordNeeded: false })
+      expect(await one.me()).toMatchObject({ signedIn: true, role: 'operator', signInWith: 'token' })
       expect((await one.post('/api/gc', {})).status).toBe(200)
-      expect((await one.post('/api/sign-in', { password: 'x' })).status).toBe(400)
+      expect((await one.post('/api/gc', {}, { 'x-csrf-token': 'x' })).status).toBe(403)
       expect(await sessions.count()).toBe(0)
+      const another = await start(database)
+      expect(tokenOf(another.url)).not.toBe(tokenOf(url))
+      const tables = await database.query("SELECT 1 FROM pg_class WHERE relname LIKE '%console%'")
+      expect(tables).toEqual([])
     })
 
     test('requires a sign-in with a password, and refuses the cookie after the sign-out', async () => {
       const { browser } = await start(database, { passwords })
       const one = browser()
-      expect(await one.me()).toEqual({ signedIn: false, passwordNeeded: true })
+      expect(await one.me()).toEqual({ signedIn: false, signInWith: 'password' })
       const paths = [
         'overview',
         'history',
@@ -47,7 +63,7 @@ describeOnEveryServer(
       const signedIn = await one.signIn(OPERATOR)
       expect(signedIn.status).toBe(204)
       expect(signedIn.headers['set-cookie']?.[0]).toMatch(
-        /^session-pgsql-console=[^;]+; Path=\/; HttpOnly; SameSite=Strict$/,
+        /^session-pgsql-console-\d+=operator[^;]+; Path=\/; HttpOnly; SameSite=Strict$/,
       )
       expect(await one.me()).toMatchObject({ signedIn: true, role: 'operator' })
       expect((await one.get('/api/overview')).status).toBe(200)
@@ -77,16 +93,21 @@ describeOnEveryServer(
         start(database, { passwords: { ...passwords, operator: 'another' } }),
       ])
       const cookie = one.cookie as string
-      expect((await ask(again.port, '/api/overview', { headers: { cookie } })).status).toBe(200)
-      expect((await ask(other.port, '/api/overview', { headers: { cookie } })).status).toBe(401)
+      // Behind a load balancer both have the same name.
+      const host = `127.0.0.1:${first.port}`
+      const statusOf = async ({ port }: Started, cookie: string) =>
+        (await ask(port, '/api/overview', { headers: { cookie, host } })).status
+      expect(await statusOf(again, cookie)).toBe(200)
+      expect(await statusOf(other, cookie)).toBe(401)
       const forged = cookie.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))
-      expect((await ask(again.port, '/api/overview', { headers: { cookie: forged } })).status).toBe(401)
+      expect(await statusOf(again, forged)).toBe(401)
     })
 
     test('lets a reader list sessions without data and whole ids, and lets a reader change nothing', async () => {
       const { browser, sessions } = await start(database, { passwords })
       const id = 'abcdefghSECRETSECRETSECRET'
       await sessions.write(id, { secret: 'of the session' }, { custom: 'ada' })
+      await sessions.write('another', {})
       const reader = browser()
       expect((await reader.signIn(READER)).status).toBe(204)
       expect(await reader.me()).toMatchObject({ role: 'reader' })
@@ -160,13 +181,13 @@ describeOnEveryServer(
       for (const [host, status] of hosts) {
         expect([host, (await ask(port, '/api/me', { headers: { host } })).status]).toEqual([host, status])
       }
-      // Without a password, every client of the proxy would be an operator.
+      // Without a password the console is for this machine only.
       const proxied = await ask(port, '/api/me', { headers: { 'x-forwarded-for': '203.0.113.7' } })
       expect(proxied.status).toBe(403)
     })
 
     test('refuses even the right password after five failures, also of parallel attempts', async () => {
-      const { browser, port } = await start(database, { passwords, trustProxy: true })
+      const { browser } = await start(database, { passwords, trustProxy: true })
       const from = (address: string) => ({ 'x-forwarded-for': `198.51.100.99, ${address}` })
       const guesses = await Promise.all(
         Array.from({ length: 20 }, (_, n) => browser().signIn(`guess ${n}`, from('203.0.113.1'))),
@@ -186,8 +207,141 @@ describeOnEveryServer(
       )
       // Behind a TLS proxy the cookie is Secure.
       const reply = await browser().signIn(OPERATOR, { ...from('203.0.113.2'), 'x-forwarded-proto': 'https' })
-      expect(reply.headers['set-cookie']?.[0]).toMatch(/; Secure$/)
-      expect(port).toBeGreaterThan(0)
+      expect(reply.headers['set-cookie']?.[0]).toMatch(/^__Host-.*; Secure$/)
+    })
+
+    test('lets a user who knows the reader password guess the operator password no faster than others', async () => {
+      const { browser } = await start(database, { passwords, metrics: true })
+      const statuses: number[] = []
+      for (let n = 0; n < 4; n++) {
+        statuses.push((await browser().signIn(`guess ${n}`)).status)
+        const bearer = (password: string) =>
+          browser().get('/metrics', { authorization: `Bearer ${password}` })
+        statuses.push((await bearer(`other guess ${n}`)).status)
+        expect((await bearer(READER)).status).toBe(200)
+      }
+      expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429, 429])
+      // The right password is not tried any more either.
+      expect((await browser().signIn(OPERATOR)).status).toBe(429)
+      // Guesses through /metrics are in the audit log like the others.
+      const reader = browser()
+      await reader.signIn(READER)
+      const { entries } = (await reader.get('/api/audit?limit=1000')).json
+      const failed = entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')
+      expect(failed.map(({ what }: { what: string }) => what)).toEqual(['', '/metrics', '', '/metrics', ''])
+    })
+
+    test('does not count the sign-ins of readers as guesses of the operator password', async () => {
+      const { browser } = await start(database, { passwords })
+      for (let n = 0; n < 6; n++) expect((await browser().signIn(READER)).status).toBe(204)
+      expect((await browser().signIn(OPERATOR)).status).toBe(204)
+    })
+
+    test('lets an operator sign in again with a known browser during guesses from the same address', async () => {
+      const { browser } = await start(database, { passwords })
+      const operator = browser()
+      await operator.signIn(OPERATOR)
+      await operator.post('/api/sign-out', {})
+      operator.cookie = undefined
+      const reader = browser()
+      await reader.signIn(READER)
+      for (let n = 0; n < 5; n++) await browser().signIn(`guess ${n}`)
+      expect((await browser().signIn(OPERATOR)).status).toBe(429)
+      expect((await operator.signIn(OPERATOR)).status).toBe(204)
+      // The browser of a reader is not known as an operator's, whatever it sends.
+      const [[, pair = ''] = []] = reader.known
+      const [name = '', value] = pair.split('=')
+      reader.known.set('forged', `${name.replace('reader', 'operator')}=${value}`)
+      expect((await reader.signIn(OPERATOR)).status).toBe(429)
+      // A known browser cannot guess without limit either.
+      const statuses: number[] = []
+      for (let n = 0; n < 5; n++) statuses.push((await operator.signIn(`guess ${n}`)).status)
+      expect(statuses).toEqual([429, 429, 429, 429, 429])
+      expect((await operator.signIn(OPERATOR)).status).toBe(429)
+    })
+
+    test('stores nothing about its users in the application’s table, and no token in its own', async () => {
+      const { browser } = await start(database, { passwords, handler: { table: 'application' } })
+      const operator = browser()
+      await operator.signIn(OPERATOR)
+      expect(await database.query('SELECT 1 FROM application')).toEqual([])
+      const own = JSON.stringify(await database.query('SELECT * FROM application_console'))
+      const parts = /=(\w+)\.([\w-]+)\.([\w-]+)$/.exec(operator.cookie ?? '')?.slice(1) ?? []
+      expect(parts).toHaveLength(3)
+      for (const secret of [...parts.slice(1), OPERATOR, READER, operator.token as string]) {
+        expect(own).not.toContain(secret)
+      }
+    })
+
+    test('does not make a reader an operator who can write the session table, or even the console’s own', async () => {
+      const { browser, sessions } = await start(database, { passwords, handler: { table: 'written' } })
+      const [operator, reader] = [browser(), browser()]
+      await operator.signIn(OPERATOR)
+      await reader.signIn(READER)
+      const [, token = '', signature = ''] = /reader\.([\w-]+)\.([\w-]+)$/.exec(reader.cookie ?? '') ?? []
+      const end = Math.floor(Date.now() / 1000) + 3600
+      const hash = createHash('sha256').update(token).digest('base64url')
+      const attempt = async (): Promise<number> => {
+        const attacker = browser()
+        attacker.cookie = reader.cookie?.replace('=reader.', '=operator.')
+        return (await attacker.post('/api/gc', {})).status
+      }
+      expect(await attempt()).toBe(401)
+      // A PHP site through the gateway can write any session of the application.
+      for (const id of ['operator', token, hash]) {
+        await sessions.write(id, {
+          role: 'operator',
+          csrfToken: 'x',
+          until: Date.now() * 2,
+          signedIn: { [hash]: end },
+        })
+      }
+      expect(await attempt()).toBe(401)
+      // Another program with the console's database role.
+      await database.query(
+        `UPDATE written_console SET sess_data = jsonb_set(sess_data::jsonb, '{signedIn,${hash}}', '${end}')::text
+         WHERE sess_id = 'operator'`,
+      )
+      expect(await attempt()).toBe(401)
+      expect((await reader.get('/api/overview')).status).toBe(200)
+      expect((await operator.get('/api/overview')).status).toBe(200)
+      expect(signature).toHaveLength(43)
+    })
+
+    test('leaves operators live streams that readers cannot take', async () => {
+      const { browser, port } = await start(database, { passwords })
+      const [operator, reader] = [browser(), browser()]
+      await operator.signIn(OPERATOR)
+      await reader.signIn(READER)
+      const streams: ClientRequest[] = []
+      const open = async ({ cookie = '' }: Browser): Promise<number | undefined> => {
+        const stream = request({
+          port,
+          path: '/api/live',
+          headers: { cookie, host: `127.0.0.1:${port}` },
+          agent: false,
+        })
+        streams.push(stream.end())
+        stream.on('error', () => {})
+        const [response] = await once(stream, 'response')
+        return response.statusCode
+      }
+      const statuses = await Promise.all(Array.from({ length: 60 }, () => open(reader)))
+      expect(statuses.filter((status) => status === 200)).toHaveLength(50)
+      expect(await open(operator)).toBe(200)
+      for (const stream of streams) stream.destroy()
+    })
+
+    test('ends the live stream of a user who signs out in another browser window', async () => {
+      const { browser, port } = await start(database, { passwords })
+      const reader = browser()
+      await reader.signIn(READER)
+      const headers = { cookie: reader.cookie, host: `127.0.0.1:${port}` }
+      const stream = request({ port, path: '/api/live', headers, agent: false }).end()
+      const [response] = await once(stream, 'response')
+      const ended = once(response.resume(), 'end')
+      expect((await reader.post('/api/sign-out', {})).status).toBe(204)
+      await ended
     })
 
     test('records actions in an audit log that survives a restart and holds no whole ids and no secrets', async () => {
@@ -213,14 +367,17 @@ describeOnEveryServer(
         ['end-field', 'bob'],
         ['gc', ''],
         ['sign-out', ''],
+        ['sign-in', ''],
       ])
       for (const secret of ['SECRET', 'xyzzy', OPERATOR, 'wrong']) expect(text).not.toContain(secret)
     })
 
     test('shows no data and ends no session if the audit log cannot be written', async () => {
-      const { browser, sessions, log } = await start(database, { auditFile: '/dev/null/audit.jsonl' })
+      const { browser, folder, sessions, log } = await start(database)
       const one = browser()
       await one.me()
+      // The disk or the folder is gone.
+      await rm(folder, { recursive: true })
       const id = sessions.createId()
       await sessions.write(id, { secret: 1 })
       const view = await one.post('/api/session/data', { id })
@@ -228,22 +385,37 @@ describeOnEveryServer(
       expect(view.text).not.toContain('secret')
       expect((await one.post('/api/end', { ids: [id] })).status).toBe(500)
       expect(await sessions.read(id)).toBeDefined()
-      expect(log.join()).toContain('/dev/null/audit.jsonl')
+      expect(log.join()).toContain(join(folder, 'audit.jsonl'))
+      // It cannot be written from the start.
+      const unwritable = await start(database, { auditFile: '/dev/null/audit.jsonl' })
+      expect((await unwritable.browser().signIn(tokenOf(unwritable.url) as string)).status).toBe(500)
+      expect(unwritable.log.join()).toContain('/dev/null/audit.jsonl')
     })
   },
   ['postgres'],
 )
 
-test('exempts networks with an earlier sign-in from the total limit of failed attempts', () => {
+test('exempts known browsers and networks with an earlier sign-in from the total limit of failed attempts', () => {
   const attempts = new AttemptLimiter()
-  expect(attempts.begin('192.0.2.1', 0)).toBeUndefined()
-  attempts.succeeded('192.0.2.1')
-  for (let n = 0; n < 100; n++) expect(attempts.begin(`10.0.0.${n}`, 1)).toBeUndefined()
-  expect(attempts.begin('10.0.1.1', 2)).toBe(299)
-  expect(attempts.begin('192.0.2.1', 2)).toBeUndefined()
-  expect(attempts.begin('10.0.1.1', 301.5)).toBeUndefined()
+  const from = (address: string) => ({ network: networkOf(address), device: undefined })
+  expect(attempts.begin(from('192.0.2.1'), 0)).toBeUndefined()
+  attempts.succeeded(from('192.0.2.1'))
+  for (let n = 0; n < 100; n++) expect(attempts.begin(from(`10.0.0.${n}`), 1)).toBeUndefined()
+  expect(attempts.begin(from('10.0.1.1'), 2)).toBe(299)
+  expect(attempts.begin(from('192.0.2.1'), 2)).toBeUndefined()
+  expect(attempts.begin({ ...from('10.0.1.1'), device: 'known' }, 2)).toBeUndefined()
+  expect(attempts.begin(from('10.0.1.1'), 301.5)).toBeUndefined()
   // All addresses of an IPv6 /64 count as one client.
-  for (let n = 0; n < 5; n++) expect(attempts.begin(`2001:db8::${n}`, 1000)).toBeUndefined()
-  expect(attempts.begin('2001:db8:0:0:ffff::1', 1000)).toBe(300)
-  expect(attempts.begin('2001:db8:0:1::1', 1000)).toBeUndefined()
+  for (let n = 0; n < 5; n++) expect(attempts.begin(from(`2001:db8::${n}`), 1000)).toBeUndefined()
+  expect(attempts.begin(from('2001:db8:0:0:ffff::1'), 1000)).toBe(300)
+  expect(attempts.begin(from('2001:db8:0:1::1'), 1000)).toBeUndefined()
+})
+
+test('limits a known browser by itself', () => {
+  const attempts = new AttemptLimiter()
+  const network = '192.0.2.1'
+  for (let n = 0; n < 5; n++) expect(attempts.begin({ network, device: 'one' }, 0)).toBeUndefined()
+  expect(attempts.begin({ network, device: 'one' }, 0)).toBe(300)
+  expect(attempts.begin({ network, device: 'other' }, 0)).toBeUndefined()
+  expect(attempts.begin({ network, device: undefined }, 0)).toBeUndefined()
 })

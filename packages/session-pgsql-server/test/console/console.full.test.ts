@@ -10,7 +10,7 @@ import { usePostgres } from '../../../session-pgsql/test/support/servers.ts'
 import { promote, startStandby } from '../../../session-pgsql/test/support/standby.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { accessibilityProblems, describeInBrowser } from './browser.ts'
-import { consoles, OPERATOR } from './kit.ts'
+import { consoles, OPERATOR, tokenOf } from './kit.ts'
 
 /** The whole console: a real browser, the built page, PostgreSQL, and the demo's site as the writer of sessions. */
 
@@ -55,10 +55,16 @@ describeInBrowser('the console in a browser', (browser) => {
     return page
   }
 
-  async function operator(port: number, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> {
+  /** @param url as the console prints it */
+  async function operator(url: string, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> {
     const page = await browser.page({ colorScheme })
-    await page.goto(`http://127.0.0.1:${port}/`)
+    await page.goto(url)
     return page
+  }
+
+  async function signIn(page: Page, label: 'Password' | 'Token', secret: string): Promise<void> {
+    await page.getByLabel(label).fill(secret)
+    await page.getByRole('button', { name: 'Sign in' }).click()
   }
 
   async function expectAccessible(page: Page): Promise<void> {
@@ -80,19 +86,14 @@ describeInBrowser('the console in a browser', (browser) => {
 
   test('lists a new session, finds it, shows its data and ends it, which signs out its user', async () => {
     const site = await startSite(one().url())
-    const { port } = await start(
-      { db: one().url() },
-      { passwords: { operator: OPERATOR, reader: undefined } },
-    )
+    const { url } = await start({ db: one().url() }, { passwords: { operator: OPERATOR, reader: undefined } })
     const ada = await visitor(site, 'ada')
 
-    const page = await operator(port)
-    await page.getByLabel('Password').fill('a guess')
-    await page.getByRole('button', { name: 'Sign in' }).click()
+    const page = await operator(url)
+    await signIn(page, 'Password', 'a guess')
     await page.getByText('Wrong password.').waitFor()
     await expectAccessible(page)
-    await page.getByLabel('Password').fill(OPERATOR)
-    await page.getByRole('button', { name: 'Sign in' }).click()
+    await signIn(page, 'Password', OPERATOR)
     await page.getByRole('link', { name: 'connect.sid' }).waitFor()
     await page.getByText('live', { exact: true }).waitFor()
     await page.locator('canvas').first().waitFor()
@@ -127,13 +128,13 @@ describeInBrowser('the console in a browser', (browser) => {
 
   test('ends all sessions of one user and leaves those of other users', async () => {
     const site = await startSite(one().url())
-    const { port } = await start({ db: one().url() })
+    const { url } = await start({ db: one().url() })
     const [phone, desk, other] = [
       await visitor(site, 'grace'),
       await visitor(site, 'grace'),
       await visitor(site, 'linus'),
     ]
-    const page = await operator(port)
+    const page = await operator(url)
     await search(page, 'field', 'grace')
     await page.getByRole('button', { name: 'End all sessions with this field' }).click()
     const dialog = page.getByRole('dialog', { name: 'End all 2 sessions with this field?' })
@@ -154,7 +155,7 @@ describeInBrowser('the console in a browser', (browser) => {
   })
 
   test('ends the selected sessions and runs GC', async () => {
-    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'selected' } })
+    const { port, url, sessions } = await start({ db: one().url() }, { handler: { table: 'selected' } })
     const ids = Array.from({ length: 5 }, () => sessions.createId())
     for (const id of ids) await sessions.write(id, { id })
     await queryOnce(
@@ -167,7 +168,7 @@ describeInBrowser('the console in a browser', (browser) => {
       `INSERT INTO selected (sess_id, sess_data, sess_expire, sess_sweep)
        SELECT 'zzz', '{}', now - 600, now + 3000 FROM (SELECT extract(epoch FROM now())::bigint AS now) AS clock`,
     )
-    const page = await operator(port)
+    const page = await operator(url)
     await page.goto(`http://127.0.0.1:${port}/#/sessions`)
     for (const id of ids.slice(0, 3)) {
       await page.getByRole('checkbox', { name: `Select ${id.slice(0, 8)}` }).check()
@@ -194,12 +195,11 @@ describeInBrowser('the console in a browser', (browser) => {
     const sweeper = connectPool(one().url())
     closing.push(() => sweeper.end())
     const holder = await sweeper.connect()
-    const lock = `hashtext('session_pgsql gc'), hashtext('"public"."selected"')`
-    await holder.query(`SELECT pg_advisory_lock(${lock})`)
+    await holder.query('BEGIN; SELECT FROM selected FOR UPDATE')
     await run.click()
     await dialog.getByRole('button', { name: 'Run GC' }).click()
-    await page.getByText(/Busy: another process is already running GC/).waitFor()
-    await holder.query(`SELECT pg_advisory_unlock(${lock})`)
+    await page.getByText(/Busy: other transactions/).waitFor()
+    await holder.query('COMMIT')
     holder.release()
     expect(await left()).toHaveLength(6)
 
@@ -219,10 +219,10 @@ describeInBrowser('the console in a browser', (browser) => {
 
   test('shows that a server goes down and comes up again', async () => {
     const db = `${one().conninfo()};${other().conninfo()}`
-    const { port, sessions } = await start({ db }, { handler: { table: 'spread' } })
+    const { url, sessions } = await start({ db }, { handler: { table: 'spread' } })
     await sessions.open()
     for (let n = 0; n < 20; n++) await sessions.write(sessions.createId(), {}, { custom: 'ada' })
-    const page = await operator(port)
+    const page = await operator(url)
     await waitForCount(page, '.server.up', 2)
     expect(await page.locator('.server.down').count()).toBe(0)
 
@@ -252,9 +252,9 @@ describeInBrowser('the console in a browser', (browser) => {
 
   test('shows the metrics in total, by cookie name and by server, in tables and charts', async () => {
     const db = `${one().conninfo()};${other().conninfo()}`
-    const { port, sessions } = await start({ db }, { handler: { table: 'grouped' } })
+    const { url, sessions } = await start({ db }, { handler: { table: 'grouped' } })
     await sessions.open()
-    const page = await operator(port)
+    const page = await operator(url)
     // Sessions from before the first sample do not count as created.
     await page.getByRole('img', { name: /^Chart: Sessions\. sessions: 0 now/ }).waitFor()
 
@@ -349,8 +349,8 @@ describeInBrowser('the console in a browser', (browser) => {
     }
     await write(1)
 
-    const { port, close } = await start({ db }, { handler: { ...handler, createTable: false } })
-    let page = await operator(port)
+    const { url, close } = await start({ db }, { handler: { ...handler, createTable: false } })
+    let page = await operator(url)
     const expectEvent = (text: string | RegExp) =>
       page.locator('.events').getByText(text).first().waitFor({ timeout: 60_000 })
     await expectEvent('The console started.')
@@ -378,7 +378,7 @@ describeInBrowser('the console in a browser', (browser) => {
 
     // Another console, started later.
     await close()
-    page = await operator((await start({ db }, { handler: { ...handler, createTable: false } })).port)
+    page = await operator((await start({ db }, { handler: { ...handler, createTable: false } })).url)
     await expectEvent('The console started.')
     for (const text of ['Sessions failed over from alone to group.', 'GC removed 3 sessions on group.'])
       await expectEvent(text)
@@ -388,11 +388,11 @@ describeInBrowser('the console in a browser', (browser) => {
   })
 
   test('says on every page that the database is not responding, and recovers', async () => {
-    const { port, sessions } = await start({ db: other().url() })
+    const { port, url, sessions } = await start({ db: other().url() })
     await sessions.write('shown-during-the-outage', {})
-    const overview = await operator(port)
+    const overview = await operator(url)
     await overview.locator('.server.up').waitFor()
-    const list = await operator(port)
+    const list = await operator(url)
     await list.goto(`http://127.0.0.1:${port}/#/sessions`)
     await list.locator('.sessions a.id').first().waitFor()
 
@@ -420,16 +420,47 @@ describeInBrowser('the console in a browser', (browser) => {
     expect(await overview.locator('.server.down').count()).toBe(0)
   })
 
+  test('signs in with the URL that a console without passwords prints, and removes the token from the address bar', async () => {
+    const { port, url, close } = await start({ db: one().url() })
+    const token = tokenOf(url) as string
+    const page = await operator(url)
+    await page.getByText('live', { exact: true }).waitFor()
+    expect(page.url()).toBe(`http://127.0.0.1:${port}/`)
+    await page.getByRole('link', { name: 'Sessions' }).click()
+    await page.goBack()
+    expect(page.url()).not.toContain(token)
+    // Another browser gets nothing without the token.
+    const stranger = await operator(`http://127.0.0.1:${port}/`)
+    await stranger.getByText('Open the URL that the console printed').waitFor()
+    await expectAccessible(stranger)
+    await signIn(stranger, 'Token', 'x'.repeat(32))
+    await stranger.getByText('Wrong token.').waitFor()
+    await signIn(stranger, 'Token', token)
+    await stranger.getByText('live', { exact: true }).waitFor()
+    await stranger.getByRole('button', { name: 'Sign out' }).click()
+    await stranger.getByLabel('Token').waitFor()
+
+    // After a restart the token is another one, and the old URL leads to the sign-in page.
+    await close()
+    await start({ db: one().url() }, { port })
+    await page.getByLabel('Token').waitFor()
+    await page.goto('about:blank')
+    await page.goto(url)
+    await page.getByLabel('Token').waitFor()
+  })
+
   test('says that the console is not responding, and recovers after its restart', async () => {
-    const first = await start({ db: one().url() })
-    const page = await operator(first.port)
+    const options = { passwords: { operator: OPERATOR, reader: undefined } }
+    const first = await start({ db: one().url() }, options)
+    const page = await operator(first.url)
+    await signIn(page, 'Password', OPERATOR)
     await page.getByText('live', { exact: true }).waitFor()
     await first.close()
     await page.getByText('The console is not responding.').waitFor()
-    const { sessions } = await start({ db: one().url() }, { port: first.port })
+    const { sessions } = await start({ db: one().url() }, { ...options, port: first.port })
     await page.getByText('The console is not responding.').waitFor({ state: 'detached' })
     await page.getByText('live', { exact: true }).waitFor()
-    // The restarted console has another token, which the page requests without the user.
+    // The user stays signed in.
     const id = first.sessions.createId()
     await sessions.write(id, {})
     await page.goto(`http://127.0.0.1:${first.port}/#/session?id=${id}`)
@@ -440,13 +471,13 @@ describeInBrowser('the console in a browser', (browser) => {
   })
 
   test('finds sessions by their last error and by their cookie name', async () => {
-    const { port, sessions } = await start({ db: one().url() }, { handler: { table: 'erring' } })
+    const { url, sessions } = await start({ db: one().url() }, { handler: { table: 'erring' } })
     const [first, second] = [sessions.createId(), sessions.createId()]
     await sessions.write(first, {}, { name: 'shop' })
     await sessions.write(second, {}, { name: 'forum' })
     await sessions.addError(first, 'error', 'Division by 100 % of zero')
     await sessions.addError(second, 'warning', 'The disk is nearly full')
-    const page = await operator(port)
+    const page = await operator(url)
     await search(page, 'error', 'of ZERO')
     await page.getByText('1 session', { exact: true }).waitFor()
     expect(await page.locator('.sessions a.id').allTextContents()).toEqual([first])
@@ -464,7 +495,7 @@ describeInBrowser('the console in a browser', (browser) => {
   test.each(['localhost', '127.0.0.1'])(
     'reveals nothing to a page of another site and accepts no change from it, from %s',
     async (host) => {
-      const { port, sessions } = await start(
+      const { port, url, sessions } = await start(
         { db: one().url() },
         { handler: { table: 'foreign' }, passwords: { operator: OPERATOR, reader: undefined } },
       )
@@ -479,9 +510,8 @@ describeInBrowser('the console in a browser', (browser) => {
         server.close()
         server.closeAllConnections()
       })
-      const page = await operator(port)
-      await page.getByLabel('Password').fill(OPERATOR)
-      await page.getByRole('button', { name: 'Sign in' }).click()
+      const page = await operator(url)
+      await signIn(page, 'Password', OPERATOR)
       await page.getByText('live', { exact: true }).waitFor()
 
       // In the same browser profile, with the operator's cookie.
@@ -536,7 +566,7 @@ describeInBrowser('the console in a browser', (browser) => {
     const attack = (what: string) =>
       `"'><img src=x onerror=window.hacked="${what}"><script>window.hacked=1</script>`
     const id = `<svg/onload=window.hacked=1>"'><img/src=x/onerror=window.hacked=2>`
-    const { port } = await start({ db: one().url() }, { handler: { table: 'attacked' } })
+    const { url } = await start({ db: one().url() }, { handler: { table: 'attacked' } })
     const writer = new SaveHandler({ db: one().url(), table: 'attacked', gcInterval: 0 })
     closing.push(() => writer.close())
     await writer.write(
@@ -548,7 +578,7 @@ describeInBrowser('the console in a browser', (browser) => {
     // The library refuses such a cookie name, but another writer may not.
     await queryOnce(one().url(), 'UPDATE attacked SET sess_name = $1', [attack('name')])
 
-    const page = await operator(port)
+    const page = await operator(url)
     const asked: string[] = []
     page.on('dialog', (dialog) => {
       asked.push(dialog.message())

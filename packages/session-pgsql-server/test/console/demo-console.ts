@@ -81,7 +81,7 @@ function api(
   switch (url.pathname) {
     case '/api/me':
       return answer(
-        options.me ?? { signedIn: true, role: 'operator', csrfToken: 'demo', passwordNeeded: true },
+        options.me ?? { signedIn: true, role: 'operator', csrfToken: 'demo', signInWith: 'password' },
       )
     case '/api/overview':
       return answer(demoOverview(now))

@@ -7,6 +7,8 @@ import { afterEach } from 'vitest'
 import type { FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import type { Me } from '../../src/console/api.ts'
 import { Console, type ConsoleOptions } from '../../src/console/console.ts'
+import type { Passwords } from '../../src/console/credentials.ts'
+import { type RoleState, SIGN_IN_IDS } from '../../src/console/sign-ins.ts'
 
 export const OPERATOR = 'correct horse battery staple'
 export const READER = 'only looking'
@@ -56,21 +58,31 @@ export function ask(
   })
 }
 
-/** An HTTP client that sends requests as the page does: it keeps the cookie and the CSRF token. */
+/**
+ * An HTTP client that sends requests as the page does: it keeps the cookies and the CSRF token. With the URL of a console
+ * without passwords, it signs in with the token before its first request.
+ */
 export class Browser {
   readonly port: number
+  /** The cookie of the user. */
   cookie: string | undefined
+  /** The other cookies. */
+  readonly known = new Map<string, string>()
   token: string | undefined
+  #startToken: string | undefined
 
-  constructor(port: number) {
+  constructor(port: number, startToken?: string) {
     this.port = port
+    this.#startToken = startToken
   }
 
   async get(path: string, headers: OutgoingHttpHeaders = {}): Promise<Reply> {
+    await this.#start()
     return ask(this.port, path, { headers: { ...this.#cookieHeader(), ...headers } })
   }
 
   async post(path: string, body: unknown, headers: OutgoingHttpHeaders = {}): Promise<Reply> {
+    await this.#start()
     const origin = `http://127.0.0.1:${this.port}`
     const reply = await ask(this.port, path, {
       method: 'POST',
@@ -84,8 +96,12 @@ export class Browser {
         ...headers,
       },
     })
-    const [set] = reply.headers['set-cookie'] ?? []
-    if (set !== undefined) this.cookie = set.split(';', 1)[0]
+    for (const set of reply.headers['set-cookie'] ?? []) {
+      const [pair = ''] = set.split(';', 1)
+      const [name = ''] = pair.split('=', 1)
+      if (name.includes('-known-')) this.known.set(name, pair)
+      else this.cookie = pair
+    }
     return reply
   }
 
@@ -101,13 +117,22 @@ export class Browser {
     return reply
   }
 
+  async #start(): Promise<void> {
+    const token = this.#startToken
+    this.#startToken = undefined
+    if (token !== undefined) await this.signIn(token)
+  }
+
   #cookieHeader(): OutgoingHttpHeaders {
-    return this.cookie === undefined ? {} : { cookie: this.cookie }
+    const cookies = [...(this.cookie === undefined ? [] : [this.cookie]), ...this.known.values()]
+    return cookies.length === 0 ? {} : { cookie: cookies.join('; ') }
   }
 }
 
 export interface Started {
   readonly port: number
+  /** The URL to open, with the token of a console without passwords. */
+  readonly url: string
   // biome-ignore lint/suspicious/noExplicitAny: the tests write any data
   readonly sessions: SaveHandler<any>
   readonly auditFile: string
@@ -118,7 +143,9 @@ export interface Started {
   close(): Promise<void>
 }
 
-export interface StartOptions extends Partial<Omit<ConsoleOptions, 'sessions'>> {
+export interface StartOptions extends Partial<Omit<ConsoleOptions, 'sessions' | 'passwordAccess'>> {
+  /** Undefined: the console has a token. */
+  readonly passwords?: Passwords | undefined
   // biome-ignore lint/suspicious/noExplicitAny: the tests write any data
   readonly handler?: SaveHandlerOptions<any>
   /** The content of the page's files, by name. Default: the built page. */
@@ -138,17 +165,24 @@ export function consoles(
     for (const close of closing.splice(0).reverse()) await close()
   })
   return async ({ db }, given = {}) => {
-    const { handler, page, ...options } = { ...defaults, ...given }
+    const { handler, page, passwords, ...options } = { ...defaults, ...given }
     const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
     for (const [name, text] of Object.entries(page ?? {})) await writeFile(join(folder, name), text)
     const sessions = new SaveHandler({ db, gcInterval: 0, operationTimeout: 3, ...handler })
+    const own = new SaveHandler<RoleState>({
+      db,
+      gcInterval: 0,
+      operationTimeout: 3,
+      idPattern: SIGN_IN_IDS,
+      table: `${handler?.table ?? 'php_session'}_console`,
+    })
     const log: string[] = []
     const auditFile = join(folder, 'audit.jsonl')
     const console = new Console({
       sessions,
       host: '127.0.0.1',
       port: 0,
-      passwords: undefined,
+      passwordAccess: passwords === undefined ? undefined : { passwords, handler: own },
       names: [],
       trustProxy: false,
       tls: undefined,
@@ -160,14 +194,22 @@ export function consoles(
     })
     let closed: Promise<void> | undefined
     const close = (): Promise<void> => {
-      closed ??= console.close().then(() => sessions.close())
+      closed ??= console.close().then(async () => {
+        await Promise.all([sessions.close(), own.close()])
+      })
       return closed
     }
     closing.push(
       () => rm(folder, { recursive: true, force: true }),
       () => close(),
     )
-    const port = await console.listen()
-    return { port, sessions, auditFile, folder, log, browser: () => new Browser(port), close }
+    const { port, url } = await console.listen()
+    const browser = (): Browser => new Browser(port, tokenOf(url))
+    return { port, url, sessions, auditFile, folder, log, browser, close }
   }
+}
+
+/** Returns the token of the URL that a console without passwords prints. */
+export function tokenOf(url: string): string | undefined {
+  return /#token=([\w-]{32})$/.exec(url)?.[1]
 }

@@ -194,7 +194,8 @@ describeOnEveryServer('the API of the console', (server) => {
     }, 'a sample of the empty table')
     for (let n = 0; n < 4; n++) await sessions.write(`id${n}`, {}, { name: 'site', lifetime: 5400 })
     await sessions.addError('id0', 'error', 'oh')
-    const stream = await fetch(`http://127.0.0.1:${port}/api/live`)
+    const headers = { cookie: one.cookie as string }
+    const stream = await fetch(`http://127.0.0.1:${port}/api/live`, { headers })
     const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
     const point = await until(async () => {

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createSocket } from 'node:dgram'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -20,8 +21,13 @@ describeOnEveryServer(
     let database: FreshDatabase
     beforeAll(async () => {
       folder = await mkdtemp(join(tmpdir(), 'session-pgsql-console-'))
-      await writeFile(join(folder, 'password'), `${OPERATOR}\n`)
-      await writeFile(join(folder, 'empty'), '\n')
+      const secret = { mode: 0o600 }
+      await writeFile(join(folder, 'password'), `${OPERATOR}\n`, secret)
+      await writeFile(join(folder, 'empty'), '\n', secret)
+      await writeFile(join(folder, 'group'), `${OPERATOR}\n`)
+      await chmod(join(folder, 'group'), 0o640)
+      await writeFile(join(folder, 'world'), `${OPERATOR}\n`)
+      await chmod(join(folder, 'world'), 0o604)
       database = await server.freshDatabase()
     })
     afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -40,15 +46,22 @@ describeOnEveryServer(
       })
       const portAfter = (pattern: RegExp): Promise<number> =>
         until(() => Number(pattern.exec(said.out)?.[1]) || undefined, `${pattern} in what it says`)
-      return { said, code, portAfter, stop: () => stop.abort() }
+      /** A browser in which the printed URL was opened. */
+      const opened = async (): Promise<Browser> => {
+        const port = await portAfter(/console: https?:\/\/127\.0\.0\.1:(\d+)\/#token=/)
+        return new Browser(port, /#token=(\S+)/.exec(said.out)?.[1])
+      }
+      return { said, code, portAfter, opened, stop: () => stop.abort() }
     }
 
     test('listens on loopback until it is stopped', async () => {
-      const { said, code, portAfter, stop } = begin(['console', '--port', '0'])
-      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
-      expect((await ask(port, '/api/me')).json).toMatchObject({ role: 'operator', passwordNeeded: false })
+      const { said, code, opened, stop } = begin(['console', '--port', '0'])
+      const operator = await opened()
+      const { port } = operator
+      expect((await ask(port, '/api/me')).json).toEqual({ signedIn: false, signInWith: 'token' })
+      expect(await operator.me()).toMatchObject({ role: 'operator' })
       // It creates no table, and says which one is missing.
-      expect((await ask(port, '/api/sessions')).json).toMatchObject({ code: 'TABLE_MISSING' })
+      expect((await operator.get('/api/sessions')).json).toMatchObject({ code: 'TABLE_MISSING' })
       expect(said.out).toContain(join(folder, 'console-audit.jsonl'))
       stop()
       expect(await code).toBe(0)
@@ -72,6 +85,9 @@ describeOnEveryServer(
     test.each([
       [['--password-file', 'nowhere'], {}, /nowhere cannot be read/],
       [['--password-file', 'empty'], {}, /empty/],
+      [['--password-file', 'world'], {}, /other users can access .*world \(mode 604\).*chmod 600/],
+      [['--reader-password-file', 'group'], {}, /other users can access|operators have none/],
+      [['--audit-syslog', 'nowhere'], {}, /HOST:PORT/],
       [['--trust-proxy'], {}, /set a password/],
       [[], { SESSION_PGSQL_CONSOLE_READER_PASSWORD: 'x' }, /operators have none/],
       [
@@ -123,10 +139,10 @@ describeOnEveryServer(
       expect(await talk.ask('EXPIRE', key, '1440')).toBe(':1\r\n')
       expect(await row()).toEqual(written)
 
-      const { code, portAfter, stop } = begin(['console', '--ini', ini, '--port', '0'], nothing)
-      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
-      expect((await ask(port, '/api/sessions')).json.sessions).toMatchObject([{ id: 'i'.repeat(26) }])
-      expect((await ask(port, '/api/gc')).json).toMatchObject({ keepsRows: true })
+      const { code, opened, stop } = begin(['console', '--ini', ini, '--port', '0'], nothing)
+      const operator = await opened()
+      expect((await operator.get('/api/sessions')).json.sessions).toMatchObject([{ id: 'i'.repeat(26) }])
+      expect((await operator.get('/api/gc')).json).toMatchObject({ keepsRows: true })
       stop()
       expect(await code).toBe(0)
 
@@ -163,10 +179,6 @@ describeOnEveryServer(
       expect((await secure('/api/overview')).statusCode).toBe(401)
       const origin = `https://localhost:${port}`
       const headers = { 'content-type': 'application/json', origin, 'sec-fetch-site': 'same-origin' }
-      // The console's own sessions want a table, which it does not create.
-      const site = new SaveHandler({ db: database.db as string, gcInterval: 0 })
-      await site.open()
-      await site.close()
       const signedIn = await secure('/api/sign-in', 'POST', headers, JSON.stringify({ password: OPERATOR }))
       expect(signedIn.statusCode).toBe(204)
       const [cookie = ''] = signedIn.headers['set-cookie'] ?? []
@@ -180,17 +192,103 @@ describeOnEveryServer(
       expect(await code).toBe(0)
     })
 
+    test('keeps its sign-ins in a table of its own, and says which rights it lacks', async () => {
+      const url = database.db as string
+      const site = new SaveHandler({ db: url, table: 'guarded', gcInterval: 0 })
+      await site.open()
+      await site.close()
+      await database.query(
+        `CREATE ROLE console_user LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON guarded TO console_user`,
+      )
+      const as = (user: string) => ({
+        SESSION_PGSQL_DB: Object.assign(new URL(url), { username: user }).href,
+      })
+      const argv = [
+        'console',
+        '--port',
+        '0',
+        '--table',
+        'guarded',
+        '--password-file',
+        join(folder, 'password'),
+      ]
+      const refused = begin(argv, as('console_user'))
+      expect(await refused.code).toBe(2)
+      expect(refused.said.err).toMatch(
+        /its own table guarded_console.*session-pgsql init --table guarded_console/,
+      )
+      // Without a password it needs no table.
+      const token = begin(argv.slice(0, 5), as('console_user'))
+      expect((await (await token.opened()).get('/api/sessions')).status).toBe(200)
+      token.stop()
+      expect(await token.code).toBe(0)
+      // The owner creates the table, and grants what the message says.
+      const owner = new SaveHandler({ db: url, table: 'guarded_console', gcInterval: 0 })
+      await owner.open()
+      await owner.close()
+      await database.query('GRANT SELECT ON guarded_console TO console_user')
+      const readOnly = begin(argv, as('console_user'))
+      expect(await readOnly.code).toBe(2)
+      await database.query('GRANT SELECT, INSERT, UPDATE, DELETE ON guarded_console TO console_user')
+      const granted = begin(argv, as('console_user'))
+      const port = await granted.portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
+      const operator = new Browser(port)
+      expect((await operator.signIn(OPERATOR)).status).toBe(204)
+      expect((await operator.get('/api/sessions')).status).toBe(200)
+      granted.stop()
+      expect(await granted.code).toBe(0)
+    })
+
+    test('starts while the database is unreachable, and lets users sign in as soon as it is', async () => {
+      const argv = ['console', '--port', '0', '--password-file', join(folder, 'password')]
+      const { code, said, portAfter, stop } = begin(argv, {
+        SESSION_PGSQL_DB: 'host=127.0.0.1 port=1 connect_timeout=1',
+      })
+      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
+      expect(said.err).toContain('Users cannot sign in until the database is reachable.')
+      expect((await new Browser(port).signIn(OPERATOR)).status).toBe(503)
+      stop()
+      expect(await code).toBe(0)
+    })
+
+    test('sends the audit log to stdout and to a syslog server as it is written', async () => {
+      const syslog = createSocket('udp4')
+      const received: string[] = []
+      syslog.on('message', (message) => received.push(String(message)))
+      await new Promise<void>((resolve) => syslog.bind(0, '127.0.0.1', resolve))
+      const auditFile = join(folder, 'sent.jsonl')
+      const { code, opened, said, stop } = begin([
+        ...['console', '--port', '0', '--audit-file', auditFile, '--audit-stdout'],
+        ...['--audit-syslog', `127.0.0.1:${syslog.address().port}`],
+      ])
+      const operator = await opened()
+      await operator.me()
+      await operator.post('/api/sign-out', {})
+      stop()
+      expect(await code).toBe(0)
+      const lines = (await readFile(auditFile, 'utf8')).trimEnd().split('\n')
+      expect(lines.map((line) => JSON.parse(line).act)).toEqual(['sign-in', 'sign-out'])
+      expect(said.out.split('\n').filter((line) => line.startsWith('{'))).toEqual(lines)
+      await until(() => received.length === 2, 'both messages')
+      for (const [index, message] of received.entries()) {
+        const [, priority, json] =
+          /^<(\d+)>1 \d{4}-\S+Z \S+ session-pgsql-console \d+ - - (\{.*\})$/.exec(message) ?? []
+        expect([priority, json]).toEqual(['109', lines[index]])
+      }
+      syslog.close()
+    })
+
     test('shows a GC run of another process, such as cron', async () => {
       const url = database.db as string
       const site = new SaveHandler({ db: url, table: 'by_cron', gcInterval: 0 })
       await site.open()
       await site.close()
       await database.query("INSERT INTO by_cron (sess_id, sess_data, sess_expire) VALUES ('old', '{}', 1)")
-      const { code, portAfter, stop } = begin(['console', '--port', '0', '--table', 'by_cron'])
-      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
+      const { code, opened, stop } = begin(['console', '--port', '0', '--table', 'by_cron'])
+      const operator = await opened()
       const cron = await start(['gc', '--quiet', '--table', 'by_cron', '--db', url], {}).ended
       expect(cron).toMatchObject({ code: 0, stdout: '', stderr: '' })
-      const runs = async () => (await ask(port, '/api/overview')).json.gc
+      const runs = async () => (await operator.get('/api/overview')).json.gc
       await until(async () => (await runs()).length > 0, 'the sweep')
       expect(await runs()).toMatchObject([{ removed: 1, server: expect.stringContaining(new URL(url).host) }])
       stop()
@@ -198,9 +296,9 @@ describeOnEveryServer(
     })
 
     test('is served by the gateway with --console-port', async () => {
-      const { code, portAfter, stop } = begin(['gateway', '--port', '0', '--console-port', '0'])
-      const port = await portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//)
-      await until(async () => (await ask(port, '/api/sessions')).status === 200, 'sessions')
+      const { code, opened, stop } = begin(['gateway', '--port', '0', '--console-port', '0'])
+      const operator = await opened()
+      await until(async () => (await operator.get('/api/sessions')).status === 200, 'sessions')
       stop()
       expect(await code).toBe(0)
     })

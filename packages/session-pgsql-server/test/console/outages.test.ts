@@ -103,6 +103,33 @@ test('shows that one of several servers goes down and comes up, and shows the ot
   expect(kinds.filter((kind) => kind !== 'failover')).toEqual(['consoleStarted', 'serverDown', 'serverUp'])
 })
 
+test('lets users sign in while one of several servers is down, and after it has returned', async () => {
+  const db = `${one().conninfo()};${other().conninfo()}`
+  const passwords = { operator: OPERATOR, reader: 'reader' }
+  const { browser, sessions } = await start({ db }, { handler: { table: 'halved' }, passwords })
+  await sessions.open()
+  const users = (): Promise<[Browser, number][]> =>
+    Promise.all(
+      Object.values(passwords).map(async (password): Promise<[Browser, number]> => {
+        const user = browser()
+        return [user, (await user.signIn(password)).status]
+      }),
+    )
+  const statuses = async (all: readonly [Browser, number][]) => [
+    ...all.map(([, status]) => status),
+    ...(await Promise.all(all.map(async ([user]) => (await user.get('/api/overview')).status))),
+  ]
+  expect(await statuses(await users())).toEqual([204, 204, 200, 200])
+  await other().stop('immediate')
+  const meanwhile = await users()
+  expect(await statuses(meanwhile)).toEqual([204, 204, 200, 200])
+  await other().start()
+  await until(
+    async () => (await statuses(await users())).join() === '204,204,200,200',
+    'sign-ins after the return',
+  )
+})
+
 test('shows failovers and failbacks of other processes once each, also in a console started later', async () => {
   const [here, there] = [one(), other()]
   const db = [here, there]

@@ -46,7 +46,7 @@ describeInBrowser('the page', (browser) => {
   let locked: Awaited<ReturnType<typeof startDemoConsole>>
   beforeAll(async () => {
     demo = await startDemoConsole()
-    locked = await startDemoConsole({ me: { signedIn: false, passwordNeeded: true } })
+    locked = await startDemoConsole({ me: { signedIn: false, signInWith: 'password' } })
   })
   afterAll(() => {
     demo.stop()
@@ -241,7 +241,7 @@ describeInBrowser('the page', (browser) => {
   })
 
   test('offers no actions to readers', async () => {
-    const reader = await startDemoConsole({ me: { signedIn: true, role: 'reader', passwordNeeded: true } })
+    const reader = await startDemoConsole({ me: { signedIn: true, role: 'reader', signInWith: 'password' } })
     try {
       const page = await browser.page()
       await page.goto(`${reader.url}#/sessions`)

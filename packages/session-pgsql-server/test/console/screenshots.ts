@@ -9,7 +9,7 @@ const FOLDER = process.argv[2] ?? fileURLToPath(new URL('../../../../docs/images
 const DEVICES = { desktop: { width: 1280, height: 860 }, phone: { width: 360, height: 740 } }
 
 const demo = await startDemoConsole()
-const locked = await startDemoConsole({ me: { signedIn: false, passwordNeeded: true } })
+const locked = await startDemoConsole({ me: { signedIn: false, signInWith: 'password' } })
 const browser = await launch()
 for (const [device, viewport] of Object.entries(DEVICES)) {
   for (const colorScheme of ['light', 'dark'] as const) {

@@ -52,7 +52,14 @@ export function gateways(server: TestServer) {
     const own = new SaveHandler({ ...settings, codec: boundedCodec(phpBytesCodec('php'), MAX_VALUES) })
     const sessions = new SaveHandler({ ...settings, codec: 'php' })
     const metrics = options.healthPort === undefined ? undefined : new Metrics(own)
-    const gateway = new Gateway({ ...DEFAULTS, sessions: own, wireFormat: PHP_BYTES, metrics, ...options })
+    const gateway = new Gateway({
+      ...DEFAULTS,
+      sessions: own,
+      wireFormat: PHP_BYTES,
+      metrics,
+      meter: metrics?.meter,
+      ...options,
+    })
     closing.push(
       () => sessions.close(),
       () => own.close(),

@@ -40,7 +40,7 @@ describeWithPhp('connections from phpredis to the gateway', (place) => {
 
   test('require the password, alone or with a user name', async () => {
     const file = join(folder, 'password')
-    await writeFile(file, 'open sesame\n')
+    await writeFile(file, 'open sesame\n', { mode: 0o600 })
     const { port } = await place.gateway({ db, argv: ['--host', '0.0.0.0', '--password-file', file] })
     const path = `tcp://127.0.0.1:${port}?prefix=PHPSESSID:`
     expect(await session(place, at(`${path}&auth=open%20sesame`))).toEqual({ user: 'ada' })

@@ -16,7 +16,7 @@ import { openSession, type WebSession } from './web/web-session.ts'
  *   const session = await sessions.session(request)
  *   session.set('visits', (session.get('visits') ?? 0) + 1)
  *   const cookie = await session.commit()
- *   return new Response('hello', { headers: cookie ? { 'set-cookie': cookie } : {} })
+ *   return new Response('hello', { headers: cookie ? { 'set-cookie': cookie.header } : {} })
  * }
  * ```
  *
@@ -25,7 +25,7 @@ import { openSession, type WebSession } from './web/web-session.ts'
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 export type { SessionUpdate } from './shared/update-row.ts'
-export type { CookieOptions, RequestLike } from './web/signed-cookie.ts'
+export type { CookieOptions, RequestLike, SessionCookie } from './web/signed-cookie.ts'
 export type { WebSession } from './web/web-session.ts'
 
 /** The options that concern the cookie and the ids. */

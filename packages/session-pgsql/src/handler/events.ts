@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { announce } from '../diagnostics.ts'
+import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandlerEvents } from '../operations.ts'
 import type { Logger } from '../settings/settings.ts'
 
@@ -7,7 +8,8 @@ import type { Logger } from '../settings/settings.ts'
 export class Events {
   readonly #handler: EventEmitter<SaveHandlerEvents>
   readonly #logger: Logger
-  #logged = false
+  /** Codes of the errors that were logged. */
+  readonly #logged = new Set<unknown>()
 
   constructor(handler: EventEmitter<SaveHandlerEvents>, logger: Logger) {
     this.#handler = handler
@@ -29,13 +31,16 @@ export class Events {
     }
   }
 
-  /** Reports an error of background work, which no caller waits for. Without a listener the first is logged. */
+  /** Reports an error of background work, which no caller waits for. Without a listener the first of each code is logged. */
   report(error: Error): void {
     announce(this.#handler, 'error', { error })
     if (this.#handler.listenerCount('error') > 0) {
       this.#handler.emit('error', error)
-    } else if (!this.#logged) {
-      this.#logged = true
+      return
+    }
+    const code = error instanceof SessionPgsqlError ? error.code : error.name
+    if (!this.#logged.has(code)) {
+      this.#logged.add(code)
       this.#logger.error(
         'Background work failed. Listen to the event "error" to receive further errors.',
         error,

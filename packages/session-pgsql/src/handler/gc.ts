@@ -1,4 +1,4 @@
-import { traced, tracing } from '../diagnostics.ts'
+import { isTraced, traced, tracing } from '../diagnostics.ts'
 import type { SaveHandlerEvents, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
@@ -68,7 +68,7 @@ export class Garbage {
 
   /**
    * @param handler the save handler, for diagnostics
-   * @param onSwept called for each server that was swept, unless another process was already sweeping it
+   * @param onSwept called for each server that was swept, unless other transactions have locked all that is due
    */
   constructor(
     servers: Servers,
@@ -108,7 +108,7 @@ export class Garbage {
   }
 
   #traced(server: Server): Promise<Swept> {
-    if (!tracing.gc.hasSubscribers) return this.#sweep(server)
+    if (!isTraced(tracing.gc)) return this.#sweep(server)
     return traced(
       tracing.gc,
       { handler: this.#handler, server: server.name },
@@ -121,7 +121,8 @@ export class Garbage {
     const start = performance.now()
     const swept = await sweep(table, this.#options)
     const seconds = (performance.now() - start) / 1000
-    if (swept.ended !== 'busy') this.#onSwept({ server: name, removed: swept.removed, seconds })
+    if (swept.ended !== 'busy' || swept.removed > 0)
+      this.#onSwept({ server: name, removed: swept.removed, seconds })
     await sweepLocks(table, performance.now() + this.#options.operationTimeout * 1000)
     return swept
   }

@@ -1,7 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import { checkChange } from '../apply-change.ts'
 import type { Codec, MergingCodec } from '../codec/codec.ts'
-import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
+import {
+  type DestroyMessage,
+  isTraced,
+  type ReadMessage,
+  type TouchMessage,
+  traced,
+  tracing,
+} from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type {
   TouchOptions,
@@ -77,7 +84,7 @@ export class Sessions<Data> {
 
   /** Reads a session without decoding its data. */
   readStored(id: string): Promise<StoredSession | undefined> {
-    if (!tracing.read.hasSubscribers) return this.#read(id)
+    if (!isTraced(tracing.read)) return this.#read(id)
     return traced(
       tracing.read,
       { handler: this.#handler },
@@ -88,7 +95,7 @@ export class Sessions<Data> {
 
   /** See `SaveHandler.write`. */
   write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
-    if (!tracing.write.hasSubscribers) return this.#write(id, data, options)
+    if (!isTraced(tracing.write)) return this.#write(id, data, options)
     return traced(
       tracing.write,
       { handler: this.#handler },
@@ -103,7 +110,7 @@ export class Sessions<Data> {
     apply: (data: Data) => Value,
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
-    if (!tracing.write.hasSubscribers) return this.#update(id, apply, options)
+    if (!isTraced(tracing.write)) return this.#update(id, apply, options)
     return traced(
       tracing.write,
       { handler: this.#handler },
@@ -139,7 +146,7 @@ export class Sessions<Data> {
 
   /** See `SaveHandler.destroy`. Does not check the id: listed sessions may have ids of other writers. */
   destroy(id: string): Promise<boolean> {
-    if (!tracing.destroy.hasSubscribers) return this.#destroy(id)
+    if (!isTraced(tracing.destroy)) return this.#destroy(id)
     return traced(
       tracing.destroy,
       { handler: this.#handler },
@@ -278,7 +285,7 @@ export class Sessions<Data> {
   }
 
   async #tracedTouch(work: () => Promise<TouchOutcome>): Promise<boolean> {
-    const outcome = tracing.touch.hasSubscribers
+    const outcome = isTraced(tracing.touch)
       ? traced(tracing.touch, { handler: this.#handler }, work, (outcome) => ({ outcome }))
       : work()
     return (await outcome) !== 'absent'

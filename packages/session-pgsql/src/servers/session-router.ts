@@ -10,13 +10,20 @@ export interface SessionRouterOptions {
   readonly onFailover: (event: { from: string; to: string }) => void
 }
 
+/**
+ * What an operation does on one server.
+ *
+ * @param mayBeDone whether a server that was asked before may have done it: its answer was lost
+ */
+export type Work<T> = (member: Member, ranked: Ranking, mayBeDone: boolean) => Promise<T>
+
 /** An operation on one session. */
 export interface Operation<T> {
   readonly id: string
   /** In milliseconds of `performance.now()`. */
   readonly deadline: number
   /** Runs on the home server, or on a fallback server. Repeated if the session may have been moved meanwhile. */
-  readonly work: (member: Member, ranked: Ranking) => Promise<T>
+  readonly work: Work<T>
   /** Returns true if an answer says that the server does not have the session, and another might. */
   readonly isAbsent: (answer: T) => boolean
   /** What happens if a server that may have the session cannot be asked. Default: the option `whenHomeIsDown`. */
@@ -43,23 +50,21 @@ export class SessionRouter {
    *
    * @throws SERVER_DOWN if no server can be reached
    */
-  async ask<T>(
-    id: string,
-    deadline: number,
-    work: (member: Member, ranked: Ranking) => Promise<T>,
-  ): Promise<T> {
+  async ask<T>(id: string, deadline: number, work: Work<T>): Promise<T> {
     const ranked = this.#options.ranked(id)
     const [home] = ranked
     let last: unknown
+    let mayBeDone = false
     for (const member of ranked) {
       if (member.health.isDown) continue
       if (member !== home) this.#options.onFailover({ from: home.name, to: member.name })
       try {
-        return await work(member, ranked)
+        return await work(member, ranked, mayBeDone)
       } catch (error) {
         // The server has answered with an error, or no time is left for another.
         if (!member.health.isDown || performance.now() >= deadline) throw error
         last = error
+        mayBeDone ||= error instanceof SessionPgsqlError && error.outcomeUnknown
       }
     }
     for (const { health } of ranked) void health.isBack()
@@ -70,11 +75,12 @@ export class SessionRouter {
   async run<T>(operation: Operation<T>): Promise<T> {
     const { id, deadline, isAbsent, whenUnknown = this.#options.whenHomeIsDown } = operation
     await this.#options.failback.learn()
-    const { answer, isCertain, home } = await this.ask(id, deadline, async (member, ranked) => {
+    const { answer, isCertain, home } = await this.ask(id, deadline, async (member, ranked, mayBeDone) => {
       const [home] = ranked
       const isHome = member === home
-      const run = isHome ? this.#runAtHome(operation, ranked) : this.#runOnFallback(operation, member, ranked)
-      const answer = await run
+      const answer = isHome
+        ? await this.#runAtHome(operation, ranked)
+        : await this.#runOnFallback(operation, member, ranked, mayBeDone)
       return { answer, home, isCertain: isHome || !isAbsent(answer) }
     })
     if (isCertain) return answer
@@ -90,7 +96,7 @@ export class SessionRouter {
     const [home, ...others] = ranked
     const holders = others.filter((other) => this.mayHave(other, ranked))
     await this.moveHome(operation, ranked, holders, 'any row')
-    const run = (): Promise<T> => home.health.run(() => operation.work(home, ranked))
+    const run = (): Promise<T> => home.health.run(() => operation.work(home, ranked, false))
     const answer = await run()
     if (!operation.isAbsent(answer)) return answer
     // They were its fallback, or its home server until a server was added.
@@ -102,6 +108,7 @@ export class SessionRouter {
     { id, deadline, work, whenUnknown = this.#options.whenHomeIsDown }: Operation<T>,
     first: Member,
     ranked: Ranking,
+    mayBeDone: boolean,
   ): Promise<T> {
     const [home, ...others] = ranked
     let member = first
@@ -116,7 +123,7 @@ export class SessionRouter {
     }
     const end = await this.#options.failback.use(home, member, member === ranked[1])
     try {
-      return await member.health.run(() => work(member, ranked))
+      return await member.health.run(() => work(member, ranked, mayBeDone))
     } finally {
       end()
     }

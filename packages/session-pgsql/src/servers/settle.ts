@@ -1,6 +1,12 @@
 import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
-import { baseOf, type ReceivedRow, type RecordedBase, type RowCopy } from '../table/row-copies.ts'
+import {
+  baseOf,
+  type LostChange,
+  type ReceivedRow,
+  type RecordedBase,
+  type RowCopy,
+} from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
 /**
@@ -203,17 +209,26 @@ async function merged(
 const COUNTERS = ['accesses', 'errors', 'warnings', 'notices'] as const
 type Counter = (typeof COUNTERS)[number]
 
+/**
+ * Returns true if the home server has applied a change whose answer was lost. It was repeated on the fallback server, and
+ * must not count twice. If the home server's data was changed again since, it cannot be recognized.
+ */
+function isApplied(lost: LostChange, other: StoredSession): boolean {
+  return other.text === lost.text && COUNTERS.every((name) => other[name] >= lost[name])
+}
+
 /** Returns the session with the metadata of both sides merged: counters add up what either counted since the base. */
 function withCounts(
   session: StoredSession,
   other: StoredSession,
   base: RecordedBase | undefined,
 ): StoredSession {
+  const counted = base?.lost !== undefined && isApplied(base.lost, other) ? base.lost : base
   const latest = (name: 'custom' | 'errorMessage'): string | null =>
     session[name] === (base?.[name] ?? null) ? other[name] : session[name]
   return {
     ...session,
-    ...counters((name) => session[name] + Math.max(0, other[name] - (base?.[name] ?? 0))),
+    ...counters((name) => session[name] + Math.max(0, other[name] - (counted?.[name] ?? 0))),
     errorMessage: latest('errorMessage'),
     custom: latest('custom'),
     expires: laterExpiry(session, other),

@@ -14,6 +14,7 @@ import {
   changeRowCopy,
   type Decision,
   type LockedRow,
+  type LostChange,
   lockRowCopy,
   type RowCopy,
   recordBase,
@@ -27,6 +28,13 @@ import type { ColumnFunctions } from './settled-columns.ts'
 
 /** Milliseconds for which the longest lifetime in use on a server is remembered. */
 const LIFETIME_REMEMBERED = 60_000
+
+/** A change that may have to be repeated on another server. */
+interface Repeatable {
+  readonly change: Change
+  /** Whether a server that was asked before may have made it. */
+  readonly mayBeDone: boolean
+}
 
 /** The answer of a server that knows that the session has ended. */
 const ENDED: Answer = { outcome: 'gone' }
@@ -77,12 +85,18 @@ export class ShardedSessions implements StoredSessions {
   save(request: Save, deadline: number): Promise<Answer> {
     return this.#router.run({
       ...{ id: request.change.id, deadline, isAbsent },
-      work: async (member, ranked) =>
-        answerFrom(member, await this.#saveOn(member, ranked, request, deadline)),
+      work: async (member, ranked, mayBeDone) =>
+        answerFrom(member, await this.#saveOn(member, ranked, request, mayBeDone, deadline)),
     })
   }
 
-  #saveOn(member: Member, ranked: Ranking, request: Save, deadline: number): Promise<Answer> {
+  #saveOn(
+    member: Member,
+    ranked: Ranking,
+    request: Save,
+    mayBeDone: boolean,
+    deadline: number,
+  ): Promise<Answer> {
     const { change, base } = request
     const { table } = member.server
     if (base === undefined) {
@@ -90,7 +104,7 @@ export class ShardedSessions implements StoredSessions {
         ? table.save(request, deadline)
         : this.#replace(member, ranked, change, 'existing', deadline)
     }
-    return this.#continue(member, ranked, base, change, deadline, async (current) =>
+    return this.#continue(member, ranked, base, { change, mayBeDone }, deadline, async (current) =>
       current.text === base.text
         ? table.save({ change, base: current }, deadline)
         : { outcome: 'conflict', stored: current },
@@ -126,7 +140,7 @@ export class ShardedSessions implements StoredSessions {
     const { id, base, lifetime } = request
     return this.#router.run({
       ...{ id, deadline, isAbsent },
-      work: async (member, ranked) => {
+      work: async (member, ranked, mayBeDone) => {
         const { table } = member.server
         if (base === undefined) return table.touch(request, deadline)
         const touchAfter = (current: StoredSession): Promise<Answer> =>
@@ -136,7 +150,7 @@ export class ShardedSessions implements StoredSessions {
           ...{ text: base.text, address: null, name: base.name ?? '' },
           lifetime: lifetime ?? Math.max(0, remaining(base)),
         }
-        const answer = await this.#continue(member, ranked, base, change, deadline, touchAfter)
+        const answer = await this.#continue(member, ranked, base, { change, mayBeDone }, deadline, touchAfter)
         if (answer.stored === undefined) return answer
         const { expires, clock } = answer.stored
         return { outcome: 'touched', expires, clock }
@@ -206,7 +220,7 @@ export class ShardedSessions implements StoredSessions {
           if (isFound || member === ranked[0] || known === undefined) return answerFrom(member, answer)
           const request = await decide(known)
           if (request === undefined) return ENDED
-          const saved = await this.#saveOn(member, ranked, request, deadline)
+          const saved = await this.#saveOn(member, ranked, request, false, deadline)
           // Another request has written the session there.
           if (saved.outcome !== 'conflict') return answerFrom(member, saved)
         }
@@ -224,14 +238,14 @@ export class ShardedSessions implements StoredSessions {
   /**
    * Changes a session that the caller has read as `base`, perhaps on another server.
    *
-   * @param change what to write if the server does not have the session
+   * @param repeatable what to write if the server does not have the session
    * @param changeRow changes the row that the server has
    */
   async #continue(
     member: Member,
     ranked: Ranking,
     base: StoredSession,
-    change: Change,
+    repeatable: Repeatable,
     deadline: number,
     changeRow: (current: StoredSession) => Promise<Answer>,
   ): Promise<Answer> {
@@ -249,7 +263,7 @@ export class ShardedSessions implements StoredSessions {
       const from = others.find(({ name }) => name === base.server)
       if (from !== undefined && !from.health.isDown) return GONE
     }
-    const answer = await this.#writeRecord(member, home, change, base, deadline)
+    const answer = await this.#writeRecord(member, home, repeatable, base, deadline)
     return answer.outcome === 'conflict' ? changeRow(answer.stored as StoredSession) : answer
   }
 
@@ -313,7 +327,7 @@ export class ShardedSessions implements StoredSessions {
   async #writeRecord(
     member: Member,
     home: Member,
-    change: Change,
+    { change, mayBeDone }: Repeatable,
     base: StoredSession,
     deadline: number,
   ): Promise<Answer> {
@@ -332,10 +346,12 @@ export class ShardedSessions implements StoredSessions {
       }
       // An expired session is not brought back.
       if (remaining(base) < -this.#expiryGrace) return { answer: ENDED }
-      const marks = member === home ? {} : { home: home.name, base: recordBase(base) }
+      const session = changed(base, change, clock)
+      const replaced = recordBase(base, mayBeDone ? { lost: appliedOf(session) } : {})
+      const marks = member === home ? {} : { home: home.name, base: replaced }
       // A touch brings no columns.
       const computed = change.columns ?? this.#columns.of(change.text)
-      const next = { ...AT_HOME, session: changed(base, change, clock), ...marks, computed }
+      const next = { ...AT_HOME, session, ...marks, computed }
       return { next, answer: { outcome: 'updated' } }
     }
     return table.transaction(async (query, shape) => {
@@ -404,4 +420,9 @@ function changed(base: StoredSession, change: Change, clock: number): StoredSess
     errorMessage: metadata.message ?? base.errorMessage,
     custom: metadata.custom === undefined ? base.custom : metadata.custom,
   }
+}
+
+/** Returns what a change leaves at home if it was applied there and its answer was lost. */
+function appliedOf({ text, accesses, errors, warnings, notices }: StoredSession): LostChange {
+  return { text, accesses, errors, warnings, notices }
 }

@@ -12,7 +12,7 @@ import {
   sqlName,
   type TableName,
 } from './definition.ts'
-import { lockOutCreators, missingAddedColumns } from './inspect.ts'
+import { missingAddedColumns } from './inspect.ts'
 import { eq, gt } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
@@ -78,7 +78,6 @@ async function addMissing(table: SessionTable, name: TableName, deadline: number
     ]
     try {
       await table.transaction(async (query) => {
-        await query(lockOutCreators, [name.table])
         await query(plain(`SELECT pg_catalog.set_config('lock_timeout', '${LOCK_TIMEOUT}', true)`), [])
         for (const statement of statements) await query(plain(statement), [])
       }, deadline)

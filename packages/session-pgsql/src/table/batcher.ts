@@ -1,5 +1,5 @@
 import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
-import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
+import { isTraced, type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Limit, Timed, Use } from './limit.ts'
 
@@ -59,6 +59,8 @@ export class Batcher<Request, Answer> {
   #scheduled = false
   readonly #limit: Limit
   readonly #source: Source
+  /** With one slot, two batches would be sent one after the other, each with half of the requests. */
+  readonly #maxInFlight: number
 
   /**
    * @param limit limits the statements in flight of all batchers of a table
@@ -68,6 +70,7 @@ export class Batcher<Request, Answer> {
     this.#options = options
     this.#limit = limit
     this.#source = source
+    this.#maxInFlight = Math.min(MAX_IN_FLIGHT, limit.slotsOf(options.use))
   }
 
   /** Number of requests that are not sent yet. */
@@ -103,7 +106,7 @@ export class Batcher<Request, Answer> {
 
   #maySend(): boolean {
     const { size } = this.#inFlight
-    return size === 0 || (size < MAX_IN_FLIGHT && this.#waiting.length >= MIN_SECOND_BATCH)
+    return size === 0 || (size < this.#maxInFlight && this.#waiting.length >= MIN_SECOND_BATCH)
   }
 
   /** Sends at the end of the tick, after all callbacks and promise reactions that are due. */
@@ -126,8 +129,9 @@ export class Batcher<Request, Answer> {
 
   #takeBatch(): Entry<Request, Answer>[] {
     const { maxRows } = this.#options
-    const many = this.#inFlight.size === 0 && this.#waiting.length >= MAX_IN_FLIGHT * MIN_SECOND_BATCH
-    const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / MAX_IN_FLIGHT)) : maxRows
+    const several = this.#maxInFlight
+    const many = this.#inFlight.size === 0 && this.#waiting.length >= several * MIN_SECOND_BATCH
+    const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / several)) : maxRows
     const batch: Entry<Request, Answer>[] = []
     let size = 0
     let taken = 0
@@ -172,14 +176,15 @@ export class Batcher<Request, Answer> {
         for (const batch of this.#inFlight) if (batch.since <= stale) this.#sendNextAfter(batch)
         if (this.#waiting.length > 0) this.#watch()
       },
-      Math.ceil(oldest.since + STALE_AFTER - performance.now()),
+      // From version 22 Node warns of a negative delay.
+      Math.max(1, Math.ceil(oldest.since + STALE_AFTER - performance.now())),
     )
   }
 
   /** Never rejects: settles each entry instead. */
   async #send(batch: Entry<Request, Answer>[]): Promise<void> {
     try {
-      const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
+      const answers = await (isTraced(tracing.batch) ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined

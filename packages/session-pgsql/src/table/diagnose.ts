@@ -130,8 +130,12 @@ function aboutClock({ clockAhead, clockDoubt }: ServerFacts): Finding {
   }
   const message = `The database's clock is ${Math.round(off)} s ${clockAhead > 0 ? 'ahead of' : 'behind'} this machine's`
   const remedy = ['On both machines: timedatectl status']
-  return off > IMPLAUSIBLE
-    ? problem('clock', `${message}. Garbage collection is suspended until they agree within an hour.`, remedy)
+  return off > IMPLAUSIBLE + clockDoubt
+    ? problem(
+        'clock',
+        `${message}. Garbage collection is suspended until they agree within a minute.`,
+        remedy,
+      )
     : warning(
         'clock',
         `${message}. Sessions expire by the database's clock, cookies by the browser's.`,

@@ -1,8 +1,8 @@
-import { plain } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { FILLED } from './computed-columns.ts'
 import { companionName, type Shape, sqlName } from './definition.ts'
-import { lockOutCreators } from './inspect.ts'
+import { creating } from './inspect.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
 import { capped, nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -57,8 +57,7 @@ export async function beginRun(table: SessionTable, deadline: number): Promise<n
   const shape = await table.open(deadline)
   const ddl = ledgerStatement(shape)
   try {
-    return await table.transaction(async (query) => {
-      await query(lockOutCreators, [shape.name.table])
+    const begin = async (query: Query): Promise<number> => {
       // Not CREATE TABLE IF NOT EXISTS, which requires the privilege to create even if the table exists.
       const [existing] = await query(plain('SELECT pg_catalog.to_regclass($1)'), [ledgerName(shape)])
       if (existing?.[0] == null) await query(plain(ddl), [])
@@ -70,7 +69,8 @@ export async function beginRun(table: SessionTable, deadline: number): Promise<n
         [],
       )
       return Number(row?.[0])
-    }, deadline)
+    }
+    return await creating(() => table.transaction(begin, deadline))
   } catch (error) {
     if (!(error instanceof SessionPgsqlError) || error.code !== 'PRIVILEGE_MISSING') throw error
     throw new SessionPgsqlError(

@@ -1,4 +1,4 @@
-import { plain, type Query, type Statement } from '../database/database.ts'
+import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { Columns } from '../session/columns.ts'
 import { isTrue, secondsOf } from './answers.ts'
@@ -154,27 +154,45 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
   }
 }
 
-/** Takes the lock that lets one process at a time create tables. $1 the table's name. */
-export const lockOutCreators: Statement = plain(
-  "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('session_pgsql'), pg_catalog.hashtext($1))",
-)
+/**
+ * Runs a transaction that creates a table if it does not exist, and once more if another process creates it at the same
+ * time: PostgreSQL then rejects the second creation after the first is committed. An advisory lock would let any role
+ * prevent the creation.
+ */
+export async function creating<T>(transaction: () => Promise<T>): Promise<T> {
+  return transaction().catch((error) => {
+    if (!(error instanceof SessionPgsqlError) || !CREATED_MEANWHILE.has(error.sqlState ?? '')) throw error
+    return transaction()
+  })
+}
+
+/** SQLSTATEs: duplicate table or object; unique violation, in the catalog. */
+const CREATED_MEANWHILE = new Set(['42P07', '42710', '23505'])
+
+/** $1 milliseconds. */
+const lockTimeout = plain("SELECT pg_catalog.set_config('lock_timeout', $1, true)")
 
 /**
- * Creates the table, or adds its missing columns and indexes, one process at a time. Returns the new inspection.
+ * Creates the table, or adds its missing columns and indexes. Returns the new inspection.
  *
  * @param columns the option `columns`, for a new table only
  */
 export async function createTable(query: Query, wanted: WantedTable, columns: Columns): Promise<Inspection> {
-  await query(lockOutCreators, [wanted.table])
   const before = await inspect(query, wanted)
+  if (!wantsCreation(before)) return before
   if (before.found === undefined) {
     for (const text of createWithColumns(before.place, columns)) await query(plain(text), [])
-  } else {
-    await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
-    const missing = missingAddedColumns(before.found)
-    if (missing.length > 0) await query(plain(addColumnsStatement(before.found.name, missing)), [])
-    for (const text of missingIndexes(before.found)) await query(plain(text), [])
+    return inspect(query, wanted)
   }
+  // One process at a time: two would create every index twice. Reads and writes of the table do not wait for this lock.
+  await query(lockTimeout, ['1000'])
+  await query(plain(`LOCK TABLE ${sqlName(before.found.name)} IN SHARE UPDATE EXCLUSIVE MODE`), [])
+  // They do wait behind these statements.
+  await query(lockTimeout, ['100'])
+  const { found = before.found } = await inspect(query, wanted)
+  const missing = missingAddedColumns(found)
+  if (missing.length > 0) await query(plain(addColumnsStatement(found.name, missing)), [])
+  for (const text of missingIndexes(found)) await query(plain(text), [])
   return inspect(query, wanted)
 }
 

@@ -36,6 +36,11 @@ export class Limit {
     this.#max = { read: max, other: Math.max(1, max - reserved) }
   }
 
+  /** Returns the number of slots that a use can have at the same time. */
+  slotsOf(use: Use): number {
+    return this.#max[use]
+  }
+
   /** Acquires a slot and returns true. If none is free, returns false and calls `whenFree` once when one is. */
   acquire(use: Use, whenFree: () => void): boolean {
     if (!this.#isFree(use)) {

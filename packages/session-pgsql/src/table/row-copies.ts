@@ -298,7 +298,12 @@ export interface RecordedBase {
    * replaces any row that the home server had then.
    */
   readonly replaced?: number
+  /** The first change of the row, if the home server may have applied it too: its answer was lost. */
+  readonly lost?: LostChange
 }
+
+/** The text and the counters that a change left. */
+export type LostChange = Pick<StoredSession, 'text' | 'accesses' | 'errors' | 'warnings' | 'notices'>
 
 /**
  * What the home server received at failback. A process may crash or lose its connection between the commit there and
@@ -320,11 +325,12 @@ export interface ReceivedRow {
 /**
  * Returns a `RecordedBase` as text.
  *
- * @param since the time of the tombstone that the row replaces, or of the write without a base
+ * @param since the time of the tombstone that the row replaces, or of the write without a base; a change that may have
+ * been applied at home
  */
 export function recordBase(
   base: StoredSession,
-  since: Pick<RecordedBase, 'destroyed' | 'replaced'> = {},
+  since: Pick<RecordedBase, 'destroyed' | 'replaced' | 'lost'> = {},
 ): string {
   const { digest, version, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base

@@ -134,6 +134,8 @@ function sampledOf(pages: number): number {
 function sampleText({ added }: Shape, sql: string, sampled: number): string {
   const now = '$1::double precision'
   const second = `pg_catalog.ceil(${now})`
+  // A tombstone has no name, and the creation of the session that it has ended.
+  const isSession = added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const hour = `pg_catalog.floor(${divide(minus('t.sess_expire', now), '3600')})`
   const sum = (column: string): string => `pg_catalog.sum(${column})`
   const sums = ['rows', 'active', 'accesses', 'errors', 'warnings', 'notices', 'written'].map(sum)
@@ -145,7 +147,7 @@ function sampleText({ added }: Shape, sql: string, sampled: number): string {
         WHEN ${lt('t.sess_expire', minus(now, String(LATE)))} AND ${ne('t.sess_data', "''")} THEN ${UNSWEPT}
         WHEN ${lt('t.sess_expire', now)} THEN ${EXPIRED}
         ELSE least(${HOURS}, ${hour})::int END AS hour,
-        CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}
+        CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}${isSession}
           THEN ${minus(second, 't.sess_created')}::int END AS age,
         ${le('pg_catalog.age(t.xmin)', 'pg_catalog.age($2::pg_catalog.text::pg_catalog.xid)')} AS written
       FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE pg_catalog.system (${sampled * 100}) REPEATABLE (0)`}

@@ -1,9 +1,9 @@
 import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
-import { isTrue } from './answers.ts'
-import { quoteLiteral, type Shape } from './definition.ts'
+import { secondsOf } from './answers.ts'
+import type { Shape } from './definition.ts'
 import { triggerFault } from './inspect.ts'
-import { CLOCK, gt, isIn, le, lt, minus, ne, plus } from './sql.ts'
+import { CLOCK, gt, isIn, le, lt, microseconds, minus, ne, plus } from './sql.ts'
 import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -23,13 +23,17 @@ export interface SweepOptions {
   readonly onProgress?: ((removed: number) => void) | undefined
 }
 
-type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor' | 'expiryGrace'>
+/** Which sessions a sweep removes. */
+export type KeepOptions = Pick<SweepOptions, 'keepExpired' | 'keepExpiredFor' | 'expiryGrace'>
 
 /** The result of a sweep. */
 export interface Swept {
   /** Number of sessions removed or emptied. */
   readonly removed: number
-  /** `done`: no expired session is left; `busy`: another process is sweeping; `interrupted`: by the signal. */
+  /**
+   * `done`: no expired session is left; `busy`: other transactions, usually of another process that is sweeping, have
+   * locked the rest; `interrupted`: by the signal.
+   */
   readonly ended: 'done' | 'busy' | 'interrupted'
 }
 
@@ -39,50 +43,61 @@ const BATCH = 1000
 /** Milliseconds between two batches, so that a sweep does not slow down requests. */
 const PAUSE = 10
 
-/** Maximum difference of the database's clock from this machine's, in seconds. If it is greater, nothing is deleted. */
-export const IMPLAUSIBLE = 3600
+/** Seconds by which the database's clock and this machine's may differ. If they differ by more, nothing is removed. */
+export const IMPLAUSIBLE = 60
 
 /** The row that every sweep statement returns. */
 interface Round {
-  /** Whether it got the lock that one sweeper at a time holds. */
-  readonly locked: boolean
+  /** The database's clock, in seconds since 1970. */
+  readonly clock: number
   /** Number of rows that were checked; 0: none are left. */
   readonly checked: number
+  /** Number of rows to change. */
+  readonly due: number
+  /** How many of these no other transaction has locked. */
+  readonly locked: number
+  /** How many of the locked rows were changed. A trigger has kept the others. */
+  readonly changed: number
   readonly removed: number
-  /** Number of rows whose change a trigger dropped. */
-  readonly prevented: number
   /** The last id that a scan in the order of ids has reached. */
   readonly last: string | null
 }
 
 /**
- * Removes (or empties) sessions that expired longer ago than `expiryGrace`, in batches. On each server one process sweeps at a
- * time; others stop. Locked rows are left to the next sweep.
+ * Removes (or empties) sessions that expired longer ago than `expiryGrace` by both clocks, the database's and this
+ * machine's, in batches. A database's clock that was set forward makes live sessions look expired.
  *
- * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than an hour; DATABASE if a trigger
- * keeps rows, after removing the others
+ * On each server one process sweeps at a time: the rows of a batch are the first that are due, and a process that finds
+ * all of them locked stops. A separate lock would be a table that the role may not be allowed to create, or an advisory
+ * lock, which any role can hold forever. A batch skips single locked rows.
+ *
+ * @throws CLOCK_IMPLAUSIBLE if the clocks differ by more than a minute; DATABASE if a trigger keeps rows, after removing
+ * the others
  */
 export async function sweep(table: SessionTable, options: SweepOptions): Promise<Swept> {
   const nextDeadline = (): number => performance.now() + options.operationTimeout * 1000
-  checkClock(await table.readClock(nextDeadline()))
+  const sent = machineClock()
+  checkClock(await table.readClock(nextDeadline()), sent)
   let removed = 0
   let prevented = 0
   let after = ''
   for (;;) {
     const deadline = nextDeadline()
     const { name, sweepIndex: indexed } = await table.open(deadline)
+    const sent = machineClock()
     const [row] = await table.query(
       (shape, sql) => (indexed ? dueText(shape, sql, options) : passText(shape, sql, options)),
-      indexed ? [] : [after],
+      indexed ? [sent] : [sent, after],
       deadline,
     )
     const round = roundOf(row as readonly (string | null)[])
     removed += round.removed
     options.onProgress?.(removed)
-    prevented += round.prevented
-    if (!round.locked) return { removed, ended: 'busy' }
+    checkClock(round.clock, sent)
+    prevented += round.locked - round.changed
+    if (round.due > 0 && round.locked === 0) return { removed, ended: 'busy' }
     // By the index, the rows that a trigger keeps are found again.
-    const isLast = round.checked === 0 || (indexed && round.prevented === round.checked)
+    const isLast = round.checked === 0 || (indexed && round.changed === 0)
     if (isLast && prevented > 0) throw triggerFault(name)
     if (isLast) return { removed, ended: 'done' }
     if (options.signal.aborted) return { removed, ended: 'interrupted' }
@@ -116,14 +131,14 @@ export async function countDue(
 ): Promise<Due> {
   const [row] = await table.query(
     (shape, sql) => `
-      WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
+      WITH ${CLOCKS},
       looked AS (
         SELECT ${isDue(shape, options)} AS due FROM ${sql} t
         ${shape.sweepIndex ? `WHERE ${IS_SCHEDULED} ORDER BY t.sess_sweep` : ''}
         ${bounds === undefined ? '' : `LIMIT ${bounds.rows}`}
       )
       SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE due) FROM looked`,
-    [],
+    [machineClock()],
     performance.now() + options.operationTimeout * 1000,
     bounds?.timeLimit,
   )
@@ -131,51 +146,71 @@ export async function countDue(
   return { count: due, exact: bounds === undefined || looked < bounds.rows }
 }
 
-/** With a clock that is far ahead, every session would look expired. */
-function checkClock(clock: number): void {
-  const ahead = clock - Date.now() / 1000
-  if (Math.abs(ahead) <= IMPLAUSIBLE) return
+/** Returns this machine's clock, in seconds since 1970. */
+export function machineClock(): number {
+  return Date.now() / 1000
+}
+
+/**
+ * Throws if the database's clock was provably wrong, or this machine's: the statement read it after this machine's clock
+ * showed `sent`, and before now.
+ */
+function checkClock(clock: number, sent: number): void {
+  const ahead = Math.max(0, clock - machineClock())
+  const behind = Math.max(0, sent - clock)
+  const off = Math.max(ahead, behind)
+  if (off <= IMPLAUSIBLE) return
   throw new SessionPgsqlError(
     'CLOCK_IMPLAUSIBLE',
-    `The database's clock is ${Math.round(Math.abs(ahead))} seconds ${ahead > 0 ? 'ahead of' : 'behind'} this machine's. ` +
-      'Garbage collection is suspended until they agree within an hour. Correct the wrong clock.',
+    `The database's clock is ${Math.round(off)} seconds ${ahead > 0 ? 'ahead of' : 'behind'} this machine's. ` +
+      'Garbage collection is suspended until they agree within a minute. Correct the wrong clock.',
   )
 }
 
-function roundOf([locked, checked, removed, last, due, changed]: readonly (string | null)[]): Round {
-  return {
-    locked: isTrue(locked),
-    checked: Number(checked),
-    removed: Number(removed),
-    prevented: Number(due) - Number(changed),
-    last: last ?? null,
-  }
+function roundOf([clock, last = null, ...counts]: readonly (string | null)[]): Round {
+  const [checked, due, locked, changed, removed] = counts.map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ]
+  return { clock: secondsOf(clock), checked, due, locked, changed, removed, last }
 }
 
-const NOW = '(SELECT now FROM clock)'
-
-/** The condition by the index on sess_sweep: the row is to be checked now. */
-const IS_SCHEDULED = le('t.sess_sweep', `${NOW}::bigint`)
-
-const CLOCK_AND_LOCK = (sql: string): string => `
-  clock AS MATERIALIZED (SELECT ${CLOCK} AS now),
-  sweeper AS MATERIALIZED (
-    SELECT pg_catalog.pg_try_advisory_xact_lock(
-      pg_catalog.hashtext('session_pgsql gc'), pg_catalog.hashtext(${quoteLiteral(sql)})) AS locked
+/**
+ * The clocks of a sweep statement: `clock` is the database's; `now` is the earlier one of it and this machine's ($1). As
+ * this machine's was read before sending, a slow network only makes the sweep remove less.
+ */
+export const CLOCKS: string = `clock AS MATERIALIZED (
+    SELECT c.clock, least(c.clock, $1::double precision) AS now FROM (SELECT ${CLOCK} AS clock) c
   )`
 
-/** Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. */
+const NOW = '(SELECT now FROM clock)'
+const DATABASE_CLOCK = `(SELECT ${microseconds('c.clock')} FROM clock c)`
+
+/** The condition by the index on sess_sweep: the row is to be checked now. */
+export const IS_SCHEDULED: string = le('t.sess_sweep', `${NOW}::bigint`)
+
+/**
+ * Finds rows by the index on sess_sweep, removes those that have expired, and schedules the others again. `due` finds
+ * them again by their place in the table, at a tenth of the cost of their ids. It checks them again under the row lock,
+ * by IS TRUE, for which the planner cannot use the index: it would scan all scheduled rows.
+ */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
   const unexpired = plus('t.sess_expire::double precision', String(options.expiryGrace + 1))
   const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
   return `
-    WITH ${CLOCK_AND_LOCK(sql)},
+    WITH ${CLOCKS},
+    scheduled AS MATERIALIZED (
+      SELECT t.ctid FROM ${sql} t WHERE ${IS_SCHEDULED} ORDER BY t.sess_sweep LIMIT ${BATCH}
+    ),
     due AS MATERIALIZED (
       SELECT t.sess_id, ${expiredFor(options.expiryGrace)} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
-      WHERE (SELECT locked FROM sweeper) AND ${IS_SCHEDULED}
-      ORDER BY t.sess_sweep LIMIT ${BATCH} FOR UPDATE OF t SKIP LOCKED
+      WHERE ${isIn('t.ctid', 'ARRAY(SELECT s.ctid FROM scheduled s)')} AND ${IS_SCHEDULED} IS TRUE
+      FOR UPDATE OF t SKIP LOCKED
     ),
     ${removal(shape, sql, options)},
     rescheduled AS (
@@ -183,19 +218,19 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
       RETURNING 1
     )
-    SELECT (SELECT locked FROM sweeper), due.count, removed.count, NULL::pg_catalog.text, due.count,
-      ${plus('removed.count', 'rescheduled.count')}
-    FROM ${counts('due', 'removed', 'rescheduled')}`
+    SELECT ${DATABASE_CLOCK}, NULL, scheduled.count, scheduled.count, due.count,
+      ${plus('removed.count', 'rescheduled.count')}, removed.count
+    FROM ${counts('scheduled', 'due', 'removed', 'rescheduled')}`
 }
 
 /** For a table without that index: scans it once, in the order of ids. */
 function passText(shape: Shape, sql: string, options: SweepOptions): string {
   const expired = isDue(shape, options)
   return `
-    WITH ${CLOCK_AND_LOCK(sql)},
+    WITH ${CLOCKS},
     page AS MATERIALIZED (
       SELECT t.sess_id, ${expired} AS expired FROM ${sql} t
-      WHERE (SELECT locked FROM sweeper) AND ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${BATCH * 5}
+      WHERE ${gt('t.sess_id', '$2')} ORDER BY t.sess_id LIMIT ${BATCH * 5}
     ),
     due AS MATERIALIZED (
       SELECT t.sess_id, true AS expired, ${finallyExpired(shape, options)} AS outlived FROM ${sql} t
@@ -203,8 +238,8 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
       FOR UPDATE OF t SKIP LOCKED
     ),
     ${removal(shape, sql, options)}
-    SELECT (SELECT locked FROM sweeper), page.count, removed.count, (SELECT pg_catalog.max(sess_id) FROM page),
-      due.count, removed.count
+    SELECT ${DATABASE_CLOCK}, (SELECT pg_catalog.max(sess_id) FROM page), page.count,
+      (SELECT pg_catalog.count(*) FROM page WHERE expired), due.count, removed.count, removed.count
     FROM ${counts('page', 'due', 'removed')}`
 }
 
@@ -219,7 +254,7 @@ function expiredFor(seconds: number): string {
 }
 
 /** Returns the condition: expired longer ago than `expiryGrace`, and not emptied yet. */
-function isDue(shape: Shape, options: KeepOptions): string {
+export function isDue(shape: Shape, options: KeepOptions): string {
   const kept = options.keepExpired
     ? ` AND (${ne('t.sess_data', "''")} OR ${finallyExpired(shape, options)})`
     : ''

@@ -33,10 +33,10 @@ import {
 } from './definition.ts'
 import {
   createTable,
+  creating,
   creationFault,
   type Inspection,
   inspect,
-  lockOutCreators,
   missingPrivilege,
   rowSecurityFault,
   shapeOf,
@@ -293,12 +293,11 @@ export class SessionTable implements StoredSessions {
       )
     }
     const create = async (query: Query): Promise<void> => {
-      await query(lockOutCreators, [shape.name.table])
       // Fails if the session table is gone: its companions may be about to be restored with it.
       await query(plain(`SELECT FROM ${sqlName(shape.name)} LIMIT 0`), [])
       await query(plain(statement), [])
     }
-    await this.#guard(this.#database.transaction(create, deadline))
+    await this.#guard(creating(() => this.#database.transaction(create, deadline)))
   }
 
   /** The table that the settings name; once it was opened, with the schema in which it was found. */
@@ -392,14 +391,14 @@ export class SessionTable implements StoredSessions {
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      return await this.#database.transaction(
-        (query) => createTable(query, this.wanted, this.#options.columns),
-        deadline,
-      )
+      const create = (query: Query): Promise<Inspection> =>
+        createTable(query, this.wanted, this.#options.columns)
+      return await creating(() => this.#database.transaction(create, deadline))
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
-      // An existing table works without the added columns, for example if it is locked; `doctor` reports them.
-      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return before
+      // An existing table works without the added columns, for example if it is locked; `doctor` reports them. Another
+      // process may have added them meanwhile.
+      if (before.found !== undefined && error.code !== 'SERVER_DOWN') return this.inspect(deadline)
       throw creationFault(error, before)
     }
   }

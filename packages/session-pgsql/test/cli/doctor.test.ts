@@ -217,17 +217,17 @@ describeWithCommand('doctor', (setup) => {
     expect(levels(await run(['doctor', '--json']))).not.toHaveProperty('broken-indexes')
   })
 
-  test('warns about a wrong clock; beyond an hour it is a problem, and gc refuses to run', async () => {
+  test('warns about a wrong clock; beyond a minute it is a problem, and gc refuses to run', async () => {
     const { run } = await setup()
     const rightTime = Date.now
     const clock = vi.spyOn(Date, 'now')
     try {
-      clock.mockImplementation(() => rightTime() - 60_000)
+      clock.mockImplementation(() => rightTime() - 30_000)
       const slightly = await run(['doctor', '--json'])
       expect(slightly.code).toBe(0)
       expect(findings(slightly).clock).toMatchObject({ level: 'warning' })
-      expect(findings(slightly).clock?.message).toMatch(/is (5\d|6\d) s ahead of this machine's/)
-      clock.mockImplementation(() => rightTime() + 7_200_000)
+      expect(findings(slightly).clock?.message).toMatch(/is (29|3\d) s ahead of this machine's/)
+      clock.mockImplementation(() => rightTime() + 90_000)
       const badly = await run(['doctor', '--json'])
       expect(badly.code).toBe(1)
       expect(findings(badly).clock).toMatchObject({ level: 'problem' })

@@ -1,9 +1,18 @@
-import { describe, expect, test } from 'vitest'
+import pg from 'pg'
+import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../support/proxy.ts'
 import type { FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { runHere } from './command-line.ts'
 import { describeWithCommand, json } from './place.ts'
+
+/** Returns a client with an open transaction that holds a lock. */
+async function lockedBy(database: FreshDatabase, statement: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: database.db as string, application_name: 'stuck' })
+  await client.connect()
+  await client.query(`BEGIN; ${statement}`)
+  return client
+}
 
 describeWithCommand('session-pgsql: init, status and gc', (setup) => {
   describe('init', () => {
@@ -208,6 +217,26 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
       expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: left }])
     })
 
+    test('removes no live session after a clock was set forward during the run, and ends with an error', async () => {
+      const { database, run } = await setup()
+      await fill(database, 3000, 0)
+      const { now } = Date
+      try {
+        const { code, stderr } = await run(['gc'], {
+          terminal: 80,
+          // The database's clock advances by two hours: sessions that expired an hour ago are live.
+          onError: (text) => {
+            if (text.includes('1,000 of')) vi.spyOn(Date, 'now').mockImplementation(() => now() - 7_200_000)
+          },
+        })
+        expect(code).toBe(1)
+        expect(stderr).toMatch(/CLOCK_IMPLAUSIBLE|7,?\d+ seconds ahead/)
+      } finally {
+        vi.restoreAllMocks()
+      }
+      expect(await database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 2000 }])
+    })
+
     test('shows no percentage if there is nothing to remove', async () => {
       const { run } = await setup()
       const { stdout, stderr } = await run(['gc'], { terminal: 80 })
@@ -215,25 +244,47 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
       expect(stderr).not.toContain('%')
     })
 
-    test('skips a server on which another process is collecting garbage', async () => {
+    test('waits for a transaction that has locked expired sessions', async () => {
       const { database, run } = await setup()
       await fill(database, 3, 0)
-      const { Client } = await import('pg')
-      const other = new Client({ connectionString: database.db as string })
-      await other.connect()
-      try {
-        await other.query('BEGIN')
-        await other.query(
-          `SELECT pg_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext('"public"."php_session"'))`,
+      const other = await lockedBy(database, 'SELECT FROM php_session FOR UPDATE')
+      const ran = run(['gc', '--quiet'])
+      const swept = () =>
+        database.query(
+          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE '%SKIP LOCKED%'",
         )
-        const { code, stdout } = await run(['gc'])
-        expect(code).toBe(0)
-        expect(stdout).toContain('another process is collecting garbage')
-      } finally {
-        await other.end()
-      }
-      expect((await run(['gc'])).stdout).toBe('3 expired sessions removed.\n')
+      await until(async () => (await swept()).length > 0, 'a batch that finds the rows locked')
+      await other.end()
+      expect(await ran).toEqual({ code: 0, stdout: '', stderr: '' })
+      expect((await run(['gc'])).stdout).toBe('0 expired sessions removed.\n')
     })
+
+    test.each([
+      ['sessions', 'SELECT FROM php_session FOR UPDATE', 'busy'],
+      ['the table', 'LOCK TABLE php_session', null],
+    ])(
+      'names the process that keeps %s locked for longer than the timeout, with exit code 1',
+      async (_, lock, ended) => {
+        const { database, run } = await setup()
+        await fill(database, 3, 0)
+        const other = await lockedBy(database, lock)
+        try {
+          const { rows } = await other.query('SELECT pg_backend_pid() AS pid')
+          const ran = await run(['gc', '--quiet', '--timeout', '1'])
+          expect(ran).toMatchObject({ code: 1, stdout: '' })
+          expect(ran.stderr).toContain(
+            `locked by process ${rows[0].pid} (database user postgres, stuck, for `,
+          )
+          expect(json(await run(['gc', '--json', '--timeout', '1']))).toMatchObject({
+            removed: 0,
+            servers: [{ ended, error: { code: 'TIMEOUT' } }],
+          })
+        } finally {
+          await other.end()
+        }
+        expect(await run(['gc'])).toMatchObject({ code: 0, stdout: '3 expired sessions removed.\n' })
+      },
+    )
   })
 
   test('exits with 2 on an invalid command line, and shows no secrets', async () => {

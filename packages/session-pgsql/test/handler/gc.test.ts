@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { eventually, until } from '../support/wait.ts'
 import { describeHandler, errorOf, expireAgo, type Kit, id as newId } from './kit.ts'
 
@@ -8,6 +8,15 @@ const rows = async (kit: Kit, table = 'php_session'): Promise<number> =>
 /** Makes the next garbage collection check the row. */
 const schedule = (kit: Kit, id: string, table = 'php_session') =>
   kit.query(`UPDATE ${table} SET sess_sweep = 0 WHERE sess_id = $1`, [id])
+
+/** Changes the clock of this machine as the process sees it. */
+function shiftMachineClock(seconds: number): void {
+  const { now } = Date
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + seconds * 1000)
+}
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 describeHandler('An expired session', (kit) => {
   test('is absent for every operation', async () => {
@@ -132,6 +141,53 @@ describeHandler('Garbage collection', (kit) => {
     expect(swept.reduce((sum, count) => sum + count)).toBe(10_000)
     expect(await rows(kit, 'gc4')).toBe(0)
   })
+
+  test.each([90, -90])(
+    'removes nothing if the clocks differ by more than a minute (%s seconds), and logs it also after other errors',
+    async (seconds) => {
+      if (kit.server.kind === 'pglite') return // Its clock is the process's.
+      const table = `gc_clock_${seconds > 0 ? 'ahead' : 'behind'}`
+      const logged: unknown[] = []
+      const log = (_: string, error?: unknown) => logged.push((error as { code?: string }).code)
+      const logger = { debug() {}, info() {}, warn: log, error: log }
+      const sessions = kit.open({ table, gcInterval: -1, createTable: false, logger })
+      await errorOf(sessions.read('a'))
+      await until(() => logged.length === 1, 'the first error')
+      const writer = kit.open({ table })
+      await writer.write('a', {})
+      await expireAgo(kit, 'a', 5000, table)
+      await schedule(kit, 'a', table)
+      shiftMachineClock(seconds)
+      expect(await errorOf(writer.gc())).toMatchObject({ code: 'CLOCK_IMPLAUSIBLE' })
+      await sessions.read('b')
+      await until(() => logged.length === 2, 'the second error')
+      expect(logged).toEqual(['TABLE_MISSING', 'CLOCK_IMPLAUSIBLE'])
+      expect(await rows(kit, table)).toBe(1)
+    },
+  )
+
+  test.each([true, false])(
+    'removes what has expired by both clocks, the database’s and the process’s (index: %s)',
+    async (indexed) => {
+      if (kit.server.kind === 'pglite') return // Its clock is the process's.
+      const table = `gc_both_${indexed}`
+      const sessions = kit.open({ table })
+      for (const id of ['younger', 'older']) await sessions.write(id, {})
+      if (!indexed) await kit.query(`DROP INDEX ${table}_sess_sweep_idx`)
+      const reopened = kit.open({ table, createTable: false })
+      // The process's clock is right, and the database's 45 seconds fast.
+      shiftMachineClock(-45)
+      await expireAgo(kit, 'younger', 90, table)
+      await expireAgo(kit, 'older', 200, table)
+      for (const id of ['younger', 'older']) await schedule(kit, id, table)
+      expect(await reopened.countDue()).toMatchObject([{ count: 1, exact: true }])
+      expect(await reopened.sweep()).toMatchObject([{ removed: 1, ended: 'done' }])
+      expect(await kit.query(`SELECT sess_id FROM ${table}`)).toEqual([{ sess_id: 'younger' }])
+      vi.restoreAllMocks()
+      await schedule(kit, 'younger', table)
+      expect(await reopened.gc()).toBe(1)
+    },
+  )
 
   test('runs after every access if gcInterval is negative', async () => {
     const sessions = kit.open({ table: 'gc5', gcInterval: -1 })

@@ -320,6 +320,28 @@ describeOnEveryServer(
         })
       })
 
+      test.each([
+        ['table', 'LOCK TABLE public.php_session'],
+        ['sessions', 'SELECT FROM public.php_session FOR UPDATE'],
+      ])('gc, which names who has locked %s', async (_, lock) => {
+        await using({}, async (sessions) => {
+          const id = newId()
+          await sessions.write(id, {})
+          await expireAgo({ query }, id, 5000)
+          await query('UPDATE php_session SET sess_sweep = 0')
+        })
+        const holder = new pg.Client(databases[0]?.db as string)
+        await holder.connect()
+        try {
+          await holder.query(`BEGIN; ${lock}`)
+          const locked = await run('gc', '--timeout', '1')
+          expect(json(locked).servers[0].error.message).toContain('locked by process')
+        } finally {
+          await holder.end()
+        }
+        expect(json(await run('gc')).removed).toBe(1)
+      })
+
       test.each(['timestamp', 'timestamptz'])('an import with the type %s', async (type) => {
         await query(`CREATE TABLE public.old_${type} (sid varchar PRIMARY KEY, sess json, expire ${type})`)
         const cookie = `{"cookie":{"originalMaxAge":9000000},"user":1}`

@@ -2,6 +2,7 @@ import pg from 'pg'
 import { afterEach, expect, test } from 'vitest'
 import { sleep, until, within } from '../support/wait.ts'
 import { describeHandler, errorOf, id as newId } from './kit.ts'
+import { dbOfAppUser } from './table-kit.ts'
 
 /** Locks of other transactions. PGlite has one connection, so that no other transaction can hold a lock. */
 describeHandler(
@@ -127,17 +128,38 @@ describeHandler(
       expect((await other.read(id))?.data).toEqual({ n: 2 })
     })
 
-    test('for a sweep leaves the sweep to that process', async () => {
+    test('to sweep it is left to that process, and other rows are swept', async () => {
       const sessions = kit.open({ table: 'swept' })
-      const id = newId()
-      await sessions.write(id, {})
+      for (const id of ['one', 'other']) await sessions.write(id, {})
       await kit.query('UPDATE swept SET sess_expire = 1000, sess_sweep = 0')
-      const lock = await hold(
-        `SELECT pg_advisory_xact_lock(hashtext('session_pgsql gc'), hashtext('"public"."swept"'))`,
-      )
-      expect(await sessions.gc()).toBe(0)
+      const lock = await hold("SELECT FROM swept WHERE sess_id = 'one' FOR UPDATE")
+      expect(await sessions.sweep()).toMatchObject([{ removed: 1, ended: 'busy', error: undefined }])
+      expect(await sessions.sweep()).toMatchObject([{ removed: 0, ended: 'busy', error: undefined }])
       await lock.release()
-      expect(await sessions.gc()).toBe(1)
+      expect(await sessions.sweep()).toMatchObject([{ removed: 1, ended: 'done', error: undefined }])
+    })
+
+    test('does not exist for a role that has no access to the table, which cannot stop anything', async () => {
+      const url = new URL((await dbOfAppUser(kit, undefined)) as string)
+      const stranger = new pg.Client(url.href)
+      await stranger.connect()
+      const keys = ["hashtext('session_pgsql'), hashtext('unstoppable')"]
+      keys.push(`hashtext('session_pgsql gc'), hashtext('"public"."unstoppable"')`)
+      for (const key of keys) await stranger.query(`SELECT pg_advisory_lock(${key})`)
+      try {
+        const sessions = kit.open({ table: 'unstoppable', operationTimeout: 5 })
+        await sessions.write(newId(), {})
+        await kit.query('UPDATE unstoppable SET sess_expire = 1000, sess_sweep = 0')
+        expect(await sessions.tryLock(newId(), 'owner', 10)).toBe(true)
+        expect(await sessions.sweep()).toMatchObject([{ removed: 1, ended: 'done' }])
+        const [row] = await kit.query(
+          `SELECT count(*)::int AS held FROM pg_locks JOIN pg_database d ON d.oid = database
+           WHERE locktype = 'advisory' AND datname = current_database()`,
+        )
+        expect(row).toEqual({ held: keys.length })
+      } finally {
+        await stranger.end()
+      }
     })
 
     test('because it inserts the row delays only its own session', async () => {

@@ -121,6 +121,43 @@ describe('Behind a network that fails', () => {
     expect(await witness.read(id)).toBeUndefined()
   })
 
+  test.each([
+    ['a compare-and-swap', { a: 2 }, 'a base'],
+    ['a compare-and-swap that changes nothing', { a: 1 }, 'a base'],
+    ['a write without a base', { a: 2 }, 'no base'],
+    ['a write of an existing session', { a: 2 }, 'existing'],
+  ])('an error that %s reports counts once when the answer is lost', async (_, data, kind) => {
+    const sessions = open({ shortCircuit: false })
+    const id = newId()
+    const { session } = await sessions.write(id, { a: 1 })
+    const base = kind === 'a base' ? session : kind === 'existing' ? 'existing' : undefined
+    proxy.holdServerReplies()
+    const writing = sessions.write(id, data, { base, errors: { errors: 1 } })
+    await until(async () => (await witness.getErrors(id))?.errors === 1, 'the error to be counted')
+    proxy.drop()
+    await proxy.resume()
+    expect((await writing).session).toMatchObject({ data, errors: 1, accesses: 2 })
+    expect(await witness.getErrors(id)).toMatchObject({ errors: 1 })
+  })
+
+  test('an error that addError() or touch() reports is not sent again when the answer is lost', async () => {
+    const sessions = open()
+    const id = newId()
+    const base = (await sessions.write(id, { a: 1 })).session
+    const reports = [() => sessions.addError(id), () => sessions.touch(id, { base, errors: { errors: 1 } })]
+    for (const [n, report] of reports.entries()) {
+      // Opens a connection.
+      await sessions.read(id)
+      proxy.holdServerReplies()
+      const error = errorOf(report())
+      await until(async () => (await witness.getErrors(id))?.errors === n + 1, 'the error to be counted')
+      proxy.drop()
+      await proxy.resume()
+      expect(await error).toMatchObject({ outcomeUnknown: true })
+    }
+    expect(await witness.getErrors(id)).toMatchObject({ errors: 2 })
+  })
+
   test('a compare-and-swap that did not arrive is sent again', async () => {
     const sessions = open()
     const id = newId()

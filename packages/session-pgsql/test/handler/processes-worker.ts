@@ -98,7 +98,7 @@ export default async function work(input: Task, channel: WorkerChannel): Promise
         eager.on('error', (error) => resolve((error as { code?: string }).code)),
       )
       await eager.read('x')
-      const eagerError = Math.abs(input.seconds) > 3600 ? await reported : undefined
+      const eagerError = Math.abs(input.seconds) > 60 ? await reported : undefined
       await eager.close()
       return { result, eagerError, background }
     }

@@ -65,6 +65,9 @@ describeHandler('Statistics', (kit) => {
     await insert('a', 60)
     // By the wrong clock of another writer.
     await insert('b', -1000)
+    // A tombstone, as a destroy with several servers leaves it.
+    await insert('d', 0)
+    await kit.query(`UPDATE ${table} SET sess_name = NULL, sess_destroyed = 1 WHERE sess_name = 'd'`)
     await sessions.write('fresh', {}, { name: 'c' })
     await sessions.write('fresh', { n: 1 }, { name: 'c' })
     const { at, names } = await only(sessions)
@@ -78,6 +81,7 @@ describeHandler('Statistics', (kit) => {
     expect(of('b')).toMatchObject({ sessions: 1, created: new Array(10).fill(0) })
     expect(of('c')).toMatchObject({ sessions: 1, accesses: 2 })
     expect(of('c')?.created.reduce((sum, count) => sum + count)).toBe(1)
+    expect(names.find(({ name }) => name === null)?.created).toEqual(new Array(10).fill(0))
   })
 
   test('count the sessions written since earlier statistics, by name', async () => {

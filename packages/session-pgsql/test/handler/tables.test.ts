@@ -33,6 +33,22 @@ describeHandler('A table', (kit) => {
     await expectUsable(kit.open({ table: `${quoted}.sessions` }))
   })
 
+  test.each([
+    ['created', false],
+    ['completed', true],
+  ])('is %s once, by any number of processes', async (what, exists) => {
+    const table = `${what}_once`
+    if (exists) await kit.query(EXTENSION_TABLE.replace('php_session', table))
+    const handlers = Array.from({ length: 8 }, () => kit.open({ table }))
+    await Promise.all(handlers.map((sessions) => sessions.write(newId(), {})))
+    await Promise.all(handlers.map((sessions) => sessions.tryLock(newId(), 'owner', 10)))
+    const indexes = await kit.query('SELECT indexdef FROM pg_indexes WHERE tablename = $1', [table])
+    const defined = indexes.map(({ indexdef }) => String(indexdef).replace(/.* USING /, ''))
+    expect(new Set(defined).size).toBe(defined.length)
+    expect(defined).toContain('btree (sess_sweep)')
+    await expectUsable(kit.open({ table }))
+  })
+
   test('is independent of another table', async () => {
     const [one, two] = [kit.open({ table: 'one' }), kit.open({ table: 'two' })]
     const id = newId()

@@ -5,7 +5,8 @@ import { type Data, severalServers } from './kit.ts'
 
 /** When several servers may answer that a session does not exist, and that it exists. */
 describe('absent, with several servers', () => {
-  const { server, servers, handlerOf, idsRanked, places, fallbackRows, isDown, proxyTo } = severalServers()
+  const { server, servers, handlerOf, idsOf, idsRanked, places, fallbackRows, isDown, proxyTo } =
+    severalServers()
 
   const callsOf = (sessions: SaveHandler<Data>, at: number): number =>
     sessions.status().servers[at]?.calls as number
@@ -127,6 +128,25 @@ describe('absent, with several servers', () => {
     }
     expect((await sessions.write(destroyed, { back: 1 }, { base })).outcome).toBe('gone')
     await eventually(async () => expect(await fallbackRows()).toBe(0))
+  })
+
+  test('with two servers, a process that starts while the fallback server is unreachable does not know of the outage', async () => {
+    const toA = await proxyTo('a')
+    const sessions = handlerOf({ whenHomeIsDown: 'error' }, [toA.port], 2)
+    const [id] = idsOf('a', 1, 2) as [string]
+    const base = (await sessions.write(id, { n: 1 }, { base: null })).session
+    await toA.refuse()
+    toA.drop()
+    await sessions.write(id, { n: 2 }, { base })
+    await server('b').kill9()
+    await toA.resume()
+    await eventually(() => expect(isDown(sessions, 'a')).toBe(false))
+    await expect(sessions.read(id)).rejects.toMatchObject({ code: 'SERVER_DOWN' })
+    // No third server has a note. A documented limit.
+    const fresh = handlerOf({ whenHomeIsDown: 'error' }, [], 2)
+    expect((await fresh.read(id))?.data).toEqual({ n: 1 })
+    await server('b').start()
+    await eventually(async () => expect((await fresh.read(id))?.data).toEqual({ n: 2 }))
   })
 
   test('a session that was destroyed at home stays destroyed although an unreachable fallback server has a later version of it', async () => {

@@ -107,11 +107,12 @@ function resultText({ removed, busy, failed }: GcResult, keepsRows: boolean): st
     removed > 0
       ? `GC ${keepsRows ? 'emptied' : 'removed'} ${plural(removed, 'expired session')}.`
       : busy.length > 0
-        ? 'GC did not run.'
+        ? 'GC removed no session.'
         : 'GC found no expired sessions.'
   return [
     result,
-    busy.length > 0 && `Busy: another process is already running GC on ${busy.join(', ')}.`,
+    busy.length > 0 &&
+      `Busy: other transactions, such as GC of another process, have locked the remaining expired sessions on ${busy.join(', ')}.`,
     failed.length > 0 && `GC failed on ${failed.join(', ')}.`,
   ]
     .filter(Boolean)

@@ -65,13 +65,16 @@ export function AuditPage() {
   )
 }
 
-function Entry({ entry: { at, act, what, count, role, address } }: { entry: AuditEntry }) {
+function Entry({ entry: { at, act, what, count, role, address, omitted } }: { entry: AuditEntry }) {
   return (
     <tr>
       <td class="nowrap">
         <span class="tabular">{dateTime(at)}</span> <span class="muted wide">{relative(at, now.value)}</span>
       </td>
-      <td class={act === 'sign-in-failed' ? 'bad-text' : ''}>{ACTIONS[act] ?? act}</td>
+      <td class={act === 'sign-in-failed' ? 'bad-text' : ''}>
+        {ACTIONS[act] ?? act}
+        {omitted !== undefined && <span class="muted"> (and {whole(omitted)} more before)</span>}
+      </td>
       <td class="text">{what === '' ? <None /> : what}</td>
       <td class="number">{count === undefined ? <None /> : whole(count)}</td>
       <td>{act === 'sign-in-failed' ? <None why="none" /> : role}</td>

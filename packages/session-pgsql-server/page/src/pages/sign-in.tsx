@@ -1,8 +1,17 @@
 import { useState } from 'preact/hooks'
+import type { Me } from '../../../src/console/api.ts'
 import { signIn } from '../client.ts'
 import { Problem } from '../components/common.tsx'
 
-export function SignInPage() {
+const TEXTS = {
+  password: { label: 'Password', hint: 'Enter the operators’ or the readers’ password of this console.' },
+  token: {
+    label: 'Token',
+    hint: 'Open the URL that the console printed when it started, or enter the token from the end of that URL.',
+  },
+} as const
+
+export function SignInPage({ signInWith }: Pick<Me, 'signInWith'>) {
   const [failure, setFailure] = useState<string>()
   const [busy, setBusy] = useState(false)
   const submit = async (form: HTMLFormElement) => {
@@ -26,13 +35,13 @@ export function SignInPage() {
         }}
       >
         <h1>Sign in</h1>
-        <p class="muted">Enter the operators’ or the readers’ password of this console.</p>
-        <label for="password">Password</label>
+        <p class="muted">{TEXTS[signInWith].hint}</p>
+        <label for="password">{TEXTS[signInWith].label}</label>
         <input
           id="password"
           name="password"
           type="password"
-          autocomplete="current-password"
+          autocomplete={signInWith === 'token' ? 'off' : 'current-password'}
           required
           autofocus
           aria-invalid={failure !== undefined}

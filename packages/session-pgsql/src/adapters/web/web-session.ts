@@ -15,7 +15,7 @@ import {
   type Stored,
 } from './id-changes.ts'
 import { type RowsContext, SessionRows } from './session-rows.ts'
-import type { RequestLike, SignedCookie } from './signed-cookie.ts'
+import type { RequestLike, SessionCookie, SignedCookie } from './signed-cookie.ts'
 
 /** The session of one request. Only `update` and `commit` use the database. */
 export interface WebSession<Data extends object> {
@@ -62,11 +62,11 @@ export interface WebSession<Data extends object> {
    */
   update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
   /**
-   * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
+   * Applies the changes, and returns the cookie for the response, or undefined if the browser's cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
    * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
    */
-  commit(): Promise<string | undefined>
+  commit(): Promise<SessionCookie | undefined>
 }
 
 const GONE = { outcome: 'gone', value: undefined } as const
@@ -168,7 +168,7 @@ class RequestSession {
     return this.#queued(() => this.#updateStored(change))
   }
 
-  commit(): Promise<string | undefined> {
+  commit(): Promise<SessionCookie | undefined> {
     return this.#queued(() => this.#commit())
   }
 
@@ -238,17 +238,17 @@ class RequestSession {
     })
   }
 
-  async #commit(): Promise<string | undefined> {
+  async #commit(): Promise<SessionCookie | undefined> {
     const { cookie, request } = this.#context
-    let header: string | undefined
+    let removed: SessionCookie | undefined
     for (const record of [...this.#ending]) {
       await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
-      header = cookie.remove(request)
+      removed = cookie.remove(request)
     }
-    if (this.#isGone) return header
+    if (this.#isGone) return removed
     const id = await this.#write()
-    return id === undefined ? header : cookie.set(id, request)
+    return id === undefined ? removed : cookie.set(id, request)
   }
 
   /** Returns the id for the cookie; undefined if the cookie stays. */

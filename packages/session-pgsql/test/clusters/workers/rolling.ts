@@ -22,16 +22,21 @@ export interface RollingInput {
   readonly foreign: readonly number[]
 }
 
-/** A message between processes: the session that is now at a place. */
+/**
+ * A message between processes about the session at a place: it was created; it is about to be destroyed; or no request
+ * uses it any more, in answer to that.
+ */
 export interface Placed {
   readonly place: number
   readonly id: string
+  readonly state: 'created' | 'closing' | 'unused'
 }
 
 /**
  * A process with traffic on sessions that it shares with others: reads, writes that add a key of their own, touches,
- * and from time to time a destroy, after which a new session takes the place. Returns its history after the message
- * 'stop'. What reads contain is not part of it: a fallback server has the sessions as they were last read, and the
+ * and from time to time a destroy, after which a new session takes the place. No request that has read a session writes
+ * it after its destroy: if the home server goes down in between, the fallback server does not know of the destroy
+ * (docs/high-availability.md, Limits). Returns its history after the message 'stop'. What reads contain is not part of it: a fallback server has the sessions as they were last read, and the
  * changes that it lacks are merged when the home server is back.
  */
 export default async function rolling(input: RollingInput, channel: WorkerChannel): Promise<Operation[]> {
@@ -42,6 +47,11 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
   const history: Operation[] = []
   const current = new Map<number, string>()
   const ended: string[] = []
+  /** The number of requests that use a session, and whom to tell when there is none. */
+  const uses = new Map<string, number>()
+  const whenUnused = new Map<string, () => void>()
+  /** Destroys that wait for the other process. */
+  const closing = new Map<string, () => void>()
   let created = 0
   let isRunning = true
 
@@ -77,12 +87,30 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
     current.set(place, id)
     const write = () => handler.write(id, {}, { base: null })
     await record(id, 'create', write, () => ({ outcome: 'found' }))
-    channel.send({ place, id } satisfies Placed)
+    channel.send({ place, id, state: 'created' } satisfies Placed)
+  }
+
+  /** Lets no further request use a session, and waits for those that do. */
+  async function closeHere(place: number, id: string): Promise<void> {
+    if (current.get(place) === id) current.delete(place)
+    if ((uses.get(id) ?? 0) > 0) await new Promise<void>((resolve) => whenUnused.set(id, resolve))
+  }
+
+  async function using(id: string, work: () => Promise<unknown>): Promise<void> {
+    uses.set(id, (uses.get(id) ?? 0) + 1)
+    await work()
+    const left = (uses.get(id) as number) - 1
+    uses.set(id, left)
+    if (left === 0) whenUnused.get(id)?.()
   }
 
   async function destroy(place: number, id: string): Promise<void> {
     if (current.get(place) !== id) return
-    current.delete(place)
+    const closed = new Promise<void>((resolve) => closing.set(id, resolve))
+    channel.send({ place, id, state: 'closing' } satisfies Placed)
+    await Promise.all([closeHere(place, id), closed])
+    // The other process has ended.
+    if (!isRunning) return
     await record(
       id,
       'destroy',
@@ -109,28 +137,34 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
       } else if (kind < 0.04 && owned.includes(place)) {
         await destroy(place, id)
       } else if (kind < 0.1) {
-        await record(
-          id,
-          'touch',
-          () => handler.touch(id),
-          (found) => ({ outcome: found ? 'found' : 'absent' }),
+        await using(id, () =>
+          record(
+            id,
+            'touch',
+            () => handler.touch(id),
+            (found) => ({ outcome: found ? 'found' : 'absent' }),
+          ),
         )
       } else {
-        const base = random() < 0.5 ? known.get(id) : await read(id)
-        if (base === undefined) continue
-        const number = (numbers.get(id) ?? 0) + 1
-        numbers.set(id, number)
-        const data = { ...base.data, [keyOf(writer, number)]: 1 }
-        const written = await record(
-          id,
-          'write',
-          () => handler.write(id, data, { base }),
-          ({ outcome }) => ({ outcome: outcome === 'gone' ? 'absent' : 'found', wrote: [writer, number] }),
-        )
-        if (written?.session === undefined) known.delete(id)
-        else known.set(id, written.session)
+        await using(id, () => write(id))
       }
       await new Promise((resolve) => setTimeout(resolve, 5 + random() * 20))
+    }
+
+    async function write(id: string): Promise<void> {
+      const base = random() < 0.5 ? known.get(id) : await read(id)
+      if (base === undefined) return
+      const number = (numbers.get(id) ?? 0) + 1
+      numbers.set(id, number)
+      const data = { ...base.data, [keyOf(writer, number)]: 1 }
+      const written = await record(
+        id,
+        'write',
+        () => handler.write(id, data, { base }),
+        ({ outcome }) => ({ outcome: outcome === 'gone' ? 'absent' : 'found', wrote: [writer, number] }),
+      )
+      if (written?.session === undefined) known.delete(id)
+      else known.set(id, written.session)
     }
   }
 
@@ -141,11 +175,18 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
   for (;;) {
     const message = (await channel.receive()) as 'stop' | Placed
     if (message === 'stop') break
-    const before = current.get(message.place)
-    if (before !== undefined) ended.push(before)
-    current.set(message.place, message.id)
+    const { place, id, state } = message
+    if (state === 'created') current.set(place, id)
+    else if (state === 'unused') closing.get(id)?.()
+    else {
+      void closeHere(place, id).then(() => {
+        ended.push(id)
+        channel.send({ place, id, state: 'unused' } satisfies Placed)
+      })
+    }
   }
   isRunning = false
+  for (const resolve of closing.values()) resolve()
   await Promise.all(traffic)
   await handler.close()
   return history
