@@ -27,10 +27,13 @@ export type {
 } from './diagnostics.ts'
 export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
+  DestroyAllOptions,
+  DestroyByFieldOptions,
   ErrorCounts,
   ErrorLevel,
   HandlerStatus,
   JournalEntry,
+  LimitByFieldOptions,
   SaveHandlerEvents,
   ServerDue,
   ServerSweep,

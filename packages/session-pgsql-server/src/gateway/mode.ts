@@ -36,6 +36,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --table NAME           the session table (php_session)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
+  --max-lifetime SECONDS end sessions this long after they began, however often they are used; as
+                         session_pgsql.max_lifetime in the php.ini (unlimited)
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380); with --socket, none unless it is set
@@ -70,6 +72,7 @@ export const gatewayMode: Mode = defineMode({
   help: HELP,
   flags: {
     codec: { type: 'string' },
+    'max-lifetime': { type: 'string' },
     prefix: { type: 'string', multiple: true },
     port: { type: 'string' },
     socket: { type: 'string' },
@@ -98,6 +101,8 @@ export const gatewayMode: Mode = defineMode({
     const maxValue = numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024)
     const maxValues = numberOf(flags, 'max-values', 100, 1_000_000_000)
     const idleTimeout = numberOf(flags, 'idle-timeout', 0, 1_000_000)
+    const maxLifetime =
+      flags['max-lifetime'] === undefined ? undefined : numberOf(flags, 'max-lifetime', 1, 1e10)
     const { host } = flags
     const ini = iniOf(flags)
     const format = formatOf(flags.codec, ini, environment)
@@ -112,6 +117,7 @@ export const gatewayMode: Mode = defineMode({
       {
         db: flags.db,
         table: flags.table,
+        maxLifetime,
         codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },

@@ -76,7 +76,10 @@ export function createSessions<Data extends object = Record<string, unknown>>(
   if (!(grace >= 0 && grace <= 3600)) {
     throw invalidOption(`option grace: expected seconds from 0 to 3600; received ${grace}`)
   }
-  const { handler, name, lifetime, close } = openHandler<Data>(rest as AdapterOptions<Data>, 'sid')
+  const { handler, name, lifetime, maxLifetime, close } = openHandler<Data>(
+    rest as AdapterOptions<Data>,
+    'sid',
+  )
   const warn = warnerOf((rest as { logger?: Logger | false }).logger)
   const signed = new SignedCookie({ ...cookie, name, secret, trustProxy, lifetime, warn })
   return {
@@ -90,6 +93,7 @@ export function createSessions<Data extends object = Record<string, unknown>>(
         address,
         name,
         lifetime,
+        maxLifetime,
         grace,
       }),
   }

@@ -23,6 +23,7 @@ export class CommandContext implements Context {
   readonly output: Output
   readonly signal: AbortSignal
   readonly environment: Record<string, string | undefined>
+  readonly confirm: ((question: string) => Promise<boolean>) | undefined
   readonly #createTable: boolean
   #sources: SettingsSources | undefined
   #settings: Settings | undefined
@@ -36,7 +37,9 @@ export class CommandContext implements Context {
     signal: AbortSignal,
     environment: Record<string, string | undefined>,
     createTable: boolean,
+    confirm: ((question: string) => Promise<boolean>) | undefined,
   ) {
+    this.confirm = confirm
     this.arguments = args
     this.output = output
     this.signal = signal

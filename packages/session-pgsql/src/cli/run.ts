@@ -23,6 +23,8 @@ export interface ProcessContext {
   readonly stderr: Stream
   /** Aborted with the signal's name as its reason. */
   readonly signal: AbortSignal
+  /** Asks the user at the terminal, and returns true if the user confirms. undefined: there is no terminal. */
+  readonly confirm?: ((question: string) => Promise<boolean>) | undefined
 }
 
 const OK = 0
@@ -75,9 +77,10 @@ async function runCommand(
   command: Command,
   args: Arguments,
   output: Output,
-  { environment, signal }: ProcessContext,
+  { environment, signal, confirm }: ProcessContext,
 ): Promise<number> {
-  const context = new CommandContext(args, output, signal, environment, command.createsTable ?? false)
+  const createTable = command.createsTable ?? false
+  const context = new CommandContext(args, output, signal, environment, createTable, confirm)
   try {
     const code = await unlessAborted(command.run(context), signal, command.gracePeriod ?? 0)
     return signal.aborted ? (SIGNAL_EXIT_CODES[signal.reason as string] ?? FAILURE) : code

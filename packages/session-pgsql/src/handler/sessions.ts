@@ -22,10 +22,12 @@ import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
 import type { Columns } from '../session/columns.ts'
 import { storedId } from '../session/id.ts'
+import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
   type Change,
   type ColumnTexts,
+  clockNow,
   type MetadataUpdate,
   remaining,
   type StoredSession,
@@ -79,7 +81,8 @@ export class Sessions<Data> {
   /** See `SaveHandler.read`. */
   async read(id: string): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec, this.#settings.columns)
+    const { columns, maxLifetime } = this.#settings
+    return stored && new SessionRecord(stored, this.#codec, maxLifetime, columns)
   }
 
   /** Reads a session without decoding its data. */
@@ -306,8 +309,11 @@ export class Sessions<Data> {
   ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
+    // At the end of its session an expiry cannot become later.
+    const end = endOf(base, this.#settings.maxLifetime)
+    const possible = end === null ? lifetime : Math.min(lifetime, Math.max(0, end - clockNow(base)))
     // More left than a write with this lifetime would give: the lifetime has become shorter.
-    const isRecent = left >= lifetime && left <= stretched + 1
+    const isRecent = left >= possible && left <= stretched + 1
     if (metadata === undefined && (isRecent || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
       return { outcome: 'skipped', stored: base }
     }
@@ -373,11 +379,13 @@ export class Sessions<Data> {
       address,
       name = this.#settings.name,
       access = true,
-    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access'>,
+      since,
+    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access' | 'since'>,
     metadata: MetadataUpdate | undefined,
   ): (text: string, lifetime: number) => Change {
     if (address !== undefined) checkText('address', address)
     checkText('name', name)
+    const continued = sinceOf(since)
     return (text, lifetime) => ({
       id: storedId(id),
       text,
@@ -387,6 +395,7 @@ export class Sessions<Data> {
       name,
       metadata,
       columns: this.columnsOf(text),
+      since: continued,
     })
   }
 
@@ -435,7 +444,8 @@ export class Sessions<Data> {
   }
 
   #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
-    return new Result(outcome, stored, sent, this.#codec, this.#settings.columns)
+    const { columns, maxLifetime } = this.#settings
+    return new Result(outcome, stored, sent, this.#codec, maxLifetime, columns)
   }
 }
 
@@ -445,6 +455,7 @@ class Result<Data> implements WriteResult<Data> {
   readonly #stored: StoredSession | undefined
   readonly #sent: string
   readonly #codec: Codec<Data>
+  readonly #maxLifetime: number
   readonly #columns: Columns
   #session: SessionRecord<Data> | undefined
 
@@ -453,9 +464,11 @@ class Result<Data> implements WriteResult<Data> {
     stored: StoredSession | undefined,
     sent: string,
     codec: Codec<Data>,
+    maxLifetime: number,
     columns: Columns,
   ) {
     this.outcome = outcome
+    this.#maxLifetime = maxLifetime
     this.#stored = stored
     this.#sent = sent
     this.#codec = codec
@@ -464,7 +477,7 @@ class Result<Data> implements WriteResult<Data> {
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) {
-      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#columns)
+      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime, this.#columns)
     }
     return this.#session
   }
@@ -472,6 +485,13 @@ class Result<Data> implements WriteResult<Data> {
   get sent(): Data {
     return this.#codec.decode(this.#sent)
   }
+}
+
+/** Returns the session that a new one continues. @throws INVALID_ARGUMENT */
+function sinceOf(since: unknown): StoredSession | undefined {
+  const stored = SessionRecord.stored(since)
+  if (since === undefined || stored !== undefined) return stored
+  throw invalid('Expected since to be a record from read() or write(). A copy of a record does not work.')
 }
 
 /** The fields that a touch with this metadata leaves; the access counter is known to the server alone. */

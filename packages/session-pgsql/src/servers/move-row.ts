@@ -1,4 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
+import { beganByClock } from '../session/lifetime.ts'
+import { clockNow } from '../session/stored.ts'
 import {
   baseOf,
   changeRowCopy,
@@ -132,9 +134,12 @@ function holdBoth<T>(
  */
 function byClock(row: RowCopy, clock: number): RowCopy {
   const { session, destroyed, keptUntil } = row
-  const ahead = clock - (session.clock + (performance.now() - session.readAt) / 1000)
+  const ahead = clock - clockNow(session)
   const shifted = (time: number | null): number | null => (time === null ? null : Math.round(time + ahead))
-  if (destroyed === null) return { ...row, session: { ...session, expires: shifted(session.expires) } }
+  if (destroyed === null) {
+    const began = beganByClock(session, clock)
+    return { ...row, session: { ...session, began, expires: shifted(session.expires) } }
+  }
   return { ...row, destroyed: Math.min(destroyed, Math.ceil(clock)), keptUntil: shifted(keptUntil) }
 }
 

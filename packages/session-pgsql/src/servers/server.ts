@@ -24,6 +24,7 @@ export interface ServerSettings {
   readonly keepExpired: boolean
   readonly expiryGrace: number
   readonly columns: Columns
+  readonly maxLifetime: number
   readonly durableTouches: boolean
   readonly batch: boolean
   readonly poolSize: number
@@ -83,8 +84,17 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, columns, durableTouches, batch, poolSize } =
-      settings
+    const {
+      table,
+      createTable,
+      keepExpired,
+      expiryGrace,
+      columns,
+      maxLifetime,
+      durableTouches,
+      batch,
+      poolSize,
+    } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -95,6 +105,7 @@ export class Server {
       keepExpired,
       expiryGrace,
       columns,
+      maxLifetime,
       durableTouches,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),

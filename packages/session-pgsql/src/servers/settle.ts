@@ -1,3 +1,4 @@
+import { earlier } from '../session/lifetime.ts'
 import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
 import {
@@ -231,6 +232,8 @@ function withCounts(
     ...counters((name) => session[name] + Math.max(0, other[name] - (counted?.[name] ?? 0))),
     errorMessage: latest('errorMessage'),
     custom: latest('custom'),
+    // Of two sessions that were created under one id, neither may outlive its own end.
+    began: base === undefined ? earlier(session.began, other.began) : other.began,
     expires: laterExpiry(session, other),
   }
 }
@@ -240,6 +243,7 @@ function withMaxima(session: StoredSession, other: StoredSession): StoredSession
   return {
     ...session,
     ...counters((name) => Math.max(session[name], other[name])),
+    began: other.began,
     expires: laterExpiry(session, other),
   }
 }

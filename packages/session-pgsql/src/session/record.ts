@@ -1,5 +1,6 @@
 import type { Codec } from '../codec/codec.ts'
 import type { ColumnDefinitions, ColumnValues, Columns as ComputedColumns } from './columns.ts'
+import { endOf } from './lifetime.ts'
 import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
@@ -14,6 +15,8 @@ export interface SessionInfo {
   /** The last write of its data. */
   readonly modified: Date | null
   readonly expires: Date | null
+  /** When the session ends at the latest, however often it is used (`maxLifetime`); null: unlimited. */
+  readonly endsAt: Date | null
   /** The client's address at the first write. */
   readonly addressCreated: string | null
   /** The client's address at the last write. */
@@ -40,6 +43,7 @@ export class SessionRecord<Data, Columns = ColumnDefinitions> implements Session
   readonly created: Date | null
   readonly modified: Date | null
   readonly expires: Date | null
+  readonly endsAt: Date | null
   readonly addressCreated: string | null
   readonly addressModified: string | null
   readonly accesses: number
@@ -54,13 +58,14 @@ export class SessionRecord<Data, Columns = ColumnDefinitions> implements Session
   #columns: ColumnValues<Columns> | undefined
 
   /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>, columns: ComputedColumns) {
+  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number, columns: ComputedColumns) {
     this.id = stored.id
     this.name = stored.name
     this.data = codec.decode(stored.text)
     this.created = dateOf(stored.created)
     this.modified = dateOf(stored.modified)
     this.expires = dateOf(stored.expires)
+    this.endsAt = dateOf(endOf(stored, maxLifetime))
     this.addressCreated = stored.addressCreated
     this.addressModified = stored.addressModified
     this.accesses = stored.accesses
@@ -112,14 +117,15 @@ export class SessionRecord<Data, Columns = ColumnDefinitions> implements Session
   }
 }
 
-/** Returns the session without its data, as a plain object. */
-export function infoOf(stored: StoredSession): SessionInfo {
+/** Returns the session without its data, as a plain object. @param maxLifetime the setting */
+export function infoOf(stored: StoredSession, maxLifetime: number): SessionInfo {
   return {
     id: stored.id,
     name: stored.name,
     created: dateOf(stored.created),
     modified: dateOf(stored.modified),
     expires: dateOf(stored.expires),
+    endsAt: dateOf(endOf(stored, maxLifetime)),
     addressCreated: stored.addressCreated,
     addressModified: stored.addressModified,
     accesses: stored.accesses,

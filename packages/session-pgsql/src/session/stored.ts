@@ -28,6 +28,11 @@ export interface StoredSession {
    * column `sess_generation`, where the second of creation and the counter are compared instead.
    */
   readonly generation: number | null
+  /**
+   * When the session began: with this generation, or under an earlier id. null if another writer set no date. It may
+   * differ from `created`, which belongs to the row.
+   */
+  readonly began: number | null
   /** With several servers, the one from which it was read. */
   readonly server?: string
   /** The database's clock at the read, in seconds with a fraction. */
@@ -55,10 +60,15 @@ export function areOfTwoUsers(ours: string | null, theirs: string | null, base: 
   return ours !== base && theirs !== base && ours !== theirs
 }
 
+/** Returns the database's clock now, as known from the read of a session, in seconds since 1970. */
+export function clockNow({ clock, readAt }: Pick<StoredSession, 'clock' | 'readAt'>): number {
+  return clock + (performance.now() - readAt) / 1000
+}
+
 /** Returns the seconds until the session expires, by the database's clock; Infinity if it does not. */
 export function remaining(stored: StoredSession): number {
   if (stored.expires === null) return Number.POSITIVE_INFINITY
-  return stored.expires - (stored.clock + (performance.now() - stored.readAt) / 1000)
+  return stored.expires - clockNow(stored)
 }
 
 /** The metadata that a write or a touch updates. */
@@ -89,6 +99,8 @@ export interface Change {
   readonly metadata: MetadataUpdate | undefined
   /** The values of the computed columns for this text. undefined: the process computes none. */
   readonly columns?: ColumnTexts | undefined
+  /** The session that a new one continues: it began with it. undefined: a new session begins now. */
+  readonly since?: StoredSession | undefined
 }
 
 /** A request to move the expiry. */

@@ -75,6 +75,14 @@ export interface SaveHandlerOptions<
    */
   expiryGrace?: number | undefined
   /**
+   * Seconds after its beginning at which a session ends, however often it is used: the absolute lifetime, in addition to
+   * the idle lifetime (`gcMaxlifetime`, or the cookie's). Reads, writes and touches apply it, and `endsAt` of a record
+   * tells the end. A session begins with its first write; see `since` of `WriteOptions` for a new id. Set the same
+   * value in every process that uses the table.
+   * @default Infinity
+   */
+  maxLifetime?: number | undefined
+  /**
    * Whether PostgreSQL flushes a touch to disk, and sends it to a synchronous standby, before it answers. Without, a crash
    * of the server within about half a second of a touch may restore the expiry and the request count from before it. A
    * touch that also stores metadata, and all other changes, always wait. @default false

@@ -38,6 +38,8 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly keepExpiredFor: number
   /** Seconds. */
   readonly expiryGrace: number
+  /** Seconds; Infinity for unlimited. */
+  readonly maxLifetime: number
   readonly durableTouches: boolean
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
@@ -197,6 +199,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     keepExpired: settings.keepExpired,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
     expiryGrace: settings.expiryGrace,
+    maxLifetime: jsonNumber(settings.maxLifetime),
     durableTouches: settings.durableTouches,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,

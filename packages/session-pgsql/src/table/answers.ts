@@ -1,4 +1,5 @@
 import type { Row } from '../database/database.ts'
+import { beganWithout } from '../session/lifetime.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
@@ -87,7 +88,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
 
 /** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
-export const RECORD_COLUMNS = 16
+export const RECORD_COLUMNS = 17
 
 /**
  * Returns the session in a row.
@@ -102,12 +103,14 @@ export function storedOf(
   readAt: number,
   text: string = row[2] ?? '',
 ): StoredSession {
+  const created = numberOf(row[RECORD + 3])
+  const generation = numberOf(row[RECORD + 14])
   return {
     id: row[RECORD] as string,
     name: row[RECORD + 1] as string | null,
     text,
     digest: row[RECORD + 2] as string | null,
-    created: numberOf(row[RECORD + 3]),
+    created,
     modified: numberOf(row[RECORD + 4]),
     expires: numberOf(row[RECORD + 5]),
     addressCreated: row[RECORD + 6] as string | null,
@@ -118,8 +121,9 @@ export function storedOf(
     notices: Number(row[RECORD + 11] ?? 0),
     errorMessage: row[RECORD + 12] as string | null,
     custom: row[RECORD + 13] as string | null,
-    generation: numberOf(row[RECORD + 14]),
+    generation,
     version: Number(row[RECORD + 15] ?? 0),
+    began: numberOf(row[RECORD + 16]) ?? beganWithout({ generation, created }),
     clock,
     readAt,
   }

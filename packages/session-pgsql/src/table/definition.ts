@@ -37,6 +37,9 @@ const ADDED_COLUMNS = [
   ['sess_generation', 'bigint'],
   // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
   ['sess_version', 'bigint'],
+  // When the session began, in seconds since 1970: its first generation, if it has changed its id since. NULL: with this
+  // generation. `maxLifetime` counts from it.
+  ['sess_began', 'bigint'],
   // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
   ['sess_home', 'pg_catalog.text'],
   ['sess_base', 'pg_catalog.text'],
@@ -199,7 +202,7 @@ export interface TableColumns {
   readonly marked: boolean
 }
 
-/** The properties of an existing session table on which the statements depend. */
+/** What the statements depend on: the properties of an existing session table, and a setting. */
 export interface Shape {
   readonly name: TableName
   /** The added columns that the table has. */
@@ -211,6 +214,8 @@ export interface Shape {
    * role may not read it.
    */
   readonly digestSeed: string | undefined
+  /** The setting `maxLifetime`, in seconds; Infinity: unlimited. */
+  readonly maxLifetime: number
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
   /** The computed columns. */

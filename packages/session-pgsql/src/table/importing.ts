@@ -240,6 +240,7 @@ function importText(shape: Shape): string {
     sess_sweep: sweepTime(plus(plus('i.now', 'i.lifetime'), String(KEPT))),
     sess_generation: microseconds('i.now'),
     sess_version: '1',
+    sess_began: 'pg_catalog.ceil(i.now)::bigint',
     sess_home: 'NULL',
     sess_base: 'NULL',
     sess_destroyed: 'NULL',

@@ -6,6 +6,7 @@ import { clockOf, storedOf } from './answers.ts'
 import { columnsPresent, hasValue, selectColumns } from './computed-columns.ts'
 import type { Shape } from './definition.ts'
 import { openWithColumns } from './filling.ts'
+import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
 import { recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -76,7 +77,7 @@ export async function listSessions(
       return `
       SELECT ${key}::pg_catalog.text, 'read', ${text ? 't.sess_data' : 'NULL::pg_catalog.text'},
         ${microseconds(CLOCK)}, ${recordColumns('t', shape)}${selectColumns(shape, 't')}
-      FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
+      FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`
     },
     parameters,
@@ -146,7 +147,7 @@ export async function countSessions(
   const conditions = await conditionsOf(table, options, parameters, deadline)
   const [row] = await table.query(
     (shape, sql) =>
-      `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
+      `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}`,
     parameters,
     deadline,
     timeLimitOf(options),
@@ -162,9 +163,12 @@ export function timeLimitOf({ timeLimit }: Pick<CountOptions, 'timeLimit'>): num
   )
 }
 
-/** Returns the condition that excludes tombstones. */
-function noTombstones({ added }: Shape): string {
-  return added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+/** Returns the condition on what a row is: no tombstone, and a session that has expired or not. */
+function ofState({ active = true }: SessionFilter, shape: Shape): string {
+  const expiry = expiryOf('t', shape)
+  const tombstones = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+  if (active === true) return ` AND (${expiry} IS NULL OR ${ge(expiry, CLOCK)})${tombstones}`
+  return active === false ? ` AND ${lt(expiry, CLOCK)}${tombstones}` : tombstones
 }
 
 /** @throws TABLE_UNFIT if the table lacks a column of the filter */
@@ -174,7 +178,7 @@ async function conditionsOf(
   parameters: Parameter[],
   deadline: number,
 ): Promise<string[]> {
-  const { name, id, idPrefix, field, where = {}, address, errorMessage, active = true } = filter
+  const { name, id, idPrefix, field, where = {}, address, errorMessage } = filter
   const conditions: string[] = []
   const columns = table.columns.conditionsOf(where)
   await openWithColumns(
@@ -209,8 +213,6 @@ async function conditionsOf(
     const found = `pg_catalog.lower(t.sess_err_message), pg_catalog.lower(${bind(parameters, errorMessage)})`
     conditions.push(gt(`pg_catalog.strpos(${found})`, '0'))
   }
-  if (active === true) conditions.push(`(t.sess_expire IS NULL OR ${ge('t.sess_expire', CLOCK)})`)
-  if (active === false) conditions.push(lt('t.sess_expire', CLOCK))
   return conditions.length === 0 ? ['true'] : conditions
 }
 

@@ -90,7 +90,7 @@ const changeFields: readonly Field<Change>[] = [
   { name: 'access', type: 'boolean', of: ({ access }) => access },
   { name: 'address', type: 'text', of: ({ address }) => address },
   { name: 'name', type: 'text', of: ({ name }) => name },
-  { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
+  { name: 'metadata', type: 'text', of: ({ metadata, since }) => metadataText(metadata, since) },
 ]
 
 /** The session as the caller read it. */
@@ -148,7 +148,12 @@ export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
 
 export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
 
-/** As JSON, because nearly every request has no metadata: seven columns would be NULL. */
-function metadataText(metadata: MetadataUpdate | undefined): string | null {
+/**
+ * As JSON, because nearly every request has no metadata: eight columns would be NULL.
+ *
+ * @param since the session that a new one continues
+ */
+function metadataText(metadata: MetadataUpdate | undefined, since?: StoredSession): string | null {
+  if (since !== undefined) return JSON.stringify({ ...metadata, began: since.began })
   return metadata === undefined ? null : JSON.stringify(metadata)
 }

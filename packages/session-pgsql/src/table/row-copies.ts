@@ -1,4 +1,5 @@
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
+import { earlier, endOf } from '../session/lifetime.ts'
 import type { ColumnTexts, StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { filledBy, writtenColumns } from './computed-columns.ts'
@@ -210,13 +211,15 @@ function upsert(
 ): [Statement, Parameter[]] {
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
+  // Whatever was decided, a row lives to the end of its session at most.
+  const expires = earlier(session.expires, endOf(session, shape.maxLifetime))
   const values: Record<string, string | number | null> = {
     sess_id: session.id,
     sess_name: session.name,
     sess_data: session.text,
     sess_created: cap('sess_created', session.created),
     sess_modified: cap('sess_modified', session.modified),
-    sess_expire: cap('sess_expire', session.expires),
+    sess_expire: cap('sess_expire', expires),
     sess_addr_created: session.addressCreated,
     sess_addr_modified: session.addressModified,
     sess_counter: cap('sess_counter', session.accesses),
@@ -227,6 +230,7 @@ function upsert(
     sess_custom: session.custom,
     sess_generation: session.generation,
     ...(shape.added.has('sess_version') ? { sess_version: session.version } : {}),
+    ...(shape.added.has('sess_began') ? { sess_began: session.began } : {}),
     sess_home: home,
     sess_base: base ?? received,
     sess_destroyed: destroyed,
@@ -237,7 +241,7 @@ function upsert(
     const filled = computed === undefined ? (columnsOfCopy.filled ?? null) : filledBy(shape.columns)
     values.sess_filled = destroyed === null ? filled : null
   }
-  const sweepAt = destroyed === null ? session.expires : keptUntil
+  const sweepAt = destroyed === null ? expires : keptUntil
   const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)
   const theirs = [...types].filter(([column]) => destroyed === null && Object.hasOwn(own, column))
   const ours = Object.keys(values)

@@ -46,6 +46,7 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
+import { expiryOf } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import {
   DESTROYS,
@@ -69,6 +70,8 @@ export interface TableOptions {
   readonly expiryGrace: number
   /** The option `columns`. */
   readonly columns: Columns
+  /** Seconds after its beginning at which a session ends; Infinity: unlimited. */
+  readonly maxLifetime: number
   /** Whether a touch waits for the disk. */
   readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
@@ -378,7 +381,8 @@ export class SessionTable implements StoredSessions {
     }
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
-    const shape = shapeOf(inspection, this.#options.columns)
+    const shape = shapeOf(inspection, this.#options.maxLifetime, this.#options.columns)
+    if (this.#options.keepExpired) checkBeginning(shape)
     this.#name = shape.name
     this.#opened = {
       shape,
@@ -603,12 +607,28 @@ async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T
   }
 }
 
+/**
+ * With `keepExpired`, the creation in a row is that of the first session of its id: without another date, a session that
+ * uses the id again would be at its end at once.
+ *
+ * @throws TABLE_UNFIT
+ */
+function checkBeginning({ added, maxLifetime, name }: Shape): void {
+  if (maxLifetime === Number.POSITIVE_INFINITY || added.has('sess_began') || added.has('sess_generation'))
+    return
+  throw new SessionPgsqlError(
+    'TABLE_UNFIT',
+    `With keepExpired, maxLifetime needs the column sess_began, which the table ${sqlName(name)} lacks. Add it with: session-pgsql init.`,
+  )
+}
+
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
 function lockText(shape: Shape, expiryGrace: number): string {
+  const expiry = expiryOf('t', shape)
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
+    WHERE ${eq('t.sess_id', '$1')} AND (${expiry} IS NULL OR ${ge(expiry, minus(CLOCK, String(expiryGrace)))})
     FOR NO KEY UPDATE`
 }

@@ -99,7 +99,14 @@ const LONGEST_LIFETIME_TIMEOUT = 0.2
 export function emptySession(id: string, clock: number): StoredSession {
   return {
     ...{ id, name: null, text: '', digest: null, version: 0, generation: null },
-    ...{ created: null, modified: null, expires: 0, addressCreated: null, addressModified: null },
+    ...{
+      created: null,
+      began: null,
+      modified: null,
+      expires: 0,
+      addressCreated: null,
+      addressModified: null,
+    },
     ...{ accesses: 0, errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
     ...{ clock, readAt: performance.now() },
   }

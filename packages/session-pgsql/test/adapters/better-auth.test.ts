@@ -101,6 +101,23 @@ describeHandler('better-auth', (kit) => {
     expect(await storage.increment(key, 100)).toBe(1)
   })
 
+  test('maxLifetime ends sessions, counted from their creation, and no other value', async () => {
+    const storage = openStorage({ maxLifetime: 1000 })
+    const set = async (ago: number) => {
+      const token = kit.id()
+      const createdAt = new Date(Date.now() - ago * 1000)
+      await storage.set(token, JSON.stringify({ session: { token, userId: 'u', createdAt }, user: {} }), 5000)
+      return token
+    }
+    expect(await left(storage, await set(0))).toBeLessThanOrEqual(1001)
+    expect(await left(storage, await set(900))).toBeLessThanOrEqual(101)
+    expect(await storage.get(await set(900))).not.toBeNull()
+    expect(await storage.get(await set(1001))).toBeNull()
+    const list = `active-sessions-${kit.id()}`
+    await storage.set(list, JSON.stringify([{ token: 'a', expiresAt: Date.now() + 5e6 }]), 5000)
+    expect(await left(storage, list)).toBeGreaterThan(4900)
+  })
+
   test('getAndDelete returns a value to exactly one of 100 callers', async () => {
     const storages = openStorages(4)
     const [storage] = storages as [PgsqlSecondaryStorage]

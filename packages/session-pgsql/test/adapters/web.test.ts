@@ -104,6 +104,18 @@ describeHandler('Sessions for Request and Response', (kit) => {
     )
   })
 
+  test('the cookie as text is the header, and its parts are plain data', async () => {
+    const { handler } = openJar()
+    const session = await over(handler).session(request('https://example.org/'))
+    session.set('user', 'ada')
+    const cookie = await session.commit()
+    const headers = new Headers()
+    headers.append('set-cookie', cookie as unknown as string)
+    expect(headers.get('set-cookie')).toBe(cookie?.header)
+    expect(`${cookie}`).toBe(cookie?.header)
+    expect(Object.keys(cookie ?? {})).toEqual(['header', 'name', 'value', 'attributes'])
+  })
+
   test('ignores a cookie without a valid signature', async () => {
     const { handler, jar } = openJar()
     await jar.visit((session) => session.set('user', 'ada'))

@@ -41,6 +41,8 @@ export interface SessionCookie {
     /** Seconds; 0 if the browser is to remove the cookie. Without it the browser keeps the cookie until it is closed. */
     readonly maxAge?: number
   }
+  /** Returns the header: `headers.append('set-cookie', cookie)` works in JavaScript. */
+  toString(): string
 }
 
 /** The session id in a request's cookie. */
@@ -159,12 +161,18 @@ export class SignedCookie {
     }
   }
 
-  /** Returns the cookie for an id. */
-  set(id: string, request: RequestLike): SessionCookie {
+  /**
+   * Returns the cookie for an id.
+   *
+   * @param left seconds until the session ends at the latest; the cookie does not outlive it
+   */
+  set(id: string, request: RequestLike, left: number = Number.POSITIVE_INFINITY): SessionCookie {
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
     this.#warnIfExposed(request)
-    return this.#cookie(`${id}.${time}.${signature}`, this.#maxAge, request)
+    const maxAge =
+      this.#maxAge === null ? null : Math.max(0, Math.min(Math.ceil(this.#maxAge), Math.floor(left)))
+    return this.#cookie(`${id}.${time}.${signature}`, maxAge, request)
   }
 
   /** Returns the cookie that removes the browser's. */
@@ -179,7 +187,11 @@ export class SignedCookie {
       ...(maxAge !== null && { maxAge: Math.ceil(maxAge) }),
       secure,
     }
-    return { header: headerOf(this.#name, value, attributes), name: this.#name, value, attributes }
+    const header = headerOf(this.#name, value, attributes)
+    // Not enumerable, so that the cookie can be copied and compared as plain data.
+    return Object.defineProperty({ header, name: this.#name, value, attributes }, 'toString', {
+      value: () => header,
+    })
   }
 
   #isYoung(time: string): boolean {

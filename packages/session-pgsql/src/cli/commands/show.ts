@@ -44,7 +44,7 @@ JSON output:
     if (output.isJson) {
       output.json({
         sessions: found.map(({ server, stored }) => ({
-          ...sessionJson(infoOf(stored), remaining(stored) > 0, output),
+          ...sessionJson(infoOf(stored, settings.maxLifetime), remaining(stored) > 0, output),
           server,
           ...(args.has('data') ? { text: stored.text } : {}),
         })),
@@ -61,8 +61,8 @@ JSON output:
   },
 }
 
-function print(stored: StoredSession, { arguments: args, output }: Context): void {
-  const info = infoOf(stored)
+function print(stored: StoredSession, { arguments: args, output, settings }: Context): void {
+  const info = infoOf(stored, settings.maxLifetime)
   const left = remaining(stored)
   output.pairs([
     ['Id', output.id(info.id)],
@@ -74,6 +74,7 @@ function print(stored: StoredSession, { arguments: args, output }: Context): voi
     ['Modified', dateTime(info.modified)],
     ['  address', info.addressModified ?? '-'],
     ['Expires', info.expires === null ? 'never' : dateTime(info.expires)],
+    ...(info.endsAt === null ? [] : ([['  at the latest', dateTime(info.endsAt)]] as const)),
     ['Accesses', number(info.accesses)],
     [
       'Errors',
