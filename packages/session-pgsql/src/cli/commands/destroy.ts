@@ -4,7 +4,7 @@ import { number, plural } from '../output.ts'
 
 export const destroy: Command = {
   name: 'destroy',
-  usage: 'ID... | --field VALUE | --where COLUMN=VALUE | --all [OPTION]...',
+  usage: 'ID... | --field VALUE | --where COLUMN=VALUE | --all',
   summary: 'destroy sessions by id, by custom field, by own columns, or all',
   details: `
 Destroys the sessions immediately; only --all asks before. A request in progress
