@@ -49,6 +49,13 @@ export { readPhpIni } from './php-ini.ts'
 export { SaveHandler } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
 export type {
+  ColumnDefinition,
+  ColumnDefinitions,
+  ColumnFilter,
+  ColumnType,
+  ColumnValues,
+} from './session/columns.ts'
+export type {
   CountOptions,
   FoundSessions,
   ListColumn,

@@ -4,6 +4,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionPgsqlError } from '../../src/errors.ts'
 import { parsePhpIni } from '../../src/php-ini.ts'
+import { columns } from '../../src/settings/columns.ts'
 import { RULES } from '../../src/settings/rules.ts'
 import {
   describeSettings,
@@ -51,7 +52,7 @@ afterAll(async () => {
 
 describe('defaults', () => {
   test('are as documented', () => {
-    const { db, idPattern, logger, ...rest } = resolve()
+    const { columns, db, idPattern, logger, ...rest } = resolve()
     expect(rest).toEqual({
       table: { schema: undefined, name: 'php_session' },
       createTable: true,
@@ -75,6 +76,7 @@ describe('defaults', () => {
       whenHomeIsDown: 'absent',
       encryption: undefined,
     })
+    expect(columns.all).toEqual([])
     expect(db).toMatchObject([
       {
         kind: 'conninfo',
@@ -126,6 +128,7 @@ describe('sources', () => {
     name: ['SID', 'SID', 'OTHER'],
     codec: ['php', 'php', 'json'],
     conflict: ['overwrite', 'overwrite', 'error'],
+    columns: [columns('', { a: { type: 'text', index: true } }), 'a:text:index', 'b:jsonb'],
     batch: [false, 'false', 'true'],
     operationTimeout: [2, '2', '3'],
     poolSize: [3, '3', '4'],
@@ -147,7 +150,7 @@ describe('sources', () => {
       expect(read({}, { [variable]: other }, ini(text))).toEqual(value)
       expect(read({ [name]: undefined }, {}, ini(text))).toEqual(value)
       expect(read({}, { [variable]: '' }, '')).toEqual(resolve()[name as keyof Settings])
-      if (name === 'logger' || name === 'table' || name === 'idPattern') return
+      if (name === 'logger' || name === 'table' || name === 'idPattern' || name === 'columns') return
       expect(read({ [name]: value }, { [variable]: other }, ini(other))).toEqual(value)
     },
   )
