@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
+import Bowser from 'bowser'
 import { edited } from 'session-pgsql/testing'
 import { createSessions } from 'session-pgsql/web'
 
@@ -17,8 +18,8 @@ export async function createSite(options, pause = async () => {}, port = 0) {
     secret: 'an example has no secrets',
   })
 
-  async function handle(request) {
-    const session = await sessions.session(request)
+  async function handle(request, address) {
+    const session = await sessions.session(request, { address })
     const { pathname, searchParams: query } = new URL(request.url)
     const key = query.get('key')
     let body = ''
@@ -56,7 +57,17 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       case 'POST /sign-in':
         session.regenerate()
         session.set('user', query.get('user'))
+        session.set('agent', request.headers.get('user-agent') ?? '')
         session.field = query.get('user')
+        break
+      case 'GET /devices':
+        // Without the data: the page needs nothing else of it.
+        body = JSON.stringify(
+          (await session.devices()).map(({ data, ...device }) => ({ ...device, ...browserOf(data.agent) })),
+        )
+        break
+      case 'POST /end-device':
+        body = String(await session.endDevice(query.get('handle')))
         break
       case 'POST /sign-out':
         session.destroy()
@@ -74,7 +85,10 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       const { method } = incoming
       const body = method === 'GET' || method === 'HEAD' ? null : Readable.toWeb(incoming)
       const headers = new Headers(incoming.headers)
-      const response = await handle(new Request(url, { method, headers, body, duplex: 'half' }))
+      const response = await handle(
+        new Request(url, { method, headers, body, duplex: 'half' }),
+        incoming.socket.remoteAddress,
+      )
       outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
     } catch (error) {
       outgoing.writeHead(500).end(`${error.code}: the session is unavailable.\n`)
@@ -91,4 +105,10 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       await sessions.close()
     },
   }
+}
+
+/** Returns the names of the browser and the operating system; undefined if they are not known. */
+function browserOf(agent) {
+  const { browser, os } = Bowser.parse(agent || 'unknown')
+  return { browser: browser.name, os: os.name }
 }

@@ -45,6 +45,7 @@ export type {
 export { readPhpIni } from './php-ini.ts'
 export { SaveHandler } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
+export type { Device, Devices } from './session/device.ts'
 export type {
   CountOptions,
   FoundSessions,

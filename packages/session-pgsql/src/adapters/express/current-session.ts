@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
+import type { Devices } from '../../session/device.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
 import type { AddedErrors } from '../shared/request-state.ts'
 import type { Stored } from '../shared/session-data.ts'
@@ -18,14 +19,14 @@ export interface RequestWithSession {
 /** The properties that Express and express-session add to a request. */
 interface FullRequest extends RequestWithSession {
   readonly sessionID?: string
-  readonly sessionStore?: Pick<PgsqlStore, 'touch' | 'updateSession'>
+  readonly sessionStore?: Pick<PgsqlStore, 'handler' | 'touch' | 'updateSession'>
   readonly res?: ServerResponse
 }
 
 /**
  * The functions of session_pgsql for the session of a request, and `update`. The request keeps the field and the
  * errors that are set, and the next save or touch of its session records them: at the latest at the end of the request,
- * and also if the session is regenerated in between. Only `update` sends a statement.
+ * and also if the session is regenerated in between. Only `update`, `devices` and `endDevice` send statements.
  */
 export interface CurrentSession<Data = SessionData> {
   /**
@@ -53,6 +54,21 @@ export interface CurrentSession<Data = SessionData> {
    * INVALID_ARGUMENT without `session({ store: new PgsqlStore(...) })`
    */
   update<Value = void>(change: (data: ShownData<Data>) => Value): Promise<SessionUpdate<Value>>
+  /**
+   * Returns the sessions with the custom field of this one, the last seen first, for a "where you're signed in" page.
+   * They contain no ids, and no `cookie` in their data. See `SaveHandler.devices`.
+   *
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `SaveHandler.devices`
+   */
+  devices(): Promise<Devices<ShownData<Data>>>
+  /**
+   * Ends the session with this handle, which must have the custom field of this one: no handle ends a session of
+   * another user. The session of the request may be ended, too.
+   *
+   * @returns false if the user has no such session
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `SaveHandler.endDevice`
+   */
+  endDevice(handle: string): Promise<boolean>
   /** Returns dates, addresses and counters as last read or written; undefined if the session is not stored yet. */
   info(): SessionInfo | undefined
   /** Returns the custom field, for example a user's id; null if it is empty. */
@@ -85,6 +101,16 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
       if (typeof session !== 'object' || session === null) return { outcome: 'gone', value: undefined }
       return sessionStore.updateSession(session as Stored, change as (data: Stored) => never)
     },
+    async devices() {
+      const { field, handler, id } = userOf(request)
+      const devices = await handler.devices(field, { current: id })
+      for (const { data } of devices) delete (data as Stored).cookie
+      return devices as unknown as Devices<ShownData<Data>>
+    },
+    async endDevice(handle) {
+      const { field, handler } = userOf(request)
+      return handler.endDevice(field, handle)
+    },
     info() {
       const record = recordOf(request)
       if (record === undefined) return undefined
@@ -92,7 +118,7 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
       return info
     },
     getField() {
-      return state.custom === undefined ? (recordOf(request)?.custom ?? null) : state.custom
+      return fieldOf(request)
     },
     setField(value) {
       checkField(value)
@@ -122,6 +148,24 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
 
 function recordOf({ session }: RequestWithSession): SessionRecord<Stored> | undefined {
   return typeof session === 'object' && session !== null ? links.get(session)?.copy.record : undefined
+}
+
+function fieldOf(request: RequestWithSession): string | null {
+  const { custom } = stateOf(request)
+  return custom === undefined ? (recordOf(request)?.custom ?? null) : custom
+}
+
+/** Returns whose session it is. @throws INVALID_ARGUMENT if it has no custom field */
+function userOf(request: FullRequest) {
+  const handler = request.sessionStore?.handler
+  if (handler === undefined) {
+    throw invalid('The request has not passed through session({ store: new PgsqlStore(...) }).')
+  }
+  const field = fieldOf(request)
+  if (field === null) {
+    throw invalid('The session has no custom field, which tells whose it is. Call setField first.')
+  }
+  return { field, handler, id: request.sessionID }
 }
 
 /**
