@@ -1,10 +1,33 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Plugin } from 'vite'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 
 const source = (path: string, name = 'session-pgsql') =>
   fileURLToPath(new URL(`packages/${name}/src/${path}`, import.meta.url))
 
 const support = 'packages/session-pgsql/test/support'
+
+/**
+ * With SESSION_PGSQL_TEST_PEERS, the name of a folder with a package.json: its dependencies replace those of the same
+ * names, so that the tests run with other versions of the frameworks (scripts/test-peers.mjs).
+ */
+function otherPeers(folder: string): Plugin {
+  const description = join(folder, 'package.json')
+  const names = Object.keys(JSON.parse(readFileSync(description, 'utf8')).dependencies)
+  return {
+    name: 'other-peers',
+    enforce: 'pre',
+    async resolveId(source, importer) {
+      const isOther = names.some((name) => source === name || source.startsWith(`${name}/`))
+      if (!isOther || importer?.startsWith(folder)) return null
+      return this.resolve(source, description, { skipSelf: true })
+    },
+  }
+}
+
+const { SESSION_PGSQL_TEST_PEERS: peers } = process.env
 
 /** One of the three kinds of test file; docs/testing.md says what belongs where. */
 function project(
@@ -13,6 +36,7 @@ function project(
   options: TestProjectInlineConfiguration['test'] = {},
 ): TestProjectInlineConfiguration {
   return {
+    ...(peers && { plugins: [otherPeers(peers)] }),
     // The examples are tested on the sources, not on what was built last.
     resolve: {
       alias: [
@@ -22,7 +46,7 @@ function project(
           replacement: source('$1/start.ts', 'session-pgsql-server'),
         },
         { find: /^session-pgsql\/testing$/, replacement: source('testing.ts') },
-        { find: /^session-pgsql\/([a-z-]+)$/, replacement: source('adapters/$1.ts') },
+        { find: /^session-pgsql\/([a-z\d-]+)$/, replacement: source('adapters/$1.ts') },
       ],
     },
     test: {

@@ -1,5 +1,6 @@
 import type { Scenario } from '../context.ts'
 import { bigTable } from './big-table.ts'
+import { encryption } from './encryption.ts'
 import { hotSessions } from './hot-sessions.ts'
 import { lockedRow } from './locked-row.ts'
 import { oneSession } from './one-session.ts'
@@ -16,6 +17,7 @@ export const SCENARIOS: readonly Scenario[] = [
   lockedRow,
   oneSession,
   statementsSent,
+  encryption,
   stalled,
   bigTable,
   soak,

@@ -1,14 +1,10 @@
 import 'reflect-metadata'
 import {
-  type CallHandler,
   Controller,
   type DynamicModule,
-  type ExecutionContext,
   Get,
   Inject,
   Module,
-  type NestInterceptor,
-  type OnApplicationShutdown,
   Post,
   Query,
   Req,
@@ -17,10 +13,10 @@ import {
 } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import type { Request } from 'express'
-import session, { type SessionData } from 'express-session'
-import { concatMap, type Observable } from 'rxjs'
-import { PgsqlStore, type PgsqlStoreOptions, pgsqlSession } from 'session-pgsql/express'
+import type { SessionData } from 'express-session'
+import { type PgsqlStoreOptions, pgsqlSession } from 'session-pgsql/express'
 import { edited } from 'session-pgsql/testing'
+import { done, SaveSession, SessionModule, SessionStore } from './session.module.ts'
 
 /** The data of a session. */
 declare module 'express-session' {
@@ -33,29 +29,6 @@ declare module 'express-session' {
 type Pause = (wait: string | undefined) => Promise<void>
 
 const PAUSE = Symbol('pause')
-
-/** The store as a provider, which closes with the application. */
-class SessionStore extends PgsqlStore implements OnApplicationShutdown {
-  onApplicationShutdown(): Promise<void> {
-    return this.close()
-  }
-}
-
-/**
- * Saves the session before the response. express-session saves it after the response has begun, when an error can no
- * longer change the status.
- */
-class SaveSession implements NestInterceptor {
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const request = context.switchToHttp().getRequest<Request>()
-    return next.handle().pipe(
-      concatMap(async (response) => {
-        await done((callback) => request.session.save(callback))
-        return response
-      }),
-    )
-  }
-}
 
 @Controller()
 class SiteController {
@@ -137,11 +110,9 @@ class SiteModule {
   static with(options: PgsqlStoreOptions, pause: Pause): DynamicModule {
     return {
       module: SiteModule,
+      imports: [SessionModule.forRoot(options)],
       controllers: [SiteController],
-      providers: [
-        { provide: SessionStore, useFactory: () => new SessionStore(options) },
-        { provide: PAUSE, useValue: pause },
-      ],
+      providers: [{ provide: PAUSE, useValue: pause }],
     }
   }
 }
@@ -157,29 +128,13 @@ export async function createSite(options: PgsqlStoreOptions, pause: Pause = slee
     logger: false,
     forceCloseConnections: true,
   })
-  const store = app.get(SessionStore)
-  app.use(
-    session({
-      store,
-      // For an example on your own machine. A real site needs a secret.
-      secret: 'example',
-      resave: false,
-      saveUninitialized: false,
-      cookie: { maxAge: 60 * 60 * 1000, sameSite: 'lax' },
-    }),
-  )
   await app.listen(port, '127.0.0.1')
   return {
     url: await app.getUrl(),
-    handler: store.handler,
+    handler: app.get(SessionStore).handler,
     // This closes the store, too.
     stop: () => app.close(),
   }
-}
-
-/** Converts a method of express-session with a callback into a promise. */
-function done(work: (callback: (error?: unknown) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => work((error) => (error ? reject(error) : resolve())))
 }
 
 function sleep(milliseconds: string | undefined): Promise<void> {

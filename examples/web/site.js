@@ -1,83 +1,15 @@
 import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
-import Bowser from 'bowser'
-import { edited } from 'session-pgsql/testing'
-import { createSessions } from 'session-pgsql/web'
+import { createHandle } from './handle.js'
 
 /**
- * A site with Request and Response. Bun, Deno, a service worker or SvelteKit's hook can call `handle` as it is; for
- * Node's server the code below converts requests and responses.
+ * The site of handle.js behind Node's server, for which the code below converts requests and responses.
  *
  * @param {Partial<import('session-pgsql/web').SessionsOptions>} options of the sessions and their save handler
  * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
-  const sessions = createSessions({
-    ...options,
-    // For an example on your own machine. A real site needs a secret.
-    secret: 'an example has no secrets',
-  })
-
-  async function handle(request, address) {
-    const session = await sessions.session(request, { address })
-    const { pathname, searchParams: query } = new URL(request.url)
-    const key = query.get('key')
-    let body = ''
-    switch (`${request.method} ${pathname}`) {
-      case 'GET /':
-        session.set('visits', (session.get('visits') ?? 0) + 1)
-        body = `Visit ${session.get('visits')}.\n`
-        break
-      case 'GET /read':
-        body = JSON.stringify(session.data)
-        break
-      case 'POST /set':
-        await pause(query.get('wait') ?? undefined)
-        session.set(key, query.get('value'))
-        break
-      case 'POST /delete':
-        await pause(query.get('wait') ?? undefined)
-        session.delete(key)
-        break
-      case 'POST /edit':
-        await pause(query.get('wait') ?? undefined)
-        session.set(key, edited(session.get(key), query.get('path'), query.get('value')))
-        break
-      case 'POST /count': {
-        await pause(query.get('wait') ?? undefined)
-        session.set(query.get('also'), '1')
-        // Atomic: of overlapping requests, each gets a number of its own.
-        const { value } = await session.update((data) => {
-          data[key] = Number(data[key] ?? 0) + 1
-          return data[key]
-        })
-        body = String(value)
-        break
-      }
-      case 'POST /sign-in':
-        session.regenerate()
-        session.set('user', query.get('user'))
-        session.set('agent', request.headers.get('user-agent') ?? '')
-        session.field = query.get('user')
-        break
-      case 'GET /devices':
-        // Without the data: the page needs nothing else of it.
-        body = JSON.stringify(
-          (await session.devices()).map(({ data, ...device }) => ({ ...device, ...browserOf(data.agent) })),
-        )
-        break
-      case 'POST /end-device':
-        body = String(await session.endDevice(query.get('handle')))
-        break
-      case 'POST /sign-out':
-        session.destroy()
-        break
-      default:
-        return new Response('Not found.\n', { status: 404 })
-    }
-    const cookie = await session.commit()
-    return new Response(body, { headers: cookie === undefined ? {} : { 'set-cookie': cookie } })
-  }
+  const { handle, sessions } = createHandle(options, pause, (_, socket) => socket.remoteAddress)
 
   const server = createServer(async (incoming, outgoing) => {
     try {
@@ -87,7 +19,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       const headers = new Headers(incoming.headers)
       const response = await handle(
         new Request(url, { method, headers, body, duplex: 'half' }),
-        incoming.socket.remoteAddress,
+        incoming.socket,
       )
       outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
     } catch (error) {
@@ -105,10 +37,4 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       await sessions.close()
     },
   }
-}
-
-/** Returns the names of the browser and the operating system; undefined if they are not known. */
-function browserOf(agent) {
-  const { browser, os } = Bowser.parse(agent || 'unknown')
-  return { browser: browser.name, os: os.name }
 }

@@ -56,6 +56,8 @@ if (!function_exists('session_pgsql_status')) {
             'Address Created' => $info['addressCreated'],
             'Address Modified' => $info['addressModified'],
             'Custom' => $info['custom'],
+            // With --max-lifetime: when the session ends at the latest.
+            ...(isset($info['endsAt']) ? ['Ends' => $seconds($info['endsAt'])] : []),
         ];
     }
 

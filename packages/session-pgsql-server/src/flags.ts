@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import process from 'node:process'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { readPhpIni } from 'session-pgsql'
+import { type EncryptionOption, readPhpIni } from 'session-pgsql'
 
 /** How the modes read their flags. Every failure is a `UsageError` whose message names the flag. */
 
@@ -17,6 +17,7 @@ const COMMON = {
   ini: { type: 'string' },
   db: { type: 'string' },
   table: { type: 'string' },
+  'encryption-keys': { type: 'string' },
   host: { type: 'string', default: '127.0.0.1' },
   'password-file': { type: 'string' },
   'tls-cert': { type: 'string' },
@@ -59,6 +60,11 @@ export function portOf(flags: Values, flag: string): number {
 /** Returns the directives of the php.ini that `--ini` names; empty without the flag. */
 export function iniOf({ ini }: Values): Map<string, string> {
   return typeof ini === 'string' ? readPhpIni(ini) : new Map()
+}
+
+/** Returns the keys in the file that `--encryption-keys` names; undefined without the flag: those in the environment. */
+export function encryptionOf({ 'encryption-keys': file }: Values): EncryptionOption | undefined {
+  return typeof file === 'string' ? { keys: readSecret('--encryption-keys', file) } : undefined
 }
 
 /**

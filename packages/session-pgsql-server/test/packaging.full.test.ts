@@ -1,10 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 
 const run = promisify(execFile)
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url))
@@ -17,7 +17,7 @@ test('runs as packed by npm, and contains the files that its README mentions', a
   for (const name of ['session-pgsql', 'session-pgsql-server']) {
     const { stdout } = await run(
       'npm',
-      ['pack', '--json', '--ignore-scripts', '--pack-destination', folder],
+      ['pack', '--json', '--foreground-scripts=false', '--pack-destination', folder],
       {
         cwd: join(REPOSITORY, 'packages', name),
       },
@@ -32,9 +32,8 @@ test('runs as packed by npm, and contains the files that its README mentions', a
       '--strip-components=1',
     ])
   }
-  for (const name of ['pg', '@opentelemetry']) {
-    await symlink(join(REPOSITORY, 'node_modules', name), join(modules, name))
-  }
+  // Without OpenTelemetry, which is optional.
+  await symlink(join(REPOSITORY, 'node_modules/pg'), join(modules, 'pg'))
   const installed = join(modules, 'session-pgsql-server')
   expect((await readdir(installed)).sort()).toEqual([
     'LICENSE',
@@ -43,6 +42,7 @@ test('runs as packed by npm, and contains the files that its README mentions', a
     'dist',
     'package.json',
     'php',
+    'src',
   ])
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['session_pgsql.php'])
 
@@ -61,4 +61,35 @@ test('runs as packed by npm, and contains the files that its README mentions', a
     console.log('ended')`
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', source], { cwd: folder })
   expect(stdout).toBe('ended\n')
+
+  // What needs OpenTelemetry says what to install.
+  const install =
+    /npm install @opentelemetry\/api @opentelemetry\/sdk-metrics @opentelemetry\/exporter-prometheus/
+  const consoleFlags = [
+    '--db',
+    'host=127.0.0.1 port=1',
+    '--port',
+    '0',
+    '--metrics',
+    '--audit-file',
+    join(folder, 'audit'),
+  ]
+  await expect(run(main, ['console', ...consoleFlags])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(install),
+  })
+  const gatewayFlags = ['--db', 'host=127.0.0.1 port=1', '--port', '0', '--health-port', '0']
+  const gateway = spawn(main, ['gateway', ...gatewayFlags], { stdio: ['ignore', 'pipe', 'pipe'] })
+  ctx.onTestFinished(() => void gateway.kill('SIGKILL'))
+  let output = ''
+  for (const stream of [gateway.stdout, gateway.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk
+    })
+  }
+  await vi.waitUntil(() => install.test(output), 60_000)
+  const health = /health: (http:\S+)\/health\n/.exec(output)?.[1]
+  expect((await fetch(`${health}/health`)).status).toBe(503)
+  const metrics = await fetch(`${health}/metrics`)
+  expect([metrics.status, await metrics.text()]).toEqual([503, expect.stringMatching(install)])
 })

@@ -114,9 +114,25 @@ const eventChannels = Object.fromEntries(
   EVENTS.map((name) => [name, channel(`session-pgsql:${name}`)]),
 ) as Record<EventName, Channel>
 
+type Stage = 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
+
 /**
- * Runs `work` and publishes its start and end. Call it only if the channel has subscribers (`hasSubscribers`), so that
- * no message is created without them.
+ * Returns true if an operation has subscribers. It asks the channels of its stages, because Bun has no `hasSubscribers`
+ * of the tracing channel itself.
+ */
+export function isTraced(to: Readonly<Record<Stage, { readonly hasSubscribers: boolean }>>): boolean {
+  return (
+    to.start.hasSubscribers ||
+    to.end.hasSubscribers ||
+    to.asyncStart.hasSubscribers ||
+    to.asyncEnd.hasSubscribers ||
+    to.error.hasSubscribers
+  )
+}
+
+/**
+ * Runs `work` and publishes its start and end. Call it only if the channel has subscribers (`isTraced`), so that no
+ * message is created without them.
  *
  * @param resultOf what the result adds to the message; the result itself, which may be a session, is not published
  */

@@ -9,7 +9,7 @@ export const ERROR_CODES = {
   INVALID_ARGUMENT: 'An argument of a method is invalid',
   INVALID_ID: 'The session id is invalid',
   INVALID_DATA: 'The session data cannot be encoded or stored without loss',
-  UNDECODABLE: 'The codec cannot decode the stored session data',
+  UNDECODABLE: 'The stored session data cannot be decrypted, or the codec cannot decode it',
   CONFLICT: 'Another request has changed the session since it was read (conflict: "error")',
   AMBIGUOUS: 'The connection was lost, and the change may or may not have been applied',
   TIMEOUT: 'No answer within operationTimeout',

@@ -27,10 +27,13 @@ export type {
 } from './diagnostics.ts'
 export { ERROR_CODES, type ErrorCode, SessionPgsqlError } from './errors.ts'
 export type {
+  DestroyAllOptions,
+  DestroyByFieldOptions,
   ErrorCounts,
   ErrorLevel,
   HandlerStatus,
   JournalEntry,
+  LimitByFieldOptions,
   SaveHandlerEvents,
   ServerDue,
   ServerSweep,
@@ -68,6 +71,8 @@ export type {
   ConflictFunction,
   ConflictRule,
   DatabaseOption,
+  EncryptionKey,
+  EncryptionOption,
   Logger,
   SaveHandlerOptions,
   Settings,

@@ -47,6 +47,11 @@ export interface WriteOptions<Data> {
   readonly conflict?: 'error' | undefined
   /** Seconds until the session expires, or a function that returns them for the data to be stored. Default: `gcMaxlifetime`. */
   readonly lifetime?: number | ((data: Data) => number) | undefined
+  /**
+   * The session that a new one continues under another id: the new one began when that did, for `maxLifetime`. Without
+   * it, a new session begins with this write. Ignored if the session exists.
+   */
+  readonly since?: SessionRecord<Data> | undefined
   /** The client's IP address, stored as `addressModified`, and at creation also as `addressCreated`. */
   readonly address?: string | undefined
   /** The name of the session cookie, stored at creation. Default: the option `name`. */
@@ -112,6 +117,27 @@ export interface UpdateOptions<Data> extends Omit<WriteOptions<Data>, 'base' | '
 export interface UpdateResult<Data, Value> extends WriteResult<Data> {
   /** The return value of the function, from the call whose result was written; undefined if the outcome is `gone`. */
   readonly value: Value | undefined
+}
+
+/** The options of `destroyByField`. */
+export interface DestroyByFieldOptions {
+  /** Ids of sessions that are not destroyed, for example that of the request's own. Default: none. */
+  readonly except?: string | readonly string[] | undefined
+}
+
+/** The options of `limitByField`. */
+export interface LimitByFieldOptions {
+  /**
+   * The id of a session that does not end, and counts as one of those that are left: that of the request's own. Several
+   * ids are those of one session whose id is changing. Default: none.
+   */
+  readonly keep?: string | readonly string[] | undefined
+}
+
+/** The options of `destroyAll`. */
+export interface DestroyAllOptions {
+  /** Only sessions of this name (the option `name` with which they were created). Default: all. */
+  readonly name?: string | undefined
 }
 
 interface EntryBase {

@@ -7,9 +7,12 @@ import { Collector, Garbage } from './handler/gc.ts'
 import { Journal } from './handler/journal.ts'
 import { Sessions } from './handler/sessions.ts'
 import type {
+  DestroyAllOptions,
+  DestroyByFieldOptions,
   ErrorLevel,
   HandlerStatus,
   JournalEntry,
+  LimitByFieldOptions,
   SaveHandlerEvents,
   ServerDue,
   ServerSweep,
@@ -121,6 +124,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       whenHomeIsDown: settings.whenHomeIsDown,
       operationTimeout: settings.operationTimeout,
       expiryGrace: settings.expiryGrace,
+      maxLifetime: settings.maxLifetime,
       destroy: (id) => this.#sessions.destroy(id),
     })
   }
@@ -287,7 +291,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    */
   async info(id: string): Promise<SessionInfo | undefined> {
     const stored = await this.#sessions.readStored(id)
-    return stored && infoOf(stored)
+    return stored && infoOf(stored, this.#settings.maxLifetime)
   }
 
   /** Sets the custom field, for example to a user's id; null clears it. @returns true if the session exists */
@@ -313,14 +317,42 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
 
   /**
    * Destroys every session with this custom field: "log out everywhere". Includes sessions that expired so recently that
-   * a request in progress could still save them; see `expiryGrace`.
+   * a request in progress could still save them; see `expiryGrace`. With `except`: "log out everywhere else".
    *
    * @returns the number of destroyed sessions that had not expired
    * @throws SERVER_DOWN with the names of the servers that could not be reached, after destroying the sessions on the
    * others
    */
-  async destroyByField(value: string): Promise<number> {
-    return this.#administration.destroyByField(value)
+  async destroyByField(value: string, options: DestroyByFieldOptions = {}): Promise<number> {
+    return this.#administration.destroyByField(value, options)
+  }
+
+  /**
+   * Ends the oldest sessions with this custom field, so that at most `max` are left: "at most three devices". The age of
+   * a session counts from its beginning; see `since` of `WriteOptions`. Sessions that have just expired, but may still
+   * be saved (`expiryGrace`), end first. Store the session of the request before, with its custom field. Calls for one
+   * value run one after the other in all processes, so two logins at once do not end each other. With several servers
+   * they do not, and a login at the same time may be one too many.
+   *
+   * @param max at least 1
+   * @returns the number of ended sessions that had not expired
+   * @throws INVALID_ARGUMENT; SERVER_DOWN with the names of the servers that could not be reached, after ending sessions
+   * on the others
+   */
+  async limitByField(value: string, max: number, options: LimitByFieldOptions = {}): Promise<number> {
+    return this.#administration.limitByField(value, max, options)
+  }
+
+  /**
+   * Destroys all sessions of all users that began before this call, for example after a leak of session ids. Visitors
+   * can sign in again meanwhile. A request in progress does not restore its session, but it may give the data to a new id.
+   *
+   * @returns the number of destroyed sessions that had not expired
+   * @throws SERVER_DOWN with the names of the servers that could not be reached, after destroying the sessions on the
+   * others
+   */
+  async destroyAll(options: DestroyAllOptions = {}): Promise<number> {
+    return this.#administration.destroyAll(options)
   }
 
   /**

@@ -32,6 +32,21 @@ export function confirmEnd(ids: readonly string[], then: () => void): void {
   })
 }
 
+/** Ends all sessions of all users. */
+export function confirmEndAll(then: () => void): void {
+  confirm({
+    title: 'End all sessions of all users?',
+    body: <p>All users are signed out on their next request, on every server. This cannot be undone.</p>,
+    action: 'End all sessions',
+    destructive: true,
+    run: async () => {
+      const { ended } = await endSessions({ all: true })
+      then()
+      return `${plural(ended, 'session')} ended.`
+    },
+  })
+}
+
 /** Ends all sessions with a custom field, usually those of one user. The dialog shows how many there are. */
 export async function confirmEndByField(field: string, then: () => void): Promise<void> {
   let count: number

@@ -195,16 +195,20 @@ export interface SessionData {
   readonly data?: unknown
   /** The stored text, if the data cannot be decoded. */
   readonly text?: string
-  readonly bytes: number
+  /** Why the data is not shown: it is encrypted, and the console cannot decrypt it. */
+  readonly unreadable?: string
+  /** Absent with `unreadable`. */
+  readonly bytes?: number
 }
 
 /**
  * POST /api/end: ends the given sessions. `count` is the number that the user confirmed; if more sessions have the
- * field by then, the answer is 400 and no session ends.
+ * field by then, the answer is 400 and no session ends. `all`: ends the sessions of all users.
  */
 export type EndRequest =
   | { readonly ids: readonly string[] }
   | { readonly field: string; readonly count: number }
+  | { readonly all: true }
 
 export interface EndResult {
   readonly ended: number
@@ -249,7 +253,7 @@ export interface AuditEntry {
   /** Absent for a failed sign-in. */
   readonly role?: Role
   readonly address: string
-  readonly act: 'sign-in' | 'sign-in-failed' | 'sign-out' | 'look' | 'end' | 'end-field' | 'gc'
+  readonly act: 'sign-in' | 'sign-in-failed' | 'sign-out' | 'look' | 'end' | 'end-field' | 'end-all' | 'gc'
   /** The target. Ids are shortened to at most eight characters. */
   readonly what: string
   readonly count?: number

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import { hostInUrl, type TlsFiles } from '../flags.ts'
+import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { AccessControl, type PasswordAccess, WrongPassword } from './access.ts'
 import { AuditLog, type AuditSink } from './audit.ts'
@@ -11,7 +12,7 @@ import { addressOf, checkHost, type OriginOptions } from './origin.ts'
 import { Page } from './page.ts'
 import { HttpError, sendError, setSecurityHeaders } from './responses.ts'
 import { Api } from './routes.ts'
-import type { TableMetrics } from './table-metrics.ts'
+import { TableMetrics } from './table-metrics.ts'
 
 export interface ConsoleOptions {
   // biome-ignore lint/suspicious/noExplicitAny: the console accepts any type of session data
@@ -125,6 +126,7 @@ export class Console {
    * Starts to listen and to monitor the servers.
    *
    * @returns the port, and the URL to open; without passwords the URL holds the token, and who has it is an operator
+   * @throws if the port is in use, or if the option `metrics` is true and the packages of OpenTelemetry are not installed
    */
   async listen(): Promise<{ readonly port: number; readonly url: string }> {
     const { host, port, metrics, tls } = this.#options
@@ -214,12 +216,8 @@ export class Console {
   }
 }
 
-/** Imports OpenTelemetry's SDK on demand, because it is large and most consoles do not use it. */
 async function recordMetrics({ sessions }: ConsoleOptions, monitor: Monitor) {
-  const [{ Metrics }, { TableMetrics }] = await Promise.all([
-    import('../metrics/metrics.ts'),
-    import('./table-metrics.ts'),
-  ])
-  const metrics = new Metrics(sessions)
+  const metrics = await loadMetrics(sessions)
+  if (metrics === undefined) throw new Error(INSTALL_METRICS)
   return { metrics, tableMetrics: new TableMetrics(metrics.meter, monitor) }
 }

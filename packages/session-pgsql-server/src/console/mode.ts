@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { SaveHandler, SessionPgsqlError } from 'session-pgsql'
 import {
+  encryptionOf,
   type FlagValues,
   iniOf,
   isLoopback,
@@ -26,6 +27,9 @@ them. Without a password it listens on 127.0.0.1 only and prints a URL with a to
   --ini FILE             php.ini with session_pgsql.*
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
+  --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each; other users must not be able to
+                         read it; or SESSION_PGSQL_ENCRYPTION_KEYS in the environment; without them the console
+                         shows everything but data and error messages
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (8095)
   --password-file FILE   file whose first line is the password of operators; other users must not be able to read it;
@@ -39,7 +43,7 @@ them. Without a password it listens on 127.0.0.1 only and prints a URL with a to
   --tls-cert FILE        accept TLS only, with this certificate
   --tls-key FILE         and this key, both PEM
   --metrics              serve GET /metrics for Prometheus; with a password it requires one of the passwords, for
-                         example the readers': Authorization: Bearer PASSWORD
+                         example the readers': Authorization: Bearer PASSWORD. Needs the packages of OpenTelemetry
   --audit-file FILE      audit log of actions and of views of session data
                          ($STATE_DIRECTORY, $XDG_STATE_HOME/session-pgsql or ~/.local/state/session-pgsql,
                          and there console-audit.jsonl)
@@ -142,6 +146,7 @@ function sessionsOf(flags: Flags, { environment }: ProcessContext): SaveHandler 
     {
       db: flags.db,
       table: flags.table,
+      encryption: encryptionOf(flags),
       codec: 'json',
       conflict: 'merge',
       createTable: false,

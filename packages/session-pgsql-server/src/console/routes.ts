@@ -43,8 +43,8 @@ type Route = (request: ApiRequest) => Promise<unknown>
 /** The maximum length of a custom field in the audit log. */
 const MAX_AUDIT_FIELD = 100
 
-/** Milliseconds that a request waits for a garbage collection. */
-const GC_TIMEOUT = 10_000
+/** Milliseconds that a request waits for work that may take long. */
+const TIMEOUT = 10_000
 
 /** Serves /api; api.ts describes the requests and responses. */
 export class Api {
@@ -161,10 +161,15 @@ export class Api {
       const ids = target.ids.slice(0, 5).map(shortenId).join(', ')
       const more = target.ids.length > 5 ? ` and ${target.ids.length - 5} more` : ''
       await this.#record(user, request, 'end', ids + more, target.ids.length)
+    } else if ('all' in target) {
+      await this.#record(user, request, 'end-all', '')
     } else {
       await this.#record(user, request, 'end-field', target.field.slice(0, MAX_AUDIT_FIELD), target.count)
     }
-    const ended = await this.#admin.end(target)
+    const ended = await within(
+      this.#admin.end(target),
+      'Sessions are still being ended. The overview shows how many are left.',
+    )
     void this.#options.monitor.sample().catch(() => {})
     return { ended }
   }
@@ -193,17 +198,10 @@ export class Api {
     this.#collecting ??= this.#runGc().finally(() => {
       this.#collecting = undefined
     })
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<never>((_, reject) => {
-      const message =
-        'Garbage collection is still running. The overview shows the number of removed sessions when it ends.'
-      timer = setTimeout(() => reject(new HttpError(409, message)), GC_TIMEOUT)
-    })
-    try {
-      return await Promise.race([this.#collecting, timeout])
-    } finally {
-      clearTimeout(timer)
-    }
+    return within(
+      this.#collecting,
+      'Garbage collection is still running. The overview shows the number of removed sessions when it ends.',
+    )
   }
 
   /** @throws the error of the first server if GC failed on all servers */
@@ -236,6 +234,19 @@ export class Api {
   ): Promise<void> {
     const address = addressOf(request, this.#options.origin)
     return this.#options.audit.add({ role, address, act, what, ...(count === undefined ? {} : { count }) })
+  }
+}
+
+/** Waits for work that goes on without the request. @throws 409 with this message if it takes long */
+async function within<T>(work: Promise<T>, message: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new HttpError(409, message)), TIMEOUT)
+  })
+  try {
+    return await Promise.race([work, timeout])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -106,6 +106,7 @@ export class SessionAdmin {
       'id',
     )
     if (found === undefined) throw new HttpError(404, 'There is no such session. It may have ended.')
+    if (found.unreadable !== undefined) return { unreadable: found.unreadable }
     return treeOf(found.text ?? '', this.#sessions.status().settings.codec)
   }
 
@@ -123,6 +124,7 @@ export class SessionAdmin {
       if (failed !== undefined) throw failed.reason
       return results.filter((one) => one.status === 'fulfilled' && one.value).length
     }
+    if ('all' in target) return this.#sessions.destroyAll()
     const count = await this.count(target.field)
     if (count > target.count) {
       throw new HttpError(
@@ -170,14 +172,15 @@ export class SessionAdmin {
 }
 
 /** Parses the body of POST /api/end. @throws 400 */
-export function parseEndRequest({ ids, field, count }: Readonly<Record<string, unknown>>): EndRequest {
+export function parseEndRequest({ ids, field, count, all }: Readonly<Record<string, unknown>>): EndRequest {
+  if (all === true && ids === undefined && field === undefined) return { all }
   if (ids !== undefined) {
     const valid = Array.isArray(ids) && ids.length > 0 && ids.length <= MAX_ENDED && ids.every(isText)
     if (!valid) throw new HttpError(400, `Expected ids to be an array of 1 to ${MAX_ENDED} session ids.`)
     return { ids: [...new Set(ids as string[])] }
   }
   if (!isText(field) || typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) {
-    throw new HttpError(400, 'Expected ids, or field and count.')
+    throw new HttpError(400, 'Expected ids, field and count, or all.')
   }
   return { field, count }
 }

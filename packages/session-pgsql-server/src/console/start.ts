@@ -7,7 +7,7 @@ export interface StartConsoleOptions {
   readonly sessions: SaveHandler<any>
   /** The port on 127.0.0.1; 0 selects a free one. @default 8095 */
   readonly port?: number
-  /** Whether to serve `GET /metrics` for Prometheus. @default false */
+  /** Whether to serve `GET /metrics` for Prometheus. Needs the packages that docs/metrics.md names. @default false */
   readonly metrics?: boolean
   /** The path of the audit log, which records actions and views of session data. @default in memory only */
   readonly auditFile?: string
@@ -26,7 +26,7 @@ export interface StartedConsole {
  * process can use, and for development. It listens on 127.0.0.1. Print the returned `url` in the terminal: it holds a
  * random token, with which an operator signs in. To serve other machines, run the command `session-pgsql-server console`.
  *
- * @throws if the port is in use
+ * @throws if the port is in use, or if the packages for `metrics` are not installed
  */
 export async function startConsole(options: StartConsoleOptions): Promise<StartedConsole> {
   const console = new Console({

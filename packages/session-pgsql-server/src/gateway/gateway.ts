@@ -1,7 +1,7 @@
 import type { Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
-import { metrics as openTelemetry } from '@opentelemetry/api'
+import type { Meter } from '@opentelemetry/api'
 import { plainAddress } from '../addresses.ts'
 import type { TlsFiles } from '../flags.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -56,11 +56,10 @@ export interface GatewayOptions {
   readonly healthHost?: string
   /** Host names by which they may be requested, besides those of this machine and bare addresses. */
   readonly healthNames?: readonly string[] | undefined
-  /**
-   * Answers `GET /metrics`; the gateway does not close it. If unset, the gateway records its metrics with the
-   * OpenTelemetry API, for the SDK that the program has registered.
-   */
+  /** Answers `GET /metrics`; the gateway does not close it. */
   readonly metrics?: Metrics | undefined
+  /** Where the gateway records its metrics. Default: nowhere */
+  readonly meter?: Meter | undefined
   /** Takes lines for the operator: refused sessions, wrong passwords. Default: none */
   readonly log?: (line: string) => void
 }
@@ -126,14 +125,11 @@ export class Gateway {
       locks: new Locks(sessions, options.lockLease),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),
-      metrics: new GatewayMetrics(
-        options.metrics?.meter ?? openTelemetry.getMeter('session-pgsql-server'),
-        () => ({
-          connections: this.#clients.size,
-          maxConnections,
-          locks: this.#shared.locks.count,
-        }),
-      ),
+      metrics: new GatewayMetrics(options.meter, () => ({
+        connections: this.#clients.size,
+        maxConnections,
+        locks: this.#shared.locks.count,
+      })),
     }
     // A few of the largest sessions always fit.
     this.#limits = { maxValue, memory: { max: Math.max(MEMORY.inFlight, 4 * maxValue), held: 0 } }

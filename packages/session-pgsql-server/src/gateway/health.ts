@@ -1,11 +1,12 @@
 import { createServer, type Server } from 'node:http'
 import { isKnownHost } from '../addresses.ts'
+import { INSTALL_METRICS } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { Sessions } from './wire-format.ts'
 
 export interface HealthOptions {
   readonly sessions: Sessions
-  /** Answers `GET /metrics`. */
+  /** Answers `GET /metrics`; undefined if its packages are not installed. */
   readonly metrics: Metrics | undefined
   /** Host names by which it may be requested, besides those of this machine and bare addresses. */
   readonly names: readonly string[]
@@ -27,8 +28,9 @@ export function createHealthServer({ sessions, metrics, names, ping, connections
       response
         .writeHead(421, plain)
         .end('Unknown host name. Start the gateway with --health-name and this name.\n')
-    } else if (isGet && request.url === '/metrics' && metrics !== undefined) {
-      await metrics.answer(request, response)
+    } else if (isGet && request.url === '/metrics') {
+      if (metrics === undefined) response.writeHead(503, plain).end(`${INSTALL_METRICS}\n`)
+      else await metrics.answer(request, response)
     } else if (!isGet || request.url !== '/health') {
       response.writeHead(404, plain).end('GET /health, GET /metrics\n')
     } else {

@@ -1,4 +1,4 @@
-import type { Meter, ObservableResult } from '@opentelemetry/api'
+import type { Counter, Histogram, Meter, ObservableResult } from '@opentelemetry/api'
 
 /** The state of a gateway that its gauges show. */
 export interface GatewayState {
@@ -13,13 +13,17 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 /** The metrics of the gateway itself, listed in docs/metrics.md. No label holds what a client has sent. */
 export class GatewayMetrics {
-  readonly #commands
-  readonly #refused
-  readonly #lockRequests
+  readonly #commands: Histogram | undefined
+  readonly #refused: Counter | undefined
+  readonly #lockRequests: Counter | undefined
   readonly #unregister: (() => void)[] = []
 
-  /** @param state called at each collection */
-  constructor(meter: Meter, state: () => GatewayState) {
+  /**
+   * @param meter undefined: nothing is recorded
+   * @param state called at each collection
+   */
+  constructor(meter: Meter | undefined, state: () => GatewayState) {
+    if (meter === undefined) return
     const gauge = (name: string, unit: string, description: string, property: keyof GatewayState): void => {
       const instrument = meter.createObservableUpDownCounter(`session_pgsql.gateway.${name}`, {
         description,
@@ -51,19 +55,19 @@ export class GatewayMetrics {
 
   /** @param name of a command that is served, or `unknown`: never what a client has sent */
   command(name: string, seconds: number, error: string | undefined): void {
-    this.#commands.record(seconds, {
+    this.#commands?.record(seconds, {
       'db.operation.name': name,
       ...(error === undefined ? {} : { 'error.type': error }),
     })
   }
 
   connectionRefused(): void {
-    this.#refused.add(1)
+    this.#refused?.add(1)
   }
 
   /** @param isTaken false: another client has the lock, and this one will try again */
   lockRequest(isTaken: boolean): void {
-    this.#lockRequests.add(1, { 'session_pgsql.outcome': isTaken ? 'taken' : 'busy' })
+    this.#lockRequests?.add(1, { 'session_pgsql.outcome': isTaken ? 'taken' : 'busy' })
   }
 
   /** Unregisters the gauges. */

@@ -2,6 +2,7 @@ import { type PhpSessionFormat, phpBytesCodec, SaveHandler } from 'session-pgsql
 import { defaultAuditFile } from '../console/audit.ts'
 import { type StartedConsole, startConsole } from '../console/start.ts'
 import {
+  encryptionOf,
   hostInUrl,
   iniOf,
   numberOf,
@@ -11,13 +12,13 @@ import {
   tlsOf,
   UsageError,
 } from '../flags.ts'
-import type { Metrics } from '../metrics/metrics.ts'
+import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import { defineMode, type Mode, type ProcessContext, stopped } from '../mode.ts'
 import { boundedCodec, MAX_VALUES } from './bounded-codec.ts'
 import { Gateway } from './gateway.ts'
 import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from './laravel.ts'
 import type { SocketOptions } from './socket.ts'
-import { PHP_BYTES, type Sessions } from './wire-format.ts'
+import { PHP_BYTES } from './wire-format.ts'
 
 type Format = PhpSessionFormat | 'laravel'
 
@@ -34,8 +35,12 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          session.serialize_handler
   --db CONNINFO          the database, as the option db of session-pgsql
   --table NAME           the session table (php_session)
+  --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each;
+                         or SESSION_PGSQL_ENCRYPTION_KEYS in the environment
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
+  --max-lifetime SECONDS end sessions this long after they began, however often they are used; as
+                         session_pgsql.max_lifetime in the php.ini (unlimited)
   --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380); with --socket, none unless it is set
@@ -52,7 +57,8 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
   --create-unread        a write creates a session that its client has not read: for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
-                         and GET /metrics for Prometheus; neither needs a password
+                         and GET /metrics for Prometheus, if the packages of OpenTelemetry are
+                         installed; neither needs a password
   --health-host ADDRESS  where to listen for them (127.0.0.1)
   --health-name NAME     a host name by which they may be requested; may be repeated
   --console-port PORT    also serve the console, on 127.0.0.1 only, and print a URL with a token for it;
@@ -69,6 +75,7 @@ export const gatewayMode: Mode = defineMode({
   help: HELP,
   flags: {
     codec: { type: 'string' },
+    'max-lifetime': { type: 'string' },
     prefix: { type: 'string', multiple: true },
     port: { type: 'string' },
     socket: { type: 'string' },
@@ -97,6 +104,8 @@ export const gatewayMode: Mode = defineMode({
     const maxValue = numberOf(flags, 'max-value', 1024, 512 * 1024 * 1024)
     const maxValues = numberOf(flags, 'max-values', 100, 1_000_000_000)
     const idleTimeout = numberOf(flags, 'idle-timeout', 0, 1_000_000)
+    const maxLifetime =
+      flags['max-lifetime'] === undefined ? undefined : numberOf(flags, 'max-lifetime', 1, 1e10)
     const { host } = flags
     const ini = iniOf(flags)
     const format = formatOf(flags.codec, ini, environment)
@@ -111,12 +120,14 @@ export const gatewayMode: Mode = defineMode({
       {
         db: flags.db,
         table: flags.table,
+        maxLifetime,
+        encryption: encryptionOf(flags),
         codec: boundedCodec(codec, maxValues),
         idPattern: 'php',
       },
       { ini, environment },
     )
-    const metrics = healthPort === undefined ? undefined : await recordMetrics(sessions)
+    const metrics = healthPort === undefined ? undefined : await loadMetrics(sessions)
     const gateway = new Gateway({
       sessions,
       wireFormat: isLaravel ? LARAVEL : PHP_BYTES,
@@ -135,6 +146,7 @@ export const gatewayMode: Mode = defineMode({
       healthHost: flags['health-host'],
       healthNames: flags['health-name']?.map((name) => name.toLowerCase()),
       metrics,
+      meter: metrics?.meter,
       log: (line) => stderr.write(`${line}\n`),
     })
     let console: StartedConsole | undefined
@@ -147,7 +159,8 @@ export const gatewayMode: Mode = defineMode({
       stdout.write(`session-pgsql-server gateway: listening on ${places.join(' and ')}, codec ${format}\n`)
       if (ports.healthPort !== undefined) {
         const url = `http://${hostInUrl(flags['health-host'])}:${ports.healthPort}`
-        stdout.write(`health: ${url}/health, metrics: ${url}/metrics\n`)
+        stdout.write(`health: ${url}/health${metrics ? `, metrics: ${url}/metrics` : ''}\n`)
+        if (metrics === undefined) stderr.write(`${INSTALL_METRICS}\n`)
       }
       if (consolePort !== undefined) {
         const auditFile = defaultAuditFile(environment)
@@ -172,12 +185,6 @@ export const gatewayMode: Mode = defineMode({
     }
   },
 })
-
-/** Imports OpenTelemetry's SDK only if it is needed: loading it takes time and memory. */
-async function recordMetrics(sessions: Sessions): Promise<Metrics> {
-  const { Metrics } = await import('../metrics/metrics.ts')
-  return new Metrics(sessions)
-}
 
 function socketOf(path: string | undefined, mode: string): SocketOptions | undefined {
   if (path === undefined) return undefined

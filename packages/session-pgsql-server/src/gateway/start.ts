@@ -1,4 +1,5 @@
 import type { PhpSessionFormat } from 'session-pgsql'
+import { registeredMeter } from '../metrics/load.ts'
 import { Gateway } from './gateway.ts'
 import { phpValues, type Sessions } from './wire-format.ts'
 
@@ -44,6 +45,7 @@ export async function startGateway(
     maxValue: 8 * 1024 * 1024,
     idleTimeout: 0,
     healthPort: undefined,
+    meter: await registeredMeter(),
     log: (line) => console.warn(line),
   })
   const { port } = await gateway.listen()

@@ -154,6 +154,22 @@ describeInBrowser('the console in a browser', (browser) => {
     await other.getByText('Signed in as linus').waitFor()
   })
 
+  test('ends all sessions of all users once the user confirms it', async () => {
+    const { port, url, sessions } = await start({ db: one().url() }, { handler: { table: 'all_ended' } })
+    for (let n = 0; n < 3; n++) await sessions.write(sessions.createId(), { n })
+    const page = await operator(url)
+    await page.goto(`http://127.0.0.1:${port}/#/sessions`)
+    const button = page.getByRole('button', { name: 'End all sessions' })
+    const dialog = page.getByRole('dialog', { name: 'End all sessions of all users?' })
+    await button.click()
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    expect(await sessions.count()).toBeGreaterThanOrEqual(3)
+    await button.click()
+    await dialog.getByRole('button', { name: 'End all sessions' }).click()
+    await page.getByText('3 sessions ended.').waitFor()
+    expect(await sessions.count()).toBe(0)
+  })
+
   test('ends the selected sessions and runs GC', async () => {
     const { port, url, sessions } = await start({ db: one().url() }, { handler: { table: 'selected' } })
     const ids = Array.from({ length: 5 }, () => sessions.createId())

@@ -80,6 +80,18 @@ describeOnEveryServer('the API of the console', (server) => {
     expect(await sessions.count()).toBe(0)
   })
 
+  test('ends all sessions of all users', async () => {
+    const { one, sessions } = await startOn('ended_all')
+    for (let n = 0; n < 3; n++) await sessions.write(`id${n}`, {}, { custom: `user${n}` })
+    for (const body of [{ all: false }, { all: 'true' }, { all: true, field: '' }]) {
+      expect((await one.post('/api/end', body)).status).toBe(400)
+    }
+    expect(await sessions.count()).toBe(3)
+    expect((await one.post('/api/end', { all: true })).json).toEqual({ ended: 3 })
+    expect(await sessions.count()).toBe(0)
+    expect((await one.get('/api/audit')).json.entries[0]).toMatchObject({ act: 'end-all', what: '' })
+  })
+
   test('ends sessions whose ids do not match the id pattern', async () => {
     const { browser, sessions } = await start(database, {
       handler: { table: 'foreign_ids', idPattern: 'php' },

@@ -138,6 +138,7 @@ async function openSite(db: string[]): Promise<Site> {
     wireFormat: phpValues('php'),
     healthPort: 0,
     metrics,
+    meter: metrics.meter,
   })
   const console = await startConsole({ sessions, port: 0, metrics: true })
   onTestFinished(async () => {

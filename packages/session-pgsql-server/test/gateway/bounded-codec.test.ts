@@ -48,7 +48,7 @@ describeOnEveryServer(
     const { start, key } = gateways(server)
 
     test('makes no other client wait for seconds while it is merged', async () => {
-      const { talk, sessions } = await start({ maxValue: 2_000_000 }, undefined, 60)
+      const { talk, sessions } = await start({ maxValue: 2_000_000 }, undefined, { operationTimeout: 60 })
       const [one, two] = [key(), key()]
       const [first, second, third, other] = [talk(), talk(), talk(), talk()]
       /** Writes the session on two connections that both have read it, and measures the slowest PING meanwhile. */

@@ -26,6 +26,8 @@ export const DEFAULTS = {
   healthPort: undefined,
 } satisfies Partial<GatewayOptions>
 
+type HandlerOptions = Pick<SaveHandlerOptions, 'expiryGrace' | 'maxLifetime' | 'operationTimeout'>
+
 /** Gateways in this process, over real sockets and a real database; each is closed after its test. */
 export function gateways(server: TestServer) {
   const closing: (() => Promise<unknown>)[] = []
@@ -40,19 +42,30 @@ export function gateways(server: TestServer) {
     return database.db as string
   }
 
-  /** @param url the database, if not the one that the tests of the suite share */
-  async function start(options: Partial<GatewayOptions> = {}, url?: string, operationTimeout = 3) {
+  /**
+   * @param url the database, if not the one that the tests of the suite share
+   * @param handler options of the save handlers
+   */
+  async function start(options: Partial<GatewayOptions> = {}, url?: string, handler: HandlerOptions = {}) {
     const settings = {
       db: url ?? (await db()),
       idPattern: 'php',
       gcInterval: 0,
-      operationTimeout,
+      operationTimeout: 3,
+      ...handler,
     } satisfies SaveHandlerOptions
     // The gateway's own, as in `session-pgsql-server gateway`; and one of a program that reads PHP's values.
     const own = new SaveHandler({ ...settings, codec: boundedCodec(phpBytesCodec('php'), MAX_VALUES) })
     const sessions = new SaveHandler({ ...settings, codec: 'php' })
     const metrics = options.healthPort === undefined ? undefined : new Metrics(own)
-    const gateway = new Gateway({ ...DEFAULTS, sessions: own, wireFormat: PHP_BYTES, metrics, ...options })
+    const gateway = new Gateway({
+      ...DEFAULTS,
+      sessions: own,
+      wireFormat: PHP_BYTES,
+      metrics,
+      meter: metrics?.meter,
+      ...options,
+    })
     closing.push(
       () => sessions.close(),
       () => own.close(),

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { SaveHandler } from '../save-handler.ts'
-import type { SaveHandlerOptions } from '../settings/settings.ts'
+import { resolveSettings, type SaveHandlerOptions } from '../settings/settings.ts'
 import {
   deletionOf,
   type Entry,
+  endOf,
   entryOf,
   incremented,
   isPresent,
@@ -39,7 +40,8 @@ export type { Entry } from './better-auth/entry.ts'
 
 /**
  * All options of a save handler except those on which the exactness of the values depends. Default that differs:
- * `name` 'better-auth'.
+ * `name` 'better-auth'. `maxLifetime` counts from the time at which better-auth has created a session, and applies to
+ * sessions only.
  */
 export type SecondaryStorageOptions = Omit<
   SaveHandlerOptions<Entry>,
@@ -68,8 +70,14 @@ export interface PgsqlSecondaryStorage {
 
 /** @throws INVALID_OPTION */
 export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): PgsqlSecondaryStorage {
+  // Only sessions end: a user's list of them, and what is remembered of deleted ones, may be needed for longer.
+  const { maxLifetime } = resolveSettings({ db: options.db, maxLifetime: options.maxLifetime })
   const handler = new SaveHandler<Entry>(
-    { ...options, codec: 'json', conflict: settle, shortCircuit: false, keepExpired: false },
+    {
+      ...options,
+      ...{ codec: 'json', conflict: settle, shortCircuit: false, keepExpired: false },
+      maxLifetime: Number.POSITIVE_INFINITY,
+    },
     { defaults: { name: 'better-auth', idPattern: ANY_KEY } },
   )
   const idOf = idsOfKeys(handler)
@@ -82,7 +90,9 @@ export function pgsqlSecondaryStorage(options: SecondaryStorageOptions = {}): Pg
       return isPresent(entry) ? entry.value : null
     },
     async set(key, value, ttl) {
-      const entry = entryOf(key, value, ttl === undefined ? null : Date.now() + ttl * 1000)
+      const until = ttl === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttl * 1000
+      const end = Math.min(until, endOf(key, value, maxLifetime))
+      const entry = entryOf(key, value, end === Number.POSITIVE_INFINITY ? null : end)
       // An entry of a kind is merged with the stored one, by `settle`.
       const base = entry.kind === undefined ? undefined : null
       await handler.write(idOf(key), entry, { base, lifetime: lifetimeOf })

@@ -3,7 +3,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { settle } from './shared/callbacks.ts'
-import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type AdapterHandler, type AdapterOptions, endOf, openHandler } from './shared/open-handler.ts'
 import { type Stored, viewOf, withhold } from './shared/session-data.ts'
 import { type SessionLink, storedForm } from './shared/session-link.ts'
 import {
@@ -210,6 +210,10 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     this.#requests.add(request)
     if (link.cookieless) link.cookie = storedFastifyCookie(session.cookie, undefined)
     this.#links.set(session, link)
+    const { maxLifetime } = this.#opened
+    if (maxLifetime !== Number.POSITIVE_INFINITY) {
+      limitCookie(session.cookie, () => endOf(link.copy.record, maxLifetime))
+    }
   }
 
   async #get(id: string): Promise<{ data: Stored; link: Link } | undefined> {
@@ -320,13 +324,50 @@ const SHADOWED = new Set(
 )
 
 /**
+ * Makes a cookie of @fastify/session expire when its session ends at the latest. What is stored stays as it is.
+ *
+ * @param endsAt returns the end in milliseconds since 1970, by this machine's clock
+ */
+function limitCookie(cookie: unknown, endsAt: () => number): void {
+  if (typeof cookie !== 'object' || cookie === null || !('_expires' in cookie)) return
+  interface Cookie {
+    _expires: Date | null
+  }
+  const limited = ({ _expires: expires }: Cookie): Date | null =>
+    expires instanceof Date ? new Date(Math.min(expires.getTime(), endsAt())) : expires
+  const toJSON = toJsonOf(cookie) ?? (() => ({}))
+  Object.defineProperties(cookie, {
+    expires: {
+      configurable: true,
+      get(this: Cookie) {
+        return limited(this)
+      },
+      set(this: Cookie, expires: Date | null) {
+        this._expires = expires
+      },
+    },
+    toJSON: {
+      configurable: true,
+      value(this: Cookie) {
+        return { ...(toJSON.call(this) as object), expires: limited(this) }
+      },
+    },
+  })
+}
+
+/** Returns the method `toJSON` of the cookie's class. */
+function toJsonOf(cookie: object): (() => unknown) | undefined {
+  const { toJSON } = Object.getPrototypeOf(cookie) as { toJSON?: unknown }
+  return typeof toJSON === 'function' ? (toJSON as () => unknown) : undefined
+}
+
+/**
  * Returns the stored form of a cookie. Unlike express-session, @fastify/session takes a cookie with a fixed date
  * and no age: that date is stored. Its internal `originalExpires` is not.
  */
 function storedFastifyCookie(cookie: unknown, before: StoredCookie | undefined): StoredCookie | undefined {
   if (typeof cookie !== 'object' || cookie === null) return undefined
-  const { toJSON } = cookie as { toJSON?: unknown }
-  const json = (typeof toJSON === 'function' ? toJSON.call(cookie) : cookie) as Record<string, unknown>
+  const json = (toJsonOf(cookie)?.call(cookie) ?? cookie) as Record<string, unknown>
   const { originalExpires: _, ...attributes } = json
   const { expires } = attributes
   if (typeof attributes.originalMaxAge === 'number' || !(expires instanceof Date)) {

@@ -1,7 +1,7 @@
 import { applyChange, checkChange } from '../apply-change.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
-import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type AdapterHandler, type AdapterOptions, endOf, openHandler } from './shared/open-handler.ts'
 import type { Stored } from './shared/session-data.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
@@ -28,6 +28,8 @@ export interface HonoContext {
   set(key: any, value: any): void
   // biome-ignore lint/suspicious/noExplicitAny: Hono's own knows the application's variables
   get(key: any): any
+  /** The response. */
+  readonly res: { readonly headers: Headers }
 }
 
 /** The part of Hono's Context that `updateSession` uses, as @hono/session extends it. */
@@ -85,6 +87,7 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
       throw error
     }
     await storage.settled()
+    limitCookie(context.res.headers, storage.left)
   }
   return Object.assign(middleware, { handler: opened.handler, close: () => opened.close() })
 }
@@ -151,6 +154,28 @@ function storageOf(context: HonoContext, purpose: 'regenerate' | 'update'): Requ
   )
 }
 
+/** The name of @hono/session's cookie. */
+const COOKIE = 'sid'
+
+/**
+ * Makes the cookie of the session expire when the session ends at the latest.
+ *
+ * @param left seconds until the end
+ */
+function limitCookie(headers: Headers, left: number): void {
+  const cookies = headers.getSetCookie()
+  const limited = cookies.map((cookie) =>
+    cookie.startsWith(`${COOKIE}=`)
+      ? cookie.replace(/(; *max-age=)(\d+)/i, (whole, name: string, age: string) =>
+          Number(age) > left ? name + Math.max(0, Math.floor(left)) : whole,
+        )
+      : cookie,
+  )
+  if (limited.every((cookie, index) => cookie === cookies[index])) return
+  headers.delete('set-cookie')
+  for (const cookie of limited) headers.append('set-cookie', cookie)
+}
+
 /** The context variable in which @hono/session expects its storage. */
 const VARIABLE = 'sessionStorage'
 
@@ -170,6 +195,8 @@ class RequestStorage {
   /** What the last of them has given to `session.update`. */
   #given: Stored | undefined
   #isRegenerated = false
+  /** When the session that was written ends at the latest, in milliseconds since 1970. */
+  #end = Number.POSITIVE_INFINITY
 
   constructor(opened: AdapterHandler<Stored>, address: string | undefined) {
     this.#opened = opened
@@ -232,6 +259,11 @@ class RequestStorage {
     await Promise.all([...this.#read.keys()].map((id) => this.#destroy(id)))
   }
 
+  /** Seconds until the session ends at the latest; Infinity: never, or the request has no session. */
+  get left(): number {
+    return (this.#end - Date.now()) / 1000
+  }
+
   /** Waits for all reads and writes, and rejects with the first error. */
   async settled(): Promise<void> {
     for (const [id, reading] of this.#read) {
@@ -253,13 +285,10 @@ class RequestStorage {
     const { handler, name, lifetime } = this.#opened
     const about = { lifetime, name, address: this.#address }
     const read = await this.#read.get(id)
-    if (read) {
-      await read.copy.write(data, about)
-      return
-    }
-    const copy = this.#created.get(id) ?? new WorkingCopy(handler, id, null)
-    this.#created.set(id, copy)
-    await copy.write({ ...this.#unstored, ...data }, about)
+    const copy = read?.copy ?? this.#created.get(id) ?? new WorkingCopy(handler, id, null)
+    if (!read) this.#created.set(id, copy)
+    await copy.write(read ? data : { ...this.#unstored, ...data }, about)
+    this.#end = endOf(copy.record, this.#opened.maxLifetime)
   }
 
   async #destroy(id: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { SessionPgsqlError } from '../errors.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
-import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
+import { type AdapterHandler, type AdapterOptions, endOf, openHandler } from './shared/open-handler.ts'
 import { type Stored, viewOf, withhold } from './shared/session-data.ts'
 import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
@@ -88,9 +88,12 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     this.#linksOf(ctx)?.set(key, { copy, withheld, isEnded: false })
     const age = data._maxAge
     if (typeof age === 'number' && data._expire === undefined) {
-      // The row outlives the cookie: by what koa-session adds, and by the time that a touch may be late.
+      // The row outlives the cookie: by what koa-session adds, and by the time that a touch may be late. At the end of
+      // the session it does not.
       const latest = Date.now() + age
-      data._expire = Math.min((record.expires?.getTime() ?? Number.POSITIVE_INFINITY) - ADDED, latest)
+      const rowExpires = record.expires?.getTime() ?? Number.POSITIVE_INFINITY
+      const isAtEnd = record.endsAt !== null && rowExpires >= record.endsAt.getTime()
+      data._expire = Math.min(isAtEnd ? rowExpires : rowExpires - ADDED, latest)
     }
     return data
   }
@@ -118,6 +121,10 @@ export class PgsqlStore<Data = Record<string, unknown>> {
         name: this.#opened.name,
       },
     )
+    const { maxLifetime } = this.#opened
+    if (maxLifetime !== Number.POSITIVE_INFINITY) {
+      limitCookie(ctx, key, () => endOf(link.copy.record, maxLifetime) - Date.now())
+    }
   }
 
   /** Destroys a session. A request in progress does not write it back. */
@@ -204,6 +211,29 @@ export class PgsqlStore<Data = Record<string, unknown>> {
       this.#requests.set(ctx, links)
     }
     return links
+  }
+}
+
+/** The cookies of Koa's context, as far as they are used here. */
+interface KoaCookies {
+  set(name: string, value?: string | null, options?: { readonly maxAge?: unknown }): unknown
+}
+
+/**
+ * Makes the cookie that koa-session sets after a save expire when the session ends at the latest. Its own option
+ * `maxAge` stays as it is: koa-session stores it with the session.
+ *
+ * @param key the session's key, the value of the cookie
+ * @param left returns the milliseconds until the end
+ */
+function limitCookie(ctx: unknown, key: string, left: () => number): void {
+  const { cookies } = (ctx ?? {}) as { cookies?: KoaCookies }
+  if (typeof cookies?.set !== 'function') return
+  const set = cookies.set.bind(cookies)
+  cookies.set = (name, value, options) => {
+    const age = options?.maxAge
+    const isTooLong = value === key && typeof age === 'number' && age > left()
+    return set(name, value, isTooLong ? { ...options, maxAge: Math.max(0, left()) } : options)
   }
 }
 

@@ -13,7 +13,7 @@ import {
 import type { SaveHandler } from '../save-handler.ts'
 import type { SessionRecord } from '../session/record.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import { ownOrShared } from './shared/open-handler.ts'
+import { endOf, ownOrShared } from './shared/open-handler.ts'
 import type { SessionView, Stored } from './shared/session-data.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
@@ -106,7 +106,7 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
 ): PgsqlSessionStorage<Data, FlashData> {
   const { cookie: given, handler: shared, ...rest } = options
   const cookie = isCookie(given) ? given : sessionCookie(given)
-  const { handler, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
+  const { handler, maxLifetime, close } = ownOrShared<Data>(shared, rest, DEFAULTS)
   const sessions = handler as unknown as SaveHandler<Stored>
   const defaultLifetime =
     shared === undefined ? (handler.status().settings.gcMaxlifetime as number) : DEFAULTS.gcMaxlifetime
@@ -162,7 +162,14 @@ export function createPgsqlSessionStorage<Data = SessionData, FlashData = Data>(
       const copy = copyOf(session)
       const lifetime = lifetimeUntil(expiryOf(serializeOptions) ?? cookie.expires)
       const outcome = await copy.write(session.data as Stored, { lifetime, name: cookie.name })
-      return outcome === 'gone' ? '' : cookie.serialize(copy.id, serializeOptions)
+      if (outcome === 'gone') return ''
+      const end = endOf(copy.record, maxLifetime)
+      const expires = expiryOf(serializeOptions) ?? cookie.expires
+      if (expires === undefined || expires.getTime() <= end)
+        return cookie.serialize(copy.id, serializeOptions)
+      // The cookie does not outlive the session.
+      const maxAge = Math.max(0, Math.floor((end - Date.now()) / 1000))
+      return cookie.serialize(copy.id, { ...serializeOptions, maxAge, expires: new Date(end) })
     },
     async updateSession(session, change) {
       const copy = copyOf(session)

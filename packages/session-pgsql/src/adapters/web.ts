@@ -16,7 +16,7 @@ import { openSession, type WebSession } from './web/web-session.ts'
  *   const session = await sessions.session(request)
  *   session.set('visits', (session.get('visits') ?? 0) + 1)
  *   const cookie = await session.commit()
- *   return new Response('hello', { headers: cookie ? { 'set-cookie': cookie } : {} })
+ *   return new Response('hello', { headers: cookie ? { 'set-cookie': cookie.header } : {} })
  * }
  * ```
  *
@@ -25,7 +25,7 @@ import { openSession, type WebSession } from './web/web-session.ts'
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 export type { SessionUpdate } from './shared/update-row.ts'
-export type { CookieOptions, RequestLike } from './web/signed-cookie.ts'
+export type { CookieOptions, RequestLike, SessionCookie } from './web/signed-cookie.ts'
 export type { WebSession } from './web/web-session.ts'
 
 /** The options that concern the cookie and the ids. */
@@ -76,7 +76,10 @@ export function createSessions<Data extends object = Record<string, unknown>>(
   if (!(grace >= 0 && grace <= 3600)) {
     throw invalidOption(`option grace: expected seconds from 0 to 3600; received ${grace}`)
   }
-  const { handler, name, lifetime, close } = openHandler<Data>(rest as AdapterOptions<Data>, 'sid')
+  const { handler, name, lifetime, maxLifetime, close } = openHandler<Data>(
+    rest as AdapterOptions<Data>,
+    'sid',
+  )
   const warn = warnerOf((rest as { logger?: Logger | false }).logger)
   const signed = new SignedCookie({ ...cookie, name, secret, trustProxy, lifetime, warn })
   return {
@@ -90,6 +93,7 @@ export function createSessions<Data extends object = Record<string, unknown>>(
         address,
         name,
         lifetime,
+        maxLifetime,
         grace,
       }),
   }

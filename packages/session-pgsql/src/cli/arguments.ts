@@ -33,6 +33,12 @@ export const GENERAL_OPTIONS: OptionSpecs = {
     placeholder: 'FILE',
     description: 'read the session_pgsql.* settings of this php.ini',
   },
+  'encryption-keys': {
+    type: 'string',
+    placeholder: 'FILE',
+    description:
+      'file with the keys of encrypted sessions, as "id:key" on a line each; or SESSION_PGSQL_ENCRYPTION_KEYS in the environment',
+  },
   timeout: {
     type: 'string',
     placeholder: 'SECONDS',

@@ -39,6 +39,8 @@ export interface Context {
   readonly servers: readonly Server[]
   /** A save handler with `settings`, created at its first use. */
   readonly handler: SaveHandler
+  /** Asks the user at the terminal, and returns true if the user confirms. undefined: there is no terminal. */
+  readonly confirm: ((question: string) => Promise<boolean>) | undefined
   /** Returns the deadline of a statement that starts now, in milliseconds of `performance.now()`. */
   deadline(): number
 }

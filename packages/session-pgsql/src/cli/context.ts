@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { readPhpIni } from '../php-ini.ts'
 import { SaveHandler } from '../save-handler.ts'
 import { Server } from '../servers/server.ts'
@@ -8,7 +9,7 @@ import {
   type Settings,
   type SettingsSources,
 } from '../settings/settings.ts'
-import type { Arguments } from './arguments.ts'
+import { type Arguments, UsageError } from './arguments.ts'
 import type { Context } from './command.ts'
 import type { Output } from './output.ts'
 
@@ -21,6 +22,7 @@ export class CommandContext implements Context {
   readonly output: Output
   readonly signal: AbortSignal
   readonly environment: Record<string, string | undefined>
+  readonly confirm: ((question: string) => Promise<boolean>) | undefined
   readonly #createTable: boolean
   #sources: SettingsSources | undefined
   #settings: Settings | undefined
@@ -34,7 +36,9 @@ export class CommandContext implements Context {
     signal: AbortSignal,
     environment: Record<string, string | undefined>,
     createTable: boolean,
+    confirm: ((question: string) => Promise<boolean>) | undefined,
   ) {
+    this.confirm = confirm
     this.arguments = args
     this.output = output
     this.signal = signal
@@ -98,6 +102,7 @@ export class CommandContext implements Context {
     return {
       db: db.length > 1 ? db : db[0],
       table: args.text('table'),
+      encryption: encryptionOf(args.text('encryption-keys')),
       operationTimeout: args.number('timeout'),
       keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: args.number('keep-expired-for'),
@@ -108,5 +113,16 @@ export class CommandContext implements Context {
     const print = (message: string, error?: unknown): void =>
       this.output.error(error instanceof Error ? `${message}: ${error.message}` : message)
     return { debug() {}, info() {}, warn: print, error: print }
+  }
+}
+
+/** @param file with the keys; undefined: those in the environment, if there are any */
+function encryptionOf(file: string | undefined): SaveHandlerOptions['encryption'] {
+  if (file === undefined) return undefined
+  try {
+    return { keys: readFileSync(file, 'utf8') }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new UsageError(`--encryption-keys: the file cannot be read (${code})`)
   }
 }

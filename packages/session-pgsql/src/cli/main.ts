@@ -1,4 +1,5 @@
 import process from 'node:process'
+import { createInterface } from 'node:readline/promises'
 import { run, SIGNAL_EXIT_CODES } from './run.ts'
 
 /** Connects `run` to the process: signals, streams, exit code. */
@@ -20,11 +21,23 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
+/** Asks the user at the terminal. Only the answer `yes` confirms. */
+async function confirm(question: string): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const answer = await terminal.question(`${question} [yes/no] `, { signal: interrupt.signal })
+    return answer.trim().toLowerCase() === 'yes'
+  } finally {
+    terminal.close()
+  }
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   environment: process.env,
   stdout: process.stdout,
   stderr: process.stderr,
   signal: interrupt.signal,
+  confirm: process.stdin.isTTY ? confirm : undefined,
 })
 // An abandoned statement may still hold its connection open.
 if (interrupt.signal.aborted) process.exit()

@@ -6,6 +6,7 @@ import type { Command } from './command.ts'
 import { destroy } from './commands/destroy.ts'
 import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
+import { encrypt } from './commands/encrypt.ts'
 import { gc } from './commands/gc.ts'
 import { importCommand } from './commands/import.ts'
 import { init } from './commands/init.ts'
@@ -23,6 +24,8 @@ export interface ProcessContext {
   readonly stderr: Stream
   /** Aborted with the signal's name as its reason. */
   readonly signal: AbortSignal
+  /** Asks the user at the terminal, and returns true if the user confirms. undefined: there is no terminal. */
+  readonly confirm?: ((question: string) => Promise<boolean>) | undefined
 }
 
 const OK = 0
@@ -35,7 +38,18 @@ export const SIGNAL_EXIT_CODES: Record<string, number> = { SIGINT: 130, SIGTERM:
 /** Milliseconds for closing connections after a signal. */
 const CLOSE_TIMEOUT = 1000
 
-const COMMANDS: readonly Command[] = [init, doctor, status, list, show, destroy, gc, drain, importCommand]
+const COMMANDS: readonly Command[] = [
+  init,
+  doctor,
+  status,
+  list,
+  show,
+  destroy,
+  gc,
+  encrypt,
+  drain,
+  importCommand,
+]
 
 /** Runs one command line. Never rejects. @returns the exit code */
 export async function run(argv: readonly string[], processContext: ProcessContext): Promise<number> {
@@ -75,9 +89,10 @@ async function runCommand(
   command: Command,
   args: Arguments,
   output: Output,
-  { environment, signal }: ProcessContext,
+  { environment, signal, confirm }: ProcessContext,
 ): Promise<number> {
-  const context = new CommandContext(args, output, signal, environment, command.createsTable ?? false)
+  const createTable = command.createsTable ?? false
+  const context = new CommandContext(args, output, signal, environment, createTable, confirm)
   try {
     const code = await unlessAborted(command.run(context), signal, command.gracePeriod ?? 0)
     return signal.aborted ? (SIGNAL_EXIT_CODES[signal.reason as string] ?? FAILURE) : code

@@ -4,6 +4,7 @@ import { checkEncoded } from './encoded.ts'
 import { json } from './json.ts'
 import { merge } from './merge.ts'
 import { phpBinaryCodec, phpCodec, phpSerializeCodec } from './php.ts'
+import { checkReadable } from './sealed.ts'
 
 /**
  * The codec of a setting: one of ours by its name, or the caller's own. What it makes of the data is checked, so
@@ -17,6 +18,10 @@ export function codecNamed<Data>(setting: string | Codec<Data>): MergingCodec<Da
       const text = codec.encode(data)
       checkEncoded(text, codec.name)
       return text
+    },
+    decode(text) {
+      checkReadable(text)
+      return codec.decode(text)
     },
   }
 }

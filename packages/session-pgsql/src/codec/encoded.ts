@@ -1,4 +1,5 @@
 import { SessionPgsqlError } from '../errors.ts'
+import { keyIdOf } from './sealed.ts'
 
 /** Characters. PostgreSQL accepts a gigabyte, but a session of that size is an error and blocks other requests. */
 const MAX_TEXT = 64 * 1024 * 1024
@@ -17,4 +18,5 @@ export function checkEncoded(text: unknown, codec: string): asserts text is stri
   }
   if (encoded.includes('\0')) refuse(`the text from the codec ${codec} contains a NUL character.`)
   if (!encoded.isWellFormed()) refuse(`the text from the codec ${codec} contains half a surrogate pair.`)
+  if (keyIdOf(encoded) !== undefined) refuse(`the text from the codec ${codec} looks like encrypted data.`)
 }

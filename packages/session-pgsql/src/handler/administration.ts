@@ -1,9 +1,17 @@
 import type { Codec } from '../codec/codec.ts'
+import { unreadableReason } from '../codec/sealed.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { JournalEntry, ServerDue, ServerSweep } from '../operations.ts'
+import type {
+  DestroyAllOptions,
+  DestroyByFieldOptions,
+  JournalEntry,
+  LimitByFieldOptions,
+  ServerDue,
+  ServerSweep,
+} from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
-import { checkLifetime, checkText, invalid } from '../session/checks.ts'
+import { checkLifetime, checkText, invalid, received } from '../session/checks.ts'
 import { type Devices, deviceOf, handleOf } from '../session/device.ts'
 import type {
   CountOptions,
@@ -15,13 +23,15 @@ import type {
   SessionPage,
 } from '../session/filter.ts'
 import { storedId } from '../session/id.ts'
+import { sessionsBeyond } from '../session/limit.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
-import { remaining, type StoredSession } from '../session/stored.ts'
+import { clockNow, remaining, type StoredSession } from '../session/stored.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
 import { tableStatistics } from '../table/statistics.ts'
+import { endBeyond, userSessions } from '../table/user-sessions.ts'
 import type { Admission } from './admission.ts'
 import type { Events } from './events.ts'
 import type { Garbage } from './gc.ts'
@@ -29,6 +39,9 @@ import type { Journal } from './journal.ts'
 
 /** The most sessions that `findByField` returns. */
 const MOST_FOUND = 10_000
+
+/** The most sessions that are destroyed at once, so that the operations of requests do not wait for all of them. */
+const AT_ONCE = 1000
 
 export interface AdministrationOptions<Data> {
   readonly servers: Servers
@@ -42,6 +55,8 @@ export interface AdministrationOptions<Data> {
   readonly operationTimeout: number
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** Seconds. */
+  readonly maxLifetime: number
   /** Destroys a session, whatever its id looks like. */
   readonly destroy: (id: string) => Promise<boolean>
 }
@@ -94,28 +109,49 @@ export class Administration<Data> {
     if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
       throw incomplete(`Found ${sessions.length} sessions`, missing)
     }
-    const records = sessions.map((stored) => new SessionRecord(stored, this.#options.codec))
+    const { codec, maxLifetime } = this.#options
+    const records = sessions.map((stored) => new SessionRecord(stored, codec, maxLifetime))
     return withMissing(records, missing)
   }
 
   /** See `SaveHandler.destroyByField`. */
-  async destroyByField(value: string): Promise<number> {
+  async destroyByField(value: string, { except }: DestroyByFieldOptions): Promise<number> {
     checkText('custom field', value)
-    const { destroy, expiryGrace } = this.#options
-    let destroyed = 0
-    for (;;) {
-      const { ids, missing } = await this.#idsOf({ field: value, active: 'any' }, (session) => {
-        // A request in progress may still save a session that has just expired.
-        return remaining(session) >= -expiryGrace
-      })
-      const found = await Promise.all(ids.map((id) => destroy(id)))
-      const count = found.filter(Boolean).length
-      destroyed += count
-      // A request may have created another one meanwhile.
-      if (count > 0) continue
-      if (missing.length === 0) return destroyed
-      throw incomplete(`Destroyed ${destroyed} sessions`, missing)
+    const excepted = idsIn('except', except)
+    return this.#destroyAll({ field: value }, ({ id }) => !excepted.has(id))
+  }
+
+  /** See `SaveHandler.destroyAll`. */
+  async destroyAll({ name }: DestroyAllOptions): Promise<number> {
+    const started = performance.now()
+    // By its server's clock: it began before this call, to the second.
+    const isEarlier = (session: StoredSession): boolean =>
+      session.began === null || session.began <= clockNow(session) - (performance.now() - started) / 1000 + 1
+    return this.#destroyAll({ name }, isEarlier)
+  }
+
+  /** See `SaveHandler.limitByField`. */
+  async limitByField(value: string, max: number, { keep }: LimitByFieldOptions): Promise<number> {
+    checkText('custom field', value)
+    if (!Number.isSafeInteger(max) || max < 1) {
+      throw invalid(`Expected max to be an integer of at least 1; received ${received(max)}.`)
     }
+    const kept = idsIn('keep', keep)
+    return this.#started(async ({ destroy, expiryGrace, servers }) => {
+      const [only, ...others] = servers.all
+      if (only !== undefined && others.length === 0) {
+        return endBeyond(only.table, { field: value, max, keep: kept, expiryGrace }, this.#deadline())
+      }
+      const { answers, missing } = await servers.everywhere(({ table }) =>
+        userSessions(table, value, expiryGrace, this.#deadline()),
+      )
+      // During failback a session is on two servers.
+      const sessions = new Map(answers.flat().map((session) => [session.id, session]))
+      const ending = sessionsBeyond([...sessions.values()], max, kept)
+      const ended = (await Promise.all(ending.map(({ id }) => destroy(id)))).filter(Boolean).length
+      if (missing.length > 0) throw incomplete(`Destroyed ${ended} sessions`, missing)
+      return ended
+    })
   }
 
   /** See `SaveHandler.devices`. */
@@ -143,8 +179,10 @@ export class Administration<Data> {
     )
     const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
-      const info = infoOf(stored)
-      return options.text ? { ...info, text: stored.text } : info
+      const info = infoOf(stored, this.#options.maxLifetime)
+      if (!options.text) return info
+      const unreadable = unreadableReason(stored.text)
+      return unreadable === undefined ? { ...info, text: stored.text } : { ...info, unreadable }
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
@@ -200,6 +238,29 @@ export class Administration<Data> {
     return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
   }
 
+  /** Destroys all sessions that match, until none is found. Returns the number of those that had not expired. */
+  async #destroyAll(filter: SessionFilter, matches: (session: StoredSession) => boolean): Promise<number> {
+    const { destroy, expiryGrace } = this.#options
+    let destroyed = 0
+    for (;;) {
+      // A request in progress may still save a session that has just expired.
+      const { ids, missing } = await this.#idsOf(
+        { ...filter, active: 'any' },
+        (session) => remaining(session) >= -expiryGrace && matches(session),
+      )
+      let count = 0
+      for (let at = 0; at < ids.length; at += AT_ONCE) {
+        const found = await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => destroy(id)))
+        count += found.filter(Boolean).length
+      }
+      destroyed += count
+      // A request may have created another one meanwhile.
+      if (count > 0) continue
+      if (missing.length === 0) return destroyed
+      throw incomplete(`Destroyed ${destroyed} sessions`, missing)
+    }
+  }
+
   /** Returns the ids of all sessions that match, and the servers that could not be asked. */
   async #idsOf(
     filter: SessionFilter,
@@ -244,6 +305,13 @@ export class Administration<Data> {
   #deadline(): number {
     return performance.now() + this.#options.operationTimeout * 1000
   }
+}
+
+/** Returns the stored ids that an option names. @throws INVALID_ARGUMENT */
+function idsIn(option: string, ids: string | readonly string[] | undefined): ReadonlySet<string> {
+  const all: readonly unknown[] = typeof ids === 'string' ? [ids] : (ids ?? [])
+  if (Array.isArray(all) && all.every((id) => typeof id === 'string')) return new Set(all.map(storedId))
+  throw invalid(`Expected ${option} to be a session id or an array of them; received ${received(ids)}.`)
 }
 
 /** The property is not enumerable, so that an array of sessions equals one without it. */

@@ -1,4 +1,4 @@
-import { traced, tracing } from '../diagnostics.ts'
+import { isTraced, traced, tracing } from '../diagnostics.ts'
 import type { SaveHandlerEvents, ServerDue, ServerSweep } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
@@ -108,7 +108,7 @@ export class Garbage {
   }
 
   #traced(server: Server): Promise<Swept> {
-    if (!tracing.gc.hasSubscribers) return this.#sweep(server)
+    if (!isTraced(tracing.gc)) return this.#sweep(server)
     return traced(
       tracing.gc,
       { handler: this.#handler, server: server.name },

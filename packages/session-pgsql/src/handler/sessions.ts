@@ -1,7 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import { checkChange } from '../apply-change.ts'
 import type { Codec, MergingCodec } from '../codec/codec.ts'
-import { type DestroyMessage, type ReadMessage, type TouchMessage, traced, tracing } from '../diagnostics.ts'
+import {
+  type DestroyMessage,
+  isTraced,
+  type ReadMessage,
+  type TouchMessage,
+  traced,
+  tracing,
+} from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type {
   TouchOptions,
@@ -14,9 +21,11 @@ import type {
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
 import { storedId } from '../session/id.ts'
+import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
   type Change,
+  clockNow,
   type MetadataUpdate,
   remaining,
   type StoredSession,
@@ -70,12 +79,12 @@ export class Sessions<Data> {
   /** See `SaveHandler.read`. */
   async read(id: string): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec)
+    return stored && new SessionRecord(stored, this.#codec, this.#settings.maxLifetime)
   }
 
   /** Reads a session without decoding its data. */
   readStored(id: string): Promise<StoredSession | undefined> {
-    if (!tracing.read.hasSubscribers) return this.#read(id)
+    if (!isTraced(tracing.read)) return this.#read(id)
     return traced(
       tracing.read,
       { handler: this.#handler },
@@ -86,7 +95,7 @@ export class Sessions<Data> {
 
   /** See `SaveHandler.write`. */
   write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
-    if (!tracing.write.hasSubscribers) return this.#write(id, data, options)
+    if (!isTraced(tracing.write)) return this.#write(id, data, options)
     return traced(
       tracing.write,
       { handler: this.#handler },
@@ -101,7 +110,7 @@ export class Sessions<Data> {
     apply: (data: Data) => Value,
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
-    if (!tracing.write.hasSubscribers) return this.#update(id, apply, options)
+    if (!isTraced(tracing.write)) return this.#update(id, apply, options)
     return traced(
       tracing.write,
       { handler: this.#handler },
@@ -137,7 +146,7 @@ export class Sessions<Data> {
 
   /** See `SaveHandler.destroy`. Does not check the id: listed sessions may have ids of other writers. */
   destroy(id: string): Promise<boolean> {
-    if (!tracing.destroy.hasSubscribers) return this.#destroy(id)
+    if (!isTraced(tracing.destroy)) return this.#destroy(id)
     return traced(
       tracing.destroy,
       { handler: this.#handler },
@@ -271,7 +280,7 @@ export class Sessions<Data> {
   }
 
   async #tracedTouch(work: () => Promise<TouchOutcome>): Promise<boolean> {
-    const outcome = tracing.touch.hasSubscribers
+    const outcome = isTraced(tracing.touch)
       ? traced(tracing.touch, { handler: this.#handler }, work, (outcome) => ({ outcome }))
       : work()
     return (await outcome) !== 'absent'
@@ -292,8 +301,11 @@ export class Sessions<Data> {
   ): Promise<{ outcome: WriteOutcome; stored: StoredSession | undefined }> {
     const left = remaining(base)
     const stretched = this.#stretched(lifetime)
+    // At the end of its session an expiry cannot become later.
+    const end = endOf(base, this.#settings.maxLifetime)
+    const possible = end === null ? lifetime : Math.min(lifetime, Math.max(0, end - clockNow(base)))
     // More left than a write with this lifetime would give: the lifetime has become shorter.
-    const isRecent = left >= lifetime && left <= stretched + 1
+    const isRecent = left >= possible && left <= stretched + 1
     if (metadata === undefined && (isRecent || this.#settings.refreshAfter === Number.POSITIVE_INFINITY)) {
       return { outcome: 'skipped', stored: base }
     }
@@ -359,11 +371,13 @@ export class Sessions<Data> {
       address,
       name = this.#settings.name,
       access = true,
-    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access'>,
+      since,
+    }: Pick<WriteOptions<Data>, 'address' | 'name' | 'access' | 'since'>,
     metadata: MetadataUpdate | undefined,
   ): (text: string, lifetime: number) => Change {
     if (address !== undefined) checkText('address', address)
     checkText('name', name)
+    const continued = sinceOf(since)
     return (text, lifetime) => ({
       id: storedId(id),
       text,
@@ -372,6 +386,7 @@ export class Sessions<Data> {
       address: address ?? null,
       name,
       metadata,
+      since: continued,
     })
   }
 
@@ -420,7 +435,7 @@ export class Sessions<Data> {
   }
 
   #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
-    return new Result(outcome, stored, sent, this.#codec)
+    return new Result(outcome, stored, sent, this.#codec, this.#settings.maxLifetime)
   }
 }
 
@@ -430,23 +445,40 @@ class Result<Data> implements WriteResult<Data> {
   readonly #stored: StoredSession | undefined
   readonly #sent: string
   readonly #codec: Codec<Data>
+  readonly #maxLifetime: number
   #session: SessionRecord<Data> | undefined
 
-  constructor(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string, codec: Codec<Data>) {
+  constructor(
+    outcome: WriteOutcome,
+    stored: StoredSession | undefined,
+    sent: string,
+    codec: Codec<Data>,
+    maxLifetime: number,
+  ) {
     this.outcome = outcome
+    this.#maxLifetime = maxLifetime
     this.#stored = stored
     this.#sent = sent
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
-    if (this.#stored !== undefined) this.#session ??= new SessionRecord(this.#stored, this.#codec)
+    if (this.#stored !== undefined) {
+      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime)
+    }
     return this.#session
   }
 
   get sent(): Data {
     return this.#codec.decode(this.#sent)
   }
+}
+
+/** Returns the session that a new one continues. @throws INVALID_ARGUMENT */
+function sinceOf(since: unknown): StoredSession | undefined {
+  const stored = SessionRecord.stored(since)
+  if (since === undefined || stored !== undefined) return stored
+  throw invalid('Expected since to be a record from read() or write(). A copy of a record does not work.')
 }
 
 /** The fields that a touch with this metadata leaves; the access counter is known to the server alone. */

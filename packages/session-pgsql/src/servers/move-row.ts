@@ -1,4 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
+import { beganByClock } from '../session/lifetime.ts'
+import { clockNow } from '../session/stored.ts'
 import {
   baseOf,
   changeRowCopy,
@@ -65,7 +67,7 @@ export async function moveRow(
         checkLocked()
         if (next === undefined) return { answer: outcome }
         mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
-        received = next.destroyed === null ? receivedOf(row, next, from.name) : undefined
+        received = next.destroyed === null ? recordReceived(row, next, from.name) : undefined
         // No process may take the result for a state that it has read on either server.
         const version = Math.max(row.session.version, current?.session.version ?? 0) + 1
         const written: RowCopy = {
@@ -121,9 +123,12 @@ function holdBoth<T>(
  */
 function byClock(row: RowCopy, clock: number): RowCopy {
   const { session, destroyed, keptUntil } = row
-  const ahead = clock - (session.clock + (performance.now() - session.readAt) / 1000)
+  const ahead = clock - clockNow(session)
   const shifted = (time: number | null): number | null => (time === null ? null : Math.round(time + ahead))
-  if (destroyed === null) return { ...row, session: { ...session, expires: shifted(session.expires) } }
+  if (destroyed === null) {
+    const began = beganByClock(session, clock)
+    return { ...row, session: { ...session, began, expires: shifted(session.expires) } }
+  }
   return { ...row, destroyed: Math.min(destroyed, Math.ceil(clock)), keptUntil: shifted(keptUntil) }
 }
 
@@ -134,7 +139,7 @@ function isBasedOnThird({ base }: RowCopy, to: string): boolean {
 }
 
 /** Returns what the home server records of a received row, to recognise it if it is moved again. */
-function receivedOf(row: RowCopy, next: RowCopy, from: string): string {
+function recordReceived(row: RowCopy, next: RowCopy, from: string): string {
   const { session, base } = row
   const { generation } = next.session
   const received: ReceivedRow = {

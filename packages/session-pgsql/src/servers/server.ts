@@ -8,6 +8,7 @@ import {
   type Statement,
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { cipherOf, type Encryption } from '../session/cipher.ts'
 import type { DatabaseEntry, TableName } from '../settings/settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
@@ -22,6 +23,8 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly maxLifetime: number
+  readonly encryption: Encryption | undefined
   readonly durableTouches: boolean
   readonly batch: boolean
   readonly poolSize: number
@@ -81,7 +84,8 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
   ) {
-    const { table, createTable, keepExpired, expiryGrace, durableTouches, batch, poolSize } = settings
+    const { table, createTable, keepExpired, expiryGrace, maxLifetime, durableTouches, encryption } = settings
+    const { batch, poolSize } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -91,6 +95,8 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      maxLifetime,
+      cipher: cipherOf(encryption),
       durableTouches,
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),

@@ -1,12 +1,7 @@
-import { areOfTwoUsers, isSameState, type StoredSession } from '../session/stored.ts'
+import { earlier } from '../session/lifetime.ts'
+import { areOfTwoUsers, isReencrypted, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
-import {
-  baseOf,
-  type LostChange,
-  type ReceivedRow,
-  type RecordedBase,
-  type RowCopy,
-} from '../table/row-copies.ts'
+import { baseOf, type LostChange, type RecordedBase, type RowCopy, receivedOf } from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
 /**
@@ -107,7 +102,8 @@ export async function settle(
     return isOld || isExpired(other, clock) ? { next: row, outcome: 'brought' } : { outcome: 'dropped' }
   }
   if (other.generation !== base.generation && !isMerged(current, base)) return { outcome: 'dropped' }
-  if (isSameState(other, { ...base, generation: other.generation, version: base.version ?? other.version })) {
+  const state = { ...base, generation: other.generation, version: base.version ?? other.version }
+  if (isSameState(other, state) || isReencrypted(other, state)) {
     const { generation } = other
     return {
       next: { ...row, session: { ...withCounts(session, other, base), generation } },
@@ -134,7 +130,7 @@ export function isMerged(
   { received }: RowCopy,
   { generation }: { readonly generation: number | null },
 ): boolean {
-  return received !== null && (JSON.parse(received) as ReceivedRow).generation === generation
+  return received !== null && receivedOf(received).generation === generation
 }
 
 /**
@@ -143,7 +139,7 @@ export function isMerged(
  */
 function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: string): RecordedBase | undefined {
   if (current?.received == null) return undefined
-  const received: ReceivedRow = JSON.parse(current.received)
+  const received = receivedOf(current.received)
   const isSame =
     received.from === from && received.base === row.base && received.generation === row.session.generation
   if (isSame) return received.row
@@ -231,6 +227,8 @@ function withCounts(
     ...counters((name) => session[name] + Math.max(0, other[name] - (counted?.[name] ?? 0))),
     errorMessage: latest('errorMessage'),
     custom: latest('custom'),
+    // Of two sessions that were created under one id, neither may outlive its own end.
+    began: base === undefined ? earlier(session.began, other.began) : other.began,
     expires: laterExpiry(session, other),
   }
 }
@@ -240,6 +238,7 @@ function withMaxima(session: StoredSession, other: StoredSession): StoredSession
   return {
     ...session,
     ...counters((name) => Math.max(session[name], other[name])),
+    began: other.began,
     expires: laterExpiry(session, other),
   }
 }

@@ -1,3 +1,4 @@
+import { beganByClock } from '../session/lifetime.ts'
 import {
   type Change,
   type MetadataUpdate,
@@ -111,7 +112,7 @@ export class ShardedSessions implements StoredSessions {
         const expected = mustBeAbsent ? 'absent' : 'anything'
         const answer =
           member === home
-            ? await member.server.table.put(request, deadline)
+            ? await member.server.table.put({ ...request, change: sinceAt(member, change) }, deadline)
             : await this.#replace(member, ranked, change, expected, deadline)
         // The session that it replaces may be on another server, where it must not be found once this one is gone.
         // The write has succeeded, so an error here does not count.
@@ -289,7 +290,8 @@ export class ShardedSessions implements StoredSessions {
       if (alive === undefined && expected === 'existing') return { answer: GONE }
       if (alive !== undefined && expected === 'absent') return { answer: { outcome: 'conflict' } }
       const empty = emptySession(id, clock)
-      const created = { ...empty, ...beginning(home, clock), name, addressCreated: address }
+      const began = (change.since && beganByClock(change.since, clock)) ?? Math.ceil(clock)
+      const created = { ...empty, ...beginning(home, clock), began, name, addressCreated: address }
       const session = changed(alive?.session ?? created, change, clock)
       const replaced = expected === 'absent' ? null : recordBase(empty, { replaced: timeAt(home) })
       // After a destroy this is a new generation, and must not be merged with the old one.
@@ -336,7 +338,8 @@ export class ShardedSessions implements StoredSessions {
       }
       // An expired session is not brought back.
       if (remaining(base) < -this.#expiryGrace) return { answer: ENDED }
-      const session = changed(base, change, clock)
+      const began = base.server === member.name ? base.began : beganByClock(base, clock)
+      const session = { ...changed(base, change, clock), began }
       const replaced = recordBase(base, mayBeDone ? { lost: appliedOf(session) } : {})
       const marks = member === home ? {} : { home: home.name, base: replaced }
       const next = { ...AT_HOME, session, ...marks }
@@ -379,6 +382,14 @@ function isAlive({ session: { expires }, destroyed }: RowCopy, clock: number): b
 function timeAt({ server }: Member): number {
   const clock = server.table.knownClock
   return clock === undefined ? UNKNOWN_TIME : Math.ceil(clock) + 1
+}
+
+/** Returns the change with the beginning of the session that it continues by the clock of a server. */
+function sinceAt({ name, server }: Member, change: Change): Change {
+  const { since } = change
+  const clock = server.table.knownClock
+  if (since === undefined || since.server === name || clock === undefined) return change
+  return { ...change, since: { ...since, began: beganByClock(since, clock) } }
 }
 
 /** Returns when a session begins on a fallback server, by the home server's clock. See `isCreatedUntil` in settle.ts. */

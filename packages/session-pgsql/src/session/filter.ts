@@ -15,7 +15,10 @@ export interface SessionFilter {
   readonly field?: string | undefined
   /** The client's address at the first or at the last write. */
   readonly address?: string | undefined
-  /** A part of the last error message, case-insensitive. No index supports this filter: set a `timeLimit`. */
+  /**
+   * A part of the last error message, case-insensitive. No index supports this filter: set a `timeLimit`. Rejected with
+   * the option `encryption`, and finds no encrypted message.
+   */
   readonly errorMessage?: string | undefined
   /**
    * `true`: sessions that have not expired; `false`: expired sessions that are not removed yet; `'any'`: both. Default:
@@ -54,8 +57,10 @@ export interface ListOptions extends CountOptions {
 
 /** A session in a list. */
 export interface ListedSession extends SessionInfo {
-  /** The stored data, with the option `text`. */
+  /** The stored data, with the option `text`. If it is encrypted: decrypted, or absent if it cannot be. */
   readonly text?: string
+  /** With the option `text`: why the data cannot be decrypted. */
+  readonly unreadable?: string
 }
 
 /** Says which sessions of several servers an answer lacks. */

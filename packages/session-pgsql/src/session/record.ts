@@ -1,4 +1,6 @@
 import type { Codec } from '../codec/codec.ts'
+import { unreadableReason } from '../codec/sealed.ts'
+import { endOf } from './lifetime.ts'
 import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
@@ -13,6 +15,8 @@ export interface SessionInfo {
   /** The last write of its data. */
   readonly modified: Date | null
   readonly expires: Date | null
+  /** When the session ends at the latest, however often it is used (`maxLifetime`); null: unlimited. */
+  readonly endsAt: Date | null
   /** The client's address at the first write. */
   readonly addressCreated: string | null
   /** The client's address at the last write. */
@@ -22,7 +26,10 @@ export interface SessionInfo {
   readonly errors: number
   readonly warnings: number
   readonly notices: number
-  /** The message of the last error, warning or notice that had one. */
+  /**
+   * The message of the last error, warning or notice that had one. null also if it is encrypted and this process cannot
+   * decrypt it.
+   */
   readonly errorMessage: string | null
   /** The custom field. */
   readonly custom: string | null
@@ -39,6 +46,7 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly created: Date | null
   readonly modified: Date | null
   readonly expires: Date | null
+  readonly endsAt: Date | null
   readonly addressCreated: string | null
   readonly addressModified: string | null
   readonly accesses: number
@@ -50,20 +58,21 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly #stored: StoredSession
 
   /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>) {
+  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number) {
     this.id = stored.id
     this.name = stored.name
     this.data = codec.decode(stored.text)
     this.created = dateOf(stored.created)
     this.modified = dateOf(stored.modified)
     this.expires = dateOf(stored.expires)
+    this.endsAt = dateOf(endOf(stored, maxLifetime))
     this.addressCreated = stored.addressCreated
     this.addressModified = stored.addressModified
     this.accesses = stored.accesses
     this.errors = stored.errors
     this.warnings = stored.warnings
     this.notices = stored.notices
-    this.errorMessage = stored.errorMessage
+    this.errorMessage = readable(stored.errorMessage)
     this.custom = stored.custom
     this.#stored = stored
   }
@@ -93,23 +102,28 @@ export class SessionRecord<Data> implements SessionInfo {
   }
 }
 
-/** Returns the session without its data, as a plain object. */
-export function infoOf(stored: StoredSession): SessionInfo {
+/** Returns the session without its data, as a plain object. @param maxLifetime the setting */
+export function infoOf(stored: StoredSession, maxLifetime: number): SessionInfo {
   return {
     id: stored.id,
     name: stored.name,
     created: dateOf(stored.created),
     modified: dateOf(stored.modified),
     expires: dateOf(stored.expires),
+    endsAt: dateOf(endOf(stored, maxLifetime)),
     addressCreated: stored.addressCreated,
     addressModified: stored.addressModified,
     accesses: stored.accesses,
     errors: stored.errors,
     warnings: stored.warnings,
     notices: stored.notices,
-    errorMessage: stored.errorMessage,
+    errorMessage: readable(stored.errorMessage),
     custom: stored.custom,
   }
+}
+
+function readable(text: string | null): string | null {
+  return text === null || unreadableReason(text) !== undefined ? null : text
 }
 
 function dateOf(seconds: number | null): Date | null {

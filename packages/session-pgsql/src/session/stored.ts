@@ -28,6 +28,11 @@ export interface StoredSession {
    * column `sess_generation`, where the second of creation and the counter are compared instead.
    */
   readonly generation: number | null
+  /**
+   * When the session began: with this generation, or under an earlier id. null if another writer set no date. It may
+   * differ from `created`, which belongs to the row.
+   */
+  readonly began: number | null
   /** With several servers, the one from which it was read. */
   readonly server?: string
   /** The database's clock at the read, in seconds with a fraction. */
@@ -48,6 +53,21 @@ export function isSameState(one: State, other: State): boolean {
 }
 
 /**
+ * Returns true if the row was only encrypted with another key, or for the first time, between the two reads: that changes
+ * the stored text and its digest, and neither the data nor the version.
+ */
+export function isReencrypted(
+  one: State & Pick<StoredSession, 'text'>,
+  other: State & Pick<StoredSession, 'text'>,
+): boolean {
+  return (
+    isSameState(one, { ...other, digest: one.digest }) &&
+    one.digest !== other.digest &&
+    one.text === other.text
+  )
+}
+
+/**
  * Returns true if both sides set the custom field to different values: two users logged in at the same time. Their data
  * must not be mixed.
  */
@@ -55,10 +75,15 @@ export function areOfTwoUsers(ours: string | null, theirs: string | null, base: 
   return ours !== base && theirs !== base && ours !== theirs
 }
 
+/** Returns the database's clock now, as known from the read of a session, in seconds since 1970. */
+export function clockNow({ clock, readAt }: Pick<StoredSession, 'clock' | 'readAt'>): number {
+  return clock + (performance.now() - readAt) / 1000
+}
+
 /** Returns the seconds until the session expires, by the database's clock; Infinity if it does not. */
 export function remaining(stored: StoredSession): number {
   if (stored.expires === null) return Number.POSITIVE_INFINITY
-  return stored.expires - (stored.clock + (performance.now() - stored.readAt) / 1000)
+  return stored.expires - clockNow(stored)
 }
 
 /** The metadata that a write or a touch updates. */
@@ -84,6 +109,8 @@ export interface Change {
   readonly address: string | null
   readonly name: string
   readonly metadata: MetadataUpdate | undefined
+  /** The session that a new one continues: it began with it. undefined: a new session begins now. */
+  readonly since?: StoredSession | undefined
 }
 
 /** A request to move the expiry. */

@@ -24,6 +24,29 @@ export interface Logger {
   error(message: string, error?: unknown): void
 }
 
+/** A key of the option `encryption`. */
+export interface EncryptionKey {
+  /** Stored with what the key encrypts, so not secret: 1 to 32 characters of `A-Z a-z 0-9 _ -`. */
+  readonly id: string
+  /** 32 random bytes, or these bytes as base64 or hexadecimal text. */
+  readonly key: Uint8Array | string
+}
+
+/**
+ * Encryption of data at rest. A field that is unset comes from the environment: `SESSION_PGSQL_ENCRYPTION_KEYS`,
+ * `SESSION_PGSQL_ENCRYPTION_WRITE` and `SESSION_PGSQL_ENCRYPTION_ACCEPT_PLAIN`.
+ */
+export interface EncryptionOption {
+  /**
+   * The keys. The first encrypts, all decrypt. Also as text: `id:key`, separated by blanks, commas or line ends.
+   */
+  readonly keys?: readonly EncryptionKey[] | string | undefined
+  /** Whether data is stored encrypted. `false` only reads it, until every process can; it needs `acceptPlain`. @default true */
+  readonly write?: boolean | undefined
+  /** Whether data that is stored in plain text is read. If not, it is UNDECODABLE. @default false */
+  readonly acceptPlain?: boolean | undefined
+}
+
 /**
  * The options of a save handler. Durations are in seconds. Unset options fall back to php.ini
  * (`session_pgsql.gc_interval`), then to environment variables (`SESSION_PGSQL_GC_INTERVAL`), then to the defaults. An
@@ -71,6 +94,14 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    */
   expiryGrace?: number | undefined
   /**
+   * Seconds after its beginning at which a session ends, however often it is used: the absolute lifetime, in addition to
+   * the idle lifetime (`gcMaxlifetime`, or the cookie's). Reads, writes and touches apply it, and `endsAt` of a record
+   * tells the end. A session begins with its first write; see `since` of `WriteOptions` for a new id. Set the same
+   * value in every process that uses the table.
+   * @default Infinity
+   */
+  maxLifetime?: number | undefined
+  /**
    * Whether PostgreSQL flushes a touch to disk, and sends it to a synchronous standby, before it answers. Without, a crash
    * of the server within about half a second of a touch may restore the expiry and the request count from before it. A
    * touch that also stores metadata, and all other changes, always wait. @default false
@@ -82,6 +113,12 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
   gcMaxlifetime?: number | undefined
   /** The session name (the name of its cookie), stored with it. @default 'PHPSESSID' */
   name?: string | undefined
+  /**
+   * Encrypts the data and error messages of sessions at rest, with AES-256-GCM. Names, dates, addresses, counters and the
+   * custom field stay readable. See docs/encryption.md for the order of steps.
+   * @default off, unless SESSION_PGSQL_ENCRYPTION_KEYS is set
+   */
+  encryption?: EncryptionOption | undefined
   /** How data is stored as text: JSON, one of PHP's formats, or a codec of your own. @default 'json' */
   codec?: CodecName | Codec<Data> | undefined
   /**

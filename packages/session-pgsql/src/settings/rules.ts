@@ -134,6 +134,7 @@ export const RULES: Rules = {
   keepExpired: flag(false),
   keepExpiredFor: number(Infinity, isNumber('seconds', { ...lifetime, orInfinity: true })),
   expiryGrace: number(60, isNumber('seconds', { min: 0, max: MAX_EXPIRY_GRACE })),
+  maxLifetime: number(Infinity, isNumber('seconds', { ...lifetime, above: true, orInfinity: true })),
   durableTouches: flag(false),
   gcInterval: number(
     3600,
@@ -169,6 +170,7 @@ interface Rules {
   readonly keepExpired: Rule<boolean>
   readonly keepExpiredFor: Rule<number>
   readonly expiryGrace: Rule<number>
+  readonly maxLifetime: Rule<number>
   readonly durableTouches: Rule<boolean>
   readonly gcInterval: Rule<number>
   readonly gcMaxlifetime: Rule<number>

@@ -1,8 +1,10 @@
 import type { Codec } from '../codec/codec.ts'
 import type { Conninfo } from '../conninfo/conninfo.ts'
 import { nearest } from '../nearest.ts'
+import type { Encryption } from '../session/cipher.ts'
 import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
+import { describeEncryption, resolveEncryption } from './encryption.ts'
 import type { CodecName, ConflictFunction, ConflictRule, Logger, SaveHandlerOptions } from './options.ts'
 import { RULES, type Rule } from './rules.ts'
 import { inSchema, type TableName } from './table-name.ts'
@@ -17,12 +19,14 @@ export type {
   CodecName,
   ConflictFunction,
   ConflictRule,
+  EncryptionKey,
+  EncryptionOption,
   Logger,
   SaveHandlerOptions,
 } from './options.ts'
 export type { TableName } from './table-name.ts'
 
-/** The complete, checked settings. Frozen, and safe to print: passwords are not enumerable. */
+/** The complete, checked settings. Frozen, and safe to print: passwords and keys are not enumerable. */
 export interface Settings<Data = Record<string, unknown>> {
   /** At least one. */
   readonly db: readonly DatabaseEntry[]
@@ -37,12 +41,16 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly keepExpiredFor: number
   /** Seconds. */
   readonly expiryGrace: number
+  /** Seconds; Infinity for unlimited. */
+  readonly maxLifetime: number
   readonly durableTouches: boolean
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
   readonly gcMaxlifetime: number
   readonly name: string
+  /** undefined: off. */
+  readonly encryption: Encryption | undefined
   readonly codec: CodecName | Codec<Data>
   readonly conflict: ConflictRule | ConflictFunction<Data>
   readonly batch: boolean
@@ -70,7 +78,7 @@ const DEFAULT_DB = 'host=localhost dbname=php_session user=nobody'
 /** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
 
-const OPTION_NAMES: readonly string[] = ['db', ...Object.keys(RULES)]
+const OPTION_NAMES: readonly string[] = ['db', ...Object.keys(RULES), 'encryption']
 
 export function resolveSettings<Data = Record<string, unknown>>(
   options: SaveHandlerOptions<Data>,
@@ -89,6 +97,7 @@ export function resolveSettings<Data = Record<string, unknown>>(
     const fallback = defaults?.[name] ?? rule.fallback
     settings[name] = resolve(name, options[name], { ...rule, fallback }, ini, environment)
   }
+  settings.encryption = resolveEncryption(options.encryption, environment, RULES.batch.fromText)
   settings.table = withSchemaOf(settings.db as readonly DatabaseEntry[], settings.table as TableName)
   return Object.freeze(settings) as unknown as Settings<Data>
 }
@@ -148,7 +157,8 @@ function withSchemaOf(entries: readonly DatabaseEntry[], table: TableName): Tabl
 
 /** A misspelt directive would have no effect without an error. Ignores directives of other extensions. */
 function checkDirectives(ini: ReadonlyMap<string, string>): void {
-  const known = [...OPTION_NAMES.map(directiveOf), 'session_pgsql.disable']
+  // Every user of the machine may be able to read a php.ini, and phpinfo() shows it: it has no keys.
+  const known = [...['db', ...Object.keys(RULES)].map(directiveOf), 'session_pgsql.disable']
   for (const name of ini.keys()) {
     if (name.startsWith('session_pgsql.') && !known.includes(name)) {
       throw problem(`unknown directive "${name}"${hint(name, known)}`)
@@ -195,10 +205,12 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     keepExpired: settings.keepExpired,
     keepExpiredFor: jsonNumber(settings.keepExpiredFor),
     expiryGrace: settings.expiryGrace,
+    maxLifetime: jsonNumber(settings.maxLifetime),
     durableTouches: settings.durableTouches,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,
+    encryption: describeEncryption(settings.encryption),
     codec: typeof codec === 'string' ? codec : codec.name,
     conflict: typeof conflict === 'function' ? 'function' : conflict,
     batch: settings.batch,

@@ -1,4 +1,6 @@
 import type { Row } from '../database/database.ts'
+import type { SessionCipher } from '../session/cipher.ts'
+import { beganWithout } from '../session/lifetime.ts'
 import type { StoredSession } from '../session/stored.ts'
 
 /**
@@ -67,6 +69,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
   rows: readonly Row[],
   texts: readonly string[],
   otherwise: Otherwise,
+  cipher: SessionCipher,
 ): (Answer | Otherwise)[] {
   const readAt = performance.now()
   const answers = new Array<Answer | Otherwise>(texts.length).fill(otherwise)
@@ -79,7 +82,7 @@ export function answersOf<Otherwise extends Answer | undefined>(
       answers[place] = { outcome }
     } else {
       const text = outcome === 'conflict' ? undefined : texts[place]
-      answers[place] = { outcome, stored: storedOf(row, clockOf(row), readAt, text) }
+      answers[place] = { outcome, stored: storedOf(row, cipher, clockOf(row), readAt, text) }
     }
   }
   return answers
@@ -87,10 +90,10 @@ export function answersOf<Otherwise extends Answer | undefined>(
 
 /** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
-export const RECORD_COLUMNS = 16
+export const RECORD_COLUMNS = 17
 
 /**
- * Returns the session in a row.
+ * Returns the session in a row, decrypted.
  *
  * @param clock the database's clock at the read, in seconds
  * @param readAt this process's clock at the read, in milliseconds of `performance.now()`
@@ -98,16 +101,21 @@ export const RECORD_COLUMNS = 16
  */
 export function storedOf(
   row: Row,
+  cipher: SessionCipher,
   clock: number,
   readAt: number,
-  text: string = row[2] ?? '',
+  text?: string,
 ): StoredSession {
+  const id = row[RECORD] as string
+  const created = numberOf(row[RECORD + 3])
+  const message = row[RECORD + 12]
+  const generation = numberOf(row[RECORD + 14])
   return {
-    id: row[RECORD] as string,
+    id,
     name: row[RECORD + 1] as string | null,
-    text,
+    text: text ?? cipher.open(row[2] ?? '', 'sess_data', id),
     digest: row[RECORD + 2] as string | null,
-    created: numberOf(row[RECORD + 3]),
+    created,
     modified: numberOf(row[RECORD + 4]),
     expires: numberOf(row[RECORD + 5]),
     addressCreated: row[RECORD + 6] as string | null,
@@ -116,10 +124,11 @@ export function storedOf(
     errors: Number(row[RECORD + 9] ?? 0),
     warnings: Number(row[RECORD + 10] ?? 0),
     notices: Number(row[RECORD + 11] ?? 0),
-    errorMessage: row[RECORD + 12] as string | null,
+    errorMessage: message == null ? null : cipher.open(message, 'sess_err_message', id),
     custom: row[RECORD + 13] as string | null,
-    generation: numberOf(row[RECORD + 14]),
+    generation,
     version: Number(row[RECORD + 15] ?? 0),
+    began: numberOf(row[RECORD + 16]) ?? beganWithout({ generation, created }),
     clock,
     readAt,
   }

@@ -1,5 +1,5 @@
 import { isAboutData, isLocked, isTransient } from '../database/faults.ts'
-import { type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
+import { isTraced, type QueuedMessage, queued, traced, tracing } from '../diagnostics.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Limit, Timed, Use } from './limit.ts'
 
@@ -176,14 +176,15 @@ export class Batcher<Request, Answer> {
         for (const batch of this.#inFlight) if (batch.since <= stale) this.#sendNextAfter(batch)
         if (this.#waiting.length > 0) this.#watch()
       },
-      Math.ceil(oldest.since + STALE_AFTER - performance.now()),
+      // From version 22 Node warns of a negative delay.
+      Math.max(1, Math.ceil(oldest.since + STALE_AFTER - performance.now())),
     )
   }
 
   /** Never rejects: settles each entry instead. */
   async #send(batch: Entry<Request, Answer>[]): Promise<void> {
     try {
-      const answers = await (tracing.batch.hasSubscribers ? this.#askTraced(batch) : this.#ask(batch))
+      const answers = await (isTraced(tracing.batch) ? this.#askTraced(batch) : this.#ask(batch))
       for (const [index, entry] of batch.entries()) this.#settle(entry, answers[index] as Answer)
     } catch (error) {
       const sqlState = error instanceof SessionPgsqlError ? error.sqlState : undefined

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { SessionCipher } from '../session/cipher.ts'
 import { BYTEWISE } from './sql.ts'
 
 /**
@@ -36,6 +37,9 @@ const ADDED_COLUMNS = [
   ['sess_generation', 'bigint'],
   // Counts the writes of data in a generation, from 1. A compare-and-swap tests it. NULL counts as 0.
   ['sess_version', 'bigint'],
+  // When the session began, in seconds since 1970: its first generation, if it has changed its id since. NULL: with this
+  // generation. `maxLifetime` counts from it.
+  ['sess_began', 'bigint'],
   // For several servers: the row's home server, what the row replaces there, and when it was destroyed.
   ['sess_home', 'pg_catalog.text'],
   ['sess_base', 'pg_catalog.text'],
@@ -170,7 +174,7 @@ export function grantJournalStatement(name: TableName, role: string): string {
   return `GRANT SELECT, INSERT, DELETE ON ${sqlName(companionName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
-/** The properties of an existing session table on which the statements depend. */
+/** What the statements depend on: the properties of an existing session table, and a setting. */
 export interface Shape {
   readonly name: TableName
   /** The added columns that the table has. */
@@ -182,6 +186,14 @@ export interface Shape {
    * role may not read it.
    */
   readonly digestSeed: string | undefined
+  /** The setting `maxLifetime`, in seconds; Infinity: unlimited. */
+  readonly maxLifetime: number
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
+}
+
+/** An opened session table, as this process uses it. */
+export interface OpenTable extends Shape {
+  /** Encrypts what is written, and decrypts what is read. */
+  readonly cipher: SessionCipher
 }

@@ -176,7 +176,10 @@ function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<F
   } else {
     try {
       // Missing privileges and row-level security are findings of their own.
-      shape = shapeOf({ ...inspection, found: { ...found, missingPrivileges: [], rowSecurity: false } })
+      shape = shapeOf(
+        { ...inspection, found: { ...found, missingPrivileges: [], rowSecurity: false } },
+        Infinity,
+      )
       yield ok('columns', 'The table has every column of session_pgsql.')
     } catch (error) {
       if (!(error instanceof SessionPgsqlError)) throw error

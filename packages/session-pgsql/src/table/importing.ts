@@ -1,6 +1,7 @@
+import { keyIdOf } from '../codec/sealed.ts'
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { companionName, type Shape, sqlName } from './definition.ts'
+import { companionName, type OpenTable, type Shape, sqlName } from './definition.ts'
 import { creating } from './inspect.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
 import { capped, nextVersion, sweepTime } from './statements.ts'
@@ -91,7 +92,7 @@ export function importSessions(
   return table.transaction(async (query, shape) => {
     const rows = await query(plain(importText(shape)), [
       { type: 'text', values: sessions.map(({ id }) => id) },
-      { type: 'text', values: sessions.map(({ text }) => text) },
+      { type: 'text', values: await sealedTexts(query, shape, sessions) },
       { type: 'float8', values: sessions.map(({ lifetime }) => lifetime) },
       { type: 'text', values: sessions.map(({ custom }) => custom) },
       run.name,
@@ -113,6 +114,31 @@ export function importSessions(
     const moved = rows.filter(([, , how]) => how === 'moved').length
     return { moved, renewed: rows.length - moved }
   }, deadline)
+}
+
+/**
+ * Returns what to store for each session. Encrypted, the same text is stored differently each time: a session whose data
+ * has not changed keeps what is stored, so that it is not renewed.
+ */
+async function sealedTexts(
+  query: Query,
+  { name, cipher }: OpenTable,
+  sessions: readonly ImportedSession[],
+): Promise<string[]> {
+  const rows = cipher.hasKeys
+    ? await query(
+        plain(
+          `SELECT t.sess_id, t.sess_data FROM ${sqlName(name)} t WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')}`,
+        ),
+        [{ type: 'text', values: sessions.map(({ id }) => id) }],
+      )
+    : []
+  const stored = new Map(rows.map(([id, text]) => [id, text ?? '']))
+  return sessions.map(({ id, text }) => {
+    const before = stored.get(id) ?? ''
+    const isStored = keyIdOf(before) !== undefined && cipher.open(before, 'sess_data', id) === text
+    return isStored ? before : cipher.seal(text, 'sess_data', id)
+  })
 }
 
 /** Records in the ledger that this run has seen sessions in the source, for those that cannot be imported. */
@@ -178,7 +204,8 @@ export function removeMissed(
   }, deadline)
 }
 
-function ledgerName(shape: Shape): string {
+/** Returns the quoted name of the ledger. */
+export function ledgerName(shape: Shape): string {
   return sqlName(companionName(shape.name, 'import'))
 }
 
@@ -192,7 +219,7 @@ function ledgerStatement(shape: Shape): string {
 }
 
 /** Returns SQL of a digest of the columns that change when the session is used. */
-function rowDigest(row: string, shape: Shape): string {
+export function rowDigest(row: string, shape: Shape): string {
   const columns = [
     'sess_data',
     'sess_created',
@@ -239,6 +266,7 @@ function importText(shape: Shape): string {
     sess_sweep: sweepTime(plus(plus('i.now', 'i.lifetime'), String(KEPT))),
     sess_generation: microseconds('i.now'),
     sess_version: '1',
+    sess_began: 'pg_catalog.ceil(i.now)::bigint',
     sess_home: 'NULL',
     sess_base: 'NULL',
     sess_destroyed: 'NULL',

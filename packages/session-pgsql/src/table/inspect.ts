@@ -213,8 +213,13 @@ export function wantsCreation(inspection: Inspection): boolean {
   return found.owned && (missingAddedColumns(found).length > 0 || missingIndexes(found).length > 0)
 }
 
-/** Returns the table's shape. @throws TABLE_MISSING, TABLE_UNFIT or PRIVILEGE_MISSING, with how to fix it */
-export function shapeOf(inspection: Inspection): Shape {
+/**
+ * Returns the table's shape.
+ *
+ * @param maxLifetime the setting
+ * @throws TABLE_MISSING, TABLE_UNFIT or PRIVILEGE_MISSING, with how to fix it
+ */
+export function shapeOf(inspection: Inspection, maxLifetime: number): Shape {
   const { found, place, user } = inspection
   if (found === undefined) {
     throw new SessionPgsqlError(
@@ -250,6 +255,7 @@ export function shapeOf(inspection: Inspection): Shape {
     added: new Set(ADDED_COLUMN_NAMES.filter((column) => found.columns.get(column) === ADDED_TYPES[column])),
     narrow: narrowColumns(found),
     digestSeed: inspection.systemIdentifier,
+    maxLifetime,
     sweepIndex: found.sweepIndex,
   }
 }
@@ -258,6 +264,7 @@ const ADDED_TYPES: Record<AddedColumn, string> = {
   sess_sweep: 'int8',
   sess_generation: 'int8',
   sess_version: 'int8',
+  sess_began: 'int8',
   sess_home: 'text',
   sess_base: 'text',
   sess_destroyed: 'int8',

@@ -3,6 +3,7 @@ import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../se
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
+import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
 import { recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -48,7 +49,7 @@ export async function listSessions(
     throw invalid(`Expected the limit to be an integer from 1 to 10000; received ${received(limit)}.`)
   }
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(options, parameters)
+  const conditions = conditionsOf(table, options, parameters)
   // NULL sorts like 0, so that a page can begin at it.
   const key = column === 'sess_id' ? 't.sess_id' : `coalesce(t.${column}, 0)`
   const direction = descending ? 'DESC' : 'ASC'
@@ -65,14 +66,14 @@ export async function listSessions(
     (shape, sql) => `
       SELECT ${key}::pg_catalog.text, 'read', ${text ? 't.sess_data' : 'NULL::pg_catalog.text'},
         ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
-      FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}
+      FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}
       ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
     parameters,
     deadline,
     timeLimitOf(options),
   )
   const readAt = performance.now()
-  const sessions = rows.slice(0, limit).map((row) => storedOf(row, clockOf(row), readAt))
+  const sessions = rows.slice(0, limit).map((row) => storedOf(row, table.cipher, clockOf(row), readAt))
   const keys = rows.slice(0, limit).map((row) => row[0] as string)
   const more = rows.length > limit
   return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
@@ -117,7 +118,7 @@ export async function findRow(
     [id],
     deadline,
   )
-  return row && storedOf(row, clockOf(row), performance.now())
+  return row && storedOf(row, table.cipher, clockOf(row), performance.now())
 }
 
 /** Returns the number of sessions that match. @throws INVALID_ARGUMENT for a wrong option */
@@ -127,10 +128,10 @@ export async function countSessions(
   deadline: number,
 ): Promise<number> {
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(options, parameters)
+  const conditions = conditionsOf(table, options, parameters)
   const [row] = await table.query(
     (shape, sql) =>
-      `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${noTombstones(shape)}`,
+      `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}`,
     parameters,
     deadline,
     timeLimitOf(options),
@@ -146,13 +147,16 @@ export function timeLimitOf({ timeLimit }: Pick<CountOptions, 'timeLimit'>): num
   )
 }
 
-/** Returns the condition that excludes tombstones. */
-function noTombstones({ added }: Shape): string {
-  return added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+/** Returns the condition on what a row is: no tombstone, and a session that has expired or not. */
+function ofState({ active = true }: SessionFilter, shape: Shape): string {
+  const expiry = expiryOf('t', shape)
+  const tombstones = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
+  if (active === true) return ` AND (${expiry} IS NULL OR ${ge(expiry, CLOCK)})${tombstones}`
+  return active === false ? ` AND ${lt(expiry, CLOCK)}${tombstones}` : tombstones
 }
 
-function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, id, idPrefix, field, address, errorMessage, active = true } = filter
+function conditionsOf({ cipher }: SessionTable, filter: SessionFilter, parameters: Parameter[]): string[] {
+  const { name, id, idPrefix, field, address, errorMessage } = filter
   const conditions: string[] = []
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
@@ -175,11 +179,12 @@ function conditionsOf(filter: SessionFilter, parameters: Parameter[]): string[] 
   }
   if (errorMessage !== undefined) {
     checkText('error message', errorMessage)
+    if (cipher.hasKeys) {
+      throw invalid('Cannot filter by errorMessage: error messages are encrypted (option encryption).')
+    }
     const found = `pg_catalog.lower(t.sess_err_message), pg_catalog.lower(${bind(parameters, errorMessage)})`
     conditions.push(gt(`pg_catalog.strpos(${found})`, '0'))
   }
-  if (active === true) conditions.push(`(t.sess_expire IS NULL OR ${ge('t.sess_expire', CLOCK)})`)
-  if (active === false) conditions.push(lt('t.sess_expire', CLOCK))
   return conditions.length === 0 ? ['true'] : conditions
 }
 

@@ -1,4 +1,5 @@
 import type { Column, Parameter } from '../database/database.ts'
+import type { SessionCipher } from '../session/cipher.ts'
 import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 
 /**
@@ -12,8 +13,11 @@ import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/st
 export interface RequestRows<Request> {
   /** SQL for the FROM clause. */
   readonly source: string
-  /** @param untils the requests' deadlines by the database's clock, in seconds since 1970 */
-  parameters(requests: readonly Request[], untils: readonly number[]): Parameter[]
+  /**
+   * @param untils the requests' deadlines by the database's clock, in seconds since 1970
+   * @param cipher encrypts the data and error messages
+   */
+  parameters(requests: readonly Request[], untils: readonly number[], cipher: SessionCipher): Parameter[]
 }
 
 /** Writes a session that must exist. */
@@ -42,7 +46,7 @@ const SQL_TYPES: Record<Type, string> = {
 interface Field<Request> {
   readonly name: string
   readonly type: Type
-  of(request: Request): Value
+  of(request: Request, cipher: SessionCipher): Value
 }
 
 interface Shape<Request> {
@@ -66,11 +70,17 @@ function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRo
   return {
     source: `(SELECT i.n, ${columns.join(', ')}
         FROM ROWS FROM (${arrays.join(', ')}) WITH ORDINALITY AS i(${texts.join(', ')}, n))`,
-    parameters(requests, untils) {
+    parameters(requests, untils, cipher) {
       const parameters: Parameter[] = [{ type: 'text', values: requests.map(id) }]
-      if (data !== undefined) parameters.push({ type: 'text', values: requests.map(data) })
+      if (data !== undefined) {
+        const sealed = requests.map((request) => cipher.seal(data(request), 'sess_data', id(request)))
+        parameters.push({ type: 'text', values: sealed })
+      }
       parameters.push(...scalarOrArray('float8', untils))
-      for (const { type, of } of fields) parameters.push(...scalarOrArray(type, requests.map(of)))
+      for (const { type, of } of fields) {
+        const values = requests.map((request) => of(request, cipher))
+        parameters.push(...scalarOrArray(type, values))
+      }
       return parameters
     },
   }
@@ -88,7 +98,7 @@ const changeFields: readonly Field<Change>[] = [
   { name: 'access', type: 'boolean', of: ({ access }) => access },
   { name: 'address', type: 'text', of: ({ address }) => address },
   { name: 'name', type: 'text', of: ({ name }) => name },
-  { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
+  { name: 'metadata', type: 'text', of: metadataText },
 ]
 
 /** The session as the caller read it. */
@@ -104,7 +114,7 @@ const baseFields: readonly Field<{ readonly base: StoredSession | undefined }>[]
 const ofChange: readonly Field<{ readonly change: Change }>[] = changeFields.map(({ name, type, of }) => ({
   name,
   type,
-  of: ({ change }) => of(change),
+  of: ({ change }, cipher) => of(change, cipher),
 }))
 
 export const SAVES: RequestRows<Save> = requestRowsOf<Save>({
@@ -124,14 +134,30 @@ export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   fields: [
     { name: 'lifetime', type: 'float8', of: ({ lifetime }) => lifetime },
     { name: 'access', type: 'boolean', of: ({ access }) => access },
-    { name: 'metadata', type: 'text', of: ({ metadata }) => metadataText(metadata) },
+    { name: 'metadata', type: 'text', of: metadataText },
     ...baseFields,
   ],
 })
 
 export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
 
-/** As JSON, because nearly every request has no metadata: seven columns would be NULL. */
-function metadataText(metadata: MetadataUpdate | undefined): string | null {
-  return metadata === undefined ? null : JSON.stringify(metadata)
+interface MetadataRequest {
+  readonly id: string
+  readonly metadata: MetadataUpdate | undefined
+  readonly since?: StoredSession | undefined
+}
+
+/**
+ * As JSON, because nearly every request has no metadata: eight columns would be NULL. `since`: the session that a new one
+ * continues.
+ */
+function metadataText({ id, metadata, since }: MetadataRequest, cipher: SessionCipher): string | null {
+  if (metadata === undefined && since === undefined) return null
+  return JSON.stringify({
+    ...metadata,
+    ...(metadata?.message !== undefined && {
+      message: cipher.seal(metadata.message, 'sess_err_message', id),
+    }),
+    ...(since !== undefined && { began: since.began }),
+  })
 }

@@ -1,7 +1,10 @@
+import { checkReadable } from '../codec/sealed.ts'
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
+import type { SealedColumn, SessionCipher } from '../session/cipher.ts'
+import { earlier, endOf } from '../session/lifetime.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
-import { quoteIdentifier, type Shape, sqlName } from './definition.ts'
+import { type OpenTable, quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
 import { CLOCK, eq, gt, jsonHas, microseconds } from './sql.ts'
@@ -52,7 +55,7 @@ export interface LockedRow {
 }
 
 /** Reads the row with this id, also if it has expired, and locks it until the transaction ends. */
-export async function lockRowCopy(query: Query, shape: Shape, id: string): Promise<LockedRow> {
+export async function lockRowCopy(query: Query, shape: OpenTable, id: string): Promise<LockedRow> {
   const { row, clock } = await lock(query, shape, id)
   return { row, clock }
 }
@@ -67,7 +70,7 @@ export async function lockRowCopy(query: Query, shape: Shape, id: string): Promi
  */
 export async function changeRowCopy<Answer>(
   query: Query,
-  shape: Shape,
+  shape: OpenTable,
   id: string,
   decide: (locked: LockedRow) => Decision<Answer> | Promise<Decision<Answer>>,
 ): Promise<{ readonly answer: Answer; readonly stored: RowCopy | undefined }> {
@@ -77,7 +80,7 @@ export async function changeRowCopy<Answer>(
     if (next === undefined) return { answer, stored: row }
     const write = async (copy: RowCopy, mayReplace: boolean): Promise<RowCopy | undefined> => {
       const [written] = await query(...upsert(shape, types, copy, mayReplace, columns))
-      return written && rowCopyOf(written, types)
+      return written && rowCopyOf(written, types, shape.cipher)
     }
     const stored = await write(next, row !== undefined)
     if (stored === undefined && row === undefined) continue
@@ -109,7 +112,7 @@ interface Lock extends LockedRow {
   readonly columns: string
 }
 
-async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
+async function lock(query: Query, shape: OpenTable, id: string): Promise<Lock> {
   const table = sqlName(shape.name)
   const [look] = await query(
     plain(`SELECT ${ownTypesText(table)}, NULL, NULL, ${microseconds(CLOCK)}${PORTABLE}`),
@@ -121,7 +124,12 @@ async function lock(query: Query, shape: Shape, id: string): Promise<Lock> {
     plain(`SELECT ${columns} FROM ${table} t WHERE ${eq('t.sess_id', '$1')} FOR UPDATE`),
     [id],
   )
-  return { row: found && rowCopyOf(found, types), clock: clockOf(found ?? (look as Row)), types, columns }
+  return {
+    row: found && rowCopyOf(found, types, shape.cipher),
+    clock: clockOf(found ?? (look as Row)),
+    types,
+    columns,
+  }
 }
 
 /** Returns those of the ids that have a row, also if it has expired or is a tombstone. */
@@ -175,10 +183,12 @@ function columnsOf(shape: Shape, types: OwnTypes): string {
   ].join(', ')
 }
 
-function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
-  const [home = null, base = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
+function rowCopyOf(row: Row, types: OwnTypes, cipher: SessionCipher): RowCopy {
+  const [home = null, sealed = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
+  const session = storedOf(row, cipher, clockOf(row), performance.now())
+  const base = sealed === null ? null : cipher.open(sealed, 'sess_base', session.id)
   return {
-    session: storedOf(row, clockOf(row), performance.now()),
+    session,
     home,
     base: home === null ? null : base,
     received: home === null ? base : null,
@@ -193,7 +203,7 @@ function rowCopyOf(row: Row, types: OwnTypes): RowCopy {
  * their values may be personal data.
  */
 function upsert(
-  shape: Shape,
+  shape: OpenTable,
   types: OwnTypes,
   { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
   mayReplace: boolean,
@@ -201,28 +211,33 @@ function upsert(
 ): [Statement, Parameter[]] {
   const cap = (column: string, value: number | null): number | null =>
     value !== null && shape.narrow.has(column as never) ? Math.min(value, 2_147_483_647) : value
+  // Whatever was decided, a row lives to the end of its session at most.
+  const expires = earlier(session.expires, endOf(session, shape.maxLifetime))
+  const sealed = (text: string | null, column: SealedColumn): string | null =>
+    text === null ? null : shape.cipher.seal(text, column, session.id)
   const values: Record<string, string | number | null> = {
     sess_id: session.id,
     sess_name: session.name,
-    sess_data: session.text,
+    sess_data: sealed(session.text, 'sess_data'),
     sess_created: cap('sess_created', session.created),
     sess_modified: cap('sess_modified', session.modified),
-    sess_expire: cap('sess_expire', session.expires),
+    sess_expire: cap('sess_expire', expires),
     sess_addr_created: session.addressCreated,
     sess_addr_modified: session.addressModified,
     sess_counter: cap('sess_counter', session.accesses),
     sess_error: cap('sess_error', session.errors),
     sess_warning: cap('sess_warning', session.warnings),
     sess_notice: cap('sess_notice', session.notices),
-    sess_err_message: session.errorMessage,
+    sess_err_message: sealed(session.errorMessage, 'sess_err_message'),
     sess_custom: session.custom,
     sess_generation: session.generation,
     ...(shape.added.has('sess_version') ? { sess_version: session.version } : {}),
+    ...(shape.added.has('sess_began') ? { sess_began: session.began } : {}),
     sess_home: home,
-    sess_base: base ?? received,
+    sess_base: sealed(base ?? received, 'sess_base'),
     sess_destroyed: destroyed,
   }
-  const sweepAt = destroyed === null ? session.expires : keptUntil
+  const sweepAt = destroyed === null ? expires : keptUntil
   const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)
   const theirs = [...types].filter(([column]) => destroyed === null && Object.hasOwn(own, column))
   const ours = Object.keys(values)
@@ -243,14 +258,16 @@ function upsert(
 }
 
 /** Clears `received` on the home server, after the row was deleted at its origin. */
-export async function clearReceived(query: Query, shape: Shape, id: string, received: string): Promise<void> {
-  await query(
-    plain(
-      `UPDATE ${sqlName(shape.name)} SET sess_base = NULL
-       WHERE ${eq('sess_id', '$1')} AND ${eq('sess_base', '$2')} AND sess_home IS NULL`,
-    ),
-    [id, received],
-  )
+export async function clearReceived(
+  query: Query,
+  shape: OpenTable,
+  id: string,
+  received: string,
+): Promise<void> {
+  // Compared here: encrypted, the same text is stored differently each time.
+  const { row } = await lockRowCopy(query, shape, id)
+  if (row?.received !== received) return
+  await query(plain(`UPDATE ${sqlName(shape.name)} SET sess_base = NULL WHERE ${eq('sess_id', '$1')}`), [id])
 }
 
 /**
@@ -327,7 +344,14 @@ export function recordBase(
   return JSON.stringify(recorded)
 }
 
-/** Returns the `RecordedBase` in a text. */
+/** Returns the `RecordedBase` in a text. @throws UNDECODABLE */
 export function baseOf(text: string): RecordedBase {
+  checkReadable(text)
+  return JSON.parse(text)
+}
+
+/** Returns the `ReceivedRow` in a text. @throws UNDECODABLE */
+export function receivedOf(text: string): ReceivedRow {
+  checkReadable(text)
   return JSON.parse(text)
 }

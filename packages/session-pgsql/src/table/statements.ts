@@ -1,6 +1,7 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { type Outcome, RECORD_COLUMNS } from './answers.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import { beganOf, expiryOf, limited } from './lifetime.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 import {
   BYTEWISE,
@@ -116,12 +117,17 @@ export function recordColumns(row: string, shape: Shape): string {
   const columns = [
     ...['sess_id', 'sess_name'].map((column) => `${row}.${column}`),
     digest(`${row}.sess_data`, shape),
-    ...['sess_created', 'sess_modified', 'sess_expire'].map((column) => `${row}.${column}`),
+    ...['sess_created', 'sess_modified'].map((column) => `${row}.${column}`),
+    expiryOf(row, shape),
     ...['sess_addr_created', 'sess_addr_modified', 'sess_counter'].map((column) => `${row}.${column}`),
     ...['sess_error', 'sess_warning', 'sess_notice'].map(nullIfZero),
     ...['sess_err_message', 'sess_custom'].map((column) => `${row}.${column}`),
     generation,
     shape.added.has('sess_version') ? `${row}.sess_version` : 'NULL::bigint',
+    // Usually the second of creation, which is not sent twice.
+    shape.added.has('sess_began')
+      ? `CASE WHEN ${ne(`${row}.sess_began`, `${row}.sess_created`)} THEN ${row}.sess_began END`
+      : 'NULL::bigint',
   ]
   return columns.join(', ')
 }
@@ -144,10 +150,12 @@ function fragments(shape: Shape, expiryGrace: number) {
   const count = (column: ExtensionColumn, value: string) =>
     cap(column, plus(`coalesce(t.${column}, 0)::bigint`, value))
   const has = (column: AddedColumn) => shape.added.has(column)
-  const alive = (row: string, now: string) =>
-    `(${row}.sess_expire IS NULL OR ${ge(`${row}.sess_expire`, now)})`
+  const alive = (row: string, now: string) => {
+    const expiry = expiryOf(row, shape)
+    return `(${expiry} IS NULL OR ${ge(expiry, now)})`
+  }
   const increment = (name: string) => `coalesce(${jsonText('j.metadata', name)}::bigint, 0)`
-  const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version'] as const).filter(has)
+  const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version', 'sess_began'] as const).filter(has)
 
   return {
     table,
@@ -175,11 +183,27 @@ function fragments(shape: Shape, expiryGrace: number) {
     )`,
     foundColumns: `t.sess_id, t.sess_name, t.sess_data, t.sess_created, t.sess_modified, t.sess_expire,
         t.sess_addr_created, t.sess_addr_modified, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice,
-        t.sess_err_message, t.sess_custom${has('sess_generation') ? ', t.sess_generation' : ''}${has('sess_version') ? ', t.sess_version' : ''}`,
+        t.sess_err_message, t.sess_custom${(['sess_generation', 'sess_version', 'sess_began'] as const)
+          .filter(has)
+          .map((column) => `, t.${column}`)
+          .join('')}`,
+    /** The columns from which the expiry follows that applies. */
+    expiryColumns: [
+      't.sess_expire',
+      ...(shape.maxLifetime === Number.POSITIVE_INFINITY
+        ? []
+        : [
+            't.sess_created',
+            ...(['sess_generation', 'sess_began'] as const).filter(has).map((column) => `t.${column}`),
+          ]),
+    ].join(', '),
     /** Selects the requests whose row was not found, usually none. */
     missing: `NOT ${isIn('i.n', 'SELECT f.n FROM found f')}`,
 
     alive,
+    began: (row: string) => beganOf(row, shape),
+    /** The expiry, or the end of a session that began at `began` if that is earlier. */
+    limited: (expiry: string, began: string) => limited(expiry, began, shape),
     /** The session may still be saved by a request that read it before it expired. */
     savable: (row: string, now: string) => alive(row, minus(now, String(expiryGrace))),
     sameGeneration: (row: string, base: string) => {
@@ -289,10 +313,11 @@ function saveText(sql: Fragments): string {
 }
 
 function setSaved(sql: Fragments): string {
+  const began = sql.began('t')
   return `
         sess_data = j.data${sql.setVersion},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)},
+        sess_expire = ${sql.limited(sql.time('sess_expire', EXPIRY), began)}${sql.setSweep(sql.limited(EXPIRY, began))},
         sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},
         sess_name = coalesce(t.sess_name, j.name)`
@@ -348,16 +373,17 @@ function fastSaveText(sql: Fragments): string {
 
 function fastTouchText(sql: Fragments, isDurable: boolean): string {
   const expiry = sql.time('sess_expire', EXPIRY)
+  const limited = (expiry: string): string => sql.limited(expiry, sql.began('t'))
   // If the data differs from the base, the later expiry is kept, and garbage collection checks the row too early. That
   // does no harm, and avoids computing the digest twice.
   const setSweep = sql.extraColumns.includes('sess_sweep')
-    ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(EXPIRY)} ELSE ${sweepTime(`greatest(t.sess_expire, ${EXPIRY})`)} END`
+    ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(limited(EXPIRY))} ELSE ${sweepTime(limited(`greatest(t.sess_expire, ${EXPIRY})`))} END`
     : ''
   return `${fastPathInput(TOUCHES.source, ...(isDurable ? [] : [COMMIT_ASYNCHRONOUSLY]))}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
-          WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${expiry}
-          ELSE greatest(t.sess_expire, ${expiry})
+          WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${limited(expiry)}
+          ELSE ${limited(`greatest(t.sess_expire, ${expiry})`)}
         END${setSweep},
         sess_counter = ${sql.count('sess_counter', 'j.access::int')}
     FROM input j
@@ -387,6 +413,11 @@ function putText(sql: Fragments, keepExpired: boolean): string {
   const newGeneration = sql.extraColumns.includes('sess_generation')
     ? `, sess_generation = CASE WHEN ${isNew} THEN ${generation} ELSE t.sess_generation END`
     : ''
+  const began = `coalesce(${jsonText('j.metadata', 'began')}::bigint, pg_catalog.ceil(j.now)::bigint)`
+  const newBegan = sql.has('sess_began')
+    ? `, sess_began = CASE WHEN ${isNew} THEN ${began} ELSE t.sess_began END`
+    : ''
+  const thisBegan = `CASE WHEN ${isNew} THEN ${began} ELSE ${sql.began('t')} END`
   const newVersion = sql.has('sess_version')
     ? `, sess_version = CASE WHEN ${isNew} THEN 1 ELSE ${nextVersion('t')} END`
     : ''
@@ -395,7 +426,12 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     .filter(sql.has)
     .map((column) => `, ${column} = CASE WHEN ${isNew} THEN NULL ELSE t.${column} END`)
     .join('')
-  const extraValues = { sess_sweep: sweepTime(EXPIRY), sess_generation: generation, sess_version: '1' }
+  const extraValues = {
+    sess_sweep: sweepTime(sql.limited(EXPIRY, began)),
+    sess_generation: generation,
+    sess_version: '1',
+    sess_began: began,
+  }
 
   return `
     WITH clock AS MATERIALIZED (
@@ -428,7 +464,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_name = CASE WHEN ${isNew} THEN j.name ELSE coalesce(t.sess_name, j.name) END,
         sess_created = ${start('sess_created', 'pg_catalog.ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.time('sess_expire', EXPIRY)}${sql.setSweep(EXPIRY)}${newGeneration}${newVersion}${cleared},
+        sess_expire = ${sql.limited(sql.time('sess_expire', EXPIRY), thisBegan)}${sql.setSweep(sql.limited(EXPIRY, thisBegan))}${newGeneration}${newVersion}${newBegan}${cleared},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},
@@ -446,7 +482,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
         sess_addr_created, sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice,
         sess_err_message, sess_custom${sql.extraColumns.map((column) => `, ${column}`).join('')})
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
-        ${sql.time('sess_expire', EXPIRY)}, j.address, j.address, 1,
+        ${sql.limited(sql.time('sess_expire', EXPIRY), began)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.increment('errors'))}, ${sql.cap('sess_warning', sql.increment('warnings'))},
         ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${sql.extraColumns
           .map((column) => `, ${extraValues[column]}`)
@@ -482,6 +518,7 @@ function unlessDone(...done: readonly Outcome[]): string {
 
 function touchText(sql: Fragments): string {
   const expiry = sql.time('sess_expire', plus('f.now', 'f.lifetime'))
+  const limited = (expiry: string): string => sql.limited(expiry, sql.began('f'))
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
@@ -495,8 +532,8 @@ function touchText(sql: Fragments): string {
       SELECT f.n, f.access, f.metadata, f.now, f.sess_id,
         CASE
           WHEN f.lifetime IS NULL THEN f.sess_expire
-          WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${expiry}
-          ELSE greatest(f.sess_expire, ${expiry})
+          WHEN f.based AND ${sql.sameData('f', 'f')} THEN ${limited(expiry)}
+          ELSE ${limited(`greatest(f.sess_expire, ${expiry})`)}
         END AS expiry,
         CASE
           WHEN ${gt('f.now', 'f.until')} THEN 'late'
@@ -526,7 +563,7 @@ function destroyText(sql: Fragments): string {
   return `
     WITH ${sql.clock},
     input AS (SELECT * FROM ${DESTROYS.source} i),
-    ${sql.found('t.sess_id, t.sess_expire', 'i.until', 'UPDATE')},
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome

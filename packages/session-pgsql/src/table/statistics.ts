@@ -2,6 +2,7 @@ import type { Row } from '../database/database.ts'
 import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
 import { secondsOf } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
+import { expiryOf } from './lifetime.ts'
 import { CLOCK, concat, divide, eq, ge, gt, le, lt, microseconds, minus, ne } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
@@ -131,21 +132,23 @@ function sampledOf(pages: number): number {
  * Rows are grouped twice, first into a few groups, so that each row is read once. OFFSET 0 leaves the data out: narrow
  * rows are grouped by hashing, whereas the planner would sort wide rows on disk.
  */
-function sampleText({ added }: Shape, sql: string, sampled: number): string {
+function sampleText(shape: Shape, sql: string, sampled: number): string {
+  const { added } = shape
+  const expiry = expiryOf('t', shape)
   const now = '$1::double precision'
   const second = `pg_catalog.ceil(${now})`
   // A tombstone has no name, and the creation of the session that it has ended.
   const isSession = added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
-  const hour = `pg_catalog.floor(${divide(minus('t.sess_expire', now), '3600')})`
+  const hour = `pg_catalog.floor(${divide(minus(expiry, now), '3600')})`
   const sum = (column: string): string => `pg_catalog.sum(${column})`
   const sums = ['rows', 'active', 'accesses', 'errors', 'warnings', 'notices', 'written'].map(sum)
   return `
     WITH sampled AS (
       SELECT t.sess_name AS name, t.sess_counter, t.sess_error, t.sess_warning, t.sess_notice, CASE
         ${added.has('sess_destroyed') ? `WHEN t.sess_destroyed IS NOT NULL THEN ${TOMBSTONE}` : ''}
-        WHEN t.sess_expire IS NULL THEN ${HOURS}
-        WHEN ${lt('t.sess_expire', minus(now, String(LATE)))} AND ${ne('t.sess_data', "''")} THEN ${UNSWEPT}
-        WHEN ${lt('t.sess_expire', now)} THEN ${EXPIRED}
+        WHEN ${expiry} IS NULL THEN ${HOURS}
+        WHEN ${lt(expiry, minus(now, String(LATE)))} AND ${ne('t.sess_data', "''")} THEN ${UNSWEPT}
+        WHEN ${lt(expiry, now)} THEN ${EXPIRED}
         ELSE least(${HOURS}, ${hour})::int END AS hour,
         CASE WHEN ${gt('t.sess_created', minus(second, String(SECONDS)))} AND ${le('t.sess_created', second)}${isSession}
           THEN ${minus(second, 't.sess_created')}::int END AS age,

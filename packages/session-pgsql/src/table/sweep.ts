@@ -3,6 +3,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { secondsOf } from './answers.ts'
 import type { Shape } from './definition.ts'
 import { triggerFault } from './inspect.ts'
+import { expiryOf } from './lifetime.ts'
 import { CLOCK, gt, isIn, le, lt, microseconds, minus, ne, plus } from './sql.ts'
 import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -198,7 +199,8 @@ export const IS_SCHEDULED: string = le('t.sess_sweep', `${NOW}::bigint`)
  * by IS TRUE, for which the planner cannot use the index: it would scan all scheduled rows.
  */
 function dueText(shape: Shape, sql: string, options: SweepOptions): string {
-  const unexpired = plus('t.sess_expire::double precision', String(options.expiryGrace + 1))
+  const expiry = expiryOf('t', shape)
+  const unexpired = plus(`${expiry}::double precision`, String(options.expiryGrace + 1))
   const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
   return `
     WITH ${CLOCKS},
@@ -206,7 +208,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
       SELECT t.ctid FROM ${sql} t WHERE ${IS_SCHEDULED} ORDER BY t.sess_sweep LIMIT ${BATCH}
     ),
     due AS MATERIALIZED (
-      SELECT t.sess_id, ${expiredFor(options.expiryGrace)} AS expired,
+      SELECT t.sess_id, ${expiredFor(shape, options.expiryGrace)} AS expired,
         ${finallyExpired(shape, options)} AS outlived
       FROM ${sql} t
       WHERE ${isIn('t.ctid', 'ARRAY(SELECT s.ctid FROM scheduled s)')} AND ${IS_SCHEDULED} IS TRUE
@@ -214,7 +216,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
     ),
     ${removal(shape, sql, options)},
     rescheduled AS (
-      UPDATE ${sql} t SET sess_sweep = CASE WHEN t.sess_expire IS NULL THEN NULL ELSE ${again} END
+      UPDATE ${sql} t SET sess_sweep = CASE WHEN ${expiry} IS NULL THEN NULL ELSE ${again} END
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
       RETURNING 1
     )
@@ -249,8 +251,8 @@ function counts(...names: readonly string[]): string {
 }
 
 /** Returns the condition: expired more than `seconds` ago. */
-function expiredFor(seconds: number): string {
-  return lt('t.sess_expire', minus(NOW, String(seconds)))
+function expiredFor(shape: Shape, seconds: number): string {
+  return lt(expiryOf('t', shape), minus(NOW, String(seconds)))
 }
 
 /** Returns the condition: expired longer ago than `expiryGrace`, and not emptied yet. */
@@ -262,16 +264,16 @@ export function isDue(shape: Shape, options: KeepOptions): string {
   const tombstone = shape.added.has('sess_destroyed')
     ? ` AND (t.sess_destroyed IS NULL OR ${le('t.sess_sweep', NOW)})`
     : ''
-  return `(${expiredFor(options.expiryGrace)}${tombstone}${kept})`
+  return `(${expiredFor(shape, options.expiryGrace)}${tombstone}${kept})`
 }
 
 /** Returns the condition: the row is to be deleted, not emptied. */
-function finallyExpired({ added }: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
+function finallyExpired(shape: Shape, { keepExpired, keepExpiredFor, expiryGrace }: KeepOptions): string {
   if (!keepExpired) return 'true'
   // A destroyed session is not kept.
-  const tombstone = added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
+  const tombstone = shape.added.has('sess_destroyed') ? 't.sess_destroyed IS NOT NULL' : 'false'
   if (keepExpiredFor === Number.POSITIVE_INFINITY) return tombstone
-  return `(${tombstone} OR ${expiredFor(Math.max(expiryGrace, keepExpiredFor))})`
+  return `(${tombstone} OR ${expiredFor(shape, Math.max(expiryGrace, keepExpiredFor))})`
 }
 
 function removal(shape: Shape, sql: string, options: SweepOptions): string {

@@ -9,7 +9,8 @@ import {
 } from '../database/database.ts'
 import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import type { Change, StoredSession, Touch } from '../session/stored.ts'
+import type { SessionCipher } from '../session/cipher.ts'
+import { type Change, isReencrypted, type StoredSession, type Touch } from '../session/stored.ts'
 import {
   type Answer,
   answersOf,
@@ -25,6 +26,7 @@ import { Batcher, type BatcherOptions, busyDelay, type Source } from './batcher.
 import {
   type Companion,
   createCompanionStatement,
+  type OpenTable,
   readable,
   type Shape,
   sqlName,
@@ -45,6 +47,7 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
+import { expiryOf } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
 import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
@@ -58,6 +61,9 @@ export interface TableOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** Seconds after its beginning at which a session ends; Infinity: unlimited. */
+  readonly maxLifetime: number
+  readonly cipher: SessionCipher
   /** Whether a touch waits for the disk. */
   readonly durableTouches: boolean
   /** Maximum number of requests in one statement; 1 disables batching. */
@@ -152,7 +158,7 @@ export class SessionTable implements StoredSessions {
    * Inspects the table. Creates it if it is missing and `createTable` is on, unless it was opened before. After a
    * failure, the next call retries.
    */
-  async open(deadline: number): Promise<Shape> {
+  async open(deadline: number): Promise<OpenTable> {
     return (await this.#open(deadline)).shape
   }
 
@@ -161,8 +167,18 @@ export class SessionTable implements StoredSessions {
   }
 
   save(request: Save, deadline: number): Promise<Answer> {
-    if (request.change.metadata !== undefined) return this.#save.submit(request, deadline)
-    return this.#fastPathFirst(this.#quickSave, request, this.#save, request, deadline)
+    const { base } = request
+    const answer =
+      request.change.metadata !== undefined
+        ? this.#save.submit(request, deadline)
+        : this.#fastPathFirst(this.#quickSave, request, this.#save, request, deadline)
+    if (base === undefined || !this.cipher.hasKeys) return answer
+    return answer.then((answer) => {
+      const { outcome, stored } = answer
+      if (outcome !== 'conflict' || stored === undefined || !isReencrypted(base, stored)) return answer
+      // `session-pgsql encrypt` has rewritten the row, which is no change of the session.
+      return this.save({ ...request, base: { ...base, digest: stored.digest } }, deadline)
+    })
   }
 
   put(request: Put, deadline: number): Promise<Answer> {
@@ -197,10 +213,11 @@ export class SessionTable implements StoredSessions {
     return this.transaction(async (query, shape) => {
       const [row] = await query(plain(lock), [id])
       if (row === undefined) return GONE
-      const request = await decide(storedOf(row, clockOf(row), performance.now()))
+      const { cipher } = this
+      const request = await decide(storedOf(row, cipher, clockOf(row), performance.now()))
       if (request === undefined) return GONE
-      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)]))
-      const [answer = GONE] = answersOf(rows, [request.change.text], GONE)
+      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)], cipher))
+      const [answer = GONE] = answersOf(rows, [request.change.text], GONE, cipher)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
       if (answer.outcome === 'prevented') throw triggerFault(shape.name)
       return answer
@@ -241,7 +258,7 @@ export class SessionTable implements StoredSessions {
   }
 
   /** Calls `work` inside a transaction. */
-  async transaction<T>(work: (query: Query, shape: Shape) => Promise<T>, deadline: number): Promise<T> {
+  async transaction<T>(work: (query: Query, shape: OpenTable) => Promise<T>, deadline: number): Promise<T> {
     return this.hold((transaction) => transaction(work), deadline)
   }
 
@@ -284,6 +301,11 @@ export class SessionTable implements StoredSessions {
       await query(plain(statement), [])
     }
     await this.#guard(creating(() => this.#database.transaction(create, deadline)))
+  }
+
+  /** Encrypts what is written, and decrypts what is read. */
+  get cipher(): SessionCipher {
+    return this.#options.cipher
   }
 
   /** The table that the settings name; once it was opened, with the schema in which it was found. */
@@ -359,7 +381,8 @@ export class SessionTable implements StoredSessions {
     }
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
-    const shape = shapeOf(inspection)
+    const shape = { ...shapeOf(inspection, this.#options.maxLifetime), cipher: this.cipher }
+    if (this.#options.keepExpired) checkBeginning(shape)
     this.#name = shape.name
     this.#opened = {
       shape,
@@ -407,7 +430,7 @@ export class SessionTable implements StoredSessions {
     const found = new Map<string, StoredSession>()
     for (const row of rows) {
       if (outcomeOf(row) !== 'read') continue
-      const stored = storedOf(row, clock, readAt)
+      const stored = storedOf(row, this.cipher, clock, readAt)
       found.set(stored.id, stored)
     }
     return ids.map((id) => found.get(id))
@@ -451,9 +474,10 @@ export class SessionTable implements StoredSessions {
     const untils = (): number[] => new Array<number>(requests.length).fill(this.#until(earliest))
     try {
       return answersOf(
-        await this.#send(kind, () => parameters(requests, untils()), deadlines),
+        await this.#send(kind, () => parameters(requests, untils(), this.cipher), deadlines),
         texts,
         undefined,
+        this.cipher,
       )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
@@ -462,14 +486,14 @@ export class SessionTable implements StoredSessions {
     }
   }
 
-  readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('save', SAVES, requests, deadlines), requests.map(textOf), GONE)
+  readonly #sendSave = (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
+    this.#sendSlow('save', SAVES, requests, deadlines, requests.map(textOf), GONE)
 
   // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
   // the next statement finds it. If it never does, a trigger drops the insert.
   readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const rows = await this.#sendRequests('put', PUTS, requests, deadlines)
-    return answersOf(rows, requests.map(textOf), undefined).map((answer, index) => {
+    const answers = await this.#sendSlow('put', PUTS, requests, deadlines, requests.map(textOf), undefined)
+    return answers.map((answer, index) => {
       if (answer !== undefined) return answer
       const request = requests[index] as Put
       const tries = (this.#unanswered.get(request) ?? 0) + 1
@@ -478,19 +502,24 @@ export class SessionTable implements StoredSessions {
     })
   }
 
-  readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('touch', TOUCHES, requests, deadlines), requests.map(noText), GONE)
+  readonly #sendTouch = (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
+    this.#sendSlow('touch', TOUCHES, requests, deadlines, requests.map(noText), GONE)
 
-  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    answersOf(await this.#sendRequests('destroy', DESTROYS, ids, deadlines), ids.map(noText), GONE)
+  readonly #sendDestroy = (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
+    this.#sendSlow('destroy', DESTROYS, ids, deadlines, ids.map(noText), GONE)
 
-  #sendRequests<Request>(
+  /** @param otherwise the answer to a request without a row */
+  async #sendSlow<Request, Otherwise extends Answer | undefined>(
     kind: keyof Statements,
     { parameters }: RequestRows<Request>,
     requests: readonly Request[],
     deadlines: readonly number[],
-  ): Promise<Row[]> {
-    return this.#send(kind, () => parameters(requests, deadlines.map(this.#until)), deadlines)
+    texts: readonly string[],
+    otherwise: Otherwise,
+  ): Promise<(Answer | Otherwise)[]> {
+    const { cipher } = this
+    const parametersNow = (): Parameter[] => parameters(requests, deadlines.map(this.#until), cipher)
+    return answersOf(await this.#send(kind, parametersNow, deadlines), texts, otherwise, cipher)
   }
 
   /** @param parameters called when the table is open, because the database's clock is unknown before */
@@ -532,11 +561,11 @@ export class SessionTable implements StoredSessions {
 }
 
 /** Calls `work` inside a transaction. */
-export type Transact = <T>(work: (query: Query, shape: Shape) => Promise<T>) => Promise<T>
+export type Transact = <T>(work: (query: Query, shape: OpenTable) => Promise<T>) => Promise<T>
 
 /** An inspected table and its statements. */
 interface Opened {
-  readonly shape: Shape
+  readonly shape: OpenTable
   readonly user: string
   readonly statements: Statements
   /** SQL that reads one session and locks its row until the transaction ends. */
@@ -579,12 +608,28 @@ async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T
   }
 }
 
+/**
+ * With `keepExpired`, the creation in a row is that of the first session of its id: without another date, a session that
+ * uses the id again would be at its end at once.
+ *
+ * @throws TABLE_UNFIT
+ */
+function checkBeginning({ added, maxLifetime, name }: Shape): void {
+  if (maxLifetime === Number.POSITIVE_INFINITY || added.has('sess_began') || added.has('sess_generation'))
+    return
+  throw new SessionPgsqlError(
+    'TABLE_UNFIT',
+    `With keepExpired, maxLifetime needs the column sess_began, which the table ${sqlName(name)} lacks. Add it with: session-pgsql init.`,
+  )
+}
+
 const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
 function lockText(shape: Shape, expiryGrace: number): string {
+  const expiry = expiryOf('t', shape)
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${eq('t.sess_id', '$1')} AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(expiryGrace)))})
+    WHERE ${eq('t.sess_id', '$1')} AND (${expiry} IS NULL OR ${ge(expiry, minus(CLOCK, String(expiryGrace)))})
     FOR NO KEY UPDATE`
 }

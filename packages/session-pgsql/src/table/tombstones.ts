@@ -1,3 +1,4 @@
+import { unreadableReason } from '../codec/sealed.ts'
 import { MAX_EXPIRY_GRACE, type StoredSession } from '../session/stored.ts'
 import {
   baseOf,
@@ -99,7 +100,14 @@ const LONGEST_LIFETIME_TIMEOUT = 0.2
 export function emptySession(id: string, clock: number): StoredSession {
   return {
     ...{ id, name: null, text: '', digest: null, version: 0, generation: null },
-    ...{ created: null, modified: null, expires: 0, addressCreated: null, addressModified: null },
+    ...{
+      created: null,
+      began: null,
+      modified: null,
+      expires: 0,
+      addressCreated: null,
+      addressModified: null,
+    },
     ...{ accesses: 0, errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
     ...{ clock, readAt: performance.now() },
   }
@@ -107,7 +115,8 @@ export function emptySession(id: string, clock: number): StoredSession {
 
 /** Returns true if the fallback server's row was made from the row on the home server. */
 function isBasedOn(home: string, { session, base }: RowCopy): boolean {
-  if (base === null) return false
+  // A logout does not depend on a key that this process lacks.
+  if (base === null || unreadableReason(base) !== undefined) return false
   const { destroyed, generation, server } = baseOf(base)
   return destroyed === undefined && server === home && generation === session.generation
 }

@@ -24,21 +24,24 @@ export class Browser {
   async send(
     method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
-    body?: string | URLSearchParams | object,
+    body?: string | URLSearchParams | FormData | object,
   ): Promise<Answer> {
     const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ')
     const headers: Record<string, string> = cookie === '' ? {} : { cookie }
     // Frameworks that check for forged requests compare the origin.
     if (method === 'POST') headers.origin = this.url
     const signal = AbortSignal.timeout(TIMEOUT)
-    const isJson = typeof body === 'object' && !(body instanceof URLSearchParams)
+    const isJson =
+      typeof body === 'object' && !(body instanceof URLSearchParams) && !(body instanceof FormData)
     if (isJson) headers['content-type'] = 'application/json'
     const response = await fetch(this.url + path, {
       method,
       headers,
       redirect: 'manual',
       signal,
-      ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as string | URLSearchParams) }),
+      ...(body !== undefined && {
+        body: isJson ? JSON.stringify(body) : (body as string | URLSearchParams | FormData),
+      }),
     })
     const text = await response.text()
     for (const header of response.headers.getSetCookie()) this.#keep(header)

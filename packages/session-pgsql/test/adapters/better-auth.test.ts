@@ -8,7 +8,7 @@ import {
   type SecondaryStorageOptions,
 } from '../../src/adapters/better-auth.ts'
 import { Browser } from '../../src/testing/browser.ts'
-import { describeHandler, errorOf } from '../handler/kit.ts'
+import { type Data, describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
@@ -99,6 +99,23 @@ describeHandler('better-auth', (kit) => {
     await eventually(async () => expect(await storage.get(key)).toBeNull())
     expect(await storage.getAndDelete(key)).toBeNull()
     expect(await storage.increment(key, 100)).toBe(1)
+  })
+
+  test('maxLifetime ends sessions, counted from their creation, and no other value', async () => {
+    const storage = openStorage({ maxLifetime: 1000 })
+    const set = async (ago: number) => {
+      const token = kit.id()
+      const createdAt = new Date(Date.now() - ago * 1000)
+      await storage.set(token, JSON.stringify({ session: { token, userId: 'u', createdAt }, user: {} }), 5000)
+      return token
+    }
+    expect(await left(storage, await set(0))).toBeLessThanOrEqual(1001)
+    expect(await left(storage, await set(900))).toBeLessThanOrEqual(101)
+    expect(await storage.get(await set(900))).not.toBeNull()
+    expect(await storage.get(await set(1001))).toBeNull()
+    const list = `active-sessions-${kit.id()}`
+    await storage.set(list, JSON.stringify([{ token: 'a', expiresAt: Date.now() + 5e6 }]), 5000)
+    expect(await left(storage, list)).toBeGreaterThan(4900)
   })
 
   test('getAndDelete returns a value to exactly one of 100 callers', async () => {
@@ -530,7 +547,7 @@ describeOnEveryServer('better-auth with sessions in a table of its own', (server
     const secondaryStorage = pgsqlSecondaryStorage({ db, gcInterval: 0, operationTimeout: 15 })
     try {
       const userOf = async (auth: Parameters<typeof send>[0]) =>
-        (await (await send(auth, 'get-session', undefined, cookie)).json())?.user.name
+        ((await (await send(auth, 'get-session', undefined, cookie)).json()) as Data | null)?.user.name
       expect(await userOf(betterAuth({ ...common, secondaryStorage }))).toBeUndefined()
       const both = betterAuth({ ...common, secondaryStorage, session: { storeSessionInDatabase: true } })
       expect(await userOf(both)).toBe('Ada')

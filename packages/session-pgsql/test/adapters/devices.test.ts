@@ -33,6 +33,7 @@ describeHandler('Devices', (kit) => {
         req.session.regenerate((error) => {
           if (error) return next(error)
           Object.assign(req.session, { agent: req.params.agent })
+          pgsqlSession(req).authenticated()
           pgsqlSession(req).setField(req.params.user)
           res.end()
         })
@@ -59,13 +60,14 @@ describeHandler('Devices', (kit) => {
           current.regenerate()
           current.set('agent', agent)
           current.field = first as string
+          current.authenticated()
         } else if (action === 'devices') {
           body = await current.devices()
         } else {
           body = await current.endDevice(first as string)
         }
         const cookie = await current.commit()
-        if (cookie !== undefined) res.setHeader('set-cookie', cookie)
+        if (cookie !== undefined) res.setHeader('set-cookie', cookie.header)
         res.json(body)
       })
       return listen(app)
@@ -96,6 +98,9 @@ describeHandler('Devices', (kit) => {
         expect.stringContaining('127.0.0.1'),
         expect.stringContaining('127.0.0.1'),
       ])
+      for (const { data } of devices) {
+        expect(Object.keys(data).filter((key) => key === 'cookie' || key.startsWith('$'))).toEqual([])
+      }
       const rows = await kit.query<{ sess_id: string }>(
         'SELECT sess_id FROM php_session WHERE sess_custom = $1 OR strpos(sess_data, $1) > 0',
         [user],
@@ -141,7 +146,7 @@ describeHandler('Devices', (kit) => {
     const sessions = createSessions({ handler: kit.open() as never, secret: 'a secret for the tests' })
     const user = newId()
     const open = (cookie = '') => sessions.session(new Request('http://h/', { headers: { cookie } }))
-    const cookieOf = (header: string | undefined) => header?.split(';')[0] as string
+    const cookieOf = (cookie: { header: string } | undefined) => cookie?.header.split(';')[0] as string
     const first = await open()
     first.field = user
     first.set('a', 1)

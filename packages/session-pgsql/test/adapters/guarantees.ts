@@ -21,6 +21,8 @@ export interface AdapterDriver {
   readonly only?: readonly string[]
   /** `users`: the sign-in sets the custom field to the user. `store`: the sites have a store of express-session. */
   readonly offers?: readonly ('users' | 'store')[]
+  /** Each site is a process of its own: it cannot share a PGlite, and its statements are not counted here. */
+  readonly inProcesses?: boolean
   /**
    * Starts a site on a free port.
    *
@@ -29,6 +31,16 @@ export interface AdapterDriver {
    */
   start(options: SiteOptions, pause: Pause): Promise<Site>
 }
+
+/** By default the old id works for ten more seconds after the login, for requests in progress. */
+const WITHIN_GRACE = 'The old id still works within the grace period'
+
+/** What the sites of `session-pgsql/web`, and of the adapters above it, have in common. */
+export const WEB_SESSIONS = {
+  lifetime: 86400,
+  offers: ['users'],
+  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
+} as const
 
 // biome-ignore lint/suspicious/noExplicitAny: data of any adapter
 export type SiteOptions = SaveHandlerOptions<any>
@@ -54,6 +66,10 @@ export async function startExample(
 
 export function describeGuarantees(driver: AdapterDriver): void {
   describeOnEveryKind(`The guarantees behind ${driver.name}`, (server) => {
+    if (driver.inProcesses && server.kind === 'pglite') {
+      test.skip('cannot share a PGlite with other processes')
+      return
+    }
     let database: FreshDatabase
     let proxy: FaultyProxy | undefined
     /** The option `db` of the sites: through the proxy, if there is one. */
@@ -136,7 +152,7 @@ export function describeGuarantees(driver: AdapterDriver): void {
       test(sentence, run)
     }
 
-    if (driver.only !== undefined) return
+    if (driver.only !== undefined || driver.inProcesses) return
 
     test('a request that changes nothing sends one statement: the read', async () => {
       const site = await driver.start({ db, gcInterval: 0, operationTimeout: 15 }, async () => {})

@@ -4,7 +4,7 @@ import { MeterProvider, type MetricData, MetricReader } from '@opentelemetry/sdk
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { instrument, recordMetrics, recordTraces } from '../../src/adapters/opentelemetry.ts'
-import { tracing } from '../../src/diagnostics.ts'
+import { isTraced, tracing } from '../../src/diagnostics.ts'
 import { describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
 
 class Reader extends MetricReader {
@@ -126,7 +126,7 @@ describeHandler('OpenTelemetry', (kit) => {
     metrics.disable()
     trace.disable()
     const stop = instrument(kit.open())
-    expect(Object.values(tracing).map((channel) => channel.hasSubscribers)).toEqual(Array(6).fill(false))
+    expect(Object.values(tracing).map(isTraced)).toEqual(Array(6).fill(false))
     stop()
   })
 
@@ -152,7 +152,7 @@ describeHandler('OpenTelemetry', (kit) => {
     const { resourceMetrics } = await reader.collect()
     const [duration] = resourceMetrics.scopeMetrics[0]?.metrics ?? []
     expect(duration?.dataPoints.map(({ value }) => (value as { count: number }).count)).toEqual([1])
-    expect(Object.values(tracing).map((channel) => channel.hasSubscribers)).toEqual(Array(6).fill(false))
+    expect(Object.values(tracing).map(isTraced)).toEqual(Array(6).fill(false))
   })
 })
 

@@ -14,7 +14,7 @@ describeHandler('An update of a WebSession', (kit) => {
     sessions.session(new Request('http://example.org/', { headers: { cookie } }))
   /** Commits a session and returns the cookie that the browser has then. */
   const commit = async (session: WebSession<Data>, before = ''): Promise<string> =>
-    (await session.commit())?.split(';')[0] ?? before
+    (await session.commit())?.header.split(';')[0] ?? before
   const stored = async (sessions: Sessions<Data>, cookie: string): Promise<Data> =>
     (await load(sessions, cookie)).data
   const signedIn = async (sessions: Sessions<Data>, data: Data): Promise<string> => {
@@ -104,7 +104,7 @@ describeHandler('An update of a WebSession', (kit) => {
       session.destroy()
       return count(data)
     })
-    expect(await session.commit()).toMatch(/Max-Age=0/)
+    expect((await session.commit())?.header).toMatch(/Max-Age=0/)
     expect(await handler.count()).toBe(before)
   })
 

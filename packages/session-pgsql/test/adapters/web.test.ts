@@ -1,22 +1,18 @@
 import { expect, expectTypeOf, test, vi } from 'vitest'
 import {
   createSessions,
+  type SessionCookie,
   type Sessions,
   type SessionsOptions,
   type WebSession,
 } from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler } from '../handler/kit.ts'
-import { describeGuarantees, type SiteOptions, startExample } from './guarantees.ts'
-
-/** By default the old id works for ten more seconds after the sign-in, for requests in progress. */
-const WITHIN_GRACE = 'The old id still works within the grace period'
+import { describeGuarantees, type SiteOptions, startExample, WEB_SESSIONS } from './guarantees.ts'
 
 describeGuarantees({
+  ...WEB_SESSIONS,
   name: 'session-pgsql/web',
-  lifetime: 86400,
-  offers: ['users'],
-  cannot: { 'new-id': WITHIN_GRACE, 'new-id-again': WITHIN_GRACE, 'new-id-slow': WITHIN_GRACE },
   start: (options, pause) => startExample('web', options, pause),
 })
 
@@ -51,7 +47,7 @@ class Jar {
   }
 
   async commit(session: WebSession<UserData>): Promise<string | undefined> {
-    this.header = await session.commit()
+    this.header = (await session.commit())?.header
     if (this.header !== undefined) this.cookie = this.header.split(';')[0] as string
     return this.header
   }
@@ -85,7 +81,7 @@ describeHandler('Sessions for Request and Response', (kit) => {
     const give = async (url: string, options: Partial<SessionsOptions<UserData>> = {}, headers = {}) => {
       const session = await over(handler, options).session(request(url, headers))
       session.set('user', 'ada')
-      return session.commit()
+      return (await session.commit())?.header
     }
     expect(await give('https://example.org/')).toMatch(
       /^sid=[\w-]{32}\.[0-9a-z]+\.[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=95040; Secure$/,
@@ -106,6 +102,18 @@ describeHandler('Sessions for Request and Response', (kit) => {
     expect(await give('http://example.org/', { cookie: { maxAge: 60, secure: true } })).toMatch(
       /Max-Age=60; Secure$/,
     )
+  })
+
+  test('the cookie as text is the header, and its parts are plain data', async () => {
+    const { handler } = openJar()
+    const session = await over(handler).session(request('https://example.org/'))
+    session.set('user', 'ada')
+    const cookie = await session.commit()
+    const headers = new Headers()
+    headers.append('set-cookie', cookie as unknown as string)
+    expect(headers.get('set-cookie')).toBe(cookie?.header)
+    expect(`${cookie}`).toBe(cookie?.header)
+    expect(Object.keys(cookie ?? {})).toEqual(['header', 'name', 'value', 'attributes'])
   })
 
   test('ignores a cookie without a valid signature', async () => {
@@ -199,12 +207,47 @@ describeHandler('Sessions for Request and Response', (kit) => {
     }
   })
 
+  test('commit returns the name, value and attributes of the cookie besides the header', async () => {
+    const { handler } = openJar()
+    const options = {
+      name: 'id',
+      cookie: { path: '/app', domain: 'example.org', sameSite: 'Strict' },
+    } as const
+    const session = await over(handler, options).session(request('https://example.org/app'))
+    session.set('user', 'ada')
+    const cookie = await session.commit()
+    const attributes = {
+      path: '/app',
+      domain: 'example.org',
+      httpOnly: true,
+      sameSite: 'strict',
+      secure: true,
+    }
+    expect(cookie).toMatchObject({ name: 'id', attributes: { ...attributes, maxAge: 95_040 } })
+    expect(cookie?.header).toBe(
+      `id=${cookie?.value}; Path=/app; Domain=example.org; HttpOnly; SameSite=Strict; Max-Age=95040; Secure`,
+    )
+    expect(encodeURIComponent(cookie?.value ?? '%')).toBe(cookie?.value)
+    session.destroy()
+    expect(await session.commit()).toMatchObject({
+      name: 'id',
+      value: '',
+      attributes: { ...attributes, maxAge: 0 },
+    })
+    const untilClosed = await over(handler, { cookie: { maxAge: null } }).session(
+      request('http://localhost/'),
+    )
+    untilClosed.set('user', 'ada')
+    const { attributes: unlimited } = (await untilClosed.commit()) as SessionCookie
+    expect(unlimited).toEqual({ path: '/', httpOnly: true, sameSite: 'lax', secure: false })
+  })
+
   test('a cookie with the prefix __Host- or __Secure- is always Secure', async () => {
     const { handler } = openJar()
     for (const name of ['__Host-sid', '__Secure-sid']) {
       const session = await over(handler, { name }).session(request('http://example.org/'))
       session.set('user', 'ada')
-      expect(await session.commit()).toMatch(/; Secure$/)
+      expect((await session.commit())?.header).toMatch(/; Secure$/)
     }
   })
 
@@ -402,10 +445,10 @@ describeHandler('Sessions for Request and Response', (kit) => {
         session.set(`k${round}-${index}`, 1)
         if (index === 4) session.regenerate()
       }
-      const headers = await Promise.all(sessions.map((session) => session.commit()))
-      const cookies = headers.filter((header) => header !== undefined)
+      const committed = await Promise.all(sessions.map((session) => session.commit()))
+      const cookies = committed.filter((cookie) => cookie !== undefined)
       expect(cookies).toHaveLength(1)
-      jar.cookie = (cookies[0] as string).split(';')[0] as string
+      jar.cookie = cookies[0]?.header.split(';')[0] as string
       const keys = sessions.map((_, index) => `k${round}-${index}`)
       expect(Object.keys(await jar.visit())).toEqual(expect.arrayContaining(keys))
     }
@@ -427,13 +470,13 @@ describeHandler('Sessions for Request and Response', (kit) => {
         const wait = async (steps: number) => {
           for (let step = 0; step < steps; step++) await handler.read('none')
         }
-        const [header] = await Promise.all([
+        const [cookie] = await Promise.all([
           wait(round % 4).then(() => changing.commit()),
           wait(Math.floor(round / 3)).then(() => leaving.commit()),
         ])
         expect(await jar.visit()).toEqual({})
-        if (header !== undefined)
-          expect(await new Jar(jar.sessions, header.split(';')[0]).visit()).toEqual({})
+        if (cookie !== undefined)
+          expect(await new Jar(jar.sessions, cookie.header.split(';')[0]).visit()).toEqual({})
         const left = await kit.query('SELECT 1 FROM php_session WHERE strpos(sess_data, $1) > 0', [user])
         expect(left).toEqual([])
       }

@@ -1,4 +1,10 @@
-import { createSessions, type RequestLike, type Sessions, type WebSession } from '../../src/adapters/web.ts'
+import {
+  createSessions,
+  type RequestLike,
+  type SessionCookie,
+  type Sessions,
+  type WebSession,
+} from '../../src/adapters/web.ts'
 import { SaveHandler } from '../../src/index.ts'
 
 /** Compiled, never run: the web's Request fits, and the type of the data is kept. */
@@ -21,8 +27,9 @@ export async function handle(request: Request): Promise<Response> {
   // @ts-expect-error there is no such key
   session.get('name')
   const data: Partial<Data> = session.data
-  const cookie: string | undefined = await session.commit()
-  return Response.json(data, { headers: cookie ? { 'set-cookie': cookie } : {} })
+  const cookie: SessionCookie | undefined = await session.commit()
+  const seconds: number | undefined = cookie?.attributes.maxAge
+  return Response.json({ data, seconds }, { headers: cookie ? { 'set-cookie': cookie.header } : {} })
 }
 
 export async function update(session: WebSession<Data>): Promise<number | undefined> {

@@ -14,6 +14,8 @@ export interface RunOptions {
   /** Columns of a terminal on both streams. Default: no terminal. */
   readonly terminal?: number
   readonly signal?: AbortSignal
+  /** Answers a question at the terminal. Default: there is none. */
+  readonly confirm?: (question: string) => Promise<boolean>
   /** Called with each text written to stdout. */
   readonly onOutput?: (text: string) => void
   /** Called with each text written to stderr. */
@@ -22,12 +24,14 @@ export interface RunOptions {
 
 /** Runs a command line in this process. */
 export async function runHere(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { environment = {}, terminal, signal = new AbortController().signal, onOutput, onError } = options
+  const { environment = {}, terminal, confirm, onOutput, onError } = options
+  const { signal = new AbortController().signal } = options
   const stream = terminal === undefined ? {} : { isTTY: true, columns: terminal }
   let [stdout, stderr] = ['', '']
   const code = await run(argv, {
     environment,
     signal,
+    confirm,
     stdout: {
       ...stream,
       write(text) {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -299,6 +300,42 @@ describeWithCommand('session-pgsql import', (setup) => {
       expect((await run()).stdout).toBe('0 sessions imported.\n')
       expect(await fixture.database.query('SELECT count(*)::int AS n FROM php_session')).toEqual([{ n: 1 }])
     })
+  })
+
+  test('encrypts sessions, and knows them again after they were encrypted with another key', async () => {
+    const { database, db, run } = await setup({ table: false })
+    await database.query(
+      'CREATE TABLE session (sid varchar PRIMARY KEY, sess json NOT NULL, expire timestamptz NOT NULL)',
+    )
+    await database.query(
+      `INSERT INTO session SELECT 'id-' || n, '{"secret":"known-secret"}', now() + interval '1 hour' FROM generate_series(1, 4) n`,
+    )
+    const [one, two] = [`one:${randomBytes(32).toString('hex')}`, `two:${randomBytes(32).toString('hex')}`]
+    const runWith = async (command: string, keys: string, ...options: string[]) =>
+      json(
+        await run([command, '--json', ...options], { environment: { SESSION_PGSQL_ENCRYPTION_KEYS: keys } }),
+      )
+    const importWith = (keys: string) => runWith('import', keys, '--from', 'connect-pg-simple')
+    expect(await importWith(one)).toMatchObject({ moved: 4 })
+    const [stored] = await database.query<{ text: string }>(
+      "SELECT string_agg(t::text, '') AS text FROM php_session t",
+    )
+    expect(stored?.text).not.toContain('known-secret')
+    expect(await importWith(one)).toMatchObject({ moved: 0, renewed: 0, already: 4 })
+
+    const sessions = new SaveHandler({ db, gcInterval: 0, encryption: { keys: `${two} ${one}` } })
+    try {
+      expect((await sessions.read('id-1'))?.data).toEqual({ secret: 'known-secret' })
+      await sessions.write('id-1', { used: true }, { base: await sessions.read('id-1') })
+      expect((await runWith('encrypt', `${two} ${one}`)).servers[0]).toMatchObject({ encrypted: 3, left: 0 })
+      // An unused session follows its source; one that was used here does not.
+      await database.query(`UPDATE session SET sess = '{"secret":"new"}' WHERE sid IN ('id-1', 'id-2')`)
+      expect(await importWith(two)).toMatchObject({ moved: 0, renewed: 1, already: 3 })
+      expect((await sessions.read('id-1'))?.data).toEqual({ used: true })
+      expect((await sessions.read('id-2'))?.data).toEqual({ secret: 'new' })
+    } finally {
+      await sessions.close()
+    }
   })
 
   test('imports each session to its home among several servers', async () => {

@@ -327,7 +327,8 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
     const general = await runHere(['--help'])
     expect(general.code).toBe(0)
     const names = [...general.stdout.matchAll(/^ {2}([a-z]+) {2,}[a-z]/gm)].map(([, name]) => name as string)
-    expect(names).toEqual(['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc', 'drain', 'import'])
+    const all = ['init', 'doctor', 'status', 'list', 'show', 'destroy', 'gc', 'encrypt', 'drain', 'import']
+    expect(names).toEqual(all)
     for (const argv of [
       ['help'],
       ...names.map((name) => [name, '--help']),

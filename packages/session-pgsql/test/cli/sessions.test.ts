@@ -124,7 +124,7 @@ describeWithCommand('sessions on the command line', (setup) => {
       const [without] = json(await run(['show', id, '--json'])).sessions
       // Programs depend on these names.
       expect(Object.keys(without).join(' ')).toBe(
-        'id name custom active created modified expires addressCreated addressModified accesses errors warnings notices errorMessage server',
+        'id name custom active created modified expires endsAt addressCreated addressModified accesses errors warnings notices errorMessage server',
       )
 
       const data = await run(['show', '--data', id])
@@ -176,6 +176,41 @@ describeWithCommand('sessions on the command line', (setup) => {
       expect((await run(['destroy', '--field', '8', 'three'])).code).toBe(2)
       expect((await run(['destroy'])).code).toBe(2)
       expect(json(await run(['list', '--json'])).sessions).toHaveLength(1)
+    })
+
+    test('--all destroys all sessions, or those of one name, after the user has confirmed', async () => {
+      const { run, write } = await setup()
+      for (const id of ['one', 'two']) await write(id, {})
+      await write('three', {}, { name: 'other' })
+      const left = async () => json(await run(['list', '--json'])).sessions.length
+      expect(await run(['destroy', '--all'])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('add --yes'),
+      })
+      for (const wrong of [['one'], ['--field', '7']]) {
+        expect((await run(['destroy', '--all', '--yes', ...wrong])).code).toBe(2)
+      }
+      expect((await run(['destroy', 'one', '--yes'])).code).toBe(2)
+      const questions: string[] = []
+      const confirm = (answer: boolean) => async (question: string) => {
+        questions.push(question)
+        return answer
+      }
+      expect(await run(['destroy', '--all'], { confirm: confirm(false) })).toMatchObject({
+        code: 1,
+        stdout: '',
+      })
+      expect(await left()).toBe(3)
+      expect(await run(['destroy', '--all', '--name', 'other'], { confirm: confirm(true) })).toMatchObject({
+        code: 0,
+        stdout: '1 session destroyed.\n',
+      })
+      expect(questions).toEqual([
+        expect.stringMatching(/^Destroy all sessions of all users on /),
+        expect.stringMatching(/^Destroy all sessions with the name other of all users on /),
+      ])
+      expect(json(await run(['destroy', '--all', '--yes', '--json']))).toEqual({ destroyed: 2 })
+      expect(await left()).toBe(0)
     })
   })
 })

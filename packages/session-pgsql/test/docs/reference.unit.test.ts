@@ -21,7 +21,7 @@ const [options, errors, table] = ['options.md', 'errors.md', 'table.md'].map(pag
 
 test('the table of options lists exactly the options', () => {
   const named = [...options.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
-  expect(named.sort()).toEqual(['db', ...Object.keys(RULES)].sort())
+  expect(named.sort()).toEqual(['db', 'encryption', ...Object.keys(RULES)].sort())
 })
 
 test('the table of errors lists exactly the error codes, with their meanings', () => {

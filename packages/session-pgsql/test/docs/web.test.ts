@@ -17,14 +17,13 @@ type Handle = (input: { event: Event; resolve(event: Event): Promise<Response> }
 /** Returns the hook from the text of docs/web.md, with its imports passed in. */
 function hookOf(db: unknown): { handle: Handle; close(): Promise<void> } {
   const [, code] = /src\/hooks\.server\.js`:\n\n```js\n([\s\S]*?)```/.exec(page) ?? []
-  const body = (code as string)
-    .replaceAll(/^import .*\n/gm, '')
-    .replace('export async function handle', 'async function handle')
-  const env = { SESSION_PGSQL_DB: db, SESSION_SECRET: 'a secret for the tests' }
-  const hook = new Function('createSessions', 'env', `${body}\nreturn { handle, sessions }`)(
-    createSessions,
-    env,
-  )
+  const body = (code as string).replaceAll(/^import .*\n/gm, '').replaceAll('export ', '')
+  const hook = new Function(
+    'createSessions',
+    'DATABASE_URL',
+    'SESSION_SECRET',
+    `${body}\ninit()\nreturn { handle, sessions }`,
+  )(createSessions, db, 'a secret for the tests')
   return { handle: hook.handle, close: () => hook.sessions.close() }
 }
 

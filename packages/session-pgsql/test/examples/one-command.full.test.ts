@@ -13,8 +13,8 @@ import { until, within } from '../support/wait.ts'
 
 const EXAMPLES = join(import.meta.dirname, '../../../../examples')
 
-/** Needs more than Node: the server package has its tests. */
-const ELSEWHERE = ['php-and-node']
+/** Need more than this Node.js: `adapters/` and the server package start them. */
+const ELSEWHERE = ['adonis', 'astro', 'elysia', 'php-and-node', 'sveltekit', 'tanstack-start']
 
 interface Visit {
   /** Stores something. */
@@ -50,9 +50,11 @@ const VISITS: Record<string, Visit> = {
     shows: 'lovelace',
   },
   fastify: conformanceSite,
+  h3: conformanceSite,
   hono: conformanceSite,
   koa: conformanceSite,
   nestjs: conformanceSite,
+  next: conformanceSite,
   'react-router': conformanceSite,
   unstorage: {
     async store(browser) {

@@ -44,11 +44,9 @@ export interface Project {
 
 /** Packs the package as it is published. @returns the path of the tarball */
 export async function pack(): Promise<{ tarball: string; remove(): Promise<void> }> {
-  if (!existsSync(join(packageFolder, 'dist')))
-    throw new Error('Cannot pack the package: dist does not exist. Run npm run build first.')
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-pack-'))
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+  const args = ['pack', '--json', '--foreground-scripts=false', '--pack-destination', folder]
   const { stdout } = await promisify(execFile)(npm, args, { cwd: packageFolder })
   const [packed] = Object.values(JSON.parse(stdout) as Record<string, { filename: string }>)
   if (packed === undefined) throw new Error(`npm pack named no file: ${stdout}`)
@@ -58,15 +56,23 @@ export async function pack(): Promise<{ tarball: string; remove(): Promise<void>
   }
 }
 
-/** Creates a project in a new folder, with the package and its dependencies installed. */
-export async function createProject(tarball: string, packageJson: object = {}): Promise<Project> {
+/**
+ * Creates a project in a new folder, with the package and its dependencies installed.
+ *
+ * @param more other packages that it has
+ */
+export async function createProject(
+  tarball: string,
+  packageJson: object = {},
+  more: readonly string[] = [],
+): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'session-pgsql-user-'))
   const installed = join(folder, 'node_modules', description.name)
   await mkdir(installed, { recursive: true })
   await promisify(execFile)('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
   const dependencies = { ...description.dependencies, ...description.peerDependencies }
   const types = Object.keys(description.devDependencies ?? {}).filter((name) => name.startsWith('@types/'))
-  for (const name of [...Object.keys(dependencies), ...types, '@types/node']) {
+  for (const name of new Set([...Object.keys(dependencies), ...types, '@types/node', ...more])) {
     const target = join(folder, 'node_modules', name)
     await mkdir(dirname(target), { recursive: true })
     await symlink(locate(name), target, 'junction')

@@ -1,6 +1,9 @@
-import { rm } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { describeOnEveryServer } from '../support/servers.ts'
@@ -84,10 +87,41 @@ test('the command runs, and says what to do while nothing is built', async () =>
   await expect(user.node([command, '--help'])).rejects.toThrow('Run "npm run build" first')
 })
 
+describe('The packed package', () => {
+  test('has a README whose links lead to the repository', async () => {
+    const user = await project()
+    const readme = await readFile(join(user.folder, 'node_modules/session-pgsql/README.md'), 'utf8')
+    const links = [...readme.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
+    expect(links.filter((link) => !/^(https?:|#)/.test(link))).toEqual([])
+    expect(links).toContainEqual(expect.stringMatching(/\/blob\/v\d+\.\d+\.\d+\/docs\/table\.md#privileges$/))
+  })
+
+  test.each(['esm', 'cjs'])('has source maps from dist/%s to the sources that it contains', async (kind) => {
+    const user = await project()
+    const dist = join(user.folder, 'node_modules/session-pgsql/dist', kind)
+    const map = JSON.parse(await readFile(join(dist, 'save-handler.js.map'), 'utf8'))
+    const sources = map.sources.map((source: string) => join(dist, source))
+    expect(sources).toEqual([join(user.folder, 'node_modules/session-pgsql/src/save-handler.ts')])
+    expect(existsSync(sources[0])).toBe(true)
+  })
+
+  test('is not packed while something is not built', async () => {
+    const user = await project()
+    const folder = join(user.folder, 'node_modules/session-pgsql')
+    const check = fileURLToPath(new URL('../../../../scripts/check-built.mjs', import.meta.url))
+    const run = () => promisify(execFile)(process.execPath, [check, 'dist/esm/cli/main.js'], { cwd: folder })
+    await run()
+    for (const file of ['dist/esm/cli/main.js', 'dist/cjs/adapters/koa.d.ts', 'dist']) {
+      await rm(join(folder, file), { recursive: true })
+      await expect(run()).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('npm run build') })
+    }
+  })
+})
+
 describe('TypeScript', () => {
-  const typescript7 = join(locate('typescript'), 'bin/tsc')
+  const newestTypescript = join(locate('typescript'), 'bin/tsc')
   const tools = fileURLToPath(new URL('../../../../tools', import.meta.url))
-  const typescript5 = join(tools, 'typescript-5/node_modules/typescript/bin/tsc')
+  const oldestTypescript = join(tools, 'typescript-5/node_modules/typescript/bin/tsc')
 
   /** Checks that the types are not `any`, which a module without types has and which accepts everything. */
   const source = `${imports}
@@ -122,14 +156,14 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
 
   // The declarations are checked without skipLibCheck, which takes a few seconds.
   test.each([
-    ['7: nodenext', typescript7, nodenext, both],
-    ['7: node16', typescript7, node16, both],
-    ['7: bundler', typescript7, bundler, ['main.ts']],
-    ['7: commonjs', typescript7, commonjs, ['main.ts']],
-    ['5: nodenext', typescript5, nodenext, both],
-    ['5: node16', typescript5, node16, both],
-    ['5: bundler', typescript5, bundler, ['main.ts']],
-    ['5: commonjs, which resolves as Node 10 did', typescript5, commonjs, ['main.ts']],
+    ['7: nodenext', newestTypescript, nodenext, both],
+    ['7: node16', newestTypescript, node16, both],
+    ['7: bundler', newestTypescript, bundler, ['main.ts']],
+    ['7: commonjs', newestTypescript, commonjs, ['main.ts']],
+    ['5.0: nodenext', oldestTypescript, nodenext, both],
+    ['5.0: node16', oldestTypescript, node16, both],
+    ['5.0: bundler', oldestTypescript, bundler, ['main.ts']],
+    ['5.0: commonjs, which resolves as Node 10 did', oldestTypescript, commonjs, ['main.ts']],
   ])('compiles with TypeScript %s', async (_name, tsc, settings, files) => {
     const user = await project()
     const compilerOptions = {

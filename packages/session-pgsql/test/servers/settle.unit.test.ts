@@ -8,7 +8,15 @@ const NOW = 10_000
 
 function stored(change: Partial<StoredSession> = {}): StoredSession {
   return {
-    ...{ id: 'id', name: null, text: '{}', digest: 'digest of {}', created: 1000, modified: 1000 },
+    ...{
+      id: 'id',
+      name: null,
+      text: '{}',
+      digest: 'digest of {}',
+      created: 1000,
+      began: 1000,
+      modified: 1000,
+    },
     ...{ expires: NOW + 500, addressCreated: null, addressModified: null, accesses: 1 },
     ...{ errors: 0, warnings: 0, notices: 0, errorMessage: null, custom: null },
     ...{ generation: 1, version: 1, clock: NOW, readAt: 0, server: 'home' },

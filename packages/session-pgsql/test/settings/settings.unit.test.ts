@@ -64,6 +64,7 @@ describe('defaults', () => {
       keepExpired: false,
       keepExpiredFor: Infinity,
       expiryGrace: 60,
+      maxLifetime: Infinity,
       durableTouches: false,
       gcInterval: 3600,
       gcMaxlifetime: 1440,
@@ -74,6 +75,7 @@ describe('defaults', () => {
       operationTimeout: 5,
       poolSize: 10,
       whenHomeIsDown: 'absent',
+      encryption: undefined,
     })
     expect(db).toMatchObject([
       {
@@ -119,6 +121,7 @@ describe('sources', () => {
     keepExpired: [true, 'yes', 'no'],
     keepExpiredFor: [86400, '86400', '1'],
     expiryGrace: [0, '0', '30'],
+    maxLifetime: [43200, '43200', '7'],
     durableTouches: [true, 'on', 'off'],
     gcInterval: [-1, '-1', '5'],
     gcMaxlifetime: [0.5, '0.5', '7'],

@@ -42,8 +42,8 @@ export function startWatchdog(folder: string): Watchdog {
   child.unref()
   child.on('error', () => {})
   child.stdin.on('error', () => {})
-  // Neither the child nor the pipe keeps this process alive.
-  ;(child.stdin as unknown as { unref(): void }).unref()
+  // Neither the child nor the pipe keeps this process alive. Bun's pipe never does, and has no unref.
+  ;(child.stdin as unknown as { unref?(): void }).unref?.()
   return {
     keep: () => child.stdin.write('keep\n'),
     dismiss: () => child.stdin.end('dismiss\n'),

@@ -15,6 +15,7 @@ const ACTIONS: Readonly<Record<AuditEntry['act'], string>> = {
   look: 'Viewed data',
   end: 'Ended sessions',
   'end-field': 'Ended by field',
+  'end-all': 'Ended all sessions',
   gc: 'Ran GC',
 }
 

@@ -135,7 +135,7 @@ function DataOnDemand({ id }: { id: string }) {
   return (
     <section class="card" aria-labelledby="data">
       <div class="title">
-        <h2 id="data">Data {data !== undefined && <span class="unit">{bytes(data.bytes)}</span>}</h2>
+        <h2 id="data">Data {data?.bytes !== undefined && <span class="unit">{bytes(data.bytes)}</span>}</h2>
         {data === undefined ? (
           <button type="button" disabled={busy} onClick={() => void load()}>
             {busy ? 'Loading…' : 'Show data'}
@@ -155,7 +155,8 @@ function DataOnDemand({ id }: { id: string }) {
   )
 }
 
-function Shown({ data: { data, text } }: { data: SessionData }) {
+function Shown({ data: { data, text, unreadable } }: { data: SessionData }) {
+  if (unreadable !== undefined) return <Problem text={unreadable} />
   if (data !== undefined) return <Tree value={data} />
   if (text === undefined) return <p class="empty">The session has no data.</p>
   return (

@@ -2,7 +2,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { SessionsPage as Page, SessionRow } from '../../../src/console/api.ts'
 import { getSessions, RequestError } from '../client.ts'
 import { Ago, Count, Loading, None, Problem, SessionLink } from '../components/common.tsx'
-import { confirmEnd, confirmEndByField } from '../end-sessions.tsx'
+import { confirmEnd, confirmEndAll, confirmEndByField } from '../end-sessions.tsx'
 import { plural, whole } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { go, route } from '../route.ts'
@@ -113,6 +113,11 @@ export function SessionsPage() {
                 {by === 'field' && q !== '' && (
                   <button type="button" onClick={() => void confirmEndByField(q, () => {})}>
                     End all sessions with this field
+                  </button>
+                )}
+                {q === '' && name === '' && (
+                  <button type="button" onClick={() => confirmEndAll(() => select(new Set()))}>
+                    End all sessions
                   </button>
                 )}
                 <button

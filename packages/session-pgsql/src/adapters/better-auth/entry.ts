@@ -36,7 +36,7 @@ interface Reference {
 }
 
 interface SessionAndUser {
-  readonly session: { readonly token: string; readonly userId: string }
+  readonly session: { readonly token: string; readonly userId: string; readonly createdAt?: unknown }
   readonly user?: { readonly updatedAt?: unknown } | null
 }
 
@@ -56,6 +56,16 @@ function kindOf(key: string, value: string): Kind | undefined {
   if (key.startsWith(LIST)) return referencesIn(value) && 'list'
   if (key.startsWith(REVOCATION)) return /^\d+$/.test(value) ? 'revocation' : undefined
   return sessionIn(key, value) && 'session'
+}
+
+/**
+ * Returns when a session ends at the latest, in milliseconds since 1970; Infinity for other values.
+ *
+ * @param maxLifetime seconds after its creation
+ */
+export function endOf(key: string, value: string, maxLifetime: number): number {
+  const created = timeOf(sessionIn(key, value)?.session.createdAt)
+  return Number.isNaN(created) ? Number.POSITIVE_INFINITY : created + maxLifetime * 1000
 }
 
 /** Returns true if the entry has a value for callers. */

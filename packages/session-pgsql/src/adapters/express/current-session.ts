@@ -4,8 +4,10 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { Devices } from '../../session/device.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
+import { AUTHENTICATED, authenticatedAt, isWithin } from '../shared/authentication.ts'
 import type { AddedErrors } from '../shared/request-state.ts'
 import type { Stored } from '../shared/session-data.ts'
+import type { SessionLink } from '../shared/session-link.ts'
 import type { ShownData } from '../shared/stored-cookie.ts'
 import type { SessionUpdate } from '../shared/update-row.ts'
 import { links, stateOf } from './registry.ts'
@@ -24,9 +26,10 @@ interface FullRequest extends RequestWithSession {
 }
 
 /**
- * The functions of session_pgsql for the session of a request, and `update`. The request keeps the field and the
- * errors that are set, and the next save or touch of its session records them: at the latest at the end of the request,
- * and also if the session is regenerated in between. Only `update`, `devices` and `endDevice` send statements.
+ * The functions of session_pgsql for the session of a request, and others. The request keeps the field and the errors
+ * that are set, and the next save or touch of its session records them: at the latest at the end of the request, and
+ * also if the session is regenerated in between. Only `update`, `limit`, `endOthers`, `devices`
+ * and `endDevice` send statements.
  */
 export interface CurrentSession<Data = SessionData> {
   /**
@@ -71,6 +74,40 @@ export interface CurrentSession<Data = SessionData> {
   endDevice(handle: string): Promise<boolean>
   /** Returns dates, addresses and counters as last read or written; undefined if the session is not stored yet. */
   info(): SessionInfo | undefined
+  /**
+   * When the session ends at the latest (`maxLifetime`), by the database's clock: "you will be signed out at …". null
+   * without `maxLifetime`, and if the session is not stored yet.
+   */
+  readonly endsAt: Date | null
+  /**
+   * Records that the user has just authenticated, for example with a password. Call it at the login, and whenever the
+   * user has confirmed the password again. The time is stored with the session, also if it is regenerated in between.
+   * It stays with the user: a session that is regenerated later keeps it if its custom field is set to the same value.
+   */
+  authenticated(): void
+  /**
+   * Returns true if the user has authenticated in this session within the last `seconds`: for actions that need a
+   * recent password. The clocks of the processes must agree; a time more than a minute ahead does not count.
+   *
+   * @throws INVALID_ARGUMENT
+   */
+  authenticatedWithin(seconds: number): boolean
+  /**
+   * Saves the session, and ends the oldest other sessions with its custom field, so that `max` are left with this one:
+   * "at most three devices". See `SaveHandler.limitByField`.
+   *
+   * @returns the number of sessions that ended
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of the save and of `limitByField`
+   */
+  limit(max: number): Promise<number>
+  /**
+   * Ends all other sessions with the custom field of this one: "log out everywhere else", for example after a change of
+   * the password. See `SaveHandler.destroyByField`.
+   *
+   * @returns the number of sessions that ended
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `destroyByField`
+   */
+  endOthers(): Promise<number>
   /** Returns the custom field, for example a user's id; null if it is empty. */
   getField(): string | null
   /** Sets the custom field; null empties it. @throws INVALID_ARGUMENT */
@@ -102,20 +139,43 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
       return sessionStore.updateSession(session as Stored, change as (data: Stored) => never)
     },
     async devices() {
-      const { field, handler, id } = userOf(request)
-      const devices = await handler.devices(field, { current: id })
-      for (const { data } of devices) delete (data as Stored).cookie
+      const { field, sessionStore, id } = ownerOf(request)
+      const devices = await sessionStore.handler.devices(field, { current: id })
+      for (const { data } of devices as unknown as Devices<Stored>) {
+        delete data.cookie
+        delete data[AUTHENTICATED]
+      }
       return devices as unknown as Devices<ShownData<Data>>
     },
     async endDevice(handle) {
-      const { field, handler } = userOf(request)
-      return handler.endDevice(field, handle)
+      const { field, sessionStore } = ownerOf(request)
+      return sessionStore.handler.endDevice(field, handle)
     },
     info() {
       const record = recordOf(request)
       if (record === undefined) return undefined
       const { data: _, ...info } = record
       return info
+    },
+    get endsAt() {
+      return recordOf(request)?.endsAt ?? null
+    },
+    authenticated() {
+      state.authenticated = Date.now()
+      state.isAuthenticationStored = false
+      recordAfterResponse(request)
+    },
+    authenticatedWithin(seconds) {
+      return isWithin(state.authenticated ?? authenticatedAt(linkIn(request)?.withheld ?? {}), seconds)
+    },
+    async limit(max) {
+      const { field, sessionStore, id } = ownerOf(request)
+      await saved(request)
+      return sessionStore.handler.limitByField(field, max, { keep: id })
+    },
+    async endOthers() {
+      const { field, sessionStore, id } = ownerOf(request)
+      return sessionStore.handler.destroyByField(field, { except: id })
     },
     getField() {
       return fieldOf(request)
@@ -146,8 +206,12 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
   }
 }
 
-function recordOf({ session }: RequestWithSession): SessionRecord<Stored> | undefined {
-  return typeof session === 'object' && session !== null ? links.get(session)?.copy.record : undefined
+function recordOf(request: RequestWithSession): SessionRecord<Stored> | undefined {
+  return linkIn(request)?.copy.record
+}
+
+function linkIn({ session }: RequestWithSession): SessionLink | undefined {
+  return typeof session === 'object' && session !== null ? links.get(session) : undefined
 }
 
 function fieldOf(request: RequestWithSession): string | null {
@@ -156,16 +220,25 @@ function fieldOf(request: RequestWithSession): string | null {
 }
 
 /** Returns whose session it is. @throws INVALID_ARGUMENT if it has no custom field */
-function userOf(request: FullRequest) {
-  const handler = request.sessionStore?.handler
-  if (handler === undefined) {
+function ownerOf(request: FullRequest) {
+  const { sessionStore, sessionID: id } = request
+  const field = fieldOf(request)
+  if (sessionStore?.handler === undefined || id === undefined) {
     throw invalid('The request has not passed through session({ store: new PgsqlStore(...) }).')
   }
-  const field = fieldOf(request)
   if (field === null) {
     throw invalid('The session has no custom field, which tells whose it is. Call setField first.')
   }
-  return { field, handler, id: request.sessionID }
+  return { field, sessionStore, id }
+}
+
+/** Saves the session of a request. */
+function saved({ session }: RequestWithSession): Promise<void> {
+  const { save } = (session ?? {}) as { save?: (callback: (error?: unknown) => void) => void }
+  if (save === undefined) return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    save.call(session, (error) => (error ? reject(error) : resolve()))
+  })
 }
 
 /**

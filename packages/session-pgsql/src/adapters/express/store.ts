@@ -2,16 +2,18 @@ import { type SessionData, Store } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import { addressOf } from '../shared/address.ts'
+import { AUTHENTICATED, authenticatedAt, setAuthenticated } from '../shared/authentication.ts'
 import { type Callback, settle } from '../shared/callbacks.ts'
 import { idPages } from '../shared/id-pages.ts'
 import {
   type AdapterHandler,
   type AdapterOptions,
+  endOf,
   openHandler,
   type SharedHandlerOptions,
 } from '../shared/open-handler.ts'
 import { type Stored, viewOf, withhold } from '../shared/session-data.ts'
-import { storedForm } from '../shared/session-link.ts'
+import { type SessionLink, storedForm } from '../shared/session-link.ts'
 import {
   lifetimeOf,
   PLAIN_COOKIE,
@@ -24,6 +26,7 @@ import {
 } from '../shared/stored-cookie.ts'
 import type { SessionUpdate } from '../shared/update-row.ts'
 import { type CopyWriteOptions, WorkingCopy } from '../shared/working-copy.ts'
+import { limitCookie } from './limited-cookie.ts'
 import { linkOf, links, newLink, requestOf, stateOf } from './registry.ts'
 
 export type { SharedHandlerOptions, StoredData }
@@ -53,6 +56,8 @@ export class PgsqlStore<Data = SessionData> extends Store {
   readonly #name: string
   /** Seconds that a session lives if its cookie has no maxAge. */
   readonly #lifetime: number
+  /** By request: the session that it has read last. */
+  readonly #read: WeakMap<object, SessionLink> = new WeakMap()
 
   /** @throws INVALID_OPTION */
   constructor(options: PgsqlStoreOptions<Data> = {}) {
@@ -63,6 +68,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     this.#sessions = handler as unknown as SaveHandler<Stored>
     this.#name = name
     this.#lifetime = lifetime
+    if (this.#opened.maxLifetime !== Number.POSITIVE_INFINITY) this.#limitNewCookies()
   }
 
   /** Waits for operations in progress and closes the connections. A shared handler stays open. */
@@ -141,8 +147,10 @@ export class PgsqlStore<Data = SessionData> extends Store {
       return created
     }
     link.cookie = cookie
-    link.withheld = withhold({ ...session }, (key) => isShadowed(created, key))
+    link.withheld = { ...link.withheld, ...withhold({ ...session }, (key) => isShadowed(created, key)) }
     links.set(created, link)
+    this.#read.set(request, link)
+    this.#limitCookie(created)
     return created
   }
 
@@ -151,6 +159,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
     if (record === undefined) return undefined
     const copy = new WorkingCopy(this.#sessions, sid, record)
     const { data } = record
+    const withheld = withhold(data, (key) => key === AUTHENTICATED)
     const stored = data.cookie as StoredCookie | null | undefined
     if (stored === null) {
       // `set` was called without a cookie. express-session rejects such a session, with any store.
@@ -163,7 +172,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
       data.cookie = cookie
     }
     const link = newLink(copy)
-    links.set(data, { ...link, cookie: stored ?? undefined, cookieless: stored === undefined })
+    links.set(data, { ...link, withheld, cookie: stored ?? undefined, cookieless: stored === undefined })
     return data
   }
 
@@ -175,9 +184,10 @@ export class PgsqlStore<Data = SessionData> extends Store {
     const request = requestOf(session)
     const link = linkOf(this.#sessions, session.id as string, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
+    this.#authenticate(link, request)
     const view = viewOf(session, {
-      data: () => storedForm(link, session, storedCookie(session.cookie, link.cookie) ?? null),
-      isHidden: (key) => key === 'cookie' || isShadowed(session, key),
+      data: () => toStore(link, session, storedCookie(session.cookie, link.cookie) ?? null),
+      isHidden: (key) => key === 'cookie' || key === AUTHENTICATED || isShadowed(session, key),
     })
     const updated = await link.copy.update(change, view, this.#writeOptions(request, cookie))
     if (updated.outcome === 'created') link.cookie = cookie
@@ -188,9 +198,52 @@ export class PgsqlStore<Data = SessionData> extends Store {
     const request = requestOf(session)
     const link = linkOf(this.#sessions, sid, session, request)
     const cookie = storedCookie(session.cookie, link.cookie)
-    const stored = storedForm(link, session, cookie ?? null)
+    this.#authenticate(link, request)
+    const stored = toStore(link, session, cookie ?? null)
     const outcome = await link.copy.write(stored, this.#writeOptions(request, cookie))
+    stateOf(request).isAuthenticationStored = true
     if (outcome !== 'gone' && !link.cookieless) link.cookie = cookie
+  }
+
+  /** Sets when the user has authenticated: in this request, or under the id that the session of the same user had. */
+  #authenticate(link: SessionLink, request: object | undefined): void {
+    const { authenticated, custom } = stateOf(request)
+    if (authenticated !== undefined) {
+      link.withheld = { ...link.withheld }
+      setAuthenticated(link.withheld, authenticated)
+      return
+    }
+    const before = request && this.#read.get(request)
+    if (before === undefined || before === link || link.copy.record !== undefined) return
+    const user = before.copy.record?.custom ?? null
+    if (user === null || custom !== user) return
+    const time = authenticatedAt(before.withheld)
+    if (time === undefined) return
+    link.withheld = { ...link.withheld }
+    setAuthenticated(link.withheld, time)
+  }
+
+  /** Makes the cookie of a session expire when the session ends. */
+  #limitCookie(session: { readonly cookie: object }): void {
+    const { maxLifetime } = this.#opened
+    if (maxLifetime === Number.POSITIVE_INFINITY) return
+    limitCookie(session.cookie, () => endOf(links.get(session)?.copy.record, maxLifetime))
+  }
+
+  /** Does the same for the sessions that express-session creates, with a method that it gives to the store. */
+  #limitNewCookies(): void {
+    type Generate = (request: { session: { readonly cookie: object } }) => void
+    let generate: Generate | undefined
+    Object.defineProperty(this, 'generate', {
+      configurable: true,
+      get: () => generate,
+      set: (given: Generate) => {
+        generate = (request) => {
+          given(request)
+          this.#limitCookie(request.session)
+        }
+      },
+    })
   }
 
   #writeOptions(request: object | undefined, cookie: StoredCookie | undefined): CopyWriteOptions {
@@ -211,7 +264,8 @@ export class PgsqlStore<Data = SessionData> extends Store {
       : sameCookie(cookie, link.cookie)
     const touch = (): Promise<void> =>
       link.copy.touch({ lifetime: lifetimeOf(cookie, this.#lifetime), request: stateOf(request) })
-    if (isUnchanged || link.copy.record === undefined) return touch()
+    const isAuthenticated = !stateOf(request).isAuthenticationStored
+    if ((isUnchanged && !isAuthenticated) || link.copy.record === undefined) return touch()
     try {
       await this.#set(sid, session)
     } catch (error) {
@@ -257,6 +311,13 @@ export class PgsqlStore<Data = SessionData> extends Store {
     generate(probe)
     return probe.session?.cookie.toJSON()
   }
+}
+
+/** Returns what to store for a session object. Its own key of that name is not the time at which the user authenticated. */
+function toStore(link: SessionLink, session: Stored, cookie: StoredCookie | null | undefined): Stored {
+  const stored = storedForm(link, session, cookie)
+  if (!Object.hasOwn(link.withheld, AUTHENTICATED)) delete stored[AUTHENTICATED]
+  return stored
 }
 
 /** Returns true if a Session hides this key of the row: it has a property of that name that is not data. */

@@ -25,6 +25,8 @@ export type AdapterOptions<Data> = (SaveHandlerOptions<Data> & { handler?: undef
 /** The save handler of an adapter. */
 export interface OpenHandler<Data> {
   readonly handler: SaveHandler<Data>
+  /** The save handler's `maxLifetime`, in seconds; Infinity: unlimited. */
+  readonly maxLifetime: number
   /** Closes the save handler if the adapter created it. A shared one stays open. */
   close(): Promise<void>
 }
@@ -75,7 +77,7 @@ export function ownOrShared<Data>(
 ): OpenHandler<Data> {
   if (handler === undefined) {
     const own = new SaveHandler<Data>(options, { defaults })
-    return { handler: own, close: () => own.close() }
+    return { handler: own, maxLifetime: maxLifetimeOf(own), close: () => own.close() }
   }
   if (typeof handler?.read !== 'function') {
     const received = handler === null ? 'null' : typeof handler
@@ -88,7 +90,27 @@ export function ownOrShared<Data>(
       )
     }
   }
-  return { handler, close: () => Promise.resolve() }
+  return { handler, maxLifetime: maxLifetimeOf(handler), close: () => Promise.resolve() }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a handler of any data
+function maxLifetimeOf(handler: SaveHandler<any>): number {
+  // `status()` is JSON, which has no Infinity.
+  return Number(handler.status().settings.maxLifetime)
+}
+
+/**
+ * Returns when a session ends at the latest, in milliseconds since 1970 by this machine's clock; Infinity: never.
+ *
+ * @param record undefined: the session is not stored yet
+ * @param maxLifetime seconds
+ */
+export function endOf(
+  record: { readonly endsAt: Date | null; readonly clockAhead: number } | undefined,
+  maxLifetime: number,
+): number {
+  if (record === undefined) return Date.now() + maxLifetime * 1000
+  return record.endsAt === null ? Number.POSITIVE_INFINITY : record.endsAt.getTime() - record.clockAhead
 }
 
 export function invalidOption(message: string): SessionPgsqlError {

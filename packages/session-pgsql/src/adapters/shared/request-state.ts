@@ -23,6 +23,10 @@ export class RequestState {
   readonly #counted: Set<string> = new Set()
   #custom: string | null | undefined
   #errors: AddedErrors | undefined
+  /** When the user has authenticated in this request, in milliseconds since 1970. Every later write records it. */
+  authenticated: number | undefined
+  /** Whether a write has recorded it. */
+  isAuthenticationStored = true
 
   /** The custom field to record; undefined if the request has not set it. */
   get custom(): string | null | undefined {
@@ -39,7 +43,7 @@ export class RequestState {
   }
 
   get hasMetadata(): boolean {
-    return this.#custom !== undefined || this.#errors !== undefined
+    return this.#custom !== undefined || this.#errors !== undefined || !this.isAuthenticationStored
   }
 
   addErrors(added: AddedErrors): void {

@@ -1,7 +1,7 @@
 import type { SaveHandler } from '../../save-handler.ts'
 import { type Device, type Devices, deviceOf, handleOf } from '../../session/device.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { applicationData, idChangesOf, isLeaving, type Stored } from './id-changes.ts'
+import { idChangesOf, isLeaving, type Stored, shownData } from './id-changes.ts'
 import type { SessionRows } from './session-rows.ts'
 
 /** The rows of one session: more than one while its id changes. */
@@ -31,7 +31,7 @@ export class UserDevices {
     const found = await this.#sessions.findByField(this.#field)
     const devices = familiesOf(found).map(
       (family): Device<Stored> =>
-        deviceOf(family.shown, applicationData(family.shown.data), this.#isCurrent(family)),
+        deviceOf(family.shown, shownData(family.shown.data), this.#isCurrent(family)),
     )
     return Object.defineProperty(devices, 'missing', { value: found.missing }) as Devices<Stored>
   }

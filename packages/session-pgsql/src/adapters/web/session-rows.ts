@@ -44,14 +44,16 @@ export class SessionRows {
       seen?: Stored | undefined
       custom?: string | null | undefined
       counts?: boolean
+      since?: SessionRecord<Stored> | undefined
     },
   ): Promise<WriteResult<Stored>> {
-    const { base, custom, counts = true, seen } = options
+    const { base, custom, counts = true, seen, since } = options
     const result = await this.#sessions.write(id, data, {
       ...this.#options(),
       base: base ?? null,
       seen,
       custom,
+      since,
       access: counts && !this.#isCounted,
     })
     if (counts && result.outcome !== 'skipped') this.#isCounted = true

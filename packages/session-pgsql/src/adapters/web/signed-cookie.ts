@@ -24,6 +24,27 @@ export interface CookieOptions {
   maxAge?: number | null | undefined
 }
 
+/** A cookie for the response: as a header, and in parts for a framework that writes the header itself. */
+export interface SessionCookie {
+  /** The value of the header `Set-Cookie`. */
+  readonly header: string
+  readonly name: string
+  /** Needs no encoding. Empty if the browser is to remove the cookie. */
+  readonly value: string
+  /** Named as in the options of Next.js, Astro, SvelteKit, h3 and the package cookie. */
+  readonly attributes: {
+    readonly path: string
+    readonly domain?: string
+    readonly httpOnly: true
+    readonly sameSite: 'lax' | 'strict' | 'none'
+    readonly secure: boolean
+    /** Seconds; 0 if the browser is to remove the cookie. Without it the browser keeps the cookie until it is closed. */
+    readonly maxAge?: number
+  }
+  /** Returns the header: `headers.append('set-cookie', cookie)` works in JavaScript. */
+  toString(): string
+}
+
 /** The session id in a request's cookie. */
 export interface ReceivedId {
   readonly id: string
@@ -48,7 +69,7 @@ const RENEW_AFTER = 0.1
 export class SignedCookie {
   readonly #name: string
   readonly #secrets: readonly string[]
-  readonly #attributes: string
+  readonly #attributes: Pick<SessionCookie['attributes'], 'path' | 'domain' | 'httpOnly' | 'sameSite'>
   readonly #maxAge: number | null
   readonly #secure: boolean | undefined
   readonly #trustProxy: boolean
@@ -109,7 +130,12 @@ export class SignedCookie {
     }
     this.#name = name
     this.#secrets = secrets
-    this.#attributes = `; Path=${path}${domain === undefined ? '' : `; Domain=${domain}`}; HttpOnly; SameSite=${sameSite}`
+    this.#attributes = {
+      path,
+      ...(domain !== undefined && { domain }),
+      httpOnly: true,
+      sameSite: sameSite.toLowerCase() as Lowercase<typeof sameSite>,
+    }
     // The cookie is renewed only after a tenth of its age, and must last as long as the session.
     this.#maxAge = maxAge === undefined ? lifetime + lifetime / 10 : maxAge
     this.#secure = sameSite === 'None' || isPrefixed ? true : secure
@@ -135,27 +161,42 @@ export class SignedCookie {
     }
   }
 
-  /** Returns the header `Set-Cookie` for an id. */
-  set(id: string, request: RequestLike): string {
-    const age = this.#maxAge === null ? '' : `; Max-Age=${Math.ceil(this.#maxAge)}`
+  /**
+   * Returns the cookie for an id.
+   *
+   * @param left seconds until the session ends at the latest; the cookie does not outlive it
+   */
+  set(id: string, request: RequestLike, left: number = Number.POSITIVE_INFINITY): SessionCookie {
     const time = Math.floor(Date.now() / 1000).toString(36)
     const signature = this.#sign(id, time, this.#secrets[0] as string)
     this.#warnIfExposed(request)
-    return `${this.#name}=${id}.${time}.${signature}${this.#attributes}${age}${this.#secureFor(request)}`
+    const maxAge =
+      this.#maxAge === null ? null : Math.max(0, Math.min(Math.ceil(this.#maxAge), Math.floor(left)))
+    return this.#cookie(`${id}.${time}.${signature}`, maxAge, request)
   }
 
-  /** Returns the header `Set-Cookie` that removes the cookie. */
-  remove(request: RequestLike): string {
-    return `${this.#name}=${this.#attributes}; Max-Age=0${this.#secureFor(request)}`
+  /** Returns the cookie that removes the browser's. */
+  remove(request: RequestLike): SessionCookie {
+    return this.#cookie('', 0, request)
+  }
+
+  #cookie(value: string, maxAge: number | null, request: RequestLike): SessionCookie {
+    const secure = this.#secure ?? this.#isHttps(request)
+    const attributes = {
+      ...this.#attributes,
+      ...(maxAge !== null && { maxAge: Math.ceil(maxAge) }),
+      secure,
+    }
+    const header = headerOf(this.#name, value, attributes)
+    // Not enumerable, so that the cookie can be copied and compared as plain data.
+    return Object.defineProperty({ header, name: this.#name, value, attributes }, 'toString', {
+      value: () => header,
+    })
   }
 
   #isYoung(time: string): boolean {
     if (this.#maxAge === null) return true
     return Date.now() / 1000 - Number.parseInt(time, 36) < this.#maxAge * RENEW_AFTER
-  }
-
-  #secureFor(request: RequestLike): string {
-    return (this.#secure ?? this.#isHttps(request)) ? '; Secure' : ''
   }
 
   /** A forwarded header that is not trusted is not used, but it shows that a setting is missing. */
@@ -183,6 +224,13 @@ export class SignedCookie {
   #sign(id: string, time: string, secret: string): string {
     return createHmac('sha256', secret).update(`${this.#name}=${id}.${time}`).digest('base64url')
   }
+}
+
+function headerOf(name: string, value: string, attributes: SessionCookie['attributes']): string {
+  const { path, domain, sameSite, maxAge, secure } = attributes
+  const age = maxAge === undefined ? '' : `; Max-Age=${maxAge}`
+  const site = `${sameSite.charAt(0).toUpperCase()}${sameSite.slice(1)}`
+  return `${name}=${value}; Path=${path}${domain === undefined ? '' : `; Domain=${domain}`}; HttpOnly; SameSite=${site}${age}${secure ? '; Secure' : ''}`
 }
 
 function isSecret(secret: unknown): boolean {

@@ -2,6 +2,8 @@ import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
 import type { Devices } from '../../session/device.ts'
 import type { SessionRecord } from '../../session/record.ts'
+import { AUTHENTICATED, authenticatedAt, isWithin, setAuthenticated } from '../shared/authentication.ts'
+import { endOf } from '../shared/open-handler.ts'
 import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
 import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
 import { UserDevices } from './devices.ts'
@@ -15,14 +17,20 @@ import {
   movedIds,
   RESERVED,
   type Stored,
+  shownData,
 } from './id-changes.ts'
 import { type RowsContext, SessionRows } from './session-rows.ts'
-import type { RequestLike, SignedCookie } from './signed-cookie.ts'
+import type { RequestLike, SessionCookie, SignedCookie } from './signed-cookie.ts'
 
 /** The session of one request. Only `update`, `devices`, `endDevice` and `commit` use the database. */
 export interface WebSession<Data extends object> {
   /** undefined until the session is stored. */
   readonly id: string | undefined
+  /**
+   * When the session ends at the latest (`maxLifetime`), by the database's clock: "you will be signed out at …". null
+   * without `maxLifetime`, and until the session is stored.
+   */
+  readonly endsAt: Date | null
   /** The custom field, for example a user's id, by which `findByField` and `destroyByField` select sessions. */
   field: string | null
   get<K extends keyof Data & string>(key: K): Data[K] | undefined
@@ -35,6 +43,9 @@ export interface WebSession<Data extends object> {
    * Changes the id and keeps the data. Call it at the login: an attacker who knows the old id is not logged in. For
    * `grace` seconds new requests with the old id still get the data from before the login. What requests change that
    * began before is applied to the session under its new id, and their `destroy` ends it.
+   *
+   * The session goes on, for `maxLifetime` and `authenticatedWithin`, unless this request changes `field` to another
+   * value: then it is the session of another user, and begins.
    */
   regenerate(): void
   /** Destroys the session. A request in progress does not write it back. A later `set` starts a new session. */
@@ -64,6 +75,34 @@ export interface WebSession<Data extends object> {
    */
   update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
   /**
+   * Records that the user has just authenticated, for example with a password. Call it at the login, and whenever the
+   * user has confirmed the password again. `commit` stores the time.
+   */
+  authenticated(): void
+  /**
+   * Returns true if the user has authenticated in this session within the last `seconds`: for actions that need a
+   * recent password. The clocks of the processes must agree; a time more than a minute ahead does not count.
+   *
+   * @throws INVALID_ARGUMENT
+   */
+  authenticatedWithin(seconds: number): boolean
+  /**
+   * Commits the session, and ends the oldest other sessions with its field, so that `max` are left with this one: "at
+   * most three devices". The next `commit` returns the cookie. See `SaveHandler.limitByField`.
+   *
+   * @returns the number of sessions that ended
+   * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `commit` and of `limitByField`
+   */
+  limit(max: number): Promise<number>
+  /**
+   * Ends all other sessions with the field of this one: "log out everywhere else", for example after a change of the
+   * password. See `SaveHandler.destroyByField`.
+   *
+   * @returns the number of sessions that ended
+   * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `destroyByField`
+   */
+  endOthers(): Promise<number>
+  /**
    * Returns the sessions with the field of this one, the last seen first, for a "where you're signed in" page. They
    * contain no ids. A session whose id has just changed is one device. See `SaveHandler.devices`.
    *
@@ -79,11 +118,11 @@ export interface WebSession<Data extends object> {
    */
   endDevice(handle: string): Promise<boolean>
   /**
-   * Applies the changes, and returns the value of the header `Set-Cookie`, or undefined if the cookie stays. Call it
+   * Applies the changes, and returns the cookie for the response, or undefined if the browser's cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
    * the meantime it discards the changes, without an error: the save handler emits `gone`. It may be called again.
    */
-  commit(): Promise<string | undefined>
+  commit(): Promise<SessionCookie | undefined>
 }
 
 const GONE = { outcome: 'gone', value: undefined } as const
@@ -92,6 +131,8 @@ const GONE = { outcome: 'gone', value: undefined } as const
 const MOVED = new Error('The session has moved to another id')
 
 export interface SessionContext extends RowsContext {
+  /** Seconds; Infinity: unlimited. */
+  readonly maxLifetime: number
   readonly cookie: SignedCookie
   readonly request: RequestLike
 }
@@ -129,6 +170,10 @@ class RequestSession {
   /** True if the request began after its id was changed: its changes stay under the old id, and end with it. */
   readonly #isLate: boolean
   #isGone = false
+  /** When the user has authenticated in this request, in milliseconds since 1970. */
+  #authenticated: number | undefined
+  /** The cookie of a commit that was called by `limit`, for the next one. */
+  #unsent: SessionCookie | undefined
   /** The last commit or update in progress. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -154,12 +199,16 @@ class RequestSession {
     this.#field = value
   }
 
+  get endsAt(): Date | null {
+    return this.#base?.endsAt ?? null
+  }
+
   get data(): Stored {
-    return applicationData(this.#data)
+    return shownData(this.#data)
   }
 
   get(key: string): unknown {
-    return key !== RESERVED && Object.hasOwn(this.#data, key) ? this.#data[key] : undefined
+    return !isReserved(key) && Object.hasOwn(this.#data, key) ? this.#data[key] : undefined
   }
 
   set(key: string, value: unknown): void {
@@ -181,6 +230,41 @@ class RequestSession {
     this.#restart()
   }
 
+  authenticated(): void {
+    this.#authenticated = Date.now()
+    setAuthenticated(this.#data, this.#authenticated)
+  }
+
+  authenticatedWithin(seconds: number): boolean {
+    return isWithin(authenticatedAt(this.#data), seconds)
+  }
+
+  limit(max: number): Promise<number> {
+    return this.#queued(async () => {
+      this.#unsent = (await this.#commit()) ?? this.#unsent
+      return this.#context.sessions.limitByField(this.#owner, max, { keep: this.#ids })
+    })
+  }
+
+  endOthers(): Promise<number> {
+    return this.#queued(async () => this.#context.sessions.destroyByField(this.#owner, { except: this.#ids }))
+  }
+
+  /** @throws INVALID_ARGUMENT */
+  get #owner(): string {
+    if (this.field !== null) return this.field
+    throw new SessionPgsqlError(
+      'INVALID_ARGUMENT',
+      'The session has no field, which tells whose it is. Set field first.',
+    )
+  }
+
+  /** The ids under which the session is stored while its id changes. */
+  get #ids(): string[] {
+    const { next = {}, previous } = idChangesOf(this.#base)
+    return [this.#base?.id, previous, ...Object.keys(next)].filter((id) => id !== undefined)
+  }
+
   update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
     return this.#queued(() => this.#updateStored(change))
   }
@@ -196,18 +280,15 @@ class RequestSession {
   }
 
   #userDevices(): UserDevices {
-    const { field } = this
-    if (field === null) {
-      throw new SessionPgsqlError(
-        'INVALID_ARGUMENT',
-        'The session has no field, which tells whose it is. Set field first.',
-      )
-    }
-    return new UserDevices(this.#context.sessions, this.#rows, field, this.#base?.id)
+    return new UserDevices(this.#context.sessions, this.#rows, this.#owner, this.#base?.id)
   }
 
-  commit(): Promise<string | undefined> {
-    return this.#queued(() => this.#commit())
+  commit(): Promise<SessionCookie | undefined> {
+    return this.#queued(async () => {
+      const cookie = (await this.#commit()) ?? this.#unsent
+      this.#unsent = undefined
+      return cookie
+    })
   }
 
   #queued<T>(work: () => Promise<T>): Promise<T> {
@@ -262,7 +343,7 @@ class RequestSession {
       check,
       record: this.#base,
       seen: this.#seen,
-      view: isShown ? viewOf(data, { data: () => data, isHidden: (key) => key === RESERVED }) : undefined,
+      view: isShown ? viewOf(data, { data: () => data, isHidden: isReserved }) : undefined,
       adopt: ({ session, seen }) => {
         if (!isShown) return
         if (this.#data !== data) {
@@ -276,17 +357,18 @@ class RequestSession {
     })
   }
 
-  async #commit(): Promise<string | undefined> {
+  async #commit(): Promise<SessionCookie | undefined> {
     const { cookie, request } = this.#context
-    let header: string | undefined
+    let removed: SessionCookie | undefined
     for (const record of [...this.#ending]) {
       await this.#rows.destroy(record)
       this.#ending = this.#ending.filter((other) => other !== record)
-      header = cookie.remove(request)
+      removed = cookie.remove(request)
     }
-    if (this.#isGone) return header
+    if (this.#isGone) return removed
     const id = await this.#write()
-    return id === undefined ? header : cookie.set(id, request)
+    if (id === undefined) return removed
+    return cookie.set(id, request, (endOf(this.#base, this.#context.maxLifetime) - Date.now()) / 1000)
   }
 
   /** Returns the id for the cookie; undefined if the cookie stays. */
@@ -359,10 +441,12 @@ class RequestSession {
     }
     const [before, ours] = [applicationData(seen), applicationData(this.#data)]
     const custom = this.#field === undefined ? old.custom : this.#field
+    const isSameUser = custom === old.custom
+    if (!isSameUser && this.#authenticated === undefined) delete ours[AUTHENTICATED]
     let made = await this.#rows.write(
       id,
       { ...applicationData(old.data), [RESERVED]: { previous: base.id } },
-      { base: null, custom },
+      { base: null, custom, since: isSameUser ? old : undefined },
     )
     made = await this.#rows.write(
       id,
@@ -405,6 +489,7 @@ class RequestSession {
     this.#seen = undefined
     this.#field = undefined
     this.#nextId = undefined
+    this.#authenticated = undefined
     this.#data = {}
     this.#isStale = false
     this.#isGone = false
@@ -412,10 +497,15 @@ class RequestSession {
 }
 
 function checkKey(key: string): void {
-  if (key === RESERVED) {
+  if (isReserved(key)) {
     throw new SessionPgsqlError(
       'INVALID_ARGUMENT',
-      `The key ${RESERVED} is reserved for the session's ids. Use another key.`,
+      `The key ${key} is reserved for the session itself. Use another key.`,
     )
   }
+}
+
+/** Returns true for the keys of the adapter, which the application neither sees nor sets. */
+function isReserved(key: string): boolean {
+  return key === RESERVED || key === AUTHENTICATED
 }

@@ -1,23 +1,27 @@
 import { UsageError } from '../arguments.ts'
-import type { Command } from '../command.ts'
+import type { Command, Context } from '../command.ts'
 import { number, plural } from '../output.ts'
 
 export const destroy: Command = {
   name: 'destroy',
-  usage: 'ID... | --field VALUE',
-  summary: 'destroy sessions by id or by custom field',
+  usage: 'ID... | --field VALUE | --all [--name NAME] [--yes]',
+  summary: 'destroy sessions by id, by custom field, or all of them',
   details: `
-Destroys the sessions immediately, without confirmation. A request in progress
+Destroys the sessions immediately; only --all asks before. A request in progress
 cannot bring a destroyed session back.
 
 By id: the exit code is 1 if a session does not exist or has expired. The row of
 an expired session is still removed.
 By field: destroys every session with this value in its custom field ("log out
 everywhere"). It is not an error if there is none.
+All: ends the sessions of all users that began before, for example after a leak
+of session ids. Users can sign in again meanwhile. The rows of sessions that
+expired earlier stay, for gc.
 
 Examples:
   session-pgsql destroy 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
   session-pgsql destroy --field 4711
+  session-pgsql destroy --all --name connect.sid
   session-pgsql list --address 203.0.113.7 --full-ids --json |
     jq -r '.sessions[].id' | xargs session-pgsql destroy --
 
@@ -29,17 +33,34 @@ JSON output:
       placeholder: 'VALUE',
       description: 'destroy all sessions with this custom field',
     },
+    all: { type: 'boolean', description: 'destroy all sessions of all users' },
+    name: {
+      type: 'string',
+      placeholder: 'NAME',
+      description: 'with --all: only sessions of this name (the name of their cookie)',
+    },
+    yes: { type: 'boolean', description: 'with --all: do not ask' },
   },
   positionals: [0, Number.POSITIVE_INFINITY],
 
-  async run({ arguments: args, handler, output }) {
+  async run(context) {
+    const { arguments: args, handler, output } = context
     const field = args.text('field')
     const ids = new Set(args.positionals)
-    if ((field === undefined) === (ids.size === 0)) {
-      throw new UsageError('expected either ids or --field VALUE')
-    }
+    const isAll = args.has('all')
+    const targets = [field !== undefined, ids.size > 0, isAll].filter(Boolean)
+    if (targets.length !== 1) throw new UsageError('expected either ids, --field VALUE, or --all')
+    if (!isAll && (args.has('name') || args.has('yes')))
+      throw new UsageError('--name and --yes require --all')
     let destroyed: number
-    if (field === undefined) {
+    if (isAll) {
+      const name = args.text('name')
+      if (!args.has('yes') && !(await isConfirmed(context, name))) {
+        output.error('nothing was destroyed')
+        return 1
+      }
+      destroyed = await handler.destroyAll({ name })
+    } else if (field === undefined) {
       for (const id of ids) checkFullId(id)
       const results = await Promise.all([...ids].map((id) => handler.destroy(id)))
       destroyed = results.filter(Boolean).length
@@ -48,7 +69,7 @@ JSON output:
     }
     if (output.isJson) output.json({ destroyed })
     else output.line(`${plural(destroyed, 'session')} destroyed.`)
-    if (field !== undefined || destroyed === ids.size) return 0
+    if (isAll || field !== undefined || destroyed === ids.size) return 0
     if (!output.isJson) {
       output.error(
         ids.size === 1
@@ -58,6 +79,17 @@ JSON output:
     }
     return 1
   },
+}
+
+/** Asks whether to destroy all sessions. @throws UsageError if there is no terminal to ask at */
+async function isConfirmed(
+  { confirm, output, settings }: Context,
+  name: string | undefined,
+): Promise<boolean> {
+  if (confirm === undefined || output.isJson) throw new UsageError('--all asks at a terminal only; add --yes')
+  const which = name === undefined ? '' : ` with the name ${name}`
+  const where = settings.db.map((entry) => entry.name).join('; ')
+  return confirm(`Destroy all sessions${which} of all users on ${where}?`)
 }
 
 /** Rejects an id copied from a table, which matches no session. @throws UsageError */

@@ -27,8 +27,8 @@ Examples:
 JSON output:
   { "sessions": [
     { "id", "name", "custom", "active", "created", "modified", "expires",
-      "addressCreated", "addressModified", "accesses", "errors", "warnings",
-      "notices", "errorMessage" }],
+      "endsAt", "addressCreated", "addressModified", "accesses", "errors",
+      "warnings", "notices", "errorMessage" }],
     "next": value for --after, or null }
 
 If a server cannot be reached, its sessions are not listed, the exit code is 1,

@@ -1,3 +1,4 @@
+import { unreadableReason } from '../../codec/sealed.ts'
 import { storedId } from '../../session/id.ts'
 import { infoOf } from '../../session/record.ts'
 import { remaining, type StoredSession } from '../../session/stored.ts'
@@ -17,7 +18,8 @@ with this id. The exit code is 1 if there is none.
 
 The session's data is shown only with --data: JSON is indented, other formats
 are shown as stored, and control characters are shown as \\u{...}. With --json
-the data is the text exactly as stored.
+the data is the text exactly as stored. Encrypted data is decrypted, or reported
+as unreadable without its key.
 
 Examples:
   session-pgsql show 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p
@@ -26,7 +28,8 @@ Examples:
     jq '.sessions[0].text | fromjson'
 
 JSON output:
-  { "sessions": [{ (the fields of list), "server", "text" (with --data) }] }`,
+  { "sessions": [{ (the fields of list), "server",
+    "text" or "unreadable" (with --data) }] }`,
   options: { data: { type: 'boolean', description: "show the session's data" } },
   positionals: [1, 1],
 
@@ -44,9 +47,9 @@ JSON output:
     if (output.isJson) {
       output.json({
         sessions: found.map(({ server, stored }) => ({
-          ...sessionJson(infoOf(stored), remaining(stored) > 0, output),
+          ...sessionJson(infoOf(stored, settings.maxLifetime), remaining(stored) > 0, output),
           server,
-          ...(args.has('data') ? { text: stored.text } : {}),
+          ...(args.has('data') ? dataOf(stored) : {}),
         })),
       })
     } else {
@@ -61,9 +64,11 @@ JSON output:
   },
 }
 
-function print(stored: StoredSession, { arguments: args, output }: Context): void {
-  const info = infoOf(stored)
+function print(stored: StoredSession, { arguments: args, output, settings }: Context): void {
+  const info = infoOf(stored, settings.maxLifetime)
   const left = remaining(stored)
+  const unreadable = unreadableReason(stored.text)
+  const hint = args.has('data') ? '' : ' (use --data to show it)'
   output.pairs([
     ['Id', output.id(info.id)],
     ['Name', info.name ?? '-'],
@@ -74,18 +79,23 @@ function print(stored: StoredSession, { arguments: args, output }: Context): voi
     ['Modified', dateTime(info.modified)],
     ['  address', info.addressModified ?? '-'],
     ['Expires', info.expires === null ? 'never' : dateTime(info.expires)],
+    ...(info.endsAt === null ? [] : ([['  at the latest', dateTime(info.endsAt)]] as const)),
     ['Accesses', number(info.accesses)],
     [
       'Errors',
       `${plural(info.errors, 'error')}, ${plural(info.warnings, 'warning')}, ${plural(info.notices, 'notice')}`,
     ],
-    ['  last message', info.errorMessage ?? '-'],
-    [
-      'Data',
-      `${plural(stored.text.length, 'character')}${args.has('data') ? '' : ' (use --data to show it)'}`,
-    ],
+    ['  last message', info.errorMessage ?? (stored.errorMessage === null ? '-' : 'cannot be decrypted')],
+    ['Data', unreadable === undefined ? `${plural(stored.text.length, 'character')}${hint}` : unreadable],
   ])
-  if (args.has('data')) output.line(`\n${visible(format(stored.text), true)}`)
+  if (args.has('data') && unreadable === undefined) {
+    output.line(`\n${visible(format(stored.text), true)}`)
+  }
+}
+
+function dataOf({ text }: StoredSession): { readonly text: string } | { readonly unreadable: string } {
+  const unreadable = unreadableReason(text)
+  return unreadable === undefined ? { text } : { unreadable }
 }
 
 function format(text: string): string {

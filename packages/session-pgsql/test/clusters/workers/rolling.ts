@@ -32,6 +32,11 @@ export interface Placed {
   readonly state: 'created' | 'closing' | 'unused'
 }
 
+/** A message to a process: it continues with these options, as if it had been replaced by a process that has them. */
+export interface Restarted {
+  readonly options: SaveHandlerOptions<Data>
+}
+
 /**
  * A process with traffic on sessions that it shares with others: reads, writes that add a key of their own, touches,
  * and from time to time a destroy, after which a new session takes the place. No request that has read a session writes
@@ -41,8 +46,13 @@ export interface Placed {
  */
 export default async function rolling(input: RollingInput, channel: WorkerChannel): Promise<Operation[]> {
   const { db, options, name, callers, seed, owned, foreign } = input
-  const handler = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
-  handler.on('error', () => {})
+  const start = async (options: SaveHandlerOptions<Data>): Promise<SaveHandler<Data>> => {
+    const started = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
+    started.on('error', () => {})
+    await started.open()
+    return started
+  }
+  let handler = await start(options)
   const random = randomOf(seed)
   const history: Operation[] = []
   const current = new Map<number, string>()
@@ -168,13 +178,19 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
     }
   }
 
-  await handler.open()
   for (const place of owned) await create(place)
   channel.send('running')
   const traffic = Array.from({ length: callers }, (_, caller) => call(caller))
   for (;;) {
-    const message = (await channel.receive()) as 'stop' | Placed
+    const message = (await channel.receive()) as 'stop' | Placed | Restarted
     if (message === 'stop') break
+    if ('options' in message) {
+      const before = handler
+      handler = await start(message.options)
+      await before.close()
+      channel.send('restarted')
+      continue
+    }
     const { place, id, state } = message
     if (state === 'created') current.set(place, id)
     else if (state === 'unused') closing.get(id)?.()

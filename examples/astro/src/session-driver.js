@@ -1,0 +1,3 @@
+import { driver } from './lib/sessions.js'
+
+export default () => driver

@@ -1,0 +1,9 @@
+import { tanstackStart } from '@tanstack/react-start/plugin/vite'
+import react from '@vitejs/plugin-react'
+import { defineConfig } from 'vite'
+
+export default defineConfig({
+  plugins: [tanstackStart(), react()],
+  // PGlite reads files that lie beside it.
+  ssr: { external: ['@electric-sql/pglite', 'session-pgsql'] },
+})

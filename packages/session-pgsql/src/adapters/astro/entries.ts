@@ -1,0 +1,107 @@
+import { parse, stringify } from 'devalue'
+import { SessionPgsqlError } from '../../errors.ts'
+import { type Stored, setKey } from '../shared/session-data.ts'
+
+/** A value of Astro's session, and when it ends: milliseconds since 1970. */
+export interface Entry {
+  readonly data: unknown
+  readonly expires?: number | undefined
+}
+
+export type Entries = Map<string, Entry>
+
+/** The key under which a row has what its other keys cannot tell, and Astro's session what it was read from. */
+export const RESERVED = '$session'
+
+/** In a row. Each key of the session is a key here, so that a merge keeps concurrent changes. */
+interface Details {
+  /** Values that JSON cannot represent, such as a Date, as text of devalue. */
+  devalue?: Record<string, string>
+  /** When values end: milliseconds since 1970. */
+  expires?: Record<string, number>
+}
+
+/** What a request has read: the base of its next write. */
+export interface ReadSession {
+  readonly id: string
+  readonly data: Stored
+}
+
+/**
+ * Returns the row of a session: JSON by key, which a merge takes apart, and which other programs can read.
+ *
+ * @throws INVALID_ARGUMENT if the application uses the reserved key
+ */
+export function storedForm(entries: Entries): Stored {
+  const stored: Stored = {}
+  const texts: Record<string, string> = {}
+  const ends: Record<string, number> = {}
+  for (const [key, { data, expires }] of entries) {
+    if (key === RESERVED) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        `The key ${RESERVED} is reserved for the session's own use. Use another key.`,
+      )
+    }
+    if (isJson(data, new Set())) setKey(stored, key, data)
+    else setKey(texts, key, stringify(data, { URL: (value) => value instanceof URL && value.href }))
+    if (typeof expires === 'number') setKey(ends, key, expires)
+  }
+  const details: Details = {
+    ...(Object.keys(texts).length > 0 && { devalue: texts }),
+    ...(Object.keys(ends).length > 0 && { expires: ends }),
+  }
+  return Object.keys(details).length === 0 ? stored : { ...stored, [RESERVED]: details }
+}
+
+export function entriesOf(stored: Stored): Entries {
+  const { [RESERVED]: reserved, ...values } = stored
+  const { devalue = {}, expires = {} } = (reserved ?? {}) as Details
+  const entry = (key: string, data: unknown): [string, Entry] => [
+    key,
+    Object.hasOwn(expires, key) ? { data, expires: expires[key] } : { data },
+  ]
+  return new Map([
+    ...Object.entries(values).map(([key, data]) => entry(key, data)),
+    ...Object.entries(devalue).map(([key, text]) =>
+      entry(key, parse(text, { URL: (href) => new URL(href as string) })),
+    ),
+  ])
+}
+
+/** Returns when the last of the values ends, in milliseconds since 1970; 0 if none has such a date. */
+export function lastEnd(stored: Stored): number {
+  const { expires = {} } = (stored[RESERVED] ?? {}) as Details
+  return Math.max(0, ...Object.values(expires))
+}
+
+/** Returns what Astro unflattens into the session, with the row that it was read from under the reserved key. */
+export function flattened(read: ReadSession): unknown {
+  const entries: Entries = entriesOf(read.data).set(RESERVED, { data: JSON.stringify(read) })
+  return JSON.parse(stringify(entries, { URL: (value) => value instanceof URL && value.href }))
+}
+
+/** Returns the session that Astro has flattened, and the row that it was read from, if it was read. */
+export function unflattened(text: string): { entries: Entries; read: ReadSession | undefined } {
+  const entries = parse(text, { URL: (href) => new URL(href as string) }) as Entries
+  const read = entries.get(RESERVED)?.data
+  entries.delete(RESERVED)
+  return { entries, read: typeof read === 'string' ? (JSON.parse(read) as ReadSession) : undefined }
+}
+
+/** Returns true if JSON represents the value without loss. `seen` has the objects found before. */
+function isJson(value: unknown, seen: Set<object>): boolean {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0)
+  if (typeof value !== 'object') return false
+  // devalue keeps two references to one object.
+  if (seen.has(value)) return false
+  seen.add(value)
+  if (Array.isArray(value)) {
+    return Object.keys(value).length === value.length && value.every((element) => isJson(element, seen))
+  }
+  return (
+    Object.getPrototypeOf(value) === Object.prototype &&
+    Object.values(value).every((property) => isJson(property, seen))
+  )
+}
