@@ -8,11 +8,16 @@ export interface FillOptions {
   readonly sessions: number
   readonly bytes: number
   readonly table?: string
+  /** The form of the ids. @default 'plain' */
+  readonly ids?: 'plain' | 'hashed'
   /** How many of them have expired, counted from the last. @default 0 */
   readonly expired?: number
   /** Storage parameters that replace those of the created table. */
   readonly storage?: string
 }
+
+/** SQL of the stored form of the id of session n, with the option `ids: 'hashed'`. */
+const HASHED_ID = "'h1:' || translate(encode(sha256(md5(n::text)::bytea), 'base64'), '+/=', '-_')"
 
 /** A separate database, so that PostgreSQL's counters cover one measurement only. */
 export class BenchDatabase {
@@ -49,7 +54,8 @@ export class BenchDatabase {
 
   /** Creates the session table as the store does, and fills it with the sessions 0 to `sessions` - 1. */
   async fillSessions(options: FillOptions): Promise<void> {
-    const { sessions, bytes, table = 'php_session', expired = 0, storage } = options
+    const { sessions, bytes, table = 'php_session', ids = 'plain', expired = 0, storage } = options
+    const id = ids === 'plain' ? 'md5(n::text)' : HASHED_ID
     const handler = new SaveHandler({ db: this.connection, table, gcInterval: 0 })
     await handler.open()
     await handler.close()
@@ -59,7 +65,7 @@ export class BenchDatabase {
       await this.query(
         `INSERT INTO ${table} (sess_id, sess_name, sess_data, sess_created, sess_modified, sess_expire, sess_counter,
            sess_error, sess_warning, sess_notice, sess_sweep, sess_generation)
-         SELECT md5(n::text), 'connect.sid', ${expression}, now, now, expiry, 1, 0, 0, 0,
+         SELECT ${id}, 'connect.sid', ${expression}, now, now, expiry, 1, 0, 0, 0,
            ceil(expiry / 3600.0) * 3600, now * 1000000
          FROM generate_series(0, $2::int - 1) n,
            LATERAL (SELECT extract(epoch FROM now())::bigint AS now) c,

@@ -45,6 +45,8 @@ const REDIS = {
 const MEMORY = 'MemoryStore'
 const PGBENCH = 'pgbench, 8 clients'
 const NODE_POSTGRES = 'node-postgres alone'
+const HASHED = 'session-pgsql, hashed ids'
+const BOTH_FORMS = 'session-pgsql, both forms'
 const STORES = [...CONNECT_PG_SIMPLE, ...Object.values(REDIS), MEMORY] as const
 
 const CANDIDATES = {
@@ -59,6 +61,8 @@ const CANDIDATES = {
   [PGBENCH]: async ({ storeOptions }: BenchContext) =>
     pgbench(storeOptions.connection, storeOptions.sessions),
   [NODE_POSTGRES]: start(NODE_POSTGRES, 'node-postgres'),
+  [HASHED]: withHashedIds(HASHED, 'hashed'),
+  [BOTH_FORMS]: withHashedIds(BOTH_FORMS, 'migrate'),
 } as const
 
 type StartCandidate = (context: BenchContext, processes: number) => Promise<Candidate | undefined>
@@ -66,6 +70,17 @@ type StartCandidate = (context: BenchContext, processes: number) => Promise<Cand
 function start(name: string, file: string, own?: Record<string, unknown>): StartCandidate {
   return ({ storeOptions }, processes) =>
     startCandidate(name, file, own === undefined ? storeOptions : { ...storeOptions, own }, processes)
+}
+
+/** Fills a table of its own with hashed ids. */
+function withHashedIds(name: string, ids: 'migrate' | 'hashed'): StartCandidate {
+  const table = `session_${ids}`
+  return async (context, processes) => {
+    const { sessions, bytes } = context.storeOptions
+    await context.database.query(`DROP TABLE IF EXISTS ${table}`)
+    await context.database.fillSessions({ sessions, bytes, table, ids: 'hashed' })
+    return start(name, 'session-pgsql', { ids, table })(context, processes)
+  }
 }
 
 /** Not started if redis-server is not installed. */
@@ -156,6 +171,18 @@ export const WORKLOADS: readonly Workload[] = [
     }),
   ),
 ]
+
+/** The cost of hashed ids, and of looking for both forms of them. */
+const HASHED_IDS: readonly Workload[] = (['read', 'writeBased'] as const).map((operation) => ({
+  name: operation === 'read' ? 'ids-read' : 'ids-write',
+  description: `${operation === 'read' ? 'reads' : 'writes with a base'}, by the form in which ids are stored`,
+  window: 10_000,
+  entries: ([OURS, HASHED, BOTH_FORMS] as const).map((candidate) => ({ candidate, operation })),
+  targets: [
+    { name: `${operation}, hashed ids`, candidate: HASHED, baselines: [OURS], atLeast: 0.93 },
+    { name: `${operation}, both forms`, candidate: BOTH_FORMS, baselines: [OURS] },
+  ],
+}))
 
 /** Runs a workload with each number of callers and processes of the parameters. */
 export async function runWorkload(workload: Workload, context: BenchContext): Promise<WorkloadResult[]> {
@@ -264,7 +291,7 @@ export const ALL_WORKLOADS: readonly {
   description: string
   run(context: BenchContext): Promise<WorkloadResult[]>
 }[] = [
-  ...WORKLOADS.map((workload) => ({
+  ...[...WORKLOADS, ...HASHED_IDS].map((workload) => ({
     name: workload.name,
     description: workload.description,
     run: (context: BenchContext) => runWorkload(workload, context),

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import process from 'node:process'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { type EncryptionOption, readPhpIni } from 'session-pgsql'
+import { type EncryptionOption, readPhpIni, type SaveHandlerOptions } from 'session-pgsql'
 
 /** How the modes read their flags. Every failure is a `UsageError` whose message names the flag. */
 
@@ -18,6 +18,7 @@ const COMMON = {
   db: { type: 'string' },
   table: { type: 'string' },
   'encryption-keys': { type: 'string' },
+  ids: { type: 'string' },
   host: { type: 'string', default: '127.0.0.1' },
   'password-file': { type: 'string' },
   'tls-cert': { type: 'string' },
@@ -65,6 +66,11 @@ export function iniOf({ ini }: Values): Map<string, string> {
 /** Returns the keys in the file that `--encryption-keys` names; undefined without the flag: those in the environment. */
 export function encryptionOf({ 'encryption-keys': file }: Values): EncryptionOption | undefined {
   return typeof file === 'string' ? { keys: readSecret('--encryption-keys', file) } : undefined
+}
+
+/** Returns `--ids`, which the save handler checks. */
+export function idsOf({ ids }: Values): SaveHandlerOptions['ids'] {
+  return ids as SaveHandlerOptions['ids']
 }
 
 /**

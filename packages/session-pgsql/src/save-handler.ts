@@ -29,8 +29,9 @@ import { checkText, invalid, metadataOf } from './session/checks.ts'
 import type { Devices } from './session/device.ts'
 import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './session/filter.ts'
 import { createId } from './session/id.ts'
-import { infoOf, type SessionInfo, type SessionRecord } from './session/record.ts'
+import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
+import { hashedId, StoredId } from './session/stored-id.ts'
 import {
   describeSettings,
   resolveSettings,
@@ -91,6 +92,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
         this.#journal.broughtHome(event)
         events.emit('broughtHome', event)
       },
+      onBothForms: () => this.#sessions.hashKeys(),
       onError: (error) => events.report(error),
       merge: (ours, theirs, base, ofTwoUsers) => this.#sessions.settleApart(ours, theirs, base, ofTwoUsers),
     })
@@ -125,7 +127,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       operationTimeout: settings.operationTimeout,
       expiryGrace: settings.expiryGrace,
       maxLifetime: settings.maxLifetime,
-      destroy: (id) => this.#sessions.destroy(id),
+      ids: settings.ids,
+      destroy: (form) => this.#sessions.destroy(new StoredId(form)),
     })
   }
 
@@ -251,8 +254,22 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @throws INVALID_ARGUMENT if no table can hold such an id
    */
   async destroyListed(id: string): Promise<boolean> {
-    checkText('id', id)
-    return this.#sessions.destroy(id)
+    return this.listed.destroy(id)
+  }
+
+  /**
+   * @internal The operations on sessions that are named by the stored forms of their ids, as lists return them. For
+   * adapters, which must not store ids in another form than the table does.
+   */
+  readonly listed: ListedSessions<Data> = {
+    read: async (form) => this.#sessions.read(storedId(form)),
+    write: async (form, data, options = {}) => this.#sessions.write(storedId(form), data, options),
+    update: async (form, change, options = {}) => this.#sessions.update(storedId(form), change, options),
+    destroy: async (form) => this.#sessions.destroy(storedId(form)),
+    snapshot: (data) => this.snapshot(data),
+    merge: (ours, theirs, base) => this.merge(ours, theirs, base),
+    formOf: (record) => SessionRecord.stored(record)?.id ?? record.id,
+    formOfNew: (id) => (this.#settings.ids === 'plain' ? id : hashedId(id)),
   }
 
   /**
@@ -291,7 +308,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    */
   async info(id: string): Promise<SessionInfo | undefined> {
     const stored = await this.#sessions.readStored(id)
-    return stored && infoOf(stored, this.#settings.maxLifetime)
+    return stored && infoOf(stored, this.#settings.maxLifetime, id)
   }
 
   /** Sets the custom field, for example to a user's id; null clears it. @returns true if the session exists */
@@ -513,4 +530,19 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     await this.#journal.close()
     await this.#servers.close()
   }
+}
+
+/** @internal Operations on sessions by the stored forms of their ids; see `SaveHandler.listed`. */
+export interface ListedSessions<Data>
+  extends Pick<SaveHandler<Data>, 'read' | 'write' | 'update' | 'destroy' | 'snapshot' | 'merge'> {
+  /** Returns the stored form of a record's id. */
+  formOf(record: SessionRecord<Data>): string
+  /** Returns the stored form that this process gives to a new session. */
+  formOfNew(id: string): string
+}
+
+/** @throws INVALID_ARGUMENT if no table can hold such an id */
+function storedId(form: string): StoredId {
+  checkText('id', form)
+  return new StoredId(form)
 }

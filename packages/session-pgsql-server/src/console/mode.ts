@@ -3,6 +3,7 @@ import { SaveHandler, SessionPgsqlError } from 'session-pgsql'
 import {
   encryptionOf,
   type FlagValues,
+  idsOf,
   iniOf,
   isLoopback,
   passwordOf,
@@ -30,6 +31,7 @@ them. Without a password it listens on 127.0.0.1 only and prints a URL with a to
   --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each; other users must not be able to
                          read it; or SESSION_PGSQL_ENCRYPTION_KEYS in the environment; without them the console
                          shows everything but data and error messages
+  --ids MODE             form of stored ids, the same in every process: plain, migrate or hashed (plain)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (8095)
   --password-file FILE   file whose first line is the password of operators; other users must not be able to read it;
@@ -147,6 +149,7 @@ function sessionsOf(flags: Flags, { environment }: ProcessContext): SaveHandler 
       db: flags.db,
       table: flags.table,
       encryption: encryptionOf(flags),
+      ids: idsOf(flags),
       codec: 'json',
       conflict: 'merge',
       createTable: false,

@@ -75,7 +75,12 @@ export class SessionAdmin {
       timeLimit: TIME_LIMIT,
       ...(after === undefined ? {} : { after: this.#cursors.decrypt(after) }),
     }
-    const found = await withAdvice(this.#sessions.list(options), by)
+    let found = await withAdvice(this.#sessions.list(options), by)
+    if (found.length === 0 && filter.idPrefix !== undefined && after === undefined) {
+      // No stored form begins like the id of a session with a hashed id, but the whole id leads to it.
+      const { idPrefix: id, ...others } = options
+      found = await withAdvice(this.#sessions.list({ ...others, id }), by)
+    }
     const complete = after === undefined && found.next === undefined && found.missing.length === 0
     const total = complete ? { value: found.length, exact: true } : await this.#total(filter, by)
     return {

@@ -4,6 +4,7 @@ import { type StartedConsole, startConsole } from '../console/start.ts'
 import {
   encryptionOf,
   hostInUrl,
+  idsOf,
   iniOf,
   numberOf,
   passwordOf,
@@ -37,6 +38,7 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
   --table NAME           the session table (php_session)
   --encryption-keys FILE the keys of encrypted sessions, "id:key" on a line each;
                          or SESSION_PGSQL_ENCRYPTION_KEYS in the environment
+  --ids MODE             form of stored ids, the same in every process: plain, migrate or hashed (plain)
   --codec NAME           php, php_serialize or php_binary: PHP's session.serialize_handler (php);
                          or laravel: Laravel's own session driver redis
   --max-lifetime SECONDS end sessions this long after they began, however often they are used; as
@@ -120,6 +122,7 @@ export const gatewayMode: Mode = defineMode({
       {
         db: flags.db,
         table: flags.table,
+        ids: idsOf(flags),
         maxLifetime,
         encryption: encryptionOf(flags),
         codec: boundedCodec(codec, maxValues),

@@ -3,7 +3,7 @@ import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { sessionPages } from './shared/id-pages.ts'
 import { ANY_KEY, HASHED, idsOfKeys, isStorable, UNLIMITED } from './shared/key-value.ts'
-import { ownOrShared } from './shared/open-handler.ts'
+import { invalidOption, ownOrShared } from './shared/open-handler.ts'
 
 /**
  * A driver of unstorage, for h3, Nitro and Nuxt:
@@ -26,6 +26,7 @@ import { ownOrShared } from './shared/open-handler.ts'
  *
  * Each item is a row, and its key is the row's id. A key that `idPattern` does not accept is stored under its hash, and
  * as JSON in the custom field. Items that are requested at the same time share one statement.
+ * The option `ids` must be 'plain': keys are data, and `getKeys` returns them.
  * An outage is an error, never "no item". unstorage itself encodes raw values, as base64.
  *
  * Limitations of unstorage's contract: `setItem` does not say which value it started from, or whether it creates.
@@ -105,6 +106,11 @@ export default function pgsqlDriver(options: PgsqlDriverOptions = {}): PgsqlDriv
     idPattern: ANY_KEY,
     gcMaxlifetime: UNLIMITED,
   })
+  if (handler.status().settings.ids !== 'plain') {
+    throw invalidOption(
+      "option ids: expected 'plain', because unstorage lists keys, which cannot be computed from their hashes. For items and hashed sessions in one database, use two tables",
+    )
+  }
   if (shared === undefined) name = handler.status().settings.name as string
   const prefix = base === '' || base.endsWith(':') ? base : `${base}:`
 

@@ -28,6 +28,11 @@ export const GENERAL_OPTIONS: OptionSpecs = {
     placeholder: 'NAME',
     description: 'session table, as table or schema.table (default: php_session)',
   },
+  ids: {
+    type: 'string',
+    placeholder: 'MODE',
+    description: 'form of stored ids: plain, migrate or hashed, as in the application (default: plain)',
+  },
   ini: {
     type: 'string',
     placeholder: 'FILE',

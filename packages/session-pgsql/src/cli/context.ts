@@ -103,6 +103,7 @@ export class CommandContext implements Context {
       db: db.length > 1 ? db : db[0],
       table: args.text('table'),
       encryption: encryptionOf(args.text('encryption-keys')),
+      ids: args.text('ids') as SaveHandlerOptions['ids'],
       operationTimeout: args.number('timeout'),
       keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: args.number('keep-expired-for'),

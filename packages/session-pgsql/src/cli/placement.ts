@@ -16,7 +16,7 @@ export function placedServers({ servers, settings }: Context): PlacedServer[] {
   })
 }
 
-/** Returns the home server of a session among these servers. @param placed at least one server */
+/** Returns the home server of a session among these servers. @param id in its stored form; placed: at least one server */
 export function homeOf(id: string, placed: readonly PlacedServer[], failoverMode: boolean): Server {
   const [home] = failoverMode ? placed : rank(id, placed)
   return (home as PlacedServer).server

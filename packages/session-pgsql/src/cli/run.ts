@@ -8,6 +8,7 @@ import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
 import { encrypt } from './commands/encrypt.ts'
 import { gc } from './commands/gc.ts'
+import { hashIdsCommand } from './commands/hash-ids.ts'
 import { importCommand } from './commands/import.ts'
 import { init } from './commands/init.ts'
 import { list } from './commands/list.ts'
@@ -49,6 +50,7 @@ const COMMANDS: readonly Command[] = [
   encrypt,
   drain,
   importCommand,
+  hashIdsCommand,
 ]
 
 /** Runs one command line. Never rejects. @returns the exit code */

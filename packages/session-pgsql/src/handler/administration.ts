@@ -22,11 +22,11 @@ import type {
   SessionFilter,
   SessionPage,
 } from '../session/filter.ts'
-import { storedId } from '../session/id.ts'
 import { sessionsBeyond } from '../session/limit.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
 import { clockNow, remaining, type StoredSession } from '../session/stored.ts'
+import { hashedId, type IdsMode, storedForm } from '../session/stored-id.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
@@ -57,8 +57,9 @@ export interface AdministrationOptions<Data> {
   readonly expiryGrace: number
   /** Seconds. */
   readonly maxLifetime: number
-  /** Destroys a session, whatever its id looks like. */
-  readonly destroy: (id: string) => Promise<boolean>
+  readonly ids: IdsMode
+  /** Destroys a session by the stored form of its id. */
+  readonly destroy: (form: string) => Promise<boolean>
 }
 
 /** The operations on many sessions or on servers: lists, counts, statistics, journal, garbage collection, locks. */
@@ -225,17 +226,17 @@ export class Administration<Data> {
   tryLock(id: string, owner: string, seconds: number): Promise<boolean> {
     checkText('lock owner', owner)
     checkLifetime(seconds)
-    return this.#atHome(id, (table, deadline) => takeLock(table, storedId(id), owner, seconds, deadline))
+    return this.#atHome(id, (table, form, deadline) => takeLock(table, form, owner, seconds, deadline))
   }
 
   /** See `SaveHandler.unlock`. */
   unlock(id: string, owner: string): Promise<boolean> {
-    return this.#atHome(id, (table, deadline) => releaseLock(table, storedId(id), owner, deadline))
+    return this.#atHome(id, (table, form, deadline) => releaseLock(table, form, owner, deadline))
   }
 
   /** See `SaveHandler.lockOwner`. */
   lockOwner(id: string): Promise<string | undefined> {
-    return this.#atHome(id, (table, deadline) => lockOwner(table, storedId(id), deadline))
+    return this.#atHome(id, (table, form, deadline) => lockOwner(table, form, deadline))
   }
 
   /** Destroys all sessions that match, until none is found. Returns the number of those that had not expired. */
@@ -281,10 +282,14 @@ export class Administration<Data> {
   }
 
   /** Asks the home server of an id about something other than its session, outside the queue of the id. */
-  #atHome<T>(id: string, ask: (table: Server['table'], deadline: number) => Promise<T>): Promise<T> {
-    return this.#started(({ servers }) => {
+  #atHome<T>(
+    id: string,
+    ask: (table: Server['table'], form: string, deadline: number) => Promise<T>,
+  ): Promise<T> {
+    return this.#started(({ servers, ids }) => {
       const deadline = this.#deadline()
-      return servers.ask(storedId(id), deadline, ({ table }) => ask(table, deadline))
+      const form = storedForm(id, ids)
+      return servers.ask(form, deadline, ({ table }) => ask(table, form, deadline))
     })
   }
 
@@ -310,7 +315,8 @@ export class Administration<Data> {
 /** Returns the stored ids that an option names. @throws INVALID_ARGUMENT */
 function idsIn(option: string, ids: string | readonly string[] | undefined): ReadonlySet<string> {
   const all: readonly unknown[] = typeof ids === 'string' ? [ids] : (ids ?? [])
-  if (Array.isArray(all) && all.every((id) => typeof id === 'string')) return new Set(all.map(storedId))
+  if (Array.isArray(all) && all.every((id) => typeof id === 'string'))
+    return new Set(all.flatMap((id) => [id, hashedId(id)]))
   throw invalid(`Expected ${option} to be a session id or an array of them; received ${received(ids)}.`)
 }
 

@@ -2,6 +2,7 @@ import type { StoredSession } from '../session/stored.ts'
 
 /** The operations of one id that run or wait, and the session that the last write of them left. */
 export interface IdQueue {
+  key: string
   /** The row as this process last wrote it, while the queue is not empty: the next write rebases on it in memory. */
   latest: StoredSession | undefined
   length: number
@@ -21,13 +22,23 @@ export interface IdQueue {
 export class IdQueues {
   readonly #queues = new Map<string, IdQueue>()
 
-  /** Begins at once, synchronously, if the queue of the id is empty. */
-  run<T>(id: string, work: (queue: IdQueue) => Promise<T>): Promise<T> {
-    let existing = this.#queues.get(id)
+  /** Renames the queues of operations in progress. @param keyOf returns another key for each; never one for two */
+  rekey(keyOf: (key: string) => string): void {
+    const queues = [...this.#queues.values()]
+    this.#queues.clear()
+    for (const queue of queues) {
+      queue.key = keyOf(queue.key)
+      this.#queues.set(queue.key, queue)
+    }
+  }
+
+  /** Begins at once, synchronously, if the queue of the id is empty. @param key the same for each form of an id */
+  run<T>(key: string, work: (queue: IdQueue) => Promise<T>): Promise<T> {
+    let existing = this.#queues.get(key)
     let result: Promise<T>
     if (existing === undefined) {
-      existing = { latest: undefined, length: 1, tail: undefined, read: undefined }
-      this.#queues.set(id, existing)
+      existing = { key, latest: undefined, length: 1, tail: undefined, read: undefined }
+      this.#queues.set(key, existing)
       result = work(existing)
     } else {
       const joined = existing
@@ -39,7 +50,7 @@ export class IdQueues {
     const queue = existing
     const done = (): void => {
       if (--queue.length > 0) return
-      this.#queues.delete(id)
+      this.#queues.delete(queue.key)
       // After a Map has grown, V8 keeps references to its former entries until the next full collection.
       queue.tail = undefined
       queue.latest = undefined
@@ -49,12 +60,11 @@ export class IdQueues {
   }
 
   /** Shares a read that waits at the end of the queue: it will see everything that was called before either. */
-  read<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const queue = this.#queues.get(id)
+  read<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const queue = this.#queues.get(key)
     if (queue?.read !== undefined) return queue.read as Promise<T>
-    const result = this.run(id, () => {
-      const own = this.#queues.get(id)
-      if (own !== undefined) own.read = undefined
+    const result = this.run(key, (own) => {
+      own.read = undefined
       return work()
     })
     if (queue !== undefined) queue.read = result

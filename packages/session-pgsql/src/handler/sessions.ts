@@ -20,7 +20,6 @@ import type {
 } from '../operations.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
-import { storedId } from '../session/id.ts'
 import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
@@ -31,6 +30,7 @@ import {
   type StoredSession,
   type Touch,
 } from '../session/stored.ts'
+import { hashedId, isHashedId, StoredId, storedForm } from '../session/stored-id.ts'
 import type { Settings } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { Admission } from './admission.ts'
@@ -38,6 +38,9 @@ import type { Events } from './events.ts'
 import { type IdQueue, IdQueues } from './id-queue.ts'
 import { update } from './update.ts'
 import { again, destroy, settleApart, write } from './write.ts'
+
+/** A session by its id, or by the stored form of its id. */
+type Name = string | StoredId
 
 type TouchOutcome = NonNullable<TouchMessage['outcome']>
 
@@ -63,6 +66,8 @@ export class Sessions<Data> {
   readonly #handler: object
   readonly #onAccess: () => void
   readonly #queues: IdQueues = new IdQueues()
+  /** Whether the queues' keys are hashed ids: the table may have an id in either form. Otherwise keys are plain ids. */
+  #hashesKeys: boolean
   /** Whether the codec encodes the same data to the same text. Undefined until the first write that has to know it. */
   #codecRepeats: boolean | undefined
 
@@ -74,16 +79,17 @@ export class Sessions<Data> {
     this.#events = options.events
     this.#handler = options.handler
     this.#onAccess = options.onAccess
+    this.#hashesKeys = options.settings.ids !== 'plain'
   }
 
   /** See `SaveHandler.read`. */
-  async read(id: string): Promise<SessionRecord<Data> | undefined> {
+  async read(id: Name): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec, this.#settings.maxLifetime)
+    return stored && new SessionRecord(stored, this.#codec, this.#settings.maxLifetime, textOf(id))
   }
 
   /** Reads a session without decoding its data. */
-  readStored(id: string): Promise<StoredSession | undefined> {
+  readStored(id: Name): Promise<StoredSession | undefined> {
     if (!isTraced(tracing.read)) return this.#read(id)
     return traced(
       tracing.read,
@@ -94,7 +100,7 @@ export class Sessions<Data> {
   }
 
   /** See `SaveHandler.write`. */
-  write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
+  write(id: Name, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
     if (!isTraced(tracing.write)) return this.#write(id, data, options)
     return traced(
       tracing.write,
@@ -106,7 +112,7 @@ export class Sessions<Data> {
 
   /** See `SaveHandler.update`. */
   update<Value>(
-    id: string,
+    id: Name,
     apply: (data: Data) => Value,
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
@@ -145,7 +151,7 @@ export class Sessions<Data> {
   }
 
   /** See `SaveHandler.destroy`. Does not check the id: listed sessions may have ids of other writers. */
-  destroy(id: string): Promise<boolean> {
+  destroy(id: Name): Promise<boolean> {
     if (!isTraced(tracing.destroy)) return this.#destroy(id)
     return traced(
       tracing.destroy,
@@ -175,55 +181,71 @@ export class Sessions<Data> {
         `Expected the session id to be a string; received ${typeof id}.`,
       )
     }
-    return this.#settings.idPattern.test(id)
+    return !isHashedId(id) && this.#settings.idPattern.test(id)
+  }
+
+  /** From now on the table may have an id in either form: operations on both take turns. */
+  hashKeys(): void {
+    if (this.#hashesKeys) return
+    this.#hashesKeys = true
+    this.#queues.rekey(hashedId)
   }
 
   /** @throws INVALID_ID */
   demandId(id: unknown): asserts id is string {
     if (this.isId(id)) return
+    if (isHashedId(id as string)) {
+      throw new SessionPgsqlError(
+        'INVALID_ID',
+        'Invalid session id: it begins with "h1:", as the stored form of a hashed id does. Pass the id itself.',
+      )
+    }
     throw new SessionPgsqlError(
       'INVALID_ID',
       `Invalid session id: expected it to match ${this.#settings.idPattern} (option idPattern); received ${(id as string).length} characters.`,
     )
   }
 
-  async #read(id: string): Promise<StoredSession | undefined> {
-    if (!this.isId(id)) return undefined
+  async #read(id: Name): Promise<StoredSession | undefined> {
+    if (!(id instanceof StoredId || this.isId(id))) return undefined
     this.#admission.begin(0)
     try {
       const { starting } = this.#servers
       if (starting !== undefined) await starting
       const deadline = this.#deadline()
-      return await this.#queues.read(id, () =>
-        again(() => this.#servers.sessions.read(storedId(id), deadline)),
+      const form = this.#formOf(id)
+      return await this.#queues.read(this.#keyOf(form), () =>
+        again(() => this.#servers.sessions.read(form, deadline)),
       )
     } finally {
       this.#end(0)
     }
   }
 
-  async #write(id: string, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
+  async #write(name: Name, data: Data, options: WriteOptions<Data>): Promise<WriteResult<Data>> {
     // Everything is captured before the first await: what the caller changes afterwards is not written.
-    this.demandId(id)
+    if (!(name instanceof StoredId)) this.demandId(name)
+    const id = textOf(name)
+    const form = this.#formOf(name)
     const text = this.#codec.encode(data)
-    const base = this.#baseOf(id, options.base)
+    const base = this.#baseOf(form, options.base)
     const seen = options.seen === undefined ? (base?.text ?? '') : this.#codec.encode(options.seen)
     const { access = true, conflict } = options
     if (conflict !== undefined && conflict !== 'error') throw invalid("Expected conflict to be 'error'.")
     const metadata = metadataOf(options)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
     const lifetime = lifetimeOf(data)
-    const change = this.#changeOf(id, options, metadata)
+    const change = this.#changeOf(form, options, metadata)
 
     const { custom } = metadata ?? {}
     const isUnchanged = custom === undefined || custom === base?.custom
     if (base !== undefined && this.#settings.shortCircuit && isUnchanged && this.#isSame(data, text, seen)) {
-      const { outcome, stored } = await this.#refresh(id, base, { lifetime, access, metadata })
-      return this.#result(outcome, stored, text)
+      const { outcome, stored } = await this.#refresh(name, base, { lifetime, access, metadata })
+      return this.#result(outcome, stored, text, id)
     }
-    const written = await this.#operate(id, text.length, (queue, deadline) =>
+    const written = await this.#operate(form, text.length, (queue, deadline) =>
       write(this.#servers.sessions, queue, {
-        id: storedId(id),
+        id: form,
         text,
         seen,
         base: base ?? (options.base as null | 'existing' | undefined),
@@ -236,22 +258,24 @@ export class Sessions<Data> {
       }),
     )
     if (written.outcome === 'gone') this.#events.emit('gone', { id })
-    return this.#result(written.outcome, written.stored, text)
+    return this.#result(written.outcome, written.stored, text, id)
   }
 
   async #update<Value>(
-    id: string,
+    name: Name,
     apply: (data: Data) => Value,
     options: UpdateOptions<Data>,
   ): Promise<UpdateResult<Data, Value>> {
-    this.demandId(id)
+    if (!(name instanceof StoredId)) this.demandId(name)
+    const id = textOf(name)
+    const form = this.#formOf(name)
     checkChange(apply)
     const lifetimeOf = this.#lifetimeOf(options.lifetime)
-    const change = this.#changeOf(id, options, metadataOf(options))
-    const base = options.base === null ? null : this.#baseOf(id, options.base)
-    const { outcome, stored, value } = await this.#operate(id, 0, (queue, deadline) =>
+    const change = this.#changeOf(form, options, metadataOf(options))
+    const base = options.base === null ? null : this.#baseOf(form, options.base)
+    const { outcome, stored, value } = await this.#operate(form, 0, (queue, deadline) =>
       update(this.#servers.sessions, queue, {
-        id: storedId(id),
+        id: form,
         apply,
         base,
         change: (text) => change(text, lifetimeOf(this.#codec.decode(text))),
@@ -261,7 +285,7 @@ export class Sessions<Data> {
       }),
     )
     if (outcome === 'gone') this.#events.emit('gone', { id })
-    const result = this.#result(outcome, stored, stored?.text ?? '')
+    const result = this.#result(outcome, stored, stored?.text ?? '', id)
     return Object.assign(result, { value })
   }
 
@@ -269,7 +293,7 @@ export class Sessions<Data> {
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const metadata = metadataOf(options)
-    const base = this.#baseOf(id, options.base)
+    const base = this.#baseOf(this.#formOf(id), options.base)
     if (!this.isId(id)) return 'absent'
     if (base !== undefined && this.#settings.shortCircuit) {
       const { outcome } = await this.#refresh(id, base, { lifetime, access, metadata })
@@ -291,7 +315,7 @@ export class Sessions<Data> {
    * is not or when there is metadata to record.
    */
   async #refresh(
-    id: string,
+    id: Name,
     base: StoredSession,
     {
       lifetime,
@@ -311,7 +335,7 @@ export class Sessions<Data> {
     }
     const answer = await this.#sendTouch(id, { lifetime: stretched, access, metadata, base })
     if (answer.outcome !== 'touched') {
-      this.#events.emit('gone', { id })
+      this.#events.emit('gone', { id: textOf(id) })
       return { outcome: 'gone', stored: undefined }
     }
     const { expires = null, clock = base.clock } = answer
@@ -321,26 +345,27 @@ export class Sessions<Data> {
     }
   }
 
-  #sendTouch(id: string, touch: Omit<Touch, 'id'>): Promise<Answer> {
+  #sendTouch(name: Name, touch: Omit<Touch, 'id'>): Promise<Answer> {
+    const id = this.#formOf(name)
     return this.#operate(id, 0, (_queue, deadline) => {
-      const send = (): Promise<Answer> =>
-        this.#servers.sessions.touch({ id: storedId(id), ...touch }, deadline)
+      const send = (): Promise<Answer> => this.#servers.sessions.touch({ id, ...touch }, deadline)
       // Sent twice, a touch with error counts might count them twice.
       return touch.metadata === undefined ? again(send) : send()
     })
   }
 
-  async #destroy(id: string): Promise<boolean> {
+  async #destroy(name: Name): Promise<boolean> {
+    const id = this.#formOf(name)
     const { outcome } = await this.#operate(id, 0, (queue, deadline) => {
       queue.latest = undefined
-      return destroy(this.#servers.sessions, storedId(id), deadline)
+      return destroy(this.#servers.sessions, id, deadline)
     })
     return outcome === 'destroyed'
   }
 
   /** Runs one operation of an id after those that were called before it. */
   async #operate<T>(
-    id: string,
+    form: string,
     weight: number,
     work: (queue: IdQueue, deadline: number) => Promise<T>,
   ): Promise<T> {
@@ -349,7 +374,7 @@ export class Sessions<Data> {
       const { starting } = this.#servers
       if (starting !== undefined) await starting
       const deadline = this.#deadline()
-      return await this.#queues.run(id, (queue) => work(queue, deadline))
+      return await this.#queues.run(this.#keyOf(form), (queue) => work(queue, deadline))
     } finally {
       this.#end(weight)
     }
@@ -362,6 +387,17 @@ export class Sessions<Data> {
 
   #deadline(): number {
     return performance.now() + this.#settings.operationTimeout * 1000
+  }
+
+  /** Returns the id as the servers are asked for it. */
+  #formOf(id: Name): string {
+    return id instanceof StoredId ? id.form : storedForm(id, this.#settings.ids)
+  }
+
+  /** Returns the key of the queue for an id in any form. */
+  #keyOf(form: string): string {
+    if (isHashedId(form)) this.hashKeys()
+    return this.#hashesKeys ? hashedId(form) : form
   }
 
   /** Checks the options of a write that say nothing of its data, and returns what makes its row. */
@@ -379,7 +415,7 @@ export class Sessions<Data> {
     checkText('name', name)
     const continued = sinceOf(since)
     return (text, lifetime) => ({
-      id: storedId(id),
+      id,
       text,
       lifetime: this.#stretched(lifetime),
       access,
@@ -405,7 +441,7 @@ export class Sessions<Data> {
     if (base === undefined || base === null || base === 'existing') return undefined
     const stored = SessionRecord.stored(base)
     if (stored !== undefined) {
-      if (stored.id === storedId(id)) return stored
+      if (stored.id === id || hashedId(stored.id) === hashedId(id)) return stored
       throw invalid('Expected base to be a record of this session; received a record of another id.')
     }
     throw invalid(
@@ -434,8 +470,13 @@ export class Sessions<Data> {
     return shortCircuit && refreshAfter !== Number.POSITIVE_INFINITY ? lifetime + refreshAfter : lifetime
   }
 
-  #result(outcome: WriteOutcome, stored: StoredSession | undefined, sent: string): WriteResult<Data> {
-    return new Result(outcome, stored, sent, this.#codec, this.#settings.maxLifetime)
+  #result(
+    outcome: WriteOutcome,
+    stored: StoredSession | undefined,
+    sent: string,
+    id: string,
+  ): WriteResult<Data> {
+    return new Result(outcome, stored, sent, id, this.#codec, this.#settings.maxLifetime)
   }
 }
 
@@ -444,6 +485,7 @@ class Result<Data> implements WriteResult<Data> {
   readonly outcome: WriteOutcome
   readonly #stored: StoredSession | undefined
   readonly #sent: string
+  readonly #id: string
   readonly #codec: Codec<Data>
   readonly #maxLifetime: number
   #session: SessionRecord<Data> | undefined
@@ -452,6 +494,7 @@ class Result<Data> implements WriteResult<Data> {
     outcome: WriteOutcome,
     stored: StoredSession | undefined,
     sent: string,
+    id: string,
     codec: Codec<Data>,
     maxLifetime: number,
   ) {
@@ -459,12 +502,13 @@ class Result<Data> implements WriteResult<Data> {
     this.#maxLifetime = maxLifetime
     this.#stored = stored
     this.#sent = sent
+    this.#id = id
     this.#codec = codec
   }
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) {
-      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime)
+      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime, this.#id)
     }
     return this.#session
   }
@@ -472,6 +516,10 @@ class Result<Data> implements WriteResult<Data> {
   get sent(): Data {
     return this.#codec.decode(this.#sent)
   }
+}
+
+function textOf(id: Name): string {
+  return id instanceof StoredId ? id.form : id
 }
 
 /** Returns the session that a new one continues. @throws INVALID_ARGUMENT */

@@ -10,6 +10,7 @@ export interface Placed {
  * highest score is the home server. A server that is added takes only its share, from all others; one that is
  * removed leaves its share to all others. Needs no state and no coordination: every process gets the same order.
  *
+ * @param id in its stored form
  * @returns the servers, the home server first
  */
 export function rank<S extends Placed>(id: string, servers: readonly S[]): S[] {

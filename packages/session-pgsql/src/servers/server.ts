@@ -9,6 +9,7 @@ import {
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { cipherOf, type Encryption } from '../session/cipher.ts'
+import type { IdsMode } from '../session/stored-id.ts'
 import type { DatabaseEntry, TableName } from '../settings/settings.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
@@ -29,6 +30,9 @@ export interface ServerSettings {
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
+  readonly ids: IdsMode
+  /** All entries. */
+  readonly db: readonly DatabaseEntry[]
 }
 
 export interface ServerStatus {
@@ -77,15 +81,17 @@ export class Server {
   /**
    * @param handler the save handler, for diagnostics
    * @param onPromotion called when another host of a replicated group has become its primary
+   * @param onBothForms called when the process begins to look for plain and hashed ids in the table
    */
   constructor(
     entry: DatabaseEntry,
     settings: ServerSettings,
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
+    onBothForms: () => void = () => {},
   ) {
     const { table, createTable, keepExpired, expiryGrace, maxLifetime, durableTouches, encryption } = settings
-    const { batch, poolSize } = settings
+    const { batch, poolSize, ids, db } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -101,6 +107,8 @@ export class Server {
       maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),
       source: { handler, server: entry.name },
+      ids: { mode: ids, severalServers: db.length > 1 },
+      onBothForms,
     })
   }
 

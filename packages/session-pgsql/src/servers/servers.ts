@@ -28,6 +28,8 @@ export interface ServersListener {
   /** Another host has become the primary of a replicated group. */
   onPromotion(event: { server: string } & Promotion): void
   onFailback(event: { id: string; from: string; to: string; outcome: FailbackOutcome }): void
+  /** This process has begun to look for plain and hashed ids. Called at least once; may be called again. */
+  onBothForms(): void
   onError(error: Error): void
   merge: MergeTexts
 }
@@ -74,11 +76,15 @@ export class Servers {
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
     this.all = entries.map(
       (entry) =>
-        new Server(entry, settings, listener.handler, (promotion) =>
-          listener.onPromotion({ server: entry.name, ...promotion }),
+        new Server(
+          entry,
+          settings,
+          listener.handler,
+          (promotion) => listener.onPromotion({ server: entry.name, ...promotion }),
+          () => listener.onBothForms(),
         ),
     )
-    this.#shares = sharesOf({ db: entries, ...settings })
+    this.#shares = sharesOf(settings)
     const [first] = this.all
     if (this.all.length === 1) {
       this.sessions = (first as Server).table

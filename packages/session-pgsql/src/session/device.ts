@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Incomplete } from './filter.ts'
 import type { SessionInfo, SessionRecord } from './record.ts'
+import { HASHED_ID_PREFIX, hashedId } from './stored-id.ts'
 
 /**
  * A session as a "where you're signed in" page shows it. It contains no id, so that it can be sent to the browser: who
@@ -30,12 +30,9 @@ export interface Device<Data> {
 /** The devices of a user, the last seen first. */
 export interface Devices<Data> extends Array<Device<Data>>, Incomplete {}
 
-/** What the stored form of a hashed id begins with. */
-const HASHED = 'h1:'
-
 /** Returns the handle of a session, from its id or from the hashed form of its id. */
 export function handleOf(id: string): string {
-  return id.startsWith(HASHED) ? id.slice(HASHED.length) : createHash('sha256').update(id).digest('base64url')
+  return hashedId(id).slice(HASHED_ID_PREFIX.length)
 }
 
 /** @param data the part of the record's data to show */

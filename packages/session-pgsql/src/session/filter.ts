@@ -4,7 +4,7 @@ import type { SessionInfo, SessionRecord } from './record.ts'
 export interface SessionFilter {
   /** The cookie's name. Default: any. */
   readonly name?: string | undefined
-  /** The id of one session. */
+  /** The id of one session, or its stored form. */
   readonly id?: string | undefined
   /**
    * The first characters of the id. Uses the index if `sess_id` has the collation "C", as in tables that this library

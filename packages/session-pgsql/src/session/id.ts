@@ -13,11 +13,3 @@ export const PHP_ID_PATTERN: RegExp = /^[A-Za-z0-9,_-]{1,256}$/
 export function createId(): string {
   return randomBytes(24).toString('base64url')
 }
-
-/**
- * Returns the value of the column `sess_id` for an id. It is the id itself. To store hashed ids, only this function
- * would change.
- */
-export function storedId(id: string): string {
-  return id
-}

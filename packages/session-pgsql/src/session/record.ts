@@ -5,6 +5,7 @@ import type { StoredSession } from './stored.ts'
 
 /** A session without its data, as `session_pgsql_info()` of the C extension returns it. */
 export interface SessionInfo {
+  /** In a list: the id as it is stored, which is hashed with the option `ids`. */
   readonly id: string
   /** The name of the cookie for which it was created; null in a row of another writer. */
   readonly name: string | null
@@ -57,9 +58,9 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly custom: string | null
   readonly #stored: StoredSession
 
-  /** @internal The save handler creates records. */
-  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number) {
-    this.id = stored.id
+  /** @internal The save handler creates records. @param id the session's id; default: as it is stored */
+  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number, id: string = stored.id) {
+    this.id = id
     this.name = stored.name
     this.data = codec.decode(stored.text)
     this.created = dateOf(stored.created)
@@ -102,10 +103,10 @@ export class SessionRecord<Data> implements SessionInfo {
   }
 }
 
-/** Returns the session without its data, as a plain object. @param maxLifetime the setting */
-export function infoOf(stored: StoredSession, maxLifetime: number): SessionInfo {
+/** Returns the session without its data, as a plain object. @param maxLifetime the setting; id: default as it is stored */
+export function infoOf(stored: StoredSession, maxLifetime: number, id: string = stored.id): SessionInfo {
   return {
-    id: stored.id,
+    id,
     name: stored.name,
     created: dateOf(stored.created),
     modified: dateOf(stored.modified),

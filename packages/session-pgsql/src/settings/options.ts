@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import type { IdsMode } from '../session/stored-id.ts'
 import type { DatabaseOption } from './database-entries.ts'
 
 export type CodecName = 'json' | 'php' | 'php_serialize' | 'php_binary'
@@ -144,6 +145,13 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default printable ASCII without blanks, 1 to 256 characters
    */
   idPattern?: RegExp | 'php' | undefined
+  /**
+   * The form in which ids are stored. `'hashed'`: the table, its backups and PostgreSQL's log contain no id with which
+   * a reader could take over a session. A table with plain ids is moved there in steps; see docs/ids-at-rest.md.
+   * `'migrate'`: stores new sessions hashed, and finds both forms.
+   * @default 'plain'
+   */
+  ids?: IdsMode | undefined
   /**
    * With several servers: what a read of a session does while its home server is down and no fallback server has it.
    * Treats it as absent, as session_pgsql does, or rejects with SERVER_DOWN.

@@ -1,6 +1,7 @@
 import type { Codec } from '../codec/codec.ts'
 import { DEFAULT_ID_PATTERN, PHP_ID_PATTERN } from '../session/id.ts'
 import { MAX_EXPIRY_GRACE } from '../session/stored.ts'
+import type { IdsMode } from '../session/stored-id.ts'
 import {
   type Check,
   isBoolean,
@@ -157,6 +158,7 @@ export const RULES: Rules = {
   operationTimeout: number(5, isNumber('seconds', { min: 0, above: true, max: LONGEST_TIMER })),
   poolSize: number(10, isNumber('connections', { min: 1, max: 10_000, whole: true })),
   idPattern: { check: idPattern, fromText: idPatternText, fallback: DEFAULT_ID_PATTERN },
+  ids: { check: isOneOf(['plain', 'migrate', 'hashed']), fromText: (text) => text, fallback: 'plain' },
   whenHomeIsDown: { check: isOneOf(['absent', 'error']), fromText: (text) => text, fallback: 'absent' },
   logger: { check: logger, fromText: booleanText, fallback: STDERR },
 }
@@ -181,6 +183,7 @@ interface Rules {
   readonly operationTimeout: Rule<number>
   readonly poolSize: Rule<number>
   readonly idPattern: Rule<RegExp>
+  readonly ids: Rule<IdsMode>
   readonly whenHomeIsDown: Rule<'absent' | 'error'>
   readonly logger: Rule<Logger>
 }

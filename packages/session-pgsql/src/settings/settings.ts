@@ -2,6 +2,7 @@ import type { Codec } from '../codec/codec.ts'
 import type { Conninfo } from '../conninfo/conninfo.ts'
 import { nearest } from '../nearest.ts'
 import type { Encryption } from '../session/cipher.ts'
+import type { IdsMode } from '../session/stored-id.ts'
 import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
 import { describeEncryption, resolveEncryption } from './encryption.ts'
@@ -59,6 +60,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly poolSize: number
   /** Matches a whole id; has no state between tests. */
   readonly idPattern: RegExp
+  readonly ids: IdsMode
   readonly whenHomeIsDown: 'absent' | 'error'
   readonly logger: Logger
 }
@@ -98,6 +100,11 @@ export function resolveSettings<Data = Record<string, unknown>>(
     settings[name] = resolve(name, options[name], { ...rule, fallback }, ini, environment)
   }
   settings.encryption = resolveEncryption(options.encryption, environment, RULES.batch.fromText)
+  if (settings.ids === 'migrate' && (settings.db as readonly DatabaseEntry[]).length > 1) {
+    throw problem(
+      `option ids: expected 'plain' or 'hashed' with several entries in db; received 'migrate'. Ids can be moved to the hashed form on a single entry only`,
+    )
+  }
   settings.table = withSchemaOf(settings.db as readonly DatabaseEntry[], settings.table as TableName)
   return Object.freeze(settings) as unknown as Settings<Data>
 }
@@ -217,6 +224,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     operationTimeout: settings.operationTimeout,
     poolSize: settings.poolSize,
     idPattern: String(settings.idPattern),
+    ids: settings.ids,
     whenHomeIsDown: settings.whenHomeIsDown,
   }
 }

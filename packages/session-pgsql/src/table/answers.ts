@@ -13,6 +13,7 @@ import type { StoredSession } from '../session/stored.ts'
  * - `busy`: another transaction has locked the row; nothing was done
  * - `late`: the database's clock was past the deadline; nothing was done
  * - `prevented`: a trigger on the table dropped the change
+ * - `hashed`: the table has a mark (id-forms.ts), and nothing was done for any request of the batch
  */
 export type Outcome =
   | 'read'
@@ -27,6 +28,7 @@ export type Outcome =
   | 'busy'
   | 'late'
   | 'prevented'
+  | 'hashed'
 
 /** The answer to one request of a batch. */
 export interface Answer {
@@ -91,6 +93,9 @@ export function answersOf<Otherwise extends Answer | undefined>(
 /** Index of the record's first column in a row, and the number of its columns. */
 const RECORD = 4
 export const RECORD_COLUMNS = 17
+
+/** SQL of the columns of a record in a row without one. */
+export const NO_RECORD: string = ', NULL'.repeat(RECORD_COLUMNS)
 
 /**
  * Returns the session in a row, decrypted.

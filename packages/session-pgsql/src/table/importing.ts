@@ -1,7 +1,10 @@
 import { keyIdOf } from '../codec/sealed.ts'
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import { companionName, type OpenTable, type Shape, sqlName } from './definition.ts'
+import { lockLedger } from './hash-ids.ts'
+import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
 import { creating } from './inspect.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
 import { capped, nextVersion, sweepTime } from './statements.ts'
@@ -90,9 +93,12 @@ export function importSessions(
   deadline: number,
 ): Promise<ImportCounts> {
   return table.transaction(async (query, shape) => {
+    const ids = sessions.map(({ id }) => id)
+    if (table.idsMode !== 'plain') await query(plain(writeMarkText(sqlName(shape.name))), [])
+    const forms = await importedForms(query, shape, ids, table.idsMode)
     const rows = await query(plain(importText(shape)), [
-      { type: 'text', values: sessions.map(({ id }) => id) },
-      { type: 'text', values: await sealedTexts(query, shape, sessions) },
+      { type: 'text', values: forms },
+      { type: 'text', values: await sealedTexts(query, shape, sessions, forms) },
       { type: 'float8', values: sessions.map(({ lifetime }) => lifetime) },
       { type: 'text', values: sessions.map(({ custom }) => custom) },
       run.name,
@@ -119,25 +125,57 @@ export function importSessions(
 /**
  * Returns what to store for each session. Encrypted, the same text is stored differently each time: a session whose data
  * has not changed keeps what is stored, so that it is not renewed.
+ *
+ * @param forms the stored forms of the sessions' ids
  */
 async function sealedTexts(
   query: Query,
   { name, cipher }: OpenTable,
   sessions: readonly ImportedSession[],
+  forms: readonly string[],
 ): Promise<string[]> {
   const rows = cipher.hasKeys
     ? await query(
         plain(
           `SELECT t.sess_id, t.sess_data FROM ${sqlName(name)} t WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')}`,
         ),
-        [{ type: 'text', values: sessions.map(({ id }) => id) }],
+        [{ type: 'text', values: forms }],
       )
     : []
   const stored = new Map(rows.map(([id, text]) => [id, text ?? '']))
-  return sessions.map(({ id, text }) => {
+  return sessions.map(({ text }, index) => {
+    const id = forms[index] as string
     const before = stored.get(id) ?? ''
     const isStored = keyIdOf(before) !== undefined && cipher.open(before, 'sess_data', id) === text
     return isStored ? before : cipher.seal(text, 'sess_data', id)
+  })
+}
+
+/**
+ * Returns the form under which to store each id: that of an earlier import or of the session itself, otherwise that of
+ * new sessions. Until the transaction ends, `hash-ids` does not change them.
+ */
+async function importedForms(
+  query: Query,
+  shape: Shape,
+  ids: readonly string[],
+  mode: IdsMode,
+): Promise<readonly string[]> {
+  if (mode === 'hashed') return ids.map(hashedId)
+  const table = sqlName(shape.name)
+  await lockLedger(query, shape, 'import')
+  if (mode === 'plain' && !(await hasMark(query, table))) return ids
+  const isOne = isIn('o.sess_id', '$1::pg_catalog.text[]')
+  const rows = await query(
+    plain(
+      `SELECT o.sess_id FROM ${ledgerName(shape)} o WHERE ${isOne} UNION ALL SELECT o.sess_id FROM ${table} o WHERE ${isOne}`,
+    ),
+    [{ type: 'text', values: ids.flatMap(formsOf) }],
+  )
+  const known = new Set(rows.map(([form]) => form))
+  return ids.map((id) => {
+    const hashed = hashedId(id)
+    return known.has(hashed) || (mode === 'migrate' && !known.has(id)) ? hashed : id
   })
 }
 
@@ -155,13 +193,13 @@ export async function recordSeen(
           `UPDATE ${ledgerName(shape)} SET run = $2::bigint
            WHERE ${isIn('sess_id', '$1::pg_catalog.text[]')} AND ${lt('run', '$2::bigint')}`,
         ),
-        [{ type: 'text', values: ids }, run.number],
+        [{ type: 'text', values: ids.flatMap(formsOf) }, run.number],
       ),
     deadline,
   )
 }
 
-/** Returns the next page, after the id `after`, of ids that were imported from this source and not seen in this run. */
+/** Returns the next page, after the id `after`, of ids in their stored forms that were imported from this source and not seen in this run. */
 export async function missedIds(
   table: SessionTable,
   run: Run,
@@ -181,7 +219,7 @@ export async function missedIds(
   return rows.map(([id]) => id as string)
 }
 
-/** Removes unused sessions that ended in the source. @returns their number */
+/** Removes unused sessions that ended in the source, by the stored forms of their ids. @returns their number */
 export function removeMissed(
   table: SessionTable,
   ids: readonly string[],

@@ -1,8 +1,10 @@
 import { checkText, invalid, received } from '../session/checks.ts'
 import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
+import { hashedId } from '../session/stored-id.ts'
 import { clockOf, storedOf } from './answers.ts'
 import type { Shape } from './definition.ts'
+import { formsOf } from './id-forms.ts'
 import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
 import { recordColumns } from './statements.ts'
@@ -105,20 +107,25 @@ export function mergePages(pages: readonly Page[], { order = 'id', limit = 100 }
   }
 }
 
-/** Returns the row with this id and its data, also if it has expired; undefined if there is none. */
+/**
+ * Returns the row with this id, in plain or hashed form, and its data, also if it has expired; undefined if there is none.
+ */
 export async function findRow(
   table: SessionTable,
   id: string,
   deadline: number,
 ): Promise<StoredSession | undefined> {
-  const [row] = await table.query(
+  const rows = await table.query(
     (shape, sql) => `
       SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
-      FROM ${sql} t WHERE ${eq('t.sess_id', '$1')}`,
-    [id],
+      FROM ${sql} t WHERE (${eq('t.sess_id', '$1')} OR ${eq('t.sess_id', '$2')})
+      ORDER BY t.sess_id ${BYTEWISE}`,
+    [id, hashedId(id)],
     deadline,
   )
-  return row && storedOf(row, table.cipher, clockOf(row), performance.now())
+  // Of two rows, the hashed one counts.
+  const stored = rows.map((row) => storedOf(row, table.cipher, clockOf(row), performance.now()))
+  return stored.find((one) => one.id === hashedId(id)) ?? stored[0]
 }
 
 /** Returns the number of sessions that match. @throws INVALID_ARGUMENT for a wrong option */
@@ -164,7 +171,8 @@ function conditionsOf({ cipher }: SessionTable, filter: SessionFilter, parameter
   if (name !== undefined) conditions.push(eq('t.sess_name', bind(parameters, name)))
   if (id !== undefined) {
     checkText('id', id)
-    conditions.push(eq('t.sess_id', bind(parameters, id)))
+    const forms = formsOf(id).map((form) => eq('t.sess_id', bind(parameters, form)))
+    conditions.push(`(${forms.join(' OR ')})`)
   }
   if (idPrefix) {
     checkText('idPrefix', idPrefix)

@@ -1,6 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { companionName, quoteLiteral, type Shape, sqlName } from './definition.ts'
-import { CLOCK, eq, ge, lt, minus, plus } from './sql.ts'
+import { BYTEWISE, CLOCK, eq, ge, isIn, lt, minus, plus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -8,6 +8,9 @@ import type { SessionTable } from './table.ts'
  * is created with the first lock. A lease has an owner, and ends at a time by the database's clock unless the owner
  * renews it. The library's own operations ignore these locks.
  */
+
+/** The forms under which the session's id may be stored. A lock is taken under each of them. $1 as a JSON array */
+const FORMS = 'pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb) AS i(id)'
 
 /** Seconds after its end for which a lease that was not released is kept. */
 const KEPT = 3600
@@ -25,19 +28,23 @@ export async function takeLock(
   seconds: number,
   deadline: number,
 ): Promise<boolean> {
+  const forms = await table.formsOf(id, deadline)
   const rows = await creatingTable(table, deadline, () =>
     table.query(
       (shape) => `
         INSERT INTO ${lockTable(shape)} AS l (sess_id, lock_owner, lock_until)
-        VALUES ($1, $2, ${plus(CLOCK, '$3::double precision')})
+        SELECT i.id, $2, ${plus(CLOCK, '$3::double precision')} FROM ${FORMS} ORDER BY i.id ${BYTEWISE}
         ON CONFLICT (sess_id) DO UPDATE SET lock_owner = excluded.lock_owner, lock_until = excluded.lock_until
         WHERE ${eq('l.lock_owner', 'excluded.lock_owner')} OR ${lt('l.lock_until', CLOCK)}
         RETURNING 1`,
-      [id, owner, seconds],
+      [JSON.stringify(forms), owner, seconds],
       deadline,
     ),
   )
-  return rows.length > 0
+  if (rows.length === forms.length) return true
+  // Another owner has the lock under one of two forms.
+  if (rows.length > 0) await releaseLock(table, id, owner, deadline)
+  return false
 }
 
 /** Releases the lock. @returns false if `owner` did not have it */
@@ -50,8 +57,8 @@ export async function releaseLock(
   const rows = await ifExists(
     table.query(
       (shape) =>
-        `DELETE FROM ${lockTable(shape)} WHERE ${eq('sess_id', '$1')} AND ${eq('lock_owner', '$2')} RETURNING 1`,
-      [id, owner],
+        `DELETE FROM ${lockTable(shape)} WHERE ${isIn('sess_id', `SELECT i.id FROM ${FORMS}`)} AND ${eq('lock_owner', '$2')} RETURNING 1`,
+      [JSON.stringify(await table.formsOf(id, deadline)), owner],
       deadline,
     ),
   )
@@ -67,8 +74,8 @@ export async function lockOwner(
   const [row] = await ifExists(
     table.query(
       (shape) =>
-        `SELECT lock_owner FROM ${lockTable(shape)} WHERE ${eq('sess_id', '$1')} AND ${ge('lock_until', CLOCK)}`,
-      [id],
+        `SELECT lock_owner FROM ${lockTable(shape)} WHERE ${isIn('sess_id', `SELECT i.id FROM ${FORMS}`)} AND ${ge('lock_until', CLOCK)}`,
+      [JSON.stringify(await table.formsOf(id, deadline))],
       deadline,
     ),
   )

@@ -13,6 +13,9 @@ import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/st
 export interface RequestRows<Request> {
   /** SQL for the FROM clause. */
   readonly source: string
+  id(request: Request): string
+  /** Returns the request for another id. */
+  under(request: Request, id: string): Request
   /**
    * @param untils the requests' deadlines by the database's clock, in seconds since 1970
    * @param cipher encrypts the data and error messages
@@ -49,14 +52,13 @@ interface Field<Request> {
   of(request: Request, cipher: SessionCipher): Value
 }
 
-interface Shape<Request> {
-  id(request: Request): string
+interface Shape<Request> extends Pick<RequestRows<Request>, 'id' | 'under'> {
   /** Undefined if these requests have no data. */
   data?(request: Request): string
   readonly fields: readonly Field<Request>[]
 }
 
-function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRows<Request> {
+function requestRowsOf<Request>({ id, under, data, fields }: Shape<Request>): RequestRows<Request> {
   const texts = data === undefined ? ['id'] : ['id', 'data']
   const arrays = texts.map((_, index) => `pg_catalog.unnest($${index + 1}::pg_catalog.text[])`)
   let count = texts.length
@@ -68,6 +70,7 @@ function requestRowsOf<Request>({ id, data, fields }: Shape<Request>): RequestRo
     ...fields.map(({ name, type }) => column(name, type)),
   ]
   return {
+    ...{ id, under },
     source: `(SELECT i.n, ${columns.join(', ')}
         FROM ROWS FROM (${arrays.join(', ')}) WITH ORDINALITY AS i(${texts.join(', ')}, n))`,
     parameters(requests, untils, cipher) {
@@ -119,18 +122,21 @@ const ofChange: readonly Field<{ readonly change: Change }>[] = changeFields.map
 
 export const SAVES: RequestRows<Save> = requestRowsOf<Save>({
   id: ({ change }) => change.id,
+  under: (request, id) => ({ ...request, change: { ...request.change, id } }),
   data: ({ change }) => change.text,
   fields: [...ofChange, ...baseFields],
 })
 
 export const PUTS: RequestRows<Put> = requestRowsOf<Put>({
   id: ({ change }) => change.id,
+  under: (request, id) => ({ ...request, change: { ...request.change, id } }),
   data: ({ change }) => change.text,
   fields: [...ofChange, { name: 'absent', type: 'boolean', of: ({ mustBeAbsent }) => mustBeAbsent }],
 })
 
 export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   id: ({ id }) => id,
+  under: (request, id) => ({ ...request, id }),
   fields: [
     { name: 'lifetime', type: 'float8', of: ({ lifetime }) => lifetime },
     { name: 'access', type: 'boolean', of: ({ access }) => access },
@@ -139,7 +145,11 @@ export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   ],
 })
 
-export const DESTROYS: RequestRows<string> = requestRowsOf<string>({ id: (id) => id, fields: [] })
+export const DESTROYS: RequestRows<string> = requestRowsOf<string>({
+  id: (id) => id,
+  under: (_request, id) => id,
+  fields: [],
+})
 
 interface MetadataRequest {
   readonly id: string

@@ -1,6 +1,7 @@
 import { prepared, type Statement } from '../database/database.ts'
-import { type Outcome, RECORD_COLUMNS } from './answers.ts'
+import { NO_RECORD, type Outcome } from './answers.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, limited } from './lifetime.ts'
 import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
 import {
@@ -86,6 +87,10 @@ export interface StatementOptions {
   readonly keepExpired: boolean
   /** Seconds. */
   readonly expiryGrace: number
+  /** Whether changes of the slow path do nothing in a table that may contain hashed ids; see id-forms.ts. */
+  readonly guarded: boolean
+  /** Whether new rows have hashed ids. */
+  readonly hashing: boolean
   /** Whether a touch without metadata waits for the disk. */
   readonly durableTouches: boolean
 }
@@ -93,15 +98,16 @@ export interface StatementOptions {
 /** Returns the statements for a table with this shape. */
 export function statements(
   shape: Shape,
-  { keepExpired, expiryGrace, durableTouches }: StatementOptions,
+  { keepExpired, expiryGrace, durableTouches, guarded, hashing }: StatementOptions,
 ): Statements {
-  const sql = fragments(shape, expiryGrace)
+  const sql = fragments(shape, expiryGrace, NO_GUARD)
+  const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
   return {
     read: prepared(readText(sql)),
-    save: prepared(saveText(sql)),
-    put: prepared(putText(sql, keepExpired)),
-    touch: prepared(touchText(sql)),
-    destroy: prepared(destroyText(sql)),
+    save: prepared(saveText(orGuarded)),
+    put: prepared(putText(orGuarded, keepExpired, hashing)),
+    touch: prepared(touchText(orGuarded)),
+    destroy: prepared(destroyText(orGuarded)),
     quickSave: prepared(fastSaveText(sql)),
     quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
@@ -137,12 +143,9 @@ export function capped(shape: Shape, column: string, value: string): string {
   return shape.narrow.has(column as never) ? `least(${value}, 2147483647)` : value
 }
 
-/** The columns of a record in a row without one. */
-const NO_RECORD = ', NULL'.repeat(RECORD_COLUMNS)
-
 type Fragments = ReturnType<typeof fragments>
 
-function fragments(shape: Shape, expiryGrace: number) {
+function fragments(shape: Shape, expiryGrace: number, guard: Guard) {
   const table = sqlName(shape.name)
   const cap = (column: ExtensionColumn, value: string) => capped(shape, column, value)
   const time = (column: ExtensionColumn, value: string) => cap(column, `pg_catalog.ceil(${value})::bigint`)
@@ -168,7 +171,10 @@ function fragments(shape: Shape, expiryGrace: number) {
     extraColumns,
     has,
     record: (row: string) => recordColumns(row, shape),
-    clock: `clock AS MATERIALIZED (SELECT ${CLOCK} AS now)`,
+    /** @param more further columns */
+    clock: (more = '') =>
+      `${guard.query} clock AS MATERIALIZED (SELECT ${CLOCK} AS now${more} ${guard.where})`,
+    guard,
 
     /** @param requested columns of `input` besides `n` */
     found: (
@@ -261,7 +267,7 @@ export function sweepTime(expiry: string): string {
 
 function readText(sql: Fragments): string {
   return `
-    WITH ${sql.clock}
+    WITH ${sql.clock()}
     SELECT NULL::bigint, 'read', t.sess_data, NULL::bigint, ${sql.record('t')}
     FROM (SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[]) AS i(id) ${FEW}) i
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
@@ -281,7 +287,7 @@ const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.un
 
 function saveText(sql: Fragments): string {
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (
       SELECT * FROM ${SAVES.source} i
     ),
@@ -309,7 +315,7 @@ function saveText(sql: Fragments): string {
     SELECT j.n, ${unlessDone('updated')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
-    ${busyRows(sql, NO_RECORD)}`
+    ${busyRows(sql, NO_RECORD)}${sql.guard.answer(NO_RECORD)}`
 }
 
 function setSaved(sql: Fragments): string {
@@ -404,7 +410,7 @@ function busyRows(sql: Fragments, record: string): string {
  */
 const INSERT_TIMEOUT = 0.05
 
-function putText(sql: Fragments, keepExpired: boolean): string {
+function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string {
   const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
@@ -426,6 +432,12 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     .filter(sql.has)
     .map((column) => `, ${column} = CASE WHEN ${isNew} THEN NULL ELSE t.${column} END`)
     .join('')
+  const marked = hashing
+    ? `,
+    marked AS (
+      ${writeMarkText(sql.table, 'EXISTS (SELECT FROM missing)')}
+    )`
+    : ''
   const extraValues = {
     sess_sweep: sweepTime(sql.limited(EXPIRY, began)),
     sess_generation: generation,
@@ -434,9 +446,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
   }
 
   return `
-    WITH clock AS MATERIALIZED (
-      SELECT ${CLOCK} AS now, ${setLockTimeout(INSERT_TIMEOUT)}
-    ),
+    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
     input AS (
       SELECT * FROM ${PUTS.source} i
     ),
@@ -491,7 +501,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING
       RETURNING ${sql.record('t')}
-    )
+    )${marked}
     SELECT * FROM updated
     UNION ALL
     SELECT m.n, 'created', NULL, ${microseconds('m.now')}, r.* FROM inserted r JOIN missing m ON ${eq('m.id', 'r.sess_id')}
@@ -503,7 +513,7 @@ function putText(sql: Fragments, keepExpired: boolean): string {
     SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
     UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
-    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}`
+    FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}${sql.guard.answer(NO_RECORD)}`
 }
 
 /** Returns the condition: the outcome is one of these. */
@@ -523,7 +533,7 @@ function touchText(sql: Fragments): string {
     ? `, sess_sweep = CASE WHEN j.expiry IS NULL THEN t.sess_sweep ELSE ${sweepTime('j.expiry')} END`
     : ''
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (
       SELECT * FROM ${TOUCHES.source} i
     ),
@@ -556,12 +566,12 @@ function touchText(sql: Fragments): string {
     SELECT j.n, ${unlessDone('touched')}, NULL, ${microseconds('j.now')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}
     UNION ALL
-    ${busyRows(sql, '')}`
+    ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
 function destroyText(sql: Fragments): string {
   return `
-    WITH ${sql.clock},
+    WITH ${sql.clock()},
     input AS (SELECT * FROM ${DESTROYS.source} i),
     ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
@@ -579,5 +589,5 @@ function destroyText(sql: Fragments): string {
       NULL::pg_catalog.text, ${microseconds('j.now')}
     FROM judged j
     UNION ALL
-    ${busyRows(sql, '')}`
+    ${busyRows(sql, '')}${sql.guard.answer('')}`
 }

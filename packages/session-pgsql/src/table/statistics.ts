@@ -2,6 +2,7 @@ import type { Row } from '../database/database.ts'
 import type { NameStatistics, StandbyStatistics, TableStatistics } from '../session/statistics.ts'
 import { secondsOf } from './answers.ts'
 import { quoteLiteral, type Shape } from './definition.ts'
+import { MARK } from './id-forms.ts'
 import { expiryOf } from './lifetime.ts'
 import { CLOCK, concat, divide, eq, ge, gt, le, lt, microseconds, minus, ne } from './sql.ts'
 import type { SessionTable } from './table.ts'
@@ -154,7 +155,7 @@ function sampleText(shape: Shape, sql: string, sampled: number): string {
           THEN ${minus(second, 't.sess_created')}::int END AS age,
         ${le('pg_catalog.age(t.xmin)', 'pg_catalog.age($2::pg_catalog.text::pg_catalog.xid)')} AS written
       FROM ${sql} t ${sampled === 1 ? '' : `TABLESAMPLE pg_catalog.system (${sampled * 100}) REPEATABLE (0)`}
-      OFFSET 0
+      WHERE ${ne('t.sess_id', `'${MARK}'`)} OFFSET 0
     ),
     grouped AS (
       SELECT name, hour, age, pg_catalog.count(*) AS rows,

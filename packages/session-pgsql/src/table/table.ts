@@ -11,6 +11,7 @@ import { isLocked, isTransient, statementFault, timeoutFault } from '../database
 import { SessionPgsqlError } from '../errors.ts'
 import type { SessionCipher } from '../session/cipher.ts'
 import { type Change, isReencrypted, type StoredSession, type Touch } from '../session/stored.ts'
+import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import {
   type Answer,
   answersOf,
@@ -33,6 +34,18 @@ import {
   type TableName,
 } from './definition.ts'
 import {
+  answersOfForms,
+  deleteDuplicatesText,
+  type FormedBatch,
+  formsOf,
+  hasMark,
+  type IdsOptions,
+  type Lookup,
+  lookupOf,
+  MARK,
+  underBothForms,
+} from './id-forms.ts'
+import {
   createTable,
   creating,
   creationFault,
@@ -50,7 +63,7 @@ import {
 import { expiryOf } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
-import { CLOCK, eq, ge, microseconds, minus } from './sql.ts'
+import { BYTEWISE, CLOCK, ge, isIn, microseconds, minus } from './sql.ts'
 import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
 
@@ -72,6 +85,9 @@ export interface TableOptions {
   readonly concurrency: number
   /** The table's save handler and server, for diagnostics. */
   readonly source: Source
+  readonly ids: IdsOptions
+  /** Called when the process begins to look for both forms of ids. */
+  readonly onBothForms: () => void
 }
 
 /**
@@ -209,19 +225,28 @@ export class SessionTable implements StoredSessions {
     decide: (current: StoredSession) => Promise<Save | undefined>,
     deadline: number,
   ): Promise<Answer> {
-    const { lock, statements } = await this.#open(deadline)
-    return this.transaction(async (query, shape) => {
-      const [row] = await query(plain(lock), [id])
-      if (row === undefined) return GONE
+    const { lock, statements, lookup } = await this.#open(deadline)
+    const answer = await this.transaction(async (query, shape) => {
+      // Of two rows, the hashed one counts.
+      const row = (await query(plain(lock), [{ type: 'text', values: this.#formsOf(id, lookup) }])).at(-1)
+      if (row === undefined) {
+        return lookup === 'plain' && (await hasMark(query, sqlName(shape.name))) ? undefined : GONE
+      }
       const { cipher } = this
-      const request = await decide(storedOf(row, cipher, clockOf(row), performance.now()))
+      const current = storedOf(row, cipher, clockOf(row), performance.now())
+      const request = await decide(current)
       if (request === undefined) return GONE
-      const rows = await query(statements.save, SAVES.parameters([request], [this.#until(deadline)], cipher))
+      const save = SAVES.under(request, current.id)
+      const rows = await query(statements.save, SAVES.parameters([save], [this.#until(deadline)], cipher))
+      if (isMarked(rows)) return undefined
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE, cipher)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
       if (answer.outcome === 'prevented') throw triggerFault(shape.name)
       return answer
     }, deadline)
+    if (answer !== undefined) return answer
+    this.#opened = undefined
+    return this.saveLocked(id, decide, deadline)
   }
 
   async replicated(_id: string, deadline: number): Promise<void> {
@@ -308,6 +333,11 @@ export class SessionTable implements StoredSessions {
     return this.#options.cipher
   }
 
+  /** The form in which this process stores the ids of new sessions. */
+  get idsMode(): IdsMode {
+    return this.#options.ids.mode
+  }
+
   /** The table that the settings name; once it was opened, with the schema in which it was found. */
   get wanted(): WantedTable {
     return this.#name ?? this.#options.table
@@ -359,6 +389,16 @@ export class SessionTable implements StoredSessions {
     this.#standby = undefined
   }
 
+  /** Returns the ids under which the row of a session may be stored, the hashed one last. */
+  async formsOf(id: string, deadline: number): Promise<readonly string[]> {
+    const { lookup } = await this.#open(deadline)
+    return this.#formsOf(id, lookup)
+  }
+
+  #formsOf(id: string, lookup: Lookup): readonly string[] {
+    return lookup === 'both' ? formsOf(id) : [id]
+  }
+
   async #open(deadline: number): Promise<Opened> {
     if (this.#opened !== undefined) return this.#opened
     // A rejection is not kept: the next use retries.
@@ -384,10 +424,18 @@ export class SessionTable implements StoredSessions {
     const shape = { ...shapeOf(inspection, this.#options.maxLifetime), cipher: this.cipher }
     if (this.#options.keepExpired) checkBeginning(shape)
     this.#name = shape.name
+    const { ids, onBothForms } = this.#options
+    const lookup = await lookupOf((look) => this.#database.transaction(look, deadline), shape, ids)
+    if (lookup === 'both') onBothForms()
     this.#opened = {
       shape,
       user: inspection.user,
-      statements: statements(shape, this.#options),
+      lookup,
+      statements: statements(shape, {
+        ...this.#options,
+        guarded: lookup === 'plain',
+        hashing: ids.mode !== 'plain',
+      }),
       lock: lockText(shape, this.#options.expiryGrace),
     }
     return this.#opened
@@ -410,10 +458,18 @@ export class SessionTable implements StoredSessions {
     ids: readonly string[],
     deadlines: readonly number[],
   ): Promise<(StoredSession | undefined)[]> => {
-    const ask = (): Promise<Row[]> => this.#send('read', () => [{ type: 'text', values: ids }], deadlines)
-    let rows = await ask()
+    const ask = () =>
+      this.#send(
+        'read',
+        ({ lookup }) => {
+          const forms = lookup === 'plain' ? [...ids, MARK] : lookup === 'both' ? ids.flatMap(formsOf) : ids
+          return [{ type: 'text', values: forms }]
+        },
+        deadlines,
+      )
+    let { rows, lookup } = await ask()
     // Sent once more on new connections; the rows of a server with the wrong role may be stale.
-    if (this.#isWrongRole(rows)) rows = await ask()
+    if (this.#isWrongRole(rows)) ({ rows, lookup } = await ask())
     if (this.#isWrongRole(rows)) {
       throw new SessionPgsqlError(
         'SERVER_DOWN',
@@ -433,7 +489,34 @@ export class SessionTable implements StoredSessions {
       const stored = storedOf(row, this.cipher, clock, readAt)
       found.set(stored.id, stored)
     }
-    return ids.map((id) => found.get(id))
+    if (lookup === 'both') return this.#withoutDuplicates(ids, found)
+    if (!found.has(MARK)) return ids.map((id) => found.get(id))
+    this.#opened = undefined
+    return this.#sendRead(ids, deadlines)
+  }
+
+  /** Returns the session of each id. If it has two rows, the hashed one counts, and the plain one is deleted. */
+  #withoutDuplicates(
+    ids: readonly string[],
+    found: ReadonlyMap<string, StoredSession>,
+  ): (StoredSession | undefined)[] {
+    const duplicates: [string, string][] = []
+    const sessions = ids.map((id) => {
+      const hashed = hashedId(id)
+      if (hashed !== id && found.has(hashed) && found.has(id)) duplicates.push([id, hashed])
+      return found.get(hashed) ?? found.get(id)
+    })
+    if (duplicates.length > 0) {
+      // In the background; if it fails, the next read repeats it.
+      const deadline = performance.now() + DUPLICATE_TIMEOUT
+      const parameters = [0, 1].map((form) => ({
+        type: 'text' as const,
+        values: duplicates.map((one) => one[form] as string),
+      }))
+      const text = plain(deleteDuplicatesText(sqlName(this.#name as TableName)))
+      this.#limit.run(() => this.#database.query(text, parameters, deadline), deadline).catch(() => {})
+    }
+    return sessions
   }
 
   /** Returns true if the server that was read from does not have the required role. */
@@ -457,42 +540,46 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendQuickSave = (requests: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendFast('quickSave', SAVES, requests, deadlines, requests.map(textOf))
+    this.#sendFast('quickSave', SAVES, requests, deadlines, textOf)
 
   readonly #sendQuickTouch = (requests: readonly Touch[], deadlines: readonly number[]) =>
-    this.#sendFast('quickTouch', TOUCHES, requests, deadlines, requests.map(noText))
+    this.#sendFast('quickTouch', TOUCHES, requests, deadlines, noText)
 
   async #sendFast<Request>(
     kind: 'quickSave' | 'quickTouch',
-    { parameters }: RequestRows<Request>,
+    rows: RequestRows<Request>,
     requests: readonly Request[],
     deadlines: readonly number[],
-    texts: readonly string[],
+    textOf: (request: Request) => string,
   ): Promise<(Answer | undefined)[]> {
     // The earliest deadline for all: requests with more time go on to the slow path.
     const earliest = deadlines.reduce((one, other) => Math.min(one, other))
-    const untils = (): number[] => new Array<number>(requests.length).fill(this.#until(earliest))
     try {
-      return answersOf(
-        await this.#send(kind, () => parameters(requests, untils(), this.cipher), deadlines),
-        texts,
-        undefined,
-        this.cipher,
+      return await this.#sendRequests(
+        kind,
+        rows,
+        requests,
+        requests.map(() => earliest),
+        textOf,
       )
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || !isLocked(error.sqlState)) throw error
       this.#contendedUntil = performance.now() + CONTENTION_PERIOD
-      return texts.map(() => undefined)
+      return requests.map(() => undefined)
     }
   }
 
-  readonly #sendSave = (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    this.#sendSlow('save', SAVES, requests, deadlines, requests.map(textOf), GONE)
+  readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
+    orGone(await this.#sendRequests('save', SAVES, requests, deadlines, textOf))
 
   // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
   // the next statement finds it. If it never does, a trigger drops the insert.
   readonly #sendPut = async (requests: readonly Put[], deadlines: readonly number[]): Promise<Answer[]> => {
-    const answers = await this.#sendSlow('put', PUTS, requests, deadlines, requests.map(textOf), undefined)
+    const { lookup } = await this.#open(Math.max(...deadlines))
+    const answers =
+      lookup === 'both'
+        ? await this.#putUnderEitherForm(requests, deadlines)
+        : await this.#sendRequests('put', PUTS, requests, deadlines, textOf)
     return answers.map((answer, index) => {
       if (answer !== undefined) return answer
       const request = requests[index] as Put
@@ -502,40 +589,91 @@ export class SessionTable implements StoredSessions {
     })
   }
 
-  readonly #sendTouch = (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
-    this.#sendSlow('touch', TOUCHES, requests, deadlines, requests.map(noText), GONE)
-
-  readonly #sendDestroy = (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    this.#sendSlow('destroy', DESTROYS, ids, deadlines, ids.map(noText), GONE)
-
-  /** @param otherwise the answer to a request without a row */
-  async #sendSlow<Request, Otherwise extends Answer | undefined>(
-    kind: keyof Statements,
-    { parameters }: RequestRows<Request>,
-    requests: readonly Request[],
+  /** Writes the sessions that exist under either form, and inserts the others under the form of new rows. */
+  async #putUnderEitherForm(
+    requests: readonly Put[],
     deadlines: readonly number[],
-    texts: readonly string[],
-    otherwise: Otherwise,
-  ): Promise<(Answer | Otherwise)[]> {
-    const { cipher } = this
-    const parametersNow = (): Parameter[] => parameters(requests, deadlines.map(this.#until), cipher)
-    return answersOf(await this.#send(kind, parametersNow, deadlines), texts, otherwise, cipher)
+  ): Promise<(Answer | undefined)[]> {
+    const { mode } = this.#options.ids
+    const stored = await this.#sendRead(requests.map(PUTS.id), deadlines)
+    const answers = requests.map(({ mustBeAbsent }, index): Answer | undefined => {
+      const found = stored[index]
+      return found !== undefined && mustBeAbsent ? { outcome: 'conflict', stored: found } : undefined
+    })
+    const places = [...answers.keys()].filter((index) => answers[index] === undefined)
+    const existing = places.filter((index) => stored[index] !== undefined)
+    const absent = places.filter((index) => stored[index] === undefined)
+    const someOf = <T>(all: readonly T[], which: readonly number[]): T[] => which.map((at) => all[at] as T)
+    const saves = someOf(requests, existing).map(({ change }): Save => ({ change, base: undefined }))
+    const puts = someOf(requests, absent).map((request) =>
+      mode === 'migrate' ? PUTS.under(request, hashedId(PUTS.id(request))) : request,
+    )
+    const [saved, put] = await Promise.all([
+      saves.length === 0 ? [] : this.#sendRequests('save', SAVES, saves, someOf(deadlines, existing), textOf),
+      puts.length === 0 ? [] : this.#sendRequests('put', PUTS, puts, someOf(deadlines, absent), textOf),
+    ])
+    // Ended since it was read: without an answer, the request is sent again.
+    for (const [at, place] of existing.entries())
+      answers[place] = saved[at]?.outcome === 'gone' ? undefined : saved[at]
+    for (const [at, place] of absent.entries()) answers[place] = put[at]
+    return answers
   }
 
-  /** @param parameters called when the table is open, because the database's clock is unknown before */
+  readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
+    orGone(await this.#sendRequests('touch', TOUCHES, requests, deadlines, noText))
+
+  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
+    orGone(await this.#sendRequests('destroy', DESTROYS, ids, deadlines, noText))
+
+  /** Returns the answer to each request; undefined for a request without one. */
+  async #sendRequests<Request>(
+    kind: keyof Statements,
+    rowsOf: RequestRows<Request>,
+    requests: readonly Request[],
+    deadlines: readonly number[],
+    textOf: (request: Request) => string,
+  ): Promise<(Answer | undefined)[]> {
+    const { id, under, parameters } = rowsOf
+    const single = { requests, owners: requests.map((_, index) => index) }
+    let formed: FormedBatch<Request> = single
+    const { rows } = await this.#send(
+      kind,
+      ({ lookup }) => {
+        formed = lookup === 'both' && kind !== 'put' ? underBothForms(requests, id, under) : single
+        return parameters(
+          formed.requests,
+          formed.owners.map((owner) => this.#until(deadlines[owner] as number)),
+          this.cipher,
+        )
+      },
+      deadlines,
+    )
+    const answers = answersOf(rows, formed.requests.map(textOf), undefined, this.cipher)
+    return formed === single ? answers : answersOfForms(answers, formed, requests.length)
+  }
+
+  /**
+   * Sends a statement, and again if it has found a mark.
+   *
+   * @param parameters called when the table is open, because the database's clock and the forms of ids are unknown before
+   * @returns the rows; none if a `put` has found a mark, because it has to look for the other form first
+   */
   async #send(
     kind: keyof Statements,
-    parameters: () => Parameter[],
+    parameters: (opened: Opened) => Parameter[],
     deadlines: readonly number[],
-  ): Promise<Row[]> {
+  ): Promise<{ readonly rows: readonly Row[]; readonly lookup: Lookup }> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
-    const { statements } = await this.#open(latest)
-    const rows = await this.#guard(this.#database.query(statements[kind], parameters(), latest))
+    const opened = await this.#open(latest)
+    const rows = await this.#guard(this.#database.query(opened.statements[kind], parameters(opened), latest))
     const last = rows.at(-1)
     if (last !== undefined) this.#recordClock(clockOf(last))
     // A standby would have rejected the change.
     if (kind !== 'read') this.#standby = false
-    return rows
+    const { lookup } = opened
+    if (!isMarked(rows)) return { rows, lookup }
+    if (this.#opened === opened) this.#opened = undefined
+    return kind === 'put' ? { rows: [], lookup } : this.#send(kind, parameters, deadlines)
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
@@ -567,6 +705,7 @@ export type Transact = <T>(work: (query: Query, shape: OpenTable) => Promise<T>)
 interface Opened {
   readonly shape: OpenTable
   readonly user: string
+  readonly lookup: Lookup
   readonly statements: Statements
   /** SQL that reads one session and locks its row until the transaction ends. */
   readonly lock: string
@@ -583,6 +722,9 @@ const limitStatements = plain(`
 
 /** Number of statements without an answer to a `put` after which a trigger is the cause. */
 const MAX_UNANSWERED = 10
+
+/** Milliseconds after which the deletion of a second row of a session is given up. */
+const DUPLICATE_TIMEOUT = 5000
 
 /** Milliseconds for which the fast path is disabled after a row was locked. */
 const CONTENTION_PERIOD = 1000
@@ -608,6 +750,16 @@ async function untilDone<T>(send: () => Promise<T>, deadline: number): Promise<T
   }
 }
 
+/** Returns true if the statement has found a mark, and done nothing. */
+function isMarked(rows: readonly Row[]): boolean {
+  const last = rows.at(-1)
+  return last !== undefined && outcomeOf(last) === 'hashed'
+}
+
+function orGone(answers: readonly (Answer | undefined)[]): Answer[] {
+  return answers.map((answer) => answer ?? GONE)
+}
+
 /**
  * With `keepExpired`, the creation in a row is that of the first session of its id: without another date, a session that
  * uses the id again would be at its end at once.
@@ -630,6 +782,6 @@ function lockText(shape: Shape, expiryGrace: number): string {
   const expiry = expiryOf('t', shape)
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${eq('t.sess_id', '$1')} AND (${expiry} IS NULL OR ${ge(expiry, minus(CLOCK, String(expiryGrace)))})
-    FOR NO KEY UPDATE`
+    WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')} AND (${expiry} IS NULL OR ${ge(expiry, minus(CLOCK, String(expiryGrace)))})
+    ORDER BY t.sess_id ${BYTEWISE} FOR NO KEY UPDATE`
 }

@@ -142,31 +142,38 @@ describeHandler('Devices', (kit) => {
     })
   }
 
-  test('web: a session whose id has just changed is one device, and ends under both ids', async () => {
-    const sessions = createSessions({ handler: kit.open() as never, secret: 'a secret for the tests' })
-    const user = newId()
-    const open = (cookie = '') => sessions.session(new Request('http://h/', { headers: { cookie } }))
-    const cookieOf = (cookie: { header: string } | undefined) => cookie?.header.split(';')[0] as string
-    const first = await open()
-    first.field = user
-    first.set('a', 1)
-    const cookies = [cookieOf(await first.commit())]
-    for (let change = 0; change < 2; change++) {
-      const again = await open(cookies.at(-1))
-      again.regenerate()
-      cookies.push(cookieOf(await again.commit()))
-    }
-    expect(await kit.query('SELECT 1 FROM php_session WHERE sess_custom = $1', [user])).toHaveLength(3)
-    for (const cookie of cookies) {
-      expect(await (await open(cookie)).devices()).toMatchObject([{ isCurrent: true, data: { a: 1 } }])
-    }
-    const other = await open()
-    other.field = user
-    const [device] = await other.devices()
-    expect(device?.isCurrent).toBe(false)
-    expect(await other.endDevice(device?.handle as string)).toBe(true)
-    for (const cookie of cookies) expect((await open(cookie)).id).toBeUndefined()
-  })
+  test.each(['plain', 'hashed'] as const)(
+    'web, ids %s: a session whose id has just changed is one device, and ends under both ids',
+    async (ids) => {
+      const table = `devices_${ids}`
+      const sessions = createSessions({
+        handler: kit.open({ ids, table }) as never,
+        secret: 'a secret for the tests',
+      })
+      const user = newId()
+      const open = (cookie = '') => sessions.session(new Request('http://h/', { headers: { cookie } }))
+      const cookieOf = (cookie: { header: string } | undefined) => cookie?.header.split(';')[0] as string
+      const first = await open()
+      first.field = user
+      first.set('a', 1)
+      const cookies = [cookieOf(await first.commit())]
+      for (let change = 0; change < 2; change++) {
+        const again = await open(cookies.at(-1))
+        again.regenerate()
+        cookies.push(cookieOf(await again.commit()))
+      }
+      expect(await kit.query(`SELECT 1 FROM ${table} WHERE sess_custom = $1`, [user])).toHaveLength(3)
+      for (const cookie of cookies) {
+        expect(await (await open(cookie)).devices()).toMatchObject([{ isCurrent: true, data: { a: 1 } }])
+      }
+      const other = await open()
+      other.field = user
+      const [device] = await other.devices()
+      expect(device?.isCurrent).toBe(false)
+      expect(await other.endDevice(device?.handle as string)).toBe(true)
+      for (const cookie of cookies) expect((await open(cookie)).id).toBeUndefined()
+    },
+  )
 
   test('the handler: the handle is the same for a plain and for a hashed id', async () => {
     const sessions = kit.open()

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../../../..')
@@ -41,3 +41,9 @@ test.each(pages.map((page) => [relative(root, page), page] as const))(
     expect(broken).toEqual([])
   },
 )
+
+test('every page of docs/ is in the sidebar of the site', () => {
+  const sidebar = readFileSync(join(root, 'website/.vitepress/config.mjs'), 'utf8')
+  const missing = markdownIn('docs').filter((page) => !sidebar.includes(`'${basename(page, '.md')}')`))
+  expect(missing).toEqual([])
+})

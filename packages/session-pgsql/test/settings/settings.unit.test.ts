@@ -74,6 +74,7 @@ describe('defaults', () => {
       batch: true,
       operationTimeout: 5,
       poolSize: 10,
+      ids: 'plain',
       whenHomeIsDown: 'absent',
       encryption: undefined,
     })
@@ -132,6 +133,7 @@ describe('sources', () => {
     operationTimeout: [2, '2', '3'],
     poolSize: [3, '3', '4'],
     idPattern: [/^(?:[a-z]+)$/, '[a-z]+', 'php'],
+    ids: ['hashed', 'hashed', 'plain'],
     whenHomeIsDown: ['error', 'error', 'absent'],
     logger: [expect.anything(), 'off', 'on'],
   }

@@ -37,12 +37,7 @@ export function storedForm(entries: Entries): Stored {
   const texts: Record<string, string> = {}
   const ends: Record<string, number> = {}
   for (const [key, { data, expires }] of entries) {
-    if (key === RESERVED) {
-      throw new SessionPgsqlError(
-        'INVALID_ARGUMENT',
-        `The key ${RESERVED} is reserved for the session's own use. Use another key.`,
-      )
-    }
+    if (key === RESERVED) throw reserved()
     if (isJson(data, new Set())) setKey(stored, key, data)
     else setKey(texts, key, stringify(data, { URL: (value) => value instanceof URL && value.href }))
     if (typeof expires === 'number') setKey(ends, key, expires)
@@ -55,8 +50,8 @@ export function storedForm(entries: Entries): Stored {
 }
 
 export function entriesOf(stored: Stored): Entries {
-  const { [RESERVED]: reserved, ...values } = stored
-  const { devalue = {}, expires = {} } = (reserved ?? {}) as Details
+  const { [RESERVED]: details, ...values } = stored
+  const { devalue = {}, expires = {} } = (details ?? {}) as Details
   const entry = (key: string, data: unknown): [string, Entry] => [
     key,
     Object.hasOwn(expires, key) ? { data, expires: expires[key] } : { data },
@@ -81,12 +76,34 @@ export function flattened(read: ReadSession): unknown {
   return JSON.parse(stringify(entries, { URL: (value) => value instanceof URL && value.href }))
 }
 
-/** Returns the session that Astro has flattened, and the row that it was read from, if it was read. */
+/**
+ * Returns the session that Astro has flattened, and the row that it was read from, if it was read.
+ *
+ * @throws INVALID_ARGUMENT if the application has set the reserved key
+ */
 export function unflattened(text: string): { entries: Entries; read: ReadSession | undefined } {
   const entries = parse(text, { URL: (href) => new URL(href as string) }) as Entries
-  const read = entries.get(RESERVED)?.data
+  if (!entries.has(RESERVED)) return { entries, read: undefined }
+  const read = readSessionIn(entries.get(RESERVED)?.data)
+  if (read === undefined) throw reserved()
   entries.delete(RESERVED)
-  return { entries, read: typeof read === 'string' ? (JSON.parse(read) as ReadSession) : undefined }
+  return { entries, read }
+}
+
+function readSessionIn(text: unknown): ReadSession | undefined {
+  try {
+    const { id, data } = JSON.parse(String(text))
+    return typeof id === 'string' && typeof data === 'object' && data !== null ? { id, data } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function reserved(): SessionPgsqlError {
+  return new SessionPgsqlError(
+    'INVALID_ARGUMENT',
+    `The key ${RESERVED} is reserved for the session's own use. Use another key.`,
+  )
 }
 
 /** Returns true if JSON represents the value without loss. `seen` has the objects found before. */

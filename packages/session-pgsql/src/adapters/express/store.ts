@@ -110,14 +110,14 @@ export class PgsqlStore<Data = SessionData> extends Store {
     )
   }
 
-  /** Reads all sessions into memory, by id. */
+  /** Reads all sessions into memory, by id; with hashed ids, by their stored forms. */
   override all(
     callback: (error: unknown, sessions?: Record<string, SessionData & Partial<Data>> | null) => void,
   ): void {
     settle(this.#all(), callback as Callback<Record<string, Stored>>)
   }
 
-  /** Returns the ids of all sessions. */
+  /** Returns the ids of all sessions; with hashed ids, their stored forms, for `handler.destroyListed`. */
   ids(callback: (error: unknown, ids?: string[]) => void): void {
     settle(this.#ids(), callback)
   }
@@ -154,8 +154,12 @@ export class PgsqlStore<Data = SessionData> extends Store {
     return created
   }
 
-  async #get(sid: string): Promise<Stored | undefined> {
-    const record = await this.#sessions.read(sid)
+  /** @param sessions of the save handler: by id, or by the stored form of a listed one */
+  async #get(
+    sid: string,
+    sessions: Pick<SaveHandler<Stored>, 'read'> = this.#sessions,
+  ): Promise<Stored | undefined> {
+    const record = await sessions.read(sid)
     if (record === undefined) return undefined
     const copy = new WorkingCopy(this.#sessions, sid, record)
     const { data } = record
@@ -278,7 +282,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
   async #all(): Promise<Record<string, Stored>> {
     const sessions: Record<string, Stored> = Object.create(null)
     for await (const ids of this.#idPages()) {
-      const page = await Promise.all(ids.map((id) => this.#get(id)))
+      const page = await Promise.all(ids.map((id) => this.#get(id, this.#sessions.listed)))
       for (const [index, id] of ids.entries()) {
         const session = page[index]
         if (session !== undefined) sessions[id] = session
@@ -295,7 +299,7 @@ export class PgsqlStore<Data = SessionData> extends Store {
 
   async #clear(): Promise<void> {
     for await (const ids of this.#idPages()) {
-      await Promise.all(ids.map((id) => this.#sessions.destroy(id)))
+      await Promise.all(ids.map((id) => this.#sessions.destroyListed(id)))
     }
   }
 

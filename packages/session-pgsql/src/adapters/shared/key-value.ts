@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { SaveHandler } from '../../save-handler.ts'
+import { isHashedId } from '../../session/stored-id.ts'
 
 /** What the adapters for key-value storages share: keys are the application's, and values need not expire. */
 
@@ -26,7 +27,7 @@ export function idsOfKeys<Data>(handler: SaveHandler<Data>): (key: string) => st
   const [, source = '', flags] = /^\/(.*)\/(\w*)$/s.exec(String(idPattern)) ?? []
   const pattern = new RegExp(source, flags)
   return (key) => {
-    if (pattern.test(key) && isStorable(key) && !key.startsWith(HASHED)) return key
+    if (pattern.test(key) && isStorable(key) && !key.startsWith(HASHED) && !isHashedId(key)) return key
     // As JSON, because UTF-8 has only one form for all lone surrogates.
     return HASHED + createHash('sha256').update(JSON.stringify(key)).digest('base64url')
   }

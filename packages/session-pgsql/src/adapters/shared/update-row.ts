@@ -51,7 +51,7 @@ export interface AdoptedUpdate {
  * function's, which came later than it. The function's change of a scalar therefore stands.
  */
 export async function updateRow<Value>(
-  sessions: SaveHandler<Stored>,
+  sessions: Pick<SaveHandler<Stored>, 'snapshot' | 'merge' | 'update'>,
   id: string,
   change: (data: Stored) => Value,
   { record, seen, view, check, adopt, ...options }: RowUpdate,

@@ -7,7 +7,10 @@ export type Stored = Record<string, unknown> & { [RESERVED]?: IdChanges }
 /** The key in the data under which the adapter stores the changes of the id. */
 export const RESERVED = '$session'
 
-/** How the ids of one session are connected. Each is a key of its own, so that a merge keeps concurrent changes. */
+/**
+ * How the ids of one session are connected. Each is a key of its own, so that a merge keeps concurrent changes. Ids are
+ * in the form in which the table stores them: whoever reads the table finds no id that it does not contain anyway.
+ */
 export interface IdChanges {
   /** In the row of the old id: the new ids, and the end of the grace period of each (milliseconds since 1970). */
   next?: Record<string, number>

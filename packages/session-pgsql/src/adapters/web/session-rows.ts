@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { WriteResult } from '../../operations.ts'
-import type { SaveHandler } from '../../save-handler.ts'
+import type { ListedSessions, SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
+import { isHashedId } from '../../session/stored-id.ts'
 import { type RowUpdate, type SessionUpdate, updateRow } from '../shared/update-row.ts'
 import {
   applicationData,
@@ -36,6 +37,7 @@ export class SessionRows {
     this.#context = context
   }
 
+  /** @param id the id, or the stored form of it that another row contains; so for the other methods */
   async write(
     id: string,
     data: Stored,
@@ -48,7 +50,7 @@ export class SessionRows {
     },
   ): Promise<WriteResult<Stored>> {
     const { base, custom, counts = true, seen, since } = options
-    const result = await this.#sessions.write(id, data, {
+    const result = await this.#by(id).write(id, data, {
       ...this.#options(),
       base: base ?? null,
       seen,
@@ -67,7 +69,7 @@ export class SessionRows {
     options: Pick<RowUpdate, 'base' | 'check' | 'record' | 'seen' | 'view' | 'adopt'>,
   ): Promise<SessionUpdate<Value>> {
     const access = !this.#isCounted
-    const updated = await updateRow(this.#sessions, id, change, { ...this.#options(), access, ...options })
+    const updated = await updateRow(this.#by(id), id, change, { ...this.#options(), access, ...options })
     if (updated.outcome === 'created' || updated.outcome === 'updated') this.#isCounted = true
     return updated
   }
@@ -109,7 +111,7 @@ export class SessionRows {
   /** Applies the difference between `ours` and `base`, which was written under the old id, to the new id. */
   async forward(id: string, ours: Stored, base: Stored): Promise<void> {
     if (isDeepStrictEqual(applicationData(ours), applicationData(base))) return
-    const record = await this.#sessions.read(id)
+    const record = await this.#by(id).read(id)
     if (record === undefined) return
     const reserved = record.data[RESERVED] === undefined ? {} : { [RESERVED]: record.data[RESERVED] }
     await this.write(
@@ -133,7 +135,12 @@ export class SessionRows {
     )
     const { next = {}, previous } = idChangesOf(session ?? record)
     const ids = [record.id, ...Object.keys(next), ...(previous === undefined ? [] : [previous])]
-    for (const id of ids) await this.#sessions.destroy(id)
+    for (const id of ids) await this.#by(id).destroy(id)
+  }
+
+  /** Returns what takes an id, or its hashed form. A plain form is the id itself, also if the row was hashed since. */
+  #by(id: string): ListedSessions<Stored> | SaveHandler<Stored> {
+    return isHashedId(id) ? this.#sessions.listed : this.#sessions
   }
 
   #options(): Pick<RowUpdate, 'lifetime' | 'address' | 'name'> {

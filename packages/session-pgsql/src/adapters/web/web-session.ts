@@ -424,18 +424,21 @@ class RequestSession {
    */
   async #move(base: SessionRecord<Stored>, id: string): Promise<string | undefined> {
     const { grace, sessions } = this.#context
+    // What is stored in one row about the other must not tell an id that the table does not contain.
+    const next = sessions.listed.formOfNew(id)
+    const previous = sessions.listed.formOf(base)
     const seen = this.#seen ?? base.data
     // Without grace the old id ends at once, whatever the clocks of other processes say.
     const until = grace === 0 ? 0 : Date.now() + grace * 1000
     const marked = await this.#rows.write(
       base.id,
-      { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [id]: until } } },
+      { ...seen, [RESERVED]: { ...seen[RESERVED], next: { ...seen[RESERVED]?.next, [next]: until } } },
       { base, seen, counts: false },
     )
     const old = marked.session
-    const { ended, next: { [id]: _, ...next } = {} } = idChangesOf(old)
+    const { ended, next: { [next]: _, ...others } = {} } = idChangesOf(old)
     // Another request has destroyed the session, or has moved it and left no data here.
-    if (old === undefined || ended || hasEnded({ next })) {
+    if (old === undefined || ended || hasEnded({ next: others })) {
       this.#isGone = true
       return undefined
     }
@@ -445,19 +448,19 @@ class RequestSession {
     if (!isSameUser && this.#authenticated === undefined) delete ours[AUTHENTICATED]
     let made = await this.#rows.write(
       id,
-      { ...applicationData(old.data), [RESERVED]: { previous: base.id } },
+      { ...applicationData(old.data), [RESERVED]: { previous } },
       { base: null, custom, since: isSameUser ? old : undefined },
     )
     made = await this.#rows.write(
       id,
-      { ...ours, [RESERVED]: { previous: base.id } },
+      { ...ours, [RESERVED]: { previous } },
       {
         base: made.session,
-        seen: { ...before, [RESERVED]: { previous: base.id } },
+        seen: { ...before, [RESERVED]: { previous } },
         counts: false,
       },
     )
-    if (!(await this.#rows.handOver(old, id))) {
+    if (!(await this.#rows.handOver(old, next))) {
       // Another request has destroyed the session in the meantime.
       await sessions.destroy(id)
       this.#isGone = true
@@ -465,7 +468,7 @@ class RequestSession {
     }
     if (grace === 0) await this.#rows.leaveOnlyTheNewId(base.id)
     this.#nextId = undefined
-    this.#data = { ...ours, [RESERVED]: { previous: base.id } }
+    this.#data = { ...ours, [RESERVED]: { previous } }
     this.#seen = undefined
     if (made.outcome === 'gone') {
       this.#isGone = true

@@ -1,3 +1,4 @@
+import { isHashedId } from '../../session/stored-id.ts'
 import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { number, plural } from '../output.ts'
@@ -10,8 +11,8 @@ export const destroy: Command = {
 Destroys the sessions immediately; only --all asks before. A request in progress
 cannot bring a destroyed session back.
 
-By id: the exit code is 1 if a session does not exist or has expired. The row of
-an expired session is still removed.
+By id, or by its hash as list shows it: the exit code is 1 if a session does not
+exist or has expired. The row of an expired session is still removed.
 By field: destroys every session with this value in its custom field ("log out
 everywhere"). It is not an error if there is none.
 All: ends the sessions of all users that began before, for example after a leak
@@ -62,7 +63,9 @@ JSON output:
       destroyed = await handler.destroyAll({ name })
     } else if (field === undefined) {
       for (const id of ids) checkFullId(id)
-      const results = await Promise.all([...ids].map((id) => handler.destroy(id)))
+      const results = await Promise.all(
+        [...ids].map((id) => (isHashedId(id) ? handler.destroyListed(id) : handler.destroy(id))),
+      )
       destroyed = results.filter(Boolean).length
     } else {
       destroyed = await handler.destroyByField(field)

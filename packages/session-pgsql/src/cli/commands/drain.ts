@@ -3,7 +3,8 @@ import { settleApart } from '../../handler/write.ts'
 import { moveRow } from '../../servers/move-row.ts'
 import type { Server } from '../../servers/server.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
-import { gt } from '../../table/sql.ts'
+import { MARK } from '../../table/id-forms.ts'
+import { gt, ne } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
 import type { Command, Context } from '../command.ts'
 import { number, plural } from '../output.ts'
@@ -11,6 +12,9 @@ import { homeOf, placedServers } from '../placement.ts'
 
 /** Ids that one statement reads. */
 const PAGE = 500
+
+/** The mark of a table with hashed ids belongs to no session, and stays. */
+const IS_NO_MARK = ne('t.sess_id', `'${MARK}'`)
 
 /** Rows that move at the same time. */
 const CONCURRENCY = 8
@@ -104,7 +108,7 @@ function mergeOf(context: Context): MergeTexts {
 async function readPage(server: Server, after: string, context: Context): Promise<string[]> {
   const rows = await server.table.query(
     (_shape, sql) =>
-      `SELECT t.sess_id FROM ${sql} t WHERE ${gt('t.sess_id', '$1')} ORDER BY t.sess_id LIMIT ${PAGE}`,
+      `SELECT t.sess_id FROM ${sql} t WHERE ${gt('t.sess_id', '$1')} AND ${IS_NO_MARK} ORDER BY t.sess_id LIMIT ${PAGE}`,
     [after],
     context.deadline(),
   )
@@ -113,7 +117,7 @@ async function readPage(server: Server, after: string, context: Context): Promis
 
 async function countRows(server: Server, context: Context): Promise<number> {
   const [row] = await server.table.query(
-    (_shape, sql) => `SELECT pg_catalog.count(*) FROM ${sql}`,
+    (_shape, sql) => `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${IS_NO_MARK}`,
     [],
     context.deadline(),
   )

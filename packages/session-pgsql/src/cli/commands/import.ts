@@ -1,6 +1,7 @@
 import { codecNamed } from '../../codec/codecs.ts'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { Server } from '../../servers/server.ts'
+import { hashedId, isHashedId, storedForm } from '../../session/stored-id.ts'
 import {
   beginRun,
   type ImportedSession,
@@ -302,16 +303,38 @@ class Import extends DryRun {
   /** Removes the imported sessions that have ended in the source since. */
   async #removeEnded(server: Server): Promise<void> {
     const run = this.#runOn(server)
+    // The source cannot be asked for hashed ids.
+    const hashed = new Set<string>()
     let after = ''
     for (;;) {
       const ids = await missedIds(server.table, run, after, PAGE, this.context.deadline())
       const last = ids.at(-1)
-      if (last === undefined || this.context.signal.aborted) return
+      if (this.context.signal.aborted) return
+      if (last === undefined) break
       after = last
-      const live = await this.source.findLive(ids)
-      const ended = ids.filter((id) => !live.has(id))
-      this.counts.removed += await removeMissed(server.table, ended, run, this.context.deadline())
+      for (const id of ids.filter(isHashedId)) hashed.add(id)
+      const plain = ids.filter((id) => !isHashedId(id))
+      const live = await this.source.findLive(plain)
+      await this.#removeFrom(
+        server,
+        plain.filter((id) => !live.has(id)),
+      )
     }
+    if (hashed.size === 0) return
+    for await (const batch of this.source.batches()) {
+      if (this.context.signal.aborted) return
+      const now = performance.now()
+      for (const { id, expires } of batch)
+        if (expires === undefined || expires > now) hashed.delete(hashedId(id))
+    }
+    const ended = [...hashed]
+    for (let start = 0; start < ended.length; start += PAGE) {
+      await this.#removeFrom(server, ended.slice(start, start + PAGE))
+    }
+  }
+
+  async #removeFrom(server: Server, ids: readonly string[]): Promise<void> {
+    this.counts.removed += await removeMissed(server.table, ids, this.#runOn(server), this.context.deadline())
   }
 
   #runOn(server: Server): Run {
@@ -321,7 +344,8 @@ class Import extends DryRun {
   #byHome<T>(items: readonly T[], idOf: (item: T) => string): [Server, T[]][] {
     const homes = new Map<Server, T[]>()
     for (const item of items) {
-      const home = homeOf(idOf(item), this.#placed, this.context.settings.failoverMode)
+      const { failoverMode, ids } = this.context.settings
+      const home = homeOf(storedForm(idOf(item), ids), this.#placed, failoverMode)
       const group = homes.get(home)
       if (group === undefined) homes.set(home, [item])
       else group.push(item)

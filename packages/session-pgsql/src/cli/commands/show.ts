@@ -1,5 +1,4 @@
 import { unreadableReason } from '../../codec/sealed.ts'
-import { storedId } from '../../session/id.ts'
 import { infoOf } from '../../session/record.ts'
 import { remaining, type StoredSession } from '../../session/stored.ts'
 import { findRow } from '../../table/listing.ts'
@@ -13,7 +12,8 @@ export const show: Command = {
   usage: 'ID [--data]',
   summary: 'show one session; with --data, also its data',
   details: `
-Shows a session, even if it has expired. With several servers, shows every row
+Shows a session by its id, or by its hash as list shows it, even if it has
+expired. With several servers, shows every row
 with this id. The exit code is 1 if there is none.
 
 The session's data is shown only with --data: JSON is indented, other formats
@@ -39,7 +39,7 @@ JSON output:
     checkFullId(id)
     const rows = await Promise.all(
       servers.map(async (server) => {
-        const stored = await findRow(server.table, storedId(id), context.deadline())
+        const stored = await findRow(server.table, id, context.deadline())
         return stored && { server: server.name, stored }
       }),
     )

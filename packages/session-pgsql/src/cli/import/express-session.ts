@@ -1,6 +1,7 @@
 import { lifetimeOf, type StoredCookie, storedCookie } from '../../adapters/shared/stored-cookie.ts'
 import type { Codec } from '../../codec/codec.ts'
 import { SessionPgsqlError } from '../../errors.ts'
+import { isHashedId } from '../../session/stored-id.ts'
 import type { ImportedSession } from '../../table/importing.ts'
 import type { SourceSession } from './source.ts'
 
@@ -31,7 +32,7 @@ export function parseSession(
   source: SourceSession,
   { codec, idPattern, field }: ParseOptions,
 ): ParsedSession | undefined {
-  if (!idPattern.test(source.id)) return undefined
+  if (!idPattern.test(source.id) || isHashedId(source.id)) return undefined
   const data = parseObject(source.text)
   if (data === undefined) return undefined
   const cookie = storedCookie(data.cookie)

@@ -1,9 +1,4 @@
-import {
-  SaveHandler,
-  type SaveHandlerOptions,
-  type SessionPgsqlError,
-  type SessionRecord,
-} from '../../../src/index.ts'
+import type { SaveHandler, SaveHandlerOptions, SessionPgsqlError, SessionRecord } from '../../../src/index.ts'
 import type { WorkerChannel } from '../../support/processes.ts'
 import { keyOf, now, type Operation } from '../history.ts'
 import { randomOf } from '../traffic.ts'
@@ -20,6 +15,10 @@ export interface RollingInput {
   /** The places whose sessions this process creates and destroys, one after the other; and those of other processes. */
   readonly owned: readonly number[]
   readonly foreign: readonly number[]
+  /** The sessions that are already at places. Default: none. */
+  readonly placed?: readonly Placed[]
+  /** URL of the library's module. Default: this version's. */
+  readonly library?: string | undefined
 }
 
 /**
@@ -45,9 +44,12 @@ export interface Restarted {
  * changes that it lacks are merged when the home server is back.
  */
 export default async function rolling(input: RollingInput, channel: WorkerChannel): Promise<Operation[]> {
-  const { db, options, name, callers, seed, owned, foreign } = input
+  const { db, options, name, callers, seed, owned, foreign, placed = [], library } = input
+  const { SaveHandler: Handler } = (await import(
+    library ?? '../../../src/index.ts'
+  )) as typeof import('../../../src/index.ts')
   const start = async (options: SaveHandlerOptions<Data>): Promise<SaveHandler<Data>> => {
-    const started = new SaveHandler<Data>({ db, gcInterval: 0, ...options })
+    const started = new Handler<Data>({ db, gcInterval: 0, ...options })
     started.on('error', () => {})
     await started.open()
     return started
@@ -55,7 +57,7 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
   let handler = await start(options)
   const random = randomOf(seed)
   const history: Operation[] = []
-  const current = new Map<number, string>()
+  const current = new Map(placed.map(({ place, id }) => [place, id]))
   const ended: string[] = []
   /** The number of requests that use a session, and whom to tell when there is none. */
   const uses = new Map<string, number>()
@@ -178,7 +180,7 @@ export default async function rolling(input: RollingInput, channel: WorkerChanne
     }
   }
 
-  for (const place of owned) await create(place)
+  for (const place of owned) if (!current.has(place)) await create(place)
   channel.send('running')
   const traffic = Array.from({ length: callers }, (_, caller) => call(caller))
   for (;;) {
