@@ -86,10 +86,9 @@ describeOnEveryServer(
       const other = new Browser(browser.url)
       await other.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' }))
       const before = (await browser.send('GET', '/')).text
-      const rows = [...before.matchAll(/<tr( class="here")?>\s*<td>([^<]*)<\/td>/g)]
-      expect(rows.map(([, here]) => here !== undefined).sort()).toEqual([false, true])
-      const handles = [...before.matchAll(/<tr( class="here")?>[\s\S]*?\/devices\/([\w-]+)\/end/g)]
-      const [, , handle] = handles.find(([, here]) => here === undefined) as string[]
+      const devices = [...before.matchAll(/<tr( class="here")?>\s*<td>[\s\S]*?\/devices\/([\w-]+)\/end/g)]
+      expect(devices.map(([, here]) => here !== undefined).sort()).toEqual([false, true])
+      const [, , handle] = devices.find(([, here]) => here === undefined) as string[]
       await browser.send('POST', `/devices/${handle}/end`)
       expect((await other.send('GET', '/')).text).toContain('You are not signed in')
       expect((await browser.send('GET', '/')).text).toContain('Signed in as lovelace')
