@@ -1,3 +1,5 @@
+import Bowser from 'bowser'
+
 /** The pages, as HTML. Every value from a session is escaped by `html`. */
 
 const html = (value) =>
@@ -5,7 +7,7 @@ const html = (value) =>
 
 const time = (date) => (date ? date.toISOString().replace('T', ' ').slice(0, 19) : '')
 
-export function homePage({ id, user, visits, notes, info, row, devices, consoleUrl, busy }) {
+export function homePage({ user, visits, notes, info, row, devices, consoleUrl, busy }) {
   const greeting = user === undefined ? 'You are not signed in' : `Signed in as ${html(user)}`
   return page(`
     <section>
@@ -35,7 +37,7 @@ export function homePage({ id, user, visits, notes, info, row, devices, consoleU
 
     <section>
       <h2>My devices</h2>
-      ${user === undefined ? '<p>Sign in here and in a private window to see them.</p>' : deviceTable(devices, id)}
+      ${user === undefined ? '<p>Sign in here and in a private window to see them.</p>' : deviceTable(devices)}
     </section>
 
     <section>
@@ -75,21 +77,30 @@ function signInForm() {
     <button>Sign in</button></form>`
 }
 
-function deviceTable(devices, id) {
+function deviceTable(devices) {
   const rows = devices.map(
-    (device) => `<tr${device.id === id ? ' class="here"' : ''}>
-      <td>${device.id === id ? 'this device' : html(device.id.slice(0, 6))}</td>
-      <td>${html(browserOf(device.data.agent))}</td>
-      <td>${html(device.addressModified)}</td>
-      <td>${time(device.created)}</td><td>${device.accesses}</td></tr>`,
+    ({
+      handle,
+      isCurrent,
+      data,
+      lastAddress,
+      firstSeen,
+      lastSeen,
+    }) => `<tr${isCurrent ? ' class="here"' : ''}>
+      <td>${html(browserOf(data.agent))}${isCurrent ? ' (this device)' : ''}</td>
+      <td>${html(lastAddress)}</td>
+      <td>${time(firstSeen)}</td><td>${time(lastSeen)}</td>
+      <td><form method="post" action="/devices/${html(handle)}/end"><button>End</button></form></td></tr>`,
   )
-  return `<table><thead><tr><th>Session</th><th>Browser</th><th>Address</th><th>Since (UTC)</th><th>Accesses</th></tr></thead>
+  return `<table><thead><tr><th>Device</th><th>Address</th><th>First seen (UTC)</th><th>Last seen (UTC)</th><th></th></tr></thead>
     <tbody>${rows.join('')}</tbody></table>
     <form method="post" action="/sign-out-everywhere"><button>Sign out everywhere</button></form>`
 }
 
+/** Returns for example "Firefox on Windows". */
 function browserOf(agent = '') {
-  return /Firefox|Edg|Chrome|Safari|curl/.exec(agent)?.[0] ?? 'unknown'
+  const { browser, os } = Bowser.parse(agent || 'unknown')
+  return [browser.name ?? 'Unknown browser', os.name].filter(Boolean).join(' on ')
 }
 
 function page(body) {

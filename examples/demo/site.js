@@ -36,7 +36,6 @@ export function createSite(database, pause = sleep) {
     const { user, notes = {}, visits } = req.session
     res.send(
       homePage({
-        id: req.sessionID,
         user,
         consoleUrl: app.locals.consoleUrl,
         busy: traffic.busy,
@@ -44,7 +43,7 @@ export function createSite(database, pause = sleep) {
         notes,
         info: await handler.info(req.sessionID),
         row: await rowOf(database, req.sessionID),
-        devices: user === undefined ? [] : await handler.findByField(user),
+        devices: user === undefined ? [] : await pgsqlSession(req).devices(),
       }),
     )
   })
@@ -65,6 +64,11 @@ export function createSite(database, pause = sleep) {
 
   app.post('/sign-out', (req, res, next) => {
     req.session.destroy((error) => (error ? next(error) : res.redirect('/')))
+  })
+
+  app.post('/devices/:handle/end', async (req, res) => {
+    if (req.session.user !== undefined) await pgsqlSession(req).endDevice(req.params.handle)
+    res.redirect('/')
   })
 
   app.post('/sign-out-everywhere', async (req, res) => {

@@ -1,7 +1,7 @@
 /** `deno run -A deno.js`. The environment: see handle.js; PORT: default 3000. */
 import { fromEnvironment } from './handle.js'
 
-const { handle, sessions } = fromEnvironment(Deno.env.toObject())
+const { handle, sessions } = fromEnvironment(Deno.env.toObject(), (_, { remoteAddr }) => remoteAddr.hostname)
 const port = Number(Deno.env.get('PORT') ?? 3000)
 const onListen = (address) =>
   console.log(`Listening on http://127.0.0.1:${address.port}. Press Ctrl+C to stop; the sessions are kept.`)

@@ -9,7 +9,7 @@ import { createHandle } from './handle.js'
  * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
  */
 export async function createSite(options, pause = async () => {}, port = 0) {
-  const { handle, sessions } = createHandle(options, pause)
+  const { handle, sessions } = createHandle(options, pause, (_, socket) => socket.remoteAddress)
 
   const server = createServer(async (incoming, outgoing) => {
     try {
@@ -17,7 +17,10 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       const { method } = incoming
       const body = method === 'GET' || method === 'HEAD' ? null : Readable.toWeb(incoming)
       const headers = new Headers(incoming.headers)
-      const response = await handle(new Request(url, { method, headers, body, duplex: 'half' }))
+      const response = await handle(
+        new Request(url, { method, headers, body, duplex: 'half' }),
+        incoming.socket,
+      )
       outgoing.writeHead(response.status, [...response.headers].flat()).end(await response.text())
     } catch (error) {
       outgoing.writeHead(500).end(`${error.code}: the session is unavailable.\n`)

@@ -116,7 +116,7 @@ if (!function_exists('session_pgsql_status')) {
     }
 }
 
-/** The connection to the gateway. Internal: for this file and move_sessions.php. */
+/** The connection to the gateway. Internal: for this file. */
 final class SessionPgsqlGateway
 {
     private const DEFAULT_PREFIX = 'PHPREDIS_SESSION:';

@@ -44,7 +44,7 @@ test('runs as packed by npm, and contains the files that its README mentions', a
     'php',
     'src',
   ])
-  expect((await readdir(join(installed, 'php'))).sort()).toEqual(['move_sessions.php', 'session_pgsql.php'])
+  expect((await readdir(join(installed, 'php'))).sort()).toEqual(['session_pgsql.php'])
 
   const main = join(installed, 'bin/session-pgsql-server.js')
   // npx runs the file itself, by its first line.

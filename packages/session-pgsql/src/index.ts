@@ -55,6 +55,7 @@ export type {
   ColumnType,
   ColumnValues,
 } from './session/columns.ts'
+export type { Device, Devices } from './session/device.ts'
 export type {
   CountOptions,
   FoundSessions,

@@ -27,6 +27,7 @@ import { readPhpIni } from './php-ini.ts'
 import { Servers } from './servers/servers.ts'
 import { checkText, invalid, metadataOf } from './session/checks.ts'
 import type { ColumnDefinitions, ColumnFilter } from './session/columns.ts'
+import type { Devices } from './session/device.ts'
 import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './session/filter.ts'
 import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
@@ -409,6 +410,31 @@ export class SaveHandler<
    */
   async fillColumns({ all = false }: { readonly all?: boolean | undefined } = {}): Promise<number> {
     return this.#administration.fillColumns(all)
+  }
+
+  /**
+   * Returns the sessions with this custom field for a "where you're signed in" page, as `findByField` does, but without
+   * their ids: each has a handle that `endDevice` takes and that cannot be used to sign in. Send these, never the ids.
+   *
+   * @param options `current`: the id of the request's session, which is then marked
+   * @throws the errors of `findByField`
+   */
+  async devices(
+    value: string,
+    { current }: { readonly current?: string | undefined } = {},
+  ): Promise<Devices<Data>> {
+    return this.#administration.devices(value, current)
+  }
+
+  /**
+   * Ends the session with this handle, if its custom field has this value: a user's handle ends no session of another
+   * user. Pass the value from the session of the request, never from what the browser has sent.
+   *
+   * @returns false if there is no such session
+   * @throws SERVER_DOWN with the names of the servers that could not be reached, if the others do not have the session
+   */
+  async endDevice(value: string, handle: string): Promise<boolean> {
+    return this.#administration.endDevice(value, handle)
   }
 
   /** Increments an error counter and stores the message. @returns true if the session exists */

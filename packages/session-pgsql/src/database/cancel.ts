@@ -20,7 +20,7 @@ export function requestCancel(
   const { connection, host, port, ssl, sslNegotiation, processID, secretKey } = client as unknown as Target
   if (typeof processID !== 'number' || typeof secretKey !== 'number') return Promise.resolve('not sent')
   const request = new connection.constructor({
-    stream: stream ?? socketTo(connection.stream.remoteAddress),
+    stream: stream ?? sameKindOf(connection.stream),
     ssl,
     sslNegotiation,
   })
@@ -49,6 +49,11 @@ export function requestCancel(
     if (host.startsWith('/')) request.connect(`${host}/.s.PGSQL.${port}`)
     else request.connect(port, host)
   })
+}
+
+/** Returns a socket to the same address; undefined for a WebSocket, of which the driver then makes another. */
+function sameKindOf(stream: Target['connection']['stream']): Socket | undefined {
+  return stream instanceof Socket ? socketTo(stream.remoteAddress) : undefined
 }
 
 /** Returns a socket that connects to this address of a host: its name's other addresses may be other servers. */

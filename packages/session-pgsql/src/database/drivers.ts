@@ -7,7 +7,8 @@ import type { Row } from './database.ts'
 
 /** `pg.Connection`, as node-postgres passes it to a Submittable. */
 export interface ConnectionLike {
-  readonly stream: { cork(): void; uncork(): void; destroy(): void }
+  /** The WebSocket of Neon's serverless driver has no `cork`, and collects messages itself. */
+  readonly stream: { cork?(): void; uncork?(): void; destroy(): void }
   /** The texts of the prepared statements, by name. */
   readonly parsedStatements: Readonly<Record<string, string>>
   parse(statement: { readonly text: string; readonly name: string | undefined }): void
@@ -148,6 +149,27 @@ export interface NodePostgresTls {
   rejectUnauthorized: boolean
   servername?: string
   checkServerIdentity(host: string, certificate: import('node:tls').PeerCertificate): Error | undefined
+}
+
+/** The `sql` that `postgres()` of postgres.js returns. The library reads its options. */
+export interface PostgresJsLike {
+  // biome-ignore lint/suspicious/noExplicitAny: the template function takes any value
+  (first: any, ...rest: any[]): unknown
+  unsafe(text: string): unknown
+  /** Undefined for the `sql` of a transaction or of a reserved connection. */
+  readonly options: {
+    readonly host: readonly string[]
+    readonly port: readonly number[]
+    /** The file of a Unix socket. */
+    readonly path?: string | false | undefined
+    readonly database: string
+    readonly user: string
+    readonly pass: string | null | (() => string | Promise<string>)
+    readonly ssl: string | boolean | object
+    /** Startup parameters. */
+    readonly connection?: object | undefined
+    readonly socket?: unknown
+  }
 }
 
 /** A PGlite instance. */

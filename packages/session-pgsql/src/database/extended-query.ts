@@ -27,7 +27,7 @@ export class ExtendedQuery implements SubmittableLike {
   submit(connection: ConnectionLike): void {
     const { text, name, values } = this
     // Corked: otherwise each message would be a separate packet.
-    connection.stream.cork()
+    connection.stream.cork?.()
     try {
       // The client records the prepared statements of this connection.
       if (name === undefined || connection.parsedStatements[name] !== text) connection.parse({ text, name })
@@ -35,7 +35,7 @@ export class ExtendedQuery implements SubmittableLike {
       connection.execute({})
       connection.sync()
     } finally {
-      connection.stream.uncork()
+      connection.stream.uncork?.()
     }
   }
 

@@ -13,6 +13,7 @@ import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, received } from '../session/checks.ts'
 import type { ColumnFilter, Columns } from '../session/columns.ts'
+import { type Devices, deviceOf, handleOf } from '../session/device.ts'
 import type {
   CountOptions,
   FoundSessions,
@@ -212,6 +213,24 @@ export class Administration<Data> {
       if (missing.length > 0) throw incomplete(`Destroyed ${ended} sessions`, missing)
       return ended
     })
+  }
+
+  /** See `SaveHandler.devices`. */
+  async devices(field: string, current: string | undefined): Promise<Devices<Data>> {
+    const found = await this.findByField(field)
+    const own = current && handleOf(current)
+    const devices = found.map((record) => deviceOf(record, record.data, handleOf(record.id) === own))
+    return withMissing(devices, found.missing)
+  }
+
+  /** See `SaveHandler.endDevice`. */
+  async endDevice(field: string, handle: string): Promise<boolean> {
+    checkText('custom field', field)
+    // The handle is compared here, among the sessions of this field only: it selects no row by itself.
+    const { ids, missing } = await this.#idsOf({ field }, ({ id }) => handleOf(id) === handle)
+    if (ids.length === 0 && missing.length > 0) throw incomplete('Did not find the session', missing)
+    const ended = await Promise.all(ids.map((id) => this.#options.destroy(id)))
+    return ended.includes(true)
   }
 
   /** See `SaveHandler.list`. */

@@ -1,9 +1,10 @@
 import { type Conninfo, parseConninfo, splitEntries } from '../conninfo/conninfo.ts'
 import { endsInPassword } from '../conninfo/syntax.ts'
-import type { PgliteLike, PoolConfigLike, PoolLike } from '../database/drivers.ts'
+import type { PgliteLike, PoolConfigLike, PoolLike, PostgresJsLike } from '../database/drivers.ts'
 import { hidden } from '../hidden.ts'
 import { isObjectWith, problem, typeName } from './checks.ts'
 import { poolConfig } from './pool-config.ts'
+import { isNeonHttp, isPostgresJs, postgresJsConfig } from './postgres-js.ts'
 
 /** One server of `db`. Driver objects and values that may contain a password are not enumerable. */
 export type DatabaseEntry =
@@ -26,12 +27,12 @@ export interface UrlLike {
   readonly searchParams: object
 }
 
-export type OneDatabase = string | UrlLike | PoolConfigLike | PoolLike | PgliteLike
+export type OneDatabase = string | UrlLike | PoolConfigLike | PoolLike | PostgresJsLike | PgliteLike
 
 type Environment = Record<string, string | undefined>
 
 const EXPECTED =
-  'a conninfo string such as "host=db1 dbname=php_session user=php_session", a URL such as "postgresql://php_session@db1/php_session", "pglite:./folder", a pg.Pool, options for one, a PGlite instance, or an array of these'
+  'a conninfo string such as "host=db1 dbname=php_session user=php_session", a URL such as "postgresql://php_session@db1/php_session", "pglite:./folder", a pg.Pool, options for one, a `sql` of postgres.js, a PGlite instance, or an array of these'
 
 /** Messages never contain the value, which may contain a password. */
 export function databaseEntries(
@@ -137,6 +138,15 @@ function objectEntry(where: string, value: unknown, environment: Environment): D
     }
     const pool = value as unknown as PoolLike & { readonly options?: PoolConfigLike }
     return entryWith('pool', configName(pool.options ?? {}, environment), { pool })
+  }
+  if (isPostgresJs(value)) {
+    const config = poolConfig(where, postgresJsConfig(where, value))
+    return entryWith('poolConfig', configName(config, environment), { config })
+  }
+  if (isNeonHttp(value)) {
+    throw problem(
+      `${where}: expected ${EXPECTED}; received the function of neon(), which has no transactions that read first. Pass a Pool of @neondatabase/serverless`,
+    )
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && isPlain(value)) {
     const config = poolConfig(where, value)

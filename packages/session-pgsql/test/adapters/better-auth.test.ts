@@ -8,7 +8,7 @@ import {
   type SecondaryStorageOptions,
 } from '../../src/adapters/better-auth.ts'
 import { Browser } from '../../src/testing/browser.ts'
-import { describeHandler, errorOf } from '../handler/kit.ts'
+import { type Data, describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
@@ -512,4 +512,49 @@ describeOnEveryServer('The better-auth example', (server) => {
 test('fits the SecondaryStorage of better-auth', () => {
   expectTypeOf<PgsqlSecondaryStorage>().toExtend<SecondaryStorage>()
   expect(() => pgsqlSecondaryStorage({ db: 'pglite:', tabel: 'x' } as never)).toThrow(/did you mean "table"/)
+})
+
+describeOnEveryServer('better-auth with sessions in a table of its own', (server) => {
+  test('storeSessionInDatabase keeps their users logged in when the secondary storage is added', async () => {
+    const { db } = await server.freshDatabase()
+    const tables = { user: [], session: [] as { token: string }[], account: [], verification: [] }
+    const common = {
+      baseURL: 'http://localhost',
+      secret: 'a secret of a test, and of nothing else',
+      database: memoryAdapter(tables),
+      emailAndPassword: { enabled: true },
+      rateLimit: { enabled: false },
+      telemetry: { enabled: false },
+    }
+    const send = async (
+      auth: { handler(request: Request): Promise<Response> },
+      path: string,
+      body?: object,
+      cookie = '',
+    ) =>
+      auth.handler(
+        new Request(`http://localhost/api/auth/${path}`, {
+          method: body === undefined ? 'GET' : 'POST',
+          headers: { cookie, origin: 'http://localhost', 'content-type': 'application/json' },
+          ...(body && { body: JSON.stringify(body) }),
+        }),
+      )
+    const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
+    const signedUp = await send(betterAuth(common), 'sign-up/email', account)
+    const cookie = signedUp.headers.getSetCookie()[0]?.split(';')[0] as string
+    expect(tables.session).toHaveLength(1)
+
+    const secondaryStorage = pgsqlSecondaryStorage({ db, gcInterval: 0, operationTimeout: 15 })
+    try {
+      const userOf = async (auth: Parameters<typeof send>[0]) =>
+        ((await (await send(auth, 'get-session', undefined, cookie)).json()) as Data | null)?.user.name
+      expect(await userOf(betterAuth({ ...common, secondaryStorage }))).toBeUndefined()
+      const both = betterAuth({ ...common, secondaryStorage, session: { storeSessionInDatabase: true } })
+      expect(await userOf(both)).toBe('Ada')
+      expect((await send(both, 'sign-out', {}, cookie)).status).toBe(200)
+      expect(await userOf(both)).toBeUndefined()
+    } finally {
+      await secondaryStorage.close()
+    }
+  })
 })

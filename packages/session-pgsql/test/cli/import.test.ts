@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from 'vitest'
 import { startRedis } from '../../../session-pgsql-server/test/php/kit/peers.ts'
 import { PgsqlStore } from '../../src/adapters/express.ts'
@@ -421,6 +421,63 @@ describeWithCommand('session-pgsql import', (setup) => {
     ])
   })
 
+  describe('jsonl', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'session-pgsql-jsonl-')), 'sessions.jsonl')
+    afterAll(() => rmSync(dirname(file), { recursive: true }))
+    const write = (...lines: unknown[]) =>
+      writeFileSync(
+        file,
+        lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n'),
+      )
+    const soon = () => new Date(Date.now() + DAY).toISOString()
+
+    test('imports each line with its expiry and custom field, and counts lines in another format', async () => {
+      const fixture = await setup({ table: false })
+      const run = async () =>
+        json(await fixture.run(['import', '--from', 'jsonl', '--source', file, '--json']))
+      write(
+        { id: 'iso', data: { user: 'ada' }, expires: soon(), custom: '42' },
+        { id: 'seconds', data: { user: 'ada' }, expires: Date.now() / 1000 + 3600, custom: 7 },
+        { id: 'no-end', data: { cookie: { originalMaxAge: DAY, expires: soon(), path: '/' } } },
+        '',
+        { id: 'past', data: {}, expires: '2020-01-01T00:00:00Z' },
+        { id: 'milliseconds', data: {}, expires: Date.now() + DAY },
+        { id: 'no-zone', data: {}, expires: '2090-01-01T00:00:00' },
+        { id: 'no-data' },
+        { data: {} },
+        'null',
+        '{"id": "cut", "data',
+      )
+      expect(await run()).toMatchObject({ moved: 3, expired: 1, unreadable: 6 })
+      const rows = await fixture.database.query<{ id: string; custom: string; left: number; data: string }>(
+        'SELECT sess_id AS id, sess_custom AS custom, sess_expire - extract(epoch FROM now())::float8 AS left, sess_data AS data FROM php_session ORDER BY 1',
+      )
+      expect(rows).toEqual([
+        { id: 'iso', custom: '42', left: expect.closeTo(DAY / 1000, -1), data: '{"user":"ada"}' },
+        {
+          ...{ id: 'no-end', custom: null, left: expect.closeTo(DAY / 1000, -1) },
+          data: `{"cookie":{"originalMaxAge":${DAY},"path":"/"}}`,
+        },
+        { id: 'seconds', custom: '7', left: expect.closeTo(3600, -1), data: '{"user":"ada"}' },
+      ])
+    })
+
+    test('a later snapshot renews and ends what was not used here', async () => {
+      const fixture = await setup({ table: false })
+      const run = async () =>
+        json(await fixture.run(['import', '--from', 'jsonl', '--source', file, '--json']))
+      const line = (id: string, n = 1) => ({ id, data: { n }, expires: soon() })
+      write(line('same'), line('renewed'), line('ended'), line('used'))
+      expect(await run()).toMatchObject({ moved: 4 })
+      await fixture.write('used', { here: true })
+      write(line('same'), line('renewed', 2), line('new'))
+      expect(await run()).toMatchObject({ moved: 1, renewed: 1, removed: 1, already: 1 })
+      expect(await fixture.database.query('SELECT sess_id AS id FROM php_session ORDER BY 1')).toEqual(
+        ['new', 'renewed', 'same', 'used'].map((id) => ({ id })),
+      )
+    })
+  })
+
   test('rejects invalid options, and shows no secrets', async () => {
     const { run } = await setup()
     const refused = async (...options: string[]) => {
@@ -431,6 +488,14 @@ describeWithCommand('session-pgsql import', (setup) => {
     expect(await refused()).toMatch(/^2 .*--from: expected one of connect-pg-simple, /)
     expect(await refused('--from', 'memory')).toMatch(/^2 .*--from: expected/)
     expect(await refused('--from', 'connect-redis', '--zone', 'UTC')).toMatch(/^2 .*--zone does not apply to/)
+    expect(await refused('--from', 'jsonl')).toMatch(/^2 .*--source is required: the file to import/)
+    expect(await refused('--from', 'php-files', '--prefix', 'x')).toMatch(/^2 .*--prefix does not apply to/)
+    expect(await refused('--from', 'jsonl', '--source', '/nowhere')).toMatch(
+      /^2 .*cannot read the file \/nowhere \(ENOENT\)/,
+    )
+    expect(await refused('--from', 'phpredis', '--source', 'tcp://127.0.0.1:1?auth=s3cret')).toMatch(
+      /^1 .*Cannot connect to Redis.*SERVER_DOWN/,
+    )
     expect(await refused('--from', 'connect-redis', '--source', 'u:s3cret@h')).toMatch(/^2 .*expected a URL/)
     expect(await refused('--from', 'connect-redis', '--source', 'redis://u:s3cret@127.0.0.1:1')).toMatch(
       /^1 .*Cannot connect to Redis.*SERVER_DOWN/,
@@ -471,12 +536,12 @@ describe('the Redis client of the import', () => {
       await Promise.all(ids.map((id) => client.send('SET', `a[b]*:${id}`, `of ${id}`, 'PX', '3600000')))
       await client.send('SET', 'ab:other', 'of another')
       await client.send('HSET', 'a[b]*:hash', 'a', 'b')
-      const source = redisSource(client, 'here', 'a[b]*:')
+      const source = redisSource(client, 'here', { prefix: 'a[b]*:' })
       const found = new Map<string, string>()
       for await (const batch of source.batches()) for (const { id, text } of batch) found.set(id, text)
       expect(found.size).toBe(1201)
       expect(found.get('id-7')).toBe('of id-7')
-      expect(found.get('hash')).toBe('')
+      expect(found.get('hash')).toBe('!')
       expect(await source.findLive(['id-1', 'none', 'id-2'])).toEqual(new Set(['id-1', 'id-2']))
       expect(loaded.loadedClient).toBe('ioredis')
     } finally {

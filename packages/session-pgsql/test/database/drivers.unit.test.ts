@@ -1,5 +1,7 @@
 import { PGlite } from '@electric-sql/pglite'
+import type { Pool as NeonPool } from '@neondatabase/serverless'
 import pg from 'pg'
+import type postgres from 'postgres'
 import { expect, test } from 'vitest'
 import type { NodePostgresConfig, PgliteLike, PoolConfigLike, PoolLike } from '../../src/database/drivers.ts'
 import type { SaveHandlerOptions } from '../../src/settings/settings.ts'
@@ -11,6 +13,8 @@ import type { SaveHandlerOptions } from '../../src/settings/settings.ts'
 declare const pool: pg.Pool
 declare const poolConfig: pg.PoolConfig
 declare const pglite: PGlite
+declare const neonPool: NeonPool
+declare const sql: postgres.Sql
 declare const libraryConfig: NodePostgresConfig
 
 export const pinned = () => {
@@ -22,6 +26,8 @@ export const pinned = () => {
     { db: pool },
     { db: poolConfig },
     { db: pglite },
+    { db: neonPool },
+    { db: sql },
     { db: [pool, poolConfig, pglite, 'host=a', new URL('postgresql://a')] },
     { db: { host: 'a', password: async () => 'x', ssl: { rejectUnauthorized: true }, idleTimeoutMillis: 5 } },
   ]

@@ -81,6 +81,19 @@ describeOnEveryServer(
       expect((await otherUser.send('GET', '/')).text).toContain('Signed in as babbage')
     })
 
+    test('the devices of a user are shown, and one can end another', async () => {
+      const browser = await signedIn()
+      const other = new Browser(browser.url)
+      await other.send('POST', '/sign-in', new URLSearchParams({ user: 'lovelace' }))
+      const before = (await browser.send('GET', '/')).text
+      const devices = [...before.matchAll(/<tr( class="here")?>\s*<td>[\s\S]*?\/devices\/([\w-]+)\/end/g)]
+      expect(devices.map(([, here]) => here !== undefined).sort()).toEqual([false, true])
+      const [, , handle] = devices.find(([, here]) => here === undefined) as string[]
+      await browser.send('POST', `/devices/${handle}/end`)
+      expect((await other.send('GET', '/')).text).toContain('You are not signed in')
+      expect((await browser.send('GET', '/')).text).toContain('Signed in as lovelace')
+    })
+
     test('sessions survive a restart, and a database error is an error, not a new session', async () => {
       const browser = await signedIn()
       for (const stop of stopping.splice(0)) await stop()

@@ -21,6 +21,21 @@ export interface Kit {
   database(): FreshDatabase
 }
 
+/** How the handlers of the suites reach a PostgreSQL server. */
+export interface Driver {
+  /** Returns the `db` that a file's handlers share. */
+  connect(url: string): NonNullable<SaveHandlerOptions['db']>
+  /** Closes what `connect` opened. */
+  close(): Promise<void>
+}
+
+let other: Driver | undefined
+
+/** Has the suites that the file imports afterwards use another driver than node-postgres, on PostgreSQL itself. */
+export function useDriver(driver: Driver): void {
+  other = driver
+}
+
 /**
  * Runs a suite on every server of the run, and through PgBouncer.
  *
@@ -42,7 +57,7 @@ export function describeHandler(
     })
     suite(makeKit(server, () => database))
   }
-  describeOnEveryServer(name, contract, ['postgres', 'pglite', 'pgbouncer'])
+  describeOnEveryServer(name, contract, other ? ['postgres'] : ['postgres', 'pglite', 'pgbouncer'])
 }
 
 function makeKit(server: TestServer, database: () => FreshDatabase): Kit {
@@ -51,15 +66,14 @@ function makeKit(server: TestServer, database: () => FreshDatabase): Kit {
     await Promise.all(opened.splice(0).map((handler) => handler.close()))
   })
   // Shared by the handlers: opening connections for each would take most of the suite's time.
-  let pool: pg.Pool | undefined
-  afterAll(async () => {
-    await pool?.end()
-  })
+  const driver = other ?? nodePostgres()
+  let connected: SaveHandlerOptions['db']
+  afterAll(() => driver.close())
   const shared = (): SaveHandlerOptions['db'] => {
     const { db } = database()
     if (typeof db !== 'string') return db
-    pool ??= new pg.Pool({ connectionString: db, max: 20 })
-    return pool
+    connected ??= driver.connect(db)
+    return connected
   }
   return {
     server,
@@ -77,6 +91,19 @@ function makeKit(server: TestServer, database: () => FreshDatabase): Kit {
     },
     query: (sql, parameters) => database().query(sql, parameters),
     id,
+  }
+}
+
+function nodePostgres(): Driver {
+  let pool: pg.Pool | undefined
+  return {
+    connect(connectionString) {
+      pool = new pg.Pool({ connectionString, max: 20 })
+      return pool
+    },
+    async close() {
+      await pool?.end()
+    },
   }
 }
 

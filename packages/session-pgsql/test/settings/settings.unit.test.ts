@@ -1,6 +1,9 @@
+import { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { PGlite } from '@electric-sql/pglite'
+import { neon } from '@neondatabase/serverless'
 import pg from 'pg'
+import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionPgsqlError } from '../../src/errors.ts'
 import { parsePhpIni } from '../../src/php-ini.ts'
@@ -326,6 +329,11 @@ describe('checks', () => {
   })
 })
 
+/** The `sql` of a reserved connection: the functions without the options. */
+function reservedSql() {
+  return Object.assign(() => {}, { unsafe() {}, typed() {}, file() {}, release() {} })
+}
+
 describe('db', () => {
   test('accepts every form, alone and in an array', () => {
     const pool = newPool({ host: 'p', database: 'd', password: 'hunter2' })
@@ -444,6 +452,44 @@ describe('db', () => {
     expect(resolve({ db: { host: 'h', port: '6432', ssl: 'no-verify' } }).db[0]?.name).toMatch(/^h:6432/)
   })
 
+  test('takes the server of a `sql` of postgres.js', () => {
+    const configOf = (sql: postgres.Sql) => {
+      const [entry] = resolve({ db: sql }).db
+      return { name: entry?.name, ...(entry as { config?: object }).config }
+    }
+    expect(configOf(postgres('postgres://u:hunter2@h:7/d'))).toEqual({
+      ...{ name: 'h:7/d', host: 'h', port: 7, database: 'd', user: 'u', password: 'hunter2', ssl: false },
+    })
+    const password = async () => 'x'
+    expect(
+      configOf(
+        postgres({
+          ...{ host: '/tmp', port: 7, user: 'u', database: 'd', password, ssl: 'require' },
+          connection: { application_name: 'shop', search_path: 'a, b', options: '-c jit=off' },
+        }),
+      ),
+    ).toEqual({
+      ...{ name: '/tmp:7/d', host: '/tmp', port: 7, database: 'd', user: 'u', password },
+      ssl: { rejectUnauthorized: false },
+      application_name: 'shop',
+      options: '-c jit=off -c search_path=a,\\ b',
+    })
+  })
+
+  test.each<[RegExp, unknown]>([
+    [/several hosts is not supported/, postgres('postgres://u:hunter2@a:1,b:2/d')],
+    [/ssl: 'prefer' is not supported/, postgres('postgres://u:hunter2@a/d?ssl=prefer')],
+    [
+      /the option socket is not supported/,
+      postgres({ pass: 'hunter2', socket: () => new Socket() } as object),
+    ],
+    [/`begin` or `reserve`.*Pass the one that `postgres\(\)` returned/, reservedSql()],
+    [/neon\(\).*Pass a Pool of @neondatabase\/serverless/, neon('postgresql://u:hunter2@h/d')],
+  ])('rejects what cannot serve as db: %s', (message, db) => {
+    expect(messageOf({ db })).toMatch(message)
+    expect(messageOf({ db })).not.toContain('hunter2')
+  })
+
   test('no printed form contains a password', () => {
     const forms: [string, unknown][] = [
       ['conninfo', 'host=h password=hunter2 sslpassword=hunter2'],
@@ -456,6 +502,7 @@ describe('db', () => {
       ['options by URL', { connectionString: 'postgresql://u:hunter2@h/d?x=hunter2&y' }],
       ['options by odd URL', { connectionString: 'postgresql://u:hunter2@hunter2@h/d?x' }],
       ['PGlite', instance],
+      ['postgres.js', postgres('postgres://u:hunter2@h/d')],
     ]
     for (const [form, db] of forms) {
       const settings = resolve({ db })

@@ -2,8 +2,9 @@ import type { ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
 import { SessionPgsqlError } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
+import type { Devices } from '../../session/device.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
-import { authenticatedAt, isWithin } from '../shared/authentication.ts'
+import { AUTHENTICATED, authenticatedAt, isWithin } from '../shared/authentication.ts'
 import type { AddedErrors } from '../shared/request-state.ts'
 import type { Stored } from '../shared/session-data.ts'
 import type { SessionLink } from '../shared/session-link.ts'
@@ -27,7 +28,8 @@ interface FullRequest extends RequestWithSession {
 /**
  * The functions of session_pgsql for the session of a request, and others. The request keeps the field and the errors
  * that are set, and the next save or touch of its session records them: at the latest at the end of the request, and
- * also if the session is regenerated in between. Only `update`, `limit` and `endOthers` send statements.
+ * also if the session is regenerated in between. Only `update`, `limit`, `endOthers`, `devices`
+ * and `endDevice` send statements.
  */
 export interface CurrentSession<Data = SessionData> {
   /**
@@ -55,6 +57,21 @@ export interface CurrentSession<Data = SessionData> {
    * INVALID_ARGUMENT without `session({ store: new PgsqlStore(...) })`
    */
   update<Value = void>(change: (data: ShownData<Data>) => Value): Promise<SessionUpdate<Value>>
+  /**
+   * Returns the sessions with the custom field of this one, the last seen first, for a "where you're signed in" page.
+   * They contain no ids, and no `cookie` in their data. See `SaveHandler.devices`.
+   *
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `SaveHandler.devices`
+   */
+  devices(): Promise<Devices<ShownData<Data>>>
+  /**
+   * Ends the session with this handle, which must have the custom field of this one: no handle ends a session of
+   * another user. The session of the request may be ended, too.
+   *
+   * @returns false if the user has no such session
+   * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `SaveHandler.endDevice`
+   */
+  endDevice(handle: string): Promise<boolean>
   /** Returns dates, addresses and counters as last read or written; undefined if the session is not stored yet. */
   info(): SessionInfo | undefined
   /**
@@ -120,6 +137,19 @@ export function pgsqlSession<Data = SessionData>(request: RequestWithSession): C
       }
       if (typeof session !== 'object' || session === null) return { outcome: 'gone', value: undefined }
       return sessionStore.updateSession(session as Stored, change as (data: Stored) => never)
+    },
+    async devices() {
+      const { field, sessionStore, id } = ownerOf(request)
+      const devices = await sessionStore.handler.devices(field, { current: id })
+      for (const { data } of devices as unknown as Devices<Stored>) {
+        delete data.cookie
+        delete data[AUTHENTICATED]
+      }
+      return devices as unknown as Devices<ShownData<Data>>
+    },
+    async endDevice(handle) {
+      const { field, sessionStore } = ownerOf(request)
+      return sessionStore.handler.endDevice(field, handle)
     },
     info() {
       const record = recordOf(request)

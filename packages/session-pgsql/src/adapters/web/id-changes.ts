@@ -1,4 +1,5 @@
 import type { SessionRecord } from '../../session/record.ts'
+import { AUTHENTICATED } from '../shared/authentication.ts'
 
 /** The data of a session as it is stored: the application's keys, and the adapter's own. */
 export type Stored = Record<string, unknown> & { [RESERVED]?: IdChanges }
@@ -27,6 +28,12 @@ export interface IdChanges {
 
 /** Returns the data without the reserved key. */
 export function applicationData({ [RESERVED]: _, ...data }: Stored): Stored {
+  return data
+}
+
+/** Returns the data without the keys of the adapters, as the application sees it. */
+export function shownData(stored: Stored): Stored {
+  const { [AUTHENTICATED]: _, ...data } = applicationData(stored)
   return data
 }
 

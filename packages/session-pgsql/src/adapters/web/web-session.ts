@@ -1,10 +1,12 @@
 import { SessionPgsqlError } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
+import type { Devices } from '../../session/device.ts'
 import type { SessionRecord } from '../../session/record.ts'
 import { AUTHENTICATED, authenticatedAt, isWithin, setAuthenticated } from '../shared/authentication.ts'
 import { endOf } from '../shared/open-handler.ts'
 import { keysOf, setKey, viewOf } from '../shared/session-data.ts'
 import type { RowUpdate, SessionUpdate } from '../shared/update-row.ts'
+import { UserDevices } from './devices.ts'
 import {
   applicationData,
   hasEnded,
@@ -15,11 +17,12 @@ import {
   movedIds,
   RESERVED,
   type Stored,
+  shownData,
 } from './id-changes.ts'
 import { type RowsContext, SessionRows } from './session-rows.ts'
 import type { RequestLike, SessionCookie, SignedCookie } from './signed-cookie.ts'
 
-/** The session of one request. Only `update` and `commit` use the database. */
+/** The session of one request. Only `update`, `devices`, `endDevice` and `commit` use the database. */
 export interface WebSession<Data extends object> {
   /** undefined until the session is stored. */
   readonly id: string | undefined
@@ -99,6 +102,21 @@ export interface WebSession<Data extends object> {
    * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `destroyByField`
    */
   endOthers(): Promise<number>
+  /**
+   * Returns the sessions with the field of this one, the last seen first, for a "where you're signed in" page. They
+   * contain no ids. A session whose id has just changed is one device. See `SaveHandler.devices`.
+   *
+   * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `SaveHandler.devices`
+   */
+  devices(): Promise<Devices<Partial<Data>>>
+  /**
+   * Ends the session with this handle under all its ids. It must have the field of this one: no handle ends a session of
+   * another user. If it is this session, `commit` then removes the cookie.
+   *
+   * @returns false if the user has no such session
+   * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `SaveHandler.endDevice`
+   */
+  endDevice(handle: string): Promise<boolean>
   /**
    * Applies the changes, and returns the cookie for the response, or undefined if the browser's cookie stays. Call it
    * before the response's headers are sent. It writes only if something has changed. If the session was destroyed in
@@ -186,8 +204,7 @@ class RequestSession {
   }
 
   get data(): Stored {
-    const { [AUTHENTICATED]: _, ...data } = applicationData(this.#data)
-    return data
+    return shownData(this.#data)
   }
 
   get(key: string): unknown {
@@ -250,6 +267,20 @@ class RequestSession {
 
   update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
     return this.#queued(() => this.#updateStored(change))
+  }
+
+  async devices(): Promise<Devices<Stored>> {
+    return this.#userDevices().list()
+  }
+
+  async endDevice(handle: string): Promise<boolean> {
+    const outcome = await this.#userDevices().end(handle)
+    if (outcome === 'ended current') this.destroy()
+    return outcome !== 'unknown'
+  }
+
+  #userDevices(): UserDevices {
+    return new UserDevices(this.#context.sessions, this.#rows, this.#owner, this.#base?.id)
   }
 
   commit(): Promise<SessionCookie | undefined> {

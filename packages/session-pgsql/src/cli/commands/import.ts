@@ -12,8 +12,9 @@ import {
   removeMissed,
 } from '../../table/importing.ts'
 import type { Command, Context } from '../command.ts'
-import { type ParseOptions, parseSession } from '../import/express-session.ts'
-import { openSource, STORES } from '../import/open-source.ts'
+import { type ParsedSession, parseSession } from '../import/express-session.ts'
+import { isPhp, openSource, STORES } from '../import/open-source.ts'
+import { parsePhpSession } from '../import/php-session.ts'
 import type { Source, SourceSession } from '../import/source.ts'
 import { bar, number, plural } from '../output.ts'
 import { homeOf, type PlacedServer, placedServers } from '../placement.ts'
@@ -47,8 +48,19 @@ you have finished. The session table is created if it does not exist.
 
 connect-pg-simple stores dates without a time zone. They are read in the time
 zone of the server. If the old site used another one, set it with --zone.
-connect-redis needs the package redis or ioredis in the current directory. For a
-Redis cluster, run the import once for each primary.
+connect-redis and phpredis need the package redis or ioredis in the current
+directory. For a Redis cluster, run the import once for each primary.
+
+php-files reads the folder of PHP's handler files. A session expires
+session.gc_maxlifetime seconds after its last use; set it with --ini. phpredis
+also takes PHP's save path as --source. Sessions are read in the format php, or
+in the one that SESSION_PGSQL_CODEC or --ini names.
+
+jsonl reads a file with an object in each line, for stores on other databases:
+  {"id": "…", "data": {…}, "expires": "2030-01-31T12:00:00Z", "custom": "42"}
+expires may be seconds since 1970; it and custom may be absent. The file is a
+snapshot: write it to the same path for a second run, and a session that it
+lacks then has ended.
 
 The exit code is 1 if sessions could not be read; the others are imported.
 
@@ -56,6 +68,8 @@ Examples:
   session-pgsql import --from connect-pg-simple --db postgresql://web@db1/app
   session-pgsql import --from connect-redis --source redis://cache:6379 \\
     --field-from passport.user
+  session-pgsql import --from php-files --source /var/lib/php/sessions \\
+    --ini /etc/php/8.4/fpm/php.ini
 
 JSON output:
   { "from", "dryRun", "moved", "renewed", "removed", "already", "expired",
@@ -75,7 +89,7 @@ JSON output:
       type: 'string',
       placeholder: 'DATABASE',
       description:
-        'database of the old store (default: the database of --db; for Redis REDIS_URL, then redis://localhost:6379)',
+        'database, file or folder of the old store (default: the database of --db; for Redis REDIS_URL, then redis://localhost:6379)',
     },
     'source-table': {
       type: 'string',
@@ -85,7 +99,7 @@ JSON output:
     prefix: {
       type: 'string',
       placeholder: 'TEXT',
-      description: 'key prefix of connect-redis (default: sess:)',
+      description: 'key prefix in Redis (default: sess:; phpredis: PHPREDIS_SESSION:)',
     },
     zone: {
       type: 'string',
@@ -95,7 +109,7 @@ JSON output:
     name: {
       type: 'string',
       placeholder: 'NAME',
-      description: 'cookie name, as in session({ name }) (default: connect.sid)',
+      description: 'cookie name, as in session({ name }) (default: connect.sid; PHP: PHPSESSID)',
     },
     'field-from': {
       type: 'string',
@@ -155,7 +169,7 @@ class DryRun {
     misdated: 0,
     ended: 'done',
   }
-  readonly #parseOptions: ParseOptions
+  readonly #parse: (session: SourceSession) => ParsedSession | undefined
   /** Sessions read so far. */
   protected read = 0
 
@@ -163,10 +177,14 @@ class DryRun {
     const { arguments: args, settings } = context
     this.source = source
     this.context = context
-    this.#parseOptions = {
-      codec: codecNamed(settings.codec),
-      idPattern: settings.idPattern,
-      field: args.text('field-from')?.split('.') ?? [],
+    const field = args.text('field-from')?.split('.') ?? []
+    const { codec, idPattern } = settings
+    if (isPhp(args.text('from'))) {
+      const format = codecNamed<Record<string, unknown>>(String(codec).startsWith('php') ? codec : 'php')
+      this.#parse = (session) => parsePhpSession(session, { field }, format)
+    } else {
+      const options = { codec: codecNamed<Record<string, unknown>>(codec), idPattern, field }
+      this.#parse = (session) => parseSession(session, options)
     }
   }
 
@@ -195,7 +213,7 @@ class DryRun {
         counts.expired++
         continue
       }
-      const parsed = parseSession(one, this.#parseOptions)
+      const parsed = this.#parse(one)
       if (parsed === undefined) {
         unreadable.push(one.id)
         continue
@@ -230,7 +248,7 @@ class Import extends DryRun {
 
   override async run(): Promise<Counts> {
     const { arguments: args, servers } = this.context
-    const name = args.text('name') ?? 'connect.sid'
+    const name = args.text('name') ?? (isPhp(args.text('from')) ? 'PHPSESSID' : 'connect.sid')
     await Promise.all(
       servers.map(async (server) => {
         const number = await beginRun(server.table, this.context.deadline())

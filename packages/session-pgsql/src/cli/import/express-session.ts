@@ -44,7 +44,12 @@ export function parseSession(
       : Math.max(0, (source.expires - performance.now()) / 1000)
   try {
     return {
-      session: { id: source.id, text: codec.encode(data), lifetime, custom: fieldOf(data, field) },
+      session: {
+        id: source.id,
+        text: codec.encode(data),
+        lifetime,
+        custom: storable(source.custom) ?? fieldOf(data, field),
+      },
       misdated: source.zoneless === true && contradicts(lifetime, cookie, expires),
     }
   } catch (error) {
@@ -78,13 +83,16 @@ function contradicts(lifetime: number, cookie: StoredCookie | undefined, expires
 }
 
 /** Returns the value at the path if it is a number, or a string that a column can hold; otherwise null. */
-function fieldOf(data: Record<string, unknown>, path: readonly string[]): string | null {
+export function fieldOf(data: Record<string, unknown>, path: readonly string[]): string | null {
   if (path.length === 0) return null
   let value: unknown = data
   for (const key of path) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return null
     value = (value as Record<string, unknown>)[key]
   }
-  if (typeof value === 'number') return String(value)
+  return typeof value === 'number' ? String(value) : storable(value)
+}
+
+function storable(value: unknown): string | null {
   return typeof value === 'string' && !value.includes('\0') && value.isWellFormed() ? value : null
 }

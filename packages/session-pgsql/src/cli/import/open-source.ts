@@ -5,13 +5,27 @@ import type { DatabaseEntry } from '../../settings/settings.ts'
 import { tableName } from '../../settings/table-name.ts'
 import { UsageError } from '../arguments.ts'
 import type { Context } from '../command.ts'
+import { jsonLinesSource } from './json-lines.ts'
+import { phpFilesSource } from './php-files.ts'
 import { type PostgresSourceOptions, postgresSource } from './postgres-source.ts'
 import { connectRedis } from './redis-client.ts'
-import { redisSource } from './redis-source.ts'
+import { type RedisKeys, redisSource } from './redis-source.ts'
 import type { Source } from './source.ts'
 
 /** The session stores that the command can import from. */
-export const STORES = ['connect-pg-simple', 'connect-session-knex', 'connect-redis'] as const
+export const STORES = [
+  'connect-pg-simple',
+  'connect-session-knex',
+  'connect-redis',
+  'php-files',
+  'phpredis',
+  'jsonl',
+] as const
+
+/** Returns true for the stores of PHP. */
+export function isPhp(store: string | undefined): boolean {
+  return store === 'php-files' || store === 'phpredis'
+}
 
 interface PostgresStore {
   /** Default name of its table. */
@@ -24,6 +38,11 @@ const POSTGRES_STORES: Record<string, PostgresStore> = {
   'connect-session-knex': { table: 'sessions', columns: ['sid', 'sess', 'expired'] },
 }
 
+const REDIS_STORES: Record<string, RedisKeys> = {
+  'connect-redis': { prefix: 'sess:' },
+  phpredis: { prefix: 'PHPREDIS_SESSION:', php: true },
+}
+
 /** Opens the store that the command line names. @throws UsageError, SessionPgsqlError */
 export async function openSource(context: Context): Promise<Source> {
   const { arguments: args } = context
@@ -32,11 +51,20 @@ export async function openSource(context: Context): Promise<Source> {
     throw new UsageError(`--from: expected one of ${STORES.join(', ')}`)
   }
   const store = POSTGRES_STORES[from]
-  const inapplicable = store === undefined ? ['source-table', 'zone'] : ['prefix']
-  for (const option of inapplicable) {
-    if (args.has(option)) throw new UsageError(`--${option} does not apply to ${from}`)
+  const keys = REDIS_STORES[from]
+  const applicable = [store && ['source-table', 'zone'], keys && ['prefix']].flatMap((names) => names ?? [])
+  for (const option of ['source-table', 'zone', 'prefix']) {
+    if (args.has(option) && !applicable.includes(option)) {
+      throw new UsageError(`--${option} does not apply to ${from}`)
+    }
   }
-  return store === undefined ? openRedis(context) : openPostgres(context, store)
+  if (store !== undefined) return openPostgres(context, store)
+  if (keys !== undefined) return openRedis(context, keys)
+  const path = args.text('source')
+  if (path === undefined) {
+    throw new UsageError(`--source is required: the ${from === 'jsonl' ? 'file' : 'folder'} to import`)
+  }
+  return from === 'jsonl' ? jsonLinesSource(path) : phpFilesSource(path, context.settings.gcMaxlifetime)
 }
 
 async function openPostgres(context: Context, store: PostgresStore): Promise<Source> {
@@ -70,19 +98,33 @@ async function openPostgres(context: Context, store: PostgresStore): Promise<Sou
   }
 }
 
-async function openRedis({ arguments: args, environment }: Context): Promise<Source> {
+async function openRedis({ arguments: args, environment }: Context, keys: RedisKeys): Promise<Source> {
   const text = args.text('source') ?? environment.REDIS_URL ?? 'redis://localhost:6379'
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !['redis:', 'rediss:'].includes(url.protocol)) {
+  const { url, prefix = keys.prefix } = redisAddress(text) ?? {}
+  if (url === undefined) {
     throw new UsageError(
-      '--source: expected a URL such as redis://localhost:6379 or rediss://user@host:6379/0',
+      `--source: expected a URL such as redis://localhost:6379 or rediss://user@host:6379/0${keys.php ? ', or a save path of phpredis such as tcp://host:6379?database=3' : ''}`,
     )
   }
-  const client = await connectRedis(text)
+  const client = await connectRedis(url.href)
   const database = url.pathname.replace('/', '') || '0'
-  return redisSource(
-    client,
-    `${url.hostname}:${url.port || 6379}/${database}`,
-    args.text('prefix') ?? 'sess:',
-  )
+  return redisSource(client, `${url.hostname}:${url.port || 6379}/${database}`, {
+    ...keys,
+    prefix: args.text('prefix') ?? prefix,
+  })
+}
+
+/** Returns the URL of a Redis, and the prefix that a save path of phpredis names; undefined if it is neither. */
+function redisAddress(text: string): { url: URL; prefix?: string } | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || !['redis:', 'rediss:', 'tcp:', 'tls:'].includes(url.protocol)) return undefined
+  if (url.protocol.startsWith('redis')) return { url }
+  const query = url.searchParams
+  const redis = new URL(`${url.protocol === 'tls:' ? 'rediss' : 'redis'}://${url.host}`)
+  redis.pathname = query.get('database') ?? ''
+  const [first = query.get('auth') ?? '', second] = query.getAll('auth[]')
+  redis.username = second === undefined ? '' : first
+  redis.password = second ?? first
+  const prefix = query.get('prefix')
+  return { url: redis, ...(prefix !== null && { prefix }) }
 }

@@ -7,6 +7,8 @@ import { SessionPgsqlError } from '../../errors.ts'
 export interface RedisClient {
   /** Sends one command. Commands sent in the same tick are pipelined. */
   send(...command: string[]): Promise<unknown>
+  /** Returns the bytes of a value; null if the key does not exist. */
+  getBytes(key: string): Promise<Buffer | null>
   close(): Promise<void>
 }
 
@@ -14,7 +16,7 @@ export interface RedisClient {
 interface NodeRedis {
   createClient(options: object): {
     connect(): Promise<unknown>
-    sendCommand(command: string[]): Promise<unknown>
+    sendCommand(command: string[], options?: object): Promise<unknown>
     on(event: 'error', listener: () => void): unknown
     close?(): Promise<unknown>
     quit(): Promise<unknown>
@@ -29,6 +31,7 @@ interface Ioredis {
   ) => {
     connect(): Promise<void>
     call(...command: string[]): Promise<unknown>
+    getBuffer(key: string): Promise<Buffer | null>
     on(event: 'error', listener: () => void): unknown
     quit(): Promise<unknown>
   }
@@ -63,6 +66,9 @@ export async function connectRedis(url: string, folder: string = process.cwd()):
   }
 }
 
+/** Options of node-redis for replies as Buffers: up to version 4, and since version 5 by the type of the reply, `$`. */
+const AS_BYTES = { returnBuffers: true, typeMapping: { 36: Buffer } }
+
 async function connectNodeRedis({ createClient }: NodeRedis, url: string): Promise<RedisClient> {
   const client = createClient({
     url,
@@ -73,6 +79,7 @@ async function connectNodeRedis({ createClient }: NodeRedis, url: string): Promi
   await client.connect()
   return {
     send: (...command) => client.sendCommand(command),
+    getBytes: (key) => client.sendCommand(['GET', key], AS_BYTES) as Promise<Buffer | null>,
     close: async () => {
       await (client.close?.() ?? client.quit())
     },
@@ -90,6 +97,7 @@ async function connectIoredis({ default: Redis }: Ioredis, url: string): Promise
   await client.connect()
   return {
     send: (...command) => client.call(...command),
+    getBytes: (key) => client.getBuffer(key),
     close: async () => {
       await client.quit()
     },

@@ -14,12 +14,14 @@ export interface Source {
 
 export interface SourceSession {
   readonly id: string
-  /** The stored data, expected to be JSON. */
+  /** The stored data: JSON, or a session of PHP in the form in which the table stores it. */
   readonly text: string
   /** Milliseconds of `performance.now()` at which it expires; undefined if the source does not store it. */
   readonly expires: number | undefined
   /** Whether the store keeps the expiry as a date without a time zone. */
   readonly zoneless?: boolean
+  /** The custom field, if the source stores it. */
+  readonly custom?: string
 }
 
 /** Maximum number of sessions in a batch. */
