@@ -59,6 +59,8 @@ export default defineConfig({
           page('Security', 'security'),
           page('Lifetime', 'lifetime'),
           page('Encryption', 'encryption'),
+          page('Hashed ids', 'ids-at-rest'),
+          page('Own columns', 'columns'),
           page('Merging', 'merging'),
           page('Conformance', 'conformance'),
           page('Performance', 'performance'),

@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   SERVER_DOWN: 'The database server cannot be reached',
   TABLE_MISSING: 'The session table does not exist',
   TABLE_UNFIT: 'The session table lacks required columns',
+  COLUMNS_UNFILLED: 'Sessions lack current values of own columns (option columns)',
   PRIVILEGE_MISSING: 'The database user lacks a required privilege, or row-level security applies to it',
   CLOCK_IMPLAUSIBLE: "The database's clock and this machine's clock differ too much",
   DATABASE: 'PostgreSQL rejected a statement, or a trigger dropped a change',

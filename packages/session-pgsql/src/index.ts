@@ -48,6 +48,13 @@ export type {
 export { readPhpIni } from './php-ini.ts'
 export { SaveHandler } from './save-handler.ts'
 export type { ServerStatus } from './servers/server.ts'
+export type {
+  ColumnDefinition,
+  ColumnDefinitions,
+  ColumnFilter,
+  ColumnType,
+  ColumnValues,
+} from './session/columns.ts'
 export type { Device, Devices } from './session/device.ts'
 export type {
   CountOptions,

@@ -1,4 +1,5 @@
 import type { ServerStatus } from './servers/server.ts'
+import type { ColumnDefinitions } from './session/columns.ts'
 import type { SessionRecord } from './session/record.ts'
 
 /** The arguments, results and events of a save handler. */
@@ -86,7 +87,7 @@ export interface TouchOptions<Data> {
 
 export type WriteOutcome = 'created' | 'updated' | 'merged' | 'skipped' | 'gone'
 
-export interface WriteResult<Data> {
+export interface WriteResult<Data, Columns = ColumnDefinitions> {
   /**
    * - `created`, `updated`: the data was stored as given
    * - `merged`: the data was merged with a change of another request
@@ -96,7 +97,7 @@ export interface WriteResult<Data> {
    */
   readonly outcome: WriteOutcome
   /** The stored session, for use as the next `base`; undefined if the outcome is `gone`. */
-  readonly session: SessionRecord<Data> | undefined
+  readonly session: SessionRecord<Data, Columns> | undefined
   /** A copy of the data as sent, for use as the next `seen`. */
   readonly sent: Data
 }
@@ -114,7 +115,7 @@ export interface UpdateOptions<Data> extends Omit<WriteOptions<Data>, 'base' | '
   readonly base?: SessionRecord<Data> | null | 'existing' | undefined
 }
 
-export interface UpdateResult<Data, Value> extends WriteResult<Data> {
+export interface UpdateResult<Data, Value, Columns = ColumnDefinitions> extends WriteResult<Data, Columns> {
   /** The return value of the function, from the call whose result was written; undefined if the outcome is `gone`. */
   readonly value: Value | undefined
 }

@@ -26,11 +26,13 @@ import type {
 import { readPhpIni } from './php-ini.ts'
 import { Servers } from './servers/servers.ts'
 import { checkText, invalid, metadataOf } from './session/checks.ts'
+import type { ColumnDefinitions, ColumnFilter } from './session/columns.ts'
 import type { Devices } from './session/device.ts'
 import type { CountOptions, FoundSessions, ListOptions, SessionPage } from './session/filter.ts'
 import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
+import type { ColumnTexts } from './session/stored.ts'
 import { hashedId, StoredId } from './session/stored-id.ts'
 import {
   describeSettings,
@@ -52,7 +54,10 @@ import { writeEvent } from './table/journal.ts'
  * operations on many sessions or on servers (`handler/administration.ts`), and admission of operations
  * (`handler/admission.ts`).
  */
-export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<SaveHandlerEvents> {
+export class SaveHandler<
+  Data = Record<string, unknown>,
+  Columns extends ColumnDefinitions<Data> = ColumnDefinitions<Data>,
+> extends EventEmitter<SaveHandlerEvents> {
   readonly #settings: Settings<Data>
   readonly #servers: Servers
   readonly #admission: Admission = new Admission()
@@ -70,7 +75,7 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @param sources other sources of settings; `fromIni` fills it
    * @throws INVALID_OPTION
    */
-  constructor(options: SaveHandlerOptions<Data> = {}, sources: SettingsSources = {}) {
+  constructor(options: SaveHandlerOptions<Data, Columns> = {}, sources: SettingsSources = {}) {
     super()
     const settings = resolveSettings(options, sources)
     const codec = codecNamed<Data>(settings.codec)
@@ -94,6 +99,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       },
       onBothForms: () => this.#sessions.hashKeys(),
       onError: (error) => events.report(error),
+      columns: {
+        names: settings.columns.computed.map(({ name }) => name),
+        of: (text) => this.#columnsAtFailback(text, events),
+      },
       merge: (ours, theirs, base, ofTwoUsers) => this.#sessions.settleApart(ours, theirs, base, ofTwoUsers),
     })
     this.#journal = new Journal(
@@ -123,6 +132,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
       garbage: this.#garbage,
       journal: this.#journal,
       codec,
+      columns: settings.columns,
+      columnsOf: (text) => this.#sessions.columnsOf(text),
       whenHomeIsDown: settings.whenHomeIsDown,
       operationTimeout: settings.operationTimeout,
       expiryGrace: settings.expiryGrace,
@@ -140,10 +151,10 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @param options override the php.ini, which overrides environment variables
    * @throws INVALID_OPTION
    */
-  static fromIni<Data = Record<string, unknown>>(
-    path: string,
-    options: SaveHandlerOptions<Data> = {},
-  ): SaveHandler<Data> {
+  static fromIni<
+    Data = Record<string, unknown>,
+    Columns extends ColumnDefinitions<Data> = ColumnDefinitions<Data>,
+  >(path: string, options: SaveHandlerOptions<Data, Columns> = {}): SaveHandler<Data, Columns> {
     return new SaveHandler(options, { ini: readPhpIni(path) })
   }
 
@@ -163,8 +174,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    *
    * @throws UNDECODABLE if the codec cannot decode the stored data; never an empty session instead
    */
-  read(id: string): Promise<SessionRecord<Data> | undefined> {
-    return this.#sessions.read(id)
+  read(id: string): Promise<SessionRecord<Data, Columns> | undefined> {
+    return this.#sessions.read(id) as Promise<SessionRecord<Data, Columns> | undefined>
   }
 
   /**
@@ -173,8 +184,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @throws INVALID_ID, INVALID_DATA, INVALID_ARGUMENT; CONFLICT with `conflict: 'error'`; AMBIGUOUS if the connection
    * was lost and the change may or may not have been applied
    */
-  write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data>> {
-    return this.#sessions.write(id, data, options)
+  write(id: string, data: Data, options: WriteOptions<Data> = {}): Promise<WriteResult<Data, Columns>> {
+    return this.#sessions.write(id, data, options) as Promise<WriteResult<Data, Columns>>
   }
 
   /**
@@ -201,8 +212,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
     id: string,
     change: (data: Data) => Value,
     options: UpdateOptions<Data> = {},
-  ): Promise<UpdateResult<Data, Value>> {
-    return this.#sessions.update(id, change, options)
+  ): Promise<UpdateResult<Data, Value, Columns>> {
+    return this.#sessions.update(id, change, options) as Promise<UpdateResult<Data, Value, Columns>>
   }
 
   /**
@@ -328,8 +339,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    *
    * @throws SERVER_DOWN with these names instead, if `whenHomeIsDown` is `'error'`
    */
-  async findByField(value: string): Promise<FoundSessions<Data>> {
-    return this.#administration.findByField(value)
+  async findByField(value: string): Promise<FoundSessions<Data, Columns>> {
+    return this.#administration.findByField(value) as Promise<FoundSessions<Data, Columns>>
   }
 
   /**
@@ -370,6 +381,35 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    */
   async destroyAll(options: DestroyAllOptions = {}): Promise<number> {
     return this.#administration.destroyAll(options)
+  }
+
+  /**
+   * Destroys every session whose columns have these values, for example all of a deleted user:
+   * `destroyWhere({ user_id: 7 })`. Includes sessions that expired so recently that a request in progress could still
+   * save them; see `expiryGrace`.
+   *
+   * @param where columns of the option `columns`; all must match
+   * @returns the number of destroyed sessions that had not expired
+   * @throws COLUMNS_UNFILLED if processes without the functions of the option `columns` have written sessions that may
+   * match as well, after destroying the others; call `fillColumns` and repeat the call. SERVER_DOWN as `destroyByField`.
+   * TABLE_UNFIT if the table lacks a column
+   */
+  async destroyWhere(where: ColumnFilter<Columns>): Promise<number> {
+    return this.#administration.destroyWhere(where)
+  }
+
+  /**
+   * Computes the columns of sessions that were written by processes without the functions of the option `columns`: the
+   * gateway, an import, or a process of before. Runs in small batches and can be repeated. Changes nothing else, so that
+   * no request in progress meets a conflict.
+   *
+   * @param options `all`: compute every session, for example after a function was changed. Default: false
+   * @returns the number of sessions that were filled
+   * @throws COLUMNS_UNFILLED if values cannot be computed, after filling the others; TABLE_UNFIT if the table lacks a
+   * column
+   */
+  async fillColumns({ all = false }: { readonly all?: boolean | undefined } = {}): Promise<number> {
+    return this.#administration.fillColumns(all)
   }
 
   /**
@@ -443,8 +483,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * Returns a page of sessions, without their data. See `ListOptions`. With several servers, `missing` names those that
    * could not be reached.
    */
-  async list(options: ListOptions = {}): Promise<SessionPage> {
-    return this.#administration.list(options)
+  async list(options: ListOptions<Columns> = {}): Promise<SessionPage<Columns>> {
+    return this.#administration.list(options as ListOptions) as Promise<SessionPage<Columns>>
   }
 
   /**
@@ -453,8 +493,8 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
    * @throws SERVER_DOWN if not all servers can be reached, because a number cannot say what it lacks. The message has
    * the number of those that were counted, and names the others
    */
-  async count(options: CountOptions = {}): Promise<number> {
-    return this.#administration.count(options)
+  async count(options: CountOptions<Columns> = {}): Promise<number> {
+    return this.#administration.count(options as CountOptions)
   }
 
   /**
@@ -520,6 +560,16 @@ export class SaveHandler<Data = Record<string, unknown>> extends EventEmitter<Sa
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
+  }
+
+  /** No caller waits for a failback: an error is reported, and the columns remain to be filled. */
+  #columnsAtFailback(text: string, events: Events): ColumnTexts | undefined {
+    try {
+      return this.#sessions.columnsOf(text)
+    } catch (error) {
+      events.report(error as Error)
+      return undefined
+    }
   }
 
   async #close(): Promise<void> {

@@ -153,8 +153,9 @@ export interface Annotation {
 
 /**
  * GET /api/sessions?by=&q=&name=&order=&after=&limit=
- * `by` is `id` (prefix of the id), `field`, `address`, `error` (substring of the last error message) or empty. If no
- * index serves the search and it exceeds the time limit, the answer is 400 with advice.
+ * `by` is `id` (prefix of the id), `field`, `address`, `error` (substring of the last error message), `column.` and the
+ * name of an own column, or empty. If no index serves the search and it exceeds the time limit, the answer is 400 with
+ * advice.
  */
 export interface SessionsPage {
   readonly sessions: readonly SessionRow[]
@@ -166,6 +167,8 @@ export interface SessionsPage {
   readonly missing?: readonly string[]
   /** The values of `order` that this search allows; the others would sort more rows than the time limit permits. */
   readonly orders: readonly string[]
+  /** The own columns that `by` can name. Absent if there are none. */
+  readonly columns?: readonly string[]
 }
 
 export interface SessionRow {
@@ -182,6 +185,8 @@ export interface SessionRow {
   readonly notices: number
   readonly errorMessage: string | null
   readonly field: string | null
+  /** The values of the own columns as text, by name. Absent if the console knows of none. */
+  readonly columns?: Readonly<Record<string, string | null>>
 }
 
 /** GET /api/session?id=…: one session and its home server. */

@@ -1,13 +1,14 @@
 import {
   type CountOptions,
+  type ListedSession,
   type ListOptions,
   type SaveHandler,
-  type SessionInfo,
   type SessionOrder,
   SessionPgsqlError,
 } from 'session-pgsql'
 import type { Amount, EndRequest, Role, SessionData, SessionDetail, SessionRow, SessionsPage } from './api.ts'
 import { shortenId, VISIBLE_ID_LENGTH } from './audit.ts'
+import { COLUMN, columnText, searchableColumns } from './columns.ts'
 import { CursorCipher } from './cursor-cipher.ts'
 import type { Monitor } from './monitor.ts'
 import { sum } from './overview.ts'
@@ -55,7 +56,8 @@ export class SessionAdmin {
   async list(query: URLSearchParams, role: Role): Promise<SessionsPage> {
     const by = query.get('by') || undefined
     const q = (query.get('q') ?? '').trim()
-    const filter = filterOf(by, q, query.get('name') || undefined, role)
+    const columns = searchableColumns(this.#sessions)
+    const filter = filterOf(by, q, query.get('name') || undefined, role, columns)
     const orders = await this.#ordersFor(filter)
     const order = query.get('order') || 'id'
     if (!orders.includes(order)) {
@@ -89,6 +91,7 @@ export class SessionAdmin {
       ...(total === undefined ? {} : { total }),
       ...(found.missing.length === 0 ? {} : { missing: found.missing }),
       orders,
+      ...(columns.length === 0 ? {} : { columns }),
     }
   }
 
@@ -141,7 +144,7 @@ export class SessionAdmin {
   }
 
   /** Finds a whole id exactly, and a shortened id by its beginning. */
-  async #find(id: string, role: Role): Promise<SessionInfo[]> {
+  async #find(id: string, role: Role): Promise<ListedSession[]> {
     const filter = id.endsWith(ELLIPSIS) ? idFilter(id.slice(0, -ELLIPSIS.length), role) : { id }
     if (filter.idPrefix === '') throw new HttpError(400, 'Expected a session id.')
     return withAdvice(
@@ -151,7 +154,7 @@ export class SessionAdmin {
   }
 
   async #ordersFor(filter: CountOptions): Promise<string[]> {
-    if (filter.field !== undefined || filter.id !== undefined) return ALL_ORDERS
+    if (filter.field !== undefined || filter.where !== undefined || filter.id !== undefined) return ALL_ORDERS
     const { servers } = await this.#monitor.latest()
     const rows = servers.map(({ table }) => (table?.exact ? table.liveRows : Number.POSITIVE_INFINITY))
     // A server that is down returns no rows to sort.
@@ -163,7 +166,11 @@ export class SessionAdmin {
   async #total(filter: CountOptions, by: string | undefined): Promise<Amount | undefined> {
     const { servers } = await this.#monitor.latest()
     const tables = servers.flatMap(({ table }) => table ?? [])
-    if (by === 'field' || (by === undefined && tables.every(({ exact }) => exact))) {
+    if (
+      by === 'field' ||
+      filter.where !== undefined ||
+      (by === undefined && tables.every(({ exact }) => exact))
+    ) {
       return this.#sessions.count({ ...filter, timeLimit: TIME_LIMIT / 2 }).then(
         (value) => ({ value, exact: true }),
         () => undefined,
@@ -202,9 +209,17 @@ export function wholeNumber(text: string, min: number, max: number, name: string
   throw new HttpError(400, `Expected ${name} to be a whole number from ${min} to ${max}, received "${text}".`)
 }
 
-function filterOf(by: string | undefined, q: string, name: string | undefined, role: Role): CountOptions {
+function filterOf(
+  by: string | undefined,
+  q: string,
+  name: string | undefined,
+  role: Role,
+  columns: readonly string[],
+): CountOptions {
   const base = name === undefined ? {} : { name }
   if (by === undefined) return base
+  const column = columns.find((one) => by === COLUMN + one)
+  if (column !== undefined) return q === '' ? base : { ...base, where: { [column]: q } }
   if (!['id', 'field', 'address', 'error'].includes(by)) {
     throw new HttpError(400, `Expected by to be id, field, address or error; received "${by}".`)
   }
@@ -220,7 +235,7 @@ function idFilter(prefix: string, role: Role): CountOptions {
   return role === 'reader' && prefix.length > VISIBLE_ID_LENGTH ? { id: prefix } : { idPrefix: prefix }
 }
 
-function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
+function rowOf({ custom, columns, ...session }: ListedSession, role: Role): SessionRow {
   const { created, modified, expires } = session
   return {
     id: role === 'operator' ? session.id : shortenId(session.id),
@@ -236,6 +251,11 @@ function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
     notices: session.notices,
     errorMessage: session.errorMessage,
     field: custom,
+    ...(columns === undefined
+      ? {}
+      : {
+          columns: Object.fromEntries(Object.entries(columns).map(([name, one]) => [name, columnText(one)])),
+        }),
   }
 }
 
@@ -243,6 +263,10 @@ function rowOf({ custom, ...session }: SessionInfo, role: Role): SessionRow {
 export function isCancelled(error: unknown): boolean {
   return error instanceof SessionPgsqlError && error.code === 'TIMEOUT' && error.sqlState === '57014'
 }
+
+/** Advice for a search by an own column. */
+const BY_COLUMN =
+  'Too many sessions have this value, or the column has no index: `session-pgsql init --columns NAME:TYPE:index` adds one.'
 
 /** Turns a cancelled search into a 400 that says how to search instead, because no index served it. */
 async function withAdvice<Result>(search: Promise<Result>, by: string | undefined): Promise<Result> {
@@ -258,9 +282,10 @@ async function withAdvice<Result>(search: Promise<Result>, by: string | undefine
         'No index serves addresses in a table of this size. Search by field or id. If you search by address often, use CREATE INDEX CONCURRENTLY to add an index on sess_addr_created and one on sess_addr_modified. The second one makes every write slower.',
       error: 'No index serves error messages in a table of this size. Search by field, address or id.',
     }[by ?? '']
+    const isByColumn = by?.startsWith(COLUMN) === true
     throw new HttpError(
       400,
-      `The search was cancelled at its limit of ${TIME_LIMIT * 1000} ms. ${advice ?? 'Search by field or id.'}`,
+      `The search was cancelled at its limit of ${TIME_LIMIT * 1000} ms. ${isByColumn ? BY_COLUMN : (advice ?? 'Search by field or id.')}`,
     )
   }
 }

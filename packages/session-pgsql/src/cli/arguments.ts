@@ -33,6 +33,11 @@ export const GENERAL_OPTIONS: OptionSpecs = {
     placeholder: 'MODE',
     description: 'form of stored ids: plain, migrate or hashed, as in the application (default: plain)',
   },
+  columns: {
+    type: 'string',
+    placeholder: 'LIST',
+    description: 'own columns of the session table, as user_id:bigint:index,tenant:text',
+  },
   ini: {
     type: 'string',
     placeholder: 'FILE',
@@ -97,6 +102,15 @@ export class Arguments {
     if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text)
     if (/^inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY
     throw new UsageError(`--${option}: expected a number`)
+  }
+
+  /** Returns the columns and values of a repeatable option `NAME=VALUE`. @throws UsageError */
+  pairs(option: string): Record<string, string> | undefined {
+    const pairs = this.all(option).map((text) => text.split(/=(.*)/s, 2) as [string, string | undefined])
+    if (pairs.some(([, value]) => value === undefined)) {
+      throw new UsageError(`--${option}: expected COLUMN=VALUE`)
+    }
+    return pairs.length === 0 ? undefined : (Object.fromEntries(pairs) as Record<string, string>)
   }
 
   /** Returns the one of these options that is set. @throws UsageError if several are set */

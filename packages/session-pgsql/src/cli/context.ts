@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { readPhpIni } from '../php-ini.ts'
 import { SaveHandler } from '../save-handler.ts'
 import { Server } from '../servers/server.ts'
+import type { ColumnDefinitions } from '../session/columns.ts'
+import { columnsText } from '../settings/columns.ts'
 import {
   type Logger,
   resolveSettings,
@@ -99,11 +101,13 @@ export class CommandContext implements Context {
   #argumentOptions(): SaveHandlerOptions {
     const args = this.arguments
     const db = args.all('db')
+    const columns = args.text('columns')
     return {
       db: db.length > 1 ? db : db[0],
       table: args.text('table'),
       encryption: encryptionOf(args.text('encryption-keys')),
       ids: args.text('ids') as SaveHandlerOptions['ids'],
+      columns: columns === undefined ? undefined : (columnsText(columns) as ColumnDefinitions),
       operationTimeout: args.number('timeout'),
       keepExpired: args.has('keep-expired') || args.has('keep-expired-for') ? true : undefined,
       keepExpiredFor: args.number('keep-expired-for'),

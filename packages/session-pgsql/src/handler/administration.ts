@@ -12,6 +12,7 @@ import type {
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, received } from '../session/checks.ts'
+import type { ColumnFilter, Columns } from '../session/columns.ts'
 import { type Devices, deviceOf, handleOf } from '../session/device.ts'
 import type {
   CountOptions,
@@ -25,8 +26,9 @@ import type {
 import { sessionsBeyond } from '../session/limit.ts'
 import { infoOf, SessionRecord } from '../session/record.ts'
 import type { ServerStatistics } from '../session/statistics.ts'
-import { clockNow, remaining, type StoredSession } from '../session/stored.ts'
+import { type ColumnTexts, clockNow, remaining, type StoredSession } from '../session/stored.ts'
 import { hashedId, type IdsMode, storedForm } from '../session/stored-id.ts'
+import { countUnfilled, fillColumns, openWithColumns } from '../table/filling.ts'
 import { readEvents } from '../table/journal.ts'
 import { countSessions, listSessions, mergePages, timeLimitOf } from '../table/listing.ts'
 import { lockOwner, releaseLock, takeLock } from '../table/locks.ts'
@@ -50,6 +52,10 @@ export interface AdministrationOptions<Data> {
   readonly garbage: Garbage
   readonly journal: Journal
   readonly codec: Codec<Data>
+  /** The option `columns`. */
+  readonly columns: Columns
+  /** Returns the values of the computed columns for encoded data. */
+  readonly columnsOf: (text: string) => ColumnTexts | undefined
   readonly whenHomeIsDown: 'absent' | 'error'
   /** Seconds. */
   readonly operationTimeout: number
@@ -110,8 +116,8 @@ export class Administration<Data> {
     if (missing.length > 0 && this.#options.whenHomeIsDown === 'error') {
       throw incomplete(`Found ${sessions.length} sessions`, missing)
     }
-    const { codec, maxLifetime } = this.#options
-    const records = sessions.map((stored) => new SessionRecord(stored, codec, maxLifetime))
+    const { codec, columns, maxLifetime } = this.#options
+    const records = sessions.map((stored) => new SessionRecord(stored, codec, maxLifetime, columns))
     return withMissing(records, missing)
   }
 
@@ -120,6 +126,60 @@ export class Administration<Data> {
     checkText('custom field', value)
     const excepted = idsIn('except', except)
     return this.#destroyAll({ field: value }, ({ id }) => !excepted.has(id))
+  }
+
+  /** See `SaveHandler.destroyWhere`. */
+  async destroyWhere(where: ColumnFilter<unknown>): Promise<number> {
+    const { columns, expiryGrace } = this.#options
+    const conditions = columns.conditionsOf(where)
+    if (conditions.length === 0) {
+      throw invalid('Expected at least one column; no filter at all would destroy every session.')
+    }
+    const count = async (): Promise<number> => {
+      const { answers } = await this.#everywhere((server, deadline) =>
+        countUnfilled(server.table, conditions, expiryGrace, deadline),
+      )
+      return answers.reduce((sum, count) => sum + count, 0)
+    }
+    let destroyed = 0
+    let unfilled = await count()
+    for (;;) {
+      const before = unfilled
+      destroyed += await this.#destroyAll({ where }, () => true)
+      unfilled = await count()
+      if (unfilled > 0) break
+      // Rows that have been filled since the first count may match.
+      if (before === 0) return destroyed
+    }
+    const names = conditions.map(([{ name }]) => name).join(', ')
+    throw new SessionPgsqlError(
+      'COLUMNS_UNFILLED',
+      `Destroyed ${destroyed} sessions, but ${unfilled} may match as well: processes without the functions of the option columns have written them, and ${names} may be out of date. Call fillColumns() and repeat the call.`,
+    )
+  }
+
+  /** See `SaveHandler.fillColumns`. */
+  fillColumns(all: boolean): Promise<number> {
+    const { columns, columnsOf } = this.#options
+    return this.#started(async ({ servers }) => {
+      const answers = await servers.each(async ({ table }) => {
+        await openWithColumns(table, columns.computed, this.#deadline())
+        if (columns.computed.length === 0) return { filled: 0, failed: 0, error: undefined }
+        return fillColumns(table, { columnsOf, all, deadline: () => this.#deadline() })
+      })
+      const broken = answers.find(({ error }) => error !== undefined)
+      if (broken !== undefined) throw broken.error
+      const filled = answers.reduce((sum, { answer }) => sum + (answer?.filled ?? 0), 0)
+      const failed = answers.reduce((sum, { answer }) => sum + (answer?.failed ?? 0), 0)
+      if (failed === 0) return filled
+      const cause = answers.find(({ answer }) => answer?.error !== undefined)?.answer?.error
+      const reason = cause instanceof Error ? ` ${cause.message}` : ''
+      throw new SessionPgsqlError(
+        'COLUMNS_UNFILLED',
+        `Filled ${filled} sessions; the columns of ${failed} others cannot be computed.${reason}`,
+        { cause },
+      )
+    })
   }
 
   /** See `SaveHandler.destroyAll`. */
@@ -180,10 +240,9 @@ export class Administration<Data> {
     )
     const page = mergePages(answers, options)
     const sessions = page.sessions.map((stored): ListedSession => {
+      const { columns, text } = stored
       const info = infoOf(stored, this.#options.maxLifetime)
-      if (!options.text) return info
-      const unreadable = unreadableReason(stored.text)
-      return unreadable === undefined ? { ...info, text: stored.text } : { ...info, unreadable }
+      return { ...info, ...(options.text && textOf(text)), ...(columns === undefined ? {} : { columns }) }
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
@@ -333,4 +392,10 @@ function incomplete(done: string, missing: readonly string[]): SessionPgsqlError
     'SERVER_DOWN',
     `${done}, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
   )
+}
+
+/** Returns the decrypted data of a listed session, or why it cannot be decrypted. */
+function textOf(text: string): Pick<ListedSession, 'text' | 'unreadable'> {
+  const unreadable = unreadableReason(text)
+  return unreadable === undefined ? { text } : { unreadable }
 }

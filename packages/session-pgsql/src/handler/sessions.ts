@@ -20,10 +20,12 @@ import type {
 } from '../operations.ts'
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
+import type { Columns } from '../session/columns.ts'
 import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
   type Change,
+  type ColumnTexts,
   clockNow,
   type MetadataUpdate,
   remaining,
@@ -85,7 +87,8 @@ export class Sessions<Data> {
   /** See `SaveHandler.read`. */
   async read(id: Name): Promise<SessionRecord<Data> | undefined> {
     const stored = await this.readStored(id)
-    return stored && new SessionRecord(stored, this.#codec, this.#settings.maxLifetime, textOf(id))
+    const { columns, maxLifetime } = this.#settings
+    return stored && new SessionRecord(stored, this.#codec, maxLifetime, columns, textOf(id))
   }
 
   /** Reads a session without decoding its data. */
@@ -159,6 +162,11 @@ export class Sessions<Data> {
       () => this.#destroy(id),
       (found): Partial<DestroyMessage> => ({ outcome: found ? 'destroyed' : 'absent' }),
     )
+  }
+
+  /** Returns the values of the computed columns for encoded data. @throws INVALID_DATA, UNDECODABLE */
+  columnsOf(text: string): ColumnTexts | undefined {
+    return this.#settings.columns.textsOf(() => this.#codec.decode(text))
   }
 
   /** Merges two versions of a session that two servers hold, at failback. */
@@ -422,6 +430,7 @@ export class Sessions<Data> {
       address: address ?? null,
       name,
       metadata,
+      columns: this.columnsOf(text),
       since: continued,
     })
   }
@@ -476,7 +485,8 @@ export class Sessions<Data> {
     sent: string,
     id: string,
   ): WriteResult<Data> {
-    return new Result(outcome, stored, sent, id, this.#codec, this.#settings.maxLifetime)
+    const { columns, maxLifetime } = this.#settings
+    return new Result(outcome, stored, sent, id, this.#codec, maxLifetime, columns)
   }
 }
 
@@ -488,6 +498,7 @@ class Result<Data> implements WriteResult<Data> {
   readonly #id: string
   readonly #codec: Codec<Data>
   readonly #maxLifetime: number
+  readonly #columns: Columns
   #session: SessionRecord<Data> | undefined
 
   constructor(
@@ -497,6 +508,7 @@ class Result<Data> implements WriteResult<Data> {
     id: string,
     codec: Codec<Data>,
     maxLifetime: number,
+    columns: Columns,
   ) {
     this.outcome = outcome
     this.#maxLifetime = maxLifetime
@@ -504,11 +516,18 @@ class Result<Data> implements WriteResult<Data> {
     this.#sent = sent
     this.#id = id
     this.#codec = codec
+    this.#columns = columns
   }
 
   get session(): SessionRecord<Data> | undefined {
     if (this.#stored !== undefined) {
-      this.#session ??= new SessionRecord(this.#stored, this.#codec, this.#maxLifetime, this.#id)
+      this.#session ??= new SessionRecord(
+        this.#stored,
+        this.#codec,
+        this.#maxLifetime,
+        this.#columns,
+        this.#id,
+      )
     }
     return this.#session
   }

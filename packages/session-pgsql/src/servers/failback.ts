@@ -4,6 +4,7 @@ import type { Member, Ranking } from './member.ts'
 import { moveRow, type RunOnTarget } from './move-row.ts'
 import { PendingFailbacks } from './pending-failbacks.ts'
 import type { FailbackOutcome, MergeTexts } from './settle.ts'
+import type { ColumnFunctions } from './settled-columns.ts'
 
 /** Seconds between two scans for rows that belong on another server. */
 const INTERVAL = 2
@@ -22,6 +23,7 @@ export interface FailbackOptions {
   readonly members: readonly Member[]
   readonly ranked: (id: string) => Ranking
   readonly merge: MergeTexts
+  readonly columns: ColumnFunctions
   /** Seconds for each row. */
   readonly operationTimeout: number
   readonly onFailback: (event: { id: string; from: string; to: string; outcome: FailbackOutcome }) => void
@@ -193,10 +195,10 @@ export class Failback {
    * Moves one row to its home server. Both rows stay locked meanwhile, so another process that does the same finds
    * it done.
    *
-   * @returns undefined if there was no row
+   * @returns undefined if there was no row, or if it is left to another process
    */
   async moveBack(id: string, from: Member, to: Member): Promise<FailbackOutcome | undefined> {
-    const { merge, members, ranked } = this.#options
+    const { columns, merge, members, ranked } = this.#options
     const [, next] = ranked(id)
     const mayBeElsewhere = members.some(
       (other) =>
@@ -205,7 +207,7 @@ export class Failback {
         (other.health.isDown || this.pending.mayHave(to, other, other === next)),
     )
     const runOnTarget: RunOnTarget = (work) => to.health.run(work)
-    const options = { merge, mayBeElsewhere, deadline: this.#deadline(), runOnTarget }
+    const options = { merge, columns, mayBeElsewhere, deadline: this.#deadline(), runOnTarget }
     const outcome = await moveRow(id, from.server, to.server, options)
     if (outcome !== undefined) {
       from.failbacks[outcome]++

@@ -15,13 +15,15 @@ import {
 } from '../table/row-copies.ts'
 import type { Transact } from '../table/table.ts'
 import type { Server } from './server.ts'
-import { type FailbackOutcome, type MergeTexts, settle, settledOwn } from './settle.ts'
+import { type FailbackOutcome, type MergeTexts, settle } from './settle.ts'
+import { type ColumnFunctions, mayMerge, settledColumns } from './settled-columns.ts'
 
 /** Runs work on the target server; rejects as soon as that server is known not to answer. */
 export type RunOnTarget = <T>(work: () => Promise<T>) => Promise<T>
 
 export interface MoveOptions {
   readonly merge: MergeTexts
+  readonly columns: ColumnFunctions
   /** Whether a third server may have a row of this id. */
   readonly mayBeElsewhere: boolean
   readonly deadline: number
@@ -33,13 +35,13 @@ export interface MoveOptions {
  * Moves one row from server to server. Both rows stay locked meanwhile, so another process that does the same finds it
  * done.
  *
- * @returns undefined if there was no row
+ * @returns undefined if there was no row, or if it is left to a process that computes the columns of a merge
  */
 export async function moveRow(
   id: string,
   from: Server,
   to: Server,
-  { merge, mayBeElsewhere, deadline, runOnTarget = (work) => work() }: MoveOptions,
+  { merge, columns, mayBeElsewhere, deadline, runOnTarget = (work) => work() }: MoveOptions,
 ): Promise<FailbackOutcome | undefined> {
   if (from === to) {
     // The list of servers has changed since the row was written: it is on its home server.
@@ -53,6 +55,7 @@ export async function moveRow(
   let received: string | undefined
   let mustRemember = false
   let isAbandoned = false
+  let isLeft = false
   /** Once the row on `from` is unlocked, its content may be outdated and must not be written. */
   const checkLocked = (): void => {
     if (isAbandoned) throw new SessionPgsqlError('SERVER_DOWN', 'The server has not answered in time.')
@@ -61,10 +64,18 @@ export async function moveRow(
     onSource(async (query, shape) => {
       const { row } = await lockRowCopy(query, shape, id)
       if (row === undefined) return undefined
-      const arrive = async ({ row: current, clock }: LockedRow): Promise<Decision<FailbackOutcome>> => {
-        const move = { from: from.name, to: to.name, clock, mayBeElsewhere, merge }
+      const arrive = async ({
+        row: current,
+        clock,
+      }: LockedRow): Promise<Decision<FailbackOutcome | undefined>> => {
+        const mergeIfAble: MergeTexts = (ours, theirs, base, ofTwoUsers) => {
+          isLeft = !mayMerge(row, current, columns)
+          return isLeft ? '' : merge(ours, theirs, base, ofTwoUsers)
+        }
+        const move = { from: from.name, to: to.name, clock, mayBeElsewhere, merge: mergeIfAble }
         const { next, outcome } = await settle(byClock(row, clock), current, move)
         checkLocked()
+        if (isLeft) return { answer: undefined }
         if (next === undefined) return { answer: outcome }
         mustRemember = next.session.generation !== row.session.generation || isBasedOnThird(row, to.name)
         received = next.destroyed === null ? recordReceived(row, next, from.name) : undefined
@@ -73,12 +84,12 @@ export async function moveRow(
         const written: RowCopy = {
           ...next,
           session: { ...next.session, version },
-          own: settledOwn(next, row, current),
+          ...settledColumns(next, row, current, columns),
           ...{ home: null, base: null, received: received ?? null },
         }
         return { next: written, answer: outcome }
       }
-      const writeTarget = (): Promise<FailbackOutcome> =>
+      const writeTarget = (): Promise<FailbackOutcome | undefined> =>
         onTarget(async (query, shape) => {
           const { answer } = await changeRowCopy(query, shape, id, arrive)
           checkLocked()
@@ -88,7 +99,7 @@ export async function moveRow(
         isAbandoned = true
         throw error
       })
-      await deleteRow(query, shape, id)
+      if (outcome !== undefined) await deleteRow(query, shape, id)
       return outcome
     }),
   )

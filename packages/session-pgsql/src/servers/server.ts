@@ -9,6 +9,7 @@ import {
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { cipherOf, type Encryption } from '../session/cipher.ts'
+import type { Columns } from '../session/columns.ts'
 import type { IdsMode } from '../session/stored-id.ts'
 import type { DatabaseEntry, TableName } from '../settings/settings.ts'
 import { SessionTable } from '../table/table.ts'
@@ -24,6 +25,7 @@ export interface ServerSettings {
   readonly createTable: boolean
   readonly keepExpired: boolean
   readonly expiryGrace: number
+  readonly columns: Columns
   readonly maxLifetime: number
   readonly encryption: Encryption | undefined
   readonly durableTouches: boolean
@@ -91,7 +93,7 @@ export class Server {
     onBothForms: () => void = () => {},
   ) {
     const { table, createTable, keepExpired, expiryGrace, maxLifetime, durableTouches, encryption } = settings
-    const { batch, poolSize, ids, db } = settings
+    const { batch, poolSize, ids, db, columns } = settings
     this.name = entry.name
     this.#embedded = entry.kind === 'pgliteFolder'
     this.#inMemory = entry.kind === 'pgliteFolder' && entry.folder === undefined
@@ -101,6 +103,7 @@ export class Server {
       createTable,
       keepExpired,
       expiryGrace,
+      columns,
       maxLifetime,
       cipher: cipherOf(encryption),
       durableTouches,

@@ -9,6 +9,7 @@ import { rank } from './placement.ts'
 import { Server, type ServerSettings, type ServerStatus } from './server.ts'
 import { SessionRouter } from './session-router.ts'
 import type { FailbackOutcome, MergeTexts } from './settle.ts'
+import type { ColumnFunctions } from './settled-columns.ts'
 import { ShardedSessions } from './sharded-sessions.ts'
 
 export interface ServersSettings extends ServerSettings {
@@ -32,6 +33,7 @@ export interface ServersListener {
   onBothForms(): void
   onError(error: Error): void
   merge: MergeTexts
+  readonly columns: ColumnFunctions
 }
 
 export interface ServerAnswer<T> {
@@ -121,10 +123,12 @@ export class Servers {
     })
     const { failoverMode, whenHomeIsDown, operationTimeout, gcMaxlifetime, expiryGrace } = settings
     const ranked = (id: string): Ranking => (failoverMode ? members : rank(id, members)) as unknown as Ranking
-    const { merge, onFailback, onError, onFailover } = listener
-    const failback = new Failback({ members, ranked, merge, operationTimeout, onFailback, onError })
+    const { columns, merge, onFailback, onError, onFailover } = listener
+    const failback = new Failback({
+      ...{ members, ranked, merge, columns, operationTimeout, onFailback, onError },
+    })
     const router = new SessionRouter({ ranked, whenHomeIsDown, failback, onFailover })
-    this.sessions = new ShardedSessions(router, { gcMaxlifetime, expiryGrace })
+    this.sessions = new ShardedSessions(router, { columns, gcMaxlifetime, expiryGrace })
     this.#sharding = { members, router, failback }
   }
 

@@ -25,6 +25,7 @@ import { emptySession, longestLifetime, tombstone, UNKNOWN_TIME } from '../table
 import type { Member, Ranking } from './member.ts'
 import { type SessionRouter, serverDown } from './session-router.ts'
 import { isMerged, supersedes } from './settle.ts'
+import type { ColumnFunctions } from './settled-columns.ts'
 
 /** Milliseconds for which the longest lifetime in use on a server is remembered. */
 const LIFETIME_REMEMBERED = 60_000
@@ -50,16 +51,25 @@ export class ShardedSessions implements StoredSessions {
   readonly #router: SessionRouter
   readonly #gcMaxlifetime: number
   readonly #expiryGrace: number
+  readonly #columns: ColumnFunctions
   readonly #lifetimes = new Map<Member, { readonly seconds: Promise<number>; readonly until: number }>()
 
-  /** @param settings seconds: that a session lives by default, and for which it may be saved after its expiry */
+  /**
+   * @param settings seconds: that a session lives by default, and for which it may be saved after its expiry; how
+   * columns are computed
+   */
   constructor(
     router: SessionRouter,
-    settings: { readonly gcMaxlifetime: number; readonly expiryGrace: number },
+    settings: {
+      readonly columns: ColumnFunctions
+      readonly gcMaxlifetime: number
+      readonly expiryGrace: number
+    },
   ) {
     this.#router = router
     this.#gcMaxlifetime = settings.gcMaxlifetime
     this.#expiryGrace = settings.expiryGrace
+    this.#columns = settings.columns
   }
 
   read(id: string, deadline: number): Promise<StoredSession | undefined> {
@@ -300,7 +310,7 @@ export class ShardedSessions implements StoredSessions {
           ? (alive?.base ?? replaced)
           : recordBase(row.session, { destroyed: row.destroyed })
       return {
-        next: { ...AT_HOME, session, home: home.name, base },
+        next: { ...AT_HOME, session, home: home.name, base, computed: change.columns },
         answer: { outcome: alive === undefined ? 'created' : 'updated' },
       }
     }
@@ -342,7 +352,9 @@ export class ShardedSessions implements StoredSessions {
       const session = { ...changed(base, change, clock), began }
       const replaced = recordBase(base, mayBeDone ? { lost: appliedOf(session) } : {})
       const marks = member === home ? {} : { home: home.name, base: replaced }
-      const next = { ...AT_HOME, session, ...marks }
+      // A touch brings no columns.
+      const computed = change.columns ?? this.#columns.of(change.text)
+      const next = { ...AT_HOME, session, ...marks, computed }
       return { next, answer: { outcome: 'updated' } }
     }
     return table.transaction(async (query, shape) => {

@@ -1,7 +1,8 @@
+import type { ColumnDefinitions, ColumnFilter, ColumnValues } from './columns.ts'
 import type { SessionInfo, SessionRecord } from './record.ts'
 
 /** Selects sessions. A session must match every option that is set. */
-export interface SessionFilter {
+export interface SessionFilter<Columns = ColumnDefinitions> {
   /** The cookie's name. Default: any. */
   readonly name?: string | undefined
   /** The id of one session, or its stored form. */
@@ -13,6 +14,11 @@ export interface SessionFilter {
   readonly idPrefix?: string | undefined
   /** The custom field. */
   readonly field?: string | undefined
+  /**
+   * Columns of the option `columns` and their values, for example `{ user_id: 7 }`. Rows that were written by a process
+   * without the functions may be missing; see `fillColumns`.
+   */
+  readonly where?: ColumnFilter<Columns> | undefined
   /** The client's address at the first or at the last write. */
   readonly address?: string | undefined
   /**
@@ -34,7 +40,7 @@ export type SessionOrder = ListColumn | `-${ListColumn}`
 export type ListColumn = 'id' | 'created' | 'modified' | 'expires' | 'accesses' | 'errors'
 
 /** Options of `count`. */
-export interface CountOptions extends SessionFilter {
+export interface CountOptions<Columns = ColumnDefinitions> extends SessionFilter<Columns> {
   /**
    * Seconds after which PostgreSQL cancels the statement, with the error TIMEOUT; above 0, at most 86400. Limits the
    * load of queries without an index. Has no effect on PGlite, which cannot interrupt itself. Default: none; after
@@ -44,7 +50,7 @@ export interface CountOptions extends SessionFilter {
 }
 
 /** Options of `list`. */
-export interface ListOptions extends CountOptions {
+export interface ListOptions<Columns = ColumnDefinitions> extends CountOptions<Columns> {
   /** Default: `id`, the only order with an index. Any other order sorts every session that matches the filter. */
   readonly order?: SessionOrder | undefined
   /** The `next` of the previous page. Default: the first page. */
@@ -56,11 +62,13 @@ export interface ListOptions extends CountOptions {
 }
 
 /** A session in a list. */
-export interface ListedSession extends SessionInfo {
+export interface ListedSession<Columns = ColumnDefinitions> extends SessionInfo {
   /** The stored data, with the option `text`. If it is encrypted: decrypted, or absent if it cannot be. */
   readonly text?: string
   /** With the option `text`: why the data cannot be decrypted. */
   readonly unreadable?: string
+  /** The columns of the option `columns`, as they are stored. Only with this option. */
+  readonly columns?: ColumnValues<Columns>
 }
 
 /** Says which sessions of several servers an answer lacks. */
@@ -70,10 +78,12 @@ export interface Incomplete {
 }
 
 /** A page of a list: an array with the cursor of the next page. */
-export interface SessionPage extends Array<ListedSession>, Incomplete {
+export interface SessionPage<Columns = ColumnDefinitions> extends Array<ListedSession<Columns>>, Incomplete {
   /** The next page's `after`; undefined on the last page. */
   readonly next: string | undefined
 }
 
 /** The sessions with a custom field. */
-export interface FoundSessions<Data> extends Array<SessionRecord<Data>>, Incomplete {}
+export interface FoundSessions<Data, Columns = ColumnDefinitions>
+  extends Array<SessionRecord<Data, Columns>>,
+    Incomplete {}

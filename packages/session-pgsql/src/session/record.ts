@@ -1,5 +1,6 @@
 import type { Codec } from '../codec/codec.ts'
 import { unreadableReason } from '../codec/sealed.ts'
+import type { ColumnDefinitions, ColumnValues, Columns as ComputedColumns } from './columns.ts'
 import { endOf } from './lifetime.ts'
 import type { StoredSession } from './stored.ts'
 
@@ -40,7 +41,7 @@ export interface SessionInfo {
  * A session as it was read or written. The caller may change `data`: that changes neither the stored session nor the
  * base that a later write with this record compares with.
  */
-export class SessionRecord<Data> implements SessionInfo {
+export class SessionRecord<Data, Columns = ColumnDefinitions> implements SessionInfo {
   readonly id: string
   readonly name: string | null
   readonly data: Data
@@ -57,9 +58,18 @@ export class SessionRecord<Data> implements SessionInfo {
   readonly errorMessage: string | null
   readonly custom: string | null
   readonly #stored: StoredSession
+  readonly #codec: Codec<Data>
+  readonly #computed: ComputedColumns
+  #columns: ColumnValues<Columns> | undefined
 
   /** @internal The save handler creates records. @param id the session's id; default: as it is stored */
-  constructor(stored: StoredSession, codec: Codec<Data>, maxLifetime: number, id: string = stored.id) {
+  constructor(
+    stored: StoredSession,
+    codec: Codec<Data>,
+    maxLifetime: number,
+    columns: ComputedColumns,
+    id: string = stored.id,
+  ) {
     this.id = id
     this.name = stored.name
     this.data = codec.decode(stored.text)
@@ -76,6 +86,21 @@ export class SessionRecord<Data> implements SessionInfo {
     this.errorMessage = readable(stored.errorMessage)
     this.custom = stored.custom
     this.#stored = stored
+    this.#codec = codec
+    this.#computed = columns
+  }
+
+  /**
+   * The columns that this process computes (option `columns`), for the data as it was read or written. Computed when it
+   * is asked for.
+   *
+   * @throws INVALID_DATA if a function throws, or returns a value that is not of its column's type
+   */
+  get columns(): ColumnValues<Columns> {
+    this.#columns ??= this.#computed.valuesOf(() =>
+      this.#codec.decode(this.#stored.text),
+    ) as ColumnValues<Columns>
+    return this.#columns
   }
 
   /**

@@ -98,6 +98,9 @@ export interface MetadataUpdate {
   readonly message?: string
 }
 
+/** Values of the computed columns (option `columns`) as text, in the order of `Columns.computed`; null is NULL. */
+export type ColumnTexts = readonly (string | null)[]
+
 /** The change that a write requests. */
 export interface Change {
   readonly id: string
@@ -109,6 +112,8 @@ export interface Change {
   readonly address: string | null
   readonly name: string
   readonly metadata: MetadataUpdate | undefined
+  /** The values of the computed columns for this text. undefined: the process computes none. */
+  readonly columns?: ColumnTexts | undefined
   /** The session that a new one continues: it began with it. undefined: a new session begins now. */
   readonly since?: StoredSession | undefined
 }

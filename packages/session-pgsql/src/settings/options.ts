@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import type { ColumnDefinitions } from '../session/columns.ts'
 import type { IdsMode } from '../session/stored-id.ts'
 import type { DatabaseOption } from './database-entries.ts'
 
@@ -53,7 +54,10 @@ export interface EncryptionOption {
  * (`session_pgsql.gc_interval`), then to environment variables (`SESSION_PGSQL_GC_INTERVAL`), then to the defaults. An
  * option that is `undefined` is unset.
  */
-export interface SaveHandlerOptions<Data = Record<string, unknown>> {
+export interface SaveHandlerOptions<
+  Data = Record<string, unknown>,
+  Columns extends ColumnDefinitions<Data> = ColumnDefinitions<Data>,
+> {
   /**
    * The database servers: libpq conninfo strings or URLs, separated by `;` or in an array; options for a
    * `pg.Pool`; a `pg.Pool`, which the save handler never ends; a PGlite instance; `pglite:` (in memory) or
@@ -129,6 +133,19 @@ export interface SaveHandlerOptions<Data = Record<string, unknown>> {
    * @default 'merge'
    */
   conflict?: ConflictRule | ConflictFunction<Data> | undefined
+  /**
+   * Columns of the session table whose values are computed from the data whenever it is written, for joins and for
+   * `destroyWhere`. A new table is created with them; `session-pgsql init --columns user_id:bigint:index` adds them to
+   * an existing one. See docs/columns.md.
+   *
+   * ```ts
+   * columns: { user_id: { type: 'bigint', value: (data: SessionData) => data.user?.id, index: true } }
+   * ```
+   *
+   * As text: `user_id:bigint:index,tenant:text`, for processes that use the columns but do not compute them.
+   * @default none
+   */
+  columns?: (Columns & ColumnDefinitions<Data>) | undefined
   /** Send concurrent requests as one statement. @default true */
   batch?: boolean | undefined
   /** Seconds after which an operation rejects with TIMEOUT. Its statement is then canceled on the server. @default 5 */

@@ -1,4 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
+import { Columns } from '../session/columns.ts'
 import { DEFAULT_ID_PATTERN, PHP_ID_PATTERN } from '../session/id.ts'
 import { MAX_EXPIRY_GRACE } from '../session/stored.ts'
 import type { IdsMode } from '../session/stored-id.ts'
@@ -12,6 +13,7 @@ import {
   LONGEST_TIMER,
   refuse,
 } from './checks.ts'
+import { columns, columnsText } from './columns.ts'
 import type { CodecName, ConflictFunction, ConflictRule, Logger } from './options.ts'
 import { type TableName, tableName } from './table-name.ts'
 
@@ -154,6 +156,7 @@ export const RULES: Rules = {
     directives: ['session.serialize_handler'],
   },
   conflict: { check: conflict, fromText: (text) => text, fallback: 'merge' },
+  columns: { check: columns, fromText: columnsText, fallback: new Columns() },
   batch: flag(true),
   operationTimeout: number(5, isNumber('seconds', { min: 0, above: true, max: LONGEST_TIMER })),
   poolSize: number(10, isNumber('connections', { min: 1, max: 10_000, whole: true })),
@@ -179,6 +182,7 @@ interface Rules {
   readonly name: Rule<string>
   readonly codec: Rule<CodecName | Codec<unknown>>
   readonly conflict: Rule<ConflictRule | ConflictFunction<unknown>>
+  readonly columns: Rule<Columns>
   readonly batch: Rule<boolean>
   readonly operationTimeout: Rule<number>
   readonly poolSize: Rule<number>

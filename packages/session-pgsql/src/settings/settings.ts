@@ -2,6 +2,7 @@ import type { Codec } from '../codec/codec.ts'
 import type { Conninfo } from '../conninfo/conninfo.ts'
 import { nearest } from '../nearest.ts'
 import type { Encryption } from '../session/cipher.ts'
+import type { Columns } from '../session/columns.ts'
 import type { IdsMode } from '../session/stored-id.ts'
 import { problem, typeName } from './checks.ts'
 import { type DatabaseEntry, databaseEntries, environmentEntries } from './database-entries.ts'
@@ -54,6 +55,7 @@ export interface Settings<Data = Record<string, unknown>> {
   readonly encryption: Encryption | undefined
   readonly codec: CodecName | Codec<Data>
   readonly conflict: ConflictRule | ConflictFunction<Data>
+  readonly columns: Columns
   readonly batch: boolean
   /** Seconds. */
   readonly operationTimeout: number
@@ -201,7 +203,7 @@ function snakeCase(name: string): string {
 /** Returns the settings as plain JSON for `status()`: without secrets and functions, Infinity as a string. */
 export function describeSettings<Data>(settings: Settings<Data>): Record<string, unknown> {
   const { schema, name } = settings.table
-  const { codec, conflict, refreshAfter } = settings
+  const { codec, columns, conflict, refreshAfter } = settings
   return {
     db: settings.db.map(describeEntry),
     table: schema === undefined ? name : `${schema}.${name}`,
@@ -220,6 +222,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     encryption: describeEncryption(settings.encryption),
     codec: typeof codec === 'string' ? codec : codec.name,
     conflict: typeof conflict === 'function' ? 'function' : conflict,
+    columns: columns.all.map(({ name, type }) => `${name} ${type}`),
     batch: settings.batch,
     operationTimeout: settings.operationTimeout,
     poolSize: settings.poolSize,

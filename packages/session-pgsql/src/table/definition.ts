@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { SessionCipher } from '../session/cipher.ts'
+import type { Columns } from '../session/columns.ts'
 import { BYTEWISE } from './sql.ts'
 
 /**
@@ -54,6 +55,11 @@ export type AddedColumn = (typeof ADDED_COLUMNS)[number][0]
 export const EXTENSION_COLUMN_NAMES: readonly ExtensionColumn[] = EXTENSION_COLUMNS.map(([name]) => name)
 export const ADDED_COLUMN_NAMES: readonly AddedColumn[] = ADDED_COLUMNS.map(([name]) => name)
 
+/** Returns the columns of the session table in order, each with its type in a new table. */
+export function sessionColumns(): readonly (readonly [column: string, type: string])[] {
+  return [...EXTENSION_COLUMNS, ...ADDED_COLUMNS]
+}
+
 /** `fillfactor` leaves room for HOT updates. Autovacuum's defaults are too slow for a large table with many updates. */
 const STORAGE = [
   'fillfactor = 80',
@@ -87,12 +93,19 @@ export function quoteLiteral(text: string): string {
 
 /** Returns DDL as a person would write it: without the schema of PostgreSQL's own names. */
 export function readable(ddl: string): string {
-  return ddl.replaceAll('pg_catalog.', '')
+  return ddl.replaceAll('pg_catalog.', '').replaceAll(/OPERATOR\(([^)]+)\)/g, '$1')
 }
 
-/** Returns the statements that create the session table and its journal, in order. */
-export function createStatements(name: TableName): string[] {
-  const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS].map(
+/**
+ * Returns the statements that create the session table and its journal, in order.
+ *
+ * @param computed the columns of the option `columns`, quoted, and their types
+ */
+export function createStatements(
+  name: TableName,
+  computed: readonly (readonly [column: string, type: string])[] = [],
+): string[] {
+  const columns = [...EXTENSION_COLUMNS, ...ADDED_COLUMNS, ...computed].map(
     ([column, type]) => `  ${column.padEnd(18)} ${type}`,
   )
   return [
@@ -107,8 +120,14 @@ export function createStatements(name: TableName): string[] {
 /** Maximum length of a name in PostgreSQL, in bytes. */
 const MAX_NAME_BYTES = 63
 
-/** Returns the name of a companion table of the session table: for locks, journal events or imports. */
-export function companionName({ schema, table }: TableName, what: 'lock' | 'event' | 'import'): TableName {
+/**
+ * Returns the name of a companion of the session table: the table of locks, journal events or imports, or the function
+ * of the trigger on a table of users.
+ */
+export function companionName(
+  { schema, table }: TableName,
+  what: 'lock' | 'event' | 'import' | 'user_deleted',
+): TableName {
   const name = `${table}_${what}`
   if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return { schema, table: name }
   // PostgreSQL would truncate the name to that of the session table.
@@ -174,6 +193,16 @@ export function grantJournalStatement(name: TableName, role: string): string {
   return `GRANT SELECT, INSERT, DELETE ON ${sqlName(companionName(name, 'event'))} TO ${quoteIdentifier(role)}`
 }
 
+/** What the statements depend on of a table's computed columns. */
+export interface TableColumns {
+  /** The option `columns`. */
+  readonly wanted: Columns
+  /** The names of those that the table has. */
+  readonly present: ReadonlySet<string>
+  /** Whether the table has `sess_filled`; see computed-columns.ts. */
+  readonly marked: boolean
+}
+
 /** What the statements depend on: the properties of an existing session table, and a setting. */
 export interface Shape {
   readonly name: TableName
@@ -190,6 +219,8 @@ export interface Shape {
   readonly maxLifetime: number
   /** Whether an index starts with sess_sweep. Without one, garbage collection scans the table in the order of ids. */
   readonly sweepIndex: boolean
+  /** The computed columns. */
+  readonly columns: TableColumns
 }
 
 /** An opened session table, as this process uses it. */

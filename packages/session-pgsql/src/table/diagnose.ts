@@ -1,5 +1,7 @@
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Columns } from '../session/columns.ts'
+import { columnsSpec, FILLED } from './computed-columns.ts'
 import {
   type AddedColumn,
   addColumnsStatement,
@@ -55,7 +57,7 @@ export async function diagnose(table: SessionTable, deadline: number): Promise<F
   const { found } = inspection
   if (found === undefined) return [...findings, missingTable(inspection)]
 
-  findings.push(...aboutStructure(inspection, found))
+  findings.push(...aboutStructure(inspection, found), ...aboutComputedColumns(table.columns, found))
   const facts = await tableFacts(query, found.name)
   findings.push(...aboutIndexes(found, facts), ...aboutStorage(found, facts, server))
   findings.push(...(await aboutTrust(query, inspection, found)))
@@ -200,6 +202,30 @@ function* aboutStructure(inspection: Inspection, found: FoundTable): Generator<F
         `${narrow.length} columns are integer: dates after 2038-01-19 are stored as that day. The remedy rewrites the table and locks it meanwhile.${asOwner}`,
         [`ALTER TABLE ${table} ${narrow.map((column) => `ALTER COLUMN ${column} TYPE bigint`).join(', ')};`],
       )
+}
+
+/** About the option `columns`, if it is set. */
+function* aboutComputedColumns({ all }: Columns, found: FoundTable): Generator<Finding> {
+  if (all.length === 0) return
+  const lacking = [...all.map(({ name }) => name), FILLED].filter((name) => !found.columns.has(name))
+  const unindexed = all.filter(({ name, index }) => index && !found.indexed.has(name)).map(({ name }) => name)
+  const remedy = [`session-pgsql init --columns ${columnsSpec(all)}`]
+  const table = sqlName(found.name)
+  if (lacking.length > 0) {
+    yield warning(
+      'columns-option',
+      `${table} lacks ${lacking.join(', ')} of the option columns: they are not filled, and filters by them fail.`,
+      remedy,
+    )
+  } else if (unindexed.length > 0) {
+    yield warning(
+      'columns-option',
+      `There is no index on ${unindexed.join(', ')}: filters by these columns scan the whole table.`,
+      remedy,
+    )
+  } else {
+    yield ok('columns-option', 'The table has the columns of the option columns, and their indexes.')
+  }
 }
 
 function consequences(lacking: readonly AddedColumn[]): string {

@@ -2,6 +2,7 @@ import { keyIdOf } from '../codec/sealed.ts'
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { hashedId, type IdsMode } from '../session/stored-id.ts'
+import { FILLED } from './computed-columns.ts'
 import { companionName, type OpenTable, type Shape, sqlName } from './definition.ts'
 import { lockLedger } from './hash-ids.ts'
 import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
@@ -312,6 +313,9 @@ function importText(shape: Shape): string {
   for (const [column, value] of Object.entries(added)) {
     if (shape.added.has(column as never)) values[column] = value
   }
+  // What the columns contain is computed later, by a process with the functions.
+  const unfilled = shape.columns.marked ? `, ${FILLED} = NULL` : ''
+  if (shape.columns.marked) values[FILLED] = 'NULL'
   const columns = Object.keys(values)
   const tombstone = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const sweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${values.sess_sweep}` : ''
@@ -340,7 +344,7 @@ function importText(shape: Shape): string {
       RETURNING t.sess_id, ${rowDigest('t', shape)}, 'moved'
     ),
     renewed AS (
-      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}${version}
+      UPDATE ${sql} t SET sess_data = i.data, sess_custom = i.custom, sess_expire = ${expiry}${sweep}${version}${unfilled}
       FROM input i JOIN known k ON ${eq('k.sess_id', 'i.id')}
       WHERE ${eq('t.sess_id', 'i.id')} AND NOT k.is_new AND ${isUnused('t', 'k', shape)} AND (
         NOT ${same('t.sess_data', 'i.data')} OR NOT ${same('t.sess_custom', 'i.custom')}

@@ -1,11 +1,12 @@
 import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { Columns } from '../session/columns.ts'
 import { isTrue, secondsOf } from './answers.ts'
+import { createWithColumns, FILLED, isOfType } from './computed-columns.ts'
 import {
   ADDED_COLUMN_NAMES,
   type AddedColumn,
   addColumnsStatement,
-  createStatements,
   EXTENSION_COLUMN_NAMES,
   type ExtensionColumn,
   grantStatements,
@@ -59,6 +60,8 @@ export interface FoundTable {
   readonly sweepIndex: boolean
   readonly customIndex: boolean
   readonly homeIndex: boolean
+  /** The first column of each index. */
+  readonly indexed: ReadonlySet<string>
   readonly missingPrivileges: readonly string[]
   /** Whether row-level security applies to the database user. */
   readonly rowSecurity: boolean
@@ -141,6 +144,7 @@ export async function inspect(query: Query, wanted: WantedTable): Promise<Inspec
       sweepIndex: indexes.some(([column, , method]) => column === 'sess_sweep' && method === 'btree'),
       customIndex: indexes.some(([column]) => column === 'sess_custom'),
       homeIndex: indexes.some(([column]) => column === 'sess_home'),
+      indexed: new Set(indexes.map(([column]) => column as string)),
       missingPrivileges: [
         ...(isTrue(row[6]) ? [] : ['USAGE']),
         ...PRIVILEGES.filter((_, index) => !isTrue(row[8 + index])),
@@ -168,12 +172,16 @@ const CREATED_MEANWHILE = new Set(['42P07', '42710', '23505'])
 /** $1 milliseconds. */
 const lockTimeout = plain("SELECT pg_catalog.set_config('lock_timeout', $1, true)")
 
-/** Creates the table, or adds its missing columns and indexes. Returns the new inspection. */
-export async function createTable(query: Query, wanted: WantedTable): Promise<Inspection> {
+/**
+ * Creates the table, or adds its missing columns and indexes. Returns the new inspection.
+ *
+ * @param columns the option `columns`, for a new table only
+ */
+export async function createTable(query: Query, wanted: WantedTable, columns: Columns): Promise<Inspection> {
   const before = await inspect(query, wanted)
   if (!wantsCreation(before)) return before
   if (before.found === undefined) {
-    for (const text of createStatements(before.place)) await query(plain(text), [])
+    for (const text of createWithColumns(before.place, columns)) await query(plain(text), [])
     return inspect(query, wanted)
   }
   // One process at a time: two would create every index twice. Reads and writes of the table do not wait for this lock.
@@ -217,9 +225,14 @@ export function wantsCreation(inspection: Inspection): boolean {
  * Returns the table's shape.
  *
  * @param maxLifetime the setting
+ * @param columns the option `columns`
  * @throws TABLE_MISSING, TABLE_UNFIT or PRIVILEGE_MISSING, with how to fix it
  */
-export function shapeOf(inspection: Inspection, maxLifetime: number): Shape {
+export function shapeOf(
+  inspection: Inspection,
+  maxLifetime: number,
+  columns: Columns = new Columns(),
+): Shape {
   const { found, place, user } = inspection
   if (found === undefined) {
     throw new SessionPgsqlError(
@@ -257,7 +270,21 @@ export function shapeOf(inspection: Inspection, maxLifetime: number): Shape {
     digestSeed: inspection.systemIdentifier,
     maxLifetime,
     sweepIndex: found.sweepIndex,
+    columns: columnsOf(found, columns),
   }
+}
+
+/** A table that lacks some of the columns works without them, until `session-pgsql init` adds them. */
+function columnsOf(found: FoundTable, wanted: Columns): Shape['columns'] {
+  const present = wanted.all.filter((column) => {
+    const type = found.columns.get(column.name)
+    if (type === undefined || isOfType(column, type)) return type !== undefined
+    throw new SessionPgsqlError(
+      'TABLE_UNFIT',
+      `Expected the column ${column.name} of ${sqlName(found.name)} to be ${column.type}, as in the option columns; found ${type}.`,
+    )
+  })
+  return { wanted, present: new Set(present.map(({ name }) => name)), marked: found.columns.has(FILLED) }
 }
 
 const ADDED_TYPES: Record<AddedColumn, string> = {

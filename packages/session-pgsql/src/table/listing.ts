@@ -1,9 +1,12 @@
 import { checkText, invalid, received } from '../session/checks.ts'
+import { type Column, valuesByName } from '../session/columns.ts'
 import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'
 import { hashedId } from '../session/stored-id.ts'
 import { clockOf, storedOf } from './answers.ts'
+import { columnsPresent, hasValue, selectColumns } from './computed-columns.ts'
 import type { Shape } from './definition.ts'
+import { openWithColumns } from './filling.ts'
 import { formsOf } from './id-forms.ts'
 import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
@@ -23,9 +26,14 @@ const COLUMNS: Record<ListColumn, string> = {
   errors: 'sess_error',
 }
 
+/** A session in a list, with the values of the computed columns as they are stored, if there are any. */
+export interface ListedRow extends StoredSession {
+  readonly columns?: Readonly<Record<string, unknown>>
+}
+
 /** A page of a list. */
 export interface Page {
-  readonly sessions: readonly StoredSession[]
+  readonly sessions: readonly ListedRow[]
   /** The value of the sorted column, for each session. */
   readonly keys: readonly string[]
   /** The cursor of the next page; undefined on the last page. */
@@ -51,7 +59,8 @@ export async function listSessions(
     throw invalid(`Expected the limit to be an integer from 1 to 10000; received ${received(limit)}.`)
   }
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(table, options, parameters)
+  const conditions = await conditionsOf(table, options, parameters, deadline)
+  let columns: readonly Column[] = []
   // NULL sorts like 0, so that a page can begin at it.
   const key = column === 'sess_id' ? 't.sess_id' : `coalesce(t.${column}, 0)`
   const direction = descending ? 'DESC' : 'ASC'
@@ -65,17 +74,24 @@ export async function listSessions(
     )
   }
   const rows = await table.query(
-    (shape, sql) => `
+    (shape, sql) => {
+      columns = columnsPresent(shape.columns)
+      return `
       SELECT ${key}::pg_catalog.text, 'read', ${text ? 't.sess_data' : 'NULL::pg_catalog.text'},
-        ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
+        ${microseconds(CLOCK)}, ${recordColumns('t', shape)}${selectColumns(shape, 't')}
       FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}
-      ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`,
+      ORDER BY ${key} ${direction}${column === 'sess_id' ? '' : `, t.sess_id ${direction}`} LIMIT ${limit + 1}`
+    },
     parameters,
     deadline,
     timeLimitOf(options),
   )
   const readAt = performance.now()
-  const sessions = rows.slice(0, limit).map((row) => storedOf(row, table.cipher, clockOf(row), readAt))
+  const sessions = rows.slice(0, limit).map((row): ListedRow => {
+    const stored = storedOf(row, table.cipher, clockOf(row), readAt)
+    if (columns.length === 0) return stored
+    return { ...stored, columns: valuesByName(columns, row.slice(-columns.length)) }
+  })
   const keys = rows.slice(0, limit).map((row) => row[0] as string)
   const more = rows.length > limit
   return { sessions, keys, next: more ? encodeCursor(keys.at(-1), sessions.at(-1)?.id) : undefined }
@@ -135,7 +151,7 @@ export async function countSessions(
   deadline: number,
 ): Promise<number> {
   const parameters: Parameter[] = []
-  const conditions = conditionsOf(table, options, parameters)
+  const conditions = await conditionsOf(table, options, parameters, deadline)
   const [row] = await table.query(
     (shape, sql) =>
       `SELECT pg_catalog.count(*) FROM ${sql} t WHERE ${conditions.join(' AND ')}${ofState(options, shape)}`,
@@ -162,9 +178,24 @@ function ofState({ active = true }: SessionFilter, shape: Shape): string {
   return active === false ? ` AND ${lt(expiry, CLOCK)}${tombstones}` : tombstones
 }
 
-function conditionsOf({ cipher }: SessionTable, filter: SessionFilter, parameters: Parameter[]): string[] {
-  const { name, id, idPrefix, field, address, errorMessage } = filter
+/** @throws TABLE_UNFIT if the table lacks a column of the filter */
+async function conditionsOf(
+  table: SessionTable,
+  filter: SessionFilter,
+  parameters: Parameter[],
+  deadline: number,
+): Promise<string[]> {
+  const { name, id, idPrefix, field, where = {}, address, errorMessage } = filter
   const conditions: string[] = []
+  const columns = table.columns.conditionsOf(where)
+  await openWithColumns(
+    table,
+    columns.map(([column]) => column),
+    deadline,
+  )
+  for (const [column, text] of columns) {
+    conditions.push(hasValue(column, 't', text === null ? undefined : bind(parameters, text)))
+  }
   if (name !== undefined) checkText('name', name)
   if (field !== undefined) checkText('custom field', field)
   if (address !== undefined) checkText('address', address)
@@ -187,7 +218,7 @@ function conditionsOf({ cipher }: SessionTable, filter: SessionFilter, parameter
   }
   if (errorMessage !== undefined) {
     checkText('error message', errorMessage)
-    if (cipher.hasKeys) {
+    if (table.cipher.hasKeys) {
       throw invalid('Cannot filter by errorMessage: error messages are encrypted (option encryption).')
     }
     const found = `pg_catalog.lower(t.sess_err_message), pg_catalog.lower(${bind(parameters, errorMessage)})`

@@ -1,7 +1,11 @@
+import { FILLED } from './computed-columns.ts'
 import { ADDED_COLUMN_NAMES, EXTENSION_COLUMN_NAMES, quoteLiteral } from './definition.ts'
 import { eq, gt, ne } from './sql.ts'
 
-/** The columns of a session table that a user has added. They are copied with a row, as text. */
+/**
+ * The columns of a session table that are not this library's: a user has added them, or they are the computed columns
+ * of the option `columns`, of which this process may not know. They are copied with a row, as text.
+ */
 
 /** The user's own columns of a row, by name: each value as PostgreSQL prints it. */
 export type OwnColumns = Readonly<Record<string, string | null>>
@@ -14,7 +18,7 @@ export function ownTypesOf(text: string | null | undefined): OwnTypes {
   return new Map(Object.entries(JSON.parse(text ?? '{}')))
 }
 
-const OUR_COLUMNS = [...EXTENSION_COLUMN_NAMES, ...ADDED_COLUMN_NAMES].join(',')
+const OUR_COLUMNS = [...EXTENSION_COLUMN_NAMES, ...ADDED_COLUMN_NAMES, FILLED].join(',')
 
 /**
  * Returns SQL of the user's own columns that a program can write, with their types, as a JSON object; NULL if there are

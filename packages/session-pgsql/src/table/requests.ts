@@ -1,6 +1,8 @@
 import type { Column, Parameter } from '../database/database.ts'
 import type { SessionCipher } from '../session/cipher.ts'
+import type { Columns } from '../session/columns.ts'
 import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
+import { inputName } from './computed-columns.ts'
 
 /**
  * A batch of requests as the input of a statement: SQL for the FROM clause, with a row for each request and its number
@@ -120,19 +122,39 @@ const ofChange: readonly Field<{ readonly change: Change }>[] = changeFields.map
   of: ({ change }, cipher) => of(change, cipher),
 }))
 
-export const SAVES: RequestRows<Save> = requestRowsOf<Save>({
-  id: ({ change }) => change.id,
-  under: (request, id) => ({ ...request, change: { ...request.change, id } }),
-  data: ({ change }) => change.text,
-  fields: [...ofChange, ...baseFields],
-})
+/** The requests that write data. */
+export interface WriteRows {
+  readonly saves: RequestRows<Save>
+  readonly puts: RequestRows<Put>
+}
 
-export const PUTS: RequestRows<Put> = requestRowsOf<Put>({
-  id: ({ change }) => change.id,
-  under: (request, id) => ({ ...request, change: { ...request.change, id } }),
-  data: ({ change }) => change.text,
-  fields: [...ofChange, { name: 'absent', type: 'boolean', of: ({ mustBeAbsent }) => mustBeAbsent }],
-})
+/** Returns the rows of requests that write data, with the values of the computed columns. */
+export function writeRows({ computed }: Columns): WriteRows {
+  const fields = [...ofChange, ...computed.map((_, index) => columnField(index))]
+  return {
+    saves: requestRowsOf<Save>({
+      ...ofChangedSession,
+      fields: [...fields, ...baseFields],
+    }),
+    puts: requestRowsOf<Put>({
+      ...ofChangedSession,
+      fields: [...fields, { name: 'absent', type: 'boolean', of: ({ mustBeAbsent }) => mustBeAbsent }],
+    }),
+  }
+}
+
+const ofChangedSession = {
+  id: ({ change }: { readonly change: Change }): string => change.id,
+  under: <R extends { readonly change: Change }>(request: R, id: string): R => ({
+    ...request,
+    change: { ...request.change, id },
+  }),
+  data: ({ change }: { readonly change: Change }): string => change.text,
+}
+
+function columnField(index: number): Field<{ readonly change: Change }> {
+  return { name: inputName(index), type: 'text', of: ({ change }) => change.columns?.[index] ?? null }
+}
 
 export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   id: ({ id }) => id,

@@ -2,8 +2,9 @@ import { checkReadable } from '../codec/sealed.ts'
 import { type Parameter, plain, type Query, type Row, type Statement } from '../database/database.ts'
 import type { SealedColumn, SessionCipher } from '../session/cipher.ts'
 import { earlier, endOf } from '../session/lifetime.ts'
-import type { StoredSession } from '../session/stored.ts'
+import type { ColumnTexts, StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
+import { filledBy, writtenColumns } from './computed-columns.ts'
 import { type OpenTable, quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
@@ -34,6 +35,10 @@ export interface RowCopy {
   readonly keptUntil: number | null
   /** The user's own columns, as text. undefined: not known, and not written. */
   readonly own?: OwnColumns | undefined
+  /** `sess_filled`: the computed columns whose values in `own` are those of the session's data. Default: none. */
+  readonly filled?: string | null | undefined
+  /** To write: what this process has computed for the session's data. It takes precedence over `own` and `filled`. */
+  readonly computed?: ColumnTexts | undefined
 }
 
 /** The columns for several servers of a session's row on its home server. */
@@ -171,7 +176,8 @@ export function fallbackRowsText(sql: string, limit: number): string {
 /** Returns SQL of a row's columns, in the order in which `rowCopyOf` reads them. */
 function columnsOf(shape: Shape, types: OwnTypes): string {
   const own = [...types.keys()].map((column) => `t.${quoteIdentifier(column)}::pg_catalog.text`)
-  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep']
+  const filled = shape.columns.marked ? 't.sess_filled' : 'NULL'
+  const ours = ['t.sess_home', 't.sess_base', 't.sess_destroyed', 't.sess_sweep', filled]
   return [
     'NULL',
     "'read'",
@@ -184,7 +190,9 @@ function columnsOf(shape: Shape, types: OwnTypes): string {
 }
 
 function rowCopyOf(row: Row, types: OwnTypes, cipher: SessionCipher): RowCopy {
-  const [home = null, sealed = null, destroyed = null, sweep, ...own] = row.slice(4 + RECORD_COLUMNS)
+  const [home = null, sealed = null, destroyed = null, sweep, filled = null, ...own] = row.slice(
+    4 + RECORD_COLUMNS,
+  )
   const session = storedOf(row, cipher, clockOf(row), performance.now())
   const base = sealed === null ? null : cipher.open(sealed, 'sess_base', session.id)
   return {
@@ -194,6 +202,7 @@ function rowCopyOf(row: Row, types: OwnTypes, cipher: SessionCipher): RowCopy {
     received: home === null ? base : null,
     destroyed: destroyed === null ? null : Number(destroyed),
     keptUntil: destroyed === null ? null : Number(sweep),
+    filled,
     own: Object.fromEntries([...types.keys()].map((column, index) => [column, own[index] ?? null])),
   }
 }
@@ -205,7 +214,7 @@ function rowCopyOf(row: Row, types: OwnTypes, cipher: SessionCipher): RowCopy {
 function upsert(
   shape: OpenTable,
   types: OwnTypes,
-  { session, home, base, received, destroyed, keptUntil, own = {} }: RowCopy,
+  { session, home, base, received, destroyed, keptUntil, ...columnsOfCopy }: RowCopy,
   mayReplace: boolean,
   returning: string,
 ): [Statement, Parameter[]] {
@@ -236,6 +245,12 @@ function upsert(
     sess_home: home,
     sess_base: sealed(base ?? received, 'sess_base'),
     sess_destroyed: destroyed,
+  }
+  const { computed, own: copied = {} } = columnsOfCopy
+  const own = computed === undefined ? copied : { ...copied, ...writtenColumns(shape, computed) }
+  if (shape.columns.marked) {
+    const filled = computed === undefined ? (columnsOfCopy.filled ?? null) : filledBy(shape.columns)
+    values.sess_filled = destroyed === null ? filled : null
   }
   const sweepAt = destroyed === null ? expires : keptUntil
   const sweep = sweepAt === null ? 'NULL' : destroyed === null ? sweepTime(String(sweepAt)) : String(sweepAt)

@@ -1,9 +1,10 @@
 import { prepared, type Statement } from '../database/database.ts'
 import { NO_RECORD, type Outcome } from './answers.ts'
+import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, limited } from './lifetime.ts'
-import { DESTROYS, PUTS, SAVES, TOUCHES } from './requests.ts'
+import { DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -102,13 +103,14 @@ export function statements(
 ): Statements {
   const sql = fragments(shape, expiryGrace, NO_GUARD)
   const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
+  const rows = writeRows(shape.columns.wanted)
   return {
     read: prepared(readText(sql)),
-    save: prepared(saveText(orGuarded)),
-    put: prepared(putText(orGuarded, keepExpired, hashing)),
+    save: prepared(saveText(orGuarded, rows)),
+    put: prepared(putText(orGuarded, rows, keepExpired, hashing)),
     touch: prepared(touchText(orGuarded)),
     destroy: prepared(destroyText(orGuarded)),
-    quickSave: prepared(fastSaveText(sql)),
+    quickSave: prepared(fastSaveText(sql, rows)),
     quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
 }
@@ -170,6 +172,10 @@ function fragments(shape: Shape, expiryGrace: number, guard: Guard) {
     increment,
     extraColumns,
     has,
+    /** The computed columns: the requests' values, and what a write of data sets. */
+    inputColumns: inputColumns(shape),
+    setColumns: setColumns(shape, 'j'),
+    columns: columnAssignments(shape, 'j'),
     record: (row: string) => recordColumns(row, shape),
     /** @param more further columns */
     clock: (more = '') =>
@@ -285,13 +291,13 @@ const CONFLICTING_DATA = `CASE WHEN ${eq('j.outcome', "'conflict'")} THEN j.sess
 /** The columns of `input` that `save` and `put` write. */
 const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
 
-function saveText(sql: Fragments): string {
+function saveText(sql: Fragments, { saves }: WriteRows): string {
   return `
     WITH ${sql.clock()},
     input AS (
-      SELECT * FROM ${SAVES.source} i
+      SELECT * FROM ${saves.source} i
     ),
-    ${sql.found(sql.foundColumns, `${SAVED}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
@@ -326,7 +332,7 @@ function setSaved(sql: Fragments): string {
         sess_expire = ${sql.limited(sql.time('sess_expire', EXPIRY), began)}${sql.setSweep(sql.limited(EXPIRY, began))},
         sess_addr_modified = coalesce(j.address, t.sess_addr_modified),
         sess_counter = ${sql.count('sess_counter', 'j.access::int')},
-        sess_name = coalesce(t.sess_name, j.name)`
+        sess_name = coalesce(t.sess_name, j.name)${sql.setColumns}`
 }
 
 /**
@@ -369,8 +375,8 @@ function fastPathConditions(sql: Fragments, saving: boolean): string {
         ELSE ${sql.alive('t', 'j.now')} END`
 }
 
-function fastSaveText(sql: Fragments): string {
-  return `${fastPathInput(SAVES.source)}
+function fastSaveText(sql: Fragments, { saves }: WriteRows): string {
+  return `${fastPathInput(saves.source)}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
@@ -410,7 +416,7 @@ function busyRows(sql: Fragments, record: string): string {
  */
 const INSERT_TIMEOUT = 0.05
 
-function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string {
+function putText(sql: Fragments, { puts }: WriteRows, keepExpired: boolean, hashing: boolean): string {
   const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
@@ -444,13 +450,14 @@ function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string
     sess_version: '1',
     sess_began: began,
   }
+  const extra = [...sql.extraColumns.map((column) => [column, extraValues[column]] as const), ...sql.columns]
 
   return `
     WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
     input AS (
-      SELECT * FROM ${PUTS.source} i
+      SELECT * FROM ${puts.source} i
     ),
-    ${sql.found(sql.foundColumns, `${SAVED}, i.absent`, 'NO KEY UPDATE')},
+    ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.absent`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE
@@ -474,7 +481,7 @@ function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string
         sess_name = CASE WHEN ${isNew} THEN j.name ELSE coalesce(t.sess_name, j.name) END,
         sess_created = ${start('sess_created', 'pg_catalog.ceil(j.now)::bigint', 't.sess_created')},
         sess_modified = ${sql.time('sess_modified', 'j.now')},
-        sess_expire = ${sql.limited(sql.time('sess_expire', EXPIRY), thisBegan)}${sql.setSweep(sql.limited(EXPIRY, thisBegan))}${newGeneration}${newVersion}${newBegan}${cleared},
+        sess_expire = ${sql.limited(sql.time('sess_expire', EXPIRY), thisBegan)}${sql.setSweep(sql.limited(EXPIRY, thisBegan))}${newGeneration}${newVersion}${newBegan}${cleared}${sql.setColumns},
         sess_addr_created = ${start('sess_id', 'j.address', 't.sess_addr_created')},
         sess_addr_modified = ${start('sess_id', 'j.address', 'coalesce(j.address, t.sess_addr_modified)')},
         sess_counter = ${start('sess_counter', '1', sql.count('sess_counter', 'j.access::int'))},
@@ -490,13 +497,11 @@ function putText(sql: Fragments, keepExpired: boolean, hashing: boolean): string
     inserted AS (
       INSERT INTO ${sql.table} AS t (sess_id, sess_data, sess_name, sess_created, sess_modified, sess_expire,
         sess_addr_created, sess_addr_modified, sess_counter, sess_error, sess_warning, sess_notice,
-        sess_err_message, sess_custom${sql.extraColumns.map((column) => `, ${column}`).join('')})
+        sess_err_message, sess_custom${extra.map(([column]) => `, ${column}`).join('')})
       SELECT j.id, j.data, j.name, ${sql.time('sess_created', 'j.now')}, ${sql.time('sess_modified', 'j.now')},
         ${sql.limited(sql.time('sess_expire', EXPIRY), began)}, j.address, j.address, 1,
         ${sql.cap('sess_error', sql.increment('errors'))}, ${sql.cap('sess_warning', sql.increment('warnings'))},
-        ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${sql.extraColumns
-          .map((column) => `, ${extraValues[column]}`)
-          .join('')}
+        ${sql.cap('sess_notice', sql.increment('notices'))}, ${MESSAGE}, ${CUSTOM}${extra.map(([, value]) => `, ${value}`).join('')}
       FROM missing j WHERE NOT j.late AND NOT ${isIn('j.n', 'SELECT n FROM present')}
       ORDER BY j.id
       ON CONFLICT (sess_id) DO NOTHING

@@ -10,6 +10,7 @@ import {
 import { isLocked, isTransient, statementFault, timeoutFault } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { SessionCipher } from '../session/cipher.ts'
+import type { Columns } from '../session/columns.ts'
 import { type Change, isReencrypted, type StoredSession, type Touch } from '../session/stored.ts'
 import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import {
@@ -62,7 +63,15 @@ import {
 } from './inspect.ts'
 import { expiryOf } from './lifetime.ts'
 import { Limit } from './limit.ts'
-import { DESTROYS, PUTS, type Put, type RequestRows, SAVES, type Save, TOUCHES } from './requests.ts'
+import {
+  DESTROYS,
+  type Put,
+  type RequestRows,
+  type Save,
+  TOUCHES,
+  type WriteRows,
+  writeRows,
+} from './requests.ts'
 import { BYTEWISE, CLOCK, ge, isIn, microseconds, minus } from './sql.ts'
 import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
@@ -74,6 +83,8 @@ export interface TableOptions {
   readonly keepExpired: boolean
   /** Seconds after its expiry for which a session may be saved. */
   readonly expiryGrace: number
+  /** The option `columns`. */
+  readonly columns: Columns
   /** Seconds after its beginning at which a session ends; Infinity: unlimited. */
   readonly maxLifetime: number
   readonly cipher: SessionCipher
@@ -102,6 +113,7 @@ export class SessionTable implements StoredSessions {
   readonly #database: Database
   readonly #options: TableOptions
   readonly #limit: Limit
+  readonly #rows: WriteRows
   readonly #read: Batcher<string, StoredSession | undefined>
   /** The fast path. Requests without an answer from it go on to the slow path, the batcher of their kind. */
   readonly #quickSave: Batcher<Save, Answer | undefined>
@@ -135,6 +147,7 @@ export class SessionTable implements StoredSessions {
     this.#database = database
     this.#options = options
     this.#limit = new Limit(options.concurrency)
+    this.#rows = writeRows(options.columns)
     const isBusy = ({ outcome }: Answer): boolean => {
       if (outcome === 'busy') this.#contendedUntil = performance.now() + CONTENTION_PERIOD
       return outcome === 'busy' || outcome === 'late'
@@ -236,8 +249,9 @@ export class SessionTable implements StoredSessions {
       const current = storedOf(row, cipher, clockOf(row), performance.now())
       const request = await decide(current)
       if (request === undefined) return GONE
-      const save = SAVES.under(request, current.id)
-      const rows = await query(statements.save, SAVES.parameters([save], [this.#until(deadline)], cipher))
+      const { saves } = this.#rows
+      const save = saves.under(request, current.id)
+      const rows = await query(statements.save, saves.parameters([save], [this.#until(deadline)], cipher))
       if (isMarked(rows)) return undefined
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE, cipher)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
@@ -383,6 +397,11 @@ export class SessionTable implements StoredSessions {
     return changes.reduce((sum, batcher) => sum + batcher.waiting, waiting)
   }
 
+  /** The option `columns`. */
+  get columns(): Columns {
+    return this.#options.columns
+  }
+
   /** Discards the result of the inspection: the next use inspects the table again. */
   forget(): void {
     this.#opened = undefined
@@ -421,7 +440,10 @@ export class SessionTable implements StoredSessions {
     }
     this.#recordClock(inspection.clock)
     this.#standby = inspection.standby
-    const shape = { ...shapeOf(inspection, this.#options.maxLifetime), cipher: this.cipher }
+    const shape = {
+      ...shapeOf(inspection, this.#options.maxLifetime, this.#options.columns),
+      cipher: this.cipher,
+    }
     if (this.#options.keepExpired) checkBeginning(shape)
     this.#name = shape.name
     const { ids, onBothForms } = this.#options
@@ -443,7 +465,8 @@ export class SessionTable implements StoredSessions {
 
   async #create(before: Inspection, deadline: number): Promise<Inspection> {
     try {
-      const create = (query: Query): Promise<Inspection> => createTable(query, this.wanted)
+      const create = (query: Query): Promise<Inspection> =>
+        createTable(query, this.wanted, this.#options.columns)
       return await creating(() => this.#database.transaction(create, deadline))
     } catch (error) {
       if (!(error instanceof SessionPgsqlError) || error.sqlState === undefined) throw error
@@ -540,7 +563,7 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendQuickSave = (requests: readonly Save[], deadlines: readonly number[]) =>
-    this.#sendFast('quickSave', SAVES, requests, deadlines, textOf)
+    this.#sendFast('quickSave', this.#rows.saves, requests, deadlines, textOf)
 
   readonly #sendQuickTouch = (requests: readonly Touch[], deadlines: readonly number[]) =>
     this.#sendFast('quickTouch', TOUCHES, requests, deadlines, noText)
@@ -570,7 +593,7 @@ export class SessionTable implements StoredSessions {
   }
 
   readonly #sendSave = async (requests: readonly Save[], deadlines: readonly number[]): Promise<Answer[]> =>
-    orGone(await this.#sendRequests('save', SAVES, requests, deadlines, textOf))
+    orGone(await this.#sendRequests('save', this.#rows.saves, requests, deadlines, textOf))
 
   // A request without an answer found no row, but was not inserted: another transaction has just inserted the row, and
   // the next statement finds it. If it never does, a trigger drops the insert.
@@ -579,7 +602,7 @@ export class SessionTable implements StoredSessions {
     const answers =
       lookup === 'both'
         ? await this.#putUnderEitherForm(requests, deadlines)
-        : await this.#sendRequests('put', PUTS, requests, deadlines, textOf)
+        : await this.#sendRequests('put', this.#rows.puts, requests, deadlines, textOf)
     return answers.map((answer, index) => {
       if (answer !== undefined) return answer
       const request = requests[index] as Put
@@ -595,7 +618,8 @@ export class SessionTable implements StoredSessions {
     deadlines: readonly number[],
   ): Promise<(Answer | undefined)[]> {
     const { mode } = this.#options.ids
-    const stored = await this.#sendRead(requests.map(PUTS.id), deadlines)
+    const { saves: saveRows, puts: putRows } = this.#rows
+    const stored = await this.#sendRead(requests.map(putRows.id), deadlines)
     const answers = requests.map(({ mustBeAbsent }, index): Answer | undefined => {
       const found = stored[index]
       return found !== undefined && mustBeAbsent ? { outcome: 'conflict', stored: found } : undefined
@@ -606,11 +630,13 @@ export class SessionTable implements StoredSessions {
     const someOf = <T>(all: readonly T[], which: readonly number[]): T[] => which.map((at) => all[at] as T)
     const saves = someOf(requests, existing).map(({ change }): Save => ({ change, base: undefined }))
     const puts = someOf(requests, absent).map((request) =>
-      mode === 'migrate' ? PUTS.under(request, hashedId(PUTS.id(request))) : request,
+      mode === 'migrate' ? putRows.under(request, hashedId(putRows.id(request))) : request,
     )
     const [saved, put] = await Promise.all([
-      saves.length === 0 ? [] : this.#sendRequests('save', SAVES, saves, someOf(deadlines, existing), textOf),
-      puts.length === 0 ? [] : this.#sendRequests('put', PUTS, puts, someOf(deadlines, absent), textOf),
+      saves.length === 0
+        ? []
+        : this.#sendRequests('save', saveRows, saves, someOf(deadlines, existing), textOf),
+      puts.length === 0 ? [] : this.#sendRequests('put', putRows, puts, someOf(deadlines, absent), textOf),
     ])
     // Ended since it was read: without an answer, the request is sent again.
     for (const [at, place] of existing.entries())

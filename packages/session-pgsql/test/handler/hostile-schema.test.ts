@@ -68,6 +68,37 @@ describeOnEveryServer(
         }
       })
 
+      test('own columns are added, filled, listed, filtered and destroyed by', async () => {
+        const values: Record<string, unknown> = {
+          ...{ text: 'a', bigint: 7, integer: 7, boolean: true, jsonb: { n: 7 }, timestamptz: new Date(0) },
+          uuid: '0b1c0a2e-7e3b-4b0a-9c1d-0123456789ab',
+        }
+        const types = Object.keys(values)
+        const columns = Object.fromEntries(
+          types.map((type) => [`c_${type}`, { type, value: () => values[type], index: true }]),
+        ) as SaveHandlerOptions<Data>['columns']
+        const spec = types.map((type) => `c_${type}:${type}:index`).join(',')
+        const table = `public.owned_${path.length}`
+        for (const round of [1, 2]) {
+          const argv = ['init', '--columns', spec, '--db', conninfo(), '--table', table, '--json']
+          if (round === 1) await using({ table }, (sessions) => sessions.open())
+          expect(json(await runHere(argv)).servers[0]).toMatchObject({ error: null })
+        }
+        await using({ table }, async (sessions) => {
+          await sessions.write('unfilled', {})
+        })
+        await using({ table, columns }, async (sessions) => {
+          expect(await sessions.fillColumns()).toBe(1)
+          await sessions.write('one', { n: 1 }, { base: null })
+          await sessions.write('one', { n: 2 }, { base: await sessions.read('one') })
+          await sessions.write('one', { n: 3 }, { base: 'existing', custom: 'c' })
+          const where = Object.fromEntries(types.map((type) => [`c_${type}`, values[type]]))
+          expect((await sessions.list({ where }))[0]?.columns).toEqual(where)
+          expect(await sessions.count({ where })).toBe(2)
+          expect(await sessions.destroyWhere(where)).toBe(2)
+        })
+      })
+
       test('an unqualified function is a hostile one', async () => {
         const client = new pg.Client(databases[0]?.db as string)
         await client.connect()

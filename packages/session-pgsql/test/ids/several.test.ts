@@ -81,6 +81,8 @@ describeOnEveryServer(
       const hashed = open(hashedTable, 'hashed')
       await Promise.all(ids.map((x) => hashed.write(x, {})))
       for (const handler of [early, open(hashedTable, 'plain')]) {
+        // A process that has opened the tables learns of the hashed ids of each server when it reads there.
+        await Promise.all(ids.map((x) => errorOf(handler.read(x))))
         for (const work of [
           () => handler.read(id()),
           () => handler.write(id(), {}),

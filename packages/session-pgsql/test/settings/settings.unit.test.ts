@@ -7,6 +7,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SessionPgsqlError } from '../../src/errors.ts'
 import { parsePhpIni } from '../../src/php-ini.ts'
+import { columns } from '../../src/settings/columns.ts'
 import { RULES } from '../../src/settings/rules.ts'
 import {
   describeSettings,
@@ -54,7 +55,7 @@ afterAll(async () => {
 
 describe('defaults', () => {
   test('are as documented', () => {
-    const { db, idPattern, logger, ...rest } = resolve()
+    const { columns, db, idPattern, logger, ...rest } = resolve()
     expect(rest).toEqual({
       table: { schema: undefined, name: 'php_session' },
       createTable: true,
@@ -78,6 +79,7 @@ describe('defaults', () => {
       whenHomeIsDown: 'absent',
       encryption: undefined,
     })
+    expect(columns.all).toEqual([])
     expect(db).toMatchObject([
       {
         kind: 'conninfo',
@@ -129,6 +131,7 @@ describe('sources', () => {
     name: ['SID', 'SID', 'OTHER'],
     codec: ['php', 'php', 'json'],
     conflict: ['overwrite', 'overwrite', 'error'],
+    columns: [columns('', { a: { type: 'text', index: true } }), 'a:text:index', 'b:jsonb'],
     batch: [false, 'false', 'true'],
     operationTimeout: [2, '2', '3'],
     poolSize: [3, '3', '4'],
@@ -150,7 +153,7 @@ describe('sources', () => {
       expect(read({}, { [variable]: other }, ini(text))).toEqual(value)
       expect(read({ [name]: undefined }, {}, ini(text))).toEqual(value)
       expect(read({}, { [variable]: '' }, '')).toEqual(resolve()[name as keyof Settings])
-      if (name === 'logger' || name === 'table' || name === 'idPattern') return
+      if (name === 'logger' || name === 'table' || name === 'idPattern' || name === 'columns') return
       expect(read({ [name]: value }, { [variable]: other }, ini(other))).toEqual(value)
     },
   )

@@ -90,6 +90,10 @@ function details(session: SessionDetail): readonly Fact[] {
       value: addressModified === null ? <None /> : <SearchLink by="address" value={addressModified} />,
     },
     { name: 'Expires', value: <When at={expires} /> },
+    ...Object.entries(session.columns ?? {}).map(([column, value]) => ({
+      name: column,
+      value: value === null ? <None /> : <SearchLink by={`column.${column}`} value={value} />,
+    })),
     { name: 'Cookie name', value: name === null ? <None /> : <span class="text">{name}</span> },
     ...(server === undefined ? [] : [{ name: 'Home server', value: <span class="text">{server}</span> }]),
   ]

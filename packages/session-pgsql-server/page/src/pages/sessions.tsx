@@ -94,12 +94,20 @@ export function SessionsPage() {
   const { value, failure } = useLoaded(`${key} ${after}`, () => find(search, after))
   // While a search is loading, the form keeps the orders of the previous one.
   const orders = useRef<readonly string[]>([])
-  if (value !== undefined) orders.current = sorted(value.orders)
+  const columns = useRef<readonly string[]>([])
+  if (value !== undefined) {
+    orders.current = sorted(value.orders)
+    columns.current = value.columns ?? []
+  }
   const page = value?.sessions
   return (
     <>
       <h1 tabIndex={-1}>Sessions</h1>
-      <SearchForm search={{ ...search, order: value?.order ?? order }} orders={orders.current} />
+      <SearchForm
+        search={{ ...search, order: value?.order ?? order }}
+        orders={orders.current}
+        columns={columns.current}
+      />
       {failure !== undefined && <Problem text={failure.message} />}
       {page === undefined && failure === undefined && <Loading />}
       {value !== undefined && page !== undefined && (
@@ -197,10 +205,14 @@ function sorted(orders: readonly string[]): readonly string[] {
 function SearchForm({
   search: { by, q, name, order },
   orders,
+  columns,
 }: {
   search: Search
   orders: readonly string[]
+  /** The own columns of the session table. */
+  columns: readonly string[]
 }) {
+  const searches = [...SEARCHES, ...columns.map((column) => [`column.${column}`, column] as const)]
   const form = useRef<HTMLFormElement>(null)
   const submit = () => {
     if (form.current === null) return
@@ -216,7 +228,7 @@ function SearchForm({
   }
   // Copies the search of the URL into the form. A layout effect runs before the browser paints, so it cannot overwrite
   // what a fast user has typed.
-  useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name])
+  useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name, columns])
   useLayoutEffect(() => fill(form.current, { order }), [order, orders])
   return (
     <search>
@@ -231,7 +243,7 @@ function SearchForm({
         <div>
           <label for="by">Search by</label>
           <select id="by" name="by">
-            {SEARCHES.map(([value, label]) => (
+            {searches.map(([value, label]) => (
               <option key={value} value={value}>
                 {label}
               </option>

@@ -5,8 +5,8 @@ import { number, plural } from '../output.ts'
 
 export const destroy: Command = {
   name: 'destroy',
-  usage: 'ID... | --field VALUE | --all [--name NAME] [--yes]',
-  summary: 'destroy sessions by id, by custom field, or all of them',
+  usage: 'ID... | --field VALUE | --where COLUMN=VALUE | --all',
+  summary: 'destroy sessions by id, by custom field, by own columns, or all',
   details: `
 Destroys the sessions immediately; only --all asks before. A request in progress
 cannot bring a destroyed session back.
@@ -15,6 +15,8 @@ By id, or by its hash as list shows it: the exit code is 1 if a session does not
 exist or has expired. The row of an expired session is still removed.
 By field: destroys every session with this value in its custom field ("log out
 everywhere"). It is not an error if there is none.
+By column: the same, for own columns (see --columns) with these values. It fails
+if the columns of sessions that may match are not filled.
 All: ends the sessions of all users that began before, for example after a leak
 of session ids. Users can sign in again meanwhile. The rows of sessions that
 expired earlier stay, for gc.
@@ -34,6 +36,11 @@ JSON output:
       placeholder: 'VALUE',
       description: 'destroy all sessions with this custom field',
     },
+    where: {
+      type: 'string',
+      placeholder: 'COLUMN=VALUE',
+      description: 'destroy all sessions with this value in an own column; repeatable: all must match',
+    },
     all: { type: 'boolean', description: 'destroy all sessions of all users' },
     name: {
       type: 'string',
@@ -47,10 +54,13 @@ JSON output:
   async run(context) {
     const { arguments: args, handler, output } = context
     const field = args.text('field')
+    const where = args.pairs('where')
     const ids = new Set(args.positionals)
     const isAll = args.has('all')
-    const targets = [field !== undefined, ids.size > 0, isAll].filter(Boolean)
-    if (targets.length !== 1) throw new UsageError('expected either ids, --field VALUE, or --all')
+    const targets = [field !== undefined, where !== undefined, ids.size > 0, isAll].filter(Boolean)
+    if (targets.length !== 1) {
+      throw new UsageError('expected either ids, --field VALUE, --where COLUMN=VALUE, or --all')
+    }
     if (!isAll && (args.has('name') || args.has('yes')))
       throw new UsageError('--name and --yes require --all')
     let destroyed: number
@@ -61,6 +71,8 @@ JSON output:
         return 1
       }
       destroyed = await handler.destroyAll({ name })
+    } else if (where !== undefined) {
+      destroyed = await handler.destroyWhere(where)
     } else if (field === undefined) {
       for (const id of ids) checkFullId(id)
       const results = await Promise.all(
@@ -72,7 +84,7 @@ JSON output:
     }
     if (output.isJson) output.json({ destroyed })
     else output.line(`${plural(destroyed, 'session')} destroyed.`)
-    if (isAll || field !== undefined || destroyed === ids.size) return 0
+    if (ids.size === 0 || destroyed === ids.size) return 0
     if (!output.isJson) {
       output.error(
         ids.size === 1

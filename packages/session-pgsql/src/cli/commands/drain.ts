@@ -3,6 +3,7 @@ import { settleApart } from '../../handler/write.ts'
 import { moveRow } from '../../servers/move-row.ts'
 import type { Server } from '../../servers/server.ts'
 import type { MergeTexts } from '../../servers/settle.ts'
+import { NO_FUNCTIONS } from '../../servers/settled-columns.ts'
 import { MARK } from '../../table/id-forms.ts'
 import { gt, ne } from '../../table/sql.ts'
 import { UsageError } from '../arguments.ts'
@@ -70,7 +71,8 @@ JSON output:
       const work = async (): Promise<void> => {
         for (let id = ids.pop(); id !== undefined && !signal.aborted; id = ids.pop()) {
           const to = homeOf(id, others, settings.failoverMode)
-          const options = { merge: mergeOf(context), mayBeElsewhere: true, deadline: context.deadline() }
+          const merge = mergeOf(context)
+          const options = { merge, columns: NO_FUNCTIONS, mayBeElsewhere: true, deadline: context.deadline() }
           const outcome = await moveRow(id, from, to, options)
           if (outcome !== undefined) counts[outcome]++
         }
@@ -88,7 +90,7 @@ JSON output:
       )
       if (left > 0)
         output.line(
-          `${plural(left, 'row')} left on ${from.name}. Set weight=0 for it in every application, then run drain again.`,
+          `${plural(left, 'row')} left on ${from.name}. Set weight=0 for it in every application, then run drain again. Rows with own columns that must be merged are moved by the applications only.`,
         )
     }
     return left > 0 ? 1 : 0

@@ -39,6 +39,11 @@ and the JSON output has "missing": the names of these servers.`,
       placeholder: 'VALUE',
       description: 'only sessions with this custom field, for example the id of a user',
     },
+    where: {
+      type: 'string',
+      placeholder: 'COLUMN=VALUE',
+      description: 'only sessions with this value in an own column (see --columns); repeatable',
+    },
     name: { type: 'string', placeholder: 'NAME', description: 'only sessions with this cookie name' },
     address: {
       type: 'string',
@@ -126,6 +131,7 @@ function optionsOf({ arguments: args }: Context) {
   }
   return {
     field: args.text('field'),
+    where: args.pairs('where'),
     name: args.text('name'),
     address: args.text('address'),
     active: state === 'all' ? ('any' as const) : state !== 'expired',
