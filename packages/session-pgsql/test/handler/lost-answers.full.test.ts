@@ -322,9 +322,9 @@ describe('Behind a network that fails', () => {
         () => durable.touch(strict, { lifetime: 1000 }),
         () => sessions.touch(marked, { lifetime: 1000, custom: 'ada' }),
       ]) {
-        const waits = wait()
+        const failed = errorOf(wait())
         await cancelWait()
-        await errorOf(waits)
+        await failed
       }
       await findStandby()
       expect((await witness.read(touched))?.expires?.getTime()).toBeGreaterThan(Date.now() + 500_000)
