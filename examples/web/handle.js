@@ -27,9 +27,12 @@ export function createHandle(options, pause, addressOf = () => undefined) {
         session.set('visits', (session.get('visits') ?? 0) + 1)
         body = `Visit ${session.get('visits')}.\n`
         break
-      case 'GET /read':
-        body = JSON.stringify(session.data)
+      case 'GET /read': {
+        // Without what the site stores for the list of devices.
+        const { agent: _, ...data } = session.data
+        body = JSON.stringify(data)
         break
+      }
       case 'POST /set':
         await pause(query.get('wait') ?? undefined)
         session.set(key, query.get('value'))

@@ -19,6 +19,8 @@ const ALLOWED = [
   'TS2552', // Cannot find name. Did you mean …?
   'TS2307', // Cannot find module
   'TS2580', // Cannot find name of Node
+  'TS2868', // Cannot find name of Bun
+  'TS2834', // A relative import without an extension, which bundlers resolve
   'TS18004', // No value exists in scope for the shorthand property
   'TS2365', // Operator cannot be applied to unknown: JavaScript has no types for a session's data
 ]
@@ -85,12 +87,17 @@ beforeAll(async () => {
         strict: false,
         strictNullChecks: false,
         exactOptionalPropertyTypes: false,
+        // The decorators of NestJS.
+        experimentalDecorators: true,
+        erasableSyntaxOnly: false,
         noUnusedLocals: false,
         noUnusedParameters: false,
         paths: {
           'session-pgsql': source('index'),
           'session-pgsql/testing': source('testing'),
           'session-pgsql/*': source('adapters/*'),
+          // Two versions are installed; the code is for the newer one.
+          h3: [join(root, 'packages/session-pgsql/node_modules/h3/dist/_entries/node.d.mts')],
           'session-pgsql-server/console': server('console'),
           'session-pgsql-server/gateway': server('gateway'),
         },

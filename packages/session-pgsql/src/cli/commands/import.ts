@@ -30,7 +30,8 @@ export const importCommand: Command = {
   usage: '--from STORE [OPTION]...',
   summary: 'import the live sessions of another session store',
   details: `
-STORE is one of ${STORES.join(', ')}.
+STORE is one of ${STORES.slice(0, 3).join(', ')},
+${STORES.slice(3).join(', ')}.
 
 A session keeps its id, its data, its remaining lifetime and the attributes of
 its cookie. Users stay logged in if the new site has the same secret and cookie
