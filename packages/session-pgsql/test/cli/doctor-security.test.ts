@@ -99,15 +99,14 @@ describeWithCommand('doctor --security', (setup) => {
         await fixture.database.query(sql)
       }
       expect(open(await security(CLOSED))).toEqual(['triggers', 'grants', 'schema-creators'])
-      const web = `web_${randomBytes(4).toString('hex')}`
-      await fixture.database.query(`CREATE ROLE ${web} LOGIN IN ROLE ${role}`)
+      const other = `${role}_other`
+      await fixture.database.query(`CREATE ROLE ${other}`)
+      await fixture.database.query(`ALTER TABLE php_session_event OWNER TO ${other}`)
       try {
-        await fixture.database.query(`CREATE ROLE ${web}_other LOGIN`)
-        await fixture.database.query(`ALTER TABLE php_session_event OWNER TO ${web}_other`)
         expect(open(await security(CLOSED))).toContain('owner')
       } finally {
         await fixture.database.query(`ALTER TABLE php_session_event OWNER TO ${role}`)
-        for (const name of [web, `${web}_other`]) await fixture.database.query(`DROP ROLE ${name}`)
+        await fixture.database.query(`DROP ROLE ${other}`)
       }
     })
   })
@@ -134,14 +133,19 @@ describeWithCommand('doctor --security', (setup) => {
           'warning',
           true,
         ])
-        // Hashes and encrypted data may be logged.
-        expect((await shows(CLOSED))?.level).toBe('ok')
         for (const remedy of found?.remedy ?? []) await fixture.database.query(remedy)
         expect([setting, (await shows())?.level]).toEqual([setting, 'ok'])
         await fixture.database.query(`ALTER ROLE ${role} RESET ALL`)
       }
       await fixture.database.query(`ALTER ROLE ${role} SET log_statement = 'ddl'`)
       expect((await shows())?.level).toBe('ok')
+      // Hashes and encrypted data may be logged.
+      await fixture.database.query(`ALTER ROLE ${role} SET log_statement = 'all'`)
+      expect((await shows(CLOSED))?.message).toContain('hashes and encrypted data')
+      const { SESSION_PGSQL_ENCRYPTION_KEYS: _, ...unencrypted } = CLOSED
+      for (const some of [unencrypted, { ...CLOSED, SESSION_PGSQL_IDS: 'migrate' }]) {
+        expect((await shows(some))?.level).toBe('warning')
+      }
     })
   })
 
@@ -168,7 +172,7 @@ describeWithCommand('doctor --security', (setup) => {
 
 test('reports TLS below verify-full to another machine, also if it is unreachable', async () => {
   const tls = async (db: string) => {
-    const ran = await runHere(['doctor', '--security', '--json', '--timeout', '1', '--db', db])
+    const ran = await runHere(['doctor', '--security', '--json', '--timeout', '0.1', '--db', db])
     expect(ran.code).toBe(1)
     return findings(ran).tls
   }
