@@ -25,7 +25,7 @@ function open(ran: RunResult): string[] {
 
 /** Runs a test with a role that owns the session table, and removes the role. */
 async function withOwner(
-  { database, db, run }: CommandFixture,
+  { database, db }: CommandFixture,
   work: (owner: {
     readonly role: string
     readonly url: URL
@@ -45,7 +45,6 @@ async function withOwner(
       security: (environment = {}, options = {}) =>
         runHere(['doctor', '--security', '--json', '--db', url.href], { ...options, environment }),
     })
-    expect((await run(['doctor'])).code).toBe(0)
   } finally {
     await queryOnce(db, `DROP OWNED BY ${role}`)
     await queryOnce(db, `DROP ROLE ${role}`)
