@@ -57,6 +57,7 @@ export default defineConfig({
         items: [
           page('Guarantees', 'guarantees'),
           page('Security', 'security'),
+          page('Security review', 'security-review'),
           page('Lifetime', 'lifetime'),
           page('Encryption', 'encryption'),
           page('Hashed ids', 'ids-at-rest'),

@@ -74,3 +74,36 @@ describe('with hashed ids', () => {
     ])
   })
 })
+
+describe('with plain ids, the SQL of doctor --security', () => {
+  let server: PostgresServer
+  beforeAll(async () => {
+    const settings = { log_statement: 'all', log_min_duration_statement: '0' }
+    server = await startPostgres({ version: '18', settings })
+  })
+  afterAll(() => server.remove())
+
+  test('keeps ids and data out of the log', async () => {
+    const db = server.conninfo()
+    const logged = async (one: string) => {
+      const before = server.log().length
+      const sessions = new SaveHandler({ db, gcInterval: 0 })
+      await sessions.write(one, { secret: `data of ${one}` })
+      const base = await sessions.read(one)
+      await sessions.touch(one, { base })
+      await sessions.destroy(one)
+      await sessions.close()
+      return server.log().slice(before)
+    }
+    const [x, y] = [id(), id()]
+    expect(await logged(x)).toContain(`data of ${x}`)
+    const ran = await runHere(['doctor', '--security', '--json', '--db', db])
+    const { findings } = JSON.parse(ran.stdout).servers[0]
+    const { level, remedy } = findings.find(({ check }: { check: string }) => check === 'statement-log')
+    expect(level).toBe('warning')
+    for (const sql of remedy) await server.query(sql)
+    const log = await logged(y)
+    expect(log).toContain('php_session')
+    expect(log).not.toContain(y)
+  })
+})

@@ -1,9 +1,12 @@
+import type { Query } from '../../database/database.ts'
 import type { Server } from '../../servers/server.ts'
+import type { DatabaseEntry } from '../../settings/settings.ts'
 import { diagnose } from '../../table/diagnose.ts'
-import type { Finding, Level } from '../../table/finding.ts'
+import { type Finding, type Level, problem } from '../../table/finding.ts'
 import type { Command, Context } from '../command.ts'
 import { failureOf } from '../failure.ts'
 import { type Color, type Output, plural, wrap } from '../output.ts'
+import { aboutLogging, aboutSettings, aboutStoredRows, reviewed } from '../security.ts'
 
 export const doctor: Command = {
   name: 'doctor',
@@ -19,6 +22,12 @@ row-level security, grants to PUBLIC or to the roles of a web API, and roles
 that may create objects in a schema of the search path. It changes nothing. Run
 it as the database user of the application.
 
+With --security it runs through the list of docs/security-review.md instead: who
+has power over sessions, and besides plain ids, encryption, maxLifetime, TLS to
+another machine, rows that are not stored as configured, and logging that shows
+ids. Give it the settings of the application: by the php.ini, the environment or
+the options. What an application sets in its code, the command cannot see.
+
 The level of a finding is "ok", "warning" (works, but not well) or "problem"
 (does not work). Warnings and problems come with the SQL or the command that
 fixes them, if there is one; only the owner of the table can run SQL on it.
@@ -26,17 +35,27 @@ The exit code is 1 if there are problems. Warnings do not change it.
 
 Examples:
   session-pgsql doctor
+  session-pgsql doctor --security --ids hashed --encryption-keys keys
+  session-pgsql doctor --security --json | jq -e '.problems + .warnings == 0'
   session-pgsql doctor --json | jq -r '.servers[].findings[].remedy[]'
 
 JSON output:
   { "problems", "warnings", "servers": [
     { "server", "findings": [{ "check", "level", "message", "remedy": [] }] }] }`,
-  options: {},
+  options: {
+    security: { type: 'boolean', description: 'report what a security review would find open' },
+  },
   positionals: [0, 0],
 
   async run(context) {
     const { output } = context
-    const servers = await Promise.all(context.servers.map((server) => checkServer(server, context)))
+    const check = context.arguments.has('security') ? review : diagnoseServer
+    const servers = await Promise.all(
+      context.servers.map(async (server, index) => ({
+        server: server.name,
+        findings: await check(server, context, context.settings.db[index] as DatabaseEntry),
+      })),
+    )
     const all = servers.flatMap(({ findings }) => findings)
     const count = (level: Level): number => all.filter((finding) => finding.level === level).length
     const [problems, warnings] = [count('problem'), count('warning')]
@@ -54,18 +73,34 @@ JSON output:
   },
 }
 
-async function checkServer(
-  server: Server,
-  context: Context,
-): Promise<{ server: string; findings: Finding[] }> {
+async function diagnoseServer(server: Server, context: Context): Promise<Finding[]> {
+  return await unlessUnreachable(() => diagnose(server.table, context.deadline()))
+}
+
+async function review(server: Server, context: Context, entry: DatabaseEntry): Promise<Finding[]> {
+  const { table } = server
+  const { settings } = context
+  const query: Query = (statement, parameters) =>
+    table.queryUnopened(statement, parameters, context.deadline())
+  const findings = await unlessUnreachable(async () => {
+    const inspection = await table.inspect(context.deadline())
+    const { found } = inspection
+    return [
+      ...reviewed(await diagnose(table, context.deadline())),
+      ...(found === undefined || found.missingPrivileges.length > 0
+        ? []
+        : await aboutStoredRows(query, found.name, settings)),
+      await aboutLogging(query, inspection, settings),
+    ]
+  })
+  return [...aboutSettings(settings, entry), ...findings]
+}
+
+async function unlessUnreachable(check: () => Promise<Finding[]>): Promise<Finding[]> {
   try {
-    return { server: server.name, findings: await diagnose(server.table, context.deadline()) }
+    return await check()
   } catch (error) {
-    const { message } = failureOf(error)
-    return {
-      server: server.name,
-      findings: [{ check: 'connection', level: 'problem', message, remedy: [] }],
-    }
+    return [problem('connection', failureOf(error).message)]
   }
 }
 
