@@ -2,15 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { applyChange, checkChange } from '../apply-change.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
-import {
-  type Entries,
-  entriesOf,
-  flattened,
-  lastEnd,
-  RESERVED,
-  storedForm,
-  unflattened,
-} from './astro/entries.ts'
+import { type Entries, EntryFormat, lastEnd, RESERVED } from './astro/entries.ts'
 import { type AdapterOptions, openHandler } from './shared/open-handler.ts'
 import { keysOf, type Stored, setKey } from './shared/session-data.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
@@ -124,6 +116,9 @@ export default function pgsqlSessionDriver(options: PgsqlSessionDriverOptions = 
     'astro-session',
   )
 
+  let loading: Promise<EntryFormat> | undefined
+  const format = (): Promise<EntryFormat> => (loading ??= EntryFormat.load())
+
   /** A value may have been set for longer than the session's lifetime. */
   const lifetimeOf = (data: Stored): number => Math.max(lifetime, (lastEnd(data) - Date.now()) / 1000)
 
@@ -141,12 +136,13 @@ export default function pgsqlSessionDriver(options: PgsqlSessionDriverOptions = 
     const data = keysOf(record)
     // Astro tells a driver nothing of requests that only read.
     await handler.touch(id, { base: record, lifetime: lifetimeOf(data) })
-    return flattened({ id, data })
+    return (await format()).flattened({ id, data })
   }
 
   async function setItem(id: string, value: string): Promise<void> {
-    const { entries, read } = unflattened(value)
-    const data = storedForm(entries)
+    const form = await format()
+    const { entries, read } = form.unflattened(value)
+    const data = form.storedForm(entries)
     const about = { name, lifetime: lifetimeOf }
     if (read?.id !== id) {
       // A new session, or one with a new id.
@@ -171,7 +167,8 @@ export default function pgsqlSessionDriver(options: PgsqlSessionDriverOptions = 
       for (const [key, set] of Object.entries(data)) session.set(key, set)
       return { outcome: Object.keys(data).length === 0 ? 'skipped' : 'created', value }
     }
-    const result = await handler.update(id, (stored) => [inValues(stored, change)] as const, {
+    const form = await format()
+    const result = await handler.update(id, (stored) => [inValues(stored, change, form)] as const, {
       base: 'existing',
       name,
       lifetime: lifetimeOf,
@@ -198,16 +195,16 @@ export default function pgsqlSessionDriver(options: PgsqlSessionDriverOptions = 
 }
 
 /** Applies a function of the session's values to its row. */
-function inValues<Value>(stored: Stored, change: (data: Stored) => Value): Value {
+function inValues<Value>(stored: Stored, change: (data: Stored) => Value, form: EntryFormat): Value {
   keysOf({ data: stored })
-  const before = entriesOf(stored)
+  const before = form.entriesOf(stored)
   const values = (entries: Entries): Stored =>
     Object.fromEntries([...entries].map(([key, { data }]) => [key, data]))
-  const { data, value } = applyChange(change, values(before), () => values(entriesOf(stored)))
+  const { data, value } = applyChange(change, values(before), () => values(form.entriesOf(stored)))
   const after = Object.entries(data).map(
     ([key, changed]) => [key, { data: changed, expires: before.get(key)?.expires }] as const,
   )
-  const result = storedForm(new Map(after))
+  const result = form.storedForm(new Map(after))
   for (const key of Object.keys(stored)) delete stored[key]
   for (const [key, changed] of Object.entries(result)) setKey(stored, key, changed)
   return value

@@ -228,7 +228,12 @@ function SearchForm({
   }
   // Copies the search of the URL into the form. A layout effect runs before the browser paints, so it cannot overwrite
   // what a fast user has typed.
-  useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name, columns])
+  useLayoutEffect(() => fill(form.current, { by, q, name }), [by, q, name])
+  // An own column can be chosen only when the first answer has named it.
+  const known = columns.includes(by.replace(/^column\./, ''))
+  useLayoutEffect(() => {
+    if (known) fill(form.current, { by })
+  }, [by, known])
   useLayoutEffect(() => fill(form.current, { order }), [order, orders])
   return (
     <search>

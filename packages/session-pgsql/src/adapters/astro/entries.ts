@@ -1,4 +1,3 @@
-import { parse, stringify } from 'devalue'
 import { SessionPgsqlError } from '../../errors.ts'
 import { type Stored, setKey } from '../shared/session-data.ts'
 
@@ -27,67 +26,90 @@ export interface ReadSession {
   readonly data: Stored
 }
 
-/**
- * Returns the row of a session: JSON by key, which a merge takes apart, and which other programs can read.
- *
- * @throws INVALID_ARGUMENT if the application uses the reserved key
- */
-export function storedForm(entries: Entries): Stored {
-  const stored: Stored = {}
-  const texts: Record<string, string> = {}
-  const ends: Record<string, number> = {}
-  for (const [key, { data, expires }] of entries) {
-    if (key === RESERVED) throw reserved()
-    if (isJson(data, new Set())) setKey(stored, key, data)
-    else setKey(texts, key, stringify(data, { URL: (value) => value instanceof URL && value.href }))
-    if (typeof expires === 'number') setKey(ends, key, expires)
-  }
-  const details: Details = {
-    ...(Object.keys(texts).length > 0 && { devalue: texts }),
-    ...(Object.keys(ends).length > 0 && { expires: ends }),
-  }
-  return Object.keys(details).length === 0 ? stored : { ...stored, [RESERVED]: details }
-}
+type Devalue = Pick<typeof import('devalue'), 'parse' | 'stringify'>
 
-export function entriesOf(stored: Stored): Entries {
-  const { [RESERVED]: details, ...values } = stored
-  const { devalue = {}, expires = {} } = (details ?? {}) as Details
-  const entry = (key: string, data: unknown): [string, Entry] => [
-    key,
-    Object.hasOwn(expires, key) ? { data, expires: expires[key] } : { data },
-  ]
-  return new Map([
-    ...Object.entries(values).map(([key, data]) => entry(key, data)),
-    ...Object.entries(devalue).map(([key, text]) =>
-      entry(key, parse(text, { URL: (href) => new URL(href as string) })),
-    ),
-  ])
+/** Converts between a session's row and Astro's text of it, which is that of devalue. */
+export class EntryFormat {
+  readonly #devalue: Devalue
+
+  private constructor(devalue: Devalue) {
+    this.#devalue = devalue
+  }
+
+  /** Loads devalue, which Astro brings along. It has no CommonJS module, so this module cannot import it statically. */
+  static async load(): Promise<EntryFormat> {
+    return new EntryFormat(await import('devalue'))
+  }
+
+  /**
+   * Returns the row of a session: JSON by key, which a merge takes apart, and which other programs can read.
+   *
+   * @throws INVALID_ARGUMENT if the application uses the reserved key
+   */
+  storedForm(entries: Entries): Stored {
+    const stored: Stored = {}
+    const texts: Record<string, string> = {}
+    const ends: Record<string, number> = {}
+    for (const [key, { data, expires }] of entries) {
+      if (key === RESERVED) throw reserved()
+      if (isJson(data, new Set())) setKey(stored, key, data)
+      else
+        setKey(
+          texts,
+          key,
+          this.#devalue.stringify(data, { URL: (value) => value instanceof URL && value.href }),
+        )
+      if (typeof expires === 'number') setKey(ends, key, expires)
+    }
+    const details: Details = {
+      ...(Object.keys(texts).length > 0 && { devalue: texts }),
+      ...(Object.keys(ends).length > 0 && { expires: ends }),
+    }
+    return Object.keys(details).length === 0 ? stored : { ...stored, [RESERVED]: details }
+  }
+
+  entriesOf(stored: Stored): Entries {
+    const { [RESERVED]: details, ...values } = stored
+    const { devalue = {}, expires = {} } = (details ?? {}) as Details
+    const entry = (key: string, data: unknown): [string, Entry] => [
+      key,
+      Object.hasOwn(expires, key) ? { data, expires: expires[key] } : { data },
+    ]
+    return new Map([
+      ...Object.entries(values).map(([key, data]) => entry(key, data)),
+      ...Object.entries(devalue).map(([key, text]) =>
+        entry(key, this.#devalue.parse(text, { URL: (href) => new URL(href as string) })),
+      ),
+    ])
+  }
+
+  /** Returns what Astro unflattens into the session, with the row that it was read from under the reserved key. */
+  flattened(read: ReadSession): unknown {
+    const entries: Entries = this.entriesOf(read.data).set(RESERVED, { data: JSON.stringify(read) })
+    return JSON.parse(
+      this.#devalue.stringify(entries, { URL: (value) => value instanceof URL && value.href }),
+    )
+  }
+
+  /**
+   * Returns the session that Astro has flattened, and the row that it was read from, if it was read.
+   *
+   * @throws INVALID_ARGUMENT if the application has set the reserved key
+   */
+  unflattened(text: string): { entries: Entries; read: ReadSession | undefined } {
+    const entries = this.#devalue.parse(text, { URL: (href) => new URL(href as string) }) as Entries
+    if (!entries.has(RESERVED)) return { entries, read: undefined }
+    const read = readSessionIn(entries.get(RESERVED)?.data)
+    if (read === undefined) throw reserved()
+    entries.delete(RESERVED)
+    return { entries, read }
+  }
 }
 
 /** Returns when the last of the values ends, in milliseconds since 1970; 0 if none has such a date. */
 export function lastEnd(stored: Stored): number {
   const { expires = {} } = (stored[RESERVED] ?? {}) as Details
   return Math.max(0, ...Object.values(expires))
-}
-
-/** Returns what Astro unflattens into the session, with the row that it was read from under the reserved key. */
-export function flattened(read: ReadSession): unknown {
-  const entries: Entries = entriesOf(read.data).set(RESERVED, { data: JSON.stringify(read) })
-  return JSON.parse(stringify(entries, { URL: (value) => value instanceof URL && value.href }))
-}
-
-/**
- * Returns the session that Astro has flattened, and the row that it was read from, if it was read.
- *
- * @throws INVALID_ARGUMENT if the application has set the reserved key
- */
-export function unflattened(text: string): { entries: Entries; read: ReadSession | undefined } {
-  const entries = parse(text, { URL: (href) => new URL(href as string) }) as Entries
-  if (!entries.has(RESERVED)) return { entries, read: undefined }
-  const read = readSessionIn(entries.get(RESERVED)?.data)
-  if (read === undefined) throw reserved()
-  entries.delete(RESERVED)
-  return { entries, read }
 }
 
 function readSessionIn(text: unknown): ReadSession | undefined {
