@@ -37,6 +37,20 @@ interface WebAssembly {
   ) => { readonly exports: { __wbindgen_start(): void } }
 }
 
+/** Loads Prisma's schema engine, compiled to WebAssembly: the CLI would download a native one. */
+async function loadEngine() {
+  const entry = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm')
+  const engine = await import(pathToFileURL(join(entry, '../schema_engine_bg.js')).href)
+  const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssembly }).WebAssembly
+  const module = new Module(readFileSync(join(entry, '../schema_engine_bg.wasm')))
+  const { exports } = new Instance(module, { './schema_engine_bg.js': engine })
+  engine.__wbg_set_wasm(exports)
+  exports.__wbindgen_start()
+  return engine
+}
+// Once for the file: a second instance of the module would take the place of the first.
+let engine: ReturnType<typeof loadEngine> | undefined
+
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
 
 describeWithCommand('session-pgsql init --print --for', (setup) => {
@@ -174,18 +188,8 @@ describeWithCommand('session-pgsql init --print --for', (setup) => {
   })
 
   describe('prisma', () => {
-    /** Loads Prisma's schema engine, compiled to WebAssembly: the CLI would download a native one. */
-    async function loadEngine() {
-      const entry = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm')
-      const engine = await import(pathToFileURL(join(entry, '../schema_engine_bg.js')).href)
-      const { Module, Instance } = (globalThis as unknown as { WebAssembly: WebAssembly }).WebAssembly
-      const module = new Module(readFileSync(join(entry, '../schema_engine_bg.wasm')))
-      const { exports } = new Instance(module, { './schema_engine_bg.js': engine })
-      engine.__wbg_set_wasm(exports)
-      exports.__wbindgen_start()
-      return engine
-    }
-    let engine: ReturnType<typeof loadEngine> | undefined
+    const pools: pg.Pool[] = []
+    afterAll(() => Promise.all(pools.map((pool) => pool.end())))
 
     /**
      * Returns Prisma's driver adapter, which lacks the type "char" of PostgreSQL's system tables: the CLI reads them by a
@@ -194,6 +198,7 @@ describeWithCommand('session-pgsql init --print --for', (setup) => {
     function adapterFor(db: string) {
       const characters = new Set<string>()
       const pool = new pg.Pool({ connectionString: db })
+      pools.push(pool)
       const query = pool.query.bind(pool) as (...args: unknown[]) => Promise<pg.QueryResult>
       const adaptedQuery = async (...args: unknown[]): Promise<pg.QueryResult> => {
         const result = await query(...args)
