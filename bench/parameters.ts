@@ -94,6 +94,9 @@ export function readParameters(argv: string[]): Parameters & { help: boolean; li
     throw new Error(`--postgres: expected 18 or 15, received ${postgres}`)
   const callerCounts = integers('callers', values.callers, short ? 16 : 64)
   const processCounts = integers('processes', values.processes, 1)
+  if (Math.max(...processCounts) > Math.max(...callerCounts)) {
+    throw new Error('--processes: expected at least one caller for each')
+  }
   return {
     sessions: integer('sessions', values.sessions, short ? 1000 : 100_000),
     bytes: integer('bytes', values.bytes, 500),

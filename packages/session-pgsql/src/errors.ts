@@ -98,3 +98,17 @@ function withoutData(cause: unknown): unknown {
   }
   return kept
 }
+
+/**
+ * Returns the description of an argument for a message: a number's value, otherwise the type, because it may be session
+ * data.
+ */
+export function received(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'number' ? String(value) : typeof value
+}
+
+/** Returns the error INVALID_ARGUMENT. */
+export function invalid(message: string, cause?: unknown): SessionPgsqlError {
+  return new SessionPgsqlError('INVALID_ARGUMENT', message, { cause })
+}

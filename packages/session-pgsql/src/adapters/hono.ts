@@ -87,7 +87,7 @@ export function pgsqlSessions<Data = Record<string, unknown>>(
       throw error
     }
     await storage.settled()
-    limitCookie(context.res.headers, storage.left)
+    if (storage.left !== Number.POSITIVE_INFINITY) limitCookie(context.res.headers, storage.left)
   }
   return Object.assign(middleware, { handler: opened.handler, close: () => opened.close() })
 }

@@ -1,6 +1,6 @@
 import type { Codec } from '../codec/codec.ts'
 import { unreadableReason } from '../codec/sealed.ts'
-import { SessionPgsqlError } from '../errors.ts'
+import { invalid, received, SessionPgsqlError } from '../errors.ts'
 import type {
   DestroyAllOptions,
   DestroyByFieldOptions,
@@ -11,7 +11,7 @@ import type {
 } from '../operations.ts'
 import type { Server } from '../servers/server.ts'
 import type { Servers } from '../servers/servers.ts'
-import { checkLifetime, checkText, invalid, received } from '../session/checks.ts'
+import { checkLifetime, checkText } from '../session/checks.ts'
 import type { ColumnFilter, Columns } from '../session/columns.ts'
 import { type Devices, deviceOf, handleOf } from '../session/device.ts'
 import type {

@@ -2,6 +2,7 @@ import type { StoredSession } from '../session/stored.ts'
 
 /** The operations of one id that run or wait, and the session that the last write of them left. */
 export interface IdQueue {
+  /** See `run`. */
   key: string
   /** The row as this process last wrote it, while the queue is not empty: the next write rebases on it in memory. */
   latest: StoredSession | undefined

@@ -9,7 +9,7 @@ import {
   traced,
   tracing,
 } from '../diagnostics.ts'
-import { SessionPgsqlError } from '../errors.ts'
+import { invalid, SessionPgsqlError } from '../errors.ts'
 import type {
   TouchOptions,
   UpdateOptions,
@@ -19,7 +19,7 @@ import type {
   WriteResult,
 } from '../operations.ts'
 import type { Servers } from '../servers/servers.ts'
-import { checkLifetime, checkText, invalid, metadataOf } from '../session/checks.ts'
+import { checkLifetime, checkText, metadataOf } from '../session/checks.ts'
 import type { Columns } from '../session/columns.ts'
 import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'

@@ -1,4 +1,4 @@
-import { SessionPgsqlError } from '../errors.ts'
+import { invalid, received } from '../errors.ts'
 import type { MetadataUpdate } from './stored.ts'
 
 /**
@@ -82,18 +82,4 @@ export function metadataOf(options: {
     metadata.message = errors.message
   }
   return Object.keys(metadata).length === 0 ? undefined : metadata
-}
-
-/**
- * Returns the description of an argument for a message: a number's value, otherwise the type, because it may be session
- * data.
- */
-export function received(value: unknown): string {
-  if (value === null) return 'null'
-  return typeof value === 'number' ? String(value) : typeof value
-}
-
-/** Returns the error INVALID_ARGUMENT. */
-export function invalid(message: string, cause?: unknown): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_ARGUMENT', message, { cause })
 }

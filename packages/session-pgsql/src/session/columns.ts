@@ -1,5 +1,4 @@
-import { SessionPgsqlError } from '../errors.ts'
-import { invalid, received } from './checks.ts'
+import { invalid, received, SessionPgsqlError } from '../errors.ts'
 import type { ColumnTexts } from './stored.ts'
 
 /**

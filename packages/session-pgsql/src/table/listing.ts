@@ -1,4 +1,5 @@
-import { checkText, invalid, received } from '../session/checks.ts'
+import { invalid, received } from '../errors.ts'
+import { checkText } from '../session/checks.ts'
 import { type Column, valuesByName } from '../session/columns.ts'
 import type { CountOptions, ListColumn, ListOptions, SessionFilter } from '../session/filter.ts'
 import type { StoredSession } from '../session/stored.ts'

@@ -660,22 +660,18 @@ export class SessionTable implements StoredSessions {
     textOf: (request: Request) => string,
   ): Promise<(Answer | undefined)[]> {
     const { id, under, parameters } = rowsOf
-    const single = { requests, owners: requests.map((_, index) => index) }
-    let formed: FormedBatch<Request> = single
+    let formed = undefined as FormedBatch<Request> | undefined
     const { rows } = await this.#send(
       kind,
       ({ lookup }) => {
-        formed = lookup === 'both' && kind !== 'put' ? underBothForms(requests, id, under) : single
-        return parameters(
-          formed.requests,
-          formed.owners.map((owner) => this.#until(deadlines[owner] as number)),
-          this.cipher,
-        )
+        formed = lookup === 'both' && kind !== 'put' ? underBothForms(requests, id, under) : undefined
+        const untils = formed?.owners.map((owner) => deadlines[owner] as number) ?? deadlines
+        return parameters(formed?.requests ?? requests, untils.map(this.#until), this.cipher)
       },
       deadlines,
     )
-    const answers = answersOf(rows, formed.requests.map(textOf), undefined, this.cipher)
-    return formed === single ? answers : answersOfForms(answers, formed, requests.length)
+    const answers = answersOf(rows, (formed?.requests ?? requests).map(textOf), undefined, this.cipher)
+    return formed === undefined ? answers : answersOfForms(answers, formed, requests.length)
   }
 
   /**

@@ -1,4 +1,4 @@
-import { SessionPgsqlError } from '../../errors.ts'
+import { invalid, type SessionPgsqlError } from '../../errors.ts'
 import { type Stored, setKey } from '../shared/session-data.ts'
 
 /** A value of Astro's session, and when it ends: milliseconds since 1970. */
@@ -25,6 +25,10 @@ export interface ReadSession {
   readonly id: string
   readonly data: Stored
 }
+
+// A URL as Astro's session stores it.
+const REDUCERS = { URL: (value: unknown) => value instanceof URL && value.href }
+const REVIVERS = { URL: (href: string) => new URL(href) }
 
 type Devalue = Pick<typeof import('devalue'), 'parse' | 'stringify'>
 
@@ -53,12 +57,7 @@ export class EntryFormat {
     for (const [key, { data, expires }] of entries) {
       if (key === RESERVED) throw reserved()
       if (isJson(data, new Set())) setKey(stored, key, data)
-      else
-        setKey(
-          texts,
-          key,
-          this.#devalue.stringify(data, { URL: (value) => value instanceof URL && value.href }),
-        )
+      else setKey(texts, key, this.#devalue.stringify(data, REDUCERS))
       if (typeof expires === 'number') setKey(ends, key, expires)
     }
     const details: Details = {
@@ -77,18 +76,14 @@ export class EntryFormat {
     ]
     return new Map([
       ...Object.entries(values).map(([key, data]) => entry(key, data)),
-      ...Object.entries(devalue).map(([key, text]) =>
-        entry(key, this.#devalue.parse(text, { URL: (href) => new URL(href as string) })),
-      ),
+      ...Object.entries(devalue).map(([key, text]) => entry(key, this.#devalue.parse(text, REVIVERS))),
     ])
   }
 
   /** Returns what Astro unflattens into the session, with the row that it was read from under the reserved key. */
   flattened(read: ReadSession): unknown {
     const entries: Entries = this.entriesOf(read.data).set(RESERVED, { data: JSON.stringify(read) })
-    return JSON.parse(
-      this.#devalue.stringify(entries, { URL: (value) => value instanceof URL && value.href }),
-    )
+    return JSON.parse(this.#devalue.stringify(entries, REDUCERS))
   }
 
   /**
@@ -97,7 +92,7 @@ export class EntryFormat {
    * @throws INVALID_ARGUMENT if the application has set the reserved key
    */
   unflattened(text: string): { entries: Entries; read: ReadSession | undefined } {
-    const entries = this.#devalue.parse(text, { URL: (href) => new URL(href as string) }) as Entries
+    const entries = this.#devalue.parse(text, REVIVERS) as Entries
     if (!entries.has(RESERVED)) return { entries, read: undefined }
     const read = readSessionIn(entries.get(RESERVED)?.data)
     if (read === undefined) throw reserved()
@@ -122,10 +117,7 @@ function readSessionIn(text: unknown): ReadSession | undefined {
 }
 
 function reserved(): SessionPgsqlError {
-  return new SessionPgsqlError(
-    'INVALID_ARGUMENT',
-    `The key ${RESERVED} is reserved for the session's own use. Use another key.`,
-  )
+  return invalid(`The key ${RESERVED} is reserved for the session's own use. Use another key.`)
 }
 
 /** Returns true if JSON represents the value without loss. `seen` has the objects found before. */

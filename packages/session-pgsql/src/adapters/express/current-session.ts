@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { SessionData } from 'express-session'
-import { SessionPgsqlError } from '../../errors.ts'
+import { invalid } from '../../errors.ts'
 import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { Devices } from '../../session/device.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
@@ -303,8 +303,4 @@ function checkField(value: unknown): asserts value is string | null {
       'Expected the custom field to be text that PostgreSQL can store; received a NUL or an unpaired surrogate.',
     )
   }
-}
-
-function invalid(message: string): SessionPgsqlError {
-  return new SessionPgsqlError('INVALID_ARGUMENT', message)
 }

@@ -211,20 +211,19 @@ export class PgsqlStore<Data = SessionData> extends Store {
 
   /** Sets when the user has authenticated: in this request, or under the id that the session of the same user had. */
   #authenticate(link: SessionLink, request: object | undefined): void {
-    const { authenticated, custom } = stateOf(request)
-    if (authenticated !== undefined) {
-      link.withheld = { ...link.withheld }
-      setAuthenticated(link.withheld, authenticated)
-      return
-    }
-    const before = request && this.#read.get(request)
-    if (before === undefined || before === link || link.copy.record !== undefined) return
-    const user = before.copy.record?.custom ?? null
-    if (user === null || custom !== user) return
-    const time = authenticatedAt(before.withheld)
+    const time = stateOf(request).authenticated ?? this.#authenticatedBefore(link, request)
     if (time === undefined) return
     link.withheld = { ...link.withheld }
     setAuthenticated(link.withheld, time)
+  }
+
+  /** Returns the time of the session that the request had before a new id, if it is of the same user. */
+  #authenticatedBefore(link: SessionLink, request: object | undefined): number | undefined {
+    const before = request && this.#read.get(request)
+    if (before === undefined || before === link || link.copy.record !== undefined) return undefined
+    const user = before.copy.record?.custom ?? null
+    if (user === null || stateOf(request).custom !== user) return undefined
+    return authenticatedAt(before.withheld)
   }
 
   /** Makes the cookie of a session expire when the session ends. */

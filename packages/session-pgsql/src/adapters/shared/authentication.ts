@@ -1,4 +1,4 @@
-import { SessionPgsqlError } from '../../errors.ts'
+import { invalid, received } from '../../errors.ts'
 import { type Stored, setKey } from './session-data.ts'
 
 /**
@@ -31,10 +31,7 @@ export function authenticatedAt(data: Stored): number | undefined {
 /** Returns true if the time is at most that many seconds ago. @throws INVALID_ARGUMENT */
 export function isWithin(time: number | undefined, seconds: number): boolean {
   if (typeof seconds !== 'number' || !(seconds > 0)) {
-    throw new SessionPgsqlError(
-      'INVALID_ARGUMENT',
-      `Expected a number of seconds above 0; received ${typeof seconds === 'number' ? seconds : typeof seconds}.`,
-    )
+    throw invalid(`Expected a number of seconds above 0; received ${received(seconds)}.`)
   }
   if (time === undefined) return false
   const ago = Date.now() - time

@@ -1,7 +1,7 @@
 import type { SaveHandler } from '../../save-handler.ts'
 import { type Device, type Devices, deviceOf, handleOf } from '../../session/device.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { idChangesOf, isLeaving, type Stored, shownData } from './id-changes.ts'
+import { idChangesOf, isLeaving, otherIds, type Stored, shownData } from './id-changes.ts'
 import type { SessionRows } from './session-rows.ts'
 
 /** The rows of one session: more than one while its id changes. */
@@ -58,8 +58,7 @@ function familiesOf(records: readonly SessionRecord<Stored>[]): Family[] {
   const byHandle = new Map(records.map((record) => [handleOf(record.id), record]))
   const neighbours = new Map([...byHandle.keys()].map((handle) => [handle, new Set<string>()]))
   for (const [handle, record] of byHandle) {
-    const { next = {}, previous } = idChangesOf(record)
-    for (const id of [...Object.keys(next), ...(previous === undefined ? [] : [previous])]) {
+    for (const id of otherIds(idChangesOf(record))) {
       const other = handleOf(id)
       neighbours.get(handle)?.add(other)
       neighbours.get(other)?.add(handle)

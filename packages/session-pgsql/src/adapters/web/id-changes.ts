@@ -9,7 +9,7 @@ export const RESERVED = '$session'
 
 /**
  * How the ids of one session are connected. Each is a key of its own, so that a merge keeps concurrent changes. Ids are
- * in the form in which the table stores them: whoever reads the table finds no id that it does not contain anyway.
+ * in the form in which the table stores them, so a reader of the table finds no other id in them.
  */
 export interface IdChanges {
   /** In the row of the old id: the new ids, and the end of the grace period of each (milliseconds since 1970). */
@@ -39,6 +39,11 @@ export function shownData(stored: Stored): Stored {
 
 export function idChangesOf(record: SessionRecord<Stored> | undefined): IdChanges {
   return record?.data[RESERVED] ?? {}
+}
+
+/** Returns the other ids of the session: the new ids of an old one, and the old id of a new one. */
+export function otherIds({ next = {}, previous }: IdChanges): string[] {
+  return [...Object.keys(next), ...(previous === undefined ? [] : [previous])]
 }
 
 /** Returns true if the session has another id now, or is being destroyed. */

@@ -9,6 +9,7 @@ import {
   type IdChanges,
   idChangesOf,
   isLeaving,
+  otherIds,
   RESERVED,
   type Stored,
 } from './id-changes.ts'
@@ -133,8 +134,7 @@ export class SessionRows {
       { ...data, [RESERVED]: { ...data[RESERVED], ended: true } },
       { base: record, seen: data, counts: false },
     )
-    const { next = {}, previous } = idChangesOf(session ?? record)
-    const ids = [record.id, ...Object.keys(next), ...(previous === undefined ? [] : [previous])]
+    const ids = [record.id, ...otherIds(idChangesOf(session ?? record))]
     for (const id of ids) await this.#by(id).destroy(id)
   }
 

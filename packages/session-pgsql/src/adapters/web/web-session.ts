@@ -1,4 +1,4 @@
-import { SessionPgsqlError } from '../../errors.ts'
+import { invalid } from '../../errors.ts'
 import type { WriteResult } from '../../operations.ts'
 import type { Devices } from '../../session/device.ts'
 import type { SessionRecord } from '../../session/record.ts'
@@ -15,6 +15,7 @@ import {
   isLeaving,
   isMoved,
   movedIds,
+  otherIds,
   RESERVED,
   type Stored,
   shownData,
@@ -253,16 +254,12 @@ class RequestSession {
   /** @throws INVALID_ARGUMENT */
   get #owner(): string {
     if (this.field !== null) return this.field
-    throw new SessionPgsqlError(
-      'INVALID_ARGUMENT',
-      'The session has no field, which tells whose it is. Set field first.',
-    )
+    throw invalid('The session has no field, which tells whose it is. Set field first.')
   }
 
   /** The ids under which the session is stored while its id changes. */
   get #ids(): string[] {
-    const { next = {}, previous } = idChangesOf(this.#base)
-    return [this.#base?.id, previous, ...Object.keys(next)].filter((id) => id !== undefined)
+    return this.#base === undefined ? [] : [this.#base.id, ...otherIds(idChangesOf(this.#base))]
   }
 
   update<Value>(change: (data: Stored) => Value): Promise<SessionUpdate<Value>> {
@@ -500,12 +497,7 @@ class RequestSession {
 }
 
 function checkKey(key: string): void {
-  if (isReserved(key)) {
-    throw new SessionPgsqlError(
-      'INVALID_ARGUMENT',
-      `The key ${key} is reserved for the session itself. Use another key.`,
-    )
-  }
+  if (isReserved(key)) throw invalid(`The key ${key} is reserved for the session itself. Use another key.`)
 }
 
 /** Returns true for the keys of the adapter, which the application neither sees nor sets. */
