@@ -34,7 +34,7 @@ import { createId } from './session/id.ts'
 import { infoOf, type SessionInfo, SessionRecord } from './session/record.ts'
 import type { ServerStatistics } from './session/statistics.ts'
 import type { ColumnTexts } from './session/stored.ts'
-import { hashedId, StoredId } from './session/stored-id.ts'
+import { HASHED_ID_PREFIX, hashedId, StoredId } from './session/stored-id.ts'
 import {
   describeSettings,
   resolveSettings,
@@ -595,5 +595,10 @@ export interface ListedSessions<Data>
 /** @throws INVALID_ARGUMENT if no table can hold such an id */
 function storedId(form: string): StoredId {
   checkText('id', form)
+  if (form === HASHED_ID_PREFIX) {
+    throw invalid(
+      'Invalid session id: the row with this id marks a table with hashed ids, and is no session.',
+    )
+  }
   return new StoredId(form)
 }

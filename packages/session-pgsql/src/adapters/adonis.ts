@@ -1,4 +1,5 @@
 import type { SaveHandler } from '../save-handler.ts'
+import { isHashedId } from '../session/stored-id.ts'
 import type { SaveHandlerOptions } from '../settings/settings.ts'
 import { type AdapterHandler, type AdapterOptions, openHandler } from './shared/open-handler.ts'
 import { RequestState } from './shared/request-state.ts'
@@ -156,7 +157,7 @@ class RequestStore implements PgsqlStore {
 
   async read(id: string): Promise<Stored | null> {
     const { handler } = this.#opened
-    const record = await handler.read(id)
+    const record = await this.#by(id).read(id)
     if (record === undefined) return null
     this.#copies.set(id, new WorkingCopy(handler, id, record))
     // Not the record's own data: the application may change it at any depth.
@@ -171,7 +172,13 @@ class RequestStore implements PgsqlStore {
   async destroy(id: string): Promise<void> {
     // A request that has read no session must not end the one that an overlapping request has created.
     if (this.#context !== null && !this.#copies.has(id)) return
-    await this.#opened.handler.destroy(id)
+    await this.#by(id).destroy(id)
+  }
+
+  /** Without a request, an id may come from `tagged`, in its stored form. The id of a request never is one. */
+  #by(id: string): Pick<SaveHandler<Stored>, 'read' | 'destroy'> {
+    const { handler } = this.#opened
+    return this.#context === null && isHashedId(id) ? handler.listed : handler
   }
 
   async touch(id: string): Promise<void> {

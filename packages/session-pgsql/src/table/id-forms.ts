@@ -1,7 +1,7 @@
 import { plain, type Query } from '../database/database.ts'
 import { isLocked } from '../database/faults.ts'
 import { SessionPgsqlError } from '../errors.ts'
-import { HASHED_ID_PREFIX, hashedId, type IdsMode } from '../session/stored-id.ts'
+import { HASHED_ID_PREFIX, hashedId, type IdsMode, isHashedId } from '../session/stored-id.ts'
 import type { Answer, Outcome } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { BYTEWISE, CLOCK, concat, eq, ge, lt, microseconds } from './sql.ts'
@@ -26,7 +26,7 @@ export interface IdsOptions {
   readonly severalServers: boolean
 }
 
-/** The id of the mark. It has no creation and no expiry, so that it does not expire, so that nothing that removes expired sessions removes it. */
+/** The id of the mark. It has no creation and no expiry, so that nothing that removes expired sessions removes it. */
 export const MARK: string = HASHED_ID_PREFIX
 
 /** See `FEW` in statements.ts: the lookup uses the index whatever the size of the table. */
@@ -177,6 +177,11 @@ export function underBothForms<Request>(
 export function formsOf(id: string): string[] {
   const hashed = hashedId(id)
   return hashed === id ? [id] : [id, hashed]
+}
+
+/** Returns the session of an id's rows. If there are two rows, the hashed one counts. */
+export function ofForms<Stored extends { readonly id: string }>(rows: readonly Stored[]): Stored | undefined {
+  return rows.find(({ id }) => isHashedId(id)) ?? rows[0]
 }
 
 /** Returns the answers to the requests of a batch from those to a `FormedBatch`. */

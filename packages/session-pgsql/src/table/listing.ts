@@ -8,7 +8,7 @@ import { clockOf, storedOf } from './answers.ts'
 import { columnsPresent, hasValue, selectColumns } from './computed-columns.ts'
 import type { Shape } from './definition.ts'
 import { openWithColumns } from './filling.ts'
-import { formsOf } from './id-forms.ts'
+import { formsOf, ofForms } from './id-forms.ts'
 import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
 import { recordColumns } from './statements.ts'
@@ -140,9 +140,7 @@ export async function findRow(
     [id, hashedId(id)],
     deadline,
   )
-  // Of two rows, the hashed one counts.
-  const stored = rows.map((row) => storedOf(row, table.cipher, clockOf(row), performance.now()))
-  return stored.find((one) => one.id === hashedId(id)) ?? stored[0]
+  return ofForms(rows.map((row) => storedOf(row, table.cipher, clockOf(row), performance.now())))
 }
 
 /** Returns the number of sessions that match. @throws INVALID_ARGUMENT for a wrong option */

@@ -44,6 +44,7 @@ import {
   type Lookup,
   lookupOf,
   MARK,
+  ofForms,
   underBothForms,
 } from './id-forms.ts'
 import {
@@ -240,13 +241,12 @@ export class SessionTable implements StoredSessions {
   ): Promise<Answer> {
     const { lock, statements, lookup } = await this.#open(deadline)
     const answer = await this.transaction(async (query, shape) => {
-      // Of two rows, the hashed one counts.
-      const row = (await query(plain(lock), [{ type: 'text', values: this.#formsOf(id, lookup) }])).at(-1)
-      if (row === undefined) {
+      const { cipher } = this
+      const locked = await query(plain(lock), [{ type: 'text', values: this.#formsOf(id, lookup) }])
+      const current = ofForms(locked.map((row) => storedOf(row, cipher, clockOf(row), performance.now())))
+      if (current === undefined) {
         return lookup === 'plain' && (await hasMark(query, sqlName(shape.name))) ? undefined : GONE
       }
-      const { cipher } = this
-      const current = storedOf(row, cipher, clockOf(row), performance.now())
       const request = await decide(current)
       if (request === undefined) return GONE
       const { saves } = this.#rows

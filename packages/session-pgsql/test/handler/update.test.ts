@@ -1,5 +1,5 @@
-import { Worker } from 'node:worker_threads'
 import { expect, test } from 'vitest'
+import { queryNow } from '../support/query-now.ts'
 import { describeHandler, errorOf, expireAgo, id as newId } from './kit.ts'
 
 describeHandler('An update', (kit) => {
@@ -205,8 +205,9 @@ describeHandler('An update', (kit) => {
     expect([updated.value, destroyed, later.outcome]).toEqual([1, true, 'gone'])
   })
 
-  test('after two conflicts applies the function under the row lock, and passes its error on', async () => {
-    if (typeof kit.database().db !== 'string') return
+  test('after two conflicts applies the function under the row lock, and passes its error on', async (context) => {
+    const { db } = kit.database()
+    if (typeof db !== 'string') return context.skip('PGlite has one connection')
     const sessions = kit.open()
     for (const fails of [false, true]) {
       const id = newId()
@@ -215,7 +216,7 @@ describeHandler('An update', (kit) => {
       const own = new Error('sold out')
       const updating = sessions.update(id, (data) => {
         if (++calls < 3)
-          queryNow(`UPDATE php_session SET sess_data = '{"n":${calls * 10}}' WHERE sess_id = '${id}'`)
+          queryNow(db, `UPDATE php_session SET sess_data = '{"n":${calls * 10}}' WHERE sess_id = '${id}'`)
         else if (fails) throw own
         data.n++
         return data.n
@@ -228,20 +229,4 @@ describeHandler('An update', (kit) => {
       expect((await sessions.update(id, () => 'next')).value).toBe('next')
     }
   })
-
-  /** Runs a query in another thread, and blocks this one until it is committed. */
-  function queryNow(sql: string): void {
-    const done = new Int32Array(new SharedArrayBuffer(4))
-    const { db } = kit.database()
-    const code = `
-      const { workerData } = require('node:worker_threads')
-      const { Client } = require('pg')
-      const client = new Client(workerData.db)
-      client.connect().then(() => client.query(workerData.sql)).then(() => client.end()).then(() => {
-        Atomics.store(workerData.done, 0, 1)
-        Atomics.notify(workerData.done, 0)
-      })`
-    new Worker(code, { eval: true, workerData: { db, sql, done } })
-    if (Atomics.wait(done, 0, 0, 30_000) === 'timed-out') throw new Error(`No answer: ${sql}`)
-  }
 })

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { pgsqlStore as adonisStore } from '../../src/adapters/adonis.ts'
 import { pgsqlSecondaryStorage } from '../../src/adapters/better-auth.ts'
 import { PgsqlStore } from '../../src/adapters/express.ts'
 import pgsqlDriver from '../../src/adapters/unstorage.ts'
@@ -30,6 +31,20 @@ const call = <T>(work: (done: (error: unknown, result?: T) => void) => void): Pr
   )
 
 describeHandler('With hashed ids', (kit) => {
+  test('AdonisJS lists the sessions of a tag, and reads and ends what it has listed', async () => {
+    const handler = newTable(kit).open('hashed')
+    const x = id()
+    await handler.write(x, { user: 'ada' }, { custom: 'ada' })
+    const provider = adonisStore<Data>({ handler })
+    // Without a request, as AdonisJS' SessionCollection uses it.
+    const store = (await provider.resolver({ terminating: () => {} } as never))(null, { age: '2h' } as never)
+    const [listed] = await store.tagged('ada')
+    expect(listed?.data).toEqual({ user: 'ada' })
+    expect(await store.read(listed?.id as string)).toEqual({ user: 'ada' })
+    await store.destroy(listed?.id as string)
+    expect(await handler.read(x)).toBeUndefined()
+  })
+
   describe('a WebSession', () => {
     const secret = 'a secret for the tests'
     const open = (handler: SaveHandler<Data>, cookie = '', grace?: number): Promise<WebSession<Data>> =>

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { SaveHandler, SaveHandlerOptions } from '../../src/index.ts'
 import { hashedId } from '../../src/session/stored-id.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Kit } from '../handler/kit.ts'
+import { queryNow } from '../support/query-now.ts'
 import { eventually } from '../support/wait.ts'
 
 type Mode = NonNullable<SaveHandlerOptions['ids']>
@@ -80,6 +81,16 @@ describeHandler('Hashed ids', (kit) => {
       expect(await forms()).toEqual([stolen])
     },
   )
+
+  test('the mark of a table with hashed ids is no session: it can neither be read nor destroyed', async () => {
+    const { open } = newTable(kit)
+    const [x, sessions] = [id(), open('hashed')]
+    await sessions.write(x, { a: 1 })
+    for (const refused of [sessions.destroyListed('h1:'), sessions.listed.read('h1:')]) {
+      expect((await errorOf(refused)).code).toBe('INVALID_ARGUMENT')
+    }
+    expect((await open('plain').read(x))?.data).toEqual({ a: 1 })
+  })
 
   describe('in a table that a plain process opened before the first of them', () => {
     /** Each operation is the first that the plain process makes after the first hashed row was written. */
@@ -170,6 +181,29 @@ describeHandler('Hashed ids', (kit) => {
       expect((sessions.status().servers[0]?.calls ?? 0) - (server?.calls ?? 0)).toBe(1)
       expect(await forms()).toEqual([])
     })
+
+    test.for(['aaa', 'zzz'])(
+      'the hashed row is locked by an update after two conflicts: %s',
+      async (prefix, context) => {
+        const { db } = kit.database()
+        if (typeof db !== 'string') return context.skip('PGlite has one connection')
+        const { open, table } = newTable(kit)
+        const sessions = open('migrate')
+        const x = prefix + id()
+        await sessions.write(x, { n: 0 })
+        let calls = 0
+        const { outcome } = await sessions.update(x, (data) => {
+          calls++
+          const write = `UPDATE ${table} SET sess_data = '{"n":${calls * 10}}' WHERE sess_id = '${hashedId(x)}'`
+          const insert = `INSERT INTO ${table} (sess_id, sess_data, sess_expire, sess_created, sess_counter)
+          VALUES ('${x}', '{"form":"plain"}', extract(epoch FROM now())::bigint + 1000, 1, 1)`
+          if (calls < 3) queryNow(db, calls === 1 ? write : `${write}; ${insert}`)
+          data.n++
+        })
+        expect([calls, outcome]).toEqual([3, 'updated'])
+        expect((await sessions.read(x))?.data).toEqual({ n: 21 })
+      },
+    )
 
     test('and the hashed row has expired, the plain row counts', async () => {
       const { sessions, x, table } = await twoRows('plain')
