@@ -223,9 +223,9 @@ export interface SaveHandlerEvents {
    * server; or dropped, because it was destroyed there.
    */
   broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
-  /** A server was swept, by `gc()`, `sweep()` or at `gcInterval`. Not emitted if another process was sweeping it. */
+  /** A server was swept, by `gc()`, `sweep()` or at `gcInterval`. Not emitted if other transactions have locked all that is due. */
   gc: [event: { server: string; removed: number; seconds: number }]
-  /** Background work, such as a garbage collection, failed. Without a listener, the first error is logged. */
+  /** Background work, such as a garbage collection, failed. Without a listener, the first error of each code is logged. */
   error: [error: Error]
 }
 

@@ -286,7 +286,8 @@ export class SaveHandler<
 
   /**
    * Removes expired sessions on every server in small batches; with `keepExpired` empties them instead. Also runs every
-   * `gcInterval`. If another process already sweeps a server, that server is left to it.
+   * `gcInterval`. Several processes may sweep a server at the same time: each skips the rows that
+   * another has locked.
    *
    * @returns the number of sessions removed or emptied
    * @throws CLOCK_IMPLAUSIBLE if the database's clock and this machine's differ by more than a minute
@@ -401,7 +402,7 @@ export class SaveHandler<
 
   /**
    * Computes the columns of sessions that were written by processes without the functions of the option `columns`: the
-   * gateway, an import, or a process of before. Runs in small batches and can be repeated. Changes nothing else, so that
+   * gateway, an import, or an earlier version of the application. Runs in small batches and can be repeated. Changes nothing else, so that
    * no request in progress meets a conflict.
    *
    * @param options `all`: compute every session, for example after a function was changed. Default: false

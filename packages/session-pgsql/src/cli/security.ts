@@ -4,12 +4,12 @@ import { plain, type Query } from '../database/database.ts'
 import { HASHED_ID_PREFIX } from '../session/stored-id.ts'
 import type { DatabaseEntry, Settings } from '../settings/settings.ts'
 import { isTrue } from '../table/answers.ts'
-import { quoteIdentifier, sqlName, type TableName } from '../table/definition.ts'
+import { quoteIdentifier, sqlName } from '../table/definition.ts'
 import { type Finding, ok, warning } from '../table/finding.ts'
-import type { Inspection } from '../table/inspect.ts'
+import type { FoundTable, Inspection } from '../table/inspect.ts'
 import { ne } from '../table/sql.ts'
 
-/** What a security review asks of settings, stored rows and PostgreSQL's log. `diagnose` checks roles and privileges. */
+/** Checks for a security review: settings, stored rows and PostgreSQL's log. `diagnose` checks roles and privileges. */
 
 /** The checks of `diagnose` that belong to a security review. */
 const REVIEWED: ReadonlySet<string> = new Set([
@@ -101,15 +101,17 @@ const SAMPLE = 10_000
 /** Checks that rows are stored as the settings say: changing a setting does not change rows that exist. */
 export async function aboutStoredRows(
   query: Query,
-  name: TableName,
+  { name, columns }: FoundTable,
   { ids, encryption }: Settings,
 ): Promise<Finding[]> {
   const isPlain = (column: string, prefix: string): string =>
     `pg_catalog.bool_or(${ne(column, "''")} AND NOT pg_catalog.starts_with(${column}, '${prefix}'))`
+  // A tombstone, or a note of failback, is no session.
+  const isSession = columns.has('sess_destroyed') ? ' WHERE sess_destroyed IS NULL' : ''
   const [row] = await query(
     plain(`
     SELECT ${isPlain('t.sess_id', HASHED_ID_PREFIX)}, ${isPlain('t.sess_data', SEALED_PREFIX)}
-    FROM (SELECT sess_id, sess_data FROM ${sqlName(name)} LIMIT ${SAMPLE}) AS t`),
+    FROM (SELECT sess_id, sess_data FROM ${sqlName(name)}${isSession} LIMIT ${SAMPLE}) AS t`),
     [],
   )
   const [plainIds, plainData] = [isTrue(row?.[0]), isTrue(row?.[1])]

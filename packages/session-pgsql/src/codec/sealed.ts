@@ -43,3 +43,9 @@ export function checkReadable(text: string): void {
   const reason = unreadableReason(text)
   if (reason !== undefined) throw new SessionPgsqlError('UNDECODABLE', reason)
 }
+
+/** Returns decrypted data, or why it cannot be decrypted. */
+export function textOrReason(text: string): { readonly text: string } | { readonly unreadable: string } {
+  const unreadable = unreadableReason(text)
+  return unreadable === undefined ? { text } : { unreadable }
+}

@@ -1,5 +1,5 @@
 import type { Codec } from '../codec/codec.ts'
-import { unreadableReason } from '../codec/sealed.ts'
+import { textOrReason } from '../codec/sealed.ts'
 import { invalid, received, SessionPgsqlError } from '../errors.ts'
 import type {
   DestroyAllOptions,
@@ -198,7 +198,7 @@ export class Administration<Data> {
       throw invalid(`Expected max to be an integer of at least 1; received ${received(max)}.`)
     }
     const kept = idsIn('keep', keep)
-    return this.#started(async ({ destroy, expiryGrace, servers }) => {
+    return this.#started(async ({ expiryGrace, servers }) => {
       const [only, ...others] = servers.all
       if (only !== undefined && others.length === 0) {
         return endBeyond(only.table, { field: value, max, keep: kept, expiryGrace }, this.#deadline())
@@ -209,7 +209,7 @@ export class Administration<Data> {
       // During failback a session is on two servers.
       const sessions = new Map(answers.flat().map((session) => [session.id, session]))
       const ending = sessionsBeyond([...sessions.values()], max, kept)
-      const ended = (await Promise.all(ending.map(({ id }) => destroy(id)))).filter(Boolean).length
+      const ended = await this.#destroyEach(ending.map(({ id }) => id))
       if (missing.length > 0) throw incomplete(`Destroyed ${ended} sessions`, missing)
       return ended
     })
@@ -229,8 +229,7 @@ export class Administration<Data> {
     // The handle is compared here, among the sessions of this field only: it selects no row by itself.
     const { ids, missing } = await this.#idsOf({ field }, ({ id }) => handleOf(id) === handle)
     if (ids.length === 0 && missing.length > 0) throw incomplete('Did not find the session', missing)
-    const ended = await Promise.all(ids.map((id) => this.#options.destroy(id)))
-    return ended.includes(true)
+    return (await this.#destroyEach(ids)) > 0
   }
 
   /** See `SaveHandler.list`. */
@@ -242,7 +241,11 @@ export class Administration<Data> {
     const sessions = page.sessions.map((stored): ListedSession => {
       const { columns, text } = stored
       const info = infoOf(stored, this.#options.maxLifetime)
-      return { ...info, ...(options.text && textOf(text)), ...(columns === undefined ? {} : { columns }) }
+      return {
+        ...info,
+        ...(options.text && textOrReason(text)),
+        ...(columns === undefined ? {} : { columns }),
+      }
     })
     return withMissing(Object.assign(sessions, { next: page.next }), missing)
   }
@@ -300,7 +303,7 @@ export class Administration<Data> {
 
   /** Destroys all sessions that match, until none is found. Returns the number of those that had not expired. */
   async #destroyAll(filter: SessionFilter, matches: (session: StoredSession) => boolean): Promise<number> {
-    const { destroy, expiryGrace } = this.#options
+    const { expiryGrace } = this.#options
     let destroyed = 0
     for (;;) {
       // A request in progress may still save a session that has just expired.
@@ -308,11 +311,7 @@ export class Administration<Data> {
         { ...filter, active: 'any' },
         (session) => remaining(session) >= -expiryGrace && matches(session),
       )
-      let count = 0
-      for (let at = 0; at < ids.length; at += AT_ONCE) {
-        const found = await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => destroy(id)))
-        count += found.filter(Boolean).length
-      }
+      const count = await this.#destroyEach(ids)
       destroyed += count
       // A request may have created another one meanwhile.
       if (count > 0) continue
@@ -321,12 +320,24 @@ export class Administration<Data> {
     }
   }
 
+  /** Destroys sessions by the stored forms of their ids. Returns the number of those that had not expired. */
+  async #destroyEach(forms: readonly string[]): Promise<number> {
+    let destroyed = 0
+    for (let at = 0; at < forms.length; at += AT_ONCE) {
+      const some = forms.slice(at, at + AT_ONCE)
+      const ended = await Promise.all(some.map((form) => this.#options.destroy(form)))
+      destroyed += ended.filter(Boolean).length
+    }
+    return destroyed
+  }
+
   /** Returns the ids of all sessions that match, and the servers that could not be asked. */
   async #idsOf(
     filter: SessionFilter,
     matches: (session: StoredSession) => boolean,
   ): Promise<{ ids: string[]; missing: string[] }> {
     const ids = new Set<string>()
+    const unreached = new Set<string>()
     let after: string | undefined
     for (;;) {
       const options: ListOptions = { ...filter, after, limit: 1000 }
@@ -335,8 +346,10 @@ export class Administration<Data> {
       )
       const page = mergePages(answers, options)
       for (const session of page.sessions) if (matches(session)) ids.add(session.id)
+      // A server that is back for the next page is continued after this one: what it has before is missing.
+      for (const name of missing) unreached.add(name)
       after = page.next
-      if (after === undefined) return { ids: [...ids], missing }
+      if (after === undefined) return { ids: [...ids], missing: [...unreached] }
     }
   }
 
@@ -392,10 +405,4 @@ function incomplete(done: string, missing: readonly string[]): SessionPgsqlError
     'SERVER_DOWN',
     `${done}, but cannot reach these servers: ${missing.join(', ')}. Repeat the call when they are back.`,
   )
-}
-
-/** Returns the decrypted data of a listed session, or why it cannot be decrypted. */
-function textOf(text: string): Pick<ListedSession, 'text' | 'unreadable'> {
-  const unreadable = unreadableReason(text)
-  return unreadable === undefined ? { text } : { unreadable }
 }

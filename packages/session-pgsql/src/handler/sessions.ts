@@ -301,8 +301,9 @@ export class Sessions<Data> {
     const { lifetime = this.#settings.gcMaxlifetime, access = true } = options
     checkLifetime(lifetime)
     const metadata = metadataOf(options)
+    const isId = this.isId(id)
     const base = this.#baseOf(this.#formOf(id), options.base)
-    if (!this.isId(id)) return 'absent'
+    if (!isId) return 'absent'
     if (base !== undefined && this.#settings.shortCircuit) {
       const { outcome } = await this.#refresh(id, base, { lifetime, access, metadata })
       return outcome === 'skipped' ? 'skipped' : outcome === 'gone' ? 'absent' : 'touched'

@@ -11,7 +11,7 @@ export interface SessionRouterOptions {
 }
 
 /**
- * What an operation does on one server.
+ * Runs an operation on one server.
  *
  * @param mayBeDone whether a server that was asked before may have done it: its answer was lost
  */

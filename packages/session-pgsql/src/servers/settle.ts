@@ -192,11 +192,12 @@ async function merged(
   merge: MergeTexts,
 ): Promise<RowCopy> {
   const ofTwoUsers = areOfTwoUsers(row.session.custom, other.custom, base?.custom ?? null)
-  // Equal data is one write that was repeated after its answer was lost: merged, a list would hold what it added twice.
-  const text =
-    row.session.text === other.text
-      ? other.text
-      : await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
+  // A write that was repeated after its answer was lost is in both: merged, a list would hold what it added twice.
+  const isRepeated =
+    row.session.text === other.text || (base?.lost !== undefined && isApplied(base.lost, other))
+  const text = isRepeated
+    ? row.session.text
+    : await merge(row.session.text, other.text, base?.text ?? '', ofTwoUsers)
   const { generation, created, addressCreated } = other
   const session = withCounts(row.session, other, base)
   return { ...row, session: { ...session, text, generation, created, addressCreated } }

@@ -34,6 +34,8 @@ export function settledColumns(
   functions: ColumnFunctions,
 ): Pick<RowCopy, 'own' | 'filled' | 'computed'> {
   const own = settledOwn(next, row, current)
+  // A tombstone has no data.
+  if (next.destroyed !== null) return { own, filled: null, computed: undefined }
   const { text } = next.session
   const source = [row, current].find((one) => one?.session.text === text && one.filled != null)
   if (source === undefined) return { own, filled: null, computed: functions.of(text) }

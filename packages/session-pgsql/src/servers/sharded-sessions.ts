@@ -210,7 +210,7 @@ export class ShardedSessions implements StoredSessions {
     let isFound = false
     return this.#router.run({
       ...{ id, deadline },
-      work: async (member, ranked) => {
+      work: async (member, ranked, mayBeDone) => {
         const decideHere = (current: StoredSession): Promise<Save | undefined> => {
           isFound = true
           return decide({ ...current, server: member.name })
@@ -221,7 +221,7 @@ export class ShardedSessions implements StoredSessions {
           if (isFound || member === ranked[0] || known === undefined) return answerFrom(member, answer)
           const request = await decide(known)
           if (request === undefined) return ENDED
-          const saved = await this.#saveOn(member, ranked, request, false, deadline)
+          const saved = await this.#saveOn(member, ranked, request, mayBeDone, deadline)
           // Another request has written the session there.
           if (saved.outcome !== 'conflict') return answerFrom(member, saved)
         }

@@ -91,7 +91,7 @@ export class Columns {
   /**
    * Returns the values for this data; undefined if there is nothing to compute.
    *
-   * @param data returns the decoded data, not shared with anyone
+   * @param data returns the decoded data, not shared with other code
    * @throws INVALID_DATA
    */
   textsOf(data: () => unknown): ColumnTexts | undefined {

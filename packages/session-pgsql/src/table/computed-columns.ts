@@ -78,7 +78,11 @@ export function fromText({ type }: Column, text: string): string {
 
 /** Returns `sess_filled` of a row that this process has written; null if it computes nothing. */
 export function filledBy({ wanted, present }: TableColumns): string | null {
-  const names = wanted.computed.map(({ name }) => name).filter((name) => present.has(name))
+  return filledWith(wanted.computed.map(({ name }) => name).filter((name) => present.has(name)))
+}
+
+/** Returns the value of `sess_filled` for these columns. */
+export function filledWith(names: readonly string[]): string | null {
   return names.length === 0 ? null : nameList(names)
 }
 

@@ -237,6 +237,8 @@ function consequences(lacking: readonly AddedColumn[]): string {
     ...(lacking.some((column) => ['sess_home', 'sess_base', 'sess_destroyed'].includes(column))
       ? ['sessions cannot be sharded over several servers']
       : []),
+    ...(lacking.includes('sess_version') ? ['only a digest detects that a session was written'] : []),
+    ...(lacking.includes('sess_began') ? ['maxLifetime starts again when a session changes its id'] : []),
   ]
   return `Without them ${effects.join('; ')}.`
 }

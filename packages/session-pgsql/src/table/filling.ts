@@ -11,7 +11,8 @@ import {
   isUnfilled,
 } from './computed-columns.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { BYTEWISE, CLOCK, eq, ge, gt, minus } from './sql.ts'
+import { isAliveAt } from './lifetime.ts'
+import { BYTEWISE, CLOCK, eq, gt, minus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /** Rows whose computed columns are out of date, because processes without the functions have written them. */
@@ -67,7 +68,7 @@ export async function countUnfilled(
   const [row] = await table.query(
     (shape, sql) => `SELECT pg_catalog.count(*) FROM (
       SELECT FROM ${sql} t WHERE ${isUnfilled(shape, 't', names)}${mayMatch.join('')}
-        AND (t.sess_expire IS NULL OR ${ge('t.sess_expire', minus(CLOCK, String(grace)))})
+        AND ${isAliveAt('t', shape, minus(CLOCK, String(grace)))}
       LIMIT ${MOST_COUNTED}) unfilled`,
     parameters,
     deadline,
@@ -112,21 +113,22 @@ export async function fillColumns(
 ): Promise<FillResult> {
   let after = ''
   let filled = 0
-  const errors: unknown[] = []
+  let failed = 0
+  let error: unknown
   for (;;) {
     const rows = await readUnfilled(table, after, all, deadline())
     const values: [UnfilledRow, ColumnTexts][] = []
     for (const row of rows) {
       try {
         values.push([row, columnsOf(row.text) ?? []])
-      } catch (error) {
-        errors.push(error)
+      } catch (caught) {
+        if (++failed === 1) error = caught
       }
     }
     if (values.length > 0) filled += await writeColumns(table, values, deadline())
     const last = rows.at(-1)
     if (rows.length < BATCH || last === undefined) {
-      return { filled, failed: errors.length, error: errors[0] }
+      return { filled, failed, error }
     }
     after = last.id
   }

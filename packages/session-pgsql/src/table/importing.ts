@@ -7,6 +7,7 @@ import { companionName, type OpenTable, type Shape, sqlName } from './definition
 import { lockLedger } from './hash-ids.ts'
 import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
 import { creating } from './inspect.ts'
+import { expiryOf } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
 import { capped, nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -313,7 +314,7 @@ function importText(shape: Shape): string {
   for (const [column, value] of Object.entries(added)) {
     if (shape.added.has(column as never)) values[column] = value
   }
-  // What the columns contain is computed later, by a process with the functions.
+  // A process with the functions computes the columns later.
   const unfilled = shape.columns.marked ? `, ${FILLED} = NULL` : ''
   if (shape.columns.marked) values[FILLED] = 'NULL'
   const columns = Object.keys(values)
@@ -340,7 +341,7 @@ function importText(shape: Shape): string {
       SELECT ${columns.map((column) => values[column]).join(', ')}
       FROM input i JOIN known k ON ${eq('k.sess_id', 'i.id')} WHERE k.is_new ORDER BY i.id ${BYTEWISE}
       ON CONFLICT (sess_id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}
-        WHERE ${lt('t.sess_expire', CLOCK)}${tombstone}
+        WHERE ${lt(expiryOf('t', shape), CLOCK)}${tombstone}
       RETURNING t.sess_id, ${rowDigest('t', shape)}, 'moved'
     ),
     renewed AS (

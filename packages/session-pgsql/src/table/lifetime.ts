@@ -1,5 +1,5 @@
 import type { Shape } from './definition.ts'
-import { divide, plus } from './sql.ts'
+import { divide, ge, plus } from './sql.ts'
 
 /**
  * SQL of `maxLifetime`: when a session began, and that it expires at its end at the latest. Reads apply it too, because
@@ -26,4 +26,10 @@ export function limited(expiry: string, began: string, { maxLifetime }: Shape): 
 /** Returns SQL of the expiry that applies to a row; NULL: it does not expire. */
 export function expiryOf(row: string, shape: Shape): string {
   return limited(`${row}.sess_expire`, beganOf(row, shape), shape)
+}
+
+/** Returns the condition: the session of a row has not expired at this time. */
+export function isAliveAt(row: string, shape: Shape, time: string): string {
+  const expiry = expiryOf(row, shape)
+  return `(${expiry} IS NULL OR ${ge(expiry, time)})`
 }

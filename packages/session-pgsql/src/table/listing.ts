@@ -9,7 +9,7 @@ import { columnsPresent, hasValue, selectColumns } from './computed-columns.ts'
 import type { Shape } from './definition.ts'
 import { openWithColumns } from './filling.ts'
 import { formsOf, ofForms } from './id-forms.ts'
-import { expiryOf } from './lifetime.ts'
+import { expiryOf, isAliveAt } from './lifetime.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
 import { recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
@@ -171,10 +171,9 @@ export function timeLimitOf({ timeLimit }: Pick<CountOptions, 'timeLimit'>): num
 
 /** Returns the condition on what a row is: no tombstone, and a session that has expired or not. */
 function ofState({ active = true }: SessionFilter, shape: Shape): string {
-  const expiry = expiryOf('t', shape)
   const tombstones = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
-  if (active === true) return ` AND (${expiry} IS NULL OR ${ge(expiry, CLOCK)})${tombstones}`
-  return active === false ? ` AND ${lt(expiry, CLOCK)}${tombstones}` : tombstones
+  if (active === true) return ` AND ${isAliveAt('t', shape, CLOCK)}${tombstones}`
+  return active === false ? ` AND ${lt(expiryOf('t', shape), CLOCK)}${tombstones}` : tombstones
 }
 
 /** @throws TABLE_UNFIT if the table lacks a column of the filter */

@@ -4,7 +4,7 @@ import type { SealedColumn, SessionCipher } from '../session/cipher.ts'
 import { earlier, endOf } from '../session/lifetime.ts'
 import type { ColumnTexts, StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
-import { filledBy, writtenColumns } from './computed-columns.ts'
+import { filledBy, filledWith, namesFilled, writtenColumns } from './computed-columns.ts'
 import { type OpenTable, quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
@@ -249,7 +249,9 @@ function upsert(
   const { computed, own: copied = {} } = columnsOfCopy
   const own = computed === undefined ? copied : { ...copied, ...writtenColumns(shape, computed) }
   if (shape.columns.marked) {
-    const filled = computed === undefined ? (columnsOfCopy.filled ?? null) : filledBy(shape.columns)
+    // A column that this table lacks is not filled.
+    const kept = namesFilled(columnsOfCopy.filled ?? null).filter((name) => types.has(name))
+    const filled = computed === undefined ? filledWith(kept) : filledBy(shape.columns)
     values.sess_filled = destroyed === null ? filled : null
   }
   const sweepAt = destroyed === null ? expires : keptUntil

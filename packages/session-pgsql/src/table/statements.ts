@@ -3,7 +3,7 @@ import { NO_RECORD, type Outcome } from './answers.ts'
 import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
-import { beganOf, expiryOf, limited } from './lifetime.ts'
+import { beganOf, expiryOf, isAliveAt, limited } from './lifetime.ts'
 import { DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
 import {
   BYTEWISE,
@@ -155,10 +155,7 @@ function fragments(shape: Shape, expiryGrace: number, guard: Guard) {
   const count = (column: ExtensionColumn, value: string) =>
     cap(column, plus(`coalesce(t.${column}, 0)::bigint`, value))
   const has = (column: AddedColumn) => shape.added.has(column)
-  const alive = (row: string, now: string) => {
-    const expiry = expiryOf(row, shape)
-    return `(${expiry} IS NULL OR ${ge(expiry, now)})`
-  }
+  const alive = (row: string, now: string) => isAliveAt(row, shape, now)
   const increment = (name: string) => `coalesce(${jsonText('j.metadata', name)}::bigint, 0)`
   const extraColumns = (['sess_sweep', 'sess_generation', 'sess_version', 'sess_began'] as const).filter(has)
 

@@ -290,7 +290,7 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
   const sweepAt =
     keepExpiredFor === Number.POSITIVE_INFINITY
       ? 'NULL'
-      : sweepTime(plus('t.sess_expire::double precision', String(keepExpiredFor)))
+      : sweepTime(plus(`${expiryOf('t', shape)}::double precision`, String(keepExpiredFor)))
   const setSweep = shape.added.has('sess_sweep') ? `, sess_sweep = ${sweepAt}` : ''
   const setVersion = shape.added.has('sess_version') ? `, sess_version = ${nextVersion('t')}` : ''
   return `${deleted},

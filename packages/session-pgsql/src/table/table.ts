@@ -62,7 +62,7 @@ import {
   type WantedTable,
   wantsCreation,
 } from './inspect.ts'
-import { expiryOf } from './lifetime.ts'
+import { isAliveAt } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import {
   DESTROYS,
@@ -73,7 +73,7 @@ import {
   type WriteRows,
   writeRows,
 } from './requests.ts'
-import { BYTEWISE, CLOCK, ge, isIn, microseconds, minus } from './sql.ts'
+import { BYTEWISE, CLOCK, isIn, microseconds, minus } from './sql.ts'
 import { recordColumns, type Statements, statements } from './statements.ts'
 import type { StoredSessions } from './stored-sessions.ts'
 
@@ -801,9 +801,8 @@ const textOf = ({ change }: { change: Change }): string => change.text
 const noText = (): string => ''
 
 function lockText(shape: Shape, expiryGrace: number): string {
-  const expiry = expiryOf('t', shape)
   return `SELECT NULL, 'read', t.sess_data, ${microseconds(CLOCK)}, ${recordColumns('t', shape)}
     FROM ${sqlName(shape.name)} t
-    WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')} AND (${expiry} IS NULL OR ${ge(expiry, minus(CLOCK, String(expiryGrace)))})
+    WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')} AND ${isAliveAt('t', shape, minus(CLOCK, String(expiryGrace)))}
     ORDER BY t.sess_id ${BYTEWISE} FOR NO KEY UPDATE`
 }

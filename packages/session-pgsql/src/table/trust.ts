@@ -74,7 +74,7 @@ const SCHEMAS = plain(`
   WHERE ${eq('n.nspname', '$1')} OR ${isIn('n.nspname', 'pg_catalog.current_schemas(false)')}
   ORDER BY 1`)
 
-/** Checks who else has power over the session table and its companions. */
+/** Checks which other roles have power over the session table and its companions. */
 export async function aboutTrust(query: Query, { user }: Inspection, found: FoundTable): Promise<Finding[]> {
   const { schema } = found.name
   const companions = (['lock', 'event', 'import'] as const).map((what) => companionName(found.name, what))
@@ -155,7 +155,7 @@ function aboutGrants(tables: readonly Trust[]): Finding {
     ? ok('grants', 'No privilege on the tables is granted to everyone.')
     : warning(
         'grants',
-        `${granted.map(({ name, open }) => `${sqlName(name)} is open to ${list(open)}`).join('; ')}. Whoever reads it can take over every session.`,
+        `${granted.map(({ name, open }) => `${sqlName(name)} is open to ${list(open)}`).join('; ')}. A role that can read it can take over every session.`,
         granted.map(({ name, open }) => `REVOKE ALL ON ${sqlName(name)} FROM ${list(open)};`),
       )
 }

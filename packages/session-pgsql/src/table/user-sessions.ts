@@ -3,8 +3,8 @@ import { sessionsBeyond, type UserSession } from '../session/limit.ts'
 import { isTrue } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
-import { beganOf, expiryOf } from './lifetime.ts'
-import { CLOCK, eq, ge, isIn, minus } from './sql.ts'
+import { beganOf, isAliveAt } from './lifetime.ts'
+import { CLOCK, eq, isIn, minus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /** The sessions of one user, by the custom field, and how their number is limited. */
@@ -46,7 +46,11 @@ export function endBeyond(
       [{ type: 'text', values: ending.map(({ id }) => id) }],
     )
     const ended = new Set(deleted.map(([id]) => id))
-    if (ended.size === 0) throw triggerFault(shape.name)
+    if (ended.size === 0) {
+      // They are still there, or other requests have destroyed all of them meanwhile.
+      const left = new Set((await read(query, shape, field, expiryGrace)).map(({ id }) => id))
+      if (ending.some(({ id }) => left.has(id))) throw triggerFault(shape.name)
+    }
     return ending.filter(({ id, isActive }) => isActive && ended.has(id)).length
   }, deadline)
 }
@@ -57,17 +61,16 @@ const LOCK = plain(
 )
 
 async function read(query: Query, shape: Shape, field: string, expiryGrace: number): Promise<UserSession[]> {
-  const expiry = expiryOf('t', shape)
   const generation = shape.added.has('sess_generation') ? 't.sess_generation' : 'NULL::bigint'
   const tombstones = shape.added.has('sess_destroyed') ? ' AND t.sess_destroyed IS NULL' : ''
   const rows = await query(
     plain(`
       WITH clock AS MATERIALIZED (SELECT ${CLOCK} AS now)
       SELECT t.sess_id, ${minus('c.now', `${beganOf('t', shape)}::double precision`)}, ${generation},
-        ${expiry} IS NULL OR ${ge(expiry, 'c.now')}
+        ${isAliveAt('t', shape, 'c.now')}
       FROM ${sqlName(shape.name)} t CROSS JOIN clock c
       WHERE ${eq('t.sess_custom', '$1')}${tombstones}
-        AND (${expiry} IS NULL OR ${ge(expiry, minus('c.now', String(expiryGrace)))})`),
+        AND ${isAliveAt('t', shape, minus('c.now', String(expiryGrace)))}`),
     [field],
   )
   return rows.map(([id, age, generation, isActive]) => ({

@@ -148,6 +148,15 @@ describeWithCommand('doctor --security', (setup) => {
     })
   })
 
+  test('takes no row for a session that several servers have left behind', async () => {
+    const fixture = await setup()
+    await withOwner(fixture, async ({ url, security }) => {
+      await fixture.write('a'.repeat(32), { user: 'ada' })
+      await queryOnce(url.href, "UPDATE php_session SET sess_destroyed = 1, sess_data = ''")
+      expect(open(await security(CLOSED))).toEqual([])
+    })
+  })
+
   test('reports rows that are not stored as the settings say', async () => {
     const fixture = await setup()
     await withOwner(fixture, async ({ url, security }) => {

@@ -229,6 +229,19 @@ describeHandler('own columns', (kit) => {
     for (const id of ids) expect(await sessions.read(id)).toBeUndefined()
   })
 
+  test('a row that is not filled and has reached its maxLifetime does not count', async () => {
+    const table = 'ended'
+    const [sessions, without] = [
+      open({ table, expiryGrace: 0, maxLifetime: 1000 }),
+      kit.open({ table, expiryGrace: 0 }),
+    ]
+    await sessions.open()
+    const id = kit.id()
+    await without.write(id, { user: { id: 7 } }, { lifetime: 5000 })
+    await kit.query('UPDATE ended SET sess_began = sess_began - 2000 WHERE sess_id = $1', [id])
+    expect(await sessions.destroyWhere({ user_id: 7 })).toBe(0)
+  })
+
   test('an expired or destroyed row that is not filled does not count', async () => {
     const table = 'forgotten'
     const [sessions, without] = [open({ table, expiryGrace: 0 }), kit.open({ table })]

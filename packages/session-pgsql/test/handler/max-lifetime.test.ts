@@ -180,6 +180,25 @@ describeHandler('The option maxLifetime', (kit) => {
     ])
   })
 
+  test('with keepExpiredFor, a row without an expiry is removed that long after its end', async () => {
+    const sessions = kit.open({ ...LIMITED, keepExpired: true, keepExpiredFor: 5000, expiryGrace: 0 })
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    // As a program without expiries stores it.
+    await kit.query('UPDATE php_session SET sess_expire = NULL, sess_sweep = 0 WHERE sess_id = $1', [id])
+    await age(id, 1100)
+    const count = () => kit.query('SELECT sess_data FROM php_session WHERE sess_id = $1', [id])
+    await sessions.gc()
+    expect(await count()).toEqual([{ sess_data: '' }])
+    await age(id, 9000)
+    await kit.query(
+      'UPDATE php_session SET sess_sweep = least(sess_sweep, 9000000000) - 9000 WHERE sess_id = $1',
+      [id],
+    )
+    await sessions.gc()
+    expect(await count()).toEqual([])
+  })
+
   test('with keepExpired, it rejects a table that cannot tell when a session began', async () => {
     const table = `lifetime_${newId().replaceAll('-', '_')}`
     await kit.open({ table }).open()

@@ -82,6 +82,28 @@ describeHandler('Hashed ids', (kit) => {
     },
   )
 
+  test.each<Mode>(['plain', 'hashed'])(
+    'an id that is no text is INVALID_ID in every operation: %s',
+    async (mode) => {
+      const sessions = newTable(kit).open(mode)
+      const x = id()
+      const base = (await sessions.write(x, {})).session
+      for (const none of [undefined, null, 7] as unknown as string[]) {
+        for (const work of [
+          sessions.read(none),
+          sessions.write(none, {}),
+          sessions.update(none, () => {}),
+          sessions.touch(none),
+          sessions.touch(none, { base }),
+          sessions.destroy(none),
+          sessions.setField(none, 'ada'),
+        ]) {
+          expect((await errorOf(work)).code).toBe('INVALID_ID')
+        }
+      }
+    },
+  )
+
   test('the mark of a table with hashed ids is no session: it can neither be read nor destroyed', async () => {
     const { open } = newTable(kit)
     const [x, sessions] = [id(), open('hashed')]

@@ -146,3 +146,19 @@ test('a tombstone is kept as long as the session that it ends would have lived',
   const endless = await moveHome(ended(undefined, 2000), homeRow(stored({ expires: NOW + 1e9 })))
   expect(endless.next?.keptUntil).toBe(NOW + 30 * 86_400)
 })
+
+test('does not merge a write twice that was repeated on the fallback server after its answer was lost', async () => {
+  const base = stored({ text: '[1]' })
+  const counts = { errors: 0, warnings: 0, notices: 0 }
+  const row: RowCopy = {
+    ...fallbackRow(base, { text: '[1,2,3]', accesses: 3 }),
+    base: recordBase(base, { lost: { text: '[1,2]', accesses: 2, ...counts } }),
+  }
+  // The home server applied the write, and nothing changed it since.
+  const home = homeRow(stored({ text: '[1,2]', digest: 'another', accesses: 2, version: 2 }))
+  const merge = vi.fn(async () => '[1,2,2,3]')
+  const options = { from: 'fallback', to: 'home', clock: NOW, mayBeElsewhere: false, merge }
+  const { next } = await settle(row, home, options)
+  expect(next?.session).toMatchObject({ text: '[1,2,3]', accesses: 3 })
+  expect(merge).not.toHaveBeenCalled()
+})

@@ -26,7 +26,8 @@ With --security it runs through the list of docs/security-review.md instead: who
 has power over sessions, and besides plain ids, encryption, maxLifetime, TLS to
 another machine, rows that are not stored as configured, and logging that shows
 ids. Give it the settings of the application: by the php.ini, the environment or
-the options. What an application sets in its code, the command cannot see.
+the options. The command cannot see settings that an application makes in its
+code.
 
 The level of a finding is "ok", "warning" (works, but not well) or "problem"
 (does not work). Warnings and problems come with the SQL or the command that
@@ -89,7 +90,7 @@ async function review(server: Server, context: Context, entry: DatabaseEntry): P
       ...reviewed(await diagnose(table, context.deadline())),
       ...(found === undefined || found.missingPrivileges.length > 0
         ? []
-        : await aboutStoredRows(query, found.name, settings)),
+        : await aboutStoredRows(query, found, settings)),
       await aboutLogging(query, inspection, settings),
     ]
   })

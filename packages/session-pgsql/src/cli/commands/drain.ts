@@ -63,6 +63,7 @@ JSON output:
       throw new UsageError('expected at least one other server in db, with a weight above 0')
     }
     const counts = { brought: 0, merged: 0, dropped: 0 }
+    const merge = mergeOf(context)
     let after = ''
     while (!signal.aborted) {
       const ids = await readPage(from, after, context)
@@ -71,7 +72,6 @@ JSON output:
       const work = async (): Promise<void> => {
         for (let id = ids.pop(); id !== undefined && !signal.aborted; id = ids.pop()) {
           const to = homeOf(id, others, settings.failoverMode)
-          const merge = mergeOf(context)
           const options = { merge, columns: NO_FUNCTIONS, mayBeElsewhere: true, deadline: context.deadline() }
           const outcome = await moveRow(id, from, to, options)
           if (outcome !== undefined) counts[outcome]++

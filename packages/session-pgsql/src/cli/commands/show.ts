@@ -1,4 +1,4 @@
-import { unreadableReason } from '../../codec/sealed.ts'
+import { textOrReason, unreadableReason } from '../../codec/sealed.ts'
 import { infoOf } from '../../session/record.ts'
 import { remaining, type StoredSession } from '../../session/stored.ts'
 import { findRow } from '../../table/listing.ts'
@@ -49,7 +49,7 @@ JSON output:
         sessions: found.map(({ server, stored }) => ({
           ...sessionJson(infoOf(stored, settings.maxLifetime), remaining(stored) > 0, output),
           server,
-          ...(args.has('data') ? dataOf(stored) : {}),
+          ...(args.has('data') ? textOrReason(stored.text) : {}),
         })),
       })
     } else {
@@ -91,11 +91,6 @@ function print(stored: StoredSession, { arguments: args, output, settings }: Con
   if (args.has('data') && unreadable === undefined) {
     output.line(`\n${visible(format(stored.text), true)}`)
   }
-}
-
-function dataOf({ text }: StoredSession): { readonly text: string } | { readonly unreadable: string } {
-  const unreadable = unreadableReason(text)
-  return unreadable === undefined ? { text } : { unreadable }
 }
 
 function format(text: string): string {

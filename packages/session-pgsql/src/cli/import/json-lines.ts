@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { SessionPgsqlError } from '../../errors.ts'
-import { BATCH_LENGTH, BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+import { inBatches, type Source, type SourceSession } from './source.ts'
 
 /** Seconds since 1970 above which a number is milliseconds: the year 5138. */
 const MOST_SECONDS = 1e11
@@ -28,23 +28,16 @@ export async function jsonLinesSource(file: string): Promise<Source> {
     name: `jsonl ${path}`,
     close: async () => {},
     count: async () => undefined,
-    async *batches() {
-      let batch: SourceSession[] = []
-      let length = 0
-      let number = 0
-      for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
-        number++
-        if (line.trim() === '') continue
-        batch.push(parseLine(line, number))
-        length += line.length
-        if (batch.length < BATCH_SIZE && length < BATCH_LENGTH) continue
-        yield batch
-        batch = []
-        length = 0
-      }
-      if (batch.length > 0) yield batch
-    },
+    batches: () => inBatches(sessionsOf(path)),
     findLive: async () => new Set(),
+  }
+}
+
+async function* sessionsOf(path: string): AsyncGenerator<SourceSession> {
+  let number = 0
+  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+    number++
+    if (line.trim() !== '') yield parseLine(line, number)
   }
 }
 

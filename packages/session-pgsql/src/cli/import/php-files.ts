@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { bytesToText } from '../../codec/bytes.ts'
 import { SessionPgsqlError } from '../../errors.ts'
-import { BATCH_SIZE, type Source, type SourceSession } from './source.ts'
+import { inBatches, type Source, type SourceSession } from './source.ts'
 
 const PREFIX = 'sess_'
 
@@ -46,6 +46,13 @@ export async function phpFilesSource(folder: string, lifetime: number): Promise<
     }
   }
 
+  async function* sessions(): AsyncGenerator<SourceSession> {
+    for await (const { path, id } of files(root, 0)) {
+      const session = await readSession(path, id)
+      if (session !== undefined) yield session
+    }
+  }
+
   const isLive = async (id: string): Promise<boolean> => {
     for (let depth = 0; depth <= deepest; depth++) {
       const path = join(root, ...id.slice(0, depth), PREFIX + id)
@@ -59,17 +66,7 @@ export async function phpFilesSource(folder: string, lifetime: number): Promise<
     name: `php-files ${root}`,
     close: async () => {},
     count: async () => undefined,
-    async *batches() {
-      let batch: SourceSession[] = []
-      for await (const { path, id } of files(root, 0)) {
-        const session = await readSession(path, id)
-        if (session !== undefined) batch.push(session)
-        if (batch.length < BATCH_SIZE) continue
-        yield batch
-        batch = []
-      }
-      if (batch.length > 0) yield batch
-    },
+    batches: () => inBatches(sessions()),
     async findLive(ids) {
       const live = new Set<string>()
       for (const id of ids) if (await isLive(id)) live.add(id)

@@ -90,7 +90,7 @@ export function redisSource(client: RedisClient, where: string, { prefix, php = 
 const NO_KEY = -2
 const NO_EXPIRY = -1
 
-/** What phpredis appends to the key of a session for its lock. */
+/** The suffix that phpredis appends to the key of a session for its lock. */
 const PHP_LOCK = '_LOCK'
 
 /** Returns text that is neither JSON nor a session of PHP, and counts as unreadable, for a value that is not a string. */

@@ -24,6 +24,21 @@ export interface SourceSession {
   readonly custom?: string
 }
 
+/** Groups sessions into batches, limited in number and length. */
+export async function* inBatches(sessions: AsyncIterable<SourceSession>): AsyncGenerator<SourceSession[]> {
+  let batch: SourceSession[] = []
+  let length = 0
+  for await (const session of sessions) {
+    batch.push(session)
+    length += session.text.length
+    if (batch.length < BATCH_SIZE && length < BATCH_LENGTH) continue
+    yield batch
+    batch = []
+    length = 0
+  }
+  if (batch.length > 0) yield batch
+}
+
 /** Maximum number of sessions in a batch. */
 export const BATCH_SIZE = 500
 
