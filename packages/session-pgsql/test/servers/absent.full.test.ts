@@ -18,6 +18,9 @@ describe('absent, with several servers', () => {
     setField: (sessions, id) => sessions.setField(id, 'field'),
     getField: (sessions, id) => sessions.getField(id),
     addError: (sessions, id) => sessions.addError(id),
+    info: (sessions, id) => sessions.info(id),
+    getErrors: (sessions, id) => sessions.getErrors(id),
+    validateId: (sessions, id) => sessions.validateId(id),
     update: async (sessions, id) => (await sessions.update(id, (data) => data.n)).value,
     "write with base: 'existing'": async (sessions, id) =>
       (await sessions.write(id, { n: 2 }, { base: 'existing' })).session,
@@ -47,6 +50,23 @@ describe('absent, with several servers', () => {
       expect(await found).toBeTruthy()
     },
   )
+
+  test('a write without a base replaces the session that a fallback server still has', async () => {
+    const toA = await proxyTo('a')
+    const [id] = idsRanked(['a', 'b'], 1) as [string]
+    const late = handlerOf()
+    const cut = handlerOf({}, [toA.port])
+    await Promise.all([late, cut].map((one) => one.open()))
+    await toA.refuse()
+    toA.drop()
+    await cut.write(id, { n: 1, old: 1 }, { base: null })
+    expect(await places(id)).toEqual(['b'])
+    await late.write(id, { n: 2 })
+    expect((await late.read(id))?.data).toEqual({ n: 2 })
+    await toA.resume()
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    expect((await late.read(id))?.data).toEqual({ n: 2 })
+  })
 
   test('a process that has seen a server down reads no destroyed session there when it is back', async () => {
     const toA = await proxyTo('a')
