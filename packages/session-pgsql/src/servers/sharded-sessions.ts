@@ -120,15 +120,15 @@ export class ShardedSessions implements StoredSessions {
       work: async (member, ranked) => {
         const [home, ...others] = ranked
         const expected = mustBeAbsent ? 'absent' : 'anything'
+        if (member === home && !mustBeAbsent && (await home.server.table.read(id, deadline)) === undefined) {
+          // The session that it replaces may be on another server. Moved home later, it would be merged over this one.
+          // This write does not depend on a second server.
+          await this.#router.moveHome({ id, deadline }, ranked, others, 'a session').catch(() => {})
+        }
         const answer =
           member === home
             ? await member.server.table.put({ ...request, change: sinceAt(member, change) }, deadline)
             : await this.#replace(member, ranked, change, expected, deadline)
-        // The session that it replaces may be on another server, where it must not be found once this one is gone.
-        // The write has succeeded, so an error here does not count.
-        if (member === home && answer.outcome === 'created' && !mustBeAbsent) {
-          await this.#router.moveHome({ id, deadline }, ranked, others, 'a session').catch(() => {})
-        }
         return answerFrom(member, answer)
       },
       isAbsent: () => false,

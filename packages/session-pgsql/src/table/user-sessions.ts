@@ -46,11 +46,11 @@ export function endBeyond(
       [{ type: 'text', values: ending.map(({ id }) => id) }],
     )
     const ended = new Set(deleted.map(([id]) => id))
-    if (ended.size === 0) {
-      // They are still there, or other requests have destroyed all of them meanwhile.
-      const left = new Set((await read(query, shape, field, expiryGrace)).map(({ id }) => id))
-      if (ending.some(({ id }) => left.has(id))) throw triggerFault(shape.name)
-    }
+    // A request may have destroyed the others meanwhile. If they are still there, a trigger has kept them.
+    const kept = ended.size === ending.length ? [] : await read(query, shape, field, expiryGrace)
+    const isKept = (one: UserSession): boolean =>
+      kept.some(({ id, generation }) => id === one.id && generation === one.generation)
+    if (ending.some(isKept)) throw triggerFault(shape.name)
     return ending.filter(({ id, isActive }) => isActive && ended.has(id)).length
   }, deadline)
 }

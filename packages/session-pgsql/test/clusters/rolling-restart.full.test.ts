@@ -11,6 +11,9 @@ import type { Placed, RollingInput } from './workers/rolling.ts'
 const SECONDS = Number(process.env.SESSION_PGSQL_ROLLING_SECONDS ?? 60)
 const SEED = Number(process.env.SESSION_PGSQL_ROLLING_SEED ?? Date.now() % 1_000_000)
 
+/** The URL of an earlier version's index.ts, which one of the two processes then uses. Default: this version's. */
+const PREVIOUS = process.env.SESSION_PGSQL_MIGRATION_PREVIOUS
+
 const PLACES = 16
 
 describe('a rolling restart of three independent servers', () => {
@@ -68,7 +71,17 @@ describe('a rolling restart of three independent servers', () => {
         const owned = places.filter((place) => place % 2 === n)
         const foreign = places.filter((place) => place % 2 !== n)
         const options = { whenHomeIsDown: 'error' } as const
-        const input: RollingInput = { db, options, name, callers: 12, seed: SEED + n, owned, foreign }
+        const library = n === 0 ? PREVIOUS : undefined
+        const input: RollingInput = {
+          db,
+          options,
+          name,
+          callers: 12,
+          seed: SEED + n,
+          owned,
+          foreign,
+          library,
+        }
         workers.push(await startWorker(module, input, { timeoutMs: (SECONDS + 120) * 1000 }))
       }
       const running = workers.map(async (worker, n) => {

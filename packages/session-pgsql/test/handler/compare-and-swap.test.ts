@@ -1,14 +1,8 @@
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { describeHandler, type Handler, id as newId } from './kit.ts'
+import { ONE, OTHER } from './colliding.ts'
+import { describeHandler, expireAgo, type Handler, id as newId } from './kit.ts'
 import { dbOfAppUser, expectUsable } from './table-kit.ts'
-
-/**
- * Two states of one session whose texts have the same `hashtextextended(text, 0)`, found in 0.2 s by varying
- * characters of a field that the visitor controls.
- */
-const ONE = `{"redeemed":0,"note":"--fgcziyngdablmt|&u^!}'i!z"}`
-const OTHER = `{"redeemed":1,"note":"--fgcziyngdablK&bv<YQ)s's)"}`
 
 describeHandler('A compare-and-swap', (kit) => {
   const row = async (id: string): Promise<{ version: number | null; data: string }> => {
@@ -120,6 +114,51 @@ describeHandler('A compare-and-swap', (kit) => {
       expect((await reader.write(id, { b: 1 }, { base: merged })).outcome).toBe('merged')
       expect(await reader.touch(id, { base: await reader.read(id) })).toBe(true)
     }
+  })
+
+  test.for<[string, boolean]>([
+    ['a writer that counts versions', true],
+    ['a writer that does not count versions', false],
+  ])('detects such data under the row lock too, stored by %s', async ([, counts], context) => {
+    context.skip(
+      kit.server.kind === 'pglite',
+      'PGlite has one connection, which is in use while the row is locked',
+    )
+    const other = kit.open()
+    const id = newId()
+    const store = async (text: string): Promise<void> => {
+      if (counts) await other.write(id, JSON.parse(text))
+      else await kit.query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [id, text])
+    }
+    const found: unknown[] = []
+    // After the second round, the write holds the row lock: it must not take OTHER for ONE, which it has merged.
+    const next = [ONE, OTHER]
+    const sessions = kit.open({
+      conflict: async (_ours, theirs) => {
+        found.push(theirs)
+        const text = next.shift()
+        if (text !== undefined) await store(text)
+        return { ...theirs, late: true }
+      },
+    })
+    const base = (await sessions.write(id, { a: 1 })).session
+    await other.write(id, { a: 2 })
+    expect(await sessions.write(id, { a: 3 }, { base })).toMatchObject({ outcome: 'merged' })
+    expect(found).toEqual([{ a: 2 }, JSON.parse(ONE), JSON.parse(OTHER)])
+    expect((await other.read(id))?.data).toEqual(MERGED.data)
+  })
+
+  test('detects that garbage collection has emptied the session, which counts as a write', async () => {
+    const table = 'emptied'
+    const sessions = kit.open({ table, keepExpired: true, expiryGrace: 0 })
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    await sessions.write(id, { a: 2 })
+    await expireAgo(kit, id, 5000, table)
+    await kit.query(`UPDATE ${table} SET sess_sweep = 0`)
+    expect(await sessions.gc()).toBe(1)
+    const rows = await kit.query(`SELECT sess_version::int AS version, sess_data AS data FROM ${table}`)
+    expect(rows).toEqual([{ version: 3, data: '' }])
   })
 
   test('detects a session that was changed and changed back', async () => {

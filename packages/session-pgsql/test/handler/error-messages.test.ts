@@ -10,7 +10,7 @@ describeHandler('The error of a trigger', (kit) => {
     ['touch', (sessions, id) => sessions.touch(id)],
     ['destroy', (sessions, id) => sessions.destroy(id)],
   ]
-  // Its own states, states of PostgreSQL, and a lost connection. 40001 and 55P03 are repeated until the deadline.
+  // Its own states, states of PostgreSQL, and a lost connection.
   const states = [
     '38000',
     'P0001',
@@ -25,11 +25,12 @@ describeHandler('The error of a trigger', (kit) => {
     'ZZ999',
   ]
 
-  test.each(states)('with SQLSTATE %s contains no session data', async (state) => {
+  /** Returns sessions of a table with a trigger that raises this state with a row's data. */
+  async function raising(state: string, options = {}): Promise<{ sessions: Handler; ids: string[] }> {
     const table = `raising_${state.toLowerCase()}`
-    const sessions = kit.open({ table })
-    const id = newId()
-    await sessions.write(id, { secret: SECRET })
+    const sessions = kit.open({ table, ...options })
+    const ids = changes.map(() => newId())
+    for (const id of ids) await sessions.write(id, { secret: SECRET })
     await kit.query(`
         CREATE FUNCTION raise_${state}() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -38,6 +39,12 @@ describeHandler('The error of a trigger', (kit) => {
         END $$`)
     await kit.query(`
         CREATE TRIGGER t BEFORE UPDATE OR DELETE ON ${table} FOR EACH ROW EXECUTE FUNCTION raise_${state}()`)
+    return { sessions, ids }
+  }
+
+  test.each(states)('with SQLSTATE %s contains no session data', async (state) => {
+    const { sessions, ids } = await raising(state)
+    const id = ids[0] as string
     for (const [what, change] of changes) {
       const error = await errorOf(change(sessions, id))
       expect([what, error]).toEqual([what, expect.objectContaining({ name: 'SessionPgsqlError' })])
@@ -45,6 +52,18 @@ describeHandler('The error of a trigger', (kit) => {
       if (state !== '42501') expect(error).toMatchObject({ sqlState: state })
     }
   })
+
+  test.each(['40001', '55P03'])(
+    'with SQLSTATE %s, which is repeated until the deadline, contains no session data',
+    async (state) => {
+      const { sessions, ids } = await raising(state, { operationTimeout: 1 })
+      const ending = changes.map(([, change], at) => errorOf(change(sessions, ids[at] as string)))
+      for (const error of await Promise.all(ending)) {
+        expect(error).toMatchObject({ name: 'SessionPgsqlError' })
+        expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(SECRET)
+      }
+    },
+  )
 
   test('of a constraint contains no session data', async () => {
     const sessions = kit.open({ table: 'checked' })

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
@@ -24,6 +25,8 @@ describe('While commits wait for a dead synchronous standby', () => {
     (await primary().query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")).length
 
   test.each<[string, Partial<SaveHandlerOptions<Data>>, number, number]>([
+    ['default batching', {}, 10, 2],
+    ['default batching and poolSize 2', { poolSize: 2 }, 2, 1],
     ['poolSize 10', { poolSize: 10, batch: false }, 10, 8],
     ['poolSize 2', { poolSize: 2, batch: false }, 2, 1],
     ['a pool of the caller with 4 connections', { batch: false }, 4, 3],
@@ -39,7 +42,9 @@ describe('While commits wait for a dead synchronous standby', () => {
     await Promise.all([...WRITTEN, ...READ].map((id) => handler.write(id, { n: 1 })))
     standby.pause()
     let ended = 0
-    const writing = WRITTEN.map(async (id) => {
+    const writing = WRITTEN.map(async (id, n) => {
+      // One after the other, so that they do not all travel in one batch.
+      for (let turn = 0; turn < n; turn++) await nextTurn()
       await handler.write(id, { n: 2 })
       ended++
     })

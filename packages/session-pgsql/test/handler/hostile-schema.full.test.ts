@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
@@ -170,6 +171,87 @@ describeOnEveryServer(
             expect(await sessions.destroy(id)).toBe(true)
           })
         })
+      })
+
+      test('sessions of a user end by field, by limit, by lifetime and all at once', async () => {
+        const table = 'public.limited'
+        await using({ table, maxLifetime: 9000 }, async (sessions) => {
+          const ids = [newId(), newId(), newId(), newId()] as [string, string, string, string]
+          const [first, second, third, continued] = ids
+          for (const id of [first, second, third]) await sessions.write(id, { n: 1 }, { custom: 'user' })
+          const since = await sessions.read(first)
+          await sessions.write(continued, { n: 1 }, { base: null, custom: 'user', since })
+          expect((await sessions.read(continued))?.endsAt).toEqual(since?.endsAt)
+          expect(await sessions.touch(second, { lifetime: 90_000 })).toBe(true)
+          const updated = await sessions.update(second, (data) => void data.n++)
+          expect(updated).toMatchObject({ outcome: 'updated', session: { data: { n: 2 } } })
+          expect(await sessions.limitByField('user', 2, { keep: [first, second] })).toBe(1)
+          expect(await sessions.destroyByField('user', { except: [second] })).toBe(2)
+          await query('UPDATE limited SET sess_began = sess_began - 10000')
+          expect(await sessions.read(second)).toBeUndefined()
+          await sessions.write(third, {})
+          expect(await sessions.destroyAll()).toBeGreaterThan(0)
+          expect(await sessions.count()).toBe(0)
+        })
+      })
+
+      test('touches that are durable', async () => {
+        await using({ durableTouches: true }, async (sessions) => {
+          const id = newId()
+          await sessions.write(id, {})
+          expect(await sessions.touch(id)).toBe(true)
+          expect(await sessions.touch(id, { base: await sessions.read(id) })).toBe(true)
+        })
+      })
+
+      test('ids are moved to their hashed form', async () => {
+        const table = 'public.hashed_ids'
+        const ids = Array.from({ length: 20 }, () => newId())
+        await using({ table }, async (sessions) => {
+          for (const id of ids) await sessions.write(id, { n: 1 }, { custom: 'user' })
+          expect(await sessions.tryLock(ids[0] as string, 'owner', 60)).toBe(true)
+        })
+        const exercise = (mode: 'migrate' | 'hashed') =>
+          using({ table, ids: mode }, async (sessions) => {
+            const [id, created] = [ids.pop() as string, newId()]
+            const base = await sessions.read(id)
+            expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
+            expect((await sessions.write(id, { m: 1 }, { base })).outcome).toBe('merged')
+            await sessions.write(created, {}, { base: null, custom: 'user' })
+            expect(await sessions.touch(created)).toBe(true)
+            expect(await sessions.lockOwner(ids[0] as string)).toBe('owner')
+            expect(await sessions.findByField('user')).toHaveLength(ids.length + 2)
+            for (const one of [id, created]) expect(await sessions.destroy(one)).toBe(true)
+          })
+        await exercise('migrate')
+        const hashed = await runHere(['hash-ids', '--db', conninfo(), '--table', table, '--json'])
+        expect(hashed).toMatchObject({ code: 0, stderr: '' })
+        expect(json(hashed)).toMatchObject({ left: 0, ended: 'done' })
+        await exercise('migrate')
+        await exercise('hashed')
+      })
+
+      test('sessions are encrypted', async () => {
+        const table = 'public.encrypted'
+        const key = randomBytes(32).toString('base64')
+        const encryption = { keys: [{ id: 'one', key }] }
+        const id = newId()
+        await using({ table }, (sessions) => sessions.write(id, { n: 1 }).then(() => {}))
+        const argv = ['--db', conninfo(), '--table', table, '--json']
+        const environment = { SESSION_PGSQL_ENCRYPTION_KEYS: `one:${key}` }
+        const encrypted = await runHere(['encrypt', ...argv], { environment })
+        expect(encrypted).toMatchObject({ code: 0, stderr: '' })
+        await using({ table, encryption }, async (sessions) => {
+          const base = await sessions.read(id)
+          expect(base?.data).toEqual({ n: 1 })
+          expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('updated')
+          expect((await sessions.write(id, { n: 1, m: 1 }, { base })).outcome).toBe('merged')
+          expect(await sessions.addError(id, 'error', 'message')).toBe(true)
+          expect(await sessions.list()).toHaveLength(1)
+        })
+        const checked = await runHere(['doctor', '--security', ...argv], { environment })
+        const findings = json(checked).servers[0].findings as { level: string }[]
+        expect(findings.filter(({ level }) => level === 'problem')).toEqual([])
       })
 
       test('locks', async () => {

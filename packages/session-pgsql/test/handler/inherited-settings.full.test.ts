@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryServer, type FreshDatabase, usePostgres } from '../support/servers.ts'
+import { until } from '../support/wait.ts'
 import { type Data, errorOf, expireAgo, type Handler, id as newId } from './kit.ts'
 import { expectUsable } from './table-kit.ts'
 
@@ -99,6 +100,28 @@ async function exercise(
   expect(Math.abs((event?.at.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
 }
 
+type Work = (open: (options?: SaveHandlerOptions<Data>) => Handler) => Promise<void>
+
+/** Calls `work`, during which no handler may report an error, and removes its tables. */
+async function usingHandlers(url: string, query: FreshDatabase['query'], work: Work): Promise<void> {
+  const opened: Handler[] = []
+  const reported: unknown[] = []
+  try {
+    await work((options) => {
+      const sessions = new SaveHandler<Data>({
+        ...{ db: url, table: `"${TABLE}"`, gcInterval: 0, operationTimeout: 15, ...options },
+      })
+      sessions.on('error', (error) => reported.push(error))
+      opened.push(sessions)
+      return sessions
+    })
+  } finally {
+    await Promise.all(opened.map((sessions) => sessions.close()))
+    await query(`DROP TABLE IF EXISTS "${TABLE}", "${TABLE}_lock", "${TABLE}_event"`)
+  }
+  expect(reported).toEqual([])
+}
+
 describeOnEveryServer(
   'Settings of the role, the database and the server',
   (server) => {
@@ -120,26 +143,7 @@ describeOnEveryServer(
       await query(`DROP ROLE ${role}`)
     })
 
-    async function using(
-      work: (open: (options?: SaveHandlerOptions<Data>) => Handler) => Promise<void>,
-    ): Promise<void> {
-      const opened: Handler[] = []
-      const reported: unknown[] = []
-      try {
-        await work((options) => {
-          const sessions = new SaveHandler<Data>({
-            ...{ db: url(), table: `"${TABLE}"`, gcInterval: 0, operationTimeout: 15, ...options },
-          })
-          sessions.on('error', (error) => reported.push(error))
-          opened.push(sessions)
-          return sessions
-        })
-      } finally {
-        await Promise.all(opened.map((sessions) => sessions.close()))
-        await query(`DROP TABLE IF EXISTS "${TABLE}", "${TABLE}_lock", "${TABLE}_event"`)
-      }
-      expect(reported).toEqual([])
-    }
+    const using = (work: Work): Promise<void> => usingHandlers(url(), query, work)
 
     describe.each(['ROLE', 'DATABASE'] as const)('ALTER %s', (where) => {
       const target = (): string =>
@@ -208,3 +212,25 @@ describeOnEveryServer(
   },
   ['postgres'],
 )
+
+describe('Settings of the whole server, by ALTER SYSTEM', () => {
+  const server = usePostgres({ version: '18', settings: { fsync: 'off' } })
+
+  test.each(SETTINGS)('%s = %s changes nothing', async (name, value) => {
+    const shown = async (): Promise<unknown> =>
+      (await server().query(`SELECT reset_val FROM pg_settings WHERE name = $1`, [name]))[0]?.reset_val
+    const before = await shown()
+    const reload = async (change: string, isDone: (value: unknown) => boolean): Promise<void> => {
+      await server().query(`ALTER SYSTEM ${change}`)
+      await server().query('SELECT pg_reload_conf()')
+      await until(async () => isDone(await shown()), `${change} to be in force`)
+    }
+    await reload(`SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`, (now) => now !== before)
+    try {
+      const query = server().query as FreshDatabase['query']
+      await usingHandlers(server().url(), query, (open) => exercise(open, query))
+    } finally {
+      await reload(`RESET ${name}`, (now) => now === before)
+    }
+  })
+})

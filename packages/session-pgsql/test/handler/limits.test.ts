@@ -1,5 +1,7 @@
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { sessionsBeyond } from '../../src/session/limit.ts'
+import { until } from '../support/wait.ts'
 import { describeHandler, errorOf, expireAgo, type Kit, id as newId } from './kit.ts'
 
 const alive = async (sessions: ReturnType<Kit['open']>, user: string) =>
@@ -39,6 +41,29 @@ describeHandler('destroyByField and limitByField', (kit) => {
     expect((await errorOf(sessions.destroyByField(user, { except: 1 as never }))).code).toBe(
       'INVALID_ARGUMENT',
     )
+  })
+
+  test('limitByField does not take a session that a request destroys meanwhile for one that a trigger keeps', async (context) => {
+    const { db } = kit.database()
+    if (typeof db !== 'string' || kit.server.kind !== 'postgres')
+      return context.skip('needs a second connection')
+    const sessions = kit.open()
+    const user = newId()
+    const [first] = (await login(sessions, user, 2)) as [string, string]
+    const client = new pg.Client(db)
+    await client.connect()
+    try {
+      await client.query('BEGIN')
+      await client.query('DELETE FROM php_session WHERE sess_id = $1', [first])
+      const limiting = sessions.limitByField(user, 1)
+      const waiting =
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+      await until(async () => (await kit.query(waiting)).length > 0, 'limitByField to wait for the row')
+      await client.query('COMMIT')
+      expect(await limiting).toBe(0)
+    } finally {
+      await client.end()
+    }
   })
 
   test('limitByField ends the oldest sessions beyond the limit', async () => {

@@ -4,6 +4,7 @@ import { SaveHandler, type SaveHandlerOptions, type SessionRecord } from '../../
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { sleep, until, within } from '../support/wait.ts'
+import { ONE, OTHER } from './colliding.ts'
 import { calls, type Data, errorOf, type Handler, id as newId } from './kit.ts'
 
 // Processes, stalls and large data take time on a busy machine.
@@ -98,6 +99,38 @@ describe('Behind a network that fails', () => {
       data.n++
     })
     expect(updated).toMatchObject({ outcome: 'updated', session: { data: { n: 2 }, accesses: 2 } })
+  })
+
+  test.each([
+    ['a writer that counts versions', true],
+    ['a writer that does not count versions', false],
+  ])(
+    'a compare-and-swap that never arrived does not replace data with the same unseeded digest: %s',
+    async (_, counts) => {
+      const sessions = open()
+      const id = newId()
+      await sessions.write(id, JSON.parse(ONE))
+      const base = await sessions.read(id)
+      proxy.silence()
+      const sent = calls(sessions)
+      const writing = errorOf(sessions.write(id, { ...base?.data, late: true }, { base }))
+      await until(() => calls(sessions) > sent, 'the write to be sent')
+      if (counts) await witness.write(id, JSON.parse(OTHER))
+      else await server().query('UPDATE php_session SET sess_data = $2 WHERE sess_id = $1', [id, OTHER])
+      proxy.drop()
+      await proxy.resume()
+      expect(await writing).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
+      expect((await witness.read(id))?.data).toEqual(JSON.parse(OTHER))
+    },
+  )
+
+  test('a write without a base is not recognized in data with the same unseeded digest', async () => {
+    const sessions = open()
+    const id = newId()
+    await sessions.write(id, { a: 1 })
+    const replace = () => witness.write(id, JSON.parse(OTHER))
+    const writing = withLostAnswer(id, ONE, () => sessions.write(id, JSON.parse(ONE)), replace)
+    expect(await errorOf(writing)).toMatchObject({ code: 'AMBIGUOUS', outcomeUnknown: true })
   })
 
   test('a creation whose answer was lost is made once', async () => {

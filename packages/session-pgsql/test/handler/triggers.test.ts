@@ -31,6 +31,34 @@ describeHandler('A trigger that drops', (kit) => {
     expect(await sessions.destroy(id)).toBe(true)
   })
 
+  test.each<[string, (sessions: Handler, user: string) => Promise<unknown>]>([
+    ['destroyByField', (sessions, user) => sessions.destroyByField(user)],
+    ['limitByField', (sessions, user) => sessions.limitByField(user, 1)],
+    ['destroyAll', (sessions) => sessions.destroyAll()],
+    ['destroyWhere', (sessions) => sessions.destroyWhere({ a: 1 })],
+    [
+      'endDevice',
+      async (sessions, user) => {
+        for (const { handle } of await sessions.devices(user)) await sessions.endDevice(user, handle)
+      },
+    ],
+  ])('deletes makes %s reject, also if it drops only one of them', async (_, end) => {
+    const columns = { a: { type: 'integer', value: ({ a }: { a: number }) => a } }
+    const { sessions, id, table } = await withTrigger('DELETE', { columns })
+    for (let more = 0; more < 2; more++) await sessions.write(newId(), { a: 1 }, { custom: table })
+    expect(await errorOf(end(sessions, table))).toMatchObject(TRIGGER)
+    expect(await sessions.findByField(table)).toHaveLength(3)
+    await kit.query(`DROP TRIGGER t ON ${table}`)
+    await kit.query(
+      `CREATE TRIGGER t BEFORE DELETE ON ${table} FOR EACH ROW WHEN (OLD.sess_id = '${id}') EXECUTE FUNCTION drop_change()`,
+    )
+    expect(await errorOf(end(sessions, table))).toMatchObject(TRIGGER)
+    expect((await sessions.read(id))?.data).toEqual({ a: 1 })
+    await kit.query(`DROP TRIGGER t ON ${table}`)
+    await end(sessions, table)
+    expect(await sessions.read(id)).toBeUndefined()
+  })
+
   test.each<[string, (sessions: Handler, id: string) => Promise<unknown>]>([
     [
       'write with a base',

@@ -1,7 +1,23 @@
 import { describe, expect, test } from 'vitest'
-import type { SaveHandler, SessionRecord } from '../../src/index.ts'
+import { SaveHandler, type SessionRecord } from '../../src/index.ts'
 import { eventually, until } from '../support/wait.ts'
 import { type Data, severalServers } from './kit.ts'
+
+/** Operations that must find the session, by name. */
+const operations: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
+  read: (sessions, id) => sessions.read(id),
+  touch: (sessions, id) => sessions.touch(id),
+  setField: (sessions, id) => sessions.setField(id, 'field'),
+  getField: (sessions, id) => sessions.getField(id),
+  addError: (sessions, id) => sessions.addError(id),
+  info: (sessions, id) => sessions.info(id),
+  getErrors: (sessions, id) => sessions.getErrors(id),
+  validateId: (sessions, id) => sessions.validateId(id),
+  update: async (sessions, id) => (await sessions.update(id, (data) => data.n)).value,
+  "write with base: 'existing'": async (sessions, id) =>
+    (await sessions.write(id, { n: 2 }, { base: 'existing' })).session,
+  destroy: (sessions, id) => sessions.destroy(id),
+}
 
 /** When several servers may answer that a session does not exist, and that it exists. */
 describe('absent, with several servers', () => {
@@ -10,19 +26,6 @@ describe('absent, with several servers', () => {
 
   const callsOf = (sessions: SaveHandler<Data>, at: number): number =>
     sessions.status().servers[at]?.calls as number
-
-  /** Operations that must find the session, by name. */
-  const operations: Record<string, (sessions: SaveHandler<Data>, id: string) => Promise<unknown>> = {
-    read: (sessions, id) => sessions.read(id),
-    touch: (sessions, id) => sessions.touch(id),
-    setField: (sessions, id) => sessions.setField(id, 'field'),
-    getField: (sessions, id) => sessions.getField(id),
-    addError: (sessions, id) => sessions.addError(id),
-    update: async (sessions, id) => (await sessions.update(id, (data) => data.n)).value,
-    "write with base: 'existing'": async (sessions, id) =>
-      (await sessions.write(id, { n: 2 }, { base: 'existing' })).session,
-    destroy: (sessions, id) => sessions.destroy(id),
-  }
 
   test.each(Object.entries(operations))(
     '%s finds a session that another process moves home after home was asked and before the fallback server is',
@@ -47,6 +50,23 @@ describe('absent, with several servers', () => {
       expect(await found).toBeTruthy()
     },
   )
+
+  test('a write without a base replaces the session that a fallback server still has', async () => {
+    const toA = await proxyTo('a')
+    const [id] = idsRanked(['a', 'b'], 1) as [string]
+    const late = handlerOf()
+    const cut = handlerOf({}, [toA.port])
+    await Promise.all([late, cut].map((one) => one.open()))
+    await toA.refuse()
+    toA.drop()
+    await cut.write(id, { n: 1, old: 1 }, { base: null })
+    expect(await places(id)).toEqual(['b'])
+    await late.write(id, { n: 2 })
+    expect((await late.read(id))?.data).toEqual({ n: 2 })
+    await toA.resume()
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    expect((await late.read(id))?.data).toEqual({ n: 2 })
+  })
 
   test('a process that has seen a server down reads no destroyed session there when it is back', async () => {
     const toA = await proxyTo('a')
@@ -241,4 +261,24 @@ describe('absent, with several servers', () => {
     await eventually(async () => expect(await notes()).toBe(0))
     expect(await sessions.count()).toBeGreaterThan(0)
   })
+})
+
+describe('absent, with five servers', () => {
+  const { server, handlerOf, idsOf, places } = severalServers(5)
+
+  test.each(Object.entries(operations))(
+    '%s finds a session on the last server in rank: all others are asked',
+    async (name, operation) => {
+      // As if the list of servers had been another one when the session was created.
+      const before = new SaveHandler<Data>({ db: server('e').conninfo(), gcInterval: 0 })
+      const [id] = idsOf('e', 1, 5, 4) as [string]
+      await before.write(id, { n: 1 }, { custom: 'field' })
+      await before.close()
+      const [home, unknown] = [handlerOf({}, [], 5), `unknown-${name}`]
+      expect(await places(id)).toEqual(['e'])
+      expect(await operation(home, id)).toBeTruthy()
+      expect(await places(id)).not.toContain('e')
+      expect(await home.read(unknown)).toBeUndefined()
+    },
+  )
 })

@@ -6,9 +6,9 @@ import { type FaultyProxy, startProxy } from '../support/proxy.ts'
 
 export type Data = Record<string, unknown>
 
-/** Starts four independent servers for the tests of one `describe`, with what these tests have in common. */
-export function severalServers() {
-  const names = ['a', 'b', 'c', 'd']
+/** Starts independent servers for the tests of one `describe`, with what these tests have in common. */
+export function severalServers(howMany: 4 | 5 = 4) {
+  const names = ['a', 'b', 'c', 'd', 'e'].slice(0, howMany)
   const servers: PostgresServer[] = []
   const open: SaveHandler<Data>[] = []
   const proxies: FaultyProxy[] = []

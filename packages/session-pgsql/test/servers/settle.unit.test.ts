@@ -68,6 +68,16 @@ test('keeps the custom field that one side has set and the later expiry when bot
   expect(next?.session).toMatchObject({ custom: 'theirs', accesses: 6, expires: NOW + 900 })
 })
 
+test('merges with a row at home that was changed and changed back, because its version is another one', async () => {
+  const merge = vi.fn((ours: string) => ours)
+  const move = { from: 'fallback', to: 'home', clock: NOW, mayBeElsewhere: false, merge }
+  const base = stored()
+  const unchanged = await settle(fallbackRow(base), homeRow(stored()), move)
+  expect([unchanged.outcome, merge.mock.calls]).toEqual(['brought', []])
+  expect((await settle(fallbackRow(base), homeRow(stored({ version: 3 })), move)).outcome).toBe('merged')
+  expect(merge.mock.calls).toEqual([['{"n":1}', '{}', '{}', false]])
+})
+
 test('does not mix the data of two users who logged in on the two sides', async () => {
   const base = stored({ custom: 'guest' })
   const move = async (ours: string | null, theirs: string | null) => {

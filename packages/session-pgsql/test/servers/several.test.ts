@@ -40,6 +40,31 @@ describe('sessions sharded over three servers', () => {
     expect(sessions.status().servers.map(({ share }) => share)).toEqual([1 / 3, 1 / 3, 1 / 3])
   })
 
+  test.each([
+    ['the home server', 40, 7],
+    ['the fallback server', 7, 40],
+  ])('a failback counts on from the greater version, which %s has', async (_, atHome, atFallback) => {
+    const toA = await proxyTo('a')
+    const sessions = handlerOf({}, [toA.port])
+    const id = idOf('a')
+    const base = (await sessions.write(id, { n: 1 }, { base: null })).session
+    await toA.refuse()
+    toA.drop()
+    await sessions.write(id, { n: 2 }, { base })
+    const fallback = (await places(id)).find((name) => name !== 'a') as string
+    const set = 'UPDATE php_session SET sess_version = $1 WHERE sess_id = $2'
+    await server('a').query(set, [atHome, id])
+    await server(fallback).query(set, [atFallback, id])
+    await toA.resume()
+    await eventually(async () => expect(await places(id)).toEqual(['a']))
+    const [row] = await server('a').query(
+      'SELECT sess_version::int AS version FROM php_session WHERE sess_id = $1',
+      [id],
+    )
+    expect(row).toEqual({ version: 41 })
+    expect((await sessions.write(id, { n: 3 }, { base })).outcome).toBe('merged')
+  })
+
   test('continues on the fallback server within the same request when a server dies, and moves its rows back later', async () => {
     const sessions = handlerOf()
     const down: string[] = []

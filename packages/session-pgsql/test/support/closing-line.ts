@@ -1,7 +1,7 @@
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
 /**
- * Ends a run with what was not run, and why, and with one plain line that a program can read:
+ * Ends a run with what was not run, and why, with what failed, and with one plain line that a program can read:
  * `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error outside of any test, count as one
  * failure each.
  */
@@ -13,16 +13,22 @@ export default class ClosingLine implements Reporter {
   }
 
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
-    const [lines, counts] = [[] as string[], { passed: 0, failed: errors.length, skipped: 0, pending: 0 }]
+    const [lines, failures] = [[] as string[], errors.map(({ message }) => `failed: ${firstLine(message)}`)]
+    const counts = { passed: 0, failed: errors.length, skipped: 0, pending: 0 }
     for (const module of modules) {
       for (const test of module.children.allTests()) {
         const result = test.result()
         counts[result.state]++
         if (result.state === 'skipped')
           lines.push(`not run: ${test.fullName}${result.note ? `: ${result.note}` : ''}`)
+        if (result.state === 'failed')
+          failures.push(`failed: ${module.relativeModuleId}: ${test.fullName}: ${firstLine(result.errors[0]?.message)}`)
       }
       const noTestFailed = module.children.allTests('failed').next().done
-      if (module.state() === 'failed' && noTestFailed) counts.failed++
+      if (module.state() === 'failed' && noTestFailed) {
+        counts.failed++
+        failures.push(`failed: ${module.relativeModuleId}: ${firstLine(module.errors()[0]?.message)}`)
+      }
     }
     const { project = [], testNamePattern } = this.#vitest?.config ?? {}
     // What -t leaves out is skipped, too.
@@ -32,9 +38,14 @@ export default class ClosingLine implements Reporter {
         `This command runs the projects ${project.join(' and ')} only. Use "npm run test:all -- FILE" to run a *.full.test.ts file.`,
       )
     }
+    lines.push(...failures)
     const skipped = counts.skipped + counts.pending
     lines.push(`${counts.passed} passed, ${counts.failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
     // Below what the other reporters write at the end.
     process.once('exit', () => console.log(lines.join('\n')))
   }
+}
+
+function firstLine(message = ''): string {
+  return message.split('\n', 1)[0] as string
 }
