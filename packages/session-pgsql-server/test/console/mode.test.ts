@@ -239,6 +239,47 @@ describeOnEveryServer(
       expect(await granted.code).toBe(0)
     })
 
+    test('applies no setting of the site’s sessions to its own table: its users stay signed in', async () => {
+      const ini = join(folder, 'site.ini')
+      await writeFile(ini, 'session_pgsql.max_lifetime = 2\nsession_pgsql.ids = hashed\n')
+      const argv = [
+        ...['console', '--port', '0', '--own-table', 'kept', '--ini', ini],
+        ...['--password-file', join(folder, 'password')],
+      ]
+      const encrypted = {
+        SESSION_PGSQL_ENCRYPTION_KEYS: `one:${Buffer.alloc(32, 1).toString('base64')}`,
+        SESSION_PGSQL_COLUMNS: 'tenant:text',
+        SESSION_PGSQL_MAX_LIFETIME: '2',
+        SESSION_PGSQL_IDS: 'hashed',
+      }
+      const row = () =>
+        database.query("SELECT sess_id, sess_data FROM kept WHERE sess_id IN ('operator', 'reader')")
+      let cookie: string | undefined
+      let host: string | undefined
+      for (const environment of [encrypted, {}, encrypted]) {
+        const { code, portAfter, stop, said } = begin(argv, environment)
+        const port = await Promise.race([
+          portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//),
+          code.then(() => Promise.reject(new Error(said.err))),
+        ])
+        const operator = new Browser(port)
+        if (cookie === undefined) {
+          expect((await operator.signIn(OPERATOR)).status).toBe(204)
+          cookie = operator.cookie as string
+          host = `127.0.0.1:${port}`
+        }
+        expect((await ask(port, '/api/overview', { headers: { cookie, host } })).status).toBe(200)
+        expect(await row()).toMatchObject([{ sess_id: 'operator', sess_data: expect.stringContaining('{') }])
+        // No maximum lifetime: the row lives as long as the console's setting says.
+        const [left] = await database.query(
+          "SELECT sess_expire - extract(epoch FROM now()) > 86400 AS long FROM kept WHERE sess_id = 'operator'",
+        )
+        expect(left).toEqual({ long: true })
+        stop()
+        expect(await code).toBe(0)
+      }
+    })
+
     test('starts while the database is unreachable, and lets users sign in as soon as it is', async () => {
       const argv = ['console', '--port', '0', '--password-file', join(folder, 'password')]
       const { code, said, portAfter, stop } = begin(argv, {
