@@ -5,7 +5,7 @@ import type { SaveHandler } from 'session-pgsql'
 import { hostInUrl, type TlsFiles } from '../flags.ts'
 import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { AccessControl, type PasswordAccess, WrongPassword } from './access.ts'
+import { AccessControl, FailedAttempt, type PasswordAccess } from './access.ts'
 import { AuditLog, type AuditSink } from './audit.ts'
 import { Monitor } from './monitor.ts'
 import { addressOf, checkHost, type OriginOptions } from './origin.ts'
@@ -203,7 +203,7 @@ export class Console {
     try {
       await this.#access.requireBearerToken(request)
     } catch (error) {
-      if (error instanceof WrongPassword) {
+      if (error instanceof FailedAttempt) {
         const address = addressOf(request, this.#origin)
         await this.#audit.add({ address, act: 'sign-in-failed', what: '/metrics' })
       }
