@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import { hostInUrl, type TlsFiles } from '../flags.ts'
+import { listen } from '../listen.ts'
 import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { AccessControl, FailedAttempt, type PasswordAccess } from './access.ts'
@@ -131,15 +131,8 @@ export class Console {
   async listen(): Promise<{ readonly port: number; readonly url: string }> {
     const { host, port, metrics, tls } = this.#options
     if (metrics) this.#metrics = await recordMetrics(this.#options, this.#monitor)
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(port, host, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-    })
+    const bound = await listen(this.#server, port, host)
     this.#monitor.start()
-    const { port: bound } = this.#server.address() as AddressInfo
     const { token } = this.#access
     const base = `${tls === undefined ? 'http' : 'https'}://${hostInUrl(host)}:${bound}/`
     // In the fragment, which browsers do not send: it gets into no log of a proxy.
