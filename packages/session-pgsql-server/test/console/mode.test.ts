@@ -1,5 +1,5 @@
 import { createSocket } from 'node:dgram'
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -28,6 +28,15 @@ describeOnEveryServer(
       await chmod(join(folder, 'group'), 0o640)
       await writeFile(join(folder, 'world'), `${OPERATOR}\n`)
       await chmod(join(folder, 'world'), 0o604)
+      for (const [name, mode] of [
+        ['other', 0o640],
+        ['shared', 0o660],
+      ] as const) {
+        await writeFile(join(folder, name), `${OPERATOR}\n`)
+        // Of another user than root, where the tests run as root.
+        if (name === 'other' && process.getuid?.() === 0) await chown(join(folder, name), 1, 1)
+        await chmod(join(folder, name), mode)
+      }
       database = await server.freshDatabase()
     })
     afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -86,6 +95,10 @@ describeOnEveryServer(
       [['--password-file', 'nowhere'], {}, /nowhere cannot be read/],
       [['--password-file', 'empty'], {}, /empty/],
       [['--password-file', 'world'], {}, /other users can access .*world \(mode 604\).*chmod 600/],
+      [['--password-file', 'other'], {}, /other users can access .*other \(mode 640\)/],
+      // The group may read a file of root, and not write it.
+      [['--password-file', 'shared'], {}, /other users can access .*shared \(mode 660\)/],
+      [['--encryption-keys', 'other'], {}, /--encryption-keys: other users can access .*other \(mode 640\)/],
       [['--reader-password-file', 'group'], {}, /other users can access|operators have none/],
       [['--audit-syslog', 'nowhere'], {}, /HOST:PORT/],
       [['--trust-proxy'], {}, /set a password/],
@@ -105,6 +118,17 @@ describeOnEveryServer(
       expect(await code).toBe(2)
       expect(said.err).toMatch(why)
     })
+
+    test.each(['--password-file', '--encryption-keys'])(
+      'the gateway refuses a file of %s that other users can access',
+      async (flag) => {
+        for (const name of ['other', 'shared', 'world']) {
+          const { code, said } = begin(['gateway', '--port', '0', flag, join(folder, name)])
+          expect(await code).toBe(2)
+          expect(said.err).toMatch(new RegExp(`${flag}: other users can access .*${name}`))
+        }
+      },
+    )
 
     test('reads the database and keepExpired from a php.ini, as the gateway does', async () => {
       const ini = join(folder, 'php.ini')
