@@ -114,8 +114,8 @@ export class AccessControl {
   }
 
   /**
-   * Returns the role of a password. A role with too many failures is not tried, whatever the others do: who knows the
-   * readers' password cannot guess the operators' faster than others.
+   * Returns the role of a password. A role with too many failures is not tried, whatever the others do: a client
+   * that knows the readers' password cannot guess the operators' faster than others.
    */
   async #authenticate(request: IncomingMessage, password: string): Promise<Role> {
     if (this.token !== undefined) {

@@ -125,7 +125,8 @@ export class Console {
   /**
    * Starts to listen and to monitor the servers.
    *
-   * @returns the port, and the URL to open; without passwords the URL holds the token, and who has it is an operator
+   * @returns the port, and the URL to open; without passwords the URL holds the token, and a client that has it is an
+   *   operator
    * @throws if the port is in use, or if the option `metrics` is true and the packages of OpenTelemetry are not installed
    */
   async listen(): Promise<{ readonly port: number; readonly url: string }> {

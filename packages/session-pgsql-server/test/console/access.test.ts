@@ -325,6 +325,14 @@ describeOnEveryServer(
       expect(signature).toHaveLength(43)
     })
 
+    test('keeps one row for each role in its own table, however often users sign in', async () => {
+      const { browser } = await start(database, { passwords, handler: { table: 'often' } })
+      for (let n = 0; n < 60; n++)
+        expect((await browser().signIn(n % 2 === 0 ? OPERATOR : READER)).status).toBe(204)
+      const rows = await database.query('SELECT sess_id FROM often_console ORDER BY sess_id')
+      expect(rows).toEqual([{ sess_id: 'operator' }, { sess_id: 'reader' }])
+    })
+
     test('leaves operators live streams that readers cannot take', async () => {
       const { browser, port } = await start(database, { passwords })
       const [operator, reader] = [browser(), browser()]
