@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { isIP } from 'node:net'
 import process from 'node:process'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
@@ -127,31 +127,26 @@ export function hostInUrl(host: string): string {
   return isIP(host) === 6 ? `[${host}]` : host
 }
 
-function read(flag: string, file: string | number, name: string | number = file): string {
+function read(flag: string, file: string, check: (stats: Stats) => void = () => {}): string {
+  let opened: number | undefined
   try {
-    return readFileSync(file, 'utf8')
+    opened = openSync(file, 'r')
+    check(fstatSync(opened))
+    return readFileSync(opened, 'utf8')
   } catch (error) {
-    throw new UsageError(`${flag}: ${name} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`${flag}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  } finally {
+    if (opened !== undefined) closeSync(opened)
   }
 }
 
 function readSecret(flag: string, file: string): string {
-  let opened: number
-  try {
-    opened = openSync(file, 'r')
-  } catch (error) {
-    throw new UsageError(`${flag}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`)
-  }
-  try {
-    const stats = fstatSync(opened)
-    const tooOpen = stats.uid === 0 ? 0o007 : 0o077
+  return read(flag, file, (stats) => {
+    const tooOpen = stats.uid === 0 ? 0o037 : 0o077
     // Windows has no such modes. A pipe, as of a shell's <(...), is read by this process alone.
-    if (process.platform !== 'win32' && stats.isFile() && (stats.mode & tooOpen) !== 0) {
-      const mode = (stats.mode & 0o777).toString(8)
-      throw new UsageError(`${flag}: other users can access ${file} (mode ${mode}). Run: chmod 600 ${file}`)
-    }
-    return read(flag, opened, file)
-  } finally {
-    closeSync(opened)
-  }
+    if (process.platform === 'win32' || !stats.isFile() || (stats.mode & tooOpen) === 0) return
+    const mode = (stats.mode & 0o777).toString(8)
+    throw new UsageError(`${flag}: other users can access ${file} (mode ${mode}). Run: chmod 600 ${file}`)
+  })
 }

@@ -114,14 +114,14 @@ export class AccessControl {
   }
 
   /**
-   * Returns the role of a password. A role with too many failures is not tried, whatever the others do: who knows the
-   * readers' password cannot guess the operators' faster than others.
+   * Returns the role of a password. A role with too many failures is not tried, whatever the others do: a client
+   * that knows the readers' password cannot guess the operators' faster than others.
    */
   async #authenticate(request: IncomingMessage, password: string): Promise<Role> {
     if (this.token !== undefined) {
       // A token cannot be guessed. A limit would let any process of this machine lock out the operator.
       if (isSameSecret(password, this.token)) return 'operator'
-      throw new WrongPassword('Wrong token. The console prints another one each time it starts.')
+      throw new FailedAttempt(401, 'Wrong token. The console prints another one each time it starts.')
     }
     const attempts = await Promise.all(
       this.#credentials.roles.map(async (role) => ({ role, source: await this.#sourceOf(request, role) })),
@@ -143,11 +143,15 @@ export class AccessControl {
       return role
     }
     const waits = begun.flatMap(({ wait }) => wait ?? [])
-    if (waits.length === 0) throw new WrongPassword()
+    if (waits.length === 0) throw new FailedAttempt(401, 'Wrong password.')
     const wait = Math.min(...waits)
-    throw new HttpError(429, `Too many failed sign-in attempts. Try again in ${wait} seconds.`, {
-      'retry-after': String(wait),
-    })
+    const tooMany = [
+      429,
+      `Too many failed sign-in attempts. Try again in ${wait} seconds.`,
+      { 'retry-after': String(wait) },
+    ] as const
+    // It may be the right password of a role that is throttled, so the answer is the same.
+    throw open.length > 0 ? new FailedAttempt(...tooMany) : new HttpError(...tooMany)
   }
 
   async #sourceOf(request: IncomingMessage, role: Role): Promise<Source> {
@@ -188,11 +192,7 @@ export class AccessControl {
   }
 }
 
-/** The password is no role's: a failed attempt, for the audit log. */
-export class WrongPassword extends HttpError {
-  constructor(message = 'Wrong password.') {
-    super(401, message)
-  }
-}
+/** The password was compared, and is not that of a role that may be tried: for the audit log. */
+export class FailedAttempt extends HttpError {}
 
 const deviceCookie = (role: Role): string => `known-${role}`

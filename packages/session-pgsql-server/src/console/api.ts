@@ -192,6 +192,8 @@ export interface SessionRow {
 /** GET /api/session?id=…: one session and its home server. */
 export interface SessionDetail extends SessionRow {
   readonly server?: string
+  /** The own columns that `by` can name. Absent if there are none. */
+  readonly searchable?: readonly string[]
 }
 
 /** POST /api/session/data { id }: the data of one session. The audit log records the request. */

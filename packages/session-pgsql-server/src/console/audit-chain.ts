@@ -20,7 +20,7 @@ export function lineAfter({ number, hash }: ChainEnd, entry: AuditEntry): string
   return JSON.stringify({ ...entry, number: number + 1, previous: hash })
 }
 
-/** Returns the end of a chain after a line; of a line that is incomplete, with the number that it should have. */
+/** Returns the end of a chain after a line; for an incomplete line, with the number that it should have. */
 export function endAfter(end: ChainEnd, line: string): ChainEnd {
   const number = parse(line)?.number ?? end.number + 1
   return { number, hash: createHash('sha256').update(line).digest('hex') }

@@ -30,9 +30,9 @@ interface Allowance {
  * Records who did what: one line of JSON per action, appended to a file, at most two files of 4 MB. The log holds no
  * session data, and only the beginning of session ids.
  *
- * Every action of an operator is recorded. Of what others can repeat at will, failed sign-ins and the sign-ins and
- * sign-outs of readers, only 50 at once and then one in five minutes; the next entry says how many were omitted. So they
- * cannot push other entries out of the file.
+ * Every action of an operator is recorded. Failed sign-ins, and sign-ins and sign-outs of readers, can be repeated at
+ * will: only 50 are recorded at once, then one in five minutes. The next entry says how many were omitted. So they cannot
+ * push other entries out of the file.
  */
 export class AuditLog {
   readonly #file: AuditFile | undefined

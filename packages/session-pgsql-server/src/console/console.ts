@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import type { SaveHandler } from 'session-pgsql'
 import { hostInUrl, type TlsFiles } from '../flags.ts'
+import { listen } from '../listen.ts'
 import { INSTALL_METRICS, loadMetrics } from '../metrics/load.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { AccessControl, type PasswordAccess, WrongPassword } from './access.ts'
+import { AccessControl, FailedAttempt, type PasswordAccess } from './access.ts'
 import { AuditLog, type AuditSink } from './audit.ts'
 import { Monitor } from './monitor.ts'
 import { addressOf, checkHost, type OriginOptions } from './origin.ts'
@@ -125,21 +125,15 @@ export class Console {
   /**
    * Starts to listen and to monitor the servers.
    *
-   * @returns the port, and the URL to open; without passwords the URL holds the token, and who has it is an operator
+   * @returns the port, and the URL to open; without passwords the URL holds the token, and a client that has it is an
+   *   operator
    * @throws if the port is in use, or if the option `metrics` is true and the packages of OpenTelemetry are not installed
    */
   async listen(): Promise<{ readonly port: number; readonly url: string }> {
     const { host, port, metrics, tls } = this.#options
     if (metrics) this.#metrics = await recordMetrics(this.#options, this.#monitor)
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(port, host, () => {
-        this.#server.off('error', reject)
-        resolve()
-      })
-    })
+    const bound = await listen(this.#server, port, host)
     this.#monitor.start()
-    const { port: bound } = this.#server.address() as AddressInfo
     const { token } = this.#access
     const base = `${tls === undefined ? 'http' : 'https'}://${hostInUrl(host)}:${bound}/`
     // In the fragment, which browsers do not send: it gets into no log of a proxy.
@@ -203,7 +197,7 @@ export class Console {
     try {
       await this.#access.requireBearerToken(request)
     } catch (error) {
-      if (error instanceof WrongPassword) {
+      if (error instanceof FailedAttempt) {
         const address = addressOf(request, this.#origin)
         await this.#audit.add({ address, act: 'sign-in-failed', what: '/metrics' })
       }

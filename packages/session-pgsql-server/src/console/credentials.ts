@@ -20,7 +20,7 @@ export interface Signer {
 /** Verifies passwords with scrypt, and derives the keys that sign cookies. */
 export class Credentials {
   readonly #passwords: ReadonlyMap<Role, string>
-  /** Of this process only: nothing outside of it can be compared with the derived passwords. */
+  /** For this process only: nothing outside of it can be compared with the derived passwords. */
   readonly #salt = randomBytes(LENGTH)
   #derived: Promise<ReadonlyMap<Role, Buffer>> | undefined
   /** The last signer of each role, because its derivation takes some 50 ms. */

@@ -189,9 +189,30 @@ function passwordAccessOf(
       idPattern: SIGN_IN_IDS,
       poolSize: 2,
     },
-    { ini: iniOf(flags), environment },
+    connectionSettings(iniOf(flags), environment),
   )
   return { passwords, handler }
+}
+
+/** How to connect: the only settings of the site's sessions that the console's own table has too. */
+const CONNECTION_SETTINGS = ['db', 'failover_mode', 'operation_timeout']
+
+/**
+ * Returns the sources of a save handler without the settings of the site's sessions. A maximum lifetime, for example,
+ * would sign out all users, and a change of the encryption keys would make the table unreadable.
+ */
+function connectionSettings(
+  ini: ReadonlyMap<string, string>,
+  environment: ProcessContext['environment'],
+): { ini: ReadonlyMap<string, string>; environment: Record<string, string | undefined> } {
+  const isKept = (name: string, prefix: string): boolean =>
+    !name.startsWith(prefix) || CONNECTION_SETTINGS.includes(name.slice(prefix.length).toLowerCase())
+  return {
+    ini: new Map([...ini].filter(([name]) => isKept(name, 'session_pgsql.'))),
+    environment: Object.fromEntries(
+      Object.entries(environment).filter(([name]) => isKept(name, 'SESSION_PGSQL_')),
+    ),
+  }
 }
 
 /**

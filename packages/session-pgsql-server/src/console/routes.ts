@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SaveHandler } from 'session-pgsql'
-import { type AccessControl, type User, WrongPassword } from './access.ts'
+import { type AccessControl, FailedAttempt, type User } from './access.ts'
 import type {
   AuditEntries,
   AuditEntry,
@@ -131,7 +131,7 @@ export class Api {
       response.setHeader('set-cookie', cookies)
     } catch (error) {
       // Attempts over the limit are not recorded: no password was compared.
-      if (error instanceof WrongPassword) {
+      if (error instanceof FailedAttempt) {
         await this.#options.audit.add({ address, act: 'sign-in-failed', what: '' })
       }
       throw error

@@ -25,6 +25,9 @@ const ID_ORDERS = ['id', '-id']
 const COLUMNS = ['created', 'modified', 'expires', 'accesses', 'errors']
 const ALL_ORDERS = [...ID_ORDERS, ...COLUMNS, ...COLUMNS.map((column) => `-${column}`)]
 
+/** The values of `by` that name no own column. */
+const SEARCHES: readonly string[] = ['id', 'field', 'address', 'error']
+
 /** The maximum number of sessions per page, and per request to end sessions. */
 const MAX_PAGE = 200
 const MAX_ENDED = 1000
@@ -104,7 +107,8 @@ export class SessionAdmin {
         400,
         'Several sessions have ids with this beginning. Open the session by its whole id, as an operator.',
       )
-    return rowOf(found, role)
+    const searchable = searchableColumns(this.#sessions)
+    return { ...rowOf(found, role), ...(searchable.length === 0 ? {} : { searchable }) }
   }
 
   /** Returns the data of a session by its whole id, also after it expired while its row exists. @throws 404 */
@@ -220,8 +224,9 @@ function filterOf(
   if (by === undefined) return base
   const column = columns.find((one) => by === COLUMN + one)
   if (column !== undefined) return q === '' ? base : { ...base, where: { [column]: q } }
-  if (!['id', 'field', 'address', 'error'].includes(by)) {
-    throw new HttpError(400, `Expected by to be id, field, address or error; received "${by}".`)
+  if (!SEARCHES.includes(by)) {
+    const searches = [...SEARCHES, ...columns.map((one) => COLUMN + one)]
+    throw new HttpError(400, `Expected by to be one of ${searches.join(', ')}; received "${by}".`)
   }
   if (q === '') return base
   if (by === 'field') return { ...base, field: q }

@@ -12,7 +12,7 @@ const MAX_SIGNED_IN = 50
 export interface RoleState {
   /** A random secret, from which the role's signing key is derived. */
   secret?: string
-  /** Who is signed in: the end, in seconds since 1970, by the hash of a token. */
+  /** Signed-in users: the end, in seconds since 1970, by the hash of a token. */
   signedIn?: Record<string, number>
 }
 
@@ -23,7 +23,7 @@ export interface SignInStore {
   update(role: Role, change: (state: RoleState) => void): Promise<RoleState>
 }
 
-/** Of one process: for a console without a password, whose token ends with the process, too. */
+/** For one process: for a console without a password, whose token ends with the process, too. */
 export class MemorySignIns implements SignInStore {
   readonly #states = new Map<Role, RoleState>()
 
@@ -73,7 +73,7 @@ export class StoredSignIns implements SignInStore {
 }
 
 /**
- * Who is signed in. A user holds a random token, and the store its hash. During an outage of the store the last known
+ * Signed-in users. A user holds a random token, and the store its hash. During an outage of the store the last known
  * state counts: users stay signed in, to look at the outage, and no other user gets in.
  */
 export class SignIns {

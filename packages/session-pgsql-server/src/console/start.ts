@@ -15,7 +15,7 @@ export interface StartConsoleOptions {
 
 export interface StartedConsole {
   readonly port: number
-  /** The URL to open in a browser. It holds a token: who has it is an operator until the console stops. */
+  /** The URL to open in a browser. It holds a token: a client that has it is an operator until the console stops. */
   readonly url: string
   /** Stops the console. */
   close(): Promise<void>

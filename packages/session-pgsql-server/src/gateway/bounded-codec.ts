@@ -45,24 +45,30 @@ const COLON = 0x3a
 const COMMA = 0x2c
 const QUOTE = 0x22
 const BRACE = 0x7d
+const OPENING_BRACE = 0x7b
+const OPENING_BRACKET = 0x5b
 const LOWER_S = 0x73
 
-/** Returns true if there are more values. Counts what ends a value or a key outside of PHP's strings: `;`, `}`, and in JSON `,`. */
+/**
+ * Returns true if there are more values. Counts what ends a value or a key outside of PHP's strings: `;`, `}`, and in
+ * JSON `,`. In JSON, a text that looks like a PHP string hides nothing.
+ */
 function exceeds(bytes: Uint8Array, maxValues: number): boolean {
   if (bytes.length <= maxValues) return false
+  const isJson = bytes[0] === OPENING_BRACE || bytes[0] === OPENING_BRACKET
   let count = 0
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]
     if (byte === SEMICOLON || byte === BRACE || byte === COMMA) {
       if (++count > maxValues) return true
-    } else if (byte === LOWER_S && bytes[at + 1] === COLON) {
+    } else if (byte === LOWER_S && bytes[at + 1] === COLON && !isJson) {
       at = endOfString(bytes, at)
     }
   }
   return false
 }
 
-/** Returns the place of the last byte of the string that begins here, or `at` if none does. */
+/** Returns the place of the last byte of the string that begins here, or `at` if none does, or one that has no end. */
 function endOfString(bytes: Uint8Array, at: number): number {
   let length = 0
   let digit = at + 2
@@ -71,5 +77,6 @@ function endOfString(bytes: Uint8Array, at: number): number {
     if (!(value >= 0 && value <= 9)) break
     length = length * 10 + value
   }
-  return bytes[digit] === COLON && bytes[digit + 1] === QUOTE ? digit + 1 + length + 1 : at
+  const end = digit + 1 + length + 1
+  return bytes[digit] === COLON && bytes[digit + 1] === QUOTE && bytes[end] === QUOTE ? end : at
 }

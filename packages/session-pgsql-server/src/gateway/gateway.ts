@@ -1,9 +1,10 @@
 import type { Server as HttpServer } from 'node:http'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Meter } from '@opentelemetry/api'
 import { plainAddress } from '../addresses.ts'
 import type { TlsFiles } from '../flags.ts'
+import { listen } from '../listen.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
 import { createHealthServer } from './health.ts'
@@ -16,7 +17,7 @@ import { PasswordThrottle } from './password-throttle.ts'
 import { MAX_PENDING, PendingConnections } from './pending-connections.ts'
 import { PendingMetadata } from './pending-metadata.ts'
 import { ClosedReads, TextBudget } from './reads.ts'
-import { keepServing, listenOnSocket, type SocketOptions } from './socket.ts'
+import { listenOnSocket, type SocketOptions } from './socket.ts'
 import type { Shared } from './visitor.ts'
 import type { Sessions, WireFormat } from './wire-format.ts'
 
@@ -259,16 +260,4 @@ function lifetimeLeft(sessions: Sessions, seconds: number): number {
   const { shortCircuit, refreshAfter } = sessions.status().settings
   if (shortCircuit !== true || refreshAfter === 'Infinity') return seconds
   return typeof refreshAfter === 'number' ? seconds - refreshAfter : seconds / 1.1
-}
-
-/** @returns the port */
-function listen(server: Server | HttpServer, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      keepServing(server)
-      resolve((server.address() as AddressInfo).port)
-    })
-  })
 }

@@ -34,7 +34,7 @@ const EMPTY: Buffer = Buffer.from('a:0:{}')
 
 const php = phpBytesCodec('php_serialize')
 
-/** A serialized session is merged key by key, as JSON too. Of encrypted sessions, the last write is stored. */
+/** A serialized session is merged key by key, as JSON too. For encrypted sessions, the last write is stored. */
 export const laravelCodec: Codec<Uint8Array> & Required<Pick<Codec<Uint8Array>, 'merge'>> = {
   name: 'laravel',
   encode(bytes) {
@@ -51,10 +51,10 @@ export const laravelCodec: Codec<Uint8Array> & Required<Pick<Codec<Uint8Array>, 
   merge(ours, theirs, base) {
     const kinds = [ours, theirs].map((bytes) => kindOf(bytesOf(bytes).toString('latin1')))
     if (kinds.every((kind) => kind === 'serialized')) return php.merge(ours, theirs, base)
-    const [mine, stored] = [ours, theirs].map(parseJson)
-    if (kinds.includes('opaque') || mine === undefined || stored === undefined) return ours
+    // A new session is empty in either format. Against a base of another format, a deleted key would come back.
+    const sessions = [parseJson(ours), parseJson(theirs), EMPTY.equals(base) ? {} : parseJson(base)]
+    if (!sessions.every((one) => one !== undefined)) return ours
     // As PHP's arrays, which is what the application takes them for.
-    const sessions = [mine, stored, parseJson(base) ?? {}] as const
     const [first, second, third] = sessions.map((one) => encodePhpSession(one, 'php_serialize'))
     const merged = php.merge(first as Uint8Array, second as Uint8Array, third as Uint8Array)
     return Buffer.from(JSON.stringify(decodePhpSession(merged, 'php_serialize')))

@@ -1,5 +1,6 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
+import { keepServing } from '../listen.ts'
 
 export interface SocketOptions {
   readonly path: string
@@ -23,11 +24,6 @@ export async function listenOnSocket(server: Server, { path, mode }: SocketOptio
     unlinkSync(path)
     await bind(server, path, mode)
   }
-}
-
-/** A connection that cannot be accepted, for example for lack of file descriptors, does not affect the others. */
-export function keepServing(server: Pick<Server, 'on'>): void {
-  server.on('error', () => {})
 }
 
 function bind(server: Server, path: string, mode: number): Promise<void> {

@@ -58,10 +58,11 @@ export class Visitor {
   #isDone = false
   /** The database that the client has selected, if there is no such database. */
   refusedDatabase: string | undefined
+  /** True if the client takes locks as CodeIgniter does. */
+  usesConnectionLocks = false
   /** Errors by the key of a session: the client was told that it has the lock, and does not. */
   readonly #refusals = new Map<string, Reply>()
   readonly #token = randomUUID()
-  #usesConnectionLocks = false
   #hasRead = false
   /** When it read a session that it has not written since, by `performance.now()`. */
   #readAt: number | undefined
@@ -128,13 +129,8 @@ export class Visitor {
 
   /** Returns an owner of a lock that is this connection's alone, whatever the value. */
   ownerOf(value: Buffer): string {
-    this.#usesConnectionLocks = true
+    this.usesConnectionLocks = true
     return `${this.#token}${SEPARATOR}${value}`
-  }
-
-  /** True if the client takes locks as CodeIgniter does. */
-  get usesConnectionLocks(): boolean {
-    return this.#usesConnectionLocks
   }
 
   /** Logs that a command with a key failed. @param reason begins with the code of the error; holds no data */

@@ -8,7 +8,10 @@ export type Sessions = SaveHandler<any>
 export interface WireFormat {
   /** The data of a session without variables. */
   readonly empty: unknown
-  /** @throws UNDECODABLE if the bytes are not a session of PHP; `PHP_BYTES` leaves this check to the codec */
+  /**
+   * @throws UNDECODABLE or INVALID_DATA if the bytes are not a session in this format; `PHP_BYTES` leaves this check to
+   * the codec
+   */
   decode(bytes: Buffer): unknown
   /** @throws INVALID_DATA if PHP has no value for the data */
   encode(data: unknown): Uint8Array

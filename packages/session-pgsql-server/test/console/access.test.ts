@@ -223,12 +223,29 @@ describeOnEveryServer(
       expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429, 429])
       // The right password is not tried any more either.
       expect((await browser().signIn(OPERATOR)).status).toBe(429)
-      // Guesses through /metrics are in the audit log like the others.
+      // Guesses through /metrics are in the audit log like the others, also those that were compared with one role only.
       const reader = browser()
       await reader.signIn(READER)
       const { entries } = (await reader.get('/api/audit?limit=1000')).json
       const failed = entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')
-      expect(failed.map(({ what }: { what: string }) => what)).toEqual(['', '/metrics', '', '/metrics', ''])
+      expect(failed.map(({ what }: { what: string }) => what)).toEqual([
+        '',
+        ...new Array(4).fill(['/metrics', '']).flat(),
+      ])
+    })
+
+    test('records a wrong password that was compared with one role while the other is throttled', async () => {
+      const { browser } = await start(database, { passwords })
+      // Has a browser that is known as the reader's, so that only the operator's attempts of this address are used up.
+      const reader = browser()
+      await reader.signIn(READER)
+      await reader.post('/api/sign-out', {})
+      for (let n = 0; n < 5; n++) expect((await browser().signIn(`guess ${n}`)).status).toBe(401)
+      expect((await browser().signIn('guess 5')).status).toBe(429)
+      expect((await reader.signIn('guess 6')).status).toBe(429)
+      expect((await reader.signIn(READER)).status).toBe(204)
+      const { entries } = (await reader.get('/api/audit?limit=1000')).json
+      expect(entries.filter(({ act }: { act: string }) => act === 'sign-in-failed')).toHaveLength(6)
     })
 
     test('does not count the sign-ins of readers as guesses of the operator password', async () => {
@@ -306,6 +323,14 @@ describeOnEveryServer(
       expect((await reader.get('/api/overview')).status).toBe(200)
       expect((await operator.get('/api/overview')).status).toBe(200)
       expect(signature).toHaveLength(43)
+    })
+
+    test('keeps one row for each role in its own table, however often users sign in', async () => {
+      const { browser } = await start(database, { passwords, handler: { table: 'often' } })
+      for (let n = 0; n < 60; n++)
+        expect((await browser().signIn(n % 2 === 0 ? OPERATOR : READER)).status).toBe(204)
+      const rows = await database.query('SELECT sess_id FROM often_console ORDER BY sess_id')
+      expect(rows).toEqual([{ sess_id: 'operator' }, { sess_id: 'reader' }])
     })
 
     test('leaves operators live streams that readers cannot take', async () => {

@@ -31,11 +31,17 @@ describeOnEveryServer(
       expect(found.json).toMatchObject({ columns: ['user_id', 'seen'], total: { value: 1, exact: true } })
       const shown = { user_id: '7', plan: '{"of":7}', seen: '1970-01-01T00:00:00.000Z' }
       expect(found.json.sessions).toEqual([expect.objectContaining({ id: 'one', columns: shown })])
-      expect((await one.get('/api/session?id=one')).json.columns).toEqual(shown)
+      const detail = (await one.get('/api/session?id=one')).json
+      expect(detail.columns).toEqual(shown)
+      // The page links these alone: a search by jsonb is refused.
+      expect(detail.searchable).toEqual(['user_id', 'seen'])
       expect((await one.get('/api/session?id=two')).json.columns.user_id).toBe(null)
       for (const bad of ['by=column.user_id&q=seven', 'by=column.plan&q=1', 'by=column.other&q=1']) {
         expect([bad, (await one.get(`/api/sessions?${bad}`)).status]).toEqual([bad, 400])
       }
+      expect((await one.get('/api/sessions?by=column.plan&q=1')).json.error).toContain(
+        'one of id, field, address, error, column.user_id, column.seen; received "column.plan"',
+      )
     })
 
     test('are absent where the console knows of none', async () => {
@@ -47,6 +53,7 @@ describeOnEveryServer(
       const { json } = await one.get('/api/sessions')
       expect(json).not.toHaveProperty('columns')
       expect(json.sessions[0]).not.toHaveProperty('columns')
+      expect((await one.get('/api/session?id=one')).json).not.toHaveProperty('searchable')
     })
   },
   ['postgres'],

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import { expect, test } from 'vitest'
+import { connect, Server } from 'node:net'
+import { expect, test, vi } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { ask, consoles, type StartOptions } from './kit.ts'
@@ -30,6 +30,19 @@ async function raw(port: number, bytes: string): Promise<string> {
   await once(socket, 'close')
   return answer
 }
+
+test('serves on after a connection that it could not accept', async () => {
+  const listen = vi.spyOn(Server.prototype, 'listen')
+  try {
+    const { port } = await startWithPage()
+    // As Node does if there is no file descriptor left. Without a listener for it, the process would end.
+    for (const server of listen.mock.contexts) (server as Server).emit('error', new Error('accept EMFILE'))
+    expect(listen).toHaveBeenCalled()
+    expect((await ask(port, '/')).status).toBe(200)
+  } finally {
+    listen.mockRestore()
+  }
+})
 
 test('serves the page with its type, security headers and cache headers', async () => {
   const { port } = await startWithPage()

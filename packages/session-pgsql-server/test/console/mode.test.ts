@@ -1,5 +1,5 @@
 import { createSocket } from 'node:dgram'
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -28,6 +28,15 @@ describeOnEveryServer(
       await chmod(join(folder, 'group'), 0o640)
       await writeFile(join(folder, 'world'), `${OPERATOR}\n`)
       await chmod(join(folder, 'world'), 0o604)
+      for (const [name, mode] of [
+        ['other', 0o640],
+        ['shared', 0o660],
+      ] as const) {
+        await writeFile(join(folder, name), `${OPERATOR}\n`)
+        // Of another user than root, where the tests run as root.
+        if (name === 'other' && process.getuid?.() === 0) await chown(join(folder, name), 1, 1)
+        await chmod(join(folder, name), mode)
+      }
       database = await server.freshDatabase()
     })
     afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -86,6 +95,10 @@ describeOnEveryServer(
       [['--password-file', 'nowhere'], {}, /nowhere cannot be read/],
       [['--password-file', 'empty'], {}, /empty/],
       [['--password-file', 'world'], {}, /other users can access .*world \(mode 604\).*chmod 600/],
+      [['--password-file', 'other'], {}, /other users can access .*other \(mode 640\)/],
+      // The group may read a file of root, and not write it.
+      [['--password-file', 'shared'], {}, /other users can access .*shared \(mode 660\)/],
+      [['--encryption-keys', 'other'], {}, /--encryption-keys: other users can access .*other \(mode 640\)/],
       [['--reader-password-file', 'group'], {}, /other users can access|operators have none/],
       [['--audit-syslog', 'nowhere'], {}, /HOST:PORT/],
       [['--trust-proxy'], {}, /set a password/],
@@ -105,6 +118,17 @@ describeOnEveryServer(
       expect(await code).toBe(2)
       expect(said.err).toMatch(why)
     })
+
+    test.each(['--password-file', '--encryption-keys'])(
+      'the gateway refuses a file of %s that other users can access',
+      async (flag) => {
+        for (const name of ['other', 'shared', 'world']) {
+          const { code, said } = begin(['gateway', '--port', '0', flag, join(folder, name)])
+          expect(await code).toBe(2)
+          expect(said.err).toMatch(new RegExp(`${flag}: other users can access .*${name}`))
+        }
+      },
+    )
 
     test('reads the database and keepExpired from a php.ini, as the gateway does', async () => {
       const ini = join(folder, 'php.ini')
@@ -237,6 +261,47 @@ describeOnEveryServer(
       expect((await operator.get('/api/sessions')).status).toBe(200)
       granted.stop()
       expect(await granted.code).toBe(0)
+    })
+
+    test('applies no setting of the site’s sessions to its own table: its users stay signed in', async () => {
+      const ini = join(folder, 'site.ini')
+      await writeFile(ini, 'session_pgsql.max_lifetime = 2\nsession_pgsql.ids = hashed\n')
+      const argv = [
+        ...['console', '--port', '0', '--own-table', 'kept', '--ini', ini],
+        ...['--password-file', join(folder, 'password')],
+      ]
+      const encrypted = {
+        SESSION_PGSQL_ENCRYPTION_KEYS: `one:${Buffer.alloc(32, 1).toString('base64')}`,
+        SESSION_PGSQL_COLUMNS: 'tenant:text',
+        SESSION_PGSQL_MAX_LIFETIME: '2',
+        SESSION_PGSQL_IDS: 'hashed',
+      }
+      const row = () =>
+        database.query("SELECT sess_id, sess_data FROM kept WHERE sess_id IN ('operator', 'reader')")
+      let cookie: string | undefined
+      let host: string | undefined
+      for (const environment of [encrypted, {}, encrypted]) {
+        const { code, portAfter, stop, said } = begin(argv, environment)
+        const port = await Promise.race([
+          portAfter(/console: http:\/\/127\.0\.0\.1:(\d+)\//),
+          code.then(() => Promise.reject(new Error(said.err))),
+        ])
+        const operator = new Browser(port)
+        if (cookie === undefined) {
+          expect((await operator.signIn(OPERATOR)).status).toBe(204)
+          cookie = operator.cookie as string
+          host = `127.0.0.1:${port}`
+        }
+        expect((await ask(port, '/api/overview', { headers: { cookie, host } })).status).toBe(200)
+        expect(await row()).toMatchObject([{ sess_id: 'operator', sess_data: expect.stringContaining('{') }])
+        // No maximum lifetime: the row lives as long as the console's setting says.
+        const [left] = await database.query(
+          "SELECT sess_expire - extract(epoch FROM now()) > 86400 AS long FROM kept WHERE sess_id = 'operator'",
+        )
+        expect(left).toEqual({ long: true })
+        stop()
+        expect(await code).toBe(0)
+      }
     })
 
     test('starts while the database is unreachable, and lets users sign in as soon as it is', async () => {

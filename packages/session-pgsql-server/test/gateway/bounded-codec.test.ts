@@ -2,6 +2,7 @@ import { phpBytesCodec } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
 import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
 import { boundedCodec } from '../../src/gateway/bounded-codec.ts'
+import { laravelCodec } from '../../src/gateway/laravel.ts'
 import { gateways } from './kit.ts'
 
 const repeat = (count: number, piece: (index: number) => string): string =>
@@ -39,6 +40,35 @@ describe('boundedCodec', () => {
     const small = repeat(199, (n) => `variable${n}|N;`)
     expect(merge(small)).toBe(`${small}t|i:1;m|i:1;`)
     expect(() => merge(repeat(200, (n) => `variable${n}|N;`))).toThrow('is not merged')
+  })
+
+  test('counts on behind a name that looks like the beginning of a string without an end', () => {
+    const text = `s:99999999:"|i:1;${repeat(1001, (n) => `v${n}|N;`)}`
+    expect(() => codec.encode(bytes(text))).toThrow('more than 1,000 values (--max-values)')
+  })
+})
+
+describe('boundedCodec of JSON', () => {
+  const codec = boundedCodec(laravelCodec, 1000)
+  const bytes = (text: string): Buffer => Buffer.from(text)
+
+  /** A session in JSON whose first value looks like the beginning of a serialized string. */
+  const json = (count: number, first: string): string =>
+    `{"first":"${first}"${repeat(count - 1, (n) => `,"v${n}":null`)}}`
+
+  test.each([
+    ['s:99999999:'],
+    // Such a string would end at the quote of a later key.
+    [`s:${'"'.length + ',"v0":null'.length}:`],
+    [''],
+  ])('counts all values if one is %j', (first) => {
+    expect(() => codec.encode(bytes(json(1001, first)))).toThrow('more than 1,000 values (--max-values)')
+    const one = json(1000, first)
+    expect(codec.encode(bytes(one))).toBe(one)
+    const merge = (count: number) =>
+      codec.merge?.(bytes(json(count + 1, first)), bytes(json(count, first)), bytes(json(count, first)))
+    expect(JSON.parse(String(merge(199)))).toMatchObject({ first, v198: null })
+    expect(() => merge(200)).toThrow('is not merged')
   })
 })
 

@@ -57,6 +57,13 @@ describe('the merge of Laravel sessions', () => {
     expect(JSON.parse(merged)).toEqual({ a: 1, t: null, u: { n: 1, k: [1, 2] }, m: { x: 1.5 } })
     // Created by both: nothing was read.
     expect(JSON.parse(merge('{"m":1}', '[]', 'a:0:{}'))).toEqual({ m: 1 })
+    expect(JSON.parse(merge('{"m":1}', '{"t":1}', 'a:0:{}'))).toEqual({ t: 1, m: 1 })
+  })
+
+  test('writes the values of JSON as PHP arrays have them', () => {
+    expect(merge('{"a":2.0,"b":{},"m":1}', '{"a":2.0,"b":{},"t":1}', '{"a":2.0,"b":{}}')).toBe(
+      '{"a":2,"b":[],"t":1,"m":1}',
+    )
   })
 
   test('keeps what they deleted deleted', () => {
@@ -68,6 +75,9 @@ describe('the merge of Laravel sessions', () => {
     expect(merge(last, '{"n":1,"t":1}', '{"n":1}')).toBe(last)
     expect(merge('bW1t', 'dHR0', 'YmJi')).toBe('bW1t')
     expect(merge('{"m":1}', 'a:1:{s:1:"t";i:1;}', 'a:0:{}')).toBe('{"m":1}')
+    // What was read is serialized or encrypted: which keys were deleted is not known.
+    expect(merge('{"m":1}', '{"user":1}', 'a:1:{s:4:"user";i:1;}')).toBe('{"m":1}')
+    expect(merge('{"m":1}', '{"user":1}', 'YmJi')).toBe('{"m":1}')
     // Digits in a string are no integer.
     expect(JSON.parse(merge('{"m":"12345678901234567890"}', '{"t":1}', '[]'))).toEqual({
       t: 1,

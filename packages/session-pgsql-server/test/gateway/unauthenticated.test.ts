@@ -117,9 +117,14 @@ describeOnEveryServer(
   (server) => {
     const { start } = gateways(server)
 
-    /** Requests /health at an address of this machine. @returns the status, or the code of the error */
-    async function ask(port: number | undefined, headers: Record<string, string>, host = '127.0.0.1') {
-      const asking = request({ host, port, path: '/health', headers }).end()
+    /** Requests a path at an address of this machine. @returns the status, or the code of the error */
+    async function ask(
+      port: number | undefined,
+      headers: Record<string, string>,
+      host = '127.0.0.1',
+      path = '/health',
+    ) {
+      const asking = request({ host, port, path, headers }).end()
       try {
         const [response] = await once(asking, 'response')
         response.resume()
@@ -141,6 +146,7 @@ describeOnEveryServer(
       const { healthPort } = await start({ healthPort: 0, healthNames: ['gateway.internal'] })
       for (const host of ['evil.example', 'evil.example:80', 'localhost.evil.example', 'a@localhost']) {
         expect(await ask(healthPort, { host })).not.toBe(200)
+        expect(await ask(healthPort, { host }, '127.0.0.1', '/metrics')).toBe(421)
       }
       for (const host of ['localhost', '127.0.0.1:6381', '[::1]:6381', 'gateway.internal:6381', '10.0.0.1']) {
         expect(await ask(healthPort, { host })).toBe(200)

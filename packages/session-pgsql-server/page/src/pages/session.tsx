@@ -73,7 +73,17 @@ function Detail({ session }: { session: SessionDetail }) {
 }
 
 function details(session: SessionDetail): readonly Fact[] {
-  const { field, name, created, modified, expires, addressCreated, addressModified, server } = session
+  const {
+    searchable = [],
+    field,
+    name,
+    created,
+    modified,
+    expires,
+    addressCreated,
+    addressModified,
+    server,
+  } = session
   return [
     {
       name: 'Custom field',
@@ -92,7 +102,14 @@ function details(session: SessionDetail): readonly Fact[] {
     { name: 'Expires', value: <When at={expires} /> },
     ...Object.entries(session.columns ?? {}).map(([column, value]) => ({
       name: column,
-      value: value === null ? <None /> : <SearchLink by={`column.${column}`} value={value} />,
+      value:
+        value === null ? (
+          <None />
+        ) : searchable.includes(column) ? (
+          <SearchLink by={`column.${column}`} value={value} />
+        ) : (
+          <span class="text">{value}</span>
+        ),
     })),
     { name: 'Cookie name', value: name === null ? <None /> : <span class="text">{name}</span> },
     ...(server === undefined ? [] : [{ name: 'Home server', value: <span class="text">{server}</span> }]),
