@@ -37,7 +37,7 @@ describeWithPhp("Laravel's session driver redis", (place) => {
       argv: ['--codec', 'laravel'],
       env: { SESSION_PGSQL_OPERATION_TIMEOUT: '2' },
     })
-    // PHP's own sessions are not used. Warnings of Laravel 8 about PHP 8.2 are none of this.
+    // PHP's own sessions are not used. Warnings of Laravel 8 about PHP 8.2 are ignored.
     php = await place.php({ ini: { error_reporting: 32767 & ~8192 & ~16_384 }, workers: MANY + 1 })
   })
 
