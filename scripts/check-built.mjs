@@ -1,6 +1,6 @@
 /**
- * Run by `npm pack` and `npm publish` in the folder of a package: fails unless the package has been built. Otherwise npm
- * would pack what is there, without an error.
+ * Run by `npm pack` and `npm publish` in the folder of a package: fails unless the package has been built. Otherwise
+ * npm would pack the folder without the built files, and report no error.
  *
  * usage: node check-built.mjs [FILE...]   built files that package.json does not name
  */

@@ -2,7 +2,7 @@
  * Builds the site of the documentation in website/dist: the pages of docs/, and a page for each public name, written by
  * TypeDoc from its docstring. VitePress fails on a dead link.
  *
- * VitePress reads the folder `pages`, which this script writes anew: docs/ stays readable on GitHub as it is.
+ * VitePress reads the folder `pages`, which this script writes again at each run: docs/ stays readable on GitHub as it is.
  */
 import { execFileSync } from 'node:child_process'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

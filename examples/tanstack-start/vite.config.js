@@ -4,6 +4,6 @@ import { defineConfig } from 'vite'
 
 export default defineConfig({
   plugins: [tanstackStart(), react()],
-  // PGlite reads files that lie beside it.
+  // PGlite reads files that are in the same folder.
   ssr: { external: ['@electric-sql/pglite', 'session-pgsql'] },
 })

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type PostgresServer, startPostgres } from '../../../session-pgsql/test/support/postgres.ts'
+import type { PostgresServer } from '../../../session-pgsql/test/support/postgres.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
-import { Gate } from './kit/gate.ts'
+import { Gate, variablesOf } from './kit/gate.ts'
 import type { Gateway } from './kit/gateway.ts'
 import type { Php, PhpAnswer, Visitor } from './kit/php.ts'
-import { describeWithPhp } from './kit/place.ts'
+import { describeWithPhp, startSite } from './kit/place.ts'
 
 /**
  * CodeIgniter's own handlers, from a copy of the framework that an environment variable names: no package installs it. What
@@ -28,23 +28,14 @@ describe.each(VERSIONS)('CodeIgniter %s', (version, variable, file) => {
     let gateway: Gateway
     let php: Php
     beforeAll(async () => {
-      server = await startPostgres({ version: '18', settings: { fsync: 'off' } })
-      place.after(() => server.remove())
-      gateway = await place.gateway({
-        db: server.url(),
-        argv: ['--prefix', 'ci_session:', '--prefix', 'ci_session:ci_session:'],
-        env: { SESSION_PGSQL_OPERATION_TIMEOUT: '2' },
-      })
-      php = await place.php({ ini: { error_reporting: 32767 & ~8192 & ~16_384 }, workers: 9 })
+      const argv = ['--prefix', 'ci_session:', '--prefix', 'ci_session:ci_session:']
+      ;({ server, gateway, php } = await startSite(place, { argv, workers: 9 }))
     })
     const visit = (visitor: Visitor, query: Record<string, string | number>): Promise<PhpAnswer> =>
       visitor.visit('codeigniter.php', { query: { version, folder, port: gateway.port, ...query } })
 
-    async function shown(visitor: Visitor): Promise<Record<string, unknown>> {
-      const { text } = await visit(visitor, { do: 'show' })
-      if (!text.startsWith('{')) throw new Error(text)
-      return JSON.parse(text)
-    }
+    const shown = async (visitor: Visitor): Promise<Record<string, unknown>> =>
+      variablesOf(await visit(visitor, { do: 'show' }))
 
     test('keeps a session, also over a regenerated id, until it is destroyed', async () => {
       const visitor = php.visitor()

@@ -1,12 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
-import { type PostgresServer, startPostgres } from '../../../session-pgsql/test/support/postgres.ts'
+import type { PostgresServer } from '../../../session-pgsql/test/support/postgres.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
-import { Gate } from './kit/gate.ts'
+import { Gate, variablesOf } from './kit/gate.ts'
 import type { Gateway } from './kit/gateway.ts'
 import type { Php, PhpAnswer, Visitor } from './kit/php.ts'
-import { describeWithPhp } from './kit/place.ts'
+import { describeWithPhp, startSite } from './kit/place.ts'
 
 const LIBRARY = '/usr/share/php'
 const missing = [
@@ -30,15 +30,7 @@ describeWithPhp("Laravel's session driver redis", (place) => {
   let gateway: Gateway
   let php: Php
   beforeAll(async () => {
-    server = await startPostgres({ version: '18', settings: { fsync: 'off' } })
-    place.after(() => server.remove())
-    gateway = await place.gateway({
-      db: server.url(),
-      argv: ['--codec', 'laravel'],
-      env: { SESSION_PGSQL_OPERATION_TIMEOUT: '2' },
-    })
-    // PHP's own sessions are not used. Warnings of Laravel 8 about PHP 8.2 are none of this.
-    php = await place.php({ ini: { error_reporting: 32767 & ~8192 & ~16_384 }, workers: MANY + 1 })
+    ;({ server, gateway, php } = await startSite(place, { argv: ['--codec', 'laravel'], workers: MANY + 1 }))
   })
 
   describe.each([
@@ -54,11 +46,8 @@ describeWithPhp("Laravel's session driver redis", (place) => {
       query: Record<string, string | number>,
     ): Promise<PhpAnswer> => visit(visitor, { ...query, gate: gate.folder })
 
-    async function shown(visitor: Visitor): Promise<Record<string, unknown>> {
-      const { text } = await visit(visitor, { do: 'show' })
-      if (!text.startsWith('{')) throw new Error(text)
-      return JSON.parse(text)
-    }
+    const shown = async (visitor: Visitor): Promise<Record<string, unknown>> =>
+      variablesOf(await visit(visitor, { do: 'show' }))
 
     async function loggedIn(): Promise<Visitor> {
       const visitor = php.visitor()

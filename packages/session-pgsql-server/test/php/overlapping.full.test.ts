@@ -39,17 +39,6 @@ describeWithPhp('overlapping requests of PHP', (place) => {
       })
     })
 
-    test(`keep all elements when ${MANY} requests append one to the same list`, async () => {
-      const visitor = await signedIn(php)
-      const gate = await Gate.make(php)
-      const elements = Array.from({ length: MANY }, (_, index) => `article ${index}`)
-      const answers = elements.map((value) => gate.visit(visitor, { do: 'push', key: 'cart', value }))
-      await gate.open(MANY)
-      for (const { text } of await Promise.all(answers)) expect(text).toMatch(/^\{.*\}$/)
-      const { cart } = (await shown(visitor)) as unknown as { cart: string[] }
-      expect(cart.toSorted()).toEqual(elements.toSorted())
-    })
-
     test(`keep all keys when ${MANY} requests create the same session`, async () => {
       const visitor = php.visitor()
       visitor.cookies.set('PHPSESSID', `fresh-${by}-${more.length}`)

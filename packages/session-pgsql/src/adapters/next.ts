@@ -24,7 +24,7 @@ import { createSessions as createWebSessions, type Sessions, type SessionsOption
  * const { data } = await sessions.read()
  * ```
  *
- * docs/next.md has the configuration, and `proxy.js`, which keeps users logged in who only read pages.
+ * docs/next.md has the configuration, and `proxy.js`, which keeps users logged in if they only read pages.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'

@@ -135,7 +135,7 @@ describe('the move from plain to hashed ids', () => {
   }
 
   test(
-    `with four processes under traffic logs nobody out, brings no session back and loses no write (SESSION_PGSQL_MIGRATION_SEED=${SEED})`,
+    `with four processes under traffic logs no user out, brings no session back and loses no write (SESSION_PGSQL_MIGRATION_SEED=${SEED})`,
     async () => {
       fleet = new Fleet(server.conninfo())
       for (let process = 0; process < PROCESSES; process++) {

@@ -39,6 +39,10 @@ const shuffled = <T>(list: readonly T[], step: number): T[] =>
 
 const texts = (n: number): string[] => range(n).map((place) => `text ${place}`)
 const points = (n: number, edit = 0) => range(n).map((x) => ({ x, y: 1, z: 2, edit }))
+/** Of an object that both sides edit and to which both add as many keys as it had. */
+const keysOf = (n: number, side: string): string[] =>
+  range(side === '' ? n : 2 * n).map((place) => (place < n ? `key ${place}` : `${side} ${place}`))
+const wide = (n: number, side: string) => Object.fromEntries(keysOf(n, side).map((key) => [key, side]))
 const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value))
 
 describe('the time that a merge takes grows no faster than its input', () => {
@@ -96,6 +100,7 @@ describe('the time that a merge takes grows no faster than its input', () => {
         points(n).map((point) => ({ id: point.x, ...point })),
       ],
     ],
+    ['of an object with many keys', 1000, (n) => [wide(n, 'o'), wide(n, 't'), wide(n, '')]],
     [
       'of lists in elements with identity',
       50,
@@ -171,6 +176,24 @@ describe('the time that a merge takes grows no faster than its input', () => {
         `l|a:${n}:{${range(n)
           .map((i) => `i:${2 * i};i:${more === '' ? 1 : more.length};`)
           .join('')}}${more}`,
+    ],
+    [
+      'of a PHP array with holes onto which both sides push',
+      500,
+      (n, more) => {
+        const pushed = more === '' ? [] : range(n)
+        return `l|a:${n + pushed.length}:{${range(n)
+          .map((i) => `i:${2 * i};i:1;`)
+          .join('')}${pushed.map((i) => `i:${2 * n + i};i:${more.length};`).join('')}}`
+      },
+    ],
+    [
+      'of a PHP array with many string keys',
+      500,
+      (n, more) => {
+        const keys = keysOf(n, more)
+        return `l|a:${keys.length}:{${keys.map((key) => `s:${key.length}:"${key}";i:${more.length};`).join('')}}`
+      },
     ],
   ])('%s', (_, n, write) => {
     const work = (n: number) => {

@@ -26,8 +26,31 @@ const count = <T>(list: readonly T[], value: T): number => list.filter((element)
 const isReplaced = <T>(side: readonly T[], base: readonly T[]): boolean =>
   base.length > 0 && !side.some((element) => base.includes(element))
 
-/** A list of constant length may be a window, which is cut. */
-const mayBeCut = (...lists: unknown[][]): boolean => new Set(lists.map(({ length }) => length)).size === 1
+/** Whether ours is stored whole, because it was assigned. */
+const isOursWhole = <T>(ours: readonly T[], theirs: readonly T[], base: readonly T[]): boolean =>
+  isReplaced(ours, base) && (isReplaced(theirs, base) || (base.length > 1 && ours.length > 1))
+
+/** The list without one element for each of the others that is equal to it. */
+function without<T>(list: readonly T[], others: readonly T[]): T[] {
+  const rest = [...list]
+  for (const other of others) if (rest.includes(other)) rest.splice(rest.indexOf(other), 1)
+  return rest
+}
+
+/** Whether a side put elements, new or moved ones, in front of the base and dropped as many at its end. */
+const slides = <T>(side: readonly T[], base: readonly T[]): boolean =>
+  isReplaced(side, base) ||
+  side.some((_, place) => {
+    const [added, kept] = [side.slice(0, place), side.slice(place)]
+    return place > 0 && kept.every((element, at) => element === without(base, added)[at])
+  })
+
+/** Whether the lists are a window, which is cut: all of one length, and both sides slide from one end. */
+function isWindow<T>(ours: readonly T[], theirs: readonly T[], base: readonly T[]): boolean {
+  if (ours.length !== base.length || theirs.length !== base.length) return false
+  const [o, t, b] = [ours, theirs, base].map((list) => list.toReversed()) as [T[], T[], T[]]
+  return (slides(ours, base) && slides(theirs, base)) || (slides(o, b) && slides(t, b))
+}
 
 describe('merging lists', () => {
   test('returns exactly the change of the only side that changed something', () => {
@@ -48,7 +71,7 @@ describe('merging lists', () => {
 
   test('keeps what either side inserted', () => {
     const check = <T>(ours: T[], theirs: T[], base: T[]): void => {
-      if (isReplaced(ours, base) || isReplaced(theirs, base) || mayBeCut(ours, theirs, base)) return
+      fc.pre(!isOursWhole(ours, theirs, base) && !isWindow(ours, theirs, base))
       const result = mergeLists(ours, theirs, base)
       for (const element of [...ours, ...theirs])
         if (!base.includes(element)) expect(result).toContain(element)
@@ -58,7 +81,7 @@ describe('merging lists', () => {
     fc.assert(
       fc.property(items, items, items, (ours, theirs, base) => {
         const lists = [ours, theirs, base].map(ids) as [number[], number[], number[]]
-        if (isReplaced(lists[0], lists[2]) || isReplaced(lists[1], lists[2]) || mayBeCut(...lists)) return
+        fc.pre(!isOursWhole(...lists) && !isWindow(...lists))
         const result = ids(mergeLists(ours, theirs, base))
         for (const id of [...lists[0], ...lists[1]]) if (!lists[2].includes(id)) expect(result).toContain(id)
       }),
@@ -93,7 +116,7 @@ describe('merging lists', () => {
   test('keeps what both sides kept', () => {
     fc.assert(
       fc.property(sets, sets, sets, (ours, theirs, base) => {
-        if (mayBeCut(ours, theirs, base)) return
+        fc.pre(!isWindow(ours, theirs, base))
         const result = mergeLists(ours, theirs, base)
         for (const element of base) {
           if (ours.includes(element) && theirs.includes(element)) expect(result).toContain(element)
@@ -164,7 +187,7 @@ describe('merging lists', () => {
     const lists = texts('aab', 8)
     fc.assert(
       fc.property(lists, lists, lists, (ours, theirs, base) => {
-        if (isReplaced(ours, base) || isReplaced(theirs, base) || mayBeCut(ours, theirs, base)) return
+        fc.pre(!isOursWhole(ours, theirs, base) && !isWindow(ours, theirs, base))
         const result = mergeLists(ours, theirs, base)
         for (const value of ['a', 'b']) {
           const [o, t, b] = [ours, theirs, base].map((list) => count(list, value)) as [number, number, number]
@@ -203,6 +226,68 @@ describe('merging lists', () => {
       }),
       RUNS,
     )
+  })
+})
+
+describe('the changes of three writers, one merged after the other', () => {
+  const ORDERS = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ] as const
+
+  /**
+   * Calls `check` with what each order of the writers leaves. Each write is merged once, from its base, into what is stored.
+   *
+   * @param namesOf the identities of the elements
+   * @param isExcepted whether the names of the three lists of a merge make this sample another case
+   */
+  function inEveryOrder<T, Name>(
+    lists: fc.Arbitrary<T[]>,
+    namesOf: (list: readonly T[]) => Name[],
+    isExcepted: typeof isWindow<Name>,
+    check: (stored: Name[], writers: readonly Name[][], base: Name[]) => void,
+  ): void {
+    fc.assert(
+      fc.property(fc.tuple(lists, lists, lists), lists, (writers, base) => {
+        const names = writers.map(namesOf)
+        const left = ORDERS.map(([first, ...later]) =>
+          later.reduce((stored, next) => {
+            fc.pre(!isExcepted(names[next] as Name[], namesOf(stored), namesOf(base)))
+            return mergeLists(writers[next], stored, base)
+          }, writers[first]),
+        )
+        for (const stored of left) check(namesOf(stored), names, namesOf(base))
+      }),
+      RUNS,
+    )
+  }
+
+  test('leave the same identities in every order: all inserted ones, and those that none removed', () => {
+    const isExcepted = <T>(ours: readonly T[], theirs: readonly T[], base: readonly T[]): boolean =>
+      isOursWhole(ours, theirs, base) || isWindow(ours, theirs, base)
+    const check = <T>(stored: T[], writers: readonly T[][], base: T[]): void => {
+      const kept = base.filter((element) => writers.every((list) => list.includes(element)))
+      const inserted = writers.flat().filter((element) => !base.includes(element))
+      expect(stored.toSorted()).toEqual([...new Set([...kept, ...inserted])].sort())
+    }
+    inEveryOrder(items, ids, isExcepted, check)
+    inEveryOrder(sets, (list) => [...list], isExcepted, check)
+  })
+
+  test('bring back nothing that one of them removed, in any order', () => {
+    const check = <T>(stored: T[], writers: readonly T[][], base: T[]): void => {
+      for (const element of base) {
+        const isRemoved = writers.some((list) => !list.includes(element))
+        if (isRemoved && count(base, element) === 1) expect(stored).not.toContain(element)
+      }
+    }
+    const never = (): boolean => false
+    inEveryOrder(items, ids, never, check)
+    for (const lists of [sets, texts('abcd')]) inEveryOrder(lists, (list) => [...list], never, check)
   })
 })
 

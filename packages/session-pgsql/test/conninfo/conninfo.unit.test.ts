@@ -7,32 +7,17 @@ import { describe, expect, test } from 'vitest'
 import { parseConninfo, splitEntries } from '../../src/conninfo/conninfo.ts'
 import { KEYWORDS } from '../../src/conninfo/keywords.ts'
 import { parsePairs } from '../../src/conninfo/syntax.ts'
-import { SessionPgsqlError } from '../../src/errors.ts'
 import { databaseEntries } from '../../src/settings/database-entries.ts'
+import { messageOfInvalidOption } from '../support/invalid-option.ts'
 
 const me = userInfo().username
 
-function messageOf(text: string, environment: Record<string, string> = {}): string {
-  try {
-    parseConninfo(text, environment)
-  } catch (error) {
-    expect(error).toBeInstanceOf(SessionPgsqlError)
-    expect((error as SessionPgsqlError).code).toBe('INVALID_OPTION')
-    return (error as Error).message
-  }
-  throw new Error(`no error for ${text}`)
-}
+const messageOf = (text: string, environment: Record<string, string> = {}): string =>
+  messageOfInvalidOption(() => parseConninfo(text, environment), text)
 
 /** As `messageOf`, for an entry of `db` of any form. */
-function entryMessageOf(text: string): string {
-  try {
-    databaseEntries('option db', text, {})
-  } catch (error) {
-    expect(error).toMatchObject({ code: 'INVALID_OPTION' })
-    return (error as Error).message
-  }
-  throw new Error(`no error for ${text}`)
-}
+const entryMessageOf = (text: string): string =>
+  messageOfInvalidOption(() => databaseEntries('option db', text, {}), text)
 
 const hostsOf = (text: string, environment = {}) =>
   parseConninfo(text, environment).hosts.map(({ host, port, address }) =>

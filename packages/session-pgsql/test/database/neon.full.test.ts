@@ -6,6 +6,7 @@ import { type Driver, id as newId, useDriver } from '../handler/kit.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
 import { startWebSocketProxy } from '../support/websocket-proxy.ts'
+import { importSuites } from './suites.ts'
 
 /** The handler's contract by Neon's serverless driver: every connection is a WebSocket to a proxy on loopback. */
 const proxy = await startWebSocketProxy()
@@ -86,12 +87,4 @@ describe("Neon's serverless driver", () => {
   )
 })
 
-await import('../handler/write.test.ts')
-await import('../handler/merging.test.ts')
-await import('../handler/gone.test.ts')
-await import('../handler/locks.test.ts')
-await import('../handler/session-locks.test.ts')
-await import('../handler/lists.test.ts')
-await import('../handler/sessions.test.ts')
-await import('../handler/update.test.ts')
-await import('../handler/gc.test.ts')
+await importSuites()

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { SaveHandler } from '../../src/index.ts'
 import { type Driver, id as newId, useDriver } from '../handler/kit.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
+import { importSuites } from './suites.ts'
 
 /** The handler's contract on the server of a `sql` of postgres.js. */
 function postgresJsDriver(): Driver {
@@ -61,12 +62,4 @@ describe('postgres.js', () => {
   )
 })
 
-await import('../handler/write.test.ts')
-await import('../handler/merging.test.ts')
-await import('../handler/gone.test.ts')
-await import('../handler/locks.test.ts')
-await import('../handler/session-locks.test.ts')
-await import('../handler/lists.test.ts')
-await import('../handler/sessions.test.ts')
-await import('../handler/update.test.ts')
-await import('../handler/gc.test.ts')
+await importSuites()

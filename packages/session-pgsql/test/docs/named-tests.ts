@@ -4,6 +4,20 @@ import { expect } from 'vitest'
 
 const root = join(import.meta.dirname, '../../../..')
 
+/**
+ * Expects a cell of a page's table to name test files, all of which exist.
+ *
+ * @param row tells which row fails
+ * @param files their paths below packages/session-pgsql/test, or below the repository if they begin with `packages/`
+ */
+export function expectTestFiles(row: string, files: readonly string[]): void {
+  expect([row, files.length > 0]).toEqual([row, true])
+  for (const file of files) {
+    const path = file.startsWith('packages/') ? file : join('packages/session-pgsql/test', file)
+    expect([file, existsSync(join(root, path))]).toEqual([file, true])
+  }
+}
+
 /** The name of a test file and the title of a test, as pages name them. */
 const NAMED = /`([^`]+\.ts)` “([^”]+)”/g
 

@@ -44,6 +44,17 @@ describe('Behind a network that fails', () => {
   const stored = (id: string, text: string): Promise<unknown> =>
     until(async () => JSON.stringify((await witness.read(id))?.data) === text, `${text} to be stored`, 10_000)
 
+  /** Ends all connections, lets new ones through, and waits until the handler reads this session. */
+  async function recovered(sessions: Handler, id: string): Promise<void> {
+    proxy.drop()
+    await proxy.resume()
+    await until(
+      async () => await sessions.validateId(id).catch(() => false),
+      'the handler to recover',
+      10_000,
+    )
+  }
+
   /** Makes a write whose answer is lost. `meanwhile` runs after the commit, before the connection is dropped. */
   async function withLostAnswer<T>(
     id: string,
@@ -417,13 +428,7 @@ describe('Behind a network that fails', () => {
     )
     expect(performance.now() - start).toBeLessThan(3000)
     for (const error of errors) expect(['TIMEOUT', 'SERVER_DOWN']).toContain(error.code)
-    proxy.drop()
-    await proxy.resume()
-    await until(
-      async () => await sessions.validateId(base?.id ?? '').catch(() => false),
-      'the handler to recover',
-      10_000,
-    )
+    await recovered(sessions, base?.id ?? '')
     expect((await fresh.read(base?.id ?? ''))?.data).toEqual({})
   })
 
@@ -445,13 +450,7 @@ describe('Behind a network that fails', () => {
     // In parallel: one after the other, they would take hours.
     expect(performance.now() - start).toBeLessThan(60_000)
     expect(sessions.status().pending).toBe(0)
-    proxy.drop()
-    await proxy.resume()
-    await until(
-      async () => await sessions.validateId(base?.id ?? '').catch(() => false),
-      'the handler to recover',
-      10_000,
-    )
+    await recovered(sessions, base?.id ?? '')
     expect(
       await Promise.all(Array.from({ length: 1000 }, (_, n) => sessions.write(`after${n}`, { n }))),
     ).toHaveLength(1000)

@@ -8,16 +8,16 @@ import { createSessions, type WebSession } from '../../src/adapters/web.ts'
 import type { SaveHandler, SaveHandlerOptions } from '../../src/index.ts'
 import { hashedId } from '../../src/session/stored-id.ts'
 import { type Data, describeHandler, id, type Kit } from '../handler/kit.ts'
+import { newTable as anyTable } from './table.ts'
 
 type Mode = NonNullable<SaveHandlerOptions['ids']>
 
-let tables = 0
-
+/** As `newTable` of ids/table.ts, with what the table contains. */
 function newTable(kit: Kit) {
-  const table = `adapter_ids_${process.pid}_${++tables}`
+  const { table, open } = anyTable(kit)
   return {
     table,
-    open: (ids: Mode): SaveHandler<Data> => kit.open({ table, ids, shortCircuit: true }),
+    open: (ids: Mode): SaveHandler<Data> => open(ids, { shortCircuit: true }),
     /** Returns everything that the table contains, as text. */
     async dump(): Promise<string> {
       return JSON.stringify(await kit.query(`SELECT * FROM ${table}`))

@@ -4,18 +4,16 @@ import { hashedId } from '../../src/session/stored-id.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Kit } from '../handler/kit.ts'
 import { queryNow } from '../support/query-now.ts'
 import { eventually } from '../support/wait.ts'
+import { newTable as anyTable } from './table.ts'
 
 type Mode = NonNullable<SaveHandlerOptions['ids']>
 
-let tables = 0
-
-/** Returns functions for one table that no other test uses. */
+/** As `newTable` of ids/table.ts, with what the table contains. */
 function newTable(kit: Kit) {
-  const table = `ids_${process.pid}_${++tables}`
+  const { table, open } = anyTable(kit)
   return {
     table,
-    open: (ids: Mode, options: SaveHandlerOptions<Data> = {}): SaveHandler<Data> =>
-      kit.open({ table, ids, ...options }),
+    open,
     /** Returns the stored forms of all sessions. */
     async forms(): Promise<string[]> {
       const rows = await kit.query<{ sess_id: string }>(

@@ -9,7 +9,7 @@ const KEY = { id: 'one', key: randomBytes(32) }
 const MARKER = 'known-secret-data'
 
 describe('encryption, with several servers', () => {
-  const { server, servers, handlerOf, idsRanked, places, fallbackRows, isDown } = severalServers()
+  const { server, servers, handlerOf, idsRanked, places, fallbackRows, isDown, startAgain } = severalServers()
   const open = (options = {}): SaveHandler<Data> => handlerOf({ encryption: { keys: [KEY] }, ...options })
 
   /** Everything that the servers in operation store about sessions. */
@@ -25,14 +25,6 @@ describe('encryption, with several servers', () => {
         ),
     )
     return texts.flatMap((rows) => rows.map(({ text }) => text)).join('')
-  }
-
-  async function back(sessions: SaveHandler<Data>): Promise<void> {
-    await server('a').start()
-    await eventually(async () => {
-      expect(isDown(sessions, 'a')).toBe(false)
-      expect(await fallbackRows()).toBe(0)
-    })
   }
 
   test('no server stores plain text, also not what a fallback server replaces', async () => {
@@ -70,7 +62,7 @@ describe('encryption, with several servers', () => {
       errorMessage: `${MARKER} message`,
     })
 
-    await back(sessions)
+    await startAgain(sessions, 'a')
     expect(await dump()).not.toContain(MARKER)
     expect(await sessions.read(written)).toMatchObject({
       data: { secret: MARKER, n: 1 },
@@ -122,7 +114,7 @@ describe('encryption, with several servers', () => {
     ])
     await server('a').kill9()
     expect((await sessions.write(id, { n: 2 }, { base: session })).outcome).toBe('updated')
-    await back(sessions)
+    await startAgain(sessions, 'a')
     expect((await sessions.read(id))?.data).toEqual({ n: 2 })
     expect(errors.filter((error) => 'code' in error && error.code === 'CONFLICT')).toEqual([])
     const { homecoming } = sessions.status().servers.find(({ name }) => name === 'b') as {

@@ -1,8 +1,9 @@
-import { afterAll, afterEach, beforeAll } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { rank } from '../../src/servers/placement.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
+import { eventually } from '../support/wait.ts'
 
 export type Data = Record<string, unknown>
 
@@ -114,5 +115,17 @@ export function severalServers(howMany: 4 | 5 = 4) {
     return proxy
   }
 
-  return { names, servers, server, handlerOf, idsOf, idOf, idsRanked, places, fallbackRows, isDown, proxyTo }
+  /** Starts a server, and waits until the handler uses it and all rows have moved back. */
+  async function startAgain(handler: SaveHandler<Data>, name: string): Promise<void> {
+    await server(name).start()
+    await eventually(async () => {
+      expect(isDown(handler, name)).toBe(false)
+      expect(await fallbackRows()).toBe(0)
+    })
+  }
+
+  return {
+    ...{ names, servers, server, handlerOf, idsOf, idOf, idsRanked, places, fallbackRows, isDown, proxyTo },
+    startAgain,
+  }
 }

@@ -6,7 +6,7 @@ import { type Data, severalServers } from './kit.ts'
 
 /** Several entries of `db`: real independent servers with real faults. */
 describe('sessions sharded over three servers', () => {
-  const { servers, server, handlerOf, idsOf, idOf, places, fallbackRows, isDown, proxyTo } = severalServers()
+  const { servers, server, handlerOf, idsOf, idOf, places, isDown, proxyTo, startAgain } = severalServers()
 
   test('stores each session on its home server, and every method of the handler finds it there', async () => {
     const sessions = handlerOf()
@@ -103,11 +103,7 @@ describe('sessions sharded over three servers', () => {
     // A session that the fallback server does not have reads as absent, as in session_pgsql.
     expect(await sessions.read(idOf('a'))).toBeUndefined()
 
-    await server('a').start()
-    await eventually(async () => {
-      expect(isDown(sessions, 'a')).toBe(false)
-      expect(await fallbackRows()).toBe(0)
-    })
+    await startAgain(sessions, 'a')
     for (const [n, id] of others.entries()) {
       expect(await sessions.read(id)).toMatchObject({ data: { old: 1, n }, accesses: 2, errors: 1 })
       expect(await places(id)).toEqual(['a'])

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { SessionPgsqlError } from '../../src/errors.ts'
 import { parsePhpIni } from '../../src/php-ini.ts'
 import { describeSettings, resolveSettings, type SaveHandlerOptions } from '../../src/settings/settings.ts'
+import { messageOfInvalidOption } from '../support/invalid-option.ts'
 
 const KEY = randomBytes(32)
 const FORMS = [KEY.toString('base64'), KEY.toString('base64url'), KEY.toString('hex')]
@@ -14,16 +14,8 @@ function resolve(encryption: unknown, environment: Environment = {}) {
   return resolveSettings({ encryption } as SaveHandlerOptions, { environment }).encryption
 }
 
-function messageOf(encryption: unknown, environment: Environment = {}): string {
-  try {
-    resolve(encryption, environment)
-  } catch (error) {
-    expect(error).toBeInstanceOf(SessionPgsqlError)
-    expect((error as SessionPgsqlError).code).toBe('INVALID_OPTION')
-    return (error as Error).message
-  }
-  throw new Error('no error')
-}
+const messageOf = (encryption: unknown, environment: Environment = {}): string =>
+  messageOfInvalidOption(() => resolve(encryption, environment))
 
 describe('the option encryption', () => {
   test('is off without keys', () => {

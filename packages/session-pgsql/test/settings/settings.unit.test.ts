@@ -5,7 +5,6 @@ import { neon } from '@neondatabase/serverless'
 import pg from 'pg'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { SessionPgsqlError } from '../../src/errors.ts'
 import { parsePhpIni } from '../../src/php-ini.ts'
 import { columns } from '../../src/settings/columns.ts'
 import { RULES } from '../../src/settings/rules.ts'
@@ -15,6 +14,7 @@ import {
   type SaveHandlerOptions,
   type Settings,
 } from '../../src/settings/settings.ts'
+import { messageOfInvalidOption } from '../support/invalid-option.ts'
 
 type Environment = Record<string, string>
 
@@ -26,16 +26,8 @@ function resolve(options: unknown = {}, environment: Environment = {}, ini = '')
   })
 }
 
-function messageOf(options: unknown, environment: Environment = {}, ini = ''): string {
-  try {
-    resolve(options, environment, ini)
-  } catch (error) {
-    expect(error).toBeInstanceOf(SessionPgsqlError)
-    expect((error as SessionPgsqlError).code).toBe('INVALID_OPTION')
-    return (error as Error).message
-  }
-  throw new Error('no error')
-}
+const messageOf = (options: unknown, environment: Environment = {}, ini = ''): string =>
+  messageOfInvalidOption(() => resolve(options, environment, ini))
 
 const pools: pg.Pool[] = []
 function newPool(config: pg.PoolConfig): pg.Pool {

@@ -12,7 +12,11 @@ export async function signedIn(php: Php): Promise<Visitor> {
 
 /** Returns the variables of the visitor's session. Throws PHP's output if it is a warning instead. */
 export async function shown(visitor: Visitor): Promise<Record<string, unknown>> {
-  const { text } = await visitor.visit('overlap.php', { query: { do: 'show' } })
+  return variablesOf(await visitor.visit('overlap.php', { query: { do: 'show' } }))
+}
+
+/** Returns the variables that a script of test/php/site has printed. Throws PHP's output if it is a warning instead. */
+export function variablesOf({ text }: PhpAnswer): Record<string, unknown> {
   if (!text.startsWith('{')) throw new Error(text)
   return JSON.parse(text)
 }

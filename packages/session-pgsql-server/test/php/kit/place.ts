@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, describe, inject, test } from 'vitest'
 import { queryOnce } from '../../../../session-pgsql/test/support/connect.ts'
+import { type PostgresServer, startPostgres } from '../../../../session-pgsql/test/support/postgres.ts'
 import { addressOf } from '../../../../session-pgsql/test/support/servers.ts'
 import type { SharedServer } from '../../../../session-pgsql/test/support/shared-servers.ts'
 import { type Gateway, type GatewayOptions, startGateway } from './gateway.ts'
@@ -49,6 +50,28 @@ export function describeWithPhp(name: string, suite: (place: Place) => void): vo
       },
     })
   })
+}
+
+/** What a site of a framework runs on. */
+export interface Site {
+  /** A server of its own, which a test may stop. */
+  readonly server: PostgresServer
+  readonly gateway: Gateway
+  readonly php: Php
+}
+
+/** Starts a site whose framework sends its sessions to the gateway itself: PHP's own sessions are not used. */
+export async function startSite(
+  place: Place,
+  { argv, workers }: { argv: readonly string[]; workers: number },
+): Promise<Site> {
+  const server = await startPostgres({ version: '18', settings: { fsync: 'off' } })
+  place.after(() => server.remove())
+  const env = { SESSION_PGSQL_OPERATION_TIMEOUT: '2' }
+  const gateway = await place.gateway({ db: server.url(), argv, env })
+  // Notices of old frameworks that their code is deprecated in a new PHP are ignored.
+  const php = await place.php({ ini: { error_reporting: 32767 & ~8192 & ~16_384 }, workers })
+  return { server, gateway, php }
 }
 
 function firstPostgres(): SharedServer | undefined {

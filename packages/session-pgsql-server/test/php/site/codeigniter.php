@@ -78,9 +78,7 @@ switch ($_GET['do']) {
         break;
     case 'increment':
     case 'gate, then start':
-        $count = $_SESSION['count'] ?? 0;
-        usleep((int) ($_GET['hold'] ?? 0));
-        $_SESSION['count'] = $count + 1;
+        increment();
         break;
     case 'regenerate':
         session_regenerate_id(true);

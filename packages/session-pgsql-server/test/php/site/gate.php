@@ -14,3 +14,11 @@ function gate(): void
         clearstatcache();
     }
 }
+
+/** Adds one to a number in the session, and works for `hold` microseconds between its read and its write. */
+function increment(): void
+{
+    $count = $_SESSION['count'] ?? 0;
+    usleep((int) ($_GET['hold'] ?? 0));
+    $_SESSION['count'] = $count + 1;
+}

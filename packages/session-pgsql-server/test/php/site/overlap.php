@@ -9,10 +9,6 @@ switch ($_GET['do']) {
         gate();
         $_SESSION[$_GET['key']] = $_GET['value'] ?? 1;
         break;
-    case 'push':
-        gate();
-        $_SESSION[$_GET['key']][] = $_GET['value'];
-        break;
     case 'append':
         gate();
         $_SESSION[$_GET['key']][] = $_GET['value'];
@@ -26,9 +22,7 @@ switch ($_GET['do']) {
         break;
     case 'increment':
     case 'gate, then start':
-        $count = $_SESSION['count'] ?? 0;
-        usleep((int) ($_GET['hold'] ?? 0));
-        $_SESSION['count'] = $count + 1;
+        increment();
         break;
     case 'destroy':
         session_destroy();

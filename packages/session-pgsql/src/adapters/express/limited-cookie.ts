@@ -28,7 +28,7 @@ export function limitCookie(cookie: object, endsAt: () => number): void {
         this.originalMaxAge = expires instanceof Date ? expires.getTime() - Date.now() : expires
       },
     },
-    // What the header Set-Cookie is made of.
+    // express-session builds the header Set-Cookie from this.
     data: {
       configurable: true,
       get(this: Cookie) {
