@@ -22,7 +22,9 @@ export default class ClosingLine implements Reporter {
         if (result.state === 'skipped')
           lines.push(`not run: ${test.fullName}${result.note ? `: ${result.note}` : ''}`)
         if (result.state === 'failed')
-          failures.push(`failed: ${module.relativeModuleId}: ${test.fullName}: ${firstLine(result.errors[0]?.message)}`)
+          failures.push(
+            `failed: ${module.relativeModuleId}: ${test.fullName}: ${firstLine(result.errors[0]?.message)}`,
+          )
       }
       const noTestFailed = module.children.allTests('failed').next().done
       if (module.state() === 'failed' && noTestFailed) {
