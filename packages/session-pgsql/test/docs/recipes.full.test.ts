@@ -2,6 +2,12 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { cpSync } from 'node:fs'
 import { mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Pool as NeonPool, neon } from '@neondatabase/serverless'
+import { drizzle as drizzleNeonHttp } from 'drizzle-orm/neon-http'
+import { drizzle as drizzleNeon } from 'drizzle-orm/neon-serverless'
+import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
+import { drizzle as drizzlePostgresJs } from 'drizzle-orm/postgres-js'
+import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { databaseEntries } from '../../src/settings/database-entries.ts'
@@ -114,6 +120,20 @@ describeOnEveryServer(
       )
       // The process ends by itself only if nothing is left open.
       expect(await project.node(['main.mjs'], environment())).toBe('1\n')
+    })
+
+    test("accepts the $client of Drizzle's other drivers, but not that of neon-http", async () => {
+      const accept = (client: unknown) => databaseEntries('option db', client as never, {})[0]?.kind
+      const sql = postgres(database.db as string)
+      expect(accept(drizzlePglite().$client)).toBe('pglite')
+      expect(accept(drizzleNeon(new NeonPool({ connectionString: database.db as string })).$client)).toBe(
+        'pool',
+      )
+      expect(accept(drizzlePostgresJs(sql).$client)).toBe('poolConfig')
+      expect(() => accept(drizzleNeonHttp(neon('postgresql://user:password@neon/db')).$client)).toThrow(
+        /neon\(\)/,
+      )
+      await sql.end()
     })
 
     describe('Passport', () => {
