@@ -21,6 +21,7 @@ import {
   ne,
   plus,
   same,
+  setLockTimeout,
   times,
 } from './sql.ts'
 
@@ -348,10 +349,10 @@ function setSaved(sql: Fragments): string {
 }
 
 /**
- * Seconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
+ * Milliseconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
  * common take less time. Rows that are locked for longer are left to the slow path.
  */
-const LOCK_TIMEOUT = 0.005
+const LOCK_TIMEOUT = 5
 
 /**
  * Returns the `input` of a statement of the fast path. Several requests are sorted by id: two statements then lock their
@@ -370,10 +371,6 @@ function fastPathInput(
     input AS ${size === 'one' ? '' : 'MATERIALIZED'} (
       SELECT i.*, c.now FROM ${rows.source(size)} i CROSS JOIN clock c ${order} ${FEW}
     )`
-}
-
-function setLockTimeout(seconds: number): string {
-  return `pg_catalog.set_config('lock_timeout', '${seconds * 1000}', true)`
 }
 
 /**
@@ -470,7 +467,7 @@ function putText(sql: Fragments, source: string, keepExpired: boolean, hashing: 
   const extra = [...sql.extraColumns.map((column) => [column, extraValues[column]] as const), ...sql.columns]
 
   return `
-    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
+    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT * 1000)}`)},
     input AS (
       SELECT * FROM ${source} i
     ),
@@ -531,8 +528,6 @@ function putText(sql: Fragments, source: string, keepExpired: boolean, hashing: 
     SELECT p.n, 'busy', NULL, ${microseconds('p.now')}${NO_RECORD} FROM present p
     UNION ALL
     SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
-    UNION ALL
-    SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
     UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}${sql.guard.answer(NO_RECORD)}`
