@@ -1,10 +1,11 @@
 import { prepared, type Statement } from '../database/database.ts'
+import { announceText } from './announcements.ts'
 import { NO_RECORD, type Outcome } from './answers.ts'
 import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
 import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, isAliveAt, limited } from './lifetime.ts'
-import { DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
+import { ANNOUNCED_DESTROYS, DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -94,12 +95,14 @@ export interface StatementOptions {
   readonly hashing: boolean
   /** Whether a touch without metadata waits for the disk. */
   readonly durableTouches: boolean
+  /** Whether the end of a session is announced. */
+  readonly announce: boolean
 }
 
 /** Returns the statements for a table with this shape. */
 export function statements(
   shape: Shape,
-  { keepExpired, expiryGrace, durableTouches, guarded, hashing }: StatementOptions,
+  { keepExpired, expiryGrace, durableTouches, guarded, hashing, announce }: StatementOptions,
 ): Statements {
   const sql = fragments(shape, expiryGrace, NO_GUARD)
   const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
@@ -109,7 +112,7 @@ export function statements(
     save: prepared(saveText(orGuarded, rows)),
     put: prepared(putText(orGuarded, rows, keepExpired, hashing)),
     touch: prepared(touchText(orGuarded)),
-    destroy: prepared(destroyText(orGuarded)),
+    destroy: prepared(destroyText(orGuarded, announce ? shape : undefined)),
     quickSave: prepared(fastSaveText(sql, rows)),
     quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
@@ -571,11 +574,18 @@ function touchText(sql: Fragments): string {
     ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
-function destroyText(sql: Fragments): string {
+/** @param announced the table, if ended sessions are announced */
+function destroyText(sql: Fragments, announced: Shape | undefined): string {
+  const { source } = announced === undefined ? DESTROYS : ANNOUNCED_DESTROYS
+  // An expired session is announced too: garbage collection will not find it.
+  const announcement =
+    announced === undefined
+      ? ''
+      : `, CASE WHEN j.reason IS NOT NULL THEN ${announceText(announced.name, 't', 'j.reason')} END`
   return `
     WITH ${sql.clock()},
-    input AS (SELECT * FROM ${DESTROYS.source} i),
-    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
+    input AS (SELECT * FROM ${source} i),
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, announced === undefined ? 'i.until' : 'i.until, i.reason', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
@@ -584,7 +594,7 @@ function destroyText(sql: Fragments): string {
     deleted AS (
       DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n
+      RETURNING j.n${announcement}
     )
     SELECT j.n,
       CASE WHEN ${isIn('j.n', 'SELECT d.n FROM deleted d')} THEN j.outcome ELSE ${unlessDone('destroyed')} END,

@@ -118,6 +118,7 @@ describe('sources', () => {
     expiryGrace: [0, '0', '30'],
     maxLifetime: [43200, '43200', '7'],
     durableTouches: [true, 'on', 'off'],
+    announce: [true, 'on', 'off'],
     gcInterval: [-1, '-1', '5'],
     gcMaxlifetime: [0.5, '0.5', '7'],
     name: ['SID', 'SID', 'OTHER'],
