@@ -201,8 +201,7 @@ export class ShardedSessions implements StoredSessions {
               return decision
             })
             // Also without a row: a server that is down may have the session that the tombstone ends.
-            if (announce && reason !== null && custom !== undefined)
-              await announceEnd(query, shape.name, { id, custom, reason })
+            if (announce && custom !== undefined) await announceEnd(query, shape.name, { id, custom, reason })
             return answer
           }, deadline),
         )

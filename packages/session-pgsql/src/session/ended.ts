@@ -20,6 +20,6 @@ export const MOST_CUSTOM = 200
 export interface Destroy {
   /** The stored form of the id. */
   readonly id: string
-  /** Announced with the session, if announcements are on; null: nothing is announced. */
-  readonly reason: EndReason | null
+  /** Announced with the session, if announcements are on. */
+  readonly reason: EndReason
 }

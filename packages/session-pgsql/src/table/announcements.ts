@@ -72,9 +72,12 @@ export async function announceEnd(
   await query(plain(text), [id, custom, reason])
 }
 
-/** Returns SQL that sends a check. $1: the payload, see `checkPayload` */
+/**
+ * Returns SQL that sends a check. $1: the payload, see `checkPayload`. A queue that was full stays full for PostgreSQL,
+ * also when all listeners have read it, until a session asks for its usage.
+ */
 export function checkText(table: TableName): string {
-  return `SELECT pg_catalog.pg_notify('${channelOf(table)}', $1)`
+  return `SELECT pg_catalog.pg_notify('${channelOf(table)}', $1), pg_catalog.pg_notification_queue_usage()`
 }
 
 /** @param missed whether all processes are told that they have missed announcements */

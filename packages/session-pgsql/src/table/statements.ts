@@ -54,6 +54,8 @@ export interface Statements {
   readonly touch: Statement
   /** Deletes sessions. */
   readonly destroy: Statement
+  /** Deletes sessions and announces them. */
+  readonly announcedDestroy: Statement
   /**
    * The fast path of `save` and `touch`: a plain UPDATE, at two thirds of the cost. It returns answers for the rows
    * that it changed only; the other requests go on to the slow path. It waits for row locks for LOCK_TIMEOUT at most,
@@ -95,14 +97,12 @@ export interface StatementOptions {
   readonly hashing: boolean
   /** Whether a touch without metadata waits for the disk. */
   readonly durableTouches: boolean
-  /** Whether the end of a session is announced. */
-  readonly announce: boolean
 }
 
 /** Returns the statements for a table with this shape. */
 export function statements(
   shape: Shape,
-  { keepExpired, expiryGrace, durableTouches, guarded, hashing, announce }: StatementOptions,
+  { keepExpired, expiryGrace, durableTouches, guarded, hashing }: StatementOptions,
 ): Statements {
   const sql = fragments(shape, expiryGrace, NO_GUARD)
   const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
@@ -112,7 +112,8 @@ export function statements(
     save: prepared(saveText(orGuarded, rows)),
     put: prepared(putText(orGuarded, rows, keepExpired, hashing)),
     touch: prepared(touchText(orGuarded)),
-    destroy: prepared(destroyText(orGuarded, announce ? shape : undefined)),
+    destroy: prepared(destroyText(orGuarded)),
+    announcedDestroy: prepared(announcedDestroyText(orGuarded, shape)),
     quickSave: prepared(fastSaveText(sql, rows)),
     quickTouch: prepared(fastTouchText(sql, durableTouches)),
   }
@@ -574,18 +575,25 @@ function touchText(sql: Fragments): string {
     ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
-/** @param announced the table, if ended sessions are announced */
-function destroyText(sql: Fragments, announced: Shape | undefined): string {
-  const { source } = announced === undefined ? DESTROYS : ANNOUNCED_DESTROYS
+function announcedDestroyText(sql: Fragments, { name }: Shape): string {
   // An expired session is announced too: garbage collection will not find it.
-  const announcement =
-    announced === undefined
-      ? ''
-      : `, CASE WHEN j.reason IS NOT NULL THEN ${announceText(announced.name, 't', 'j.reason')} END`
+  return destroyText(sql, {
+    source: ANNOUNCED_DESTROYS.source,
+    reason: ', i.reason',
+    announcement: `, ${announceText(name, 't', 'j.reason')}`,
+  })
+}
+
+/** @param parts the parts that differ if the sessions are announced */
+function destroyText(
+  sql: Fragments,
+  parts = { source: DESTROYS.source, reason: '', announcement: '' },
+): string {
+  const { source, reason, announcement } = parts
   return `
     WITH ${sql.clock()},
     input AS (SELECT * FROM ${source} i),
-    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, announced === undefined ? 'i.until' : 'i.until, i.reason', 'UPDATE')},
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, `i.until${reason}`, 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome

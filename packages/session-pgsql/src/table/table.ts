@@ -486,7 +486,6 @@ export class SessionTable implements StoredSessions {
         ...this.#options,
         guarded: lookup === 'plain',
         hashing: ids.mode !== 'plain',
-        announce: this.#options.onUnannounced !== undefined,
       }),
       lock: lockText(shape, this.#options.expiryGrace),
     }
@@ -682,11 +681,11 @@ export class SessionTable implements StoredSessions {
     requests: readonly Destroy[],
     deadlines: readonly number[],
   ): Promise<Answer[]> => {
-    const rows = this.#options.onUnannounced === undefined ? DESTROYS : ANNOUNCED_DESTROYS
-    const answers = await this.announcing((announce) => {
-      const sent = announce ? requests : requests.map((request) => ({ ...request, reason: null }))
-      return this.#sendRequests('destroy', rows, sent, deadlines, noText)
-    })
+    const answers = await this.announcing((announce) =>
+      announce
+        ? this.#sendRequests('announcedDestroy', ANNOUNCED_DESTROYS, requests, deadlines, noText)
+        : this.#sendRequests('destroy', DESTROYS, requests, deadlines, noText),
+    )
     return orGone(answers)
   }
 
