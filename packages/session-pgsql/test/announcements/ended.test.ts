@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { createSessions, type WebSession } from '../../src/adapters/web.ts'
 import { hashedId } from '../../src/session/stored-id.ts'
 import { channelOf } from '../../src/table/announcements.ts'
+import { optionsFor, startSite } from '../express/site.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler, id } from '../handler/kit.ts'
+import { describeOnEveryServer } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { type Listening, listening as listenWith, TO_LISTENERS } from './listening.ts'
 
@@ -255,6 +258,54 @@ describeHandler('Announcements of ended sessions', (kit) => {
     expect(await received(receiver)).toEqual([])
     expect(off.ended).toEqual([])
     if (!isPglite) expect(listeners).toBe(1)
+  })
+})
+
+describeOnEveryServer('Adapters announce', (server) => {
+  test('in Express, the old id after regenerate, and the id after a logout', async () => {
+    const site = await startSite({ ...optionsFor(await server.freshDatabase()), announce: true }, (app) => {
+      app.get('/login', (req, res) => {
+        const old = req.sessionID
+        req.session.regenerate(() => {
+          req.session.user = 'ada'
+          res.json([old, req.sessionID])
+        })
+      })
+      app.get('/logout', (req, res) => req.session.destroy(() => res.end()))
+    })
+    try {
+      const { ended } = await listenWith(site.store.handler as unknown as Handler)
+      const browser = site.browser()
+      await browser.get('/login')
+      const ids = JSON.parse((await browser.get('/login')).text)
+      await eventually(() => expect(ended.map((one) => one.id)).toEqual([ids[0]]))
+      await browser.get('/logout')
+      await eventually(() => expect(ended.map((one) => one.id)).toEqual(ids))
+    } finally {
+      await site.close()
+    }
+  })
+
+  test('in session-pgsql/web, all ids of a session after its logout', async () => {
+    const options = { ...optionsFor(await server.freshDatabase()), announce: true }
+    const sessions = createSessions<Data>({ ...options, secret: 'a secret for the tests' })
+    try {
+      const { ended } = await listenWith(sessions.handler as unknown as Handler)
+      let cookie = ''
+      const visit = async (work: (session: WebSession<Data>) => void): Promise<void> => {
+        const session = await sessions.session(new Request('http://example.org/', { headers: { cookie } }))
+        work(session)
+        cookie = (await session.commit())?.header.split(';')[0] ?? cookie
+      }
+      await visit((session) => session.set('a', 1))
+      await visit((session) => session.regenerate())
+      const ids = (await sessions.handler.list()).map(({ id }) => id)
+      expect(ids).toHaveLength(2)
+      await visit((session) => session.destroy())
+      await eventually(() => expect(ended.map((one) => one.id).sort()).toEqual(ids.sort()))
+    } finally {
+      await sessions.close()
+    }
   })
 })
 

@@ -59,6 +59,7 @@ describe('defaults', () => {
       expiryGrace: 60,
       maxLifetime: Infinity,
       durableTouches: false,
+      announce: false,
       gcInterval: 3600,
       gcMaxlifetime: 1440,
       name: 'PHPSESSID',
