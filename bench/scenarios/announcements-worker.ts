@@ -1,8 +1,12 @@
 import { SaveHandler } from 'session-pgsql'
 import type { WorkerChannel } from '../../packages/session-pgsql/test/support/processes.ts'
+import { sleep } from '../../packages/session-pgsql/test/support/wait.ts'
 import type { ConnectionConfig } from '../stores/store.ts'
 
-/** Listens with several save handlers until the parent sends a message. Returns how many `ended` each received. */
+/**
+ * Listens with several save handlers until the parent sends how many sessions have ended. Returns how many `ended` each
+ * received, if need be after a while.
+ */
 export default async function listen(
   { connection, listeners }: { connection: ConnectionConfig; listeners: number },
   channel: WorkerChannel,
@@ -16,7 +20,9 @@ export default async function listen(
   })
   await Promise.all(handlers.map((handler) => handler.open()))
   channel.send('listening')
-  await channel.receive()
+  const expected = (await channel.receive()) as number
+  const deadline = performance.now() + 10_000
+  while (counts.some((count) => count < expected) && performance.now() < deadline) await sleep(10)
   await Promise.all(handlers.map((handler) => handler.close()))
   return counts
 }

@@ -40,8 +40,8 @@ export class EndListener {
   #started: Promise<void> | undefined
   #running: Promise<void> | undefined
   #listening: Listening | undefined
-  /** Called when the check with this nonce arrives. */
-  #awaited: { readonly nonce: string; readonly arrive: () => void } | undefined
+  /** What to call when the check with a nonce arrives. A check of a lost connection may overlap that of the next. */
+  readonly #awaited = new Map<string, () => void>()
   /** Whether a session has ended here that other processes have not been told of. */
   #owing = false
 
@@ -69,7 +69,7 @@ export class EndListener {
 
   async close(): Promise<void> {
     this.#closing.abort()
-    this.#awaited?.arrive()
+    for (const arrive of this.#awaited.values()) arrive()
     this.#listening?.close()
     await this.#running
   }
@@ -120,7 +120,7 @@ export class EndListener {
     const owed = this.#owing
     const timeout = new AbortController()
     const arrival = new Promise<boolean>((resolve) => {
-      this.#awaited = { nonce, arrive: () => resolve(true) }
+      this.#awaited.set(nonce, () => resolve(true))
     })
     try {
       await server.table.query(({ name }) => checkText(name), [checkPayload(nonce, owed)], this.#deadline())
@@ -129,7 +129,7 @@ export class EndListener {
       return await Promise.race([arrival, sleep(operationTimeout * 1000, false, { signal })])
     } finally {
       timeout.abort()
-      this.#awaited = undefined
+      this.#awaited.delete(nonce)
     }
   }
 
@@ -143,7 +143,7 @@ export class EndListener {
           this.#options.onMissed()
           break
         case 'check':
-          if (announcement.nonce === this.#awaited?.nonce) this.#awaited.arrive()
+          this.#awaited.get(announcement.nonce)?.()
       }
     }
   }
