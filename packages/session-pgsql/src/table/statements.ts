@@ -1,10 +1,25 @@
 import { prepared, type Statement } from '../database/database.ts'
+import { announceText } from './announcements.ts'
 import { NO_RECORD, type Outcome } from './answers.ts'
 import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
-import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import {
+  type AddedColumn,
+  type ExtensionColumn,
+  quoteLiteral,
+  type Shape,
+  sqlName,
+  type TableName,
+} from './definition.ts'
 import { type Guard, guardOf, markText, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, isAliveAt, limited } from './lifetime.ts'
-import { type BatchSize, DESTROYS, type RequestRows, TOUCHES, writeRows } from './requests.ts'
+import {
+  ANNOUNCED_DESTROYS,
+  type BatchSize,
+  DESTROYS,
+  type RequestRows,
+  TOUCHES,
+  writeRows,
+} from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -54,6 +69,8 @@ export interface Statements {
   readonly touch: Statement
   /** Deletes sessions. */
   readonly destroy: Statement
+  /** Deletes sessions and announces them. */
+  readonly announcedDestroy: Statement
   /**
    * The fast path of `save` and `touch`: a plain UPDATE, at two thirds of the cost. It returns answers for the rows
    * that it changed only; the other requests go on to the slow path. It waits for row locks for LOCK_TIMEOUT at most,
@@ -111,6 +128,7 @@ export function statements(
     put: prepared(putText(orGuarded, rows.puts.source(size), keepExpired, hashing)),
     touch: prepared(touchText(orGuarded, TOUCHES.source(size))),
     destroy: prepared(destroyText(orGuarded, DESTROYS.source(size))),
+    announcedDestroy: prepared(destroyText(orGuarded, ANNOUNCED_DESTROYS.source(size), shape.name)),
     quickSave: prepared(fastSaveText(sql, fastPathInput(rows.saves, size))),
     quickTouch: prepared(
       fastTouchText(sql, fastPathInput(TOUCHES, size, ...(durableTouches ? [] : [COMMIT_ASYNCHRONOUSLY]))),
@@ -586,11 +604,15 @@ function touchText(sql: Fragments, source: string): string {
     ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
-function destroyText(sql: Fragments, source: string): string {
+/** @param announced the table, if the sessions are announced */
+function destroyText(sql: Fragments, source: string, announced?: TableName): string {
+  const reason = announced === undefined ? '' : ', i.reason'
+  // An expired session is announced too: garbage collection will not find it.
+  const announcement = announced === undefined ? '' : `, ${announceText(announced, 't', 'j.reason')}`
   return `
     WITH ${sql.clock()},
     input AS (SELECT * FROM ${source} i),
-    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, `i.until${reason}`, 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
@@ -599,7 +621,7 @@ function destroyText(sql: Fragments, source: string): string {
     deleted AS (
       DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n
+      RETURNING j.n${announcement}
     )
     SELECT j.n,
       CASE WHEN ${isIn('j.n', 'SELECT d.n FROM deleted d')} THEN j.outcome ELSE ${unlessDone('destroyed')} END,
