@@ -7,14 +7,14 @@ import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { start } from '../../../session-pgsql/test/cli/command-line.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { hasOpenssl, makeCertificates } from '../../../session-pgsql/test/support/tls-server.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
 import { Talk } from '../gateway/talk.ts'
 import { ask, Browser, OPERATOR } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'session-pgsql-server console',
   (server) => {
     let folder: string
@@ -75,6 +75,23 @@ describeOnEveryServer(
       stop()
       expect(await code).toBe(0)
       await expect(ask(port, '/api/me')).rejects.toThrow()
+    })
+
+    test('announces the sessions that an operator ends, to processes that listen', async () => {
+      const options = { table: 'announced', gcInterval: 0, announce: true }
+      const site = new SaveHandler({ db: database.db as string, ...options })
+      const ended: string[] = []
+      site.on('ended', ({ id, reason }) => ended.push(`${id} ${reason}`))
+      await site.open()
+      await site.write('ended-by-operator', {}, { base: null })
+      const { code, opened, stop } = begin(['console', '--port', '0', '--table', 'announced'])
+      const operator = await opened()
+      expect((await operator.post('/api/end', { ids: ['ended-by-operator'] })).status).toBe(200)
+      await until(() => ended.length > 0, 'the announcement')
+      expect(ended).toEqual(['ended-by-operator destroyed'])
+      stop()
+      expect(await code).toBe(0)
+      await site.close()
     })
 
     test('requires a password to listen on another address than loopback', async () => {

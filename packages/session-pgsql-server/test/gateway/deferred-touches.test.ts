@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { DATA, gateways } from './kit.ts'
 import { command, type Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the EXPIRE of a session that the client has just read',
   (server) => {
     const { start, db, key, after } = gateways(server)
