@@ -59,7 +59,7 @@ export interface NextSessions<Data extends object> {
 /**
  * Checks the options with the first use, because `next build` loads the application's modules where no secret is set.
  *
- * @param options as for `session-pgsql/web`; the cookie is `Secure` if Next.js tells that the request came over https
+ * @param options as for `session-pgsql/web`; the cookie is `Secure` if Next.js reports that the request came over https
  */
 export function createSessions<Data extends object = Record<string, unknown>>(
   options: SessionsOptions<Data>,
