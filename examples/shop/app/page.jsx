@@ -13,11 +13,10 @@ export default function Page() {
               <span>{product.author}</span>
             </div>
             <h2>{product.title}</h2>
-            <p>
-              {product.author} · {price(product.price)}
-            </p>
+            <p>{product.author}</p>
+            <p>{price(product.price)}</p>
             <form action={addToCart.bind(null, product.id)}>
-              <button type="submit" aria-label={`Add ${product.title} to the cart`}>
+              <button type="submit" aria-label={`Add to cart: ${product.title}`}>
                 Add to cart
               </button>
             </form>

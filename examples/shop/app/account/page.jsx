@@ -2,6 +2,7 @@ import { redirect } from 'next/navigation'
 import { userAgentFromString } from 'next/server'
 import { sessions } from '../../lib/sessions.js'
 import { deleteAccount, endDevice, signOut } from '../actions.js'
+import { Time } from '../time.jsx'
 
 export default async function Page({ searchParams }) {
   // Not `read()`, which has no list of devices.
@@ -22,7 +23,10 @@ export default async function Page({ searchParams }) {
                 <strong>{deviceName(device.data.agent)}</strong>
                 {device.isCurrent && <span className="badge">this device</span>}
                 <p>
-                  First seen {time(device.firstSeen)}, last seen {time(device.lastSeen)}
+                  First seen <Time date={device.firstSeen} />
+                </p>
+                <p>
+                  Last seen <Time date={device.lastSeen} />
                 </p>
               </div>
               <form action={device.isCurrent ? signOut : endDevice.bind(null, device.handle)}>
@@ -59,9 +63,4 @@ export default async function Page({ searchParams }) {
 function deviceName(agent) {
   const { browser, os } = userAgentFromString(agent)
   return `${browser.name ?? 'Unknown browser'} on ${os.name ?? 'an unknown system'}`
-}
-
-function time(date) {
-  const text = date.toISOString()
-  return <time dateTime={text}>{text.replace('T', ' ').slice(0, 16)} UTC</time>
 }

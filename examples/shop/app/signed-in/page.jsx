@@ -1,12 +1,13 @@
 import { notFound } from 'next/navigation'
 import { query } from '../../lib/database.js'
 import { sessions } from '../../lib/sessions.js'
+import { Time } from '../time.jsx'
 
 const SIGNED_IN = `
 SELECT u.name,
        count(*) AS devices,
-       sum(s.cart_items) AS books_in_carts,
-       to_char(to_timestamp(max(s.sess_modified)), 'HH24:MI:SS') AS last_seen
+       sum(s.cart_items) AS in_carts,
+       to_timestamp(max(s.sess_modified)) AS last_seen
 FROM users u
 JOIN php_session s ON s.user_id = u.id
 WHERE s.sess_expire > extract(epoch FROM now())
@@ -30,16 +31,19 @@ export default async function Page() {
             <tr>
               <th scope="col">Name</th>
               <th scope="col">Devices</th>
-              <th scope="col">Books in carts</th>
+              <th scope="col">In carts</th>
               <th scope="col">Last seen</th>
             </tr>
           </thead>
           <tbody>
             {rows.map((row) => (
               <tr key={row.name}>
-                {Object.entries(row).map(([column, value]) => (
-                  <td key={column}>{String(value)}</td>
-                ))}
+                <td>{row.name}</td>
+                <td>{String(row.devices)}</td>
+                <td>{String(row.in_carts)}</td>
+                <td>
+                  <Time date={row.last_seen} />
+                </td>
               </tr>
             ))}
           </tbody>
