@@ -10,14 +10,29 @@ export interface ExampleProcess {
   end(signal: NodeJS.Signals): Promise<string>
 }
 
+/** A program and its arguments, run in the example's folder. */
+export type ExampleCommand = readonly [string, ...string[]]
+
+interface ExampleOptions {
+  /** @default npm start */
+  readonly command?: ExampleCommand | undefined
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /**
- * Starts an example with `npm start`, on the built package and a free port.
+ * Starts an example on the built package and a free port.
  *
  * @param folder the example's home folder, with its database
  */
-export async function startExample(name: string, folder: string): Promise<ExampleProcess> {
+export async function startExample(
+  name: string,
+  folder: string,
+  { command = ['npm', 'start', '--silent'], env = {} }: ExampleOptions = {},
+): Promise<ExampleProcess> {
   const database = join(folder, 'database')
-  const child = spawn('npm', ['start', '--silent'], {
+  const [program, ...args] = command
+  const child = spawn(program, args, {
     cwd: join(EXAMPLES, name),
     env: {
       PATH: process.env.PATH ?? '',
@@ -26,6 +41,7 @@ export async function startExample(name: string, folder: string): Promise<Exampl
       DEMO_FOLDER: database,
       PORT: '0',
       NEXT_TELEMETRY_DISABLED: '1',
+      ...env,
     },
     // A process group, as a shell creates it: Ctrl+C reaches all its processes.
     detached: true,

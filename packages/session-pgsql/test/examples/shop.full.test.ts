@@ -2,14 +2,16 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   accessibilityProblems,
   describeInBrowser,
 } from '../../../session-pgsql-server/test/console/browser.ts'
+import { describeOnEveryServer } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
-import { EXAMPLES, type ExampleProcess, startExample } from './example-process.ts'
+import { EXAMPLES, type ExampleCommand, type ExampleProcess, startExample } from './example-process.ts'
 
 /** The shop of examples/shop as `npm start` starts it: on the embedded database and on the built package. */
 
@@ -20,6 +22,12 @@ const PHONE =
 const ADA = { name: 'Ada', email: 'ada@example.com', password: 'analytical engine' }
 const GRACE = { name: 'Grace', email: 'grace@example.com', password: 'first compiler' }
 
+function homeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-shop-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
 test('the tables and the trigger of the shop are those that the command prints', () => {
   const cwd = join(EXAMPLES, 'shop')
   const printed = execFileSync('npm', ['run', '--silent', 'print-schema'], { cwd, encoding: 'utf8' })
@@ -29,14 +37,13 @@ test('the tables and the trigger of the shop are those that the command prints',
 })
 
 describeInBrowser('the shop', (browser) => {
-  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-shop-'))
+  const folder = homeFolder()
   let shop: ExampleProcess
   beforeAll(async () => {
     shop = await startExample('shop', folder)
   })
   afterAll(async () => {
     await shop?.end('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
   })
 
   async function open(page: Page, path: string): Promise<void> {
@@ -146,35 +153,6 @@ describeInBrowser('the shop', (browser) => {
     await expectSignedOut(page)
   })
 
-  test('books that overlapping requests of several tabs add are all in the cart', async () => {
-    const [TABS, CLICKS] = [4, 10]
-    const first = await visitor()
-    await add(first, 'Emma', 1)
-    const tabs = [
-      first,
-      ...(await Promise.all(Array.from({ length: TABS - 1 }, () => first.context().newPage()))),
-    ]
-    let answered = 0
-    for (const tab of tabs) {
-      await open(tab, '/')
-      tab.on('response', (response) => {
-        if (response.request().method() === 'POST') answered++
-      })
-    }
-    await Promise.all(
-      tabs.map(async (tab) => {
-        for (let n = 0; n < CLICKS; n++) {
-          await tab.getByRole('button', { name: `Add to cart: ${n % 2 === 0 ? 'Emma' : 'Walden'}` }).click()
-        }
-      }),
-    )
-    await until(() => answered === TABS * CLICKS, 'answers to all clicks')
-    await open(first, '/cart')
-    expect(await first.locator('.rows p').allTextContents()).toEqual(['21 × $9.90', '20 × $10.90'])
-    await first.getByRole('button', { name: 'Remove Emma' }).click()
-    await first.getByRole('link', { name: 'Cart (20)' }).waitFor()
-  })
-
   test('a form of another site adds nothing', async () => {
     const page = await visitor()
     await add(page, 'Emma', 1)
@@ -221,3 +199,53 @@ describeInBrowser('the shop', (browser) => {
     expect(await shop.end('SIGTERM')).not.toMatch(/warning|error/i)
   })
 })
+
+describeOnEveryServer(
+  'the shop as two processes with DATABASE_URL',
+  (server) =>
+    describeInBrowser('in a browser', (browser) => {
+      const folder = homeFolder()
+      const processes: ExampleProcess[] = []
+      afterAll(async () => {
+        for (const shop of processes) await shop.end('SIGKILL')
+      })
+
+      test('what two tabs add to the cart at the same time is all there', async () => {
+        const database = await server.freshDatabase()
+        const start = async (name: string, command?: ExampleCommand): Promise<ExampleProcess> => {
+          const url = new URL(database.db as string)
+          url.searchParams.set('application_name', name)
+          const shop = await startExample('shop', folder, { command, env: { DATABASE_URL: url.href } })
+          processes.push(shop)
+          return shop
+        }
+        const one = await start('one')
+        const two = await start('two', ['npx', 'next', 'start', '--hostname', '127.0.0.1'])
+        const page = await browser.page()
+        const add = (tab: Page) => tab.getByRole('button', { name: 'Add to cart: Emma' }).click()
+        await page.goto(one.url)
+        await add(page)
+        await page.getByRole('link', { name: 'Cart (1)' }).waitFor()
+        const tab = await page.context().newPage()
+        await tab.goto(two.url)
+
+        // Reads pass the lock. So each process has read the session before the other one can write it.
+        const lock = new pg.Client({ connectionString: database.db as string })
+        await lock.connect()
+        try {
+          await lock.query('BEGIN; LOCK TABLE php_session IN SHARE MODE')
+          await Promise.all([add(page), add(tab)])
+          const waiting = `SELECT DISTINCT application_name FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'`
+          await until(async () => (await database.query(waiting)).length === 2, 'both processes to write')
+        } finally {
+          await lock.end()
+        }
+        for (const { url } of [one, two]) {
+          await page.goto(url)
+          await page.getByRole('link', { name: 'Cart (3)' }).waitFor()
+        }
+      })
+    }),
+  ['postgres'],
+)
