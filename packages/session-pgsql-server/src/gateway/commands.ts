@@ -28,7 +28,7 @@ import {
   setWithLifetime,
   timeToLive,
 } from './session-commands.ts'
-import type { Visitor } from './visitor.ts'
+import type { Shared, Visitor } from './visitor.ts'
 
 /**
  * The commands of the gateway: all that phpredis sends for sessions, what Redis clients send to inspect a server, and
@@ -193,7 +193,16 @@ function dispatch(
   if (args.length < min || args.length > max) {
     return failure(`ERR wrong number of arguments for '${name.toLowerCase()}' command`)
   }
+  if (visitor.shared.touches?.waiting) sendTouches(visitor.shared, args)
   return definition.run(visitor, args)
+}
+
+/** Sends the touches that wait for sessions of this command, which the library then executes after them. */
+function sendTouches({ touches, keys }: Shared, args: readonly Buffer[]): void {
+  for (const arg of args) {
+    const key = keys.find(arg)
+    if (key !== undefined) touches?.send(key.id)
+  }
 }
 
 function auth(visitor: Visitor, args: readonly Buffer[]): Reply {

@@ -7,6 +7,7 @@ import type { TlsFiles } from '../flags.ts'
 import { listen } from '../listen.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { Connection, type ConnectionLimits } from './connection.ts'
+import { DeferredTouches } from './deferred-touches.ts'
 import { createHealthServer } from './health.ts'
 import { Keyspace } from './key.ts'
 import { LARAVEL_LOCK } from './laravel.ts'
@@ -107,23 +108,22 @@ export class Gateway {
     const { sessions, wireFormat, prefixes = [], createUnread = false, isLaravel = false } = options
     const { password, tls } = options
     const { maxValue, maxConnections, healthPort } = options
+    const { name, durableTouches } = sessions.status().settings
     const textBudget = new TextBudget(Math.max(MEMORY.reads, 4 * maxValue))
     this.#shared = {
       sessions,
       wireFormat,
       passwords: password === undefined ? undefined : new PasswordThrottle(password),
       log,
-      keys: new Keyspace(
-        prefixes,
-        String(sessions.status().settings.name),
-        isLaravel ? LARAVEL_LOCK : undefined,
-      ),
+      keys: new Keyspace(prefixes, String(name), isLaravel ? LARAVEL_LOCK : undefined),
       createUnread: createUnread || (isLaravel && 'after another'),
       wantsExceptions: isLaravel,
       lifetimeLeft: (seconds) => lifetimeLeft(sessions, seconds),
       textBudget,
       closedReads: new ClosedReads(textBudget),
       locks: new Locks(sessions, options.lockLease),
+      // With this option, a reply says that the new expiry is on disk.
+      touches: durableTouches === true ? undefined : new DeferredTouches(sessions, log),
       pending: new PendingMetadata(MEMORY.pendingMetadata),
       ping: () => this.#ping(),
       metrics: new GatewayMetrics(options.meter, () => ({
@@ -212,6 +212,7 @@ export class Gateway {
     await Promise.all(this.#connections.values())
     clearTimeout(timeout)
     clearInterval(this.#timeoutCheck)
+    await this.#shared.touches?.close()
     this.#shared.locks.close()
     this.#shared.metrics.close()
   }

@@ -93,10 +93,9 @@ export class Keyspace {
     return key
   }
 
-  /** Returns a session's id for the log, shortened, because an id is a secret. */
+  /** Returns the id of a key for the log. */
   shortId(bytes: Buffer | undefined): string {
-    const id = this.find(bytes)?.id ?? ''
-    return isSessionId(id) ? `${id.slice(0, SHORT_ID)}…` : 'with an invalid key'
+    return shortId(this.find(bytes)?.id ?? '')
   }
 
   /** Returns true if the key reaches this session: it was created under the same name. */
@@ -109,6 +108,11 @@ export class Keyspace {
       ? this.#prefixes.find((prefix) => sessionKey.startsWith(prefix))
       : NAME_AND_ID.exec(sessionKey)?.[1]
   }
+}
+
+/** Returns an id for the log, shortened, because an id is a secret. */
+export function shortId(id: string): string {
+  return isSessionId(id) ? `${id.slice(0, SHORT_ID)}…` : 'with an invalid key'
 }
 
 /** Returns the key of the session whose lock of phpredis this is; undefined if it is not the key of one. */

@@ -145,11 +145,11 @@ async function touch(visitor: Visitor, key: Key, lifetime: number): Promise<bool
   const known = visitor.known(key.text)
   const base = known?.text?.base ?? undefined
   if (base === undefined && (await ownedInfo(visitor.shared, key)) === undefined) return false
-  const isTouched = await visitor.shared.sessions.touch(key.id, {
-    lifetime,
-    base,
-    access: known?.counted !== true,
-  })
+  const options = { lifetime, base, access: known?.counted !== true }
+  const { sessions, touches } = visitor.shared
+  // The client has just read the session, and nothing that it sends depends on the answer.
+  const isDeferred = base !== undefined && known?.ended === false && touches?.add(key, options) === true
+  const isTouched = isDeferred || (await sessions.touch(key.id, options))
   if (isTouched && known !== undefined) known.counted = true
   return isTouched
 }
@@ -158,7 +158,9 @@ async function destroy(visitor: Visitor, key: Key): Promise<boolean> {
   visitor.endRequest()
   const { shared } = visitor
   shared.pending.delete(key.text)
-  const hasRead = visitor.known(key.text)?.etag !== undefined
+  const known = visitor.known(key.text)
+  if (known !== undefined) known.ended = true
+  const hasRead = known?.etag !== undefined
   return (hasRead || (await ownedInfo(shared, key)) !== undefined) && shared.sessions.destroy(key.id)
 }
 

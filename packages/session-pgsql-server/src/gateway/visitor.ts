@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { DeferredTouches } from './deferred-touches.ts'
 import type { Keyspace } from './key.ts'
 import { type Locks, MAX_LOCKS } from './locks.ts'
 import type { GatewayLog } from './log.ts'
@@ -31,6 +32,8 @@ export interface Shared {
   readonly closedReads: ClosedReads
   readonly locks: Locks
   readonly pending: PendingMetadata
+  /** Undefined if clients wait for the answer to every touch. */
+  readonly touches: DeferredTouches | undefined
   readonly metrics: GatewayMetrics
   /** Queries the database; rejects if it does not answer. */
   ping(): Promise<void>

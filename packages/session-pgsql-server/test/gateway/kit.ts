@@ -26,7 +26,10 @@ export const DEFAULTS = {
   healthPort: undefined,
 } satisfies Partial<GatewayOptions>
 
-type HandlerOptions = Pick<SaveHandlerOptions, 'expiryGrace' | 'maxLifetime' | 'operationTimeout'>
+type HandlerOptions = Pick<
+  SaveHandlerOptions,
+  'durableTouches' | 'expiryGrace' | 'maxLifetime' | 'operationTimeout'
+>
 
 /** Gateways in this process, over real sockets and a real database; each is closed after its test. */
 export function gateways(server: TestServer) {
