@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 /** A real browser: the system's Chromium, driven by playwright-core. */
 
+export type { Page }
+
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 export function launch(): Promise<Browser> {

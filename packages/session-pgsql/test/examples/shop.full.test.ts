@@ -3,24 +3,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   accessibilityProblems,
   describeInBrowser,
+  type Page,
 } from '../../../session-pgsql-server/test/console/browser.ts'
 import { describeOnEveryServer } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { EXAMPLES, type ExampleCommand, type ExampleProcess, startExample } from './example-process.ts'
+import { ADA, GRACE, LAPTOP, PHONE, signIn } from './shop-users.ts'
 
 /** The shop of examples/shop as `npm start` starts it: on the embedded database and on the built package. */
-
-const LAPTOP = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:142.0) Gecko/20100101 Firefox/142.0'
-const PHONE =
-  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1'
-
-const ADA = { name: 'Ada', email: 'ada@example.com', password: 'analytical engine' }
-const GRACE = { name: 'Grace', email: 'grace@example.com', password: 'first compiler' }
 
 function homeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-shop-'))
@@ -56,14 +50,6 @@ describeInBrowser('the shop', (browser) => {
     return page
   }
 
-  async function signIn(page: Page, { name, email, password }: typeof ADA): Promise<void> {
-    await open(page, '/sign-in')
-    await page.getByLabel('Email address').fill(email)
-    await page.getByLabel('Password').fill(password)
-    await page.getByRole('button', { name: 'Sign in' }).click()
-    await page.getByRole('heading', { name: `Account of ${name}` }).waitFor()
-  }
-
   /** Adds a book, and waits until the header shows the number of books in the cart. */
   async function add(page: Page, title: string, inCart: number): Promise<void> {
     await open(page, '/')
@@ -96,11 +82,11 @@ describeInBrowser('the shop', (browser) => {
 
   test('a user sees two devices and ends one; deleting the account ends both, and the joined query follows', async () => {
     const [laptop, phone, admin] = [await visitor(), await visitor(PHONE), await visitor()]
-    await signIn(admin, ADA)
+    await signIn(admin, shop.url, ADA)
     await add(laptop, 'Emma', 1)
-    await signIn(laptop, GRACE)
+    await signIn(laptop, shop.url, GRACE)
     await add(laptop, 'Emma', 2)
-    await signIn(phone, GRACE)
+    await signIn(phone, shop.url, GRACE)
     await add(phone, 'Walden', 1)
     expect(await signedIn(admin)).toEqual([
       ['Ada', '1', '0'],
@@ -115,7 +101,7 @@ describeInBrowser('the shop', (browser) => {
     await expectSignedOut(phone)
     expect(await signedIn(admin)).toContainEqual(['Grace', '1', '2'])
 
-    await signIn(phone, GRACE)
+    await signIn(phone, shop.url, GRACE)
     expect(await devices(laptop)).toHaveLength(3)
     await deleteAccount(laptop, 'a wrong password')
     await laptop.getByText('The password is wrong.').waitFor()
@@ -133,7 +119,7 @@ describeInBrowser('the shop', (browser) => {
     const page = await visitor()
     await add(page, 'Emma', 1)
     const [before] = await page.context().cookies()
-    await signIn(page, ADA)
+    await signIn(page, shop.url, ADA)
     const [after, ...others] = await page.context().cookies()
     expect(after).toMatchObject({ name: 'sid', httpOnly: true, sameSite: 'Lax', path: '/' })
     expect(after?.value).not.toBe(before?.value)
@@ -176,7 +162,7 @@ describeInBrowser('the shop', (browser) => {
     const page = await visitor()
     await open(page, '/sign-in')
     expect(await accessibilityProblems(page)).toEqual([])
-    await signIn(page, ADA)
+    await signIn(page, shop.url, ADA)
     await add(page, 'Emma', 1)
     for (const path of ['/', '/cart', '/account', '/signed-in']) {
       await open(page, path)
@@ -186,7 +172,7 @@ describeInBrowser('the shop', (browser) => {
 
   test('users stay signed in when the shop is restarted', async () => {
     const page = await visitor()
-    await signIn(page, ADA)
+    await signIn(page, shop.url, ADA)
     const cookies = await page.context().cookies()
     const output = await shop.end('SIGINT')
     expect(output).toContain(GRACE.password)
