@@ -43,6 +43,13 @@ export function describeInBrowser(name: string, suite: (browser: BrowserTests) =
     let browser: Browser
     let problems: string[] = []
     let allowed: RegExp[] = []
+    // Registered first, so it runs last: a hook that throws keeps vitest from running the others, which end processes.
+    afterAll(() => {
+      const unexpected = problems.filter((problem) => !allowed.some((pattern) => pattern.test(problem)))
+      problems = []
+      allowed = []
+      expect(unexpected).toEqual([])
+    })
     beforeAll(async () => {
       browser = await launch()
     })
@@ -63,12 +70,6 @@ export function describeInBrowser(name: string, suite: (browser: BrowserTests) =
         return page
       },
       allow: (pattern) => allowed.push(pattern),
-    })
-    afterAll(() => {
-      const unexpected = problems.filter((problem) => !allowed.some((pattern) => pattern.test(problem)))
-      problems = []
-      allowed = []
-      expect(unexpected).toEqual([])
     })
   })
 }
