@@ -35,6 +35,7 @@ export default defineConfig({
           page('Request and Response', 'web'),
           page('PHP', 'php'),
           page("PHP's values", 'php-values'),
+          page('Recipes', 'recipes'),
           page('Migrating', 'migrating'),
           page('Hosting providers', 'hosting'),
           page('Several servers', 'high-availability'),

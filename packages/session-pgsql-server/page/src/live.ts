@@ -36,6 +36,8 @@ let stream: EventSource | undefined
 let reconnectTimer: ReturnType<typeof setTimeout> | undefined
 const RETRY_INTERVAL = 2000
 const MAX_POINTS = 4000
+/** Requests for the history so far. */
+let loads = 0
 
 /** Loads the history and opens the stream. */
 export function connect(): void {
@@ -69,11 +71,12 @@ export function disconnect(): void {
 }
 
 export async function loadHistory(): Promise<void> {
-  const wanted = period.value
+  const load = ++loads
   const before = new Set(annotations.value)
   try {
-    const history = await getHistory(wanted)
-    if (wanted !== period.value) return
+    const history = await getHistory(period.value)
+    // A later request has the newer answer, and perhaps another time range.
+    if (load !== loads) return
     // The stream may already have sent points from after this answer.
     const end = history.points.at(-1)?.at ?? ''
     points.value = [...history.points, ...points.value.filter(({ at }) => at > end)]

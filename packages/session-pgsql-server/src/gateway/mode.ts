@@ -43,26 +43,26 @@ Serves sessions to PHP over the protocol of phpredis. In php.ini:
                          or laravel: Laravel's own session driver redis
   --max-lifetime SECONDS end sessions this long after they began, however often they are used; as
                          session_pgsql.max_lifetime in the php.ini (unlimited)
-  --prefix PREFIX        what keys begin with, as prefix= in session.save_path; may be repeated (any name and a colon)
+  --prefix PREFIX        prefix of the keys, as prefix= in session.save_path; may be repeated (any name and a colon)
   --host ADDRESS         address to listen on (127.0.0.1); addresses other than loopback require a password
   --port PORT            port to listen on; 0: any free port (6380); with --socket, none unless it is set
-  --socket PATH          listen on a socket of the file system, as phpredis' unix:PATH
-  --socket-mode MODE     who may connect to it, in octal (660)
+  --socket PATH          listen on a Unix socket, as phpredis' unix:PATH
+  --socket-mode MODE     permissions of the socket, in octal (660)
   --password-file FILE   file whose first line is the password that clients must send (AUTH);
                          or SESSION_PGSQL_SERVER_PASSWORD in the environment
   --password PASSWORD    the password itself, which every user of this machine can see in the process list
   --tls-cert FILE        accept TLS only, with this certificate
   --tls-key FILE         and this key, both PEM
-  --max-connections N    most connections; more are refused (1000)
+  --max-connections N    maximum number of connections; further ones are refused (1000)
   --max-value BYTES      largest session (8388608)
-  --max-values N         most values of a session; sessions with more than a fifth of it are not merged (100000)
+  --max-values N         maximum number of values in a session; above a fifth of it, sessions are not merged (100000)
   --idle-timeout SECONDS close connections without commands after this time; 0: never (0)
-  --create-unread        a write creates a session that its client has not read: for clients that only write
+  --create-unread        let a write create a session that its client has not read, for clients that only write
   --health-port PORT     serve GET /health over HTTP: 200, or 503 while the database is unreachable;
                          and GET /metrics for Prometheus, if the packages of OpenTelemetry are
                          installed; neither needs a password
-  --health-host ADDRESS  where to listen for them (127.0.0.1)
-  --health-name NAME     a host name by which they may be requested; may be repeated
+  --health-host ADDRESS  address of --health-port (127.0.0.1)
+  --health-name NAME     a host name that these requests may use; may be repeated
   --console-port PORT    also serve the console, on 127.0.0.1 only, and print a URL with a token for it;
                          to serve it to other machines, run \`session-pgsql-server console\`
   --help                 print this text

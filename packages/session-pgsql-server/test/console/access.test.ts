@@ -4,14 +4,14 @@ import { readFile, rm } from 'node:fs/promises'
 import { type ClientRequest, request } from 'node:http'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { networkOf } from '../../src/addresses.ts'
 import { AttemptLimiter } from '../../src/console/attempt-limiter.ts'
 import { ask, Browser, consoles, OPERATOR, READER, type Started, tokenOf } from './kit.ts'
 
 const passwords = { operator: OPERATOR, reader: READER }
 
-describeOnEveryServer(
+describeOnEveryKind(
   'access to the console',
   (server) => {
     const start = consoles()

@@ -1,9 +1,9 @@
 import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { consoles } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'own columns in the console',
   (server) => {
     const start = consoles()

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { consoles } from './kit.ts'
 
 const KEYS = [{ id: 'one', key: randomBytes(32).toString('base64') }]
 const MARKER = 'known-secret-data'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the console, with encrypted sessions',
   (server) => {
     const start = consoles()

@@ -1,13 +1,13 @@
 import { encodePhpSession, PhpArray, PhpFloat, PhpObject, SaveHandler } from 'session-pgsql'
 import { beforeAll, expect, test } from 'vitest'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import type { Annotation, GcRun, HistoryPoint, Overview } from '../../src/console/api.ts'
 import { type Browser, consoles, type StartOptions } from './kit.ts'
 
 const HOSTILE = '</script><img src=x onerror="alert(1)">\u2028<!--'
 
-describeOnEveryServer('the API of the console', (server) => {
+describeOnEveryKind('the API of the console', (server) => {
   const start = consoles()
   let database: FreshDatabase
   beforeAll(async () => {

@@ -1,9 +1,9 @@
 import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { consoles, type StartOptions } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'GET /metrics of the console',
   (server) => {
     const start = consoles()

@@ -7,14 +7,14 @@ import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { start } from '../../../session-pgsql/test/cli/command-line.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { hasOpenssl, makeCertificates } from '../../../session-pgsql/test/support/tls-server.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
 import { Talk } from '../gateway/talk.ts'
 import { ask, Browser, OPERATOR } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'session-pgsql-server console',
   (server) => {
     let folder: string

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually, sleep, until } from '../../../session-pgsql/test/support/wait.ts'
 import { startConsole } from '../../src/console/start.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
@@ -21,7 +21,7 @@ const DOCS = join(import.meta.dirname, '../../../../docs')
 
 const docs = (name: string): string => readFileSync(join(DOCS, name), 'utf8')
 
-describeOnEveryServer(
+describeOnEveryKind(
   'dashboard, alerts and tables in docs/',
   (server) => {
     const fresh = async (): Promise<string> => (await server.freshDatabase()).db as string

@@ -1,6 +1,6 @@
 import { phpBytesCodec } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { boundedCodec } from '../../src/gateway/bounded-codec.ts'
 import { laravelCodec } from '../../src/gateway/laravel.ts'
 import { gateways } from './kit.ts'
@@ -72,7 +72,7 @@ describe('boundedCodec of JSON', () => {
   })
 })
 
-describeOnEveryServer(
+describeOnEveryKind(
   'a session with many references',
   (server) => {
     const { start, key } = gateways(server)

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { DATA, gateways } from './kit.ts'
 import type { Talk } from './talk.ts'
 
 /** The commands that the Redis handlers of CodeIgniter 3.1.13 and 4.7 send, in their order. */
-describeOnEveryServer(
+describeOnEveryKind(
   "CodeIgniter's session handlers",
   (server) => {
     const { start, db, key, after } = gateways(server)

@@ -1,13 +1,12 @@
-import pg from 'pg'
 import { expect, test } from 'vitest'
-import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
+import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { DATA, gateways } from './kit.ts'
 import { command, type Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the EXPIRE of a session that the client has just read',
   (server) => {
     const { start, db, key, after } = gateways(server)
@@ -33,9 +32,10 @@ describeOnEveryServer(
 
     /** Locks a session's row until the returned function is called. */
     async function lockRow(name: string): Promise<() => Promise<unknown>> {
-      const client = new pg.Client({ connectionString: await db() })
-      await client.connect()
-      after(() => client.end())
+      const pool = connectPool(await db())
+      after(() => pool.end())
+      const client = await pool.connect()
+      after(async () => client.release())
       await client.query('BEGIN')
       await client.query('SELECT 1 FROM php_session WHERE sess_id = $1 FOR UPDATE', [idOf(name)])
       return () => client.query('COMMIT')

@@ -33,7 +33,7 @@ test('documents every flag, with its default', async () => {
 })
 
 test('documents every command', () => {
-  const rows = section('What it answers')
+  const rows = section('Supported commands')
     .split('\n')
     .filter((line) => line.startsWith('| `'))
   const cells = rows.map((row) => row.split('|')[1] ?? '').join()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SaveHandler } from 'session-pgsql'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
 import { DATA } from './kit.ts'
@@ -12,7 +12,7 @@ import { Talk } from './talk.ts'
 
 const KEY = randomBytes(32).toString('base64')
 
-describeOnEveryServer(
+describeOnEveryKind(
   'session-pgsql-server gateway --encryption-keys',
   (server) => {
     let folder: string

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { ClosedReads, ConnectionReads, KnownSession, TextBudget } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
 
 const MIB = 1024 * 1024
 
-describeOnEveryServer(
+describeOnEveryKind(
   'a write whose base the gateway has forgotten',
   (server) => {
     const { start, key } = gateways(server)

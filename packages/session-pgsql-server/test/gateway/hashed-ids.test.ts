@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgsql'
 import { afterEach, beforeAll, expect, test } from 'vitest'
-import { describeOnEveryServer, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../../../session-pgsql/test/support/servers.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { PHP_BYTES } from '../../src/gateway/wire-format.ts'
 import { run } from '../../src/run.ts'
@@ -13,7 +13,7 @@ type Mode = NonNullable<SaveHandlerOptions['ids']>
 
 const stored = (id: string): string => `h1:${createHash('sha256').update(id).digest('base64url')}`
 
-describeOnEveryServer(
+describeOnEveryKind(
   'hashed ids',
   (server) => {
     const console = consoles()

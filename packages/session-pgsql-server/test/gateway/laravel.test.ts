@@ -1,6 +1,6 @@
 import { SaveHandler } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { LARAVEL, LARAVEL_PREFIXES, laravelCodec } from '../../src/gateway/laravel.ts'
 import { gateways } from './kit.ts'
 
@@ -86,7 +86,7 @@ describe('the merge of Laravel sessions', () => {
   })
 })
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the gateway with --codec laravel',
   (server) => {
     const { start, key, db, after } = gateways(server)

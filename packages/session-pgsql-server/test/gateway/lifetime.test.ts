@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { DATA, gateways } from './kit.ts'
 import type { Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the lifetime of sessions in the gateway',
   (server) => {
     const { start, db, key } = gateways(server)

@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually, within } from '../../../session-pgsql/test/support/wait.ts'
 import { PendingMetadata } from '../../src/gateway/pending-metadata.ts'
 import { DATA, gateways, UNLOCK } from './kit.ts'
@@ -19,7 +19,7 @@ function heap(): number {
   return process.memoryUsage().heapUsed
 }
 
-describeOnEveryServer(
+describeOnEveryKind(
   'limits of the gateway',
   (server) => {
     const { start, db, key, after } = gateways(server)

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { DATA, gateways } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   "the gateway's log",
   (server) => {
     const { start, db, key, after } = gateways(server)

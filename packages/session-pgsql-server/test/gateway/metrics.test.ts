@@ -4,13 +4,13 @@ import { SaveHandler } from 'session-pgsql'
 import { expect, test } from 'vitest'
 import { freePort } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { Metrics } from '../../src/metrics/metrics.ts'
 import { run } from '../../src/run.ts'
 import { gateways, UNLOCK } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   "the gateway's metrics",
   (server) => {
     const { start, db, after: atEnd } = gateways(server)

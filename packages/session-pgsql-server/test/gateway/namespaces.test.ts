@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { Keyspace } from '../../src/gateway/key.ts'
 import { DATA, gateways } from './kit.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the prefix of a key',
   (server) => {
     const { start, key } = gateways(server)

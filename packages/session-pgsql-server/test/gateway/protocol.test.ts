@@ -3,13 +3,13 @@ import { phpBytesCodec, SaveHandler } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
 import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
 import { DATA, gateways, UNLOCK } from './kit.ts'
 import { command, Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the gateway',
   (server) => {
     const { start, db, key, after } = gateways(server)

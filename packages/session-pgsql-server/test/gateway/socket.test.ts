@@ -5,12 +5,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { run } from '../../src/run.ts'
 import { DATA, gateways } from './kit.ts'
 import { Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'a socket of the file system',
   (server) => {
     const { start, key, after } = gateways(server)

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, test, vi } from 'vitest'
-import { describeOnEveryServer } from '../../../session-pgsql/test/support/servers.ts'
+import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { hasOpenssl, makeCertificates } from '../../../session-pgsql/test/support/tls-server.ts'
 import { eventually, within } from '../../../session-pgsql/test/support/wait.ts'
 import { GatewayLog } from '../../src/gateway/log.ts'
@@ -15,7 +15,7 @@ import { MAX_PENDING } from '../../src/gateway/pending-connections.ts'
 import { DATA, gateways } from './kit.ts'
 import type { Talk } from './talk.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'unauthenticated clients',
   (server) => {
     const { start, key, after } = gateways(server)
@@ -112,7 +112,7 @@ describeOnEveryServer(
   ['postgres'],
 )
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the health endpoint',
   (server) => {
     const { start } = gateways(server)

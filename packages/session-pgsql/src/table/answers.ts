@@ -94,6 +94,11 @@ export function answersOf<Otherwise extends Answer | undefined>(
 const RECORD = 4
 export const RECORD_COLUMNS = 17
 
+/** Returns true if the server is a standby, from the last row of a read. */
+export function standbyOf(row: Row | undefined): boolean {
+  return isTrue(row?.[RECORD + RECORD_COLUMNS])
+}
+
 /** SQL of the columns of a record in a row without one. */
 export const NO_RECORD: string = ', NULL'.repeat(RECORD_COLUMNS)
 

@@ -55,7 +55,8 @@ export function guardOf(table: string): Guard {
   }
 }
 
-function markText(table: string): string {
+/** Returns a query that has a row if the table has a mark. */
+export function markText(table: string): string {
   return `SELECT m.sess_id FROM ${ONE_MARK} i JOIN ${table} m ON ${eq('m.sess_id', 'i.id')}`
 }
 

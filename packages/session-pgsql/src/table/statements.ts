@@ -2,9 +2,9 @@ import { prepared, type Statement } from '../database/database.ts'
 import { NO_RECORD, type Outcome } from './answers.ts'
 import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
 import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
-import { type Guard, guardOf, NO_GUARD, writeMarkText } from './id-forms.ts'
+import { type Guard, guardOf, markText, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, isAliveAt, limited } from './lifetime.ts'
-import { DESTROYS, TOUCHES, type WriteRows, writeRows } from './requests.ts'
+import { type BatchSize, DESTROYS, type RequestRows, TOUCHES, writeRows } from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -25,8 +25,8 @@ import {
 } from './sql.ts'
 
 /**
- * The SQL of requests for sessions. Each statement takes arrays and serves a whole batch, in which no id occurs twice.
- * All have the same structure:
+ * The SQL of requests for sessions. Each statement serves a whole batch, in which no id occurs twice. All have the same
+ * structure:
  *
  * - `input`: the requests, a row for each, numbered by `n`.
  * - `found`: the rows that exist. It locks them and skips rows that other transactions have locked, so that no batch
@@ -41,8 +41,8 @@ import {
  */
 export interface Statements {
   /**
-   * Reads sessions that have not expired. $1 ids. Always returns a last row, `clock`; or `hidden` if row-level security
-   * may hide sessions.
+   * Reads sessions that have not expired. $1 ids, or one id. The last row, which is always there, has the database's
+   * clock and says whether the server is a standby (see `standbyOf`); `hidden`: row-level security may hide sessions.
    */
   readonly read: Statement
   /** Writes sessions that must exist: with a base as compare-and-swap, without one over any data. */
@@ -96,23 +96,26 @@ export interface StatementOptions {
   readonly durableTouches: boolean
 }
 
-/** Returns the statements for a table with this shape. */
+/** Returns the statements for a table with this shape, by the size of the batch. */
 export function statements(
   shape: Shape,
   { keepExpired, expiryGrace, durableTouches, guarded, hashing }: StatementOptions,
-): Statements {
+): Readonly<Record<BatchSize, Statements>> {
   const sql = fragments(shape, expiryGrace, NO_GUARD)
   const orGuarded = guarded ? fragments(shape, expiryGrace, guardOf(sqlName(shape.name))) : sql
   const rows = writeRows(shape.columns.wanted)
-  return {
-    read: prepared(readText(sql)),
-    save: prepared(saveText(orGuarded, rows)),
-    put: prepared(putText(orGuarded, rows, keepExpired, hashing)),
-    touch: prepared(touchText(orGuarded)),
-    destroy: prepared(destroyText(orGuarded)),
-    quickSave: prepared(fastSaveText(sql, rows)),
-    quickTouch: prepared(fastTouchText(sql, durableTouches)),
-  }
+  const forBatch = (size: BatchSize): Statements => ({
+    read: prepared(size === 'one' ? readOneText(sql, guarded) : readText(sql)),
+    save: prepared(saveText(orGuarded, rows.saves.source(size))),
+    put: prepared(putText(orGuarded, rows.puts.source(size), keepExpired, hashing)),
+    touch: prepared(touchText(orGuarded, TOUCHES.source(size))),
+    destroy: prepared(destroyText(orGuarded, DESTROYS.source(size))),
+    quickSave: prepared(fastSaveText(sql, fastPathInput(rows.saves, size))),
+    quickTouch: prepared(
+      fastTouchText(sql, fastPathInput(TOUCHES, size, ...(durableTouches ? [] : [COMMIT_ASYNCHRONOUSLY]))),
+    ),
+  })
+  return { one: forBatch('one'), several: forBatch('several') }
 }
 
 /**
@@ -271,13 +274,25 @@ export function sweepTime(expiry: string): string {
 function readText(sql: Fragments): string {
   return `
     WITH ${sql.clock()}
-    SELECT NULL::bigint, 'read', t.sess_data, NULL::bigint, ${sql.record('t')}
+    SELECT NULL::bigint, 'read', t.sess_data, NULL::bigint, ${sql.record('t')}, NULL::boolean
     FROM (SELECT * FROM pg_catalog.unnest($1::pg_catalog.text[]) AS i(id) ${FEW}) i
       JOIN ${sql.table} t ON ${eq('t.sess_id', 'i.id')}
     WHERE ${sql.alive('t', '(SELECT now FROM clock)')}
     UNION ALL
     SELECT NULL, CASE WHEN pg_catalog.row_security_active(${sql.oid}) THEN 'hidden' ELSE 'clock' END,
-      pg_catalog.pg_is_in_recovery()::pg_catalog.text, ${microseconds('now')}${NO_RECORD} FROM clock`
+      NULL, ${microseconds('now')}${NO_RECORD}, pg_catalog.pg_is_in_recovery() FROM clock`
+}
+
+/** @param guarded whether the table may contain hashed ids: then the outcome is `hashed` */
+function readOneText(sql: Fragments, guarded: boolean): string {
+  return `
+    SELECT NULL::bigint, CASE WHEN c.hidden THEN 'hidden'
+        ${guarded ? `WHEN EXISTS (${markText(sql.table)}) THEN 'hashed'` : ''}
+        WHEN t.sess_id IS NULL THEN 'clock' ELSE 'read' END,
+      t.sess_data, ${microseconds('c.now')}, ${sql.record('t')}, c.standby
+    FROM (SELECT $1::pg_catalog.text AS id, ${CLOCK} AS now, pg_catalog.pg_is_in_recovery() AS standby,
+          pg_catalog.row_security_active(${sql.oid}) AS hidden ${FEW}) c
+      LEFT JOIN ${sql.table} t ON ${eq('t.sess_id', 'c.id')} AND ${sql.alive('t', 'c.now')}`
 }
 
 const EXPIRY = plus('j.now', 'j.lifetime')
@@ -288,11 +303,11 @@ const CONFLICTING_DATA = `CASE WHEN ${eq('j.outcome', "'conflict'")} THEN j.sess
 /** The columns of `input` that `save` and `put` write. */
 const SAVED = 'i.data, i.lifetime, i.access, i.address, i.name, i.metadata, i.until'
 
-function saveText(sql: Fragments, { saves }: WriteRows): string {
+function saveText(sql: Fragments, source: string): string {
   return `
     WITH ${sql.clock()},
     input AS (
-      SELECT * FROM ${saves.source} i
+      SELECT * FROM ${source} i
     ),
     ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.based, i.digest, i.version, i.created, i.accesses, i.generation`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -339,16 +354,21 @@ function setSaved(sql: Fragments): string {
 const LOCK_TIMEOUT = 0.005
 
 /**
- * Returns the `input` of a statement of the fast path, sorted by id. Sorted, two statements lock their common rows in
- * the same order and cannot deadlock.
+ * Returns the `input` of a statement of the fast path. Several requests are sorted by id: two statements then lock their
+ * common rows in the same order and cannot deadlock.
  */
-function fastPathInput(requests: string, ...settings: string[]): string {
+function fastPathInput(
+  rows: Pick<RequestRows<never>, 'source'>,
+  size: BatchSize,
+  ...settings: string[]
+): string {
+  const order = size === 'one' ? '' : `ORDER BY i.id ${BYTEWISE}`
   return `
     WITH clock AS MATERIALIZED (
       SELECT ${[`${CLOCK} AS now`, setLockTimeout(LOCK_TIMEOUT), ...settings].join(', ')}
     ),
-    input AS MATERIALIZED (
-      SELECT i.*, c.now FROM ${requests} i CROSS JOIN clock c ORDER BY i.id ${BYTEWISE} ${FEW}
+    input AS ${size === 'one' ? '' : 'MATERIALIZED'} (
+      SELECT i.*, c.now FROM ${rows.source(size)} i CROSS JOIN clock c ${order} ${FEW}
     )`
 }
 
@@ -372,15 +392,15 @@ function fastPathConditions(sql: Fragments, saving: boolean): string {
         ELSE ${sql.alive('t', 'j.now')} END`
 }
 
-function fastSaveText(sql: Fragments, { saves }: WriteRows): string {
-  return `${fastPathInput(saves.source)}
+function fastSaveText(sql: Fragments, input: string): string {
+  return `${input}
     UPDATE ${sql.table} t SET ${setSaved(sql)}
     FROM input j
     WHERE ${fastPathConditions(sql, true)}
     RETURNING j.n, 'updated', NULL::pg_catalog.text, ${microseconds('j.now')}, ${sql.record('t')}`
 }
 
-function fastTouchText(sql: Fragments, isDurable: boolean): string {
+function fastTouchText(sql: Fragments, input: string): string {
   const expiry = sql.time('sess_expire', EXPIRY)
   const limited = (expiry: string): string => sql.limited(expiry, sql.began('t'))
   // If the data differs from the base, the later expiry is kept, and garbage collection checks the row too early. That
@@ -388,7 +408,7 @@ function fastTouchText(sql: Fragments, isDurable: boolean): string {
   const setSweep = sql.extraColumns.includes('sess_sweep')
     ? `, sess_sweep = CASE WHEN j.based THEN ${sweepTime(limited(EXPIRY))} ELSE ${sweepTime(limited(`greatest(t.sess_expire, ${EXPIRY})`))} END`
     : ''
-  return `${fastPathInput(TOUCHES.source, ...(isDurable ? [] : [COMMIT_ASYNCHRONOUSLY]))}
+  return `${input}
     UPDATE ${sql.table} t SET
         sess_expire = CASE
           WHEN j.based AND ${sql.sameData('t', 'j')} THEN ${limited(expiry)}
@@ -413,7 +433,7 @@ function busyRows(sql: Fragments, record: string): string {
  */
 const INSERT_TIMEOUT = 0.05
 
-function putText(sql: Fragments, { puts }: WriteRows, keepExpired: boolean, hashing: boolean): string {
+function putText(sql: Fragments, source: string, keepExpired: boolean, hashing: boolean): string {
   const generation = microseconds('j.now')
   const isNew = eq('j.outcome', "'created'")
   /** A new session starts with `first`. With `keepExpired` it goes on with the values of the expired row. */
@@ -452,7 +472,7 @@ function putText(sql: Fragments, { puts }: WriteRows, keepExpired: boolean, hash
   return `
     WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
     input AS (
-      SELECT * FROM ${puts.source} i
+      SELECT * FROM ${source} i
     ),
     ${sql.found(sql.foundColumns, `${SAVED}${sql.inputColumns}, i.absent`, 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -528,7 +548,7 @@ function unlessDone(...done: readonly Outcome[]): string {
   return `CASE WHEN ${isOneOf('j.outcome', ...done)} THEN 'prevented' ELSE j.outcome END`
 }
 
-function touchText(sql: Fragments): string {
+function touchText(sql: Fragments, source: string): string {
   const expiry = sql.time('sess_expire', plus('f.now', 'f.lifetime'))
   const limited = (expiry: string): string => sql.limited(expiry, sql.began('f'))
   const setSweep = sql.extraColumns.includes('sess_sweep')
@@ -537,7 +557,7 @@ function touchText(sql: Fragments): string {
   return `
     WITH ${sql.clock()},
     input AS (
-      SELECT * FROM ${TOUCHES.source} i
+      SELECT * FROM ${source} i
     ),
     ${sql.found(sql.foundColumns, 'i.lifetime, i.access, i.metadata, i.until, i.based, i.digest, i.version, i.created, i.accesses, i.generation', 'NO KEY UPDATE')},
     judged AS MATERIALIZED (
@@ -571,10 +591,10 @@ function touchText(sql: Fragments): string {
     ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
-function destroyText(sql: Fragments): string {
+function destroyText(sql: Fragments, source: string): string {
   return `
     WITH ${sql.clock()},
-    input AS (SELECT * FROM ${DESTROYS.source} i),
+    input AS (SELECT * FROM ${source} i),
     ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,

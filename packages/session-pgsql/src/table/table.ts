@@ -22,6 +22,7 @@ import {
   outcomeOf,
   PREVENTED,
   secondsOf,
+  standbyOf,
   storedOf,
 } from './answers.ts'
 import { Batcher, type BatcherOptions, busyDelay, type Source } from './batcher.ts'
@@ -65,6 +66,8 @@ import {
 import { isAliveAt } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import {
+  type BatchSize,
+  batchSize,
   DESTROYS,
   type Put,
   type RequestRows,
@@ -251,7 +254,7 @@ export class SessionTable implements StoredSessions {
       if (request === undefined) return GONE
       const { saves } = this.#rows
       const save = saves.under(request, current.id)
-      const rows = await query(statements.save, saves.parameters([save], [this.#until(deadline)], cipher))
+      const rows = await query(statements.one.save, saves.parameters([save], [this.#until(deadline)], cipher))
       if (isMarked(rows)) return undefined
       const [answer = GONE] = answersOf(rows, [request.change.text], GONE, cipher)
       if (answer.outcome === 'late') throw timeoutFault('waiting for the row lock', false)
@@ -485,8 +488,11 @@ export class SessionTable implements StoredSessions {
       this.#send(
         'read',
         ({ lookup }) => {
+          const [first] = ids
+          if (ids.length === 1 && first !== undefined && lookup !== 'both')
+            return { size: 'one', parameters: [first] }
           const forms = lookup === 'plain' ? [...ids, MARK] : lookup === 'both' ? ids.flatMap(formsOf) : ids
-          return [{ type: 'text', values: forms }]
+          return { size: 'several', parameters: [{ type: 'text', values: forms }] }
         },
         deadlines,
       )
@@ -544,7 +550,7 @@ export class SessionTable implements StoredSessions {
 
   /** Returns true if the server that was read from does not have the required role. */
   #isWrongRole(rows: readonly Row[]): boolean {
-    this.#standby = rows.at(-1)?.[2] === 'true'
+    this.#standby = standbyOf(rows.at(-1))
     return this.#database.distrusts?.(this.#standby) ?? false
   }
 
@@ -666,7 +672,8 @@ export class SessionTable implements StoredSessions {
       ({ lookup }) => {
         formed = lookup === 'both' && kind !== 'put' ? underBothForms(requests, id, under) : undefined
         const untils = formed?.owners.map((owner) => deadlines[owner] as number) ?? deadlines
-        return parameters(formed?.requests ?? requests, untils.map(this.#until), this.cipher)
+        const sent = formed?.requests ?? requests
+        return { size: batchSize(sent), parameters: parameters(sent, untils.map(this.#until), this.cipher) }
       },
       deadlines,
     )
@@ -677,17 +684,18 @@ export class SessionTable implements StoredSessions {
   /**
    * Sends a statement, and again if it has found a mark.
    *
-   * @param parameters called when the table is open, because the database's clock and the forms of ids are unknown before
+   * @param input called when the table is open, because the database's clock and the forms of ids are unknown before
    * @returns the rows; none if a `put` has found a mark, because it has to look for the other form first
    */
   async #send(
     kind: keyof Statements,
-    parameters: (opened: Opened) => Parameter[],
+    input: (opened: Opened) => { readonly size: BatchSize; readonly parameters: readonly Parameter[] },
     deadlines: readonly number[],
   ): Promise<{ readonly rows: readonly Row[]; readonly lookup: Lookup }> {
     const latest = deadlines.reduce((one, other) => Math.max(one, other))
     const opened = await this.#open(latest)
-    const rows = await this.#guard(this.#database.query(opened.statements[kind], parameters(opened), latest))
+    const { size, parameters } = input(opened)
+    const rows = await this.#guard(this.#database.query(opened.statements[size][kind], parameters, latest))
     const last = rows.at(-1)
     if (last !== undefined) this.#recordClock(clockOf(last))
     // A standby would have rejected the change.
@@ -695,7 +703,7 @@ export class SessionTable implements StoredSessions {
     const { lookup } = opened
     if (!isMarked(rows)) return { rows, lookup }
     if (this.#opened === opened) this.#opened = undefined
-    return kind === 'put' ? { rows: [], lookup } : this.#send(kind, parameters, deadlines)
+    return kind === 'put' ? { rows: [], lookup } : this.#send(kind, input, deadlines)
   }
 
   /** Returns a deadline by the database's clock, or a little earlier: the clock is known from the last answer. */
@@ -728,7 +736,7 @@ interface Opened {
   readonly shape: OpenTable
   readonly user: string
   readonly lookup: Lookup
-  readonly statements: Statements
+  readonly statements: Readonly<Record<BatchSize, Statements>>
   /** SQL that reads one session and locks its row until the transaction ends. */
   readonly lock: string
 }

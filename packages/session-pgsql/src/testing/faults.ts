@@ -13,7 +13,7 @@ export const faultCases: readonly Case[] = [
   {
     id: 'away',
     sentence:
-      'While the database is unreachable, requests fail and no user is signed out; afterwards everything works.',
+      'While the database is unreachable, requests fail and no user is logged out; afterwards everything works.',
     needs: ['faults.away'],
     check: (run) => checkOutage(run, run.subject.faults?.away, '/sign-out'),
   },
@@ -27,7 +27,7 @@ export const faultCases: readonly Case[] = [
   {
     id: 'failing',
     sentence:
-      'While the database replies with errors, requests fail and no user is signed out; afterwards everything works.',
+      'While the database replies with errors, requests fail and no user is logged out; afterwards everything works.',
     needs: ['faults.failing'],
     check: (run) => checkOutage(run, run.subject.faults?.failing, '/sign-in?user=other'),
   },

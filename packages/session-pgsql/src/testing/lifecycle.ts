@@ -7,7 +7,7 @@ import { type CaseRun, unique } from './case-run.ts'
 export const lifecycleCases: readonly Case[] = [
   {
     id: 'kept',
-    sentence: 'A session lasts from one request to the next and ends at the sign-out.',
+    sentence: 'A session lasts from one request to the next and ends at the logout.',
     async check(run) {
       const { browser, user } = await run.signIn()
       await browser.post('/set?key=color&value=blue')
@@ -83,7 +83,7 @@ export const lifecycleCases: readonly Case[] = [
   },
   {
     id: 'activity',
-    sentence: 'Each access extends the expiry, so that an active user stays signed in.',
+    sentence: 'Each access extends the expiry, so that an active user stays logged in.',
     needs: ['lifetime', 'passTime'],
     async check(run) {
       const lifetime = run.subject.lifetime ?? 0
@@ -128,7 +128,7 @@ export const lifecycleCases: readonly Case[] = [
 export const endCases: readonly Case[] = [
   {
     id: 'sign-out',
-    sentence: 'A request in progress at the sign-out does not restore the session.',
+    sentence: 'A request in progress at the logout does not restore the session.',
     async check(run) {
       const { site, browser } = await run.signIn()
       await signOutDuringRequest(run, browser, site.url)
@@ -136,7 +136,7 @@ export const endCases: readonly Case[] = [
   },
   {
     id: 'sign-out-processes',
-    sentence: 'A request in progress in another process at the sign-out does not restore the session.',
+    sentence: 'A request in progress in another process at the logout does not restore the session.',
     async check(run) {
       const { browser } = await run.signIn()
       const { url } = await run.start()
@@ -145,7 +145,7 @@ export const endCases: readonly Case[] = [
   },
   {
     id: 'new-id',
-    sentence: 'The sign-in changes the id, and the old id has no session.',
+    sentence: 'The login changes the id, and the old id has no session.',
     async check(run) {
       const site = await run.start()
       const browser = new Browser(site.url)
@@ -159,7 +159,7 @@ export const endCases: readonly Case[] = [
   },
   {
     id: 'new-id-again',
-    sentence: 'A sign-in of a user who is signed in changes the id, and the old id has no session.',
+    sentence: 'A login of a user who is logged in changes the id, and the old id has no session.',
     async check(run) {
       const { browser } = await run.signIn()
       const old = browser.clone()
@@ -171,7 +171,7 @@ export const endCases: readonly Case[] = [
   },
   {
     id: 'new-id-slow',
-    sentence: 'A request in progress at the sign-in does not restore the session of the old id.',
+    sentence: 'A request in progress at the login does not restore the session of the old id.',
     async check(run) {
       const site = await run.start()
       const browser = new Browser(site.url)

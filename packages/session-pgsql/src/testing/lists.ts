@@ -136,7 +136,7 @@ export const updateCases: readonly Case[] = [
   },
   {
     id: 'counter-ended',
-    sentence: 'An atomic update in progress at the sign-out does not restore the session.',
+    sentence: 'An atomic update in progress at the logout does not restore the session.',
     async check(run) {
       const browser = await counting(run)
       const before = browser.clone()

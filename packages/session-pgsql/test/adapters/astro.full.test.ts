@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { laterNode } from '../support/programs.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { describeGuarantees, type Site } from './guarantees.ts'
 import { runInExample, startSiteProcess } from './site-process.ts'
 
@@ -21,7 +21,7 @@ else {
     start: (options, pause) => startSiteProcess(program, options, pause),
   })
 
-  describeOnEveryServer(
+  describeOnEveryKind(
     'A site of Astro',
     (server) => {
       let database: FreshDatabase

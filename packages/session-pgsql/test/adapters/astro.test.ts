@@ -3,13 +3,13 @@ import { expect, test } from 'vitest'
 import type { Entries } from '../../src/adapters/astro/entries.ts'
 import pgsqlSessionDriver from '../../src/adapters/astro.ts'
 import { optionsFor } from '../express/site.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 
 const ID = 'b7e3cbb1-8a6e-4a0f-9c1d-0f7a3f2f7a11'
 const URLS = { URL: (value: unknown) => value instanceof URL && value.href }
 const revivers = { URL: (href: unknown) => new URL(href as string) }
 
-describeOnEveryServer('The session driver of Astro', (server) => {
+describeOnEveryKind('The session driver of Astro', (server) => {
   /** Does what Astro does in a request: loads the session, lets the request change it, and saves it. */
   async function start() {
     const database = await server.freshDatabase()

@@ -10,7 +10,7 @@ import {
 import { Browser } from '../../src/testing/browser.ts'
 import { type Data, describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
 import { describeGuarantees } from './guarantees.ts'
 import { keyValueDriver, strangeKeys } from './key-value.ts'
@@ -331,7 +331,7 @@ describeHandler('better-auth', (kit) => {
   })
 })
 
-describeOnEveryServer('better-auth in two processes', (server) => {
+describeOnEveryKind('better-auth in two processes', (server) => {
   test('lists every session of eight parallel logins, and none of those that log out', async () => {
     const { db } = await server.freshDatabase()
     const users = { user: [], session: [], account: [], verification: [] }
@@ -382,7 +382,7 @@ describeOnEveryServer('better-auth in two processes', (server) => {
   })
 })
 
-describeOnEveryServer('The better-auth example', (server) => {
+describeOnEveryKind('The better-auth example', (server) => {
   test('signs up, in and out over HTTP, and keeps its sessions after a restart', async () => {
     const database = await server.freshDatabase()
     const { createSite, emptyUsers } = await import(
@@ -514,7 +514,7 @@ test('fits the SecondaryStorage of better-auth', () => {
   expect(() => pgsqlSecondaryStorage({ db: 'pglite:', tabel: 'x' } as never)).toThrow(/did you mean "table"/)
 })
 
-describeOnEveryServer('better-auth with sessions in a table of its own', (server) => {
+describeOnEveryKind('better-auth with sessions in a table of its own', (server) => {
   test('storeSessionInDatabase keeps their users logged in when the secondary storage is added', async () => {
     const { db } = await server.freshDatabase()
     const tables = { user: [], session: [] as { token: string }[], account: [], verification: [] }

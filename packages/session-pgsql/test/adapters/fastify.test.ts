@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type PgsqlSessionOptions, PgsqlStore, pgsqlSession } from '../../src/adapters/fastify.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
@@ -14,7 +14,7 @@ describeGuarantees({
   start: (options, pause) => startExample('fastify', options, pause),
 })
 
-describeOnEveryServer('The store of @fastify/session', (server) => {
+describeOnEveryKind('The store of @fastify/session', (server) => {
   let database: FreshDatabase
   let store: PgsqlStore
   let stop: () => Promise<void>

@@ -3,9 +3,9 @@ import { afterEach, expect, test } from 'vitest'
 import { createSessions, type H3Sessions } from '../../src/adapters/h3.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 
-describeOnEveryServer('The sessions of h3', (server) => {
+describeOnEveryKind('The sessions of h3', (server) => {
   const stops: (() => Promise<void>)[] = []
   afterEach(async () => {
     for (const stop of stops.splice(0)) await stop()

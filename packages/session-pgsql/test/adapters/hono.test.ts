@@ -10,7 +10,7 @@ import {
 } from '../../src/adapters/hono.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { optionsFor } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
 describeGuarantees({
@@ -19,7 +19,7 @@ describeGuarantees({
   start: (options, pause) => startExample('hono', options, pause),
 })
 
-describeOnEveryServer('The sessions of @hono/session', (server) => {
+describeOnEveryKind('The sessions of @hono/session', (server) => {
   let database: FreshDatabase
   let sessions: PgsqlSessions<SessionData>
   let stop: () => Promise<void>

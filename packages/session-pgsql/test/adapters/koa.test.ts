@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { PgsqlStore } from '../../src/adapters/koa.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { listen, optionsFor } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 
@@ -14,7 +14,7 @@ describeGuarantees({
   start: (options, pause) => startExample('koa', options, pause),
 })
 
-describeOnEveryServer('The store of koa-session', (server) => {
+describeOnEveryKind('The store of koa-session', (server) => {
   let database: FreshDatabase
   let store: PgsqlStore
   let stop: () => Promise<void>

@@ -16,7 +16,7 @@ import { createPgsqlSessionStorage } from '../../src/adapters/react-router.ts'
 import pgsqlDriver from '../../src/adapters/unstorage.ts'
 import { createSessions } from '../../src/adapters/web.ts'
 import { listen, optionsFor } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 
 const HOUR = 3600
 
@@ -27,7 +27,7 @@ interface Site {
   close(): Promise<void>
 }
 
-describeOnEveryServer('maxLifetime and expiryGrace in every adapter', (server) => {
+describeOnEveryKind('maxLifetime and expiryGrace in every adapter', (server) => {
   /** What happens while a request is in progress. */
   let meanwhile: () => Promise<unknown> = async () => {}
   let database: FreshDatabase

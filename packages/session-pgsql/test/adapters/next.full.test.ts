@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { describeGuarantees, type Site, WEB_SESSIONS } from './guarantees.ts'
 import { runInExample, startSiteProcess } from './site-process.ts'
 
@@ -16,7 +16,7 @@ describeGuarantees({
   start: (options, pause) => startSiteProcess(PROGRAM, options, pause),
 })
 
-describeOnEveryServer(
+describeOnEveryKind(
   'A site of Next.js',
   (server) => {
     let database: FreshDatabase

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { freePort } from '../support/connect.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 
 /**
@@ -107,7 +107,7 @@ async function visited<T>(
   }
 }
 
-describeOnEveryServer(
+describeOnEveryKind(
   'Nitro',
   (server) => {
     test.each(['nitropack', 'nitro'] as const)(

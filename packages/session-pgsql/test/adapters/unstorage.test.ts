@@ -6,7 +6,7 @@ import { Browser } from '../../src/testing/browser.ts'
 import { Gates } from '../../src/testing/gates.ts'
 import { describeHandler, errorOf } from '../handler/kit.ts'
 import { startProxy } from '../support/proxy.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { describeGuarantees, startExample } from './guarantees.ts'
 import { keyValueDriver, strangeKeys } from './key-value.ts'
@@ -207,7 +207,7 @@ describeHandler('unstorage', (kit) => {
   })
 })
 
-describeOnEveryServer('The unstorage example', (server) => {
+describeOnEveryKind('The unstorage example', (server) => {
   test('keeps its items over HTTP, a restart and an outage', async () => {
     const database = await server.freshDatabase()
     const options = { db: database.db, gcInterval: 0, operationTimeout: 60 }

@@ -30,3 +30,20 @@ export function blocksOf(page: string): Block[] {
   }
   return blocks
 }
+
+/** Finds one block of a page. */
+export type FindBlock = (heading: RegExp, language: string, index?: number) => string
+
+/**
+ * Returns a function that finds the code of a page's block by its heading and language, and its number among these.
+ *
+ * @throws Error if the page has no such block
+ */
+export function blockFinder(page: string): FindBlock {
+  const blocks = blocksOf(page)
+  return (heading, language, index = 0) => {
+    const found = blocks.filter((one) => heading.test(one.heading) && one.language === language)[index]
+    if (found === undefined) throw new Error(`${page} has no block ${index} of ${language} under ${heading}`)
+    return found.code
+  }
+}

@@ -71,9 +71,10 @@ beforeAll(async () => {
      new SaveHandler().noSuchMethod()`,
   )
   await writeFile(
-    join(folder, 'session-data.d.ts'),
+    join(folder, 'express-data.d.ts'),
     `import 'express-session'
-     declare module 'express-session' { interface SessionData { [key: string]: any } }`,
+     declare module 'express-session' { interface SessionData { [key: string]: any } }
+     declare global { namespace Express { interface User { [key: string]: any } } }`,
   )
   const source = (name: string) => [join(root, `packages/session-pgsql/src/${name}.ts`)]
   const server = (name: string) => [join(root, `packages/session-pgsql-server/src/${name}/start.ts`)]

@@ -6,18 +6,11 @@ import { createProject, locate, type Project, pack } from '../packaging/consumer
 import { freePort } from '../support/connect.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { until } from '../support/wait.ts'
-import { type Block, blocksOf } from './blocks.ts'
+import { blockFinder } from './blocks.ts'
 
 /** What a newcomer does: the blocks of the README in an empty folder, as pasted, with the packed package. */
 
-const blocks = blocksOf(join(import.meta.dirname, '../../../../README.md'))
-
-/** Returns the block under a heading in a language. */
-function block(heading: RegExp, language: string, index = 0): string {
-  const found = blocks.filter((one: Block) => heading.test(one.heading) && one.language === language)[index]
-  if (found === undefined) throw new Error(`The README has no block ${index} of ${language} under ${heading}`)
-  return found.code
-}
+const block = blockFinder(join(import.meta.dirname, '../../../../README.md'))
 
 let server: PostgresServer
 let packed: Awaited<ReturnType<typeof pack>>

@@ -3,7 +3,7 @@ import type { Express, Request } from 'express'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { pgsqlSession } from '../../src/adapters/express.ts'
 import { Gates } from '../../src/testing/gates.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 /** Applications as they are written for any session store, with requests of one user that overlap. */
@@ -93,7 +93,7 @@ function messages(app: Express, gates: Gates): void {
   })
 }
 
-describeOnEveryServer('applications with overlapping requests', (server) => {
+describeOnEveryKind('applications with overlapping requests', (server) => {
   let database: FreshDatabase
   let site: Site
   let gates: Gates

@@ -1,12 +1,12 @@
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 const HOUR = 3_600_000
 const DAY = 86_400_000
 
-describeOnEveryServer('cookies', (server) => {
+describeOnEveryKind('cookies', (server) => {
   let database: FreshDatabase
   let site: Site
 

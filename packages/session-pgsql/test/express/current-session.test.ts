@@ -1,11 +1,11 @@
 import type { NextFunction, Request, Response } from 'express'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { pgsqlSession, recordErrors } from '../../src/adapters/express.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { optionsFor, type Site, startSite } from './site.ts'
 
-describeOnEveryServer('the current session', (server) => {
+describeOnEveryKind('the current session', (server) => {
   let database: FreshDatabase
   let site: Site
 

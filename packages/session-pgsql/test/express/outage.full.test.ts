@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type FaultyProxy, startProxy } from '../support/proxy.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { type Site, startSite } from './site.ts'
 
-describeOnEveryServer('an outage', (server) => {
+describeOnEveryKind('an outage', (server) => {
   if (server.kind === 'pglite') {
     // PGlite runs in this process: there is no connection that could be lost.
     test('cannot happen with PGlite', () => expect(server.name).toBe('PGlite'))

@@ -1,7 +1,7 @@
 import type { NextFunction, Request, Response } from 'express'
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { PgsqlStore } from '../../src/adapters/express.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { type Deferred, deferred } from '../support/wait.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
@@ -32,7 +32,7 @@ class Gate {
   }
 }
 
-describeOnEveryServer('overlapping requests', (server) => {
+describeOnEveryKind('overlapping requests', (server) => {
   let database: FreshDatabase
   let site: Site
   /** The gate of the running test. */

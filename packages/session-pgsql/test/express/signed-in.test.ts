@@ -1,11 +1,11 @@
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { pgsqlSession } from '../../src/adapters/express.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 const HOUR = 3_600_000
 
-describeOnEveryServer('A signed-in session of Express', (server) => {
+describeOnEveryKind('A signed-in session of Express', (server) => {
   let database: FreshDatabase
   let site: Site
 

@@ -4,7 +4,7 @@ import { afterEach, beforeAll, expect, test } from 'vitest'
 import { PgsqlStore } from '../../src/adapters/express.ts'
 import { SaveHandler, SessionPgsqlError } from '../../src/index.ts'
 import { runWorkers } from '../support/processes.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { Browser, listen, optionsFor } from './site.ts'
 
 type Data = SessionData & Record<string, unknown>
@@ -28,7 +28,7 @@ function promised(store: PgsqlStore) {
 
 const plain = (data: object = {}) => ({ cookie: { originalMaxAge: null }, ...data })
 
-describeOnEveryServer('PgsqlStore', (server) => {
+describeOnEveryKind('PgsqlStore', (server) => {
   let database: FreshDatabase
   const closing: { close(): Promise<void> }[] = []
 

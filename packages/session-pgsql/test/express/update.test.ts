@@ -3,7 +3,7 @@ import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { pgsqlSession } from '../../src/adapters/express.ts'
 import type { SaveHandlerOptions } from '../../src/index.ts'
 import { errorOf } from '../handler/kit.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { type Browser, optionsFor, type Site, startSite } from './site.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each route has its own data
@@ -11,7 +11,7 @@ type Data = Record<string, any>
 
 type Route = (request: Omit<Request, 'session'> & { session: Data }, response: Response) => unknown
 
-describeOnEveryServer('an update of the current session', (server) => {
+describeOnEveryKind('an update of the current session', (server) => {
   let database: FreshDatabase
   let site: Site
   /** Runs a route in a request of a browser, and returns what the route returned. */

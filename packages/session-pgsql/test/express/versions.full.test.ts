@@ -3,14 +3,14 @@ import express from 'express'
 import session from 'express-session'
 import { afterEach, expect, test } from 'vitest'
 import { PgsqlStore, pgsqlSession, recordErrors } from '../../src/adapters/express.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 import { Browser, listen, optionsFor } from './site.ts'
 
 const require = createRequire(import.meta.url)
 
 const versions: Record<string, typeof express> = { 'Express 5': express, 'Express 4': require('express4') }
 
-describeOnEveryServer('versions', (server) => {
+describeOnEveryKind('versions', (server) => {
   const closing: { close(): Promise<void> }[] = []
   afterEach(async () => {
     for (const one of closing.splice(0)) await one.close()

@@ -126,32 +126,38 @@ describeOnEveryServer(
         expect(findings.filter(({ level }) => level === 'problem')).toEqual([])
       })
 
+      async function liveAndEnd(sessions: SaveHandler<Data>, user: string): Promise<void> {
+        const id = newId()
+        expect((await sessions.write(id, { a: 1 }, { base: null, custom: 'c' })).outcome).toBe('created')
+        const base = await sessions.read(id)
+        expect((await sessions.write(id, { a: 2 }, { base })).outcome).toBe('updated')
+        expect((await sessions.write(id, { a: 1, b: 1 }, { base })).outcome).toBe('merged')
+        expect((await sessions.write(id, { a: 5, c: 1 }, { base: null })).outcome).toBe('merged')
+        expect((await sessions.write(id, { a: 3 })).outcome).toBe('updated')
+        expect((await sessions.write(id, { a: 4 })).outcome).toBe('updated')
+        expect((await sessions.write(id, { a: 5 }, { base: 'existing', address: '::1' })).outcome).toBe(
+          'updated',
+        )
+        expect(await sessions.touch(id, { lifetime: 9000, errors: { errors: 1 } })).toBe(true)
+        expect(await sessions.touch(id)).toBe(true)
+        expect(await sessions.setField(id, user)).toBe(true)
+        expect(await sessions.addError(id, 'notice', 'message')).toBe(true)
+        expect(await sessions.info(id)).toMatchObject({ custom: user, errors: 1, notices: 1 })
+        expect(await sessions.destroyByField(user)).toBe(1)
+        expect((await sessions.write(id, {}, { base })).outcome).toBe('gone')
+        expect(await sessions.touch(id, { base })).toBe(false)
+      }
+
       test.each([true, false])('sessions live and end (batched: %s)', async (batch) => {
         await using({ batch }, async (sessions) => {
-          const id = newId()
-          expect((await sessions.write(id, { a: 1 }, { base: null, custom: 'c' })).outcome).toBe('created')
-          const base = await sessions.read(id)
-          expect((await sessions.write(id, { a: 2 }, { base })).outcome).toBe('updated')
-          expect((await sessions.write(id, { a: 1, b: 1 }, { base })).outcome).toBe('merged')
-          expect((await sessions.write(id, { a: 5, c: 1 }, { base: null })).outcome).toBe('merged')
-          expect((await sessions.write(id, { a: 3 })).outcome).toBe('updated')
-          expect((await sessions.write(id, { a: 4 })).outcome).toBe('updated')
-          expect((await sessions.write(id, { a: 5 }, { base: 'existing', address: '::1' })).outcome).toBe(
-            'updated',
-          )
-          expect(await sessions.touch(id, { lifetime: 9000, errors: { errors: 1 } })).toBe(true)
-          expect(await sessions.touch(id)).toBe(true)
-          expect(await sessions.setField(id, 'user')).toBe(true)
-          expect(await sessions.addError(id, 'notice', 'message')).toBe(true)
-          expect(await sessions.info(id)).toMatchObject({ custom: 'user', errors: 1, notices: 1 })
+          await liveAndEnd(sessions, 'user')
+          // Statements for several requests differ from those for one.
+          await Promise.all(['one', 'two', 'three'].map((user) => liveAndEnd(sessions, user)))
           const many = Array.from({ length: 40 }, () => newId())
           await Promise.all(many.map((one) => sessions.write(one, {}, { custom: 'many' })))
           expect((await Promise.all(many.map((one) => sessions.destroy(one)))).filter(Boolean)).toHaveLength(
             40,
           )
-          expect(await sessions.destroyByField('user')).toBe(1)
-          expect((await sessions.write(id, {}, { base })).outcome).toBe('gone')
-          expect(await sessions.touch(id, { base })).toBe(false)
         })
       })
 

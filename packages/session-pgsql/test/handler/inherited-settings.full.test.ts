@@ -213,24 +213,24 @@ describeOnEveryServer(
   ['postgres'],
 )
 
-describe('Settings of the whole server, by ALTER SYSTEM', () => {
+describe('Settings of the whole server', () => {
   const server = usePostgres({ version: '18', settings: { fsync: 'off' } })
+  // node-postgres sets client_encoding for each connection.
+  const settings = new Map(SETTINGS.map(([name, value]) => [name, value]))
+  settings.delete('client_encoding')
 
-  test.each(SETTINGS)('%s = %s changes nothing', async (name, value) => {
-    const shown = async (): Promise<unknown> =>
-      (await server().query(`SELECT reset_val FROM pg_settings WHERE name = $1`, [name]))[0]?.reset_val
-    const before = await shown()
-    const reload = async (change: string, isDone: (value: unknown) => boolean): Promise<void> => {
-      await server().query(`ALTER SYSTEM ${change}`)
-      await server().query('SELECT pg_reload_conf()')
-      await until(async () => isDone(await shown()), `${change} to be in force`)
-    }
-    await reload(`SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`, (now) => now !== before)
-    try {
-      const query = server().query as FreshDatabase['query']
-      await usingHandlers(server().url(), query, (open) => exercise(open, query))
-    } finally {
-      await reload(`RESET ${name}`, (now) => now === before)
-    }
-  })
+  test.each(['repeatable read', 'serializable'])(
+    'change nothing, all at once, with %s',
+    async (isolation) => {
+      settings.set('default_transaction_isolation', isolation)
+      const query: FreshDatabase['query'] = (sql, parameters) => server().query(sql, parameters)
+      for (const [name, value] of settings)
+        await query(`ALTER SYSTEM SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`)
+      await query('SELECT pg_reload_conf()')
+      const isolationNow = async (): Promise<unknown> =>
+        (await query('SHOW default_transaction_isolation'))[0]?.default_transaction_isolation
+      await until(async () => (await isolationNow()) === isolation, 'the settings to be in force')
+      await usingHandlers(server().url('postgres'), query, (open) => exercise(open, query))
+    },
+  )
 })

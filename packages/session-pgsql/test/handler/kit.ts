@@ -1,7 +1,12 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
-import { describeOnEveryServer, type FreshDatabase, type TestServer } from '../support/servers.ts'
+import {
+  describeOnEveryKind,
+  describeOnEveryServer,
+  type FreshDatabase,
+  type TestServer,
+} from '../support/servers.ts'
 
 /** Any data. */
 // biome-ignore lint/suspicious/noExplicitAny: each test has its own type of data
@@ -57,7 +62,9 @@ export function describeHandler(
     })
     suite(makeKit(server, () => database))
   }
-  describeOnEveryServer(name, contract, other ? ['postgres'] : ['postgres', 'pglite', 'pgbouncer'])
+  // Another driver sends the same SQL.
+  if (other) describeOnEveryKind(name, contract, ['postgres'])
+  else describeOnEveryServer(name, contract, ['postgres', 'pglite', 'pgbouncer'])
 }
 
 function makeKit(server: TestServer, database: () => FreshDatabase): Kit {

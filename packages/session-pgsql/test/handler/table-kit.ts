@@ -20,8 +20,13 @@ export const EXTENSION_TABLE: string = `CREATE TABLE php_session (
   sess_custom        text
 )`
 
-/** Expects every operation on a session to work. */
+/** Expects every operation on a session to work: on one alone, and in batches of three. */
 export async function expectUsable(sessions: Handler): Promise<void> {
+  await useSession(sessions)
+  await Promise.all([1, 2, 3].map(() => useSession(sessions)))
+}
+
+async function useSession(sessions: Handler): Promise<void> {
   const id = newId()
   expect((await sessions.write(id, { a: 1 }, { custom: 'c' })).outcome).toBe('created')
   const base = await sessions.read(id)

@@ -50,14 +50,18 @@ export function describeOnEveryServer(
 }
 
 /**
- * The same on one server of each kind, PostgreSQL 18 and PGlite: for what stands on the save handler, whose own
- * tests run on all of them.
+ * Runs the same suite on one server of each kind, PostgreSQL 18 and PGlite: for what uses the save handler, such as
+ * adapters, the gateway and the console. The save handler's own tests run on all versions.
+ *
+ * @param kinds for suites that some kinds of server cannot take part in
  */
-export function describeOnEveryKind(name: string, suite: (server: TestServer) => void): void {
+export function describeOnEveryKind(
+  name: string,
+  suite: (server: TestServer) => void,
+  kinds: readonly TestServer['kind'][] = ['postgres', 'pglite'],
+): void {
   const servers = inject('sharedServers')
-  const firsts = (['postgres', 'pglite'] as const).flatMap(
-    (kind) => servers.find((server) => server.kind === kind) ?? [],
-  )
+  const firsts = kinds.flatMap((kind) => servers.find((server) => server.kind === kind) ?? [])
   describeOn(firsts, name, suite)
 }
 

@@ -8,18 +8,18 @@ export const destroy: Command = {
   usage: 'ID... | --field VALUE | --where COLUMN=VALUE | --all',
   summary: 'destroy sessions by id, by custom field, by own columns, or all',
   details: `
-Destroys the sessions immediately; only --all asks before. A request in progress
-cannot bring a destroyed session back.
+Destroys the sessions immediately; only --all asks first. A request in progress
+cannot restore a destroyed session.
 
-By id, or by its hash as list shows it: the exit code is 1 if a session does not
-exist or has expired. The row of an expired session is still removed.
-By field: destroys every session with this value in its custom field ("log out
-everywhere"). It is not an error if there is none.
-By column: the same, for own columns (see --columns) with these values. It fails
-if the columns of sessions that may match are not filled.
-All: ends the sessions of all users that began before, for example after a leak
-of session ids. Users can sign in again meanwhile. The rows of sessions that
-expired earlier stay, for gc.
+ID       the id, or its hash as list shows it. The exit code is 1 if a session
+         does not exist or has expired. The row of an expired session is removed
+--field  every session with this value in its custom field ("log out
+         everywhere"). It is not an error if there is none
+--where  the same, for own columns (see --columns) with these values. It fails
+         if the columns of sessions that may match are not filled
+--all    the sessions of all users that began before the command, for example
+         after a leak of session ids. Users can log in again meanwhile. gc
+         removes the rows of sessions that had expired
 
 Examples:
   session-pgsql destroy 8hJq2xZkPq0R5t7vWn3yBc6dFg9hKm1p

@@ -16,18 +16,17 @@ export const doctor: Command = {
 Checks every server of db and its session table: write access, privileges,
 columns, indexes, integer dates, encoding, durability, fill factor, autovacuum,
 HOT updates, dead rows, overdue garbage collection, the journal, and the
-difference between the clocks of the server and of this machine. Also checks who
-else has power over sessions: the owner of the tables, triggers, rules,
+difference between the clocks of the server and of this machine. Also checks
+which other roles can change sessions: the owner of the tables, triggers, rules,
 row-level security, grants to PUBLIC or to the roles of a web API, and roles
 that may create objects in a schema of the search path. It changes nothing. Run
 it as the database user of the application.
 
-With --security it runs through the list of docs/security-review.md instead: who
-has power over sessions, and besides plain ids, encryption, maxLifetime, TLS to
-another machine, rows that are not stored as configured, and logging that shows
-ids. Give it the settings of the application: by the php.ini, the environment or
-the options. The command cannot see settings that an application makes in its
-code.
+With --security it checks the list of docs/security-review.md instead: roles
+that can change sessions, plain ids, encryption, maxLifetime, TLS to another
+machine, rows that are not stored as configured, and logging that shows ids. Run
+it with the application's php.ini, environment or options. It cannot see
+settings that an application makes in its code.
 
 The level of a finding is "ok", "warning" (works, but not well) or "problem"
 (does not work). Warnings and problems come with the SQL or the command that

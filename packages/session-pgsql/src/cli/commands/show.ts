@@ -13,8 +13,8 @@ export const show: Command = {
   summary: 'show one session; with --data, also its data',
   details: `
 Shows a session by its id, or by its hash as list shows it, even if it has
-expired. With several servers, shows every row
-with this id. The exit code is 1 if there is none.
+expired. With several servers, shows every row with this id. The exit code is 1
+if there is none.
 
 The session's data is shown only with --data: JSON is indented, other formats
 are shown as stored, and control characters are shown as \\u{...}. With --json

@@ -19,8 +19,8 @@ environment. Passwords are never shown.
 
   EXPIRED     expired sessions that are still in the table: not yet removed by
               garbage collection, or kept by keepExpired
-  SHARE       with several servers: percentage of the ids whose home it is
-  AWAY        with several servers: rows that it holds as a fallback server
+  SHARE       with several servers: percentage of the ids that it is home to
+  AWAY        with several servers: rows that it stores as a fallback server
   SINCE       when this command saw the health change
   CALLS       statements that this command has sent
   ERRORS      statements that have failed
