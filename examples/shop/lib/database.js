@@ -5,8 +5,8 @@ import pg from 'pg'
  * Returns the database of this process: the one that DATABASE_URL names, or an embedded PostgreSQL in the folder FOLDER
  * (default: .sessions in the current folder).
  *
- * It is opened at the first call, because `next build` loads this file, too. It is on `globalThis`, because Next.js
- * loads this file more than once, and only one PGlite can use a folder.
+ * It is opened at the first call, because `next build` loads this file, too. It is on `globalThis`, because main.js, the
+ * pages and proxy.js have an instance of this file each, and only one PGlite can use a folder.
  */
 export function database() {
   globalThis.shopDatabase ??= connect()

@@ -206,7 +206,7 @@ describeOnEveryServer(
           return shop
         }
         const one = await start('one')
-        const two = await start('two', ['npx', 'next', 'start', '--hostname', '127.0.0.1'])
+        const two = await start('two', [process.execPath, 'main.js'])
         const page = await browser.page()
         const add = (tab: Page) => tab.getByRole('button', { name: 'Add to cart: Emma' }).click()
         await page.goto(one.url)
