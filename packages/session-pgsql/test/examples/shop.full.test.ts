@@ -40,6 +40,9 @@ describeInBrowser('the shop', (browser) => {
     await shop?.end('SIGKILL')
   })
 
+  // The restart cuts the connections of open pages.
+  browser.allow(/net::ERR_/)
+
   async function open(page: Page, path: string): Promise<void> {
     await page.goto(shop.url + path)
   }
