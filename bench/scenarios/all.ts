@@ -1,4 +1,5 @@
 import type { Scenario } from '../context.ts'
+import { announcements } from './announcements.ts'
 import { bigTable } from './big-table.ts'
 import { encryption } from './encryption.ts'
 import { hotSessions } from './hot-sessions.ts'
@@ -18,6 +19,7 @@ export const SCENARIOS: readonly Scenario[] = [
   oneSession,
   statementsSent,
   encryption,
+  announcements,
   stalled,
   bigTable,
   soak,

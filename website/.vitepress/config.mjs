@@ -60,6 +60,7 @@ export default defineConfig({
           page('Security', 'security'),
           page('Security review', 'security-review'),
           page('Lifetime', 'lifetime'),
+          page('Announcements', 'announcements'),
           page('Encryption', 'encryption'),
           page('Hashed ids', 'ids-at-rest'),
           page('Own columns', 'columns'),

@@ -103,6 +103,8 @@ export const EVENTS = [
   'promoted',
   'broughtHome',
   'gc',
+  'ended',
+  'missed',
   'error',
 ] as const
 
@@ -159,10 +161,10 @@ export function queued(handler: object, server: string, kind: string): QueuedMes
   return message
 }
 
-/** Publishes an event as the save handler emits it, without the session id. */
+/** Publishes an event as the save handler emits it, without the session's id and custom field. */
 export function announce(handler: object, event: EventName, about: object): void {
   const to = eventChannels[event]
   if (!to.hasSubscribers) return
-  const { id: _, ...rest } = about as { id?: string }
+  const { id: _id, custom: _custom, ...rest } = about as { id?: string; custom?: string }
   to.publish({ handler, ...rest })
 }

@@ -56,6 +56,7 @@ export type {
   ColumnValues,
 } from './session/columns.ts'
 export type { Device, Devices } from './session/device.ts'
+export type { EndedSession, EndReason } from './session/ended.ts'
 export type {
   CountOptions,
   FoundSessions,

@@ -1,5 +1,6 @@
 import type { ServerStatus } from './servers/server.ts'
 import type { ColumnDefinitions } from './session/columns.ts'
+import type { EndedSession } from './session/ended.ts'
 import type { SessionRecord } from './session/record.ts'
 
 /** The arguments, results and events of a save handler. */
@@ -225,6 +226,17 @@ export interface SaveHandlerEvents {
   broughtHome: [event: { id: string; from: string; to: string; outcome: 'brought' | 'merged' | 'dropped' }]
   /** A server was swept, by `gc()`, `sweep()` or at `gcInterval`. Not emitted if other transactions have locked all that is due. */
   gc: [event: { server: string; removed: number; seconds: number }]
+  /**
+   * With the option `announce`: a session has ended, in any process. Emitted at least once for each session that a
+   * process with `announce` has ended, soon after the commit; for `expired`, when garbage collection removes the session. A
+   * database role can forge it, so before anything that cannot be undone, read the session.
+   */
+  ended: [event: EndedSession & { server: string }]
+  /**
+   * With `announce`: sessions may have ended on this server without the event `ended`, because the connection was lost, or
+   * PostgreSQL could not announce them. Check the sessions that you depend on with `read`.
+   */
+  missed: [event: { server: string }]
   /** Background work, such as a garbage collection, failed. Without a listener, the first error of each code is logged. */
   error: [error: Error]
 }

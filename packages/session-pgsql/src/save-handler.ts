@@ -3,6 +3,7 @@ import { codecNamed } from './codec/codecs.ts'
 import { invalid } from './errors.ts'
 import { Administration } from './handler/administration.ts'
 import { Admission } from './handler/admission.ts'
+import { EndListener } from './handler/end-listener.ts'
 import { Events } from './handler/events.ts'
 import { Collector, Garbage } from './handler/gc.ts'
 import { Journal } from './handler/journal.ts'
@@ -25,6 +26,7 @@ import type {
   WriteResult,
 } from './operations.ts'
 import { readPhpIni } from './php-ini.ts'
+import type { Server } from './servers/server.ts'
 import { Servers } from './servers/servers.ts'
 import { checkText, metadataOf } from './session/checks.ts'
 import type { ColumnDefinitions, ColumnFilter } from './session/columns.ts'
@@ -67,6 +69,8 @@ export class SaveHandler<
   readonly #garbage: Garbage
   readonly #collector: Collector
   readonly #journal: Journal
+  /** One for each server; none without `announce`. */
+  readonly #endListeners: ReadonlyMap<Server, EndListener>
   #closed: Promise<void> | undefined
 
   /**
@@ -99,6 +103,10 @@ export class SaveHandler<
         events.emit('broughtHome', event)
       },
       onBothForms: () => this.#sessions.hashKeys(),
+      onUnannounced: (server) => {
+        this.#endListeners.get(server)?.owe()
+        events.emit('missed', { server: server.name })
+      },
       onError: (error) => events.report(error),
       columns: {
         names: settings.columns.computed.map(({ name }) => name),
@@ -140,8 +148,18 @@ export class SaveHandler<
       expiryGrace: settings.expiryGrace,
       maxLifetime: settings.maxLifetime,
       ids: settings.ids,
-      destroy: (form) => this.#sessions.destroy(new StoredId(form)),
+      destroy: (form, reason) => this.#sessions.destroy(new StoredId(form), reason),
     })
+    this.#endListeners = new Map(
+      settings.announce ? this.#servers.all.map((server) => [server, this.#endListener(server, events)]) : [],
+    )
+    if (settings.announce) {
+      const listenTo = (event: string): void => {
+        if (event === 'ended' || event === 'missed') this.#listen()
+      }
+      // The types of EventEmitter know the handler's own events only.
+      this.on('newListener' as never, listenTo as never)
+    }
   }
 
   /**
@@ -164,9 +182,13 @@ export class SaveHandler<
    * if the role is allowed to (see `createTable`). A table that existed before is not created again: it is
    * TABLE_MISSING until it is back. The first use does the same; call `open` at startup so that a wrong
    * address fails there. A failure is not cached: the next use tries again.
+   *
+   * With `announce` and a listener of `ended` or `missed`, it also waits until announcements arrive; if they do not, the
+   * event `error` says why.
    */
-  open(): Promise<void> {
-    return this.#administration.open()
+  async open(): Promise<void> {
+    await this.#administration.open()
+    await Promise.all([...this.#endListeners.values()].map((listener) => listener.started()))
   }
 
   /**
@@ -526,6 +548,14 @@ export class SaveHandler<
     return this.#administration.journal(seconds)
   }
 
+  /**
+   * Returns the form of an id that the event `ended` and lists have: the id itself, or its hashed form if the option `ids`
+   * is not `'plain'`.
+   */
+  storedId(id: string): string {
+    return this.listed.formOfNew(id)
+  }
+
   /** Returns true if a session with this id exists. PHP's `SessionUpdateTimestampHandlerInterface::validateId`. */
   async validateId(id: string): Promise<boolean> {
     return typeof id === 'string' && (await this.info(id)) !== undefined
@@ -574,8 +604,29 @@ export class SaveHandler<
     }
   }
 
+  #endListener(server: Server, events: Events): EndListener {
+    const { operationTimeout, ids } = this.#settings
+    return new EndListener({
+      server,
+      operationTimeout,
+      onEnded: ({ id, custom, reason }) => {
+        // While ids are moved to the hashed form, the row may have had either.
+        const form = ids === 'plain' ? id : hashedId(id)
+        events.emit('ended', { id: form, custom, reason, server: server.name })
+      },
+      onMissed: () => events.emit('missed', { server: server.name }),
+      onError: (error) => events.report(error),
+    })
+  }
+
+  #listen(): void {
+    if (this.#closed !== undefined) return
+    for (const listener of this.#endListeners.values()) void listener.start()
+  }
+
   async #close(): Promise<void> {
     this.#admission.close()
+    await Promise.all([...this.#endListeners.values()].map((listener) => listener.close()))
     this.#collector.close()
     this.#garbage.close()
     await this.#admission.idle()

@@ -154,6 +154,8 @@ function sessionsOf(flags: Flags, { environment }: ProcessContext): SaveHandler 
       conflict: 'merge',
       createTable: false,
       gcInterval: 0,
+      // Processes that listen must learn of what an operator ends. Without any, it costs little.
+      announce: true,
       poolSize: 5,
     },
     { ini: iniOf(flags), environment },

@@ -77,6 +77,23 @@ describeOnEveryKind(
       await expect(ask(port, '/api/me')).rejects.toThrow()
     })
 
+    test('announces the sessions that an operator ends, to processes that listen', async () => {
+      const options = { table: 'announced', gcInterval: 0, announce: true }
+      const site = new SaveHandler({ db: database.db as string, ...options })
+      const ended: string[] = []
+      site.on('ended', ({ id, reason }) => ended.push(`${id} ${reason}`))
+      await site.open()
+      await site.write('ended-by-operator', {}, { base: null })
+      const { code, opened, stop } = begin(['console', '--port', '0', '--table', 'announced'])
+      const operator = await opened()
+      expect((await operator.post('/api/end', { ids: ['ended-by-operator'] })).status).toBe(200)
+      await until(() => ended.length > 0, 'the announcement')
+      expect(ended).toEqual(['ended-by-operator destroyed'])
+      stop()
+      expect(await code).toBe(0)
+      await site.close()
+    })
+
     test('requires a password to listen on another address than loopback', async () => {
       const refused = await begin(['console', '--host', '0.0.0.0']).code
       expect(refused).toBe(2)

@@ -93,6 +93,8 @@ export class CommandContext implements Context {
       createTable: this.#createTable,
       // A command that lists sessions must not start garbage collection.
       gcInterval: 0,
+      // Processes that listen must learn of what an operator ends. Without any, it costs little.
+      announce: true,
       logger: this.#logger(),
     }
   }

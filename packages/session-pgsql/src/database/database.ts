@@ -32,6 +32,14 @@ export interface Database {
   ping?(deadline: number): Promise<boolean>
 
   /**
+   * Listens to a channel of NOTIFY on a connection of its own, which does not keep the process alive.
+   *
+   * @param channel a name that needs no quotes
+   * @param deadline when to give up, in milliseconds of `performance.now()`
+   */
+  listen(channel: string, subscriber: Subscriber, deadline: number): Promise<Subscription>
+
+  /**
    * Called with the role that a server reported in its answer. A connection may lead to another server than before if
    * a pooler is in between.
    *
@@ -48,6 +56,17 @@ export interface Database {
 
   /** Closes the pool or instance if this object owns it. One that the caller passed in stays open. */
   close(): Promise<void>
+}
+
+/** Receives what is sent to a channel. */
+export interface Subscriber {
+  onMessage(payload: string): void
+  /** The subscription has ended: the connection was lost, or `end` or the database's `close` was called. Called once. */
+  onEnd(): void
+}
+
+export interface Subscription {
+  end(): void
 }
 
 /** Connection counts of a pool at this moment. */

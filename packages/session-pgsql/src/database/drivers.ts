@@ -42,7 +42,11 @@ export interface PoolClientLike {
   query(query: SubmittableLike, callback: QueryCallback): void
   /** Returns the client to the pool; with `true` or an error the pool closes it instead. */
   release(destroy?: Error | boolean): void
+  /** Lets the process end while the connection is open. Not every driver has it. */
+  unref?(): void
   on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end', listener: () => void): unknown
+  on(event: 'notification', listener: (message: { readonly payload?: string | undefined }) => void): unknown
   on(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
   removeListener(event: 'error', listener: (error: Error) => void): unknown
   removeListener(event: 'notice', listener: (notice: { readonly code?: string | undefined }) => void): unknown
@@ -179,6 +183,8 @@ export interface PgliteLike {
   query(text: string, parameters?: unknown[], options?: PgliteOptions): Promise<PgliteResult>
   exec(text: string): Promise<unknown>
   transaction<T>(work: (transaction: PgliteTransaction) => Promise<T>): Promise<T>
+  /** Resolves to a function that ends the subscription. */
+  listen(channel: string, callback: (payload: string) => void): Promise<() => Promise<void>>
   close(): Promise<void>
 }
 

@@ -10,6 +10,8 @@ import {
   type Query,
   type Row,
   type Statement,
+  type Subscriber,
+  type Subscription,
 } from './database.ts'
 import type { ConnectionLike, PoolClientLike, PoolLike } from './drivers.ts'
 import { ExtendedQuery, Probe } from './extended-query.ts'
@@ -21,6 +23,7 @@ import {
   statementFault,
   timeoutFault,
 } from './faults.ts'
+import { listen } from './listening.ts'
 
 /** PostgreSQL by node-postgres, on the library's pool or on the caller's. */
 export class NodePostgres implements Database {
@@ -35,13 +38,18 @@ export class NodePostgres implements Database {
   #named = true
   readonly #ignorePoolError: (error: unknown) => void = () => {}
 
+  readonly #subscriptions = new Set<Subscription>()
+  readonly #newPool: (connections: number) => PoolLike
+
   /**
    * @param pool the pool to take connections from
    * @param owned whether `close` ends the pool; the caller's pool stays open
+   * @param newPool returns another pool for the same server, with at most this number of connections
    */
-  constructor(pool: PoolLike, owned: boolean) {
+  constructor(pool: PoolLike, owned: boolean, newPool: (connections: number) => PoolLike) {
     this.#pool = pool
     this.#owned = owned
+    this.#newPool = newPool
     this.#abandoned = new AbandonedConnections((pool.options as { readonly stream?: unknown }).stream)
     // If an idle connection breaks, the pool removes it and emits 'error', which would end the process without a
     // listener.
@@ -111,6 +119,19 @@ export class NodePostgres implements Database {
     }
   }
 
+  async listen(channel: string, { onMessage, onEnd }: Subscriber, deadline: number): Promise<Subscription> {
+    const subscriber = {
+      onMessage,
+      onEnd: () => {
+        this.#subscriptions.delete(subscription)
+        onEnd()
+      },
+    }
+    const subscription = await listen(this.#newPool(1), channel, subscriber, deadline)
+    this.#subscriptions.add(subscription)
+    return subscription
+  }
+
   get pool(): PoolUse {
     const { totalCount: size, idleCount: idle, waitingCount: pending, options } = this.#pool
     return { size, idle, pending, max: options.max }
@@ -118,6 +139,7 @@ export class NodePostgres implements Database {
 
   async close(): Promise<void> {
     this.#abandoned.close()
+    for (const { end } of this.#subscriptions) end()
     if (this.#owned) await this.#pool.end()
     // The library's pool keeps its listeners, because its sockets may break after `end`.
     else {

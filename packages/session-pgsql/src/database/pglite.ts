@@ -1,4 +1,4 @@
-import type { Database, Parameter, Query, Row, Statement } from './database.ts'
+import type { Database, Parameter, Query, Row, Statement, Subscriber, Subscription } from './database.ts'
 import type { PgliteLike, PgliteTransaction } from './drivers.ts'
 import { statementFault, timeoutFault } from './faults.ts'
 
@@ -6,6 +6,7 @@ import { statementFault, timeoutFault } from './faults.ts'
 export class Pglite implements Database {
   readonly #instance: PgliteLike
   readonly #owned: boolean
+  readonly #subscriptions = new Set<Subscription>()
 
   /** @param owned whether `close` closes the instance; the caller's instance stays open */
   constructor(instance: PgliteLike, owned: boolean) {
@@ -26,7 +27,22 @@ export class Pglite implements Database {
     )
   }
 
+  async listen(channel: string, { onMessage, onEnd }: Subscriber, deadline: number): Promise<Subscription> {
+    const unlisten = await within(deadline, this.#instance.listen(channel, onMessage)).catch((error) => {
+      throw statementFault(error, false)
+    })
+    const end = (): void => {
+      if (!this.#subscriptions.delete(subscription)) return
+      unlisten().catch(() => {})
+      onEnd()
+    }
+    const subscription = { end }
+    this.#subscriptions.add(subscription)
+    return subscription
+  }
+
   async close(): Promise<void> {
+    for (const { end } of this.#subscriptions) end()
     if (this.#owned) await this.#instance.close()
   }
 }

@@ -14,6 +14,7 @@ import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText } from '../session/checks.ts'
 import type { ColumnFilter, Columns } from '../session/columns.ts'
 import { type Devices, deviceOf, handleOf } from '../session/device.ts'
+import type { EndReason } from '../session/ended.ts'
 import type {
   CountOptions,
   FoundSessions,
@@ -65,7 +66,7 @@ export interface AdministrationOptions<Data> {
   readonly maxLifetime: number
   readonly ids: IdsMode
   /** Destroys a session by the stored form of its id. */
-  readonly destroy: (form: string) => Promise<boolean>
+  readonly destroy: (form: string, reason: EndReason) => Promise<boolean>
 }
 
 /** The operations on many sessions or on servers: lists, counts, statistics, journal, garbage collection, locks. */
@@ -209,7 +210,10 @@ export class Administration<Data> {
       // During failback a session is on two servers.
       const sessions = new Map(answers.flat().map((session) => [session.id, session]))
       const ending = sessionsBeyond([...sessions.values()], max, kept)
-      const ended = await this.#destroyEach(ending.map(({ id }) => id))
+      const ended = await this.#destroyEach(
+        ending.map(({ id }) => id),
+        'limited',
+      )
       if (missing.length > 0) throw incomplete(`Destroyed ${ended} sessions`, missing)
       return ended
     })
@@ -229,7 +233,7 @@ export class Administration<Data> {
     // The handle is compared here, among the sessions of this field only: it selects no row by itself.
     const { ids, missing } = await this.#idsOf({ field }, ({ id }) => handleOf(id) === handle)
     if (ids.length === 0 && missing.length > 0) throw incomplete('Did not find the session', missing)
-    return (await this.#destroyEach(ids)) > 0
+    return (await this.#destroyEach(ids, 'destroyed')) > 0
   }
 
   /** See `SaveHandler.list`. */
@@ -311,7 +315,7 @@ export class Administration<Data> {
         { ...filter, active: 'any' },
         (session) => remaining(session) >= -expiryGrace && matches(session),
       )
-      const count = await this.#destroyEach(ids)
+      const count = await this.#destroyEach(ids, 'destroyed')
       destroyed += count
       // A request may have created another one meanwhile.
       if (count > 0) continue
@@ -321,11 +325,11 @@ export class Administration<Data> {
   }
 
   /** Destroys sessions by the stored forms of their ids. Returns the number of those that had not expired. */
-  async #destroyEach(forms: readonly string[]): Promise<number> {
+  async #destroyEach(forms: readonly string[], reason: EndReason): Promise<number> {
     let destroyed = 0
     for (let at = 0; at < forms.length; at += AT_ONCE) {
       const some = forms.slice(at, at + AT_ONCE)
-      const ended = await Promise.all(some.map((form) => this.#options.destroy(form)))
+      const ended = await Promise.all(some.map((form) => this.#options.destroy(form, reason)))
       destroyed += ended.filter(Boolean).length
     }
     return destroyed

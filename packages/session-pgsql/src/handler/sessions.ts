@@ -21,6 +21,7 @@ import type {
 import type { Servers } from '../servers/servers.ts'
 import { checkLifetime, checkText, metadataOf } from '../session/checks.ts'
 import type { Columns } from '../session/columns.ts'
+import type { EndReason } from '../session/ended.ts'
 import { endOf } from '../session/lifetime.ts'
 import { SessionRecord } from '../session/record.ts'
 import {
@@ -154,12 +155,12 @@ export class Sessions<Data> {
   }
 
   /** See `SaveHandler.destroy`. Does not check the id: listed sessions may have ids of other writers. */
-  destroy(id: Name): Promise<boolean> {
-    if (!isTraced(tracing.destroy)) return this.#destroy(id)
+  destroy(id: Name, reason: EndReason = 'destroyed'): Promise<boolean> {
+    if (!isTraced(tracing.destroy)) return this.#destroy(id, reason)
     return traced(
       tracing.destroy,
       { handler: this.#handler },
-      () => this.#destroy(id),
+      () => this.#destroy(id, reason),
       (found): Partial<DestroyMessage> => ({ outcome: found ? 'destroyed' : 'absent' }),
     )
   }
@@ -363,11 +364,11 @@ export class Sessions<Data> {
     })
   }
 
-  async #destroy(name: Name): Promise<boolean> {
+  async #destroy(name: Name, reason: EndReason): Promise<boolean> {
     const id = this.#formOf(name)
     const { outcome } = await this.#operate(id, 0, (queue, deadline) => {
       queue.latest = undefined
-      return destroy(this.#servers.sessions, id, deadline)
+      return destroy(this.#servers.sessions, { id, reason }, deadline)
     })
     return outcome === 'destroyed'
   }

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { MergingCodec } from '../codec/codec.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import type { Destroy } from '../session/ended.ts'
 import { areOfTwoUsers, type Change, isSameState, type StoredSession } from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
@@ -206,18 +207,18 @@ async function certain(
  * Destroys a session, and once more if the answer is lost. If the second finds no session, the first is not yet
  * certain: its commit may not have reached the synchronous standby.
  */
-export async function destroy(table: StoredSessions, id: string, deadline: number): Promise<Answer> {
+export async function destroy(table: StoredSessions, request: Destroy, deadline: number): Promise<Answer> {
   try {
-    return await table.destroy(id, deadline)
+    return await table.destroy(request, deadline)
   } catch (error) {
     if (!isUnknown(error)) throw error
     await setTimeout(RESEND_DELAY)
     const send = async (): Promise<Answer> => {
-      const answer = await table.destroy(id, deadline)
+      const answer = await table.destroy(request, deadline)
       if (answer.outcome === 'destroyed') return answer
-      await table.replicated(id, deadline)
+      await table.replicated(request.id, deadline)
       // Another host, which the first never reached, may have become the primary meanwhile.
-      return table.destroy(id, deadline)
+      return table.destroy(request, deadline)
     }
     return again(send).catch(() => {
       throw ambiguous(error)

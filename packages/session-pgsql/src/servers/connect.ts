@@ -14,27 +14,38 @@ export async function connect(
 ): Promise<Database> {
   switch (entry.kind) {
     case 'pool':
-      return new NodePostgres(entry.pool, false)
+      return new NodePostgres(entry.pool, false, (max) => poolLike(entry.pool, max))
     case 'pglite':
       return new Pglite(entry.instance, false)
     case 'pgliteFolder':
       return new Pglite(await openPglite(entry.folder), true)
     case 'poolConfig':
-      return new NodePostgres(await newPool(entry.config, settings), true)
+      return nodePostgres(entry.config, settings)
     case 'conninfo':
       return new Group(entry.conninfo, settings, onPromotion)
   }
 }
 
-async function newPool(
+async function nodePostgres(
   config: PoolConfigLike,
   { poolSize, operationTimeout }: { readonly poolSize: number; readonly operationTimeout: number },
-): Promise<PoolLike> {
+): Promise<NodePostgres> {
   const { default: pg } = await import('pg')
-  // Object.create, because object spread would lose a password that is not enumerable. The timeout, because connection
-  // attempts that are never answered would exhaust the pool for good.
+  // The timeout, because connection attempts that are never answered would exhaust the pool for good.
   const defaults = { max: poolSize, connectionTimeoutMillis: operationTimeout * 1000 }
-  return new pg.Pool(Object.assign(Object.create(config), defaults, config) as object) as unknown as PoolLike
+  const pool = new pg.Pool(withOptions(config, { ...defaults, ...config })) as unknown as PoolLike
+  return new NodePostgres(pool, true, (max) => poolLike(pool, max))
+}
+
+/** Returns a pool with the options of another one. */
+function poolLike(pool: PoolLike, max: number): PoolLike {
+  const Pool = pool.constructor as new (options: object) => PoolLike
+  return new Pool(withOptions(pool.options, { ...pool.options, min: 0, max }))
+}
+
+/** Object.create, because object spread would lose a password that is not enumerable. */
+function withOptions(config: object, options: object): object {
+  return Object.assign(Object.create(config), options)
 }
 
 async function openPglite(folder: string | undefined): Promise<PgliteLike> {

@@ -1,5 +1,14 @@
 import type { Conninfo, TargetSessionAttrs } from '../conninfo/conninfo.ts'
-import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
+import type {
+  Database,
+  Parameter,
+  PoolUse,
+  Query,
+  Row,
+  Statement,
+  Subscriber,
+  Subscription,
+} from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { HostDatabase, type Role } from './host.ts'
 import { InFlight } from './in-flight.ts'
@@ -94,6 +103,10 @@ export class Group implements Database {
 
   transaction<T>(work: (query: Query) => Promise<T>, deadline: number): Promise<T> {
     return this.#use(deadline, (host) => host.transaction(work, deadline))
+  }
+
+  listen(channel: string, subscriber: Subscriber, deadline: number): Promise<Subscription> {
+    return this.#use(deadline, (host) => host.listen(channel, subscriber, deadline))
   }
 
   async ping(deadline: number): Promise<boolean> {

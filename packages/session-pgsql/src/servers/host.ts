@@ -1,5 +1,14 @@
 import type { Conninfo, Host } from '../conninfo/conninfo.ts'
-import type { Database, Parameter, PoolUse, Query, Row, Statement } from '../database/database.ts'
+import type {
+  Database,
+  Parameter,
+  PoolUse,
+  Query,
+  Row,
+  Statement,
+  Subscriber,
+  Subscription,
+} from '../database/database.ts'
 import { plain } from '../database/database.ts'
 import type { ClientClass, PoolClientLike, PoolLike } from '../database/drivers.ts'
 import { ExtendedQuery } from '../database/extended-query.ts'
@@ -65,7 +74,11 @@ export class HostDatabase implements Database {
     return this.#use((database) => database.transaction(work, deadline))
   }
 
-  /** Does not count the connection that queries the role. */
+  listen(channel: string, subscriber: Subscriber, deadline: number): Promise<Subscription> {
+    return this.#use((database) => database.listen(channel, subscriber, deadline))
+  }
+
+  /** Does not count the connections that query the role or listen. */
   get pool(): PoolUse | undefined {
     return this.#open?.pool
   }
@@ -108,11 +121,11 @@ export class HostDatabase implements Database {
       Client: conninfo.tls.channelBinding === 'require' ? withChannelBinding(Client, conninfo, host) : Client,
     }
     const second = await secondAttemptOf(conninfo, host)
-    const pool =
+    const newPool = (max: number): PoolLike =>
       second === undefined
-        ? (new pg.Pool(config as object) as unknown as PoolLike)
-        : poolWithTwoAttempts(pg, config, second)
-    return new NodePostgres(pool, true)
+        ? (new pg.Pool({ ...config, max } as object) as unknown as PoolLike)
+        : poolWithTwoAttempts(pg, { ...config, max }, second)
+    return new NodePostgres(newPool(connections), true, newPool)
   }
 }
 

@@ -6,6 +6,8 @@ import {
   type Query,
   type Row,
   type Statement,
+  type Subscriber,
+  type Subscription,
 } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { cipherOf, type Encryption } from '../session/cipher.ts'
@@ -29,6 +31,7 @@ export interface ServerSettings {
   readonly maxLifetime: number
   readonly encryption: Encryption | undefined
   readonly durableTouches: boolean
+  readonly announce: boolean
   readonly batch: boolean
   readonly poolSize: number
   readonly operationTimeout: number
@@ -84,6 +87,7 @@ export class Server {
    * @param handler the save handler, for diagnostics
    * @param onPromotion called when another host of a replicated group has become its primary
    * @param onBothForms called when the process begins to look for plain and hashed ids in the table
+   * @param onUnannounced called when a session has ended that could not be announced
    */
   constructor(
     entry: DatabaseEntry,
@@ -91,6 +95,7 @@ export class Server {
     handler: object,
     onPromotion: (promotion: Promotion) => void = () => {},
     onBothForms: () => void = () => {},
+    onUnannounced: () => void = () => {},
   ) {
     const { table, createTable, keepExpired, expiryGrace, maxLifetime, durableTouches, encryption } = settings
     const { batch, poolSize, ids, db, columns } = settings
@@ -112,6 +117,7 @@ export class Server {
       source: { handler, server: entry.name },
       ids: { mode: ids, severalServers: db.length > 1 },
       onBothForms,
+      onUnannounced: settings.announce ? onUnannounced : undefined,
     })
   }
 
@@ -126,6 +132,11 @@ export class Server {
   /** Sends a statement that does not concern the session table. */
   query(statement: Statement, parameters: readonly Parameter[], deadline: number): Promise<Row[]> {
     return this.#connection.query(statement, parameters, deadline)
+  }
+
+  /** Listens to a channel of the database, on a connection of its own. */
+  listen(channel: string, subscriber: Subscriber, deadline: number): Promise<Subscription> {
+    return this.#connection.listen(channel, subscriber, deadline)
   }
 
   status(): Omit<ServerStatus, 'share' | 'homecoming'> {
@@ -187,6 +198,10 @@ class Connection implements Database {
       const [row] = await database.query(plain('SHOW transaction_read_only'), [], deadline)
       return row?.[0] === 'off'
     })
+  }
+
+  listen(channel: string, subscriber: Subscriber, deadline: number): Promise<Subscription> {
+    return this.#observe((database) => database.listen(channel, subscriber, deadline))
   }
 
   distrusts(standby: boolean): boolean {

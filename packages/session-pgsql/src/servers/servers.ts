@@ -31,6 +31,8 @@ export interface ServersListener {
   onFailback(event: { id: string; from: string; to: string; outcome: FailbackOutcome }): void
   /** This process has begun to look for plain and hashed ids. Called at least once; may be called again. */
   onBothForms(): void
+  /** A session has ended on this server that could not be announced. */
+  onUnannounced(server: Server): void
   onError(error: Error): void
   merge: MergeTexts
   readonly columns: ColumnFunctions
@@ -76,16 +78,17 @@ export class Servers {
 
   /** @param entries at least one */
   constructor(entries: readonly DatabaseEntry[], settings: ServersSettings, listener: ServersListener) {
-    this.all = entries.map(
-      (entry) =>
-        new Server(
-          entry,
-          settings,
-          listener.handler,
-          (promotion) => listener.onPromotion({ server: entry.name, ...promotion }),
-          () => listener.onBothForms(),
-        ),
-    )
+    this.all = entries.map((entry) => {
+      const server: Server = new Server(
+        entry,
+        settings,
+        listener.handler,
+        (promotion) => listener.onPromotion({ server: entry.name, ...promotion }),
+        () => listener.onBothForms(),
+        () => listener.onUnannounced(server),
+      )
+      return server
+    })
     this.#shares = sharesOf(settings)
     const [first] = this.all
     if (this.all.length === 1) {

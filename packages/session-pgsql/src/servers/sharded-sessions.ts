@@ -1,3 +1,4 @@
+import type { Destroy } from '../session/ended.ts'
 import { beganByClock } from '../session/lifetime.ts'
 import {
   type Change,
@@ -6,6 +7,7 @@ import {
   type StoredSession,
   type Touch,
 } from '../session/stored.ts'
+import { announceEnd } from '../table/announcements.ts'
 import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
@@ -163,13 +165,13 @@ export class ShardedSessions implements StoredSessions {
    * Leaves a tombstone, which supersedes what other servers may still move back. None is left if every server that may
    * have the session has answered, and none has it.
    */
-  destroy(id: string, deadline: number): Promise<Answer> {
+  destroy({ id, reason }: Destroy, deadline: number): Promise<Answer> {
     return this.#router.run({
       ...{ id, deadline, isAbsent },
       work: async (member, ranked) => {
         const [home] = ranked
         const { table } = member.server
-        if (!canBeFallback(await table.open(deadline))) return table.destroy(id, deadline)
+        if (!canBeFallback(await table.open(deadline))) return table.destroy({ id, reason }, deadline)
         const lifetime = await this.#longestLifetime(member, deadline)
         const destroy = ({ row, clock }: LockedRow): Decision<Answer> => {
           const mayBeElsewhere = ranked.some(
@@ -190,11 +192,19 @@ export class ShardedSessions implements StoredSessions {
             answer: row !== undefined && isAlive(row, clock) ? { outcome: 'destroyed' } : GONE,
           }
         }
-        const { answer } = await table.transaction(
-          (query, shape) => changeRowCopy(query, shape, id, destroy),
-          deadline,
+        return table.announcing((announce) =>
+          table.transaction(async (query, shape) => {
+            let custom: string | null | undefined
+            const { answer } = await changeRowCopy(query, shape, id, (locked) => {
+              const decision = destroy(locked)
+              custom = decision.next && (locked.row?.session.custom ?? null)
+              return decision
+            })
+            // Also without a row: a server that is down may have the session that the tombstone ends.
+            if (announce && custom !== undefined) await announceEnd(query, shape.name, { id, custom, reason })
+            return answer
+          }, deadline),
         )
-        return answer
       },
       // A logout does not depend on a second server: the tombstone ends what that server has.
       whenUnknown: 'absent',

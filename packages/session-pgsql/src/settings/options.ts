@@ -112,6 +112,12 @@ export interface SaveHandlerOptions<
    * touch that also stores metadata, and all other changes, always wait. @default false
    */
   durableTouches?: boolean | undefined
+  /**
+   * Whether the sessions that this process ends are announced to all processes, by PostgreSQL's NOTIFY: they emit the
+   * event `ended`. A process that listens to `ended` or `missed` opens one more connection to each server. Set it in
+   * every process that uses the table. See docs/announcements.md. @default false
+   */
+  announce?: boolean | undefined
   /** Seconds between two garbage collections; 0 for never, negative for after every access. @default 3600 */
   gcInterval?: number | undefined
   /** Seconds that a session lives after its last access, unless a write sets `lifetime`. @default 1440 */

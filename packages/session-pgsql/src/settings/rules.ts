@@ -139,6 +139,7 @@ export const RULES: Rules = {
   expiryGrace: number(60, isNumber('seconds', { min: 0, max: MAX_EXPIRY_GRACE })),
   maxLifetime: number(Infinity, isNumber('seconds', { ...lifetime, above: true, orInfinity: true })),
   durableTouches: flag(false),
+  announce: flag(false),
   gcInterval: number(
     3600,
     isNumber('seconds', {
@@ -177,6 +178,7 @@ interface Rules {
   readonly expiryGrace: Rule<number>
   readonly maxLifetime: Rule<number>
   readonly durableTouches: Rule<boolean>
+  readonly announce: Rule<boolean>
   readonly gcInterval: Rule<number>
   readonly gcMaxlifetime: Rule<number>
   readonly name: Rule<string>

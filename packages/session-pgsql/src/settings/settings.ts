@@ -46,6 +46,7 @@ export interface Settings<Data = Record<string, unknown>> {
   /** Seconds; Infinity for unlimited. */
   readonly maxLifetime: number
   readonly durableTouches: boolean
+  readonly announce: boolean
   /** Seconds; 0 for never, negative for after every access. */
   readonly gcInterval: number
   /** Seconds. */
@@ -216,6 +217,7 @@ export function describeSettings<Data>(settings: Settings<Data>): Record<string,
     expiryGrace: settings.expiryGrace,
     maxLifetime: jsonNumber(settings.maxLifetime),
     durableTouches: settings.durableTouches,
+    announce: settings.announce,
     gcInterval: settings.gcInterval,
     gcMaxlifetime: settings.gcMaxlifetime,
     name: settings.name,

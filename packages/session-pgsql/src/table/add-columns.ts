@@ -13,7 +13,7 @@ import {
   type TableName,
 } from './definition.ts'
 import { missingAddedColumns } from './inspect.ts'
-import { eq, gt } from './sql.ts'
+import { eq, gt, setLockTimeout } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /**
@@ -78,7 +78,7 @@ async function addMissing(table: SessionTable, name: TableName, deadline: number
     ]
     try {
       await table.transaction(async (query) => {
-        await query(plain(`SELECT pg_catalog.set_config('lock_timeout', '${LOCK_TIMEOUT}', true)`), [])
+        await query(plain(`SELECT ${setLockTimeout(LOCK_TIMEOUT)}`), [])
         for (const statement of statements) await query(plain(statement), [])
       }, deadline)
       return lacks

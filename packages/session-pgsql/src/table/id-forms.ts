@@ -4,7 +4,7 @@ import { SessionPgsqlError } from '../errors.ts'
 import { HASHED_ID_PREFIX, hashedId, type IdsMode, isHashedId } from '../session/stored-id.ts'
 import type { Answer, Outcome } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
-import { BYTEWISE, CLOCK, concat, eq, ge, lt, microseconds } from './sql.ts'
+import { BYTEWISE, CLOCK, concat, eq, ge, lt, microseconds, setLockTimeout } from './sql.ts'
 
 /**
  * The forms in which a table has ids: as they are, or hashed. While it may have both, a request is sent for both forms
@@ -110,7 +110,7 @@ type Look = (query: Query) => Promise<boolean>
 async function unlessLocked(transaction: (look: Look) => Promise<boolean>, look: Look): Promise<boolean> {
   try {
     return await transaction(async (query) => {
-      await query(plain("SELECT pg_catalog.set_config('lock_timeout', '100', true)"), [])
+      await query(plain(`SELECT ${setLockTimeout(100)}`), [])
       return look(query)
     })
   } catch (error) {

@@ -17,7 +17,7 @@ import {
   sweepIndexStatement,
   type TableName,
 } from './definition.ts'
-import { CLOCK, concat, eq, gt, microseconds } from './sql.ts'
+import { CLOCK, concat, eq, gt, microseconds, setLockTimeout } from './sql.ts'
 
 /** The schema of a table that the settings name without one, if no schema is on the search path. */
 const DEFAULT_SCHEMA = 'public'
@@ -169,9 +169,6 @@ export async function creating<T>(transaction: () => Promise<T>): Promise<T> {
 /** SQLSTATEs: duplicate table or object; unique violation, in the catalog. */
 const CREATED_MEANWHILE = new Set(['42P07', '42710', '23505'])
 
-/** $1 milliseconds. */
-const lockTimeout = plain("SELECT pg_catalog.set_config('lock_timeout', $1, true)")
-
 /**
  * Creates the table, or adds its missing columns and indexes. Returns the new inspection.
  *
@@ -185,10 +182,10 @@ export async function createTable(query: Query, wanted: WantedTable, columns: Co
     return inspect(query, wanted)
   }
   // One process at a time: two would create every index twice. Reads and writes of the table do not wait for this lock.
-  await query(lockTimeout, ['1000'])
+  await query(plain(`SELECT ${setLockTimeout(1000)}`), [])
   await query(plain(`LOCK TABLE ${sqlName(before.found.name)} IN SHARE UPDATE EXCLUSIVE MODE`), [])
   // They do wait behind these statements.
-  await query(lockTimeout, ['100'])
+  await query(plain(`SELECT ${setLockTimeout(100)}`), [])
   const { found = before.found } = await inspect(query, wanted)
   const missing = missingAddedColumns(found)
   if (missing.length > 0) await query(plain(addColumnsStatement(found.name, missing)), [])

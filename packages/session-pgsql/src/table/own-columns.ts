@@ -1,6 +1,6 @@
 import { FILLED } from './computed-columns.ts'
 import { ADDED_COLUMN_NAMES, EXTENSION_COLUMN_NAMES, quoteLiteral } from './definition.ts'
-import { eq, gt, ne } from './sql.ts'
+import { eq, gt, isNotIn, ne } from './sql.ts'
 
 /**
  * The columns of a session table that are not this library's: a user has added them, or they are the computed columns
@@ -30,7 +30,7 @@ export function ownTypesText(table: string): string {
     WHERE ${eq('a.attrelid', `${quoteLiteral(table)}::pg_catalog.regclass::pg_catalog.oid`)}
       AND ${gt('a.attnum', '0')} AND NOT a.attisdropped
       AND ${eq('a.attgenerated::pg_catalog.text', "''")} AND ${ne('a.attidentity::pg_catalog.text', "'a'")}
-      AND a.attname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ('{${OUR_COLUMNS}}'::pg_catalog.text[]))`
+      AND ${isNotIn('a.attname::pg_catalog.text', `'{${OUR_COLUMNS}}'::pg_catalog.text[]`)})`
 }
 
 /**

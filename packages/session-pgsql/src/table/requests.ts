@@ -1,6 +1,7 @@
 import type { Column, Parameter } from '../database/database.ts'
 import type { SessionCipher } from '../session/cipher.ts'
 import type { Columns } from '../session/columns.ts'
+import type { Destroy } from '../session/ended.ts'
 import type { Change, MetadataUpdate, StoredSession, Touch } from '../session/stored.ts'
 import { inputName } from './computed-columns.ts'
 
@@ -194,10 +195,17 @@ export const TOUCHES: RequestRows<Touch> = requestRowsOf<Touch>({
   ],
 })
 
-export const DESTROYS: RequestRows<string> = requestRowsOf<string>({
-  id: (id) => id,
-  under: (_request, id) => id,
-  fields: [],
+const ofDestroy = {
+  id: ({ id }: Destroy): string => id,
+  under: (request: Destroy, id: string): Destroy => ({ ...request, id }),
+}
+
+export const DESTROYS: RequestRows<Destroy> = requestRowsOf<Destroy>({ ...ofDestroy, fields: [] })
+
+/** With what to announce; see announcements.ts. */
+export const ANNOUNCED_DESTROYS: RequestRows<Destroy> = requestRowsOf<Destroy>({
+  ...ofDestroy,
+  fields: [{ name: 'reason', type: 'text', of: ({ reason }) => reason }],
 })
 
 interface MetadataRequest {

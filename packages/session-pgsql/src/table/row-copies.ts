@@ -8,7 +8,7 @@ import { filledBy, filledWith, namesFilled, writtenColumns } from './computed-co
 import { type OpenTable, quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
-import { CLOCK, eq, gt, jsonHas, microseconds } from './sql.ts'
+import { CLOCK, eq, gt, isIn, jsonHas, microseconds } from './sql.ts'
 import { recordColumns, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
@@ -144,8 +144,8 @@ export async function idsWithRows(
   deadline: number,
 ): Promise<string[]> {
   const rows = await table.query(
-    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t WHERE t.sess_id OPERATOR(pg_catalog.=)
-      ANY (ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb)))`,
+    (_shape, sql) => `SELECT t.sess_id FROM ${sql} t
+      WHERE ${isIn('t.sess_id', 'ARRAY(SELECT pg_catalog.jsonb_array_elements_text($1::pg_catalog.jsonb))')}`,
     [JSON.stringify(ids)],
     deadline,
   )

@@ -38,6 +38,11 @@ export function isIn(value: string, set: string): string {
   return `(${value} OPERATOR(pg_catalog.=) ANY (${set}))`
 }
 
+/** `value <> ALL (set)`. @param set an array */
+export function isNotIn(value: string, set: string): string {
+  return `(${value} OPERATOR(pg_catalog.<>) ALL (${set}))`
+}
+
 /** `a IS NOT DISTINCT FROM b`. Evaluates both twice if one is NULL. */
 export function same(left: string, right: string): string {
   return `coalesce(${eq(left, right)}, ${left} IS NULL AND ${right} IS NULL)`
@@ -66,4 +71,9 @@ export const CLOCK = 'extract(epoch FROM pg_catalog.clock_timestamp())::double p
  */
 export function microseconds(seconds: string): string {
   return `${times(seconds, '1000000')}::bigint`
+}
+
+/** SQL of an expression that limits how long the rest of the transaction waits for locks. */
+export function setLockTimeout(milliseconds: number): string {
+  return `pg_catalog.set_config('lock_timeout', '${milliseconds}', true)`
 }

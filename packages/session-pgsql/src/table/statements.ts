@@ -1,10 +1,25 @@
 import { prepared, type Statement } from '../database/database.ts'
+import { announceText } from './announcements.ts'
 import { NO_RECORD, type Outcome } from './answers.ts'
 import { columnAssignments, inputColumns, setColumns } from './computed-columns.ts'
-import { type AddedColumn, type ExtensionColumn, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import {
+  type AddedColumn,
+  type ExtensionColumn,
+  quoteLiteral,
+  type Shape,
+  sqlName,
+  type TableName,
+} from './definition.ts'
 import { type Guard, guardOf, markText, NO_GUARD, writeMarkText } from './id-forms.ts'
 import { beganOf, expiryOf, isAliveAt, limited } from './lifetime.ts'
-import { type BatchSize, DESTROYS, type RequestRows, TOUCHES, writeRows } from './requests.ts'
+import {
+  ANNOUNCED_DESTROYS,
+  type BatchSize,
+  DESTROYS,
+  type RequestRows,
+  TOUCHES,
+  writeRows,
+} from './requests.ts'
 import {
   BYTEWISE,
   CLOCK,
@@ -21,6 +36,7 @@ import {
   ne,
   plus,
   same,
+  setLockTimeout,
   times,
 } from './sql.ts'
 
@@ -53,6 +69,8 @@ export interface Statements {
   readonly touch: Statement
   /** Deletes sessions. */
   readonly destroy: Statement
+  /** Deletes sessions and announces them. */
+  readonly announcedDestroy: Statement
   /**
    * The fast path of `save` and `touch`: a plain UPDATE, at two thirds of the cost. It returns answers for the rows
    * that it changed only; the other requests go on to the slow path. It waits for row locks for LOCK_TIMEOUT at most,
@@ -110,6 +128,7 @@ export function statements(
     put: prepared(putText(orGuarded, rows.puts.source(size), keepExpired, hashing)),
     touch: prepared(touchText(orGuarded, TOUCHES.source(size))),
     destroy: prepared(destroyText(orGuarded, DESTROYS.source(size))),
+    announcedDestroy: prepared(destroyText(orGuarded, ANNOUNCED_DESTROYS.source(size), shape.name)),
     quickSave: prepared(fastSaveText(sql, fastPathInput(rows.saves, size))),
     quickTouch: prepared(
       fastTouchText(sql, fastPathInput(TOUCHES, size, ...(durableTouches ? [] : [COMMIT_ASYNCHRONOUSLY]))),
@@ -348,10 +367,10 @@ function setSaved(sql: Fragments): string {
 }
 
 /**
- * Seconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
+ * Milliseconds for which a statement of the fast path waits for a row lock. Batches of two processes that have a row in
  * common take less time. Rows that are locked for longer are left to the slow path.
  */
-const LOCK_TIMEOUT = 0.005
+const LOCK_TIMEOUT = 5
 
 /**
  * Returns the `input` of a statement of the fast path. Several requests are sorted by id: two statements then lock their
@@ -370,10 +389,6 @@ function fastPathInput(
     input AS ${size === 'one' ? '' : 'MATERIALIZED'} (
       SELECT i.*, c.now FROM ${rows.source(size)} i CROSS JOIN clock c ${order} ${FEW}
     )`
-}
-
-function setLockTimeout(seconds: number): string {
-  return `pg_catalog.set_config('lock_timeout', '${seconds * 1000}', true)`
 }
 
 /**
@@ -470,7 +485,7 @@ function putText(sql: Fragments, source: string, keepExpired: boolean, hashing: 
   const extra = [...sql.extraColumns.map((column) => [column, extraValues[column]] as const), ...sql.columns]
 
   return `
-    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT)}`)},
+    WITH ${sql.clock(`, ${setLockTimeout(INSERT_TIMEOUT * 1000)}`)},
     input AS (
       SELECT * FROM ${source} i
     ),
@@ -532,8 +547,6 @@ function putText(sql: Fragments, source: string, keepExpired: boolean, hashing: 
     UNION ALL
     SELECT m.n, 'late', NULL, ${microseconds('m.now')}${NO_RECORD} FROM missing m WHERE m.late
     UNION ALL
-    SELECT p.n, 'busy', NULL, ${microseconds('c.now')}${NO_RECORD} FROM present p CROSS JOIN clock c
-    UNION ALL
     SELECT j.n, ${unlessDone('updated', 'created')}, ${CONFLICTING_DATA}, ${microseconds('j.now')}, ${sql.record('j')}
     FROM judged j WHERE NOT ${isIn('j.n', 'SELECT u.n FROM updated u')}${sql.guard.answer(NO_RECORD)}`
 }
@@ -591,11 +604,15 @@ function touchText(sql: Fragments, source: string): string {
     ${busyRows(sql, '')}${sql.guard.answer('')}`
 }
 
-function destroyText(sql: Fragments, source: string): string {
+/** @param announced the table, if the sessions are announced */
+function destroyText(sql: Fragments, source: string, announced?: TableName): string {
+  const reason = announced === undefined ? '' : ', i.reason'
+  // An expired session is announced too: garbage collection will not find it.
+  const announcement = announced === undefined ? '' : `, ${announceText(announced, 't', 'j.reason')}`
   return `
     WITH ${sql.clock()},
     input AS (SELECT * FROM ${source} i),
-    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, 'i.until', 'UPDATE')},
+    ${sql.found(`t.sess_id, ${sql.expiryColumns}`, `i.until${reason}`, 'UPDATE')},
     judged AS MATERIALIZED (
       SELECT f.*,
         CASE WHEN ${gt('f.now', 'f.until')} THEN 'late' WHEN ${sql.alive('f', 'f.now')} THEN 'destroyed' ELSE 'gone' END AS outcome
@@ -604,7 +621,7 @@ function destroyText(sql: Fragments, source: string): string {
     deleted AS (
       DELETE FROM ${sql.table} t USING (SELECT * FROM judged WHERE ${ne('outcome', "'late'")} ${FEW}) j
       WHERE ${eq('t.sess_id', 'j.sess_id')}
-      RETURNING j.n
+      RETURNING j.n${announcement}
     )
     SELECT j.n,
       CASE WHEN ${isIn('j.n', 'SELECT d.n FROM deleted d')} THEN j.outcome ELSE ${unlessDone('destroyed')} END,

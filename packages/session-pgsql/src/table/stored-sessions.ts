@@ -1,3 +1,4 @@
+import type { Destroy } from '../session/ended.ts'
 import type { StoredSession, Touch } from '../session/stored.ts'
 import type { Answer } from './answers.ts'
 import type { Put, Save } from './requests.ts'
@@ -16,7 +17,7 @@ export interface StoredSessions {
   /** Moves the expiry. Resolves to `touched` with the new expiry, or to `gone`. */
   touch(request: Touch, deadline: number): Promise<Answer>
   /** Deletes a session. Resolves to `destroyed`, or to `gone` if there was none that had not expired. */
-  destroy(id: string, deadline: number): Promise<Answer>
+  destroy(request: Destroy, deadline: number): Promise<Answer>
   /**
    * Reads a session and writes the result of `decide` while it holds the row lock, for a request that lost too many
    * compare-and-swaps. `decide` is not called if the session does not exist, and returns undefined if the row is not

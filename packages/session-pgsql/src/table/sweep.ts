@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { SessionPgsqlError } from '../errors.ts'
+import { announceText } from './announcements.ts'
 import { secondsOf } from './answers.ts'
 import type { Shape } from './definition.ts'
 import { triggerFault } from './inspect.ts'
@@ -86,10 +87,13 @@ export async function sweep(table: SessionTable, options: SweepOptions): Promise
     const deadline = nextDeadline()
     const { name, sweepIndex: indexed } = await table.open(deadline)
     const sent = machineClock()
-    const [row] = await table.query(
-      (shape, sql) => (indexed ? dueText(shape, sql, options) : passText(shape, sql, options)),
-      indexed ? [sent] : [sent, after],
-      deadline,
+    const [row] = await table.announcing((announce) =>
+      table.query(
+        (shape, sql) =>
+          indexed ? dueText(shape, sql, options, announce) : passText(shape, sql, options, announce),
+        indexed ? [sent] : [sent, after],
+        deadline,
+      ),
     )
     const round = roundOf(row as readonly (string | null)[])
     removed += round.removed
@@ -198,7 +202,7 @@ export const IS_SCHEDULED: string = le('t.sess_sweep', `${NOW}::bigint`)
  * them again by their place in the table, at a tenth of the cost of their ids. It checks them again under the row lock,
  * by IS TRUE, for which the planner cannot use the index: it would scan all scheduled rows.
  */
-function dueText(shape: Shape, sql: string, options: SweepOptions): string {
+function dueText(shape: Shape, sql: string, options: SweepOptions, announce: boolean): string {
   const expiry = expiryOf('t', shape)
   const unexpired = plus(`${expiry}::double precision`, String(options.expiryGrace + 1))
   const again = sweepTime(`greatest(${unexpired}, ${plus(NOW, '1')})`)
@@ -214,7 +218,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
       WHERE ${isIn('t.ctid', 'ARRAY(SELECT s.ctid FROM scheduled s)')} AND ${IS_SCHEDULED} IS TRUE
       FOR UPDATE OF t SKIP LOCKED
     ),
-    ${removal(shape, sql, options)},
+    ${removal(shape, sql, options, announce)},
     rescheduled AS (
       UPDATE ${sql} t SET sess_sweep = CASE WHEN ${expiry} IS NULL THEN NULL ELSE ${again} END
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired IS NOT TRUE)')}
@@ -226,7 +230,7 @@ function dueText(shape: Shape, sql: string, options: SweepOptions): string {
 }
 
 /** For a table without that index: scans it once, in the order of ids. */
-function passText(shape: Shape, sql: string, options: SweepOptions): string {
+function passText(shape: Shape, sql: string, options: SweepOptions, announce: boolean): string {
   const expired = isDue(shape, options)
   return `
     WITH ${CLOCKS},
@@ -239,7 +243,7 @@ function passText(shape: Shape, sql: string, options: SweepOptions): string {
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT p.sess_id FROM page p WHERE p.expired)')} AND ${expired}
       FOR UPDATE OF t SKIP LOCKED
     ),
-    ${removal(shape, sql, options)}
+    ${removal(shape, sql, options, announce)}
     SELECT ${DATABASE_CLOCK}, (SELECT pg_catalog.max(sess_id) FROM page), page.count,
       (SELECT pg_catalog.count(*) FROM page WHERE expired), due.count, removed.count, removed.count
     FROM ${counts('page', 'due', 'removed')}`
@@ -276,12 +280,16 @@ function finallyExpired(shape: Shape, { keepExpired, keepExpiredFor, expiryGrace
   return `(${tombstone} OR ${expiredFor(shape, Math.max(expiryGrace, keepExpiredFor))})`
 }
 
-function removal(shape: Shape, sql: string, options: SweepOptions): string {
+function removal(shape: Shape, sql: string, options: SweepOptions, announce: boolean): string {
+  const announcement = announce ? announceText(shape.name, 't', "'expired'") : undefined
+  const emptied = announcement === undefined ? '' : `, ${announcement}`
+  const ended =
+    announcement === undefined ? '' : `, CASE WHEN ${isSession(shape, options)} THEN ${announcement} END`
   const deleted = `
     deleted AS (
       DELETE FROM ${sql} t
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND d.outlived)')}
-      RETURNING 1
+      RETURNING 1${ended}
     )`
   if (!options.keepExpired)
     return `${deleted},
@@ -297,7 +305,13 @@ function removal(shape: Shape, sql: string, options: SweepOptions): string {
     emptied AS (
       UPDATE ${sql} t SET sess_data = ''${setSweep}${setVersion}
       WHERE ${isIn('t.sess_id', 'ARRAY(SELECT d.sess_id FROM due d WHERE d.expired AND NOT d.outlived)')}
-      RETURNING 1
+      RETURNING 1${emptied}
     ),
     removed AS (SELECT * FROM deleted UNION ALL SELECT * FROM emptied)`
+}
+
+/** Returns the condition: a row that is deleted is neither a tombstone nor emptied, so its end was not announced. */
+function isSession(shape: Shape, { keepExpired }: SweepOptions): string {
+  const tombstone = shape.added.has('sess_destroyed') ? 't.sess_destroyed IS NULL' : 'true'
+  return keepExpired ? `(${tombstone} AND ${ne('t.sess_data', "''")})` : tombstone
 }

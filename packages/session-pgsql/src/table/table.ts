@@ -11,8 +11,10 @@ import { isLocked, isTransient, statementFault, timeoutFault } from '../database
 import { SessionPgsqlError } from '../errors.ts'
 import type { SessionCipher } from '../session/cipher.ts'
 import type { Columns } from '../session/columns.ts'
+import type { Destroy } from '../session/ended.ts'
 import { type Change, isReencrypted, type StoredSession, type Touch } from '../session/stored.ts'
 import { hashedId, type IdsMode } from '../session/stored-id.ts'
+import { channelOf, isAboutAnnouncing } from './announcements.ts'
 import {
   type Answer,
   answersOf,
@@ -66,6 +68,7 @@ import {
 import { isAliveAt } from './lifetime.ts'
 import { Limit } from './limit.ts'
 import {
+  ANNOUNCED_DESTROYS,
   type BatchSize,
   batchSize,
   DESTROYS,
@@ -103,6 +106,8 @@ export interface TableOptions {
   readonly ids: IdsOptions
   /** Called when the process begins to look for both forms of ids. */
   readonly onBothForms: () => void
+  /** Set if ended sessions are announced. Called when a session has ended that PostgreSQL could not announce. */
+  readonly onUnannounced: (() => void) | undefined
 }
 
 /**
@@ -125,7 +130,7 @@ export class SessionTable implements StoredSessions {
   readonly #save: Batcher<Save, Answer>
   readonly #put: Batcher<Put, Answer>
   readonly #touch: Batcher<Touch, Answer>
-  readonly #destroy: Batcher<string, Answer>
+  readonly #destroy: Batcher<Destroy, Answer>
   /** The table's name, once it was opened. From then on it is not created, and its schema does not change. */
   #name: TableName | undefined
   /** How often a `put` got no answer. */
@@ -233,8 +238,32 @@ export class SessionTable implements StoredSessions {
     return this.#fastPathFirst(this.#quickTouch, request, this.#touch, request, deadline)
   }
 
-  destroy(id: string, deadline: number): Promise<Answer> {
-    return this.#destroy.submit(id, deadline)
+  destroy(request: Destroy, deadline: number): Promise<Answer> {
+    return this.#destroy.submit(request, deadline)
+  }
+
+  /**
+   * Runs work that ends sessions. If it fails because PostgreSQL cannot announce them, it is repeated without: a logout
+   * does not depend on announcements.
+   *
+   * @param work is given whether to announce the sessions, by announcements.ts in the statement or transaction that ends them
+   */
+  async announcing<T>(work: (announce: boolean) => Promise<T>): Promise<T> {
+    const { onUnannounced } = this.#options
+    if (onUnannounced === undefined) return work(false)
+    try {
+      return await work(true)
+    } catch (error) {
+      if (!(error instanceof SessionPgsqlError) || !isAboutAnnouncing(error.sqlState)) throw error
+      const result = await work(false)
+      onUnannounced()
+      return result
+    }
+  }
+
+  /** Returns the channel on which ended sessions are announced. */
+  async channel(deadline: number): Promise<string> {
+    return channelOf((await this.#open(deadline)).shape.name)
   }
 
   async saveLocked(
@@ -654,8 +683,17 @@ export class SessionTable implements StoredSessions {
   readonly #sendTouch = async (requests: readonly Touch[], deadlines: readonly number[]): Promise<Answer[]> =>
     orGone(await this.#sendRequests('touch', TOUCHES, requests, deadlines, noText))
 
-  readonly #sendDestroy = async (ids: readonly string[], deadlines: readonly number[]): Promise<Answer[]> =>
-    orGone(await this.#sendRequests('destroy', DESTROYS, ids, deadlines, noText))
+  readonly #sendDestroy = async (
+    requests: readonly Destroy[],
+    deadlines: readonly number[],
+  ): Promise<Answer[]> => {
+    const answers = await this.announcing((announce) =>
+      announce
+        ? this.#sendRequests('announcedDestroy', ANNOUNCED_DESTROYS, requests, deadlines, noText)
+        : this.#sendRequests('destroy', DESTROYS, requests, deadlines, noText),
+    )
+    return orGone(answers)
+  }
 
   /** Returns the answer to each request; undefined for a request without one. */
   async #sendRequests<Request>(

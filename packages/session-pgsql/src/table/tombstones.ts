@@ -8,7 +8,7 @@ import {
   type LockedRow,
   type RowCopy,
 } from './row-copies.ts'
-import { CLOCK } from './sql.ts'
+import { CLOCK, ge, le, minus, plus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
 /** What a destroy leaves with several servers, and other rows that are no sessions. */
@@ -78,10 +78,10 @@ export async function longestLifetime(table: SessionTable, deadline: number): Pr
     if (!(await table.open(deadline)).sweepIndex) return MOST_KEPT
     const [row] = await table.query(
       (_shape, sql) => `
-        WITH clock AS MATERIALIZED (SELECT ${CLOCK}::pg_catalog.int8 AS now)
-        SELECT t.sess_sweep OPERATOR(pg_catalog.-) (SELECT now FROM clock) FROM ${sql} t
-        WHERE t.sess_sweep OPERATOR(pg_catalog.<=) (SELECT now OPERATOR(pg_catalog.+) ${MOST_KEPT}::pg_catalog.int8 FROM clock)
-          AND t.sess_expire::pg_catalog.int8 OPERATOR(pg_catalog.>=) (SELECT now FROM clock)
+        WITH clock AS MATERIALIZED (SELECT ${CLOCK}::bigint AS now)
+        SELECT ${minus('t.sess_sweep', '(SELECT now FROM clock)')} FROM ${sql} t
+        WHERE ${le('t.sess_sweep', `(SELECT ${plus('now', `${MOST_KEPT}::bigint`)} FROM clock)`)}
+          AND ${ge('t.sess_expire::bigint', '(SELECT now FROM clock)')}
         ORDER BY t.sess_sweep DESC LIMIT 1`,
       [],
       deadline,

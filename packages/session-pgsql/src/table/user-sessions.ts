@@ -1,5 +1,6 @@
 import { plain, type Query } from '../database/database.ts'
 import { sessionsBeyond, type UserSession } from '../session/limit.ts'
+import { announceText } from './announcements.ts'
 import { isTrue } from './answers.ts'
 import { type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
@@ -36,13 +37,13 @@ export function endBeyond(
   }: { field: string; max: number; keep: ReadonlySet<string>; expiryGrace: number },
   deadline: number,
 ): Promise<number> {
-  return table.transaction(async (query, shape) => {
+  const end = async (query: Query, shape: Shape, announce: boolean): Promise<number> => {
     await query(LOCK, [sqlName(shape.name), field])
     const ending = sessionsBeyond(await read(query, shape, field, expiryGrace), max, keep)
     if (ending.length === 0) return 0
     const deleted = await query(
       plain(`DELETE FROM ${sqlName(shape.name)} t WHERE ${isIn('t.sess_id', '$1::pg_catalog.text[]')}
-        RETURNING t.sess_id`),
+        RETURNING t.sess_id${announce ? `, ${announceText(shape.name, 't', "'limited'")}` : ''}`),
       [{ type: 'text', values: ending.map(({ id }) => id) }],
     )
     const ended = new Set(deleted.map(([id]) => id))
@@ -52,7 +53,10 @@ export function endBeyond(
       kept.some(({ id, generation }) => id === one.id && generation === one.generation)
     if (ending.some(isKept)) throw triggerFault(shape.name)
     return ending.filter(({ id, isActive }) => isActive && ended.has(id)).length
-  }, deadline)
+  }
+  return table.announcing((announce) =>
+    table.transaction((query, shape) => end(query, shape, announce), deadline),
+  )
 }
 
 /** $1 the table, $2 the custom field. */

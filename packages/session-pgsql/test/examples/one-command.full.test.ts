@@ -53,6 +53,7 @@ const VISITS: Record<string, Visit> = {
   nestjs: conformanceSite,
   next: conformanceSite,
   'react-router': conformanceSite,
+  'socket.io': conformanceSite,
   unstorage: {
     async store(browser) {
       await browser.send('POST', '/sign-in?user=ada')

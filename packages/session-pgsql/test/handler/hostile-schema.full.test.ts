@@ -69,6 +69,32 @@ describeOnEveryServer(
         }
       })
 
+      test('ends of sessions are announced and received', async () => {
+        await using({ announce: true, table: 'public.announced' }, async (sessions) => {
+          const reasons: string[] = []
+          sessions.on('ended', ({ reason }) => reasons.push(reason))
+          await sessions.open()
+          for (const id of ['a', 'b', 'c']) await sessions.write(id, {}, { custom: 'u', base: null })
+          await expireAgo({ query }, 'a', 7200, 'public.announced')
+          await query('UPDATE public.announced SET sess_sweep = 0 WHERE sess_id = $1', ['a'])
+          expect(await sessions.gc()).toBe(1)
+          expect(await sessions.limitByField('u', 1, { keep: 'c' })).toBe(1)
+          expect(await sessions.destroy('c')).toBe(true)
+          await eventually(() => expect(reasons).toEqual(['expired', 'limited', 'destroyed']))
+        })
+        await using(
+          { announce: true, table: 'public.announced', db: [conninfo(0), conninfo(1)] },
+          async (sessions) => {
+            const ended: string[] = []
+            sessions.on('ended', ({ id }) => ended.push(id))
+            await sessions.open()
+            await sessions.write('several', {}, { base: null })
+            expect(await sessions.destroy('several')).toBe(true)
+            await eventually(() => expect(ended).toEqual(['several']))
+          },
+        )
+      })
+
       test('own columns are added, filled, listed, filtered and destroyed by', async () => {
         const values: Record<string, unknown> = {
           ...{ text: 'a', bigint: 7, integer: 7, boolean: true, jsonb: { n: 7 }, timestamptz: new Date(0) },
