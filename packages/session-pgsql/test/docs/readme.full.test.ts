@@ -10,9 +10,11 @@ import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { until } from '../support/wait.ts'
 import { blockFinder } from './blocks.ts'
 
-/** What a newcomer does: the blocks of the README in an empty folder, as pasted, with the packed package. */
+/** What a newcomer does: the blocks of the README and of docs/express.md in an empty folder, as pasted, with the packed package. */
 
-const block = blockFinder(join(import.meta.dirname, '../../../../README.md'))
+const root = join(import.meta.dirname, '../../../..')
+const block = blockFinder(join(root, 'README.md'))
+const expressBlock = blockFinder(join(root, 'docs/express.md'))
 
 let server: PostgresServer
 let packed: Awaited<ReturnType<typeof pack>>
@@ -26,7 +28,7 @@ beforeAll(async () => {
   packed = await pack()
   const [, packages = ''] = /^npm install (.*)$/m.exec(block(/Get started/, 'sh')) ?? []
   const others = packages.split(' ').filter((name) => name !== 'session-pgsql')
-  project = await createProject(packed.tarball, {}, others)
+  project = await createProject(packed.tarball, {}, [...others, 'express4', 'bowser'])
   for (const statement of block(/Get started/, 'sql').split(';')) {
     if (statement.trim() !== '') await server.query(statement)
   }
@@ -38,7 +40,7 @@ afterAll(async () => {
   await server?.remove()
 })
 
-describe('the README', () => {
+describe('the README and docs/express.md', () => {
   let site: ChildProcess | undefined
   let output = ''
   let port: number
@@ -80,6 +82,19 @@ describe('the README', () => {
   }
 
   const browser = (): Browser => new Browser(`http://localhost:${port}`)
+
+  /** Expects that the routes that need a user refuse a visitor. */
+  async function expectGuards(): Promise<void> {
+    for (const [method, path] of [
+      ['POST', '/logout-everywhere'],
+      ['GET', '/devices'],
+      ['POST', '/devices/x/end'],
+      ['POST', '/redeem'],
+    ] as const) {
+      const { status, text } = await browser().send(method, path)
+      expect([path, status, text]).toEqual([path, 401, 'not logged in'])
+    }
+  }
 
   beforeAll(async () => {
     await shell(writeSettings)
@@ -160,15 +175,7 @@ describe('the README', () => {
     await start()
     const [laptop, phone] = [browser(), browser()]
     for (const device of [laptop, phone]) await device.send('POST', '/login')
-    for (const [method, path] of [
-      ['POST', '/logout-everywhere'],
-      ['GET', '/devices'],
-      ['POST', '/devices/x/end'],
-      ['POST', '/redeem'],
-    ] as const) {
-      const { status, text } = await browser().send(method, path)
-      expect([path, status, text]).toEqual([path, 401, 'not logged in'])
-    }
+    await expectGuards()
     expect(JSON.parse((await phone.send('GET', '/devices')).text)).toHaveLength(2)
     await phone.send('POST', '/logout-everywhere')
     for (const device of [laptop, phone]) {
@@ -187,6 +194,28 @@ describe('the README', () => {
       if (expected !== undefined) expect([command, printed]).toEqual([command, expected])
     }
     site = running
+  })
+
+  test.each(['express', 'express4'])('runs the code of docs/express.md with %s', async (express) => {
+    const code = [
+      expressBlock(/^Express/, 'ts').replace("from 'express'", `from '${express}'`),
+      "const user = { id: 'ada' }",
+      expressBlock(/^Login/, 'js'),
+      expressBlock(/^Devices/, 'js'),
+      expressBlock(/^Counters/, 'ts'),
+    ]
+    await paste(...code)
+    expect(await start()).toBe(`http://localhost:${port}\n`)
+    const visitor = browser()
+    await expectGuards()
+    await visitor.send('POST', '/login')
+    const [device] = JSON.parse((await visitor.send('GET', '/devices')).text)
+    expect(device).toMatchObject({ isCurrent: true, handle: expect.any(String) })
+    const statuses = [0, 1].map(async () => (await visitor.clone().send('POST', '/redeem')).status)
+    expect((await Promise.all(statuses)).sort()).toEqual([200, 409])
+    await visitor.send('POST', '/logout')
+    expect((await visitor.send('GET', '/devices')).status).toBe(401)
+    expect(site?.exitCode).toBe(null)
   })
 
   test('is valid TypeScript with the changes that it names', async () => {
