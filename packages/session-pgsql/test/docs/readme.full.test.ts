@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { mkdir, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { bin, createProject, locate, type Project, pack } from '../packaging/consumer.ts'
@@ -13,6 +15,7 @@ import { blockFinder } from './blocks.ts'
 /** What a newcomer does: the blocks of the README and of docs/express.md in an empty folder, as pasted, with the packed package. */
 
 const root = join(import.meta.dirname, '../../../..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const block = blockFinder(join(root, 'README.md'))
 const expressBlock = blockFinder(join(root, 'docs/express.md'))
 
@@ -75,11 +78,13 @@ describe('the README and docs/express.md', () => {
     await until(() => site?.exitCode !== null || site?.signalCode !== null, 'the site to end', 20_000)
   }
 
-  /** Writes app.mjs as pasted, but for the port. */
-  async function paste(...blocks: string[]): Promise<void> {
+  /** Writes blocks into a file as pasted, but for the port. */
+  async function write(name: string, ...blocks: string[]): Promise<void> {
     port = await freePort()
-    await project.write('app.mjs', blocks.join('\n').replaceAll('3000', String(port)))
+    await project.write(name, blocks.join('\n').replaceAll('3000', String(port)))
   }
+
+  const paste = (...blocks: string[]): Promise<void> => write('app.mjs', ...blocks)
 
   const browser = (): Browser => new Browser(`http://localhost:${port}`)
 
@@ -220,15 +225,21 @@ describe('the README and docs/express.md', () => {
 
   test('is valid TypeScript with the changes that it names', async () => {
     const declarations = block(/^TypeScript/, 'ts')
+    const [, guard = ''] = /`(const loggedIn: .*=) …`/.exec(readme) ?? []
+    const [, call = ''] = /`(destroyByField\(.*\))`/.exec(readme) ?? []
     const typed = routes
       .join('\n')
-      .replace('const loggedIn =', 'const loggedIn: express.RequestHandler<any> =')
-      .replace('destroyByField(req.session.user)', 'destroyByField(req.session.user!)')
+      .replace('const loggedIn =', guard)
+      .replace(/destroyByField\(.*\)/, call)
     await project.write('tsconfig.json', block(/^TypeScript/, 'json'))
-    await project.write('app.mts', `${declarations}\n${typed}`)
+    await write('app.mts', declarations, typed)
     const check = () => project.node([join(locate('typescript'), 'bin/tsc'), '-p', '.'])
     await check()
-    await project.write('app.mts', typed)
+    // As Node.js 22.18 or later does, tsx removes the types.
+    const loader = pathToFileURL(join(locate('tsx'), 'dist/loader.mjs')).href
+    await shell(startSite.replace('node ', `exec node --import ${loader} `).replace('app.mjs', 'app.mts'))
+    expect(output).toBe(`http://localhost:${port}\n`)
+    await write('app.mts', typed)
     await expect(check()).rejects.toThrow("'visits'")
     await rm(join(project.folder, 'app.mts'))
   })
