@@ -53,7 +53,7 @@ export function createSite(database, pause = sleep) {
       .trim()
       .slice(0, 40)
     if (user === '') return res.redirect('/')
-    // A new id at the sign-in: an attacker who knows the old id is not signed in.
+    // A new id at the login: an attacker who knows the old id is not logged in.
     req.session.regenerate((error) => {
       if (error) return next(error)
       req.session.user = user

@@ -53,7 +53,7 @@ export async function createSite(options, pause = sleep, port = 0) {
     return String(value)
   })
   app.post('/sign-in', async (request) => {
-    // A new id at the sign-in: an attacker who knows the old id is not signed in.
+    // A new id at the login: an attacker who knows the old id is not logged in.
     await request.session.regenerate()
     request.session.user = request.query.user
     return 'done\n'

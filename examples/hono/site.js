@@ -52,7 +52,7 @@ export async function createSite(options, pause = sleep, port = 0) {
   })
   app.post('/sign-in', async (c) => {
     const data = await c.var.session.get()
-    // A new id at the sign-in: an attacker who knows the old id is not signed in.
+    // A new id at the login: an attacker who knows the old id is not logged in.
     await regenerateSession(c)
     await c.var.session.update({ ...data, user: c.req.query('user') })
     return c.text('done\n')

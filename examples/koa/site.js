@@ -47,7 +47,7 @@ export async function createSite(options, pause = sleep, port = 0) {
         return
       }
       case 'POST /sign-in':
-        // A new id at the sign-in: an attacker who knows the old id is not signed in.
+        // A new id at the login: an attacker who knows the old id is not logged in.
         await ctx.session.regenerate()
         ctx.session.user = user
         break

@@ -83,14 +83,14 @@ class SiteController {
   @Post('sign-in')
   @UseInterceptors(SaveSession)
   async signIn(@Req() request: Request, @Query('user') user: string) {
-    // A new id at the sign-in: an attacker who knows the old id is not signed in.
+    // A new id at the login: an attacker who knows the old id is not logged in.
     await done((callback) => request.session.regenerate(callback))
     request.session.user = user
     pgsqlSession(request).setField(user)
     return 'done\n'
   }
 
-  /** Lists the devices on which this user is signed in. */
+  /** Lists the devices on which this user is logged in. */
   @Get('devices')
   async devices(@Session() { user }: SessionData) {
     if (user === undefined) return []

@@ -13,7 +13,7 @@ const gcMaxlifetime = 1440
  * names, and PHP's cookie.
  *
  * @param {import('session-pgsql').SaveHandler} handler with the codec `php`
- * @param {string} phpUrl the page to sign in
+ * @param {string} phpUrl the page with the login
  */
 export function createSite(handler, phpUrl) {
   const app = express()

@@ -86,7 +86,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
     {
       path: '/sign-in',
       async action({ request }) {
-        // A new session at the sign-in: an attacker who knows the old id is not signed in.
+        // A new session at the login: an attacker who knows the old id is not logged in.
         await destroySession(await sessionOf(request))
         const session = await getSession()
         session.set('user', queryOf(request).user)

@@ -3,16 +3,16 @@ import { createServer } from 'node:http'
 import pgsqlDriver from 'session-pgsql/unstorage'
 import { createStorage, prefixStorage } from 'unstorage'
 
-/** Seconds that a user stays signed in. */
+/** Seconds that a user stays logged in. */
 const SIGNED_IN = 86_400
 
 /**
  * A notice board: `PUT /key` with a text (and `?ttl=` in seconds), `GET /key`, `GET /` for all keys, `DELETE
- * /key`. All users read, signed-in users write: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro and
+ * /key`. All users read, logged-in users write: `POST /sign-in?user=`, `POST /sign-out`, `POST /me`. In Nitro and
  * Nuxt the configuration names the driver: `storage: { board: { driver: 'session-pgsql/unstorage' } }`.
  *
  * unstorage replaces an item as a whole, and a set in progress during its removal restores it. So the item of a
- * sign-in is set once and removed once. Requests write to other items, so that none of them can restore it.
+ * login is set once and removed once. Requests write to other items, so that none of them can restore it.
  *
  * @param {import('session-pgsql').SaveHandlerOptions} options of the save handler
  * @param {(wait: string | undefined) => Promise<void>} [pause] called with the parameter `wait`: tests hold the request there
@@ -32,7 +32,7 @@ export async function createSite(options, pause = async () => {}, port = 0) {
       case 'GET /':
         return { text: (await notes.getKeys()).sort().join('\n') }
       case 'POST /sign-in': {
-        // A new token each time: an attacker who knows an old one is not signed in.
+        // A new token each time: an attacker who knows an old one is not logged in.
         const fresh = randomBytes(24).toString('hex')
         await signedIn.setItem(fresh, query.get('user'), { ttl: SIGNED_IN })
         return { cookie: `token=${fresh}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${SIGNED_IN}` }

@@ -1,13 +1,13 @@
 <?php
 /*
- * PHP's half: it signs in and out. It contains nothing about PostgreSQL or Node: two lines in php.ini select the
+ * PHP's half: the login and the logout. It contains nothing about PostgreSQL or Node: two lines in php.ini select the
  * gateway.
  */
 session_start();
 
 if ($_SERVER['REQUEST_METHOD'] === 'POST') {
     $user = trim((string) ($_POST['user'] ?? ''));
-    // A new id at the sign-in: an attacker who knows the old id is not signed in.
+    // A new id at the login: an attacker who knows the old id is not logged in.
     session_regenerate_id(true);
     if ($user !== '') {
         $_SESSION['user'] = substr($user, 0, 40);

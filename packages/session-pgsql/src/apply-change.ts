@@ -14,7 +14,7 @@ export interface Applied<Data, Value> {
  *
  * @param data is changed by the function
  * @param unchanged returns another copy of the data
- * @throws what the function throws; INVALID_ARGUMENT if it is asynchronous, or changes the data and returns new data
+ * @throws the error of the function; INVALID_ARGUMENT if it is asynchronous, or changes the data and returns new data
  */
 export function applyChange<Data, Value>(
   change: (data: Data) => Value,

@@ -212,9 +212,9 @@ export class SaveHandler<
   }
 
   /**
-   * Applies a function to the stored data and writes the result, such that no other change comes in between: for
-   * counters, stock, one-time tokens, and "exactly one of these requests may". Overlapping updates of one session all
-   * take effect, in any number of processes.
+   * Applies a function to the stored data and writes the result, atomically. For counters, stock, one-time tokens, and
+   * actions that exactly one request may perform. Overlapping updates of one session all take effect, in any number of
+   * processes.
    *
    * ```ts
    * const { value: granted } = await sessions.update(id, (data) => {
@@ -224,12 +224,12 @@ export class SaveHandler<
    * })
    * ```
    *
-   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * @param change receives a copy of the stored data. It changes that copy or returns a new object, which becomes the
    * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
    * synchronous and free of side effects: after a conflict it is called again with the newest data.
    * @returns the result of the write, and as `value` what the function returned; the outcome `gone`, without calling
    * the function, if there is no such session
-   * @throws what the function throws, and writes nothing; otherwise as `write`, but never CONFLICT
+   * @throws the error of the function, and writes nothing; otherwise as `write`, but never CONFLICT
    */
   update<Value = void>(
     id: string,
@@ -240,9 +240,9 @@ export class SaveHandler<
   }
 
   /**
-   * Returns a copy of the data as a read would return it after a write; of a record, the data as it was read or written,
-   * whatever the caller has changed in it. Later changes of the original do not affect the copy. For adapters, which
-   * write later what they are given now.
+   * Returns a copy of the data as a read would return it after a write. For a record, returns the data as it was read or
+   * written, without later changes of the caller. Later changes of the original do not affect the copy. For adapters
+   * that write the data later.
    *
    * @throws INVALID_DATA
    */
@@ -359,7 +359,7 @@ export class SaveHandler<
 
   /**
    * Returns the sessions with this custom field that have not expired, the last written first, for a "where you're
-   * signed in" page. At most 10,000. With several servers, `missing` names those that could not be reached.
+   * logged in" page. At most 10,000. With several servers, `missing` names those that could not be reached.
    *
    * @throws SERVER_DOWN with these names instead, if `whenHomeIsDown` is `'error'`
    */
@@ -424,8 +424,8 @@ export class SaveHandler<
 
   /**
    * Computes the columns of sessions that were written by processes without the functions of the option `columns`: the
-   * gateway, an import, or an earlier version of the application. Runs in small batches and can be repeated. Changes nothing else, so that
-   * no request in progress meets a conflict.
+   * gateway, an import, or an earlier version of the application. Runs in small batches and can be repeated. Changes
+   * nothing else, so that no request in progress meets a conflict.
    *
    * @param options `all`: compute every session, for example after a function was changed. Default: false
    * @returns the number of sessions that were filled
@@ -437,7 +437,7 @@ export class SaveHandler<
   }
 
   /**
-   * Returns the sessions with this custom field for a "where you're signed in" page, as `findByField` does, but without
+   * Returns the sessions with this custom field for a "where you're logged in" page, as `findByField` does, but without
    * their ids: each has a handle that `endDevice` takes and that cannot be used to sign in. Send these, never the ids.
    *
    * @param options `current`: the id of the request's session, which is then marked
@@ -452,7 +452,7 @@ export class SaveHandler<
 
   /**
    * Ends the session with this handle, if its custom field has this value: a user's handle ends no session of another
-   * user. Pass the value from the session of the request, never from what the browser has sent.
+   * user. Pass the value from the session of the request, never a value that the browser has sent.
    *
    * @returns false if there is no such session
    * @throws SERVER_DOWN with the names of the servers that could not be reached, if the others do not have the session
@@ -479,8 +479,8 @@ export class SaveHandler<
 
   /**
    * Takes the lock of a session, to run one request per session at a time, as PHP's handlers do. Reads and writes of
-   * this package never wait for it. The lock is a lease in a table of its own (`php_session_lock`, created at the first
-   * lock) and holds across processes and machines. To keep it, its holder takes it again before it ends.
+   * this package never wait for it. The lock is a lease in its own table (`php_session_lock`, created at the first
+   * lock) and holds across processes and machines. To keep the lock, take it again before it ends.
    *
    * @param owner a secret of the holder, for example a random string
    * @param seconds after which the lock ends
@@ -514,8 +514,8 @@ export class SaveHandler<
   /**
    * Counts the sessions that match the filter, one by one: not for every request.
    *
-   * @throws SERVER_DOWN if not all servers can be reached, because a number cannot say what it lacks. The message has
-   * the number of those that were counted, and names the others
+   * @throws SERVER_DOWN if not all servers can be reached, because the number would be incomplete. The message has
+   * the number of the counted sessions, and names the other servers
    */
   async count(options: CountOptions<Columns> = {}): Promise<number> {
     return this.#administration.count(options as CountOptions)

@@ -15,7 +15,7 @@ export const MAX_KEY = 1024
 /** The ids that the C extension session_pgsql accepts; the setting `idPattern: 'php'` is the same. */
 const SESSION_ID = /^[A-Za-z0-9,_-]{1,256}$/
 
-/** A key without `--prefix`. With a second colon, visitors could name another session, or the prefix of another site. */
+/** A key without `--prefix`. With a second colon, clients could name another session, or the prefix of another site. */
 const NAME_AND_ID = /^([^:]+:)([^:]*)$/
 
 export const INVALID_ID =

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 /** A real browser: the system's Chromium, driven by playwright-core. */
 
+export type { Page }
+
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 export function launch(): Promise<Browser> {
@@ -41,6 +43,13 @@ export function describeInBrowser(name: string, suite: (browser: BrowserTests) =
     let browser: Browser
     let problems: string[] = []
     let allowed: RegExp[] = []
+    // Registered first, so it runs last: a hook that throws keeps vitest from running the others, which end processes.
+    afterAll(() => {
+      const unexpected = problems.filter((problem) => !allowed.some((pattern) => pattern.test(problem)))
+      problems = []
+      allowed = []
+      expect(unexpected).toEqual([])
+    })
     beforeAll(async () => {
       browser = await launch()
     })
@@ -61,12 +70,6 @@ export function describeInBrowser(name: string, suite: (browser: BrowserTests) =
         return page
       },
       allow: (pattern) => allowed.push(pattern),
-    })
-    afterAll(() => {
-      const unexpected = problems.filter((problem) => !allowed.some((pattern) => pattern.test(problem)))
-      problems = []
-      allowed = []
-      expect(unexpected).toEqual([])
     })
   })
 }

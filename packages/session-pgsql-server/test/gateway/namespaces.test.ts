@@ -69,7 +69,7 @@ describeOnEveryKind(
       }
     })
 
-    test('is not chosen by a visitor: an id has no colon, and a key without a prefix is refused', async () => {
+    test('is not chosen by a client: an id has no colon, and a key without a prefix is refused', async () => {
       const { talk, sessions } = await start()
       const client = talk()
       const one = key()

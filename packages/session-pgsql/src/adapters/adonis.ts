@@ -23,8 +23,9 @@ import { type CopyWriteOptions, WorkingCopy } from './shared/working-copy.ts'
  * Each request remembers the row that it has read, so that overlapping requests keep each other's changes and a
  * destroyed session is not written back. `session.tag(userId)` stores the custom field.
  *
- * Limitations of AdonisJS' contract: `session.regenerate()` moves what the request has read to the new id, so that changes of
- * overlapping requests are lost, and so is an overlapping logout. After a logout AdonisJS uses the same id again.
+ * Limitations of AdonisJS' contract: `session.regenerate()` moves the data that the request has read to the new id.
+ * Changes of overlapping requests are lost, and so is an overlapping logout. After a logout AdonisJS uses the same id
+ * again.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
@@ -120,10 +121,10 @@ export function pgsqlStore<Data extends object = Record<string, unknown>>(
  * The session then shows the result, and what other requests have stored. What this request has changed and not
  * committed is kept; the function does not see it. If another request has destroyed the session, the outcome is `gone`.
  *
- * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+ * @param change receives a copy of the stored data. It changes that copy or returns a new object, which becomes the
  * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
  * synchronous and free of side effects: after a conflict it is called again.
- * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`; TypeError
+ * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`; TypeError
  * if the request's session is not in this store
  */
 export async function updateSession<Value = void>(

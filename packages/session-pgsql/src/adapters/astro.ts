@@ -20,12 +20,12 @@ import type { SessionUpdate } from './shared/update-row.ts'
  * export { onRequest } from 'session-pgsql/astro'
  * ```
  *
- * Astro gives a driver only texts under ids, and unstorage's drivers let the last one win. This driver puts what a
- * request has read into the session that Astro keeps for the request, under a key of its own, and finds it again in what
- * Astro saves. `onRequest` hides that key from `keys`, `values` and `entries`.
+ * Astro passes a driver only an id and a text, and with unstorage's drivers the last text wins. This driver keeps the
+ * data that a request has read in Astro's session object, under a reserved key, and compares it with the data that Astro
+ * saves. `onRequest` hides that key from `keys`, `values` and `entries`.
  *
- * Limitations of Astro's contract: `regenerate` copies what the request has read, so that changes of overlapping requests
- * are lost, and so is an overlapping logout. A session does not know its client's address.
+ * Limitations of Astro's contract: `regenerate` copies the data that the request has read. Changes of overlapping
+ * requests are lost, and so is an overlapping logout. Sessions do not record the client's address.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
@@ -81,15 +81,15 @@ export interface PgsqlSessionDriver {
    * })
    * ```
    *
-   * `session.get` still returns what the request has read: return from the function what the request needs to know. A
+   * `session.get` still returns the data that the request has read. To use a new value, return it from the function. A
    * session that does not exist yet is created with the response, as by `session.set`. If another request has destroyed
    * the session, the outcome is `gone`. The option `field` has no effect here: the next `session.set` of a request stores
    * the custom field.
    *
-   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * @param change receives a copy of the stored data. It changes that copy or returns a new object, which becomes the
    * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
    * synchronous and free of side effects: after a conflict it is called again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`
    */
   update<Value = void>(
     session: AstroSession,

@@ -163,13 +163,13 @@ export class PgsqlStore<Data = Record<string, unknown>> {
    *
    * `request.session` then shows the result, and what other requests have stored. What this request has changed in it
    * and not saved is kept, and saved before the response as always; the function does not see it. A new session is
-   * stored with what the function sets. After `request.session.destroy()`, and if another request has destroyed the
-   * session, the outcome is `gone`.
+   * stored with the values that the function sets. After `request.session.destroy()`, and if another request has
+   * destroyed the session, the outcome is `gone`.
    *
-   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * @param change receives a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
    * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
    * caller. It must be synchronous and free of side effects: after a conflict it is called again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`;
    * INVALID_ARGUMENT if the request has no session of @fastify/session
    */
   async update<Value = void>(

@@ -62,7 +62,7 @@ export interface PgsqlSessions<Data> {
  * response is sent: a failed write is an error of the request, never an unhandled rejection. It extends the
  * expiry of a session that is only read.
  *
- * Within a request every `session.get()` returns what the first one has read.
+ * Within a request, every `session.get()` returns the data that the first one has read.
  *
  * Limitations of @hono/session: `session.delete()` removes only the cookie if the request has not read the
  * session, so call `await session.get()` first. It does not change the session's id at the login; for that call
@@ -121,15 +121,15 @@ export async function regenerateSession(context: HonoContext): Promise<void> {
  * })
  * ```
  *
- * `session.get()` still returns what the request has read first, so that a `session.update` with that data undoes
- * nothing: return from the function what the request needs to know. A session that does not exist yet is created with
- * the response, as by `session.update`. After `session.delete()`, and if another request has destroyed the session, the
- * outcome is `gone`.
+ * `session.get()` still returns the data that the request has read first, so that a `session.update` with that data
+ * undoes nothing. To use a new value in the request, return it from the function. A session that does not exist yet is
+ * created with the response, as by `session.update`. After `session.delete()`, and if another request has destroyed the
+ * session, the outcome is `gone`.
  *
- * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the data;
+ * @param change receives a copy of the stored data. It changes that copy or returns a new object, which becomes the data;
  * any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
  * synchronous and free of side effects: after a conflict it is called again.
- * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`; TypeError
+ * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`; TypeError
  * if the middleware `pgsqlSessions` or `useSession` is not installed
  */
 export async function updateSession<Data, Value = void>(

@@ -148,14 +148,14 @@ export class PgsqlStore<Data = Record<string, unknown>> {
    *
    * `ctx.session` then shows the result, and what other requests have stored. What this request has changed in it and
    * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
-   * stored with what the function sets. After `ctx.session = null`, and if another request has destroyed the session,
-   * the outcome is `gone`.
+   * stored with the values that the function sets. After `ctx.session = null`, and if another request has destroyed the
+   * session, the outcome is `gone`.
    *
    * @param ctx Koa's context
-   * @param change is given a copy of the stored data, without the keys of koa-session. It changes that copy or returns a
+   * @param change receives a copy of the stored data, without the keys of koa-session. It changes that copy or returns a
    * new object, which becomes the data; any other return value (a primitive, an array, a part of the data) is only
    * returned to the caller. It must be synchronous and free of side effects: after a conflict it is called again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`;
    * INVALID_ARGUMENT if koa-session is not in use
    */
   async update<Value = void>(

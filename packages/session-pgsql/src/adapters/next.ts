@@ -59,7 +59,7 @@ export interface NextSessions<Data extends object> {
 /**
  * Checks the options with the first use, because `next build` loads the application's modules where no secret is set.
  *
- * @param options as for `session-pgsql/web`; the cookie is `Secure` if Next.js tells that the request came over https
+ * @param options as for `session-pgsql/web`; the cookie is `Secure` if Next.js reports that the request came over https
  */
 export function createSessions<Data extends object = Record<string, unknown>>(
   options: SessionsOptions<Data>,
@@ -94,7 +94,7 @@ export function createSessions<Data extends object = Record<string, unknown>>(
 async function currentRequest(): Promise<RequestLike> {
   const [received, jar] = await Promise.all([headers(), cookies()])
   return {
-    // Next.js sets this header itself if no proxy has. A visitor who sends it changes only a cookie of their own.
+    // Next.js sets this header itself if no proxy has. A client that sends it changes only its own cookie.
     url: `${received.get('x-forwarded-proto')?.split(',')[0]?.trim() ?? 'http'}:`,
     headers: {
       get: (header) => {

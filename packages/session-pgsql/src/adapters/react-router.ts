@@ -79,14 +79,15 @@ export interface PgsqlSessionStorage<Data = SessionData, FlashData = Data>
    * ```
    *
    * The session then shows the result, and what other requests have stored. What this request has changed in it and not
-   * committed is kept, for `commitSession`; the function does not see it. A new session is stored with what the function
-   * sets, and needs `commitSession` for its cookie. If another request has destroyed the session, the outcome is `gone`.
+   * committed is kept, for `commitSession`; the function does not see it. A new session is stored with the values that
+   * the function sets, and needs `commitSession` for its cookie. If another request has destroyed the session, the
+   * outcome is `gone`.
    *
-   * @param change is given a copy of the stored data, in which a flash message `x` is named `__flash_x__`. It changes that
+   * @param change receives a copy of the stored data, in which a flash message `x` is named `__flash_x__`. It changes that
    * copy or returns a new object, which becomes the data; any other return value (a primitive, an array, a part of the
    * data) is only returned to the caller. It must be synchronous and free of side effects: after a conflict it is called
    * again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`
    */
   updateSession<Value = void>(
     session: Session<Data, FlashData>,

@@ -131,7 +131,8 @@ function systemAuthorities(): readonly string[] {
 async function keyOf(conninfo: Conninfo): Promise<string> {
   const path = conninfo.tls.key ?? userFile('postgresql.key')
   const key = await readNamed(conninfo, 'sslkey', path)
-  const { mode, uid } = await stat(path)
+  // The comment in the call keeps `next build` from adding the application's whole folder to its output.
+  const { mode, uid } = await stat(/*turbopackIgnore: true*/ path)
   // As in libpq, the group may read a key that is owned by root.
   if (process.platform !== 'win32' && (mode & (uid === 0 ? 0o037 : 0o077)) !== 0) {
     throw invalid(

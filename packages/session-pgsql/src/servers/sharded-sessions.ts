@@ -138,7 +138,7 @@ export class ShardedSessions implements StoredSessions {
         return answerFrom(member, answer)
       },
       isAbsent: () => false,
-      // A new visitor does not depend on a second server.
+      // A new session does not depend on a second server.
       ...(mustBeAbsent ? { whenUnknown: 'absent' } : {}),
     })
   }

@@ -3,8 +3,8 @@ import type { SessionInfo, SessionRecord } from './record.ts'
 import { HASHED_ID_PREFIX, hashedId } from './stored-id.ts'
 
 /**
- * A session as a "where you're signed in" page shows it. It contains no id, so that it can be sent to the browser: who
- * knows the id of a session is signed in with it.
+ * A session as a "where you're logged in" page shows it. It contains no id, so that it can be sent to the
+ * browser: a client that knows the id of a session can use the session.
  */
 export interface Device<Data> {
   /**

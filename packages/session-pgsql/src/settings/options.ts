@@ -101,7 +101,7 @@ export interface SaveHandlerOptions<
   /**
    * Seconds after its beginning at which a session ends, however often it is used: the absolute lifetime, in addition to
    * the idle lifetime (`gcMaxlifetime`, or the cookie's). Reads, writes and touches apply it, and `endsAt` of a record
-   * tells the end. A session begins with its first write; see `since` of `WriteOptions` for a new id. Set the same
+   * is the time of the end. A session begins with its first write; see `since` of `WriteOptions` for a new id. Set the same
    * value in every process that uses the table.
    * @default Infinity
    */

@@ -210,7 +210,7 @@ export interface Shape {
   /** The extension's columns that have 32 bits. Dates and counters are clamped there. */
   readonly narrow: ReadonlySet<ExtensionColumn>
   /**
-   * The seed of the data's digest: the identifier of the database cluster, which no visitor knows. undefined: the
+   * The seed of the data's digest: the identifier of the database cluster, which no client knows. undefined: the
    * role may not read it.
    */
   readonly digestSeed: string | undefined

@@ -31,7 +31,7 @@ export function recordColumns(row: string, shape: Shape): string {
 
 /**
  * Returns SQL of the digest by which a compare-and-swap detects the writes of programs that do not count versions, such
- * as the C extension. Measured for 0.5 KB: 0.9 us with these 64 bits, 1.9 us with sha256. With a seed that a visitor
+ * as the C extension. Measured for 0.5 KB: 0.9 us with these 64 bits, 1.9 us with sha256. With a seed that a client
  * knows, two states of a session with one digest are found in 0.2 s, and a stale write passes for a current one. So
  * without a secret seed, or without versions, the digest is sha256. "C": a nondeterministic collation would make
  * different texts equal.

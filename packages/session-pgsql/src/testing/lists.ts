@@ -113,7 +113,7 @@ export const updateCases: readonly Case[] = [
   {
     id: 'counter',
     sentence:
-      'Of twenty overlapping requests that count with an atomic update and set a key, each gets a number of its own, and all keys are kept.',
+      'Twenty overlapping requests that count with an atomic update and set a key each get their own number, and keep all keys.',
     async check(run) {
       const browser = await counting(run)
       const { url } = await run.start()

@@ -28,8 +28,34 @@ describe('a replicated group under traffic', () => {
     await Promise.all([first?.remove(), second?.remove()])
   })
 
+  /** Has four callers add to one number by `update`. @returns stops them, and returns how often they added, and the number */
+  function countUp(): () => Promise<{ acknowledged: number; unknown: number; stored: number | undefined }> {
+    const id = 'counter'
+    const counts = { acknowledged: 0, unknown: 0 }
+    let isRunning = true
+    const adding = [1, 2, 3, 4].map(async () => {
+      while (isRunning) {
+        const add = (data: Record<string, number>): void => {
+          data.n = (data.n ?? 0) + 1
+        }
+        try {
+          await handler.update(id, add, { base: null })
+          counts.acknowledged++
+        } catch {
+          counts.unknown++
+        }
+      }
+    })
+    return async () => {
+      isRunning = false
+      await Promise.all(adding)
+      return { ...counts, stored: (await handler.read(id))?.data.n }
+    }
+  }
+
   test('kill -9 of the primary loses no acknowledged write, and service resumes within a second of the promotion', async () => {
     const traffic = new Traffic([handler], 64, 11)
+    const stopCounting = countUp()
     await sleep(2000)
     const before = traffic.acknowledged
     expect(before).toBeGreaterThan(100)
@@ -41,6 +67,10 @@ describe('a replicated group under traffic', () => {
     await eventually(async () => expect(traffic.acknowledged).toBeGreaterThan(until))
     const outage = performance.now() - promoted
     await sleep(1500)
+    const { acknowledged, unknown, stored } = await stopCounting()
+    expect(acknowledged).toBeGreaterThan(20)
+    expect(stored).toBeGreaterThanOrEqual(acknowledged)
+    expect(stored).toBeLessThanOrEqual(acknowledged + unknown)
     await traffic.stop()
     await traffic.check(handler)
     expect(traffic.broken.join('; ')).toBe('')

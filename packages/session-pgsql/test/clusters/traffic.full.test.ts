@@ -41,6 +41,12 @@ class Memory {
     return { outcome: 'updated', session: structuredClone(session) }
   }
 
+  async update(id: string, change: (data: Data) => void, { base }: { base: Kept | null }) {
+    const data = structuredClone(base?.data ?? {})
+    change(data)
+    return this.write(id, data, { base })
+  }
+
   async destroy(id: string): Promise<boolean> {
     return this.kept.delete(id)
   }
@@ -90,13 +96,13 @@ describe('the history checker', () => {
   test('finds a stale read during the run although the final read is correct', async () => {
     const memory = new Memory()
     const { read } = memory
-    let old: Kept | undefined
+    let old: { readonly id: string; readonly found: Kept } | undefined
     let n = 0
     memory.read = async (id) => {
       const found = await read.call(memory, id)
       n++
-      if (n === 20) old = found
-      return n === 60 ? old : found
+      if (n >= 20 && found !== undefined) old ??= { id, found }
+      return n >= 60 && id === old?.id ? old.found : found
     }
     expect((await brokenOf(memory)).join()).toMatch(/acknowledged, and (has|is absent)/)
   })

@@ -253,11 +253,11 @@ export class Traffic {
     const expected = this.#expected(session)
     const next = Math.max(base?.data[caller] ?? 0, session.acknowledged.get(caller) ?? 0) + 1
     const ours = { [caller]: next, [`${caller}:${next}`]: 1 }
-    const { outcome, session: written } = await handler.write(
-      session.id,
-      { ...base?.data, ...ours },
-      { base: base ?? null },
-    )
+    const options = { base: base ?? null }
+    const { outcome, session: written } =
+      this.#random() < 0.3
+        ? await handler.update(session.id, (data) => void Object.assign(data, ours), options)
+        : await handler.write(session.id, { ...base?.data, ...ours }, options)
     if (outcome === 'gone' || written === undefined) {
       known.delete(session)
       if (this.#sessions.includes(session))

@@ -1,20 +1,17 @@
-import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { until, within } from '../support/wait.ts'
+import { EXAMPLES, type ExampleProcess, startExample } from './example-process.ts'
 
 /**
  * Starts every example with `npm start`, as a process on the embedded database and on the built package. A browser
  * stores something, the process restarts, and the browser reads it again.
  */
 
-const EXAMPLES = join(import.meta.dirname, '../../../../examples')
-
-/** Need more than this Node.js: `adapters/` and the server package start them. */
-const ELSEWHERE = ['adonis', 'astro', 'elysia', 'php-and-node', 'sveltekit', 'tanstack-start']
+/** Need more than this Node.js: `adapters/`, the server package and, with a browser, `shop.full.test.ts` start them. */
+const ELSEWHERE = ['adonis', 'astro', 'elysia', 'php-and-node', 'shop', 'sveltekit', 'tanstack-start']
 
 interface Visit {
   /** Stores something. */
@@ -76,49 +73,13 @@ test('tests every example', () => {
 
 describe.each(Object.keys(VISITS))('the example %s', (name) => {
   const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-example-'))
-  let running: Awaited<ReturnType<typeof start>> | undefined
+  let running: ExampleProcess | undefined
   afterEach(async () => {
     await running?.end('SIGKILL')
     rmSync(folder, { recursive: true, force: true })
   })
 
-  async function start() {
-    const database = join(folder, 'database')
-    const child = spawn('npm', ['start', '--silent'], {
-      cwd: join(EXAMPLES, name),
-      env: {
-        PATH: process.env.PATH ?? '',
-        HOME: folder,
-        FOLDER: database,
-        DEMO_FOLDER: database,
-        PORT: '0',
-      },
-      // A process group, as a shell creates it: Ctrl+C reaches all its processes.
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text
-      })
-    }
-    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
-    const end = async (signal: NodeJS.Signals): Promise<string> => {
-      if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), signal)
-      await within(closed, 30_000, `${name} to end: ${output}`)
-      return output
-    }
-    const url = await until(
-      () => {
-        if (child.exitCode !== null) throw new Error(`The example ended: ${output}`)
-        return /http:\/\/[^\s;/]+:\d+/.exec(output)?.[0]
-      },
-      `${name} to listen`,
-      90_000,
-    )
-    return { url, end }
-  }
+  const start = () => startExample(name, folder)
 
   test('starts with one command, and keeps its sessions after a restart', async () => {
     const visit = VISITS[name] as Visit

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import type { SaveHandlerOptions } from '../../src/index.ts'
 import { queryNow } from '../support/query-now.ts'
-import { describeHandler, errorOf, expireAgo, id as newId } from './kit.ts'
+import { type Data, describeHandler, errorOf, expireAgo, id as newId } from './kit.ts'
 
 describeHandler('An update', (kit) => {
   test('applies a function that changes the data, and returns what it returned', async () => {
@@ -178,8 +179,15 @@ describeHandler('An update', (kit) => {
   })
 
   test('works whatever the setting conflict is, and next to writes that overlap', async () => {
-    for (const conflict of ['merge', 'error', 'overwrite'] as const) {
-      const sessions = kit.open({ conflict })
+    const settings: SaveHandlerOptions<Data>[] = [
+      { conflict: 'merge' },
+      { conflict: 'error' },
+      { conflict: 'overwrite' },
+      { conflict: (ours) => ours },
+      { batch: false },
+    ]
+    for (const options of settings) {
+      const sessions = kit.open(options)
       const other = kit.open()
       const id = newId()
       await sessions.write(id, { n: 0 })

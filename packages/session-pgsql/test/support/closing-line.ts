@@ -29,7 +29,9 @@ export default class ClosingLine implements Reporter {
       const noTestFailed = module.children.allTests('failed').next().done
       if (module.state() === 'failed' && noTestFailed) {
         counts.failed++
-        failures.push(`failed: ${module.relativeModuleId}: ${firstLine(module.errors()[0]?.message)}`)
+        const ofHooks = [...module.children.allSuites()].flatMap((suite) => suite.errors())
+        const [error] = [...module.errors(), ...ofHooks]
+        failures.push(`failed: ${module.relativeModuleId}: ${firstLine(error?.message)}`)
       }
     }
     const { project = [], testNamePattern } = this.#vitest?.config ?? {}

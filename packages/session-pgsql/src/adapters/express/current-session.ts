@@ -47,18 +47,18 @@ export interface CurrentSession<Data = SessionData> {
    *
    * `req.session` then shows the result, and what other requests have stored. What this request has changed in it and
    * not saved is kept, and saved at the end of the request as always; the function does not see it. A new session is
-   * stored with what the function sets. After `req.session.destroy()`, and if another request has destroyed the session,
-   * the outcome is `gone`.
+   * stored with the values that the function sets. After `req.session.destroy()`, and if another request has destroyed
+   * the session, the outcome is `gone`.
    *
-   * @param change is given a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
+   * @param change receives a copy of the stored data, without `cookie`. It changes that copy or returns a new object,
    * which becomes the data; any other return value (a primitive, an array, a part of the data) is only returned to the
    * caller. It must be synchronous and free of side effects: after a conflict it is called again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`;
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`;
    * INVALID_ARGUMENT without `session({ store: new PgsqlStore(...) })`
    */
   update<Value = void>(change: (data: ShownData<Data>) => Value): Promise<SessionUpdate<Value>>
   /**
-   * Returns the sessions with the custom field of this one, the last seen first, for a "where you're signed in" page.
+   * Returns the sessions with the custom field of this one, the last seen first, for a "where you're logged in" page.
    * They contain no ids, and no `cookie` in their data. See `SaveHandler.devices`.
    *
    * @throws INVALID_ARGUMENT if the session has no custom field; otherwise the errors of `SaveHandler.devices`

@@ -6,7 +6,7 @@ import { type Stored, setKey } from './session-data.ts'
  *
  * The time is stored in the session's data, where it moves with the session to a new id. It is a key of an object, not
  * a value: a merge then keeps the times of both requests, and the later one counts. Adapters hide the key, so that the
- * application cannot store there what a visitor has sent.
+ * application cannot store there what a client has sent.
  */
 
 /** The key in the data: an object whose keys are `t` and a time, in milliseconds since 1970. */

@@ -54,7 +54,7 @@ export interface ReceivedId {
 
 const SHORTEST_SECRET = 16
 
-/** How many cookies of one name are verified: a subdomain, or the visitor, may have set any number. */
+/** How many cookies of one name are verified: a subdomain or the client may have set any number. */
 const MOST_COOKIES = 8
 
 /** The fraction of a cookie's age after which it is renewed. */

@@ -65,14 +65,14 @@ export interface WebSession<Data extends object> {
    * ```
    *
    * The session then shows the result, and what other requests have stored. What this request has changed and not
-   * committed is kept, for `commit`; the function does not see it. A new session is stored with what the function sets,
-   * and needs `commit` for its cookie. If another request has changed the id meanwhile, the session is updated under its
-   * new id; if another request has destroyed it, the outcome is `gone`.
+   * committed is kept, for `commit`; the function does not see it. A new session is stored with the values that the
+   * function sets, and needs `commit` for its cookie. If another request has changed the id meanwhile, the session is
+   * updated under its new id; if another request has destroyed it, the outcome is `gone`.
    *
-   * @param change is given a copy of the stored data. It changes that copy or returns a new object, which becomes the
+   * @param change receives a copy of the stored data. It changes that copy or returns a new object, which becomes the
    * data; any other return value (a primitive, an array, a part of the data) is only returned to the caller. It must be
    * synchronous and free of side effects: after a conflict it is called again.
-   * @throws what the function throws, and then nothing is stored; otherwise the errors of `SaveHandler.update`
+   * @throws the error of the function, and then stores nothing; otherwise the errors of `SaveHandler.update`
    */
   update<Value = void>(change: (data: Partial<Data>) => Value): Promise<SessionUpdate<Value>>
   /**
@@ -104,7 +104,7 @@ export interface WebSession<Data extends object> {
    */
   endOthers(): Promise<number>
   /**
-   * Returns the sessions with the field of this one, the last seen first, for a "where you're signed in" page. They
+   * Returns the sessions with the field of this one, the last seen first, for a "where you're logged in" page. They
    * contain no ids. A session whose id has just changed is one device. See `SaveHandler.devices`.
    *
    * @throws INVALID_ARGUMENT if the session has no field; otherwise the errors of `SaveHandler.devices`
