@@ -12,7 +12,7 @@ import { startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { startStandby, synchronous } from '../support/standby.ts'
 import { hasOpenssl, makeCertificates } from '../support/tls-server.ts'
-import { sleep, until, within } from '../support/wait.ts'
+import { eventually, sleep, until, within } from '../support/wait.ts'
 
 type Data = { n: number }
 type Handler = SaveHandler<Data>
