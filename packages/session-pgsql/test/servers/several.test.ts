@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test } from 'vitest'
-import type { SaveHandlerOptions } from '../../src/index.ts'
+import type { SaveHandlerOptions, SessionRecord } from '../../src/index.ts'
+import { queryNow } from '../support/query-now.ts'
 import { eventually } from '../support/wait.ts'
 import { type Data, severalServers } from './kit.ts'
 
@@ -145,6 +146,43 @@ describe('sessions sharded over three servers', () => {
       expect((await sessions.update(gone, add, { base: old })).outcome).toBe('gone')
     },
   )
+
+  test('an update that loses two rounds applies its function under the row lock, at home and on the fallback server', async () => {
+    const sessions = handlerOf()
+    const id = idOf('a')
+    /** Updates the session, which another program changes during the first two calls of the function. */
+    async function contended(base?: SessionRecord<Data>) {
+      const [place = ''] = await places(id)
+      let calls = 0
+      const { outcome, value } = await sessions.update(
+        id,
+        (data) => {
+          if (++calls < 3)
+            queryNow(
+              server(place).url(),
+              `UPDATE php_session SET sess_data = '{"n":${calls * 10}}' WHERE sess_id = '${id}'`,
+            )
+          data.n = Number(data.n) + 1
+          return data.n
+        },
+        { base },
+      )
+      return [place, outcome, value, calls]
+    }
+    await sessions.write(id, { n: 0 }, { base: null })
+    expect(await contended()).toEqual(['a', 'updated', 21, 3])
+    const base = await sessions.read(id)
+    await server('a').kill9()
+    await sessions.write(id, { n: 22 }, { base })
+    expect(await contended(await sessions.read(id))).toEqual([
+      expect.stringMatching(/^[bc]$/),
+      'updated',
+      21,
+      3,
+    ])
+    await startAgain(sessions, 'a')
+    expect((await sessions.read(id))?.data).toEqual({ n: 21 })
+  })
 
   test('with whenHomeIsDown: "error", rejects for a session that no fallback server has', async () => {
     const sessions = handlerOf({ whenHomeIsDown: 'error' })
