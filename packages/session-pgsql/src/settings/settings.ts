@@ -77,8 +77,16 @@ export interface SettingsSources {
   defaults?: Partial<Settings> | undefined
 }
 
-/** The default of the C extension session_pgsql. */
-const DEFAULT_DB = 'host=localhost dbname=php_session user=nobody'
+const DEFAULT_CONNINFO = 'host=localhost dbname=php_session user=nobody'
+
+/** The database if no source names one: the default of the C extension session_pgsql. */
+export const DEFAULT_DB = {
+  conninfo: DEFAULT_CONNINFO,
+  /** The `originOf` of its host. */
+  origin: 'default of db',
+  /** For the message of a failed connection. */
+  advice: `No database was named: set the option db or DATABASE_URL. The default is "${DEFAULT_CONNINFO}".`,
+} as const
 
 /** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
@@ -147,7 +155,7 @@ function resolveDb(
   if (WHICH_DATABASE.some((variable) => environment[variable])) {
     return environmentEntries(environment)
   }
-  return databaseEntries('default of db', DEFAULT_DB, environment)
+  return databaseEntries(DEFAULT_DB.origin, DEFAULT_DB.conninfo, environment)
 }
 
 /** Prisma's `schema` in a connection string applies to a table without one. */
