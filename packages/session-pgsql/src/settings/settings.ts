@@ -80,13 +80,17 @@ export interface SettingsSources {
 const DEFAULT_CONNINFO = 'host=localhost dbname=php_session user=nobody'
 
 /** The database if no source names one: the default of the C extension session_pgsql. */
-export const DEFAULT_DB = {
-  conninfo: DEFAULT_CONNINFO,
+export const DEFAULT_DB: {
+  readonly conninfo: string
   /** The `originOf` of its host. */
-  origin: 'default of db',
+  readonly origin: string
   /** For the message of a failed connection. */
+  readonly advice: string
+} = {
+  conninfo: DEFAULT_CONNINFO,
+  origin: 'default of db',
   advice: `No database was named: set the option db or DATABASE_URL. The default is "${DEFAULT_CONNINFO}".`,
-} as const
+}
 
 /** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
