@@ -20,7 +20,8 @@ import { type CopyWriteOptions, WorkingCopy } from './shared/working-copy.ts'
 
 /**
  * Sessions for Fastify, on @fastify/session. Register the plugin `pgsqlSession` instead of @fastify/session, with
- * the same options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`.
+ * the same options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`. docs/fastify.md has a
+ * complete file.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'

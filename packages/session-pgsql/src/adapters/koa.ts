@@ -7,7 +7,9 @@ import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
+/**
+ * Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. docs/koa.md has a complete file.
+ */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 export type { SessionUpdate } from './shared/update-row.ts'
