@@ -44,30 +44,30 @@ interface Applied<Value> {
  * 100, which no merge can know.
  */
 export async function update<Data, Value>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   queue: IdQueue,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
-  const updated = await attempt(table, queue.latest, request)
+  const updated = await attempt(sessions, queue.latest, request)
   queue.latest = updated.stored
   return updated
 }
 
 async function attempt<Data, Value>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   latest: StoredSession | undefined,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
   const { base, deadline, id } = request
-  let current = latest ?? (await again(() => table.read(id, deadline)))
+  let current = latest ?? (await again(() => sessions.read(id, deadline)))
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     if (!isMeant(current, base)) return NOTHING
     const applied = apply(request, current?.text ?? '')
     const change = request.change(applied.text)
     const answer = await certain(() =>
       current === undefined
-        ? table.put({ change, mustBeAbsent: true }, deadline)
-        : table.save({ change, base: current }, deadline),
+        ? sessions.put({ change, mustBeAbsent: true }, deadline)
+        : sessions.save({ change, base: current }, deadline),
     )
     if (answer.outcome === 'gone') {
       // With null as base, a session that was destroyed meanwhile begins again.
@@ -80,19 +80,19 @@ async function attempt<Data, Value>(
       return { outcome: answer.outcome as 'created' | 'updated', stored: answer.stored, value: applied.value }
     }
   }
-  const updated = await locked(table, request, current)
-  return updated.outcome === 'gone' && base === null ? attempt(table, undefined, request) : updated
+  const updated = await locked(sessions, request, current)
+  return updated.outcome === 'gone' && base === null ? attempt(sessions, undefined, request) : updated
 }
 
 /** Applies the function while no other request can write the session. */
 async function locked<Data, Value>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   request: UpdateRequest<Data, Value>,
   known: StoredSession | undefined,
 ): Promise<Updated<Value>> {
   let applied: Applied<Value> | undefined
   let thrown: { readonly error: unknown } | undefined
-  const answer = await table
+  const answer = await sessions
     .saveLocked(
       request.id,
       async (current) => {

@@ -50,36 +50,36 @@ export const OPTIMISTIC_ROUNDS = 2
 
 /** Writes one session: optimistic rounds of compare-and-swap, then once holding the row lock, until the deadline. */
 export async function write<Data>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   queue: IdQueue,
   writing: Writing<Data>,
 ): Promise<Written> {
-  const written = await attempt(table, queue, writing)
+  const written = await attempt(sessions, queue, writing)
   queue.latest = written.stored
   return written
 }
 
 async function attempt<Data>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   queue: IdQueue,
   writing: Writing<Data>,
 ): Promise<Written> {
   const { base } = writing
   const predecessor = queue.latest
 
-  if (base === undefined || base === 'existing') return replace(table, writing)
-  if (base === null) return create(table, writing, predecessor)
+  if (base === undefined || base === 'existing') return replace(sessions, writing)
+  if (base === null) return create(sessions, writing, predecessor)
   // This process has written the session since the base was read: the conflict is known in advance.
   const isNewer =
     predecessor !== undefined && predecessor.readAt >= base.readAt && sameGeneration(predecessor, base)
   return isNewer && !isSameState(predecessor, base)
-    ? swap(table, writing, predecessor, true)
-    : swap(table, writing, base, false)
+    ? swap(sessions, writing, predecessor, true)
+    : swap(sessions, writing, base, false)
 }
 
 /** A write whose base is that the session is absent. If it exists, the data is merged into it. */
 async function create<Data>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   writing: Writing<Data>,
   predecessor: StoredSession | undefined,
 ): Promise<Written> {
@@ -88,12 +88,12 @@ async function create<Data>(
   for (;;) {
     if (theirs === undefined) {
       const change = writing.change(writing.text)
-      const put = (): Promise<Answer> => table.put({ change, mustBeAbsent: true }, writing.deadline)
+      const put = (): Promise<Answer> => sessions.put({ change, mustBeAbsent: true }, writing.deadline)
       const answer = await certain(writing.text, put, 'created')
       if (answer.outcome !== 'conflict') return done(answer, false)
       theirs = answer.stored as StoredSession
     }
-    const written = await swap(table, writing, theirs, true)
+    const written = await swap(sessions, writing, theirs, true)
     if (written.outcome !== 'gone') return written
     // Destroyed meanwhile: it is absent, as required.
     theirs = undefined
@@ -102,7 +102,7 @@ async function create<Data>(
 
 /** Repeats compare-and-swap against `theirs`. @param conflicting `theirs` is known not to be the base */
 async function swap<Data>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   writing: Writing<Data>,
   theirs: StoredSession,
   conflicting: boolean,
@@ -113,7 +113,7 @@ async function swap<Data>(
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     const answer = await certain(
       next.text,
-      () => table.save({ change: writing.change(next.text), base: current }, deadline),
+      () => sessions.save({ change: writing.change(next.text), base: current }, deadline),
       'updated',
     )
     if (answer.outcome !== 'conflict') return done(answer, next.merged)
@@ -121,7 +121,7 @@ async function swap<Data>(
     next = await resolve(writing, current)
   }
   try {
-    const answer = await table.saveLocked(
+    const answer = await sessions.saveLocked(
       writing.id,
       async (locked) => {
         if (!sameGeneration(locked, current)) return undefined
@@ -133,23 +133,23 @@ async function swap<Data>(
     )
     return done(answer, next.merged)
   } catch (error) {
-    return done(await lookUp(table, writing, next.text, error), next.merged)
+    return done(await lookUp(sessions, writing, next.text, error), next.merged)
   }
 }
 
 /** A write without a base: replaces the stored session. */
-async function replace<Data>(table: StoredSessions, writing: Writing<Data>): Promise<Written> {
+async function replace<Data>(sessions: StoredSessions, writing: Writing<Data>): Promise<Written> {
   const { deadline, text } = writing
   const change = writing.change(text)
   try {
     return done(
       writing.base === 'existing'
-        ? await table.save({ change, base: undefined }, deadline)
-        : await table.put({ change, mustBeAbsent: false }, deadline),
+        ? await sessions.save({ change, base: undefined }, deadline)
+        : await sessions.put({ change, mustBeAbsent: false }, deadline),
       false,
     )
   } catch (error) {
-    return done(await lookUp(table, writing, text, error), false)
+    return done(await lookUp(sessions, writing, text, error), false)
   }
 }
 
@@ -159,7 +159,7 @@ async function replace<Data>(table: StoredSessions, writing: Writing<Data>): Pro
  * commit that releases it waits for the synchronous standby, which the write itself may not have reached.
  */
 async function lookUp<Data>(
-  table: StoredSessions,
+  sessions: StoredSessions,
   writing: Writing<Data>,
   text: string,
   error: unknown,
@@ -170,7 +170,7 @@ async function lookUp<Data>(
     const keep = async (current: StoredSession): Promise<undefined> => {
       found = current
     }
-    await table.saveLocked(writing.id, keep, writing.deadline)
+    await sessions.saveLocked(writing.id, keep, writing.deadline)
     return found
   }
   const stored = await again(look).catch(() => undefined)
@@ -207,18 +207,18 @@ async function certain(
  * Destroys a session, and once more if the answer is lost. If the second finds no session, the first is not yet
  * certain: its commit may not have reached the synchronous standby.
  */
-export async function destroy(table: StoredSessions, request: Destroy, deadline: number): Promise<Answer> {
+export async function destroy(sessions: StoredSessions, request: Destroy, deadline: number): Promise<Answer> {
   try {
-    return await table.destroy(request, deadline)
+    return await sessions.destroy(request, deadline)
   } catch (error) {
     if (!isUnknown(error)) throw error
     await setTimeout(RESEND_DELAY)
     const send = async (): Promise<Answer> => {
-      const answer = await table.destroy(request, deadline)
+      const answer = await sessions.destroy(request, deadline)
       if (answer.outcome === 'destroyed') return answer
-      await table.replicated(request.id, deadline)
+      await sessions.replicated(request.id, deadline)
       // Another host, which the first never reached, may have become the primary meanwhile.
-      return table.destroy(request, deadline)
+      return sessions.destroy(request, deadline)
     }
     return again(send).catch(() => {
       throw ambiguous(error)

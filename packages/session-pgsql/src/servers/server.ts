@@ -14,6 +14,7 @@ import { cipherOf, type Encryption } from '../session/cipher.ts'
 import type { Columns } from '../session/columns.ts'
 import type { IdsMode } from '../session/stored-id.ts'
 import type { DatabaseEntry, TableName } from '../settings/settings.ts'
+import { BatchedSessions } from '../table/batched-sessions.ts'
 import { SessionTable } from '../table/table.ts'
 import { connect } from './connect.ts'
 import type { Promotion } from './group.ts'
@@ -75,10 +76,13 @@ export interface ServerStatus {
   }
 }
 
-/** One entry of `db`: a server, or a replicated group of them, and the session table on it. */
+/** One entry of `db`: a server, or a replicated group of them, with the session table on it. */
 export class Server {
   readonly name: string
+  /** For statements about many sessions, and for transactions. */
   readonly table: SessionTable
+  /** The sessions in the table, for requests of one session each. */
+  readonly sessions: BatchedSessions
   readonly #connection: Connection
   readonly #inMemory: boolean
   readonly #embedded: boolean
@@ -107,17 +111,20 @@ export class Server {
       table: { schema: table.schema, table: table.name },
       createTable,
       keepExpired,
-      expiryGrace,
       columns,
       maxLifetime,
       cipher: cipherOf(encryption),
-      durableTouches,
-      maxRows: batch ? MAX_ROWS : 1,
       concurrency: connectionsOf(entry, poolSize),
-      source: { handler, server: entry.name },
       ids: { mode: ids, severalServers: db.length > 1 },
       onBothForms,
       onUnannounced: settings.announce ? onUnannounced : undefined,
+    })
+    this.sessions = new BatchedSessions(this.table, {
+      keepExpired,
+      expiryGrace,
+      durableTouches,
+      maxRows: batch ? MAX_ROWS : 1,
+      source: { handler, server: entry.name },
     })
   }
 
@@ -141,7 +148,8 @@ export class Server {
 
   status(): Omit<ServerStatus, 'share' | 'homecoming'> {
     const { address, health, since, calls, errors, lastError, pool } = this.#connection
-    const { role, waiting } = this.table
+    const { role } = this.table
+    const { waiting } = this.sessions
     return { name: this.name, address, role, health, since, calls, errors, lastError, waiting, pool }
   }
 

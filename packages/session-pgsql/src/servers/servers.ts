@@ -68,7 +68,7 @@ export function weightOf(entry: DatabaseEntry): number {
 /** The servers of `db`: one, or several among which the sessions are sharded. */
 export class Servers {
   readonly all: readonly Server[]
-  /** Reads and writes sessions: the table of the only server, or the sharded tables of all. */
+  /** The sessions of the only server, or those of all servers, among which they are sharded. */
   readonly sessions: StoredSessions
   readonly #shares: ReadonlyMap<string, number>
   /** Set only with several servers. */
@@ -92,7 +92,7 @@ export class Servers {
     this.#shares = sharesOf(settings)
     const [first] = this.all
     if (this.all.length === 1) {
-      this.sessions = (first as Server).table
+      this.sessions = (first as Server).sessions
       return
     }
     if (entries.every((entry) => weightOf(entry) === 0)) {

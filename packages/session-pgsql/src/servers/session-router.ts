@@ -150,7 +150,7 @@ export class SessionRouter {
     const isOn = async (from: Member): Promise<boolean> =>
       what === 'any row'
         ? hasRow(from, id, deadline)
-        : (await from.server.table.read(id, deadline)) !== undefined
+        : (await from.server.sessions.read(id, deadline)) !== undefined
     const move = async (from: Member): Promise<Member | undefined> => {
       let isThere = false
       try {

@@ -78,7 +78,7 @@ export class ShardedSessions implements StoredSessions {
     return this.#router.run({
       ...{ id, deadline },
       async work(member) {
-        const found = await member.server.table.read(id, deadline)
+        const found = await member.server.sessions.read(id, deadline)
         return found && { ...found, server: member.name }
       },
       isAbsent: (found) => found === undefined,
@@ -101,15 +101,15 @@ export class ShardedSessions implements StoredSessions {
     deadline: number,
   ): Promise<Answer> {
     const { change, base } = request
-    const { table } = member.server
+    const { sessions } = member.server
     if (base === undefined) {
       return member === ranked[0]
-        ? table.save(request, deadline)
+        ? sessions.save(request, deadline)
         : this.#replace(member, ranked, change, 'existing', deadline)
     }
     return this.#continue(member, ranked, base, { change, mayBeDone }, deadline, async (current) =>
       current.text === base.text
-        ? table.save({ change, base: current }, deadline)
+        ? sessions.save({ change, base: current }, deadline)
         : { outcome: 'conflict', stored: current },
     )
   }
@@ -122,14 +122,18 @@ export class ShardedSessions implements StoredSessions {
       work: async (member, ranked) => {
         const [home, ...others] = ranked
         const expected = mustBeAbsent ? 'absent' : 'anything'
-        if (member === home && !mustBeAbsent && (await home.server.table.read(id, deadline)) === undefined) {
+        if (
+          member === home &&
+          !mustBeAbsent &&
+          (await home.server.sessions.read(id, deadline)) === undefined
+        ) {
           // The session that it replaces may be on another server. Moved home later, it would be merged over this one.
           // This write does not depend on a second server.
           await this.#router.moveHome({ id, deadline }, ranked, others, 'a session').catch(() => {})
         }
         const answer =
           member === home
-            ? await member.server.table.put({ ...request, change: sinceAt(member, change) }, deadline)
+            ? await member.server.sessions.put({ ...request, change: sinceAt(member, change) }, deadline)
             : await this.#replace(member, ranked, change, expected, deadline)
         return answerFrom(member, answer)
       },
@@ -144,10 +148,10 @@ export class ShardedSessions implements StoredSessions {
     return this.#router.run({
       ...{ id, deadline, isAbsent },
       work: async (member, ranked, mayBeDone) => {
-        const { table } = member.server
-        if (base === undefined) return table.touch(request, deadline)
+        const { sessions } = member.server
+        if (base === undefined) return sessions.touch(request, deadline)
         const touchAfter = (current: StoredSession): Promise<Answer> =>
-          table.touch({ ...request, base: current.text === base.text ? current : undefined }, deadline)
+          sessions.touch({ ...request, base: current.text === base.text ? current : undefined }, deadline)
         const change: Change = {
           ...request,
           ...{ text: base.text, address: null, name: base.name ?? '' },
@@ -170,8 +174,8 @@ export class ShardedSessions implements StoredSessions {
       ...{ id, deadline, isAbsent },
       work: async (member, ranked) => {
         const [home] = ranked
-        const { table } = member.server
-        if (!canBeFallback(await table.open(deadline))) return table.destroy({ id, reason }, deadline)
+        const { table, sessions } = member.server
+        if (!canBeFallback(await table.open(deadline))) return sessions.destroy({ id, reason }, deadline)
         const lifetime = await this.#longestLifetime(member, deadline)
         const destroy = ({ row, clock }: LockedRow): Decision<Answer> => {
           const mayBeElsewhere = ranked.some(
@@ -227,7 +231,7 @@ export class ShardedSessions implements StoredSessions {
         }
         for (;;) {
           isFound = false
-          const answer = await member.server.table.saveLocked(id, decideHere, deadline)
+          const answer = await member.server.sessions.saveLocked(id, decideHere, deadline)
           if (isFound || member === ranked[0] || known === undefined) return answerFrom(member, answer)
           const request = await decide(known)
           if (request === undefined) return ENDED
@@ -242,7 +246,7 @@ export class ShardedSessions implements StoredSessions {
 
   replicated(id: string, deadline: number): Promise<void> {
     return this.#router.ask(id, deadline, ({ health, server }) =>
-      health.run(() => server.table.replicated(id, deadline)),
+      health.run(() => server.sessions.replicated(id, deadline)),
     )
   }
 
@@ -267,7 +271,7 @@ export class ShardedSessions implements StoredSessions {
       // A destroy would have left a tombstone, which is found below. Usually the row has just been moved back.
       if (await home.health.isBack()) return GONE
     } else if (member === home) {
-      const current = await home.server.table.read(base.id, deadline)
+      const current = await home.server.sessions.read(base.id, deadline)
       if (current !== undefined) {
         return (await this.#isSameGeneration(current, base, home, deadline)) ? changeRow(current) : GONE
       }
@@ -293,7 +297,7 @@ export class ShardedSessions implements StoredSessions {
 
   /** Writes a session to a fallback server without a base. It replaces the session that the home server has. */
   async #replace(
-    { server: { table } }: Member,
+    { server: { table, sessions } }: Member,
     [home]: Ranking,
     change: Change,
     expected: 'absent' | 'existing' | 'anything',
@@ -301,8 +305,8 @@ export class ShardedSessions implements StoredSessions {
   ): Promise<Answer> {
     if (!canBeFallback(await table.open(deadline))) {
       return expected === 'existing'
-        ? table.save({ change, base: undefined }, deadline)
-        : table.put({ change, mustBeAbsent: expected === 'absent' }, deadline)
+        ? sessions.save({ change, base: undefined }, deadline)
+        : sessions.put({ change, mustBeAbsent: expected === 'absent' }, deadline)
     }
     const { id, name, address } = change
     const replace = ({ row, clock }: LockedRow): Decision<Answer> => {

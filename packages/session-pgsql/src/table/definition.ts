@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { SessionCipher } from '../session/cipher.ts'
 import type { Columns } from '../session/columns.ts'
 import { BYTEWISE } from './sql.ts'
 
@@ -221,10 +220,4 @@ export interface Shape {
   readonly sweepIndex: boolean
   /** The computed columns. */
   readonly columns: TableColumns
-}
-
-/** An opened session table, as this process uses it. */
-export interface OpenTable extends Shape {
-  /** Encrypts what is written, and decrypts what is read. */
-  readonly cipher: SessionCipher
 }

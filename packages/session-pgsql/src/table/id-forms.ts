@@ -180,6 +180,11 @@ export function formsOf(id: string): string[] {
   return hashed === id ? [id] : [id, hashed]
 }
 
+/** Returns the ids under which the row of a session may be stored, the hashed one last. */
+export function formsFor(lookup: Lookup, id: string): readonly string[] {
+  return lookup === 'both' ? formsOf(id) : [id]
+}
+
 /** Returns the session of an id's rows. If there are two rows, the hashed one counts. */
 export function ofForms<Stored extends { readonly id: string }>(rows: readonly Stored[]): Stored | undefined {
   return rows.find(({ id }) => isHashedId(id)) ?? rows[0]

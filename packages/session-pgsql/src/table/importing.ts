@@ -3,14 +3,14 @@ import { plain, type Query } from '../database/database.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import { hashedId, type IdsMode } from '../session/stored-id.ts'
 import { FILLED } from './computed-columns.ts'
-import { companionName, type OpenTable, type Shape, sqlName } from './definition.ts'
+import { companionName, type Shape, sqlName } from './definition.ts'
 import { lockLedger } from './hash-ids.ts'
 import { formsOf, hasMark, writeMarkText } from './id-forms.ts'
 import { creating } from './inspect.ts'
 import { expiryOf } from './lifetime.ts'
+import { capped, nextVersion, sweepTime } from './row-sql.ts'
 import { BYTEWISE, CLOCK, eq, gt, isIn, lt, microseconds, minus, plus, same } from './sql.ts'
-import { capped, nextVersion, sweepTime } from './statements.ts'
-import type { SessionTable } from './table.ts'
+import type { OpenTable, SessionTable } from './table.ts'
 
 /**
  * Imports sessions from another store. Both stores may be in use during the import.

@@ -10,8 +10,8 @@ import type { Shape } from './definition.ts'
 import { openWithColumns } from './filling.ts'
 import { formsOf, ofForms } from './id-forms.ts'
 import { expiryOf, isAliveAt } from './lifetime.ts'
+import { recordColumns } from './row-sql.ts'
 import { BYTEWISE, CLOCK, eq, ge, gt, lt, microseconds } from './sql.ts'
-import { recordColumns } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Lists and counts of sessions, for operators and for pages like "my devices", not for every request. */

@@ -1,5 +1,6 @@
 import { SessionPgsqlError } from '../errors.ts'
 import { companionName, quoteLiteral, type Shape, sqlName } from './definition.ts'
+import { formsFor } from './id-forms.ts'
 import { BYTEWISE, CLOCK, eq, ge, isIn, lt, minus, plus } from './sql.ts'
 import type { SessionTable } from './table.ts'
 
@@ -28,7 +29,7 @@ export async function takeLock(
   seconds: number,
   deadline: number,
 ): Promise<boolean> {
-  const forms = await table.formsOf(id, deadline)
+  const forms = await formsOf(table, id, deadline)
   const rows = await creatingTable(table, deadline, () =>
     table.query(
       (shape) => `
@@ -58,7 +59,7 @@ export async function releaseLock(
     table.query(
       (shape) =>
         `DELETE FROM ${lockTable(shape)} WHERE ${isIn('sess_id', `SELECT i.id FROM ${FORMS}`)} AND ${eq('lock_owner', '$2')} RETURNING 1`,
-      [JSON.stringify(await table.formsOf(id, deadline)), owner],
+      [JSON.stringify(await formsOf(table, id, deadline)), owner],
       deadline,
     ),
   )
@@ -75,7 +76,7 @@ export async function lockOwner(
     table.query(
       (shape) =>
         `SELECT lock_owner FROM ${lockTable(shape)} WHERE ${isIn('sess_id', `SELECT i.id FROM ${FORMS}`)} AND ${ge('lock_until', CLOCK)}`,
-      [JSON.stringify(await table.formsOf(id, deadline))],
+      [JSON.stringify(await formsOf(table, id, deadline))],
       deadline,
     ),
   )
@@ -97,6 +98,11 @@ export async function sweepLocks(table: SessionTable, deadline: number): Promise
       deadline,
     ),
   )
+}
+
+async function formsOf(table: SessionTable, id: string, deadline: number): Promise<readonly string[]> {
+  const { lookup } = await table.open(deadline)
+  return formsFor(lookup, id)
 }
 
 function lockTable(shape: Shape): string {

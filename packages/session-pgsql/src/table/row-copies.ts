@@ -5,12 +5,12 @@ import { earlier, endOf } from '../session/lifetime.ts'
 import type { ColumnTexts, StoredSession } from '../session/stored.ts'
 import { clockOf, RECORD_COLUMNS, storedOf } from './answers.ts'
 import { filledBy, filledWith, namesFilled, writtenColumns } from './computed-columns.ts'
-import { type OpenTable, quoteIdentifier, type Shape, sqlName } from './definition.ts'
+import { quoteIdentifier, type Shape, sqlName } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { type OwnColumns, type OwnTypes, ownTypesOf, ownTypesText, PORTABLE } from './own-columns.ts'
+import { recordColumns, sweepTime } from './row-sql.ts'
 import { CLOCK, eq, gt, isIn, jsonHas, microseconds } from './sql.ts'
-import { recordColumns, sweepTime } from './statements.ts'
-import type { SessionTable } from './table.ts'
+import type { OpenTable, SessionTable } from './table.ts'
 
 /**
  * A whole row, including the columns for several servers. Row copies are moved between servers: to a fallback server

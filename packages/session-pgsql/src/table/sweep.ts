@@ -5,8 +5,8 @@ import { secondsOf } from './answers.ts'
 import type { Shape } from './definition.ts'
 import { triggerFault } from './inspect.ts'
 import { expiryOf } from './lifetime.ts'
+import { nextVersion, sweepTime } from './row-sql.ts'
 import { CLOCK, gt, isIn, le, lt, microseconds, minus, ne, plus } from './sql.ts'
-import { nextVersion, sweepTime } from './statements.ts'
 import type { SessionTable } from './table.ts'
 
 /** Options of a sweep. */

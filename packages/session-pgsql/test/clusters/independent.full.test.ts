@@ -72,7 +72,7 @@ describe('three independent servers under traffic', () => {
         )
         expect(row?.n).toBe(0)
       }
-    })
+    }, 120_000)
   }
 
   async function expectEveryRowAtHome(traffic: Pick<Traffic, 'ids'>): Promise<void> {

@@ -12,7 +12,7 @@ import { startProxy } from '../support/proxy.ts'
 import { usePostgres } from '../support/servers.ts'
 import { startStandby, synchronous } from '../support/standby.ts'
 import { hasOpenssl, makeCertificates } from '../support/tls-server.ts'
-import { sleep, until, within } from '../support/wait.ts'
+import { eventually, sleep, until, within } from '../support/wait.ts'
 
 type Data = { n: number }
 type Handler = SaveHandler<Data>
@@ -316,7 +316,8 @@ describe.skipIf(!hasOpenssl)('A call that is given up over TLS', () => {
       })
       let unlock: (() => Promise<void>) | undefined
       try {
-        await handler.write('id', { n: 1 })
+        // A busy machine may take longer to connect for the first time.
+        await eventually(() => handler.write('id', { n: 1 }))
         unlock = await lockTable(server.url())
         await expect(handler.read('id')).rejects.toMatchObject({ code: 'TIMEOUT' })
         await until(() => server.log().split(CANCELED).length > before, 'the statement to be canceled', 5000)

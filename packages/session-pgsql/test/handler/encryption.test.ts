@@ -295,19 +295,22 @@ describeHandler('encryption', (kit) => {
       const [id, text, next] = [kit.id(), '{"n":1}', '{"n":2}']
       const common = { id, lifetime: 60, access: true, address: null, name: 'sid' }
       try {
-        const { table } = server
-        await table.put({ change: { ...common, text, metadata: undefined }, mustBeAbsent: true }, deadline)
+        const { sessions } = server
+        await sessions.put({ change: { ...common, text, metadata: undefined }, mustBeAbsent: true }, deadline)
         // The fast path, and the slow one, which takes what has metadata.
         for (const metadata of [undefined, { errors: 1 }]) {
-          const base = await table.read(id, deadline)
+          const base = await sessions.read(id, deadline)
           await reencrypt(kit, id)
           const save = { change: { ...common, text, metadata }, base }
-          expect((await table.save(save, deadline)).outcome).toBe('updated')
+          expect((await sessions.save(save, deadline)).outcome).toBe('updated')
         }
-        const base = await table.read(id, deadline)
-        await table.save({ change: { ...common, text: next, metadata: undefined }, base }, deadline)
+        const base = await sessions.read(id, deadline)
+        await sessions.save({ change: { ...common, text: next, metadata: undefined }, base }, deadline)
         await reencrypt(kit, id)
-        const stale = await table.save({ change: { ...common, text, metadata: undefined }, base }, deadline)
+        const stale = await sessions.save(
+          { change: { ...common, text, metadata: undefined }, base },
+          deadline,
+        )
         expect(stale).toMatchObject({ outcome: 'conflict', stored: { text: next } })
       } finally {
         await server.close()
