@@ -42,6 +42,7 @@ export default defineConfig({
           page('Migrating', 'migrating'),
           page('Hosting providers', 'hosting'),
           page('Several servers', 'high-availability'),
+          page('Gateway and console', 'server'),
           page('Console', 'console'),
         ],
       },

@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,6 +45,12 @@ test('runs as packed by npm, and contains the files that its README mentions', a
     'src',
   ])
   expect((await readdir(join(installed, 'php'))).sort()).toEqual(['session_pgsql.php'])
+  for (const name of ['session-pgsql', 'session-pgsql-server']) {
+    const readme = await readFile(join(modules, name, 'README.md'), 'utf8')
+    const links = [...readme.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = '']) => link)
+    expect(links.filter((link) => !/^(https?:|#)/.test(link))).toEqual([])
+    expect(links).toContainEqual(expect.stringMatching(/\/blob\/v\d+\.\d+\.\d+\/docs\/php\.md$/))
+  }
 
   const main = join(installed, 'bin/session-pgsql-server.js')
   // npx runs the file itself, by its first line.

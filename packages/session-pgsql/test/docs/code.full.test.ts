@@ -26,9 +26,7 @@ const ALLOWED = [
 ]
 
 const pages = [
-  ...['README.md', 'CONTRIBUTING.md', 'packages/session-pgsql-server/README.md'].map((page) =>
-    join(root, page),
-  ),
+  ...['README.md', 'CONTRIBUTING.md'].map((page) => join(root, page)),
   ...(await readdir(join(root, 'docs')))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(root, 'docs', name)),

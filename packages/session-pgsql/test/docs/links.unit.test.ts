@@ -7,7 +7,7 @@ const markdownIn = (folder: string): string[] =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(root, folder, name))
-const pages = ['.', 'docs', 'packages/session-pgsql-server'].flatMap(markdownIn)
+const pages = ['.', 'docs'].flatMap(markdownIn)
 
 /** The text without code, in which brackets are not links. */
 const proseOf = (page: string): string =>

@@ -1,16 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { mkdir, rm, symlink } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { pathToFileURL } from 'node:url'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { createProject, locate, type Project, pack } from '../packaging/consumer.ts'
+import { bin, createProject, locate, type Project, pack } from '../packaging/consumer.ts'
 import { freePort } from '../support/connect.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { until } from '../support/wait.ts'
 import { blockFinder } from './blocks.ts'
 
-/** What a newcomer does: the blocks of the README in an empty folder, as pasted, with the packed package. */
+/** What a newcomer does: the blocks of the README and of docs/express.md in an empty folder, as pasted, with the packed package. */
 
-const block = blockFinder(join(import.meta.dirname, '../../../../README.md'))
+const root = join(import.meta.dirname, '../../../..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const block = blockFinder(join(root, 'README.md'))
+const expressBlock = blockFinder(join(root, 'docs/express.md'))
 
 let server: PostgresServer
 let packed: Awaited<ReturnType<typeof pack>>
@@ -24,7 +31,7 @@ beforeAll(async () => {
   packed = await pack()
   const [, packages = ''] = /^npm install (.*)$/m.exec(block(/Get started/, 'sh')) ?? []
   const others = packages.split(' ').filter((name) => name !== 'session-pgsql')
-  project = await createProject(packed.tarball, {}, others)
+  project = await createProject(packed.tarball, {}, [...others, 'express4', 'bowser'])
   for (const statement of block(/Get started/, 'sql').split(';')) {
     if (statement.trim() !== '') await server.query(statement)
   }
@@ -36,72 +43,205 @@ afterAll(async () => {
   await server?.remove()
 })
 
-describe('the README', () => {
+describe('the README and docs/express.md', () => {
   let site: ChildProcess | undefined
   let output = ''
   let port: number
 
-  /** Writes app.mjs as pasted, but for the port, and starts it with the commands of the README. */
-  async function start(code: string, variables: Record<string, string> = {}): Promise<void> {
-    port = await freePort()
-    await project.write('app.mjs', code.replaceAll('3000', String(port)))
+  const [writeSettings, startSite] = block(/Get started/, 'sh', 1).split(/\n(?=node )/) as [string, string]
+  const getStarted = block(/Get started/, 'js')
+  const routes = [getStarted, block(/^Log in/, 'js'), block(/^Counters/, 'js')]
+
+  /** Runs commands as pasted, but for the port. @returns what they print */
+  async function shell(commands: string, variables: Record<string, string> = {}): Promise<string> {
+    const shell = spawn('bash', ['-c', `set -e\n${commands.replaceAll('3000', String(port))}`], {
+      cwd: project.folder,
+      env: { ...process.env, ...environment, ...variables },
+    })
+    site = shell
     output = ''
-    site = spawn(
-      'bash',
-      ['-c', `set -e\n${block(/Get started/, 'sh', 1).replace(/^node /m, 'exec node ')}`],
-      {
-        cwd: project.folder,
-        env: { ...process.env, ...environment, ...variables },
-      },
-    )
-    for (const stream of [site.stdout, site.stderr]) stream?.on('data', (chunk) => (output += chunk))
+    for (const stream of [shell.stdout, shell.stderr]) stream?.on('data', (chunk) => (output += chunk))
     await until(
-      () => output.includes(`http://localhost:${port}`) || site?.exitCode !== null,
-      'the site',
+      () => output.includes(`http://localhost:${port}\n`) || shell.exitCode !== null,
+      'the commands',
       60_000,
     )
+    return output
   }
+
+  /** Starts the site with the command of the README. */
+  const start = (variables: Record<string, string> = {}): Promise<string> =>
+    shell(startSite.replace(/^node /m, 'exec node '), variables)
 
   const stop = async (): Promise<void> => {
     site?.kill()
     await until(() => site?.exitCode !== null || site?.signalCode !== null, 'the site to end', 20_000)
   }
 
-  test('starts a site that counts visits', async () => {
-    await start(block(/Get started/, 'js'))
+  /** Writes blocks into a file as pasted, but for the port. */
+  async function write(name: string, ...blocks: string[]): Promise<void> {
+    port = await freePort()
+    await project.write(name, blocks.join('\n').replaceAll('3000', String(port)))
+  }
+
+  const paste = (...blocks: string[]): Promise<void> => write('app.mjs', ...blocks)
+
+  const browser = (): Browser => new Browser(`http://localhost:${port}`)
+
+  /** Expects that the routes that need a user refuse a visitor. */
+  async function expectGuards(): Promise<void> {
+    for (const [method, path] of [
+      ['POST', '/logout-everywhere'],
+      ['GET', '/devices'],
+      ['POST', '/devices/x/end'],
+      ['POST', '/redeem'],
+    ] as const) {
+      const { status, text } = await browser().send(method, path)
+      expect([path, status, text]).toEqual([path, 401, 'not logged in'])
+    }
+  }
+
+  beforeAll(async () => {
+    await shell(writeSettings)
+    const commands = join(project.folder, 'node_modules/.bin')
+    await mkdir(commands)
+    await symlink(join('../session-pgsql', bin['session-pgsql']), join(commands, 'session-pgsql'))
+  })
+
+  afterEach(stop)
+
+  test('starts a site that counts visits, also after a restart', async () => {
+    await paste(getStarted)
+    expect(await start()).toBe(`http://localhost:${port}\n`)
+    const visitor = browser()
+    expect((await visitor.send('GET', '/')).text).toBe('visit 1')
+    expect((await visitor.send('GET', '/')).text).toBe('visit 2')
+    await stop()
+    await start()
+    expect((await visitor.send('GET', '/')).text).toBe('visit 3')
+  })
+
+  test('counts each of 20 parallel requests', async () => {
+    await paste(getStarted)
+    await start()
+    const visitor = browser()
+    await visitor.send('GET', '/')
+    const texts = await Promise.all(
+      Array.from({ length: 20 }, async () => (await visitor.clone().send('GET', '/')).text),
+    )
+    expect(new Set(texts)).toEqual(new Set(Array.from({ length: 20 }, (_, index) => `visit ${index + 2}`)))
+  })
+
+  test('starts on PGlite without a server', async () => {
+    await paste(getStarted)
+    await start({ DATABASE_URL: 'pglite:./data' })
     expect(output).toBe(`http://localhost:${port}\n`)
-    const browser = new Browser(`http://localhost:${port}`)
-    expect((await browser.send('GET', '/')).text).toBe('visit 1')
-    expect((await browser.send('GET', '/')).text).toBe('visit 2')
-    await stop()
+    expect((await browser().send('GET', '/')).text).toBe('visit 1')
   })
 
-  test('does not start the site if the address is wrong', async () => {
-    await start(block(/Get started/, 'js'), { PGPORT: String(await freePort()) })
+  test.each([
+    ['the database is unreachable', async () => ({ PGPORT: String(await freePort()) }), 'ECONNREFUSED'],
+    ['there is no secret', async () => ({ SESSION_SECRET: '' }), 'SESSION_SECRET is not set'],
+  ])('does not start the site if %s', async (_, variables, message) => {
+    await paste(getStarted)
+    await start(await variables())
     expect(site?.exitCode).toBe(1)
-    expect(output).toContain('ECONNREFUSED')
+    expect(output).toContain(message)
   })
 
-  test('logs in, lists devices, redeems once, and logs out everywhere', async () => {
-    await start(`${block(/Get started/, 'js')}
-${block(/^Log in/, 'js')}
-app.post('/redeem', async (req, res) => {
-${block(/^Counters/, 'js')}
-res.json({ outcome, granted })
-})`)
-    const [laptop, phone] = [0, 1].map(() => new Browser(`http://localhost:${port}`)) as [Browser, Browser]
-    for (const browser of [laptop, phone]) await browser.send('POST', '/login')
+  test('does not start the site if the port is in use', async () => {
+    await paste(getStarted)
+    const other = createServer().listen(port)
+    await start()
+    other.close()
+    expect(site?.exitCode).toBe(1)
+    expect(output).toContain('EADDRINUSE')
+  })
+
+  test('logs in, lists and ends devices, redeems once, and logs out', async () => {
+    await paste(...routes)
+    await start()
+    const [laptop, phone] = [browser(), browser()]
+    for (const device of [laptop, phone]) await device.send('POST', '/login')
     await laptop.send('GET', '/')
+    const devices = JSON.parse((await phone.send('GET', '/devices')).text)
+    expect(devices).toHaveLength(2)
+    const answers = await Promise.all([0, 1].map(() => phone.clone().send('POST', '/redeem')))
+    expect(answers.map(({ text }) => text).sort()).toEqual(['{"granted":false}', '{"granted":true}'])
+    const { handle } = devices.find(({ isCurrent }: { isCurrent: boolean }) => !isCurrent)
+    await phone.send('POST', `/devices/${handle}/end`)
+    expect((await laptop.send('GET', '/devices')).text).toBe('not logged in')
+    await phone.send('POST', '/logout')
+    expect((await phone.send('GET', '/devices')).text).toBe('not logged in')
+  })
+
+  test('logs out everywhere, but not for a visitor who is not logged in', async () => {
+    await paste(...routes)
+    await start()
+    const [laptop, phone] = [browser(), browser()]
+    for (const device of [laptop, phone]) await device.send('POST', '/login')
+    await expectGuards()
     expect(JSON.parse((await phone.send('GET', '/devices')).text)).toHaveLength(2)
-    expect(JSON.parse((await phone.send('POST', '/redeem')).text)).toEqual({
-      outcome: 'updated',
-      granted: true,
-    })
-    expect(JSON.parse((await phone.send('POST', '/redeem')).text)).toMatchObject({ granted: false })
-    expect((await laptop.send('GET', '/')).text).toBe('visit 2')
     await phone.send('POST', '/logout-everywhere')
-    expect((await laptop.send('GET', '/')).text).toBe('visit 1')
-    await stop()
+    for (const device of [laptop, phone]) {
+      expect((await device.send('GET', '/devices')).text).toBe('not logged in')
+    }
+  })
+
+  test('shows what the commands of curl print', async () => {
+    await paste(...routes)
+    await start()
+    const running = site
+    const lines = [/^Log in/, /^Counters/].map((heading) => block(heading, 'sh')).join('\n')
+    for (const line of lines.split('\n')) {
+      const [, command = line, expected] = /^(.*?) +# (.*)$/.exec(line) ?? []
+      const printed = await shell(`${command} --silent --show-error`)
+      if (expected !== undefined) expect([command, printed]).toEqual([command, expected])
+    }
+    site = running
+  })
+
+  test.each(['express', 'express4'])('runs the code of docs/express.md with %s', async (express) => {
+    const code = [
+      expressBlock(/^Express/, 'ts').replace("from 'express'", `from '${express}'`),
+      "const user = { id: 'ada' }",
+      expressBlock(/^Login/, 'js'),
+      expressBlock(/^Devices/, 'js'),
+      expressBlock(/^Counters/, 'ts'),
+    ]
+    await paste(...code)
+    expect(await start()).toBe(`http://localhost:${port}\n`)
+    const visitor = browser()
+    await expectGuards()
+    await visitor.send('POST', '/login')
+    const [device] = JSON.parse((await visitor.send('GET', '/devices')).text)
+    expect(device).toMatchObject({ isCurrent: true, handle: expect.any(String) })
+    const statuses = [0, 1].map(async () => (await visitor.clone().send('POST', '/redeem')).status)
+    expect((await Promise.all(statuses)).sort()).toEqual([200, 409])
+    await visitor.send('POST', '/logout')
+    expect((await visitor.send('GET', '/devices')).status).toBe(401)
+    expect(site?.exitCode).toBe(null)
+  })
+
+  test('is valid TypeScript with the changes that it names', async () => {
+    const declarations = block(/^TypeScript/, 'ts')
+    const [, guard = ''] = /`(const loggedIn: .*=) …`/.exec(readme) ?? []
+    const [, call = ''] = /`(destroyByField\(.*\))`/.exec(readme) ?? []
+    const typed = routes
+      .join('\n')
+      .replace('const loggedIn =', guard)
+      .replace(/destroyByField\(.*\)/, call)
+    await project.write('tsconfig.json', block(/^TypeScript/, 'json'))
+    await write('app.mts', declarations, typed)
+    const check = () => project.node([join(locate('typescript'), 'bin/tsc'), '-p', '.'])
+    await check()
+    // As Node.js 22.18 or later does, tsx removes the types.
+    const loader = pathToFileURL(join(locate('tsx'), 'dist/loader.mjs')).href
+    await shell(startSite.replace('node ', `exec node --import ${loader} `).replace('app.mjs', 'app.mts'))
+    expect(output).toBe(`http://localhost:${port}\n`)
+    await write('app.mts', typed)
+    await expect(check()).rejects.toThrow("'visits'")
+    await rm(join(project.folder, 'app.mts'))
   })
 
   test('uses SaveHandler without a framework', async () => {
@@ -135,10 +275,11 @@ res.json({ outcome, granted })
   })
 
   test('runs the commands on the database', async () => {
-    const db = /DATABASE_URL=(\S+)/.exec(block(/Get started/, 'sh', 1))?.[1] as string
-    const command = join('node_modules/session-pgsql/bin/session-pgsql.js')
+    const command = block(/^The command/, 'sh', 1)
+    expect(command).toMatch(/ status$/)
     for (const name of ['init', 'gc', 'status', 'list']) {
-      await project.node([command, name], { ...environment, DATABASE_URL: db })
+      await shell(command.replace(/status$/, name))
+      expect([name, site?.exitCode, output]).toEqual([name, 0, expect.anything()])
     }
   })
 })

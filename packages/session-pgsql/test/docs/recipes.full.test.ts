@@ -211,7 +211,7 @@ describeOnEveryServer(
     })
 
     test('finishes and saves the requests in progress after SIGTERM', async () => {
-      const listen = /^app\.listen.*$/m
+      const listen = /^app\.listen[\s\S]*/m
       const shutdown = recipe(/^Graceful shutdown$/, 'js')
       const app = readme(/Get started/, 'js')
       expect(app).toMatch(listen)

@@ -121,6 +121,31 @@ describe('sessions sharded over three servers', () => {
     ).toBeGreaterThan(18)
   })
 
+  test.each(['absent', 'error'] as const)(
+    'updates that overlap continue on the fallback server from a record, with whenHomeIsDown: %s',
+    async (whenHomeIsDown) => {
+      const sessions = handlerOf({ whenHomeIsDown })
+      const id = idOf('a')
+      const gone = idOf('a')
+      const { session: base } = await sessions.write(id, { n: 1 }, { base: null })
+      const { session: old } = await sessions.write(gone, { n: 1 }, { base: null })
+      await sessions.destroy(gone)
+      await server('a').kill9()
+      const add = (data: Data): void => {
+        data.n = Number(data.n) + 1
+      }
+      const updates = Array.from({ length: 10 }, () => sessions.update(id, add, { base }))
+      expect(new Set((await Promise.all(updates)).map(({ outcome }) => outcome))).toEqual(
+        new Set(['updated']),
+      )
+      expect((await sessions.read(id))?.data).toEqual({ n: 11 })
+      await startAgain(sessions, 'a')
+      expect((await sessions.update(id, add, { base })).outcome).toBe('updated')
+      expect(await sessions.read(id)).toMatchObject({ data: { n: 12 }, accesses: 12 })
+      expect((await sessions.update(gone, add, { base: old })).outcome).toBe('gone')
+    },
+  )
+
   test('with whenHomeIsDown: "error", rejects for a session that no fallback server has', async () => {
     const sessions = handlerOf({ whenHomeIsDown: 'error' })
     const id = idOf('b')
