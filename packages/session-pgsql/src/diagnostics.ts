@@ -1,4 +1,4 @@
-import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import { type Channel, channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
  * Publishes what save handlers do on Node's diagnostics channels, for metrics and traces. Costs nothing without
@@ -82,8 +82,18 @@ export interface TracedMessages {
   gc: GcMessage
 }
 
+type Stage = 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
+
+/**
+ * The part of Node's `TracingChannel` that is used here. Not that type itself: its type parameters differ between the
+ * versions of @types/node, with which the published declarations must compile.
+ */
+export interface OperationChannel<Message extends object> extends Readonly<Record<Stage, Channel>> {
+  tracePromise(work: () => Promise<void>, message: Message): unknown
+}
+
 export const tracing: {
-  readonly [Name in keyof TracedMessages]: TracingChannel<unknown, TracedMessages[Name]>
+  readonly [Name in keyof TracedMessages]: OperationChannel<TracedMessages[Name]>
 } = {
   read: tracingChannel('session-pgsql:read'),
   write: tracingChannel('session-pgsql:write'),
@@ -116,8 +126,6 @@ const eventChannels = Object.fromEntries(
   EVENTS.map((name) => [name, channel(`session-pgsql:${name}`)]),
 ) as Record<EventName, Channel>
 
-type Stage = 'start' | 'end' | 'asyncStart' | 'asyncEnd' | 'error'
-
 /**
  * Returns true if an operation has subscribers. It asks the channels of its stages, because Bun has no `hasSubscribers`
  * of the tracing channel itself.
@@ -139,7 +147,7 @@ export function isTraced(to: Readonly<Record<Stage, { readonly hasSubscribers: b
  * @param resultOf what the result adds to the message; the result itself, which may be a session, is not published
  */
 export async function traced<Message extends object, T>(
-  to: TracingChannel<unknown, Message>,
+  to: OperationChannel<Message>,
   about: Omit<Message, 'at'>,
   work: () => Promise<T>,
   resultOf: (result: T) => Partial<Message>,

@@ -1,6 +1,7 @@
 import { computed, signal } from '@preact/signals'
 import type { Annotation, HistoryPoint } from '../../src/console/api.ts'
 import { getHistory, getMe, getOverview } from './client.ts'
+import { duration } from './format.ts'
 import { me, unreachable } from './state.ts'
 
 /** The history, kept up to date by the console's stream of server-sent events. */
@@ -16,11 +17,24 @@ export const PERIODS: readonly { readonly minutes: number; readonly label: strin
 export const period = signal(60)
 export const points = signal<readonly HistoryPoint[]>([])
 export const annotations = signal<readonly Annotation[]>([])
-/** The time range as a text: "in the last hour". */
-export const periodText = computed(
-  () =>
-    `in the last ${(PERIODS.find(({ minutes }) => minutes === period.value)?.label ?? '').replace(/^1 /, '')}`,
-)
+/** The time that the points cover as a text: "in the last hour", or "since the console started, 10 s ago". */
+export const periodText = computed(() => {
+  const seconds = coveredSeconds(points.value)
+  if (seconds !== undefined && seconds < period.value * 60 - MAX_GAP) {
+    return `since the console started, ${duration(Math.round(seconds))} ago`
+  }
+  return `in the last ${(PERIODS.find(({ minutes }) => minutes === period.value)?.label ?? '').replace(/^1 /, '')}`
+})
+
+/** Seconds by which a complete history may be shorter than the time range: it begins with a whole point. */
+const MAX_GAP = 10
+
+/** Returns the seconds from the start of the first point to the last one; undefined without points. */
+function coveredSeconds(points: readonly HistoryPoint[]): number | undefined {
+  const [first, last] = [points[0], points.at(-1)]
+  if (first === undefined || last === undefined) return undefined
+  return (Date.parse(last.at) - Date.parse(first.at)) / 1000 + first.seconds
+}
 /** Whether the stream is open. */
 export const live = signal(false)
 

@@ -75,8 +75,10 @@ export interface ServerOverview {
   readonly address?: string
   readonly role: 'primary' | 'standby' | 'unknown'
   readonly health: 'up' | 'down' | 'unknown'
-  /** When `health` last changed. */
+  /** When `health` last changed, as this process has seen it. */
   readonly since: string
+  /** True if `health` has not changed since the console's first sample: `since` is the console's own start. */
+  readonly sinceStart: boolean
   /** The share of the ids whose home server this is, 0 to 1. */
   readonly share: number
   readonly lastError?: string

@@ -1,6 +1,7 @@
 import type { JournalEntry, SaveHandler, SaveHandlerEvents } from 'session-pgsql'
 import type { Annotation, GcRun, History, HistoryPoint } from './api.ts'
 import { byTime, HistoryBuffer, type Sample } from './history.ts'
+import type { Startup } from './overview.ts'
 import { RingBuffer } from './ring-buffer.ts'
 
 /** Milliseconds within which equal events, reported by several processes, count as one. */
@@ -41,6 +42,8 @@ export class Monitor {
   /** Whether the next read of the journal must cover a whole day. */
   #needsFullJournal = true
   #latest: Sample | undefined
+  /** When the first sample was taken, in milliseconds since 1970. */
+  #sampledAt: number | undefined
   #sampling: Promise<Sample> | undefined
   #timer: NodeJS.Timeout | undefined
   #stopped = false
@@ -76,6 +79,10 @@ export class Monitor {
   /** Returns the last sample, which is at most a few seconds old. Waits for the first one. */
   async latest(): Promise<Sample> {
     return this.#latest ?? this.sample()
+  }
+
+  get startup(): Startup {
+    return { begun: this.#createdAt, sampled: this.#sampledAt ?? Date.now() }
   }
 
   /** Takes a sample now, or joins the one in progress. */
@@ -127,6 +134,7 @@ export class Monitor {
     }
     const previous = this.#latest
     this.#latest = sample
+    this.#sampledAt ??= sample.at.getTime()
     const point = this.#history.add(sample)
     for (const subscriber of this.#subscribers) subscriber.point(point)
     if (previous !== undefined) this.#compare(previous, sample)

@@ -3,8 +3,19 @@ import { adviceOn } from './advice.ts'
 import type { Amount, GcRun, Overview, ServerOverview } from './api.ts'
 import type { Sample } from './history.ts'
 
+/** When the console started to sample, and when it had its first sample, in milliseconds since 1970. */
+export interface Startup {
+  readonly begun: number
+  readonly sampled: number
+}
+
 /** Builds the overview from a sample. If no server responded, it has only the servers and their errors. */
-export function overviewOf(sample: Sample, gc: readonly GcRun[], recentErrors: number): Overview {
+export function overviewOf(
+  sample: Sample,
+  startup: Startup,
+  gc: readonly GcRun[],
+  recentErrors: number,
+): Overview {
   const { at, servers, status } = sample
   const tables = servers.flatMap(({ table }) => (table === undefined ? [] : [table]))
   return {
@@ -14,7 +25,7 @@ export function overviewOf(sample: Sample, gc: readonly GcRun[], recentErrors: n
       until: new Date(at.getTime() + (hour + 1) * 3_600_000).toISOString(),
       sessions: sum(tables, ({ expiring }) => expiring[hour] ?? 0),
     })),
-    servers: servers.map((server, index) => serverOf(server, status[index] as ServerStatus)),
+    servers: servers.map((server, index) => serverOf(server, status[index] as ServerStatus, startup)),
     advice: adviceOn(sample, recentErrors),
     gc,
   }
@@ -28,13 +39,18 @@ export function sum(tables: readonly TableStatistics[], of: (table: TableStatist
   }
 }
 
-function serverOf({ name, table, error }: ServerStatistics, status: ServerStatus): ServerOverview {
+function serverOf(
+  { name, table, error }: ServerStatistics,
+  status: ServerStatus,
+  { begun, sampled }: Startup,
+): ServerOverview {
   const { address, role, since, share, lastError, homecoming } = status
   const common = {
     name,
     ...(address === undefined ? {} : { address }),
     role: table === undefined ? role : table.standby ? 'standby' : 'primary',
     since: since.toISOString(),
+    sinceStart: since.getTime() >= begun && since.getTime() <= sampled,
     share,
     ...(homecoming === undefined ? {} : { pendingFailback: homecoming.waiting }),
   } as const

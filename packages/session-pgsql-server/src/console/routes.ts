@@ -64,7 +64,8 @@ export class Api {
     this.#admin = admin
     this.#live = new LiveStreams(monitor, options.access)
     this.#getRoutes = {
-      overview: async () => overviewOf(await monitor.latest(), monitor.gcRuns, recentErrors(monitor)),
+      overview: async () =>
+        overviewOf(await monitor.latest(), monitor.startup, monitor.gcRuns, recentErrors(monitor)),
       history: async ({ query }) =>
         monitor.history(wholeNumber(query.get('minutes') || '60', 1, 1440, 'minutes')),
       sessions: ({ query, user }) => admin.list(query, user.role),

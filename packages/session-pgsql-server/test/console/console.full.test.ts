@@ -284,7 +284,7 @@ describeInBrowser('the console in a browser', (browser) => {
     await sessions.addError(first, 'error', 'oh')
     await sessions.addError(second, 'warning', 'hm')
 
-    const table = (name: string) => page.getByRole('region', { name: `${name}, in the last hour` })
+    const table = (name: string) => page.getByRole('region', { name: `${name}, since the console started` })
     const cells = (row: Locator) => row.locator('td').allTextContents()
     const row = (name: string) => table('By cookie name').getByRole('row', { name: new RegExp(`^${name} `) })
     const shows = (name: string, expected: readonly string[]) =>

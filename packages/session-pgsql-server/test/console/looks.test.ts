@@ -226,7 +226,7 @@ describeOnEveryKind('the API of the console', (server) => {
     }, 'an overview of four sessions')
     expect(overview).toMatchObject({
       sessions: { value: 4, exact: true },
-      servers: [{ health: 'up', role: 'primary', share: 1, sessions: { value: 4 } }],
+      servers: [{ health: 'up', sinceStart: true, role: 'primary', share: 1, sessions: { value: 4 } }],
     })
     expect(overview.expiring).toHaveLength(24)
     expect(overview.expiring[1].sessions.value).toBe(4)

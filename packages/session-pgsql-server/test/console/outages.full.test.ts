@@ -30,6 +30,7 @@ test('reports an outage of its database, keeps users signed in, and recovers', a
   const health = async () => ((await signedIn.get('/api/overview')).json as Overview).servers[0]?.health
   await until(async () => (await health()) === 'down', 'an overview that shows the outage')
   const down: Overview = (await signedIn.get('/api/overview')).json
+  expect(down.servers[0]?.sinceStart).toBe(false)
   expect(down).toMatchObject({
     expiring: [],
     servers: [{ health: 'down', lastError: expect.stringMatching(/./) }],

@@ -291,6 +291,28 @@ describeInBrowser('the page', (browser) => {
     }
   })
 
+  test('names the age of a new console instead of the time range', async () => {
+    const young = await startDemoConsole({
+      history: (now, minutes) => {
+        const { points, annotations } = demoHistory(now, minutes)
+        return { points: points.slice(-2), annotations }
+      },
+    })
+    try {
+      const page = await browser.page()
+      await page.goto(young.url)
+      const created = page.locator('.key-metric', { hasText: 'Created' })
+      // Two points of 20 seconds; the live stream adds others.
+      await created.getByText(/^since the console started, 4\d s ago$/).waitFor()
+      await page.getByRole('region', { name: 'By cookie name, since the console started' }).waitFor()
+      await page.goto(demo.url)
+      await created.getByText('in the last hour', { exact: true }).waitFor()
+      await page.context().close()
+    } finally {
+      young.stop()
+    }
+  })
+
   test('shows the next and the previous page', async () => {
     const page = await browser.page()
     await page.goto(`${demo.url}#/sessions`)

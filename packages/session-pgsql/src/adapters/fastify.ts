@@ -20,7 +20,8 @@ import { type CopyWriteOptions, WorkingCopy } from './shared/working-copy.ts'
 
 /**
  * Sessions for Fastify, on @fastify/session. Register the plugin `pgsqlSession` instead of @fastify/session, with
- * the same options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`.
+ * the same options: `app.register(pgsqlSession, { store: new PgsqlStore({ db }), secret })`. docs/fastify.md has a
+ * complete file.
  */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
@@ -176,14 +177,8 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     request: { readonly session?: unknown },
     change: (data: ShownData<Data>) => Value,
   ): Promise<SessionUpdate<Value>> {
-    const { session } = request
-    if (session === null) return { outcome: 'gone', value: undefined }
-    if (!isSession(session)) {
-      throw new SessionPgsqlError(
-        'INVALID_ARGUMENT',
-        'Cannot update the session: the request has none. Register the plugin pgsqlSession, and look at the path of its cookie.',
-      )
-    }
+    if (request.session === null) return { outcome: 'gone', value: undefined }
+    const session = sessionOf(request)
     const data = session as unknown as Stored
     const link = this.#linkOf(session.sessionId, session)
     const cookie = storedFastifyCookie(session.cookie, link.cookie)
@@ -198,6 +193,19 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     )
     if (updated.outcome === 'created') link.cookie = cookie
     return updated
+  }
+
+  /**
+   * Sets the custom field of a request's session, for example to the user's id at the login: `handler.findByField`,
+   * `destroyByField` and `devices` select sessions by it. The next save of the session stores it. After `regenerate`,
+   * it belongs to the new session.
+   *
+   * @param value null clears the field
+   * @throws INVALID_ARGUMENT if the value is not text that PostgreSQL can store, or the request has no session
+   */
+  setField(request: { readonly session?: unknown }, value: string | null): void {
+    const session = sessionOf(request)
+    this.#linkOf(session.sessionId, session).copy.setField(value)
   }
 
   /** @internal Links the Session that a request was given. */
@@ -299,6 +307,15 @@ interface Session {
 
 function isSession(session: unknown): session is Session {
   return typeof (session as Partial<Session> | null | undefined)?.sessionId === 'string'
+}
+
+/** @throws INVALID_ARGUMENT if the request has no session */
+function sessionOf({ session }: { readonly session?: unknown }): Session {
+  if (isSession(session)) return session
+  throw new SessionPgsqlError(
+    'INVALID_ARGUMENT',
+    'Cannot change the session: the request has none. Register the plugin pgsqlSession, and look at the path of its cookie.',
+  )
 }
 
 /** Links every Session that a request is given: at its start, by `regenerate` and by `reload`. */

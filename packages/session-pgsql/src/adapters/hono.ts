@@ -2,11 +2,15 @@ import { applyChange, checkChange } from '../apply-change.ts'
 import type { SaveHandler } from '../save-handler.ts'
 import { addressOf } from './shared/address.ts'
 import { type AdapterHandler, type AdapterOptions, endOf, openHandler } from './shared/open-handler.ts'
+import { checkField, RequestState } from './shared/request-state.ts'
 import type { Stored } from './shared/session-data.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. */
+/**
+ * Sessions for Hono, on @hono/session: `app.use(pgsqlSessions({ db }), useSession({ secret }))`. docs/hono.md has a
+ * complete file.
+ */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 export type { SessionUpdate } from './shared/update-row.ts'
@@ -146,7 +150,20 @@ export async function updateSession<Data, Value = void>(
   )
 }
 
-function storageOf(context: HonoContext, purpose: 'regenerate' | 'update'): RequestStorage {
+/**
+ * Sets the custom field of a request's session, for example to the user's id at the login: `handler.findByField`,
+ * `destroyByField` and `devices` select sessions by it. It is stored with the response, in the session that the request
+ * has updated or, without an update, has read.
+ *
+ * @param value null clears the field
+ * @throws INVALID_ARGUMENT if the value is not text that PostgreSQL can store; TypeError if the middleware
+ * `pgsqlSessions` is not installed
+ */
+export function setSessionField(context: HonoContext, value: string | null): void {
+  storageOf(context, 'change').setField(value)
+}
+
+function storageOf(context: HonoContext, purpose: 'regenerate' | 'update' | 'change'): RequestStorage {
   const storage = context.get(VARIABLE)
   if (storage instanceof RequestStorage) return storage
   throw new TypeError(
@@ -189,7 +206,10 @@ class RequestStorage {
   readonly #created: Map<string, WorkingCopy> = new Map()
   /** Ids that were written or destroyed. The others are touched. */
   readonly #changed: Set<string> = new Set()
+  /** Ids that `update` has written, without the custom field: they are touched only if it is set. */
+  readonly #updated: Set<string> = new Set()
   readonly #pending: Promise<unknown>[] = []
+  readonly #request: RequestState = new RequestState()
   /** What updates have set in a session that is not stored yet. */
   #unstored: Stored = {}
   /** What the last of them has given to `session.update`. */
@@ -237,8 +257,13 @@ class RequestStorage {
     const { handler, name, lifetime } = this.#opened
     const read = await this.#read.get(id)
     if (read && !this.#isRegenerated) {
-      this.#changed.add(id)
-      return read.copy.update(change, undefined, { lifetime, name, address: this.#address })
+      this.#updated.add(id)
+      return read.copy.update(change, undefined, {
+        lifetime,
+        name,
+        address: this.#address,
+        request: this.#request,
+      })
     }
     checkChange(change)
     const before = this.#unstored
@@ -254,6 +279,11 @@ class RequestStorage {
     return { outcome: 'created', value }
   }
 
+  setField(value: string | null): void {
+    checkField(value)
+    this.#request.custom = value
+  }
+
   async regenerate(): Promise<void> {
     this.#isRegenerated = true
     await Promise.all([...this.#read.keys()].map((id) => this.#destroy(id)))
@@ -267,7 +297,8 @@ class RequestStorage {
   /** Waits for all reads and writes, and rejects with the first error. */
   async settled(): Promise<void> {
     for (const [id, reading] of this.#read) {
-      if (!this.#changed.has(id)) this.#keep(this.#touch(reading))
+      const isWritten = this.#changed.has(id) || (this.#updated.has(id) && !this.#request.hasMetadata)
+      if (!isWritten) this.#keep(this.#touch(reading))
     }
     for (const result of await Promise.allSettled(this.#pending)) {
       if (result.status === 'rejected') throw result.reason
@@ -283,7 +314,7 @@ class RequestStorage {
 
   async #write(id: string, data: Stored): Promise<void> {
     const { handler, name, lifetime } = this.#opened
-    const about = { lifetime, name, address: this.#address }
+    const about = { lifetime, name, address: this.#address, request: this.#request }
     const read = await this.#read.get(id)
     const copy = read?.copy ?? this.#created.get(id) ?? new WorkingCopy(handler, id, null)
     if (!read) this.#created.set(id, copy)
@@ -299,7 +330,7 @@ class RequestStorage {
   async #touch(reading: Promise<Read | null>): Promise<void> {
     // An error of the read is already that of the caller of `get`.
     const read = await reading.catch(() => null)
-    await read?.copy.touch({ lifetime: this.#opened.lifetime })
+    await read?.copy.touch({ lifetime: this.#opened.lifetime, request: this.#request })
   }
 
   #keep(work: Promise<void>): void {

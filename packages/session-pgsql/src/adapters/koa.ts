@@ -7,7 +7,9 @@ import { EXACT_BELOW, secondsOf } from './shared/stored-cookie.ts'
 import type { SessionUpdate } from './shared/update-row.ts'
 import { WorkingCopy } from './shared/working-copy.ts'
 
-/** Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. */
+/**
+ * Sessions for Koa, on koa-session: `session({ store: new PgsqlStore({ db }) }, app)`. docs/koa.md has a complete file.
+ */
 
 export type { SharedHandlerOptions } from './shared/open-handler.ts'
 export type { SessionUpdate } from './shared/update-row.ts'
@@ -163,15 +165,8 @@ export class PgsqlStore<Data = Record<string, unknown>> {
     change: (data: Partial<Data>) => Value,
   ): Promise<SessionUpdate<Value>> {
     const { session, sessionOptions } = ctx as KoaContext
-    if (session === undefined) {
-      throw new SessionPgsqlError(
-        'INVALID_ARGUMENT',
-        'Cannot update the session: the context has none. Add the middleware session({ store }, app) of koa-session before.',
-      )
-    }
-    const key = session === null ? undefined : this.#keyOf(ctx, session.externalKey)
-    if (key === undefined) return { outcome: 'gone', value: undefined }
-    const link = this.#linkOf(ctx, key)
+    const link = this.#currentLink(ctx)
+    if (link === undefined) return { outcome: 'gone', value: undefined }
     const view = viewOf(session, {
       data: () => ({ ...session.toJSON(), ...link.withheld }),
       isHidden: (key) => isShadowed(key) || OWN.includes(key),
@@ -182,6 +177,36 @@ export class PgsqlStore<Data = Record<string, unknown>> {
       address: addressOf(ctx),
       name: this.#opened.name,
     })
+  }
+
+  /**
+   * Sets the custom field of a request's session, for example to the user's id at the login: `handler.findByField`,
+   * `destroyByField` and `devices` select sessions by it. The session is saved at the end of the request. After
+   * `regenerate`, the field belongs to the new session. After `ctx.session = null`, nothing is stored.
+   *
+   * @param ctx Koa's context
+   * @param value null clears the field
+   * @throws INVALID_ARGUMENT if the value is not text that PostgreSQL can store, or koa-session is not in use
+   */
+  setField(ctx: object, value: string | null): void {
+    const link = this.#currentLink(ctx)
+    if (link === undefined) return
+    link.copy.setField(value)
+    // koa-session would not save unchanged data.
+    ;(ctx as KoaContext).session._requireSave = true
+  }
+
+  /** Returns the link of the request's session; undefined if the request has destroyed it. @throws INVALID_ARGUMENT */
+  #currentLink(ctx: object): Link | undefined {
+    const { session } = ctx as KoaContext
+    if (session === undefined) {
+      throw new SessionPgsqlError(
+        'INVALID_ARGUMENT',
+        'Cannot change the session: the context has none. Add the middleware session({ store }, app) of koa-session before.',
+      )
+    }
+    const key = session === null ? undefined : this.#keyOf(ctx, session.externalKey)
+    return key === undefined ? undefined : this.#linkOf(ctx, key)
   }
 
   /** Returns the key of the request's session: koa-session's Session keeps the former key after `regenerate`. */

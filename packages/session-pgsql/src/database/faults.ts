@@ -35,14 +35,18 @@ export function breaksConnection(error: unknown): boolean {
   return sqlState === undefined || meansServerDown(sqlState) || isAboutNames(error)
 }
 
-/** Returns the error for a connection that could not be made. No statement was sent. */
-export function connectFault(cause: unknown): SessionPgsqlError {
+/**
+ * Returns the error for a connection that could not be made. No statement was sent.
+ *
+ * @param advice a sentence for the end of the message; empty for none
+ */
+export function connectFault(cause: unknown, advice = ''): SessionPgsqlError {
   if (cause instanceof SessionPgsqlError) return cause
   const sqlState = sqlStateOf(cause)
   if (sqlState !== undefined && !meansServerDown(sqlState)) {
-    return fault('DATABASE', 'The database rejected the connection', cause)
+    return fault('DATABASE', 'The database rejected the connection', cause, { advice })
   }
-  return fault('SERVER_DOWN', 'The database server cannot be reached', cause)
+  return fault('SERVER_DOWN', 'The database server cannot be reached', cause, { advice })
 }
 
 /**
@@ -57,7 +61,9 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
   }
   const sqlState = sqlStateOf(cause)
   if (sqlState === undefined || meansServerDown(sqlState)) {
-    return fault('SERVER_DOWN', 'The connection to the database was lost', cause, mayBeDone)
+    return fault('SERVER_DOWN', 'The connection to the database was lost', cause, {
+      outcomeUnknown: mayBeDone,
+    })
   }
   if (sqlState === '57014' || sqlState === '55P03') {
     // statement_timeout, lock_timeout or an operator's cancel: the statement was rolled back.
@@ -86,20 +92,29 @@ export function statementFault(cause: unknown, mayBeDone: boolean): SessionPgsql
 const WITHOUT_VALUES = /^(?:08|0A|25|26|28|2D|34|3B|3D|3F|40|42|53|55|57|58|XX00[12])/
 
 /** Returns an error with the cause and its message, or with its SQLSTATE only if the message may contain session data. */
-function fault(code: ErrorCode, what: string, cause: unknown, outcomeUnknown = false): SessionPgsqlError {
+function fault(
+  code: ErrorCode,
+  what: string,
+  cause: unknown,
+  {
+    advice = '',
+    outcomeUnknown = false,
+  }: { readonly advice?: string; readonly outcomeUnknown?: boolean } = {},
+): SessionPgsqlError {
   const sqlState = sqlStateOf(cause)
+  const end = advice === '' ? '.' : `. ${advice}`
   if (sqlState === undefined) {
-    return new SessionPgsqlError(code, `${what}: ${messageOf(cause)}.`, { cause, outcomeUnknown })
+    return new SessionPgsqlError(code, `${what}: ${messageOf(cause)}${end}`, { cause, outcomeUnknown })
   }
   // An error of a trigger or another function has a context. It may have any SQLSTATE and any text.
   const isSafe = WITHOUT_VALUES.test(sqlState) && (cause as { where?: unknown }).where === undefined
   return isSafe
-    ? new SessionPgsqlError(code, `${what}: ${messageOf(cause)} (SQLSTATE ${sqlState}).`, {
+    ? new SessionPgsqlError(code, `${what}: ${messageOf(cause)} (SQLSTATE ${sqlState})${end}`, {
         cause,
         sqlState,
         outcomeUnknown,
       })
-    : new SessionPgsqlError(code, `${what} (SQLSTATE ${sqlState}).`, { sqlState, outcomeUnknown })
+    : new SessionPgsqlError(code, `${what} (SQLSTATE ${sqlState})${end}`, { sqlState, outcomeUnknown })
 }
 
 /** Returns true if one row's content made the statement fail. The other rows may succeed without it. */

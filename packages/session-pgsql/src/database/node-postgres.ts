@@ -40,16 +40,24 @@ export class NodePostgres implements Database {
 
   readonly #subscriptions = new Set<Subscription>()
   readonly #newPool: (connections: number) => PoolLike
+  readonly #advice: string
 
   /**
    * @param pool the pool to take connections from
    * @param owned whether `close` ends the pool; the caller's pool stays open
    * @param newPool returns another pool for the same server, with at most this number of connections
+   * @param advice a sentence for the message of a failed connection; empty for none
    */
-  constructor(pool: PoolLike, owned: boolean, newPool: (connections: number) => PoolLike) {
+  constructor(
+    pool: PoolLike,
+    owned: boolean,
+    newPool: (connections: number) => PoolLike,
+    advice: string = '',
+  ) {
     this.#pool = pool
     this.#owned = owned
     this.#newPool = newPool
+    this.#advice = advice
     this.#abandoned = new AbandonedConnections((pool.options as { readonly stream?: unknown }).stream)
     // If an idle connection breaks, the pool removes it and emits 'error', which would end the process without a
     // listener.
@@ -180,7 +188,7 @@ export class NodePostgres implements Database {
         (client) => client.release(),
         () => {},
       )
-      const fault = connectFault(error)
+      const fault = connectFault(error, this.#advice)
       const hasNone = this.#used === 0 && this.#pool.idleCount === 0
       if (fault.sqlState !== TOO_MANY_CONNECTIONS || hasNone) throw fault
     } finally {

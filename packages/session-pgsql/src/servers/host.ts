@@ -14,6 +14,7 @@ import type { ClientClass, PoolClientLike, PoolLike } from '../database/drivers.
 import { ExtendedQuery } from '../database/extended-query.ts'
 import { NodePostgres } from '../database/node-postgres.ts'
 import { SessionPgsqlError } from '../errors.ts'
+import { DEFAULT_DB } from '../settings/settings.ts'
 import { concat } from '../table/sql.ts'
 import { withChannelBinding } from './channel-binding.ts'
 import { poolConfigOf, secondAttemptOf } from './node-postgres-config.ts'
@@ -125,7 +126,12 @@ export class HostDatabase implements Database {
       second === undefined
         ? (new pg.Pool({ ...config, max } as object) as unknown as PoolLike)
         : poolWithTwoAttempts(pg, { ...config, max }, second)
-    return new NodePostgres(newPool(connections), true, newPool)
+    return new NodePostgres(
+      newPool(connections),
+      true,
+      newPool,
+      conninfo.originOf('host') === DEFAULT_DB.origin ? DEFAULT_DB.advice : '',
+    )
   }
 }
 

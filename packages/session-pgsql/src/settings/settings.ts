@@ -77,8 +77,20 @@ export interface SettingsSources {
   defaults?: Partial<Settings> | undefined
 }
 
-/** The default of the C extension session_pgsql. */
-const DEFAULT_DB = 'host=localhost dbname=php_session user=nobody'
+const DEFAULT_CONNINFO = 'host=localhost dbname=php_session user=nobody'
+
+/** The database if no source names one: the default of the C extension session_pgsql. */
+export const DEFAULT_DB: {
+  readonly conninfo: string
+  /** The `originOf` of its host. */
+  readonly origin: string
+  /** For the message of a failed connection. */
+  readonly advice: string
+} = {
+  conninfo: DEFAULT_CONNINFO,
+  origin: 'default of db',
+  advice: `No database was named: set the option db or DATABASE_URL. The default is "${DEFAULT_CONNINFO}".`,
+}
 
 /** libpq's variables that select a database, as opposed to those that describe how to connect. */
 const WHICH_DATABASE = ['PGHOST', 'PGHOSTADDR', 'PGDATABASE', 'PGSERVICE', 'PGUSER']
@@ -147,7 +159,7 @@ function resolveDb(
   if (WHICH_DATABASE.some((variable) => environment[variable])) {
     return environmentEntries(environment)
   }
-  return databaseEntries('default of db', DEFAULT_DB, environment)
+  return databaseEntries(DEFAULT_DB.origin, DEFAULT_DB.conninfo, environment)
 }
 
 /** Prisma's `schema` in a connection string applies to a table without one. */

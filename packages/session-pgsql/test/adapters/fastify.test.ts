@@ -306,6 +306,39 @@ describeOnEveryKind('The store of @fastify/session', (server) => {
     await expect(store.update({ session: {} }, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
+  test('the custom field is stored with a login and with unchanged data, and ends the sessions of a user', async () => {
+    const browser = await start(HOUR, {
+      '/create': (session) => {
+        session.cart = ['x']
+      },
+      '/login': async (session, request) => {
+        await session.regenerate(['cart'])
+        store.setField(request, 'ada')
+        Object.assign(request.session, { user: 'ada' })
+      },
+      '/set': (_session, request) => store.setField(request, 'bob'),
+      '/clear': (_session, request) => store.setField(request, null),
+      '/wrong': (_session, request) => {
+        expect(() => store.setField(request, 7 as never)).toThrow(/custom field/)
+      },
+    })
+    const field = async () => (await store.handler.list())[0]?.custom
+    await browser.send('GET', '/create')
+    await browser.send('GET', '/login')
+    expect(await field()).toBe('ada')
+    expect((await theRow()).data).toMatchObject({ cart: ['x'], user: 'ada' })
+    await browser.send('GET', '/set')
+    expect(await field()).toBe('bob')
+    await browser.send('GET', '/clear')
+    expect(await field()).toBeNull()
+    expect((await browser.send('GET', '/wrong')).status).toBe(200)
+    await browser.send('GET', '/login')
+    expect(await store.handler.destroyByField('ada')).toBe(1)
+    expect(() => store.setField({ session: null }, 'ada')).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    )
+  })
+
   test('data that is not an object is an error, not a new session', async () => {
     const browser = await start(HOUR, {
       '/create': (session) => {

@@ -26,6 +26,9 @@ app.register(pgsqlSession, { store })
 app.get('/', async ({ session }) => session.user?.toUpperCase())
 
 app.get('/update', async (request) => {
+  store.setField(request, '7')
+  // @ts-expect-error the field is text
+  store.setField(request, 7)
   const { value } = await store.update(request, (data) => {
     // @ts-expect-error a user is no number
     data.user = 7

@@ -6,6 +6,7 @@ import {
   type PgsqlSessions,
   pgsqlSessions,
   regenerateSession,
+  setSessionField,
   updateSession,
 } from '../../src/adapters/hono.ts'
 import { Browser } from '../../src/testing/browser.ts'
@@ -218,6 +219,36 @@ describeOnEveryKind('The sessions of @hono/session', (server) => {
     expect((await theRow()).data).toMatchObject({ old: 2 })
     expect((await browser.send('GET', '/delete')).text).toBe('{"outcome":"gone"}')
     expect(await sessions.handler.list()).toEqual([])
+  })
+
+  test('the custom field is stored with a login, an update or a read, and ends the sessions of a user', async () => {
+    const browser = await start({
+      '/login': async (session, context) => {
+        await regenerateSession(context)
+        setSessionField(context, 'ada')
+        await session.update({ user: 'ada' })
+      },
+      '/read': async (session, context) => {
+        setSessionField(context, 'bob')
+        return session.get()
+      },
+      '/update': async (_session, context) => {
+        setSessionField(context, null)
+        return updateSession(context, count)
+      },
+      '/wrong': (_session, context) => setSessionField(context, 7 as never),
+    })
+    const field = async () => (await sessions.handler.list())[0]?.custom
+    await browser.send('GET', '/login')
+    expect(await field()).toBe('ada')
+    expect((await browser.send('GET', '/read')).text).toBe('{"user":"ada"}')
+    expect(await field()).toBe('bob')
+    await browser.send('GET', '/update')
+    expect(await field()).toBeNull()
+    expect((await browser.send('GET', '/wrong')).text).toMatch(/custom field to be a string/)
+    await browser.send('GET', '/login')
+    expect(await sessions.handler.destroyByField('ada')).toBe(1)
+    expect(() => setSessionField({ get: () => undefined } as never, 'ada')).toThrow(TypeError)
   })
 
   test('an update of a session that another request has destroyed is gone', async () => {

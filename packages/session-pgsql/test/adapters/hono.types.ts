@@ -1,6 +1,6 @@
 import { type SessionEnv, useSession } from '@hono/session'
 import { Hono } from 'hono'
-import { pgsqlSessions, regenerateSession, updateSession } from '../../src/adapters/hono.ts'
+import { pgsqlSessions, regenerateSession, setSessionField, updateSession } from '../../src/adapters/hono.ts'
 import { SaveHandler } from '../../src/index.ts'
 
 /** Compiled, never run: the middleware fits Hono, and the type of the data is kept. */
@@ -14,6 +14,9 @@ app.use(sessions, useSession<Data>())
 app.use('/admin/*', sessions)
 app.get('/', async (c) => {
   await regenerateSession(c)
+  setSessionField(c, '7')
+  // @ts-expect-error the field is text
+  setSessionField(c, 7)
   const data = await c.var.session.get()
   return c.text(data?.user.toUpperCase() ?? '')
 })

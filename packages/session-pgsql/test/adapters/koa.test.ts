@@ -211,6 +211,37 @@ describeOnEveryKind('The store of koa-session', (server) => {
     await expect(store.update({}, count)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   })
 
+  test('the custom field is stored with a login and with unchanged data, and ends the sessions of a user', async () => {
+    const browser = await start({ maxAge: 3_600_000 }, async (ctx) => {
+      if (ctx.path === '/create') ctx.session.cart = ['x']
+      if (ctx.path === '/login') {
+        await ctx.session.regenerate()
+        store.setField(ctx, 'ada')
+        ctx.session.user = 'ada'
+      }
+      if (ctx.path === '/set') store.setField(ctx, 'bob')
+      if (ctx.path === '/clear') store.setField(ctx, null)
+      if (ctx.path === '/end') ctx.session = null
+      if (ctx.path === '/end') store.setField(ctx, 'ada')
+      if (ctx.path === '/wrong') expect(() => store.setField(ctx, 7 as never)).toThrow(/custom field/)
+    })
+    const field = async () => (await store.handler.list())[0]?.custom
+    await browser.send('POST', '/create')
+    await browser.send('POST', '/login')
+    expect(await field()).toBe('ada')
+    expect((await theRow()).data).toMatchObject({ cart: ['x'], user: 'ada' })
+    await browser.send('POST', '/set')
+    expect(await field()).toBe('bob')
+    await browser.send('POST', '/clear')
+    expect(await field()).toBeNull()
+    expect((await browser.send('POST', '/wrong')).status).toBe(200)
+    await browser.send('POST', '/end')
+    expect(await store.handler.list()).toEqual([])
+    await browser.send('POST', '/login')
+    expect(await store.handler.destroyByField('ada')).toBe(1)
+    expect(() => store.setField({}, 'ada')).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+  })
+
   test('data that is not an object is an error, not a new session', async () => {
     const browser = await start({}, (ctx) => {
       if (ctx.path === '/create') ctx.session.user = 'ada'

@@ -13,6 +13,9 @@ const store = new PgsqlStore<Data>({ db: 'pglite:' })
 session({ store, maxAge: 'session' }, new Koa())
 
 new Koa().use(async (ctx) => {
+  store.setField(ctx, '7')
+  // @ts-expect-error the field is text
+  store.setField(ctx, 7)
   const { value } = await store.update(ctx, (data) => {
     // @ts-expect-error a user is no number
     data.user = 7

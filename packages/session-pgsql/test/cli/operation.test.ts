@@ -98,7 +98,7 @@ describeWithCommand('session-pgsql: init, status and gc', (setup) => {
     expect(servers[0].calls).toBeGreaterThan(2)
     expect(Math.abs(Date.parse(servers[0].since) - Date.now())).toBeLessThan(60_000)
     expect((await run(['status'])).stdout).toMatch(
-      /SERVER +ROLE +HEALTH +TABLE +ACTIVE +EXPIRED\n.* primary +up .* 1 +1\n/,
+      /SERVER +ROLE +HEALTH +TABLE +ACTIVE +EXPIRED\n.* primary +up .* 1 +1\n[\s\S]*\n\nSETTINGS OF THIS COMMAND\ntable +php_session\n/,
     )
     const down = await runHere([
       'status',

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { cpSync } from 'node:fs'
 import { mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,10 +13,10 @@ import { parse } from 'yaml'
 import { databaseEntries } from '../../src/settings/database-entries.ts'
 import { Browser } from '../../src/testing/browser.ts'
 import { bin, createProject, type Project, pack } from '../packaging/consumer.ts'
-import { freePort } from '../support/connect.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { blockFinder } from './blocks.ts'
+import { startPasted } from './pasted-site.ts'
 
 /** The blocks of docs/recipes.md, as pasted, in a project with the packed package. */
 
@@ -86,16 +86,10 @@ describeOnEveryServer(
 
     /** Starts a site that listens on port 3000 in its code, and returns when it serves requests. */
     async function start(code: string): Promise<ChildProcess> {
-      port = await freePort()
-      await project.write('app.mjs', code.replaceAll('3000', String(port)))
-      const options = { cwd: project.folder, env: { ...process.env, ...environment() } }
-      const started = spawn(process.execPath, ['app.mjs'], options)
-      site = started
-      let output = ''
-      for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (output += chunk))
-      await until(() => output !== '' || started.exitCode !== null, 'the site', 60_000)
-      expect(output).toBe(`http://localhost:${port}\n`)
-      return started
+      const started = await startPasted(project, code, environment())
+      port = started.port
+      site = started.site
+      return site
     }
 
     const browser = () => new Browser(`http://localhost:${port}`)

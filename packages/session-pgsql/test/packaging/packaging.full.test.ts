@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -148,6 +148,19 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
     }
   }
 
+  async function writeSource(user: Project, settings: object, files: readonly string[]): Promise<void> {
+    const compilerOptions = {
+      ...settings,
+      target: 'es2022',
+      strict: true,
+      noEmit: true,
+      types: ['node'],
+      esModuleInterop: true,
+    }
+    await user.write('tsconfig.json', JSON.stringify({ compilerOptions, files }))
+    for (const file of files) await user.write(file, source)
+  }
+
   const both = ['main.mts', 'main.cts']
   const nodenext = { module: 'nodenext', moduleResolution: 'nodenext' }
   const node16 = { module: 'node16', moduleResolution: 'node16', skipLibCheck: true }
@@ -166,16 +179,20 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
     ['5.0: commonjs, which resolves as Node 10 did', oldestTypescript, commonjs, ['main.ts']],
   ])('compiles with TypeScript %s', async (_name, tsc, settings, files) => {
     const user = await project()
-    const compilerOptions = {
-      ...settings,
-      target: 'es2022',
-      strict: true,
-      noEmit: true,
-      types: ['node'],
-      esModuleInterop: true,
-    }
-    await user.write('tsconfig.json', JSON.stringify({ compilerOptions, files }))
-    for (const file of files) await user.write(file, source)
+    await writeSource(user, settings, files)
+    expect(await errorsOf(user, tsc)).toEqual([])
+  })
+
+  test.each([
+    ['7', newestTypescript],
+    ['5.0', oldestTypescript],
+  ])('compiles with TypeScript %s and the newest @types/node', async (_name, tsc) => {
+    const user = await project()
+    const types = join(user.folder, 'node_modules/@types/node')
+    await rm(types)
+    await symlink(locate('types-node-26'), types, 'junction')
+    // Otherwise other packages add the @types/node of this repository.
+    await writeSource(user, { ...nodenext, preserveSymlinks: true }, both)
     expect(await errorsOf(user, tsc)).toEqual([])
   })
 })

@@ -22,7 +22,7 @@ export function Servers({ of }: { of: readonly ServerOverview[] }) {
 }
 
 function Server({ server }: { server: ServerOverview }) {
-  const { name, address, health, role, since, version, lastError, share } = server
+  const { name, address, health, role, since, sinceStart, version, lastError, share } = server
   return (
     <article class={`card server ${health}`} aria-label={`Server ${name}`}>
       <div class="title">
@@ -32,7 +32,9 @@ function Server({ server }: { server: ServerOverview }) {
       <p class="muted">
         {role === 'unknown' ? 'role unknown' : role}
         {version && `, PostgreSQL ${version}`}
-        {address && address !== name && `, ${address}`}; {health} since <Ago at={since} />
+        {address && address !== name && `, ${address}`}; {health} since{' '}
+        {sinceStart && 'the console started, '}
+        <Ago at={since} />
       </p>
       {health === 'down' && lastError && <p class="bad-text text">{lastError}</p>}
       <div class="share">

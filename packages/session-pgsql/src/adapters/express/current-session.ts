@@ -5,7 +5,7 @@ import type { ErrorLevel, SessionErrors } from '../../operations.ts'
 import type { Devices } from '../../session/device.ts'
 import type { SessionInfo, SessionRecord } from '../../session/record.ts'
 import { AUTHENTICATED, authenticatedAt, isWithin } from '../shared/authentication.ts'
-import type { AddedErrors } from '../shared/request-state.ts'
+import { type AddedErrors, checkField } from '../shared/request-state.ts'
 import type { Stored } from '../shared/session-data.ts'
 import type { SessionLink } from '../shared/session-link.ts'
 import type { ShownData } from '../shared/stored-cookie.ts'
@@ -291,16 +291,4 @@ function messageOf(error: unknown): string {
 /** Removes what PostgreSQL cannot store: recording an error must not fail because of its message. */
 function storable(message: unknown): string {
   return String(message).replaceAll('\0', '').slice(0, MAX_MESSAGE).toWellFormed()
-}
-
-function checkField(value: unknown): asserts value is string | null {
-  if (value === null) return
-  if (typeof value !== 'string') {
-    throw invalid(`Expected the custom field to be a string or null; received ${typeof value}.`)
-  }
-  if (value.includes('\0') || !value.isWellFormed()) {
-    throw invalid(
-      'Expected the custom field to be text that PostgreSQL can store; received a NUL or an unpaired surrogate.',
-    )
-  }
 }

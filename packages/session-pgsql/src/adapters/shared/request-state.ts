@@ -1,3 +1,4 @@
+import { invalid } from '../../errors.ts'
 import type { ErrorCounts } from '../../operations.ts'
 
 /** The options of a write or touch that one request decides: whether it is an access, and the metadata it records. */
@@ -85,3 +86,16 @@ export class RequestState {
 }
 
 const NO_ERRORS: AddedErrors = { errors: 0, warnings: 0, notices: 0 }
+
+/** @throws INVALID_ARGUMENT if the value cannot be a custom field */
+export function checkField(value: unknown): asserts value is string | null {
+  if (value === null) return
+  if (typeof value !== 'string') {
+    throw invalid(`Expected the custom field to be a string or null; received ${typeof value}.`)
+  }
+  if (value.includes('\0') || !value.isWellFormed()) {
+    throw invalid(
+      'Expected the custom field to be text that PostgreSQL can store; received a NUL or an unpaired surrogate.',
+    )
+  }
+}

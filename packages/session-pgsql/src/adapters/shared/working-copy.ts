@@ -1,7 +1,7 @@
 import type { WriteOutcome, WriteResult } from '../../operations.ts'
 import type { SaveHandler } from '../../save-handler.ts'
 import type { SessionRecord } from '../../session/record.ts'
-import { RequestState } from './request-state.ts'
+import { checkField, RequestState } from './request-state.ts'
 import { keysOf, type SessionView, type Stored } from './session-data.ts'
 import { type SessionUpdate, updateRow } from './update-row.ts'
 
@@ -64,6 +64,12 @@ export class WorkingCopy {
       this.#order = []
       this.#base = base
     }
+  }
+
+  /** Has the next write or touch of this copy record the custom field; null clears it. @throws INVALID_ARGUMENT */
+  setField(value: string | null): void {
+    checkField(value)
+    this.#request().custom = value
   }
 
   /** The session as last read or written; undefined if it is not stored, or was not read. */

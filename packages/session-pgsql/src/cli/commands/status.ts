@@ -14,8 +14,9 @@ export const status: Command = {
   summary: 'show settings, and the health and session counts of each server',
   details: `
 Shows the role, the health and the number of sessions of every server of db, and
-the settings that an application gets from the same options, php.ini and
-environment. Passwords are never shown.
+the settings of this command: those that an application without options of its
+own gets from the same php.ini and environment. Options in an application's code
+and defaults of an adapter are not included. Passwords are never shown.
 
   EXPIRED     expired sessions that are still in the table: not yet removed by
               garbage collection, or kept by keepExpired
@@ -111,6 +112,7 @@ async function print(context: Context): Promise<number> {
     )
     output.line()
     const { db: _, ...others } = described
+    output.line(output.paint('bold', 'SETTINGS OF THIS COMMAND'))
     output.pairs(Object.entries(others).map(([name, value]) => [name, String(value)]))
     for (const { name, error } of servers) {
       if (error !== null) output.error(`${name}: ${error.message}`, error.code)
