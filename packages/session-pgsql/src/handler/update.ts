@@ -1,6 +1,5 @@
 import { applyChange } from '../apply-change.ts'
 import type { MergingCodec } from '../codec/codec.ts'
-import { SessionPgsqlError } from '../errors.ts'
 import type { Change, StoredSession } from '../session/stored.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
@@ -59,8 +58,8 @@ async function attempt<Data, Value>(
   latest: StoredSession | undefined,
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
-  const { base, deadline } = request
-  let current = latest ?? (await newest(sessions, request))
+  const { base, deadline, id } = request
+  let current = latest ?? (await again(() => sessions.read(id, deadline, base ?? undefined)))
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     if (!isMeant(current, base)) return NOTHING
     const applied = apply(request, current?.text ?? '')
@@ -83,23 +82,6 @@ async function attempt<Data, Value>(
   }
   const updated = await locked(sessions, request, current)
   return updated.outcome === 'gone' && base === null ? attempt(sessions, undefined, request) : updated
-}
-
-/**
- * Returns the stored session. If the server that has it is down, a request that has a record continues with it on another
- * server, as a write does.
- */
-async function newest(
-  sessions: StoredSessions,
-  { id, base, deadline }: Pick<UpdateRequest<never, unknown>, 'id' | 'base' | 'deadline'>,
-): Promise<StoredSession | undefined> {
-  const read = again(() => sessions.read(id, deadline))
-  if (!base) return read
-  const found = await read.catch((error) => {
-    if (!(error instanceof SessionPgsqlError) || error.code !== 'SERVER_DOWN') throw error
-    return undefined
-  })
-  return found ?? base
 }
 
 /** Applies the function while no other request can write the session. */

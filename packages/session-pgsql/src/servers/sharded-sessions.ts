@@ -74,12 +74,13 @@ export class ShardedSessions implements StoredSessions {
     this.#columns = settings.columns
   }
 
-  read(id: string, deadline: number): Promise<StoredSession | undefined> {
+  read(id: string, deadline: number, known?: StoredSession): Promise<StoredSession | undefined> {
     return this.#router.run({
       ...{ id, deadline },
-      async work(member) {
+      async work(member, [home]) {
         const found = await member.server.sessions.read(id, deadline)
-        return found && { ...found, server: member.name }
+        if (found === undefined) return member === home ? undefined : known
+        return { ...found, server: member.name }
       },
       isAbsent: (found) => found === undefined,
     })

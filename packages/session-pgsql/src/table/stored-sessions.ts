@@ -8,8 +8,12 @@ import type { Put, Save } from './requests.ts'
  * `performance.now()`.
  */
 export interface StoredSessions {
-  /** Returns the session, or undefined if it does not exist or has expired. */
-  read(id: string, deadline: number): Promise<StoredSession | undefined>
+  /**
+   * Returns the session, or undefined if it does not exist or has expired.
+   *
+   * @param known the session as the caller has it: a fallback server that lacks the session answers with it
+   */
+  read(id: string, deadline: number, known?: StoredSession): Promise<StoredSession | undefined>
   /** Writes a session that must exist. Resolves to `updated`, `conflict` or `gone`. */
   save(request: Save, deadline: number): Promise<Answer>
   /** Writes a session that may be absent, or must be. Resolves to `created`, `updated` or `conflict`. */
