@@ -59,7 +59,9 @@ async function attempt<Data, Value>(
   request: UpdateRequest<Data, Value>,
 ): Promise<Updated<Value>> {
   const { base, deadline, id } = request
-  let current = latest ?? (await again(() => sessions.read(id, deadline, base ?? undefined)))
+  const found = latest ?? (await again(() => sessions.read(id, deadline, base ?? undefined)))
+  // If another server now has the session, saving the record brings the row there up to date with it.
+  let current = base && found && found.server !== base.server ? base : found
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     if (!isMeant(current, base)) return NOTHING
     const applied = apply(request, current?.text ?? '')

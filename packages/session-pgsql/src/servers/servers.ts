@@ -131,7 +131,7 @@ export class Servers {
       ...{ members, ranked, merge, columns, operationTimeout, onFailback, onError },
     })
     const router = new SessionRouter({ ranked, whenHomeIsDown, failback, onFailover })
-    this.sessions = new ShardedSessions(router, { columns, gcMaxlifetime, expiryGrace })
+    this.sessions = new ShardedSessions(router, { columns, merge, gcMaxlifetime, expiryGrace })
     this.#sharding = { members, router, failback }
   }
 

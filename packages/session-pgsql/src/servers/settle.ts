@@ -1,7 +1,14 @@
 import { earlier } from '../session/lifetime.ts'
 import { areOfTwoUsers, isReencrypted, isSameState, type StoredSession } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
-import { baseOf, type LostChange, type RecordedBase, type RowCopy, receivedOf } from '../table/row-copies.ts'
+import {
+  baseOf,
+  type LostChange,
+  type RecordedBase,
+  type RowCopy,
+  receivedOf,
+  recordBase,
+} from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
 /**
@@ -111,6 +118,38 @@ export async function settle(
     }
   }
   return { next: await merged(row, other, base, merge), outcome: 'merged' }
+}
+
+/**
+ * Brings a fallback server's row up to date with a later version of the home server's row, which a request has read
+ * before the home server went down. Otherwise what that version added would look as if the fallback's row had deleted
+ * it.
+ *
+ * @returns undefined if the row was not made from an earlier version of this session
+ */
+export async function caughtUp(
+  row: RowCopy,
+  later: StoredSession,
+  merge: MergeTexts,
+): Promise<RowCopy | undefined> {
+  if (row.base === null) return undefined
+  const base = baseOf(row.base)
+  const isEarlier =
+    base.destroyed === undefined &&
+    base.replaced === undefined &&
+    base.server === later.server &&
+    base.generation === later.generation &&
+    (base.version ?? later.version) < later.version
+  if (!isEarlier) return undefined
+  const { session } = await merged(row, later, base, merge)
+  // The times in the row are by the fallback server's clock.
+  const { began, expires } = row.session
+  const version = Math.max(row.session.version, later.version) + 1
+  return {
+    ...row,
+    session: { ...session, began, expires, version },
+    base: recordBase(later, base.own === undefined ? {} : { own: base.own }),
+  }
 }
 
 /**

@@ -26,7 +26,7 @@ import type { StoredSessions } from '../table/stored-sessions.ts'
 import { emptySession, longestLifetime, tombstone, UNKNOWN_TIME } from '../table/tombstones.ts'
 import type { Member, Ranking } from './member.ts'
 import { type SessionRouter, serverDown } from './session-router.ts'
-import { isMerged, supersedes } from './settle.ts'
+import { caughtUp, isMerged, type MergeTexts, supersedes } from './settle.ts'
 import type { ColumnFunctions } from './settled-columns.ts'
 
 /** Milliseconds for which the longest lifetime in use on a server is remembered. */
@@ -54,16 +54,18 @@ export class ShardedSessions implements StoredSessions {
   readonly #gcMaxlifetime: number
   readonly #expiryGrace: number
   readonly #columns: ColumnFunctions
+  readonly #merge: MergeTexts
   readonly #lifetimes = new Map<Member, { readonly seconds: Promise<number>; readonly until: number }>()
 
   /**
    * @param settings seconds: that a session lives by default, and for which it may be saved after its expiry; how
-   * columns are computed
+   * columns are computed, and versions of two servers merged
    */
   constructor(
     router: SessionRouter,
     settings: {
       readonly columns: ColumnFunctions
+      readonly merge: MergeTexts
       readonly gcMaxlifetime: number
       readonly expiryGrace: number
     },
@@ -72,6 +74,7 @@ export class ShardedSessions implements StoredSessions {
     this.#gcMaxlifetime = settings.gcMaxlifetime
     this.#expiryGrace = settings.expiryGrace
     this.#columns = settings.columns
+    this.#merge = settings.merge
   }
 
   read(id: string, deadline: number, known?: StoredSession): Promise<StoredSession | undefined> {
@@ -354,12 +357,14 @@ export class ShardedSessions implements StoredSessions {
         `the home server of this session, ${home.name}, and the session table on ${member.name} lacks the columns of a fallback server (sess_home, sess_base, sess_destroyed). Add them with: session-pgsql init.`,
       )
     }
-    const write = ({ row, clock }: LockedRow): Decision<Answer> => {
+    const write = async ({ row, clock }: LockedRow): Promise<Decision<Answer>> => {
       if (row?.destroyed != null) {
         if (supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) return { answer: ENDED }
       } else if (row !== undefined && isAlive(row, clock - this.#expiryGrace)) {
-        const isSame = row.session.generation === base.generation
-        return { answer: isSame ? { outcome: 'conflict' } : ENDED }
+        if (row.session.generation !== base.generation) return { answer: ENDED }
+        const current = await caughtUp(row, base, this.#merge)
+        const next = current && { ...current, computed: this.#columns.of(current.session.text) }
+        return { next, answer: { outcome: 'conflict' } }
       }
       // An expired session is not brought back.
       if (remaining(base) < -this.#expiryGrace) return { answer: ENDED }

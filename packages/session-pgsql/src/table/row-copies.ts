@@ -345,11 +345,11 @@ export interface ReceivedRow {
  * Returns a `RecordedBase` as text.
  *
  * @param since the time of the tombstone that the row replaces, or of the write without a base; a change that may have
- * been applied at home
+ * been applied at home; the user's own columns of the new row
  */
 export function recordBase(
   base: StoredSession,
-  since: Pick<RecordedBase, 'destroyed' | 'replaced' | 'lost'> = {},
+  since: Pick<RecordedBase, 'destroyed' | 'replaced' | 'lost' | 'own'> = {},
 ): string {
   const { digest, version, generation, created, server = null, expires, text } = base
   const { accesses, errors, warnings, notices, errorMessage, custom } = base

@@ -147,6 +147,36 @@ describe('sessions sharded over three servers', () => {
     },
   )
 
+  test.each(['write', 'update'])(
+    'a request that read a later version than the row of the fallback server was made from loses nothing of it: %s',
+    async (method) => {
+      const sessions = handlerOf()
+      const id = idOf('a')
+      const { session: earlier } = await sessions.write(id, { n: 1 }, { base: null })
+      const cart = ['x']
+      const { session: later } = await sessions.write(
+        id,
+        { n: 1, cart, kept: 1 },
+        { base: earlier, custom: 'ada' },
+      )
+      await server('a').kill9()
+      await sessions.write(id, { n: 1, early: true }, { base: earlier, errors: { errors: 1 } })
+      const { session } =
+        method === 'write'
+          ? await sessions.write(id, { n: 1, cart: [...cart, 'y'], kept: 1 }, { base: later })
+          : await sessions.update(id, (data) => void (data.cart as string[]).push('y'), { base: later })
+      const expected = {
+        ...{ data: { n: 1, early: true, cart: ['x', 'y'], kept: 1 } },
+        ...{ custom: 'ada', accesses: 4, errors: 1 },
+      }
+      expect(session).toMatchObject(expected)
+      expect(await sessions.touch(id, { base: later })).toBe(true)
+      await startAgain(sessions, 'a')
+      expect(await sessions.read(id)).toMatchObject({ ...expected, accesses: 5 })
+      expect(await places(id)).toEqual(['a'])
+    },
+  )
+
   test('an update that loses two rounds applies its function under the row lock, at home and on the fallback server', async () => {
     const sessions = handlerOf()
     const id = idOf('a')
