@@ -235,7 +235,7 @@ describe('A call that is given up', () => {
     closing.push(() => proxy.stop())
     const pool = callersPool({ port: proxy.port, max: 1, connectionTimeoutMillis: 1500 })
     const handler = open({ db: pool, operationTimeout: 1 })
-    await handler.open()
+    await eventually(() => handler.open())
     proxy.silence()
     await expect(handler.read('id')).rejects.toMatchObject({ code: 'TIMEOUT', outcomeUnknown: true })
     await expect(handler.read('id')).rejects.toMatchObject({ code: 'TIMEOUT', outcomeUnknown: false })
@@ -243,7 +243,7 @@ describe('A call that is given up', () => {
     await until(() => pool.totalCount === 0, 'the connection to be closed')
     proxy.drop()
     await proxy.resume()
-    expect(await handler.read('another')).toBeUndefined()
+    await eventually(async () => expect(await handler.read('another')).toBeUndefined())
   })
 
   test('may have committed if it waits for a synchronous standby: the outcome is unknown', async () => {

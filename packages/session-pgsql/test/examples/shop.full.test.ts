@@ -217,6 +217,9 @@ describeOnEveryServer(
         await page.getByRole('link', { name: 'Cart (1)' }).waitFor()
         const tab = await page.context().newPage()
         await tab.goto(two.url)
+        // Each tab has added before: its page is ready, and its process has connected.
+        await add(tab)
+        await tab.getByRole('link', { name: 'Cart (2)' }).waitFor()
 
         // Reads pass the lock. So each process has read the session before the other one can write it.
         const lock = new pg.Client({ connectionString: database.db as string })
@@ -232,7 +235,7 @@ describeOnEveryServer(
         }
         for (const { url } of [one, two]) {
           await page.goto(url)
-          await page.getByRole('link', { name: 'Cart (3)' }).waitFor()
+          await page.getByRole('link', { name: 'Cart (4)' }).waitFor()
         }
       })
     }),
