@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { runHere } from '../cli/command-line.ts'
-import { describeHandler, errorOf } from '../handler/kit.ts'
+import { errorOf } from '../handler/kit.ts'
 import { freePort } from '../support/connect.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 
 /** What a failed connection says about the database if no source has named one. */
 
@@ -50,15 +51,15 @@ describe('a server that cannot be reached', () => {
   })
 })
 
-describeHandler(
+describeOnEveryKind(
   'a server that rejects the default user',
-  (kit) => {
+  (server) => {
     test('names db and DATABASE_URL, too', async () => {
-      const { port } = new URL(kit.database().db as string)
+      const { port } = new URL((await server.freshDatabase()).db as string)
       expect(await messageOf({}, { environment: { PGPORT: port } })).toMatch(
         new RegExp(`rejected the connection: .*\\(SQLSTATE \\w{5}\\)\\.${ADVICE}$`),
       )
     })
   },
-  'postgres only',
+  ['postgres'],
 )
