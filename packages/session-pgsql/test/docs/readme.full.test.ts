@@ -214,8 +214,11 @@ describe('the README and docs/express.md', () => {
     const visitor = browser()
     await expectGuards()
     await visitor.send('POST', '/login')
-    const [device] = JSON.parse((await visitor.send('GET', '/devices')).text)
-    expect(device).toMatchObject({ isCurrent: true, handle: expect.any(String) })
+    const devices: { isCurrent: boolean }[] = JSON.parse((await visitor.send('GET', '/devices')).text)
+    // Of those that were used in the same second, any may be the first.
+    expect(devices.filter(({ isCurrent }) => isCurrent)).toEqual([
+      expect.objectContaining({ handle: expect.any(String) }),
+    ])
     const statuses = [0, 1].map(async () => (await visitor.clone().send('POST', '/redeem')).status)
     expect((await Promise.all(statuses)).sort()).toEqual([200, 409])
     await visitor.send('POST', '/logout')
