@@ -1,8 +1,8 @@
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
 /**
- * Ends a run with what was not run, and why, with what failed, and with one plain line that a program can read:
- * `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error outside of any test, count as one
+ * Ends a run with what was not run, and why, with what failed, also if it passed when it was repeated, and with one
+ * plain line that a program can read: `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error outside of any test, count as one
  * failure each.
  */
 export default class ClosingLine implements Reporter {
@@ -21,6 +21,10 @@ export default class ClosingLine implements Reporter {
         counts[result.state]++
         if (result.state === 'skipped')
           lines.push(`not run: ${test.fullName}${result.note ? `: ${result.note}` : ''}`)
+        if (result.state === 'passed' && test.diagnostic()?.flaky)
+          failures.push(
+            `failed once: ${module.relativeModuleId}: ${test.fullName}: ${firstLine(result.errors?.[0]?.message)}`,
+          )
         if (result.state === 'failed')
           failures.push(
             `failed: ${module.relativeModuleId}: ${test.fullName}: ${firstLine(result.errors[0]?.message)}`,
