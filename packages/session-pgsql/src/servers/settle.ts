@@ -149,6 +149,8 @@ export async function caughtUp(
     ...row,
     session: { ...session, began, expires, version },
     base: recordBase(later, base.own === undefined ? {} : { own: base.own }),
+    // The computed columns are those of the earlier data.
+    filled: null,
   }
 }
 

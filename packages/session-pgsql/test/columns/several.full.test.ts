@@ -136,6 +136,28 @@ describe('own columns, with several servers', () => {
     })
   })
 
+  test('a process without the functions that brings a row up to date with what it has read leaves it unfilled', async () => {
+    const { open, openWithout, stored, moved } = await site()
+    const toA = await proxyTo('a')
+    const [cut, cutWithout, whole] = [open({}, [toA.port]), openWithout([toA.port]), open()]
+    const [id] = idsRanked(['a', 'b'], 1) as [string]
+    await whole.write(id, { user: 1 }, { base: null })
+    const earlier = await cut.read(id)
+    await whole.write(id, { user: 1, a: 5 }, { base: await whole.read(id) })
+    const later = await cutWithout.read(id)
+    await toA.refuse()
+    toA.drop()
+    await cut.write(id, { user: 2 }, { base: earlier })
+    expect(await stored('b', id)).toMatchObject({ user_id: 2, total: 0, filled: FILLED })
+    expect(await cutWithout.touch(id, { base: later })).toBe(true)
+    expect(await stored('b', id)).toMatchObject({ data: { user: 2, a: 5 }, filled: null })
+    await toA.resume()
+    await moved()
+    expect(await stored('a', id)).toMatchObject({ data: { user: 2, a: 5 } })
+    expect(await whole.fillColumns({ all: true })).toBe(1)
+    expect(await stored('a', id)).toMatchObject({ user_id: 2, total: 5, filled: FILLED })
+  })
+
   test('what a process without the functions wrote to the fallback server is computed at failback, or stays unfilled', async () => {
     const { open, openWithout, stored, moved } = await site()
     const [withFunctions, without] = [open(), openWithout()]
