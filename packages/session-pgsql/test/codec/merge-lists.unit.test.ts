@@ -378,6 +378,13 @@ describe('a window', () => {
       ['b', 'o', 't'],
     ],
     [
+      'keeps its length if both pushed an element that it has already',
+      ['a', 'a', 'a'],
+      ['a', 'a', 'a'],
+      ['b', 'a', 'a'],
+      ['a', 'a', 'a'],
+    ],
+    [
       'is none if one side did not drop as many',
       ['y', 'x', 'o'],
       ['z', 'y', 'x', 't'],

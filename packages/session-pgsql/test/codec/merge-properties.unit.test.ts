@@ -42,7 +42,9 @@ const slides = <T>(side: readonly T[], base: readonly T[]): boolean =>
   isReplaced(side, base) ||
   side.some((_, place) => {
     const [added, kept] = [side.slice(0, place), side.slice(place)]
-    return place > 0 && kept.every((element, at) => element === without(base, added)[at])
+    // What was added may equal an element that stayed where it was, and is not moved then.
+    const bases = [base, without(base, added)]
+    return place > 0 && bases.some((rest) => kept.every((element, at) => element === rest[at]))
   })
 
 /** Whether the lists are a window, which is cut: all of one length, and both sides slide from one end. */
