@@ -1,5 +1,5 @@
 import { SessionPgsqlError, type TouchOptions } from 'session-pgsql'
-import { type Key, shortId } from './key.ts'
+import { shortId } from './key.ts'
 import type { GatewayLog } from './log.ts'
 import type { Sessions } from './wire-format.ts'
 
@@ -36,7 +36,7 @@ export class DeferredTouches {
   }
 
   /** Takes a touch of a session for which none waits. @returns false if it was not taken: too many are unanswered */
-  add({ id }: Key, options: TouchOptions<unknown>): boolean {
+  add(id: string, options: TouchOptions<unknown>): boolean {
     if (this.#waiting.size + this.#inFlight.size >= MAX_UNANSWERED) return false
     this.#waiting.set(id, options)
     this.#timer ??= setTimeout(() => this.#sendAll(), DELAY)

@@ -148,7 +148,7 @@ async function touch(visitor: Visitor, key: Key, lifetime: number): Promise<bool
   const options = { lifetime, base, access: known?.counted !== true }
   const { sessions, touches } = visitor.shared
   // The client has just read the session, and nothing that it sends depends on the answer.
-  const isDeferred = base !== undefined && known?.ended === false && touches?.add(key, options) === true
+  const isDeferred = base !== undefined && known?.ended === false && touches?.add(key.id, options) === true
   const isTouched = isDeferred || (await sessions.touch(key.id, options))
   if (isTouched && known !== undefined) known.counted = true
   return isTouched

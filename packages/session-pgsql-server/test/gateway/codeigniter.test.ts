@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { DATA, gateways } from './kit.ts'
 import type { Talk } from './talk.ts'
@@ -8,7 +7,7 @@ import type { Talk } from './talk.ts'
 describeOnEveryKind(
   "CodeIgniter's session handlers",
   (server) => {
-    const { start, db, key, after } = gateways(server)
+    const { start, startBehindProxy, key } = gateways(server)
     const OK = '+OK\r\n'
     const NIL = '$-1\r\n'
 
@@ -60,11 +59,7 @@ describeOnEveryKind(
     })
 
     test('get an error that phpredis throws where they would take another for an empty session or a busy lock', async () => {
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
-      const { talk } = await start({}, url.href)
+      const { talk, proxy } = await startBehindProxy()
       const [locked, fresh] = [talk(), talk()]
       const one = key()
       expect(await lockAs4(locked, `${one}:lock`)).toBe(true)

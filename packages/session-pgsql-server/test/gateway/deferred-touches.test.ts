@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import { connectPool, queryOnce } from '../../../session-pgsql/test/support/connect.ts'
-import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { DATA, gateways } from './kit.ts'
@@ -9,7 +8,7 @@ import { command, type Talk } from './talk.ts'
 describeOnEveryKind(
   'the EXPIRE of a session that the client has just read',
   (server) => {
-    const { start, db, key, after } = gateways(server)
+    const { start, startBehindProxy, db, key, after } = gateways(server)
     const idOf = (name: string) => name.split(':')[1] as string
 
     /** Seconds until the stored expiry. */
@@ -103,12 +102,8 @@ describeOnEveryKind(
     })
 
     test('is reported in the log if it is not stored', async () => {
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
       const lines: string[] = []
-      const { talk } = await start({ log: (line) => lines.push(line) }, url.href)
+      const { talk, proxy } = await startBehindProxy({ log: (line) => lines.push(line) })
       const { client, one } = await reader(talk)
       await proxy.refuse()
       proxy.drop()

@@ -1,5 +1,6 @@
 import { phpBytesCodec, SaveHandler, type SaveHandlerOptions } from 'session-pgsql'
 import { afterEach } from 'vitest'
+import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import type { FreshDatabase, TestServer } from '../../../session-pgsql/test/support/servers.ts'
 import { boundedCodec, MAX_VALUES } from '../../src/gateway/bounded-codec.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
@@ -84,8 +85,18 @@ export function gateways(server: TestServer) {
     return { sessions, own, gateway, port, healthPort, talk }
   }
 
+  /** As `start`, with a proxy between the gateway and the database. */
+  async function startBehindProxy(options: Partial<GatewayOptions> = {}) {
+    const url = new URL(await db())
+    const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
+    closing.push(() => proxy.stop())
+    url.port = String(proxy.port)
+    return { ...(await start(options, url.href)), proxy }
+  }
+
   return {
     start,
+    startBehindProxy,
     db,
     /** A key that no other test uses. */
     key: (): string => `PHPSESSID:${(count++).toString().padStart(26, 'k')}`,

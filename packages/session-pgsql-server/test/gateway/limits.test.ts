@@ -3,7 +3,6 @@ import { connect } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
-import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually, within } from '../../../session-pgsql/test/support/wait.ts'
 import { PendingMetadata } from '../../src/gateway/pending-metadata.ts'
@@ -22,7 +21,7 @@ function heap(): number {
 describeOnEveryKind(
   'limits of the gateway',
   (server) => {
-    const { start, db, key, after } = gateways(server)
+    const { start, startBehindProxy, key, after } = gateways(server)
 
     /** Stops the gateway's clock. @returns a function that advances it */
     function clock() {
@@ -215,11 +214,8 @@ describeOnEveryKind(
 
     test('leaves a lock free that is released during its renewal', async () => {
       const advance = clock()
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
-      const [near, far] = [await start(), await start({}, url.href)]
+      const [near, far] = [await start(), await startBehindProxy()]
+      const { proxy } = far
       const [other, holder] = [near.talk(), far.talk()]
       for (let n = 0; n < 10; n++) {
         const lock = `${key()}_LOCK`

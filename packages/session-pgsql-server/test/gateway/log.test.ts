@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
-import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { DATA, gateways } from './kit.ts'
 
 describeOnEveryKind(
   "the gateway's log",
   (server) => {
-    const { start, db, key, after } = gateways(server)
+    const { start, startBehindProxy, key } = gateways(server)
 
     async function logged() {
       const lines: string[] = []
@@ -68,12 +67,8 @@ describeOnEveryKind(
     })
 
     test('says that the database is unreachable', async () => {
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
       const lines: string[] = []
-      const { talk } = await start({ log: (line) => lines.push(line) }, url.href)
+      const { talk, proxy } = await startBehindProxy({ log: (line) => lines.push(line) })
       const client = talk()
       const one = key()
       await client.ask('SETEX', one, '1440', DATA)

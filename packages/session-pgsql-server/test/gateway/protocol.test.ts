@@ -2,7 +2,6 @@ import fc from 'fast-check'
 import { phpBytesCodec, SaveHandler } from 'session-pgsql'
 import { describe, expect, test } from 'vitest'
 import { queryOnce } from '../../../session-pgsql/test/support/connect.ts'
-import { startProxy } from '../../../session-pgsql/test/support/proxy.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
 import { run } from '../../src/run.ts'
@@ -12,7 +11,7 @@ import { command, Talk } from './talk.ts'
 describeOnEveryKind(
   'the gateway',
   (server) => {
-    const { start, db, key, after } = gateways(server)
+    const { start, startBehindProxy, db, key, after } = gateways(server)
 
     const leases = async (id: string) =>
       queryOnce<{ ends: number; now: number }>(
@@ -445,11 +444,7 @@ describeOnEveryKind(
     })
 
     test('reports an unreachable database by PING, health and every read, until it is reachable again', async () => {
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
-      const { talk, healthPort } = await start({ healthPort: 0 }, url.href)
+      const { talk, healthPort, proxy } = await startBehindProxy({ healthPort: 0 })
       const client = talk()
       const one = key()
       await client.ask('SETEX', one, '1440', DATA)
@@ -470,11 +465,7 @@ describeOnEveryKind(
     })
 
     test('close answers the command in progress and closes the connections', async () => {
-      const url = new URL(await db())
-      const proxy = await startProxy({ host: url.hostname, port: Number(url.port) })
-      after(() => proxy.stop())
-      url.port = String(proxy.port)
-      const { gateway, talk, own } = await start({}, url.href)
+      const { gateway, talk, own, proxy } = await startBehindProxy()
       const [busy, idle] = [talk(), talk()]
       for (const client of [busy, idle]) expect(await client.ask('PING')).toBe('+PONG\r\n')
       proxy.holdServerReplies()

@@ -70,9 +70,7 @@ export class RequestSender {
     const { rows, opened } = await this.#send(
       'read',
       ({ lookup }) => {
-        const [first] = ids
-        if (ids.length === 1 && first !== undefined && lookup !== 'both')
-          return { size: 'one', parameters: [first] }
+        if (batchSize(ids) === 'one' && lookup !== 'both') return { size: 'one', parameters: [...ids] }
         const forms = lookup === 'plain' ? [...ids, MARK] : lookup === 'both' ? ids.flatMap(formsOf) : ids
         return { size: 'several', parameters: [{ type: 'text', values: forms }] }
       },
