@@ -296,10 +296,10 @@ export class SaveHandler<
    * adapters, which must not store ids in another form than the table does.
    */
   readonly listed: ListedSessions<Data> = {
-    read: async (form) => this.#sessions.read(storedId(form)),
-    write: async (form, data, options = {}) => this.#sessions.write(storedId(form), data, options),
-    update: async (form, change, options = {}) => this.#sessions.update(storedId(form), change, options),
-    destroy: async (form) => this.#sessions.destroy(storedId(form)),
+    read: async (form) => this.#sessions.read(listedId(form)),
+    write: async (form, data, options = {}) => this.#sessions.write(listedId(form), data, options),
+    update: async (form, change, options = {}) => this.#sessions.update(listedId(form), change, options),
+    destroy: async (form) => this.#sessions.destroy(listedId(form)),
     snapshot: (data) => this.snapshot(data),
     merge: (ours, theirs, base) => this.merge(ours, theirs, base),
     formOf: (record) => SessionRecord.stored(record)?.id ?? record.id,
@@ -645,7 +645,7 @@ export interface ListedSessions<Data>
 }
 
 /** @throws INVALID_ARGUMENT if no table can hold such an id */
-function storedId(form: string): StoredId {
+function listedId(form: string): StoredId {
   checkText('id', form)
   if (form === HASHED_ID_PREFIX) {
     throw invalid(

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { createProject, locate, type Project, pack } from '../packaging/consumer.ts'
+import { compileStrict, createProject, type Project, pack } from '../packaging/consumer.ts'
 import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
 import { blockFinder } from './blocks.ts'
 import { startPasted } from './pasted-site.ts'
@@ -66,16 +66,7 @@ describeOnEveryServer(
 
       test('has TypeScript that compiles in strict mode', async () => {
         await project.write('main.mts', block(/^TypeScript$/, 'ts'))
-        const compilerOptions = {
-          module: 'nodenext',
-          target: 'es2022',
-          strict: true,
-          noEmit: true,
-          types: ['node'],
-          skipLibCheck: true,
-        }
-        await project.write('tsconfig.json', JSON.stringify({ compilerOptions, files: ['main.mts'] }))
-        await project.node([join(locate('typescript'), 'bin/tsc'), '-p', '.'])
+        await compileStrict(project, 'main.mts')
       })
     })
   },

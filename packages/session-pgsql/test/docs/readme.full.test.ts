@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { bin, createProject, locate, type Project, pack } from '../packaging/consumer.ts'
+import { bin, compileStrict, createProject, locate, type Project, pack } from '../packaging/consumer.ts'
 import { freePort } from '../support/connect.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { until } from '../support/wait.ts'
@@ -249,21 +249,7 @@ describe('the README and docs/express.md', () => {
 
   test('uses SaveHandler without a framework', async () => {
     await project.write('main.mts', block(/^Without a framework/, 'ts'))
-    await project.write(
-      'tsconfig.json',
-      JSON.stringify({
-        compilerOptions: {
-          module: 'nodenext',
-          target: 'es2022',
-          strict: true,
-          noEmit: true,
-          types: ['node'],
-          skipLibCheck: true,
-        },
-        files: ['main.mts'],
-      }),
-    )
-    await project.node([join(locate('typescript'), 'bin/tsc'), '-p', '.'])
+    await compileStrict(project, 'main.mts')
     expect(await project.node([join(locate('tsx'), 'dist/cli.mjs'), 'main.mts'], environment)).toBe('')
   })
 

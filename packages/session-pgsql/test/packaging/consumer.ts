@@ -99,6 +99,20 @@ export async function createProject(
   return project
 }
 
+/** Compiles one file of a project in strict mode. @throws Error with the compiler's output */
+export async function compileStrict(project: Project, file: string): Promise<void> {
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2022',
+    strict: true,
+    noEmit: true,
+    types: ['node'],
+    skipLibCheck: true,
+  }
+  await project.write('tsconfig.json', JSON.stringify({ compilerOptions, files: [file] }))
+  await project.node([join(locate('typescript'), 'bin/tsc'), '-p', '.'])
+}
+
 /** Returns the folder of an installed package, even if its `exports` do not include its package.json. */
 export function locate(name: string): string {
   for (const folder of require.resolve.paths(name) ?? []) {
