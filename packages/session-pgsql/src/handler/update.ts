@@ -1,6 +1,6 @@
 import { applyChange } from '../apply-change.ts'
 import type { MergingCodec } from '../codec/codec.ts'
-import type { Change, StoredSession } from '../session/stored.ts'
+import { type Change, isSameBranch, type StoredSession } from '../session/stored.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import type { IdQueue } from './id-queue.ts'
 import {
@@ -60,8 +60,9 @@ async function attempt<Data, Value>(
 ): Promise<Updated<Value>> {
   const { base, deadline, id } = request
   const found = latest ?? (await again(() => sessions.read(id, deadline, base ?? undefined)))
-  // If another server now has the session, saving the record brings the row there up to date with it.
-  let current = base && found && found.server !== base.server ? base : found
+  // If another server or another row now has the session, saving the record brings that row up to date with it.
+  const isOther = base && found && (found.server !== base.server || !isSameBranch(found, base))
+  let current = isOther ? base : found
   for (let round = 0; round < OPTIMISTIC_ROUNDS; round++) {
     if (!isMeant(current, base)) return NOTHING
     const applied = apply(request, current?.text ?? '')

@@ -2,7 +2,13 @@ import { setTimeout } from 'node:timers/promises'
 import type { MergingCodec } from '../codec/codec.ts'
 import { SessionPgsqlError } from '../errors.ts'
 import type { Destroy } from '../session/ended.ts'
-import { areOfTwoUsers, type Change, isSameState, type StoredSession } from '../session/stored.ts'
+import {
+  areOfTwoUsers,
+  type Change,
+  isSameBranch,
+  isSameState,
+  type StoredSession,
+} from '../session/stored.ts'
 import type { ConflictFunction, ConflictRule } from '../settings/settings.ts'
 import type { Answer } from '../table/answers.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
@@ -71,7 +77,10 @@ async function attempt<Data>(
   if (base === null) return create(sessions, writing, predecessor)
   // This process has written the session since the base was read: the conflict is known in advance.
   const isNewer =
-    predecessor !== undefined && predecessor.readAt >= base.readAt && sameGeneration(predecessor, base)
+    predecessor !== undefined &&
+    predecessor.readAt >= base.readAt &&
+    sameGeneration(predecessor, base) &&
+    isSameBranch(predecessor, base)
   return isNewer && !isSameState(predecessor, base)
     ? swap(sessions, writing, predecessor, true)
     : swap(sessions, writing, base, false)

@@ -1,5 +1,11 @@
 import { earlier } from '../session/lifetime.ts'
-import { areOfTwoUsers, isReencrypted, isSameState, type StoredSession } from '../session/stored.ts'
+import {
+  areOfTwoUsers,
+  isReencrypted,
+  isSameBranch,
+  isSameState,
+  type StoredSession,
+} from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
 import {
   baseOf,
@@ -121,34 +127,40 @@ export async function settle(
 }
 
 /**
- * Brings a fallback server's row up to date with a later version of the home server's row, which a request has read
- * before the home server went down. Otherwise what that version added would look as if the fallback's row had deleted
- * it.
+ * Returns what a fallback server's row has of the version that a request has read elsewhere, or before another process
+ * moved the row home.
  *
- * @returns undefined if the row was not made from an earlier version of this session
+ * - `all`: it was made from this version or a later one. Also if that is unknown, but the version is of the home server:
+ *   it was probably read before the outage
+ * - `part`: it was made from an earlier one
+ * - `unknown`: neither is made from the other
  */
-export async function caughtUp(
-  row: RowCopy,
-  later: StoredSession,
-  merge: MergeTexts,
-): Promise<RowCopy | undefined> {
-  if (row.base === null) return undefined
-  const base = baseOf(row.base)
-  const isEarlier =
-    base.destroyed === undefined &&
-    base.replaced === undefined &&
-    base.server === later.server &&
-    base.generation === later.generation &&
-    (base.version ?? later.version) < later.version
-  if (!isEarlier) return undefined
+export function containsOf(row: RowCopy, read: StoredSession, home: string): 'all' | 'part' | 'unknown' {
+  if (isSameBranch(row.session, read) && row.session.version >= read.version) return 'all'
+  const base = row.base === null ? undefined : baseOf(row.base)
+  if (base?.version === undefined || base.destroyed !== undefined || base.replaced !== undefined) return 'all'
+  if (base.generation !== read.generation) return 'all'
+  // The home server's row continues each branch that is moved there.
+  const isOneLine =
+    isSameBranch({ version: base.version }, read) || (base.server === home && read.server === home)
+  if (isOneLine) return base.version < read.version ? 'part' : 'all'
+  return read.server === home ? 'all' : 'unknown'
+}
+
+/**
+ * Brings a fallback server's row up to date with a later version than it was made from, which a request has read before
+ * the home server went down, or before the row's predecessor was moved home. Otherwise what that version added would
+ * look as if the row had deleted it.
+ */
+export async function caughtUp(row: RowCopy, later: StoredSession, merge: MergeTexts): Promise<RowCopy> {
+  const base = row.base === null ? undefined : baseOf(row.base)
   const { session } = await merged(row, later, base, merge)
   // The times in the row are by the fallback server's clock.
-  const { began, expires } = row.session
-  const version = Math.max(row.session.version, later.version) + 1
+  const { began, expires, version } = row.session
   return {
     ...row,
-    session: { ...session, began, expires, version },
-    base: recordBase(later, base.own === undefined ? {} : { own: base.own }),
+    session: { ...session, began, expires, version: version + 1 },
+    base: recordBase(later, base?.own === undefined ? {} : { own: base.own }),
     // The computed columns are those of the earlier data.
     filled: null,
   }

@@ -2,6 +2,8 @@ import type { Destroy } from '../session/ended.ts'
 import { beganByClock } from '../session/lifetime.ts'
 import {
   type Change,
+  firstVersion,
+  isSameBranch,
   type MetadataUpdate,
   remaining,
   type StoredSession,
@@ -26,7 +28,7 @@ import type { StoredSessions } from '../table/stored-sessions.ts'
 import { emptySession, longestLifetime, tombstone, UNKNOWN_TIME } from '../table/tombstones.ts'
 import type { Member, Ranking } from './member.ts'
 import { type SessionRouter, serverDown } from './session-router.ts'
-import { caughtUp, isMerged, type MergeTexts, supersedes } from './settle.ts'
+import { caughtUp, containsOf, isMerged, type MergeTexts, supersedes } from './settle.ts'
 import type { ColumnFunctions } from './settled-columns.ts'
 
 /** Milliseconds for which the longest lifetime in use on a server is remembered. */
@@ -229,19 +231,24 @@ export class ShardedSessions implements StoredSessions {
     return this.#router.run({
       ...{ id, deadline },
       work: async (member, ranked, mayBeDone) => {
-        const decideHere = (current: StoredSession): Promise<Save | undefined> => {
+        const [home] = ranked
+        let read = known
+        const decideHere = async (current: StoredSession): Promise<Save | undefined> => {
+          const isOtherRow = read?.server === member.name && !isSameBranch(current, read)
+          if (isOtherRow && member !== home) return undefined
           isFound = true
           return decide({ ...current, server: member.name })
         }
         for (;;) {
           isFound = false
           const answer = await member.server.sessions.saveLocked(id, decideHere, deadline)
-          if (isFound || member === ranked[0] || known === undefined) return answerFrom(member, answer)
-          const request = await decide(known)
+          if (isFound || member === home || read === undefined) return answerFrom(member, answer)
+          const request = await decide(read)
           if (request === undefined) return ENDED
-          const saved = await this.#saveOn(member, ranked, request, mayBeDone, deadline)
+          const saved = answerFrom(member, await this.#saveOn(member, ranked, request, mayBeDone, deadline))
+          if (saved.outcome !== 'conflict') return saved
           // Another request has written the session there.
-          if (saved.outcome !== 'conflict') return answerFrom(member, saved)
+          read = saved.stored
         }
       },
       isAbsent: (answer) => isAbsent(answer) && !isFound,
@@ -271,7 +278,9 @@ export class ShardedSessions implements StoredSessions {
     const [home, ...others] = ranked
     if (base.server === member.name) {
       const answer = await changeRow(base)
-      if (answer.outcome !== 'gone' || member === home) return answer
+      const { outcome, stored } = answer
+      const isOtherRow = outcome === 'conflict' && stored !== undefined && !isSameBranch(stored, base)
+      if ((outcome !== 'gone' && !isOtherRow) || member === home) return answer
       // A destroy would have left a tombstone, which is found below. Usually the row has just been moved back.
       if (await home.health.isBack()) return GONE
     } else if (member === home) {
@@ -362,14 +371,22 @@ export class ShardedSessions implements StoredSessions {
         if (supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) return { answer: ENDED }
       } else if (row !== undefined && isAlive(row, clock - this.#expiryGrace)) {
         if (row.session.generation !== base.generation) return { answer: ENDED }
+        const contained = containsOf(row, base, home.name)
+        if (contained === 'unknown') {
+          throw serverDown(
+            `the home server of this session, ${home.name}. The session was moved there since this request read it, and ${member.name} has changes to an earlier version. Read the session again.`,
+          )
+        }
+        if (contained === 'all') return { answer: { outcome: 'conflict' } }
         const current = await caughtUp(row, base, this.#merge)
-        const next = current && { ...current, computed: this.#columns.of(current.session.text) }
+        const next = { ...current, computed: this.#columns.of(current.session.text) }
         return { next, answer: { outcome: 'conflict' } }
       }
       // An expired session is not brought back.
       if (remaining(base) < -this.#expiryGrace) return { answer: ENDED }
       const began = base.server === member.name ? base.began : beganByClock(base, clock)
-      const session = { ...changed(base, change, clock), began }
+      const branch = member === home ? {} : { version: firstVersion() }
+      const session = { ...changed(base, change, clock), began, ...branch }
       const replaced = recordBase(base, mayBeDone ? { lost: appliedOf(session) } : {})
       const marks = member === home ? {} : { home: home.name, base: replaced }
       // A touch brings no columns.

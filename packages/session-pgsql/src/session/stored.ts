@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto'
+
 /**
  * A session as it is stored in the table, with its data not decoded. The layers below the save handler use it. Times
  * are seconds since 1970 by the database's clock, as integers.
@@ -9,7 +11,10 @@ export interface StoredSession {
   readonly text: string
   /** The digest of the data, computed by PostgreSQL. It detects writes of programs that do not count versions. */
   readonly digest: string | null
-  /** The number of writes of data in this generation. 0 in a row of a program that does not count them. */
+  /**
+   * Counts the writes of data in this generation, from the first version of its branch on (`firstVersion`). 0 in a row of
+   * a program that does not count them.
+   */
   readonly version: number
   readonly created: number | null
   readonly modified: number | null
@@ -39,6 +44,26 @@ export interface StoredSession {
   readonly clock: number
   /** This process's clock at the read, in milliseconds of `performance.now()`. */
   readonly readAt: number
+}
+
+/** Versions of one branch: more than a row gets while its home server is down. */
+const BRANCH_SIZE = 2 ** 20
+
+/**
+ * Returns the version of a new row on a fallback server. Every such row begins a branch: another process may move the
+ * row home while this one does not reach the home server, and the next row is made from an older record. The second
+ * row does not have what was written to the first. Without branches, that would look as if it had been deleted.
+ */
+export function firstVersion(): number {
+  return randomInt(1, 2 ** 32) * BRANCH_SIZE
+}
+
+/** Returns true if two versions of a session are of one branch: the later one was made from the earlier one. */
+export function isSameBranch(
+  one: Pick<StoredSession, 'version'>,
+  other: Pick<StoredSession, 'version'>,
+): boolean {
+  return Math.floor(one.version / BRANCH_SIZE) === Math.floor(other.version / BRANCH_SIZE)
 }
 
 /** Tells one state of a session's data from another. */

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test } from 'vitest'
-import type { SaveHandlerOptions, SessionRecord } from '../../src/index.ts'
+import type { SaveHandler, SaveHandlerOptions, SessionRecord } from '../../src/index.ts'
 import { queryNow } from '../support/query-now.ts'
 import { eventually } from '../support/wait.ts'
 import { type Data, severalServers } from './kit.ts'
@@ -174,6 +174,67 @@ describe('sessions sharded over three servers', () => {
       await startAgain(sessions, 'a')
       expect(await sessions.read(id)).toMatchObject({ ...expected, accesses: 5 })
       expect(await places(id)).toEqual(['a'])
+    },
+  )
+
+  /** What a process that does not reach home server `a` has read and written, and others have moved home since. */
+  async function movedBehind(last: Data) {
+    const proxy = await proxyTo('a')
+    const cutOff = handlerOf({}, [proxy.port])
+    const others = handlerOf()
+    const id = idOf('a')
+    const { session: first } = await cutOff.write(id, { n: 1 }, { base: null })
+    await proxy.refuse()
+    proxy.drop()
+    const { session: second } = await cutOff.write(id, { n: 1, k: 1 }, { base: first })
+    const { session: third } = await cutOff.write(id, last, { base: second })
+    await eventually(async () => {
+      await others.read(id)
+      expect(await places(id)).toEqual(['a'])
+    })
+    return { proxy, cutOff, others, id, first, second, third }
+  }
+
+  describe.each(['write', 'update'] as const)(
+    'a record of a row that another process has moved home meanwhile: %s',
+    (method) => {
+      const changeWith = (handler: SaveHandler<Data>, id: string, base: SessionRecord<Data> | undefined) =>
+        method === 'write'
+          ? handler.write(id, { ...base?.data, k: 2 }, { base })
+          : handler.update(id, (data) => void Object.assign(data, { k: 2 }), { base })
+
+      test.each(['one after the other', 'at once'])(
+        'loses nothing although another row was made from an older record: %s',
+        async (when) => {
+          const { proxy, cutOff, others, id, first, third } = await movedBehind({ n: 1, k: 1, m: 1 })
+          const early = cutOff.write(id, { n: 1, early: true }, { base: first })
+          if (when === 'one after the other') await early
+          const change = () => changeWith(cutOff, id, third)
+          // Its record has what the row lacks, and nothing tells what the row has deleted.
+          await expect(change()).rejects.toMatchObject({ code: 'SERVER_DOWN', outcomeUnknown: false })
+          await early
+          await proxy.resume()
+          await eventually(async () => expect((await change()).session?.data).toMatchObject({ k: 2 }))
+          const data = { n: 1, k: 2, m: 1, early: true }
+          expect((await cutOff.read(id))?.data).toEqual(data)
+          expect((await others.read(id))?.data).toEqual(data)
+          expect(await places(id)).toEqual(['a'])
+        },
+      )
+
+      test('adds what it has to a row that was made from an older record of the same row', async () => {
+        const { proxy, cutOff, others, id, second, third } = await movedBehind({ n: 1, m: 1 })
+        await cutOff.write(id, { n: 1, k: 1, early: true }, { base: second })
+        const { session } = await changeWith(cutOff, id, third)
+        const data = { n: 1, k: 2, m: 1, early: true }
+        expect(session?.data).toEqual(data)
+        expect((await changeWith(cutOff, id, second)).session?.data).toEqual(data)
+        await proxy.resume()
+        await eventually(async () => {
+          expect((await others.read(id))?.data).toEqual(data)
+          expect(await places(id)).toEqual(['a'])
+        })
+      })
     },
   )
 
