@@ -150,10 +150,15 @@ class Deadlines {
     for (let entry = this.#first, after: Timed | undefined; entry !== undefined; entry = after) {
       after = entry.after
       if (entry.deadline > now) next = Math.min(next, entry.deadline)
-      else if (this.settle(entry)) {
-        entry.reject(timeoutFault(entry.sent ? 'waiting for the answer' : 'waiting to be sent', entry.sent))
-      }
+      // After the timers that are due as well: its statement may still wait for a connection, and its own timer knows.
+      else if (entry.sent) setImmediate(() => this.#reject(entry))
+      else this.#reject(entry)
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next)
+  }
+
+  #reject(entry: Timed): void {
+    if (!this.settle(entry)) return
+    entry.reject(timeoutFault(entry.sent ? 'waiting for the answer' : 'waiting to be sent', entry.sent))
   }
 }

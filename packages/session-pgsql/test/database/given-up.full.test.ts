@@ -246,6 +246,25 @@ describe('A call that is given up', () => {
     await eventually(async () => expect(await handler.read('another')).toBeUndefined())
   })
 
+  test('was not sent if it has waited for a connection only, also if the process was busy at its deadline', async () => {
+    const pool = callersPool({ max: 1 })
+    const handler = open({ db: pool, operationTimeout: 1 })
+    await handler.open()
+    const client = await pool.connect()
+    // Node runs timers of one duration together: those of the call are due in another order than they were set.
+    setTimeout(() => {}, 1000)
+    const reading = handler.read('id')
+    setTimeout(() => {
+      const until = performance.now() + 100
+      while (performance.now() < until);
+    }, 950)
+    try {
+      await expect(reading).rejects.toMatchObject({ code: 'TIMEOUT', outcomeUnknown: false })
+    } finally {
+      client.release()
+    }
+  })
+
   test('may have committed if it waits for a synchronous standby: the outcome is unknown', async () => {
     const primary = server()
     const standby = await startStandby(primary)
