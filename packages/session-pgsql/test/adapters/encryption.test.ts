@@ -1,8 +1,13 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { stringify } from 'devalue'
+import { H3 } from 'h3'
 import { expect, test } from 'vitest'
+import { pgsqlStore as adonisStore } from '../../src/adapters/adonis.ts'
+import pgsqlSessionDriver from '../../src/adapters/astro.ts'
 import { pgsqlSecondaryStorage } from '../../src/adapters/better-auth.ts'
 import { PgsqlStore as ExpressStore } from '../../src/adapters/express.ts'
 import { PgsqlStore as FastifyStore } from '../../src/adapters/fastify.ts'
+import { createSessions as createH3Sessions } from '../../src/adapters/h3.ts'
 import { pgsqlSessions } from '../../src/adapters/hono.ts'
 import { PgsqlStore as KoaStore } from '../../src/adapters/koa.ts'
 import { createPgsqlSessionStorage } from '../../src/adapters/react-router.ts'
@@ -51,6 +56,30 @@ const ADAPTERS: Record<string, (options: Options, kit: Kit) => Promise<unknown>>
     session.set('secret' as never, MARKER as never)
     await session.commit()
     await sessions.close()
+  },
+  async h3(options) {
+    const sessions = createH3Sessions({ ...options, secret: 'a secret for the tests' } as never)
+    const app = new H3().use(sessions.middleware).get('/', async (event) => {
+      ;(await sessions.session(event)).set('secret' as never, MARKER as never)
+    })
+    await app.request('/')
+    await sessions.close()
+  },
+  async astro(options) {
+    const driver = pgsqlSessionDriver(options as never)
+    const id = randomUUID()
+    await driver.setItem(id, stringify(new Map([['secret', { data: MARKER }]])))
+    expect(await driver.getItem(id)).toContain(MARKER)
+    await driver.close()
+  },
+  async adonis(options, kit) {
+    const provider = adonisStore(options as never)
+    const newStore = await provider.resolver({ terminating() {} })
+    const store = newStore(null, { age: '2 hours' })
+    const id = kit.id()
+    await store.write(id, { secret: MARKER })
+    expect(await store.read(id)).toEqual({ secret: MARKER })
+    await provider.close()
   },
   async unstorage(options) {
     const driver = pgsqlDriver(options as never)

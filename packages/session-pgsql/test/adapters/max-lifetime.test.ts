@@ -4,12 +4,14 @@ import { useSession } from '@hono/session'
 import express from 'express'
 import session from 'express-session'
 import Fastify from 'fastify'
+import { H3 } from 'h3'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import koaSession from 'koa-session'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { PgsqlStore } from '../../src/adapters/express.ts'
 import * as fastify from '../../src/adapters/fastify.ts'
+import { createSessions as createH3Sessions } from '../../src/adapters/h3.ts'
 import { pgsqlSessions } from '../../src/adapters/hono.ts'
 import * as koa from '../../src/adapters/koa.ts'
 import { createPgsqlSessionStorage } from '../../src/adapters/react-router.ts'
@@ -96,6 +98,18 @@ describeOnEveryKind('maxLifetime and expiryGrace in every adapter', (server) => 
         const header = (await session.commit())?.header
         return new Response(String(count), { headers: header === undefined ? {} : { 'set-cookie': header } })
       }
+      return siteOver(respond, () => sessions.close())
+    },
+    async h3() {
+      const sessions = createH3Sessions<{ count: number }>({ ...options(), secret: 'x'.repeat(32) })
+      const app = new H3({ silent: true }).use(sessions.middleware).get('/', async (event) => {
+        const session = await sessions.session(event)
+        const count = (session.get('count') ?? 0) + 1
+        await meanwhile()
+        session.set('count', count)
+        return String(count)
+      })
+      const respond = async (cookie: string) => app.request('https://example.org/', { headers: { cookie } })
       return siteOver(respond, () => sessions.close())
     },
     async '@fastify/session'() {
