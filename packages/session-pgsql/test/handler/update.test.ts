@@ -155,7 +155,9 @@ describeHandler('An update', (kit) => {
   })
 
   test('100 that overlap in eight handlers add 100, and exactly one of them may redeem', async () => {
-    const handlers = Array.from({ length: kit.server.kind === 'pglite' ? 1 : 8 }, () => kit.open())
+    // They queue for one row lock: on a busy machine for longer than the default.
+    const open = () => kit.open({ operationTimeout: 30 })
+    const handlers = Array.from({ length: kit.server.kind === 'pglite' ? 1 : 8 }, open)
     const id = newId()
     await handlers[0]?.write(id, { n: 0, list: [] })
     const results = await Promise.all(
