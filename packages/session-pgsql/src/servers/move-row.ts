@@ -12,6 +12,7 @@ import {
   type ReceivedRow,
   type RowCopy,
   recordBase,
+  recordedBaseOf,
 } from '../table/row-copies.ts'
 import type { Transact } from '../table/table.ts'
 import type { Server } from './server.ts'
@@ -144,8 +145,8 @@ function byClock(row: RowCopy, clock: number): RowCopy {
 }
 
 /** Returns true if the row was made from a row of a third server, which has yet to be moved back. */
-function isBasedOnThird({ base }: RowCopy, to: string): boolean {
-  const server = base === null ? null : baseOf(base).server
+function isBasedOnThird(row: RowCopy, to: string): boolean {
+  const server = recordedBaseOf(row)?.server ?? null
   return server !== null && server !== to
 }
 

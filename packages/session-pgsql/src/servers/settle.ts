@@ -8,12 +8,12 @@ import {
 } from '../session/stored.ts'
 import type { OwnColumns } from '../table/own-columns.ts'
 import {
-  baseOf,
   type LostChange,
   type RecordedBase,
   type RowCopy,
   receivedOf,
   recordBase,
+  recordedBaseOf,
 } from '../table/row-copies.ts'
 import { lastUse } from '../table/tombstones.ts'
 
@@ -66,7 +66,7 @@ export async function settle(
   if (receivedBefore !== undefined && row.destroyed === null && isUnchanged(session, receivedBefore)) {
     return { outcome: 'brought' }
   }
-  const base = receivedBefore ?? (row.base === null ? undefined : baseOf(row.base))
+  const base = receivedBefore ?? recordedBaseOf(row)
   if (row.destroyed !== null) {
     const applies =
       current === undefined
@@ -137,7 +137,7 @@ export async function settle(
  */
 export function containsOf(row: RowCopy, read: StoredSession, home: string): 'all' | 'part' | 'unknown' {
   if (isSameBranch(row.session, read) && row.session.version >= read.version) return 'all'
-  const base = row.base === null ? undefined : baseOf(row.base)
+  const base = recordedBaseOf(row)
   if (base?.version === undefined || base.destroyed !== undefined || base.replaced !== undefined) return 'all'
   if (base.generation !== read.generation) return 'all'
   // The home server's row continues each branch that is moved there.
@@ -153,7 +153,7 @@ export function containsOf(row: RowCopy, read: StoredSession, home: string): 'al
  * look as if the row had deleted it.
  */
 export async function caughtUp(row: RowCopy, later: StoredSession, merge: MergeTexts): Promise<RowCopy> {
-  const base = row.base === null ? undefined : baseOf(row.base)
+  const base = recordedBaseOf(row)
   const { session } = await merged(row, later, base, merge)
   // The times in the row are by the fallback server's clock.
   const { began, expires, version } = row.session
@@ -173,7 +173,7 @@ export async function caughtUp(row: RowCopy, later: StoredSession, merge: MergeT
 export function settledOwn(next: RowCopy, row: RowCopy, current: RowCopy | undefined): OwnColumns {
   const { own = {} } = row
   if (current?.own === undefined || next.session.generation !== current.session.generation) return own
-  const before = (row.base === null ? undefined : baseOf(row.base).own) ?? {}
+  const before = recordedBaseOf(row)?.own ?? {}
   const changed = Object.entries(own).filter(([column, value]) => value !== (before[column] ?? null))
   return { ...current.own, ...Object.fromEntries(changed) }
 }
@@ -197,7 +197,7 @@ function receivedVersion(row: RowCopy, current: RowCopy | undefined, from: strin
     received.from === from && received.base === row.base && received.generation === row.session.generation
   if (isSame) return received.row
   // A row received from another fallback was made from the row of this one.
-  const base = received.base === null ? undefined : baseOf(received.base)
+  const base = recordedBaseOf(received)
   return base?.server === from && base.generation === row.session.generation ? base : undefined
 }
 

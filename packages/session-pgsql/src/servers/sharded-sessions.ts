@@ -14,7 +14,6 @@ import { type Answer, GONE } from '../table/answers.ts'
 import type { Put, Save } from '../table/requests.ts'
 import {
   AT_HOME,
-  baseOf,
   canBeFallback,
   changeRowCopy,
   type Decision,
@@ -23,6 +22,7 @@ import {
   lockRowCopy,
   type RowCopy,
   recordBase,
+  recordedBaseOf,
 } from '../table/row-copies.ts'
 import type { StoredSessions } from '../table/stored-sessions.ts'
 import { emptySession, longestLifetime, tombstone, UNKNOWN_TIME } from '../table/tombstones.ts'
@@ -368,7 +368,7 @@ export class ShardedSessions implements StoredSessions {
     }
     const write = async ({ row, clock }: LockedRow): Promise<Decision<Answer>> => {
       if (row?.destroyed != null) {
-        if (supersedes(row, base, row.base === null ? undefined : baseOf(row.base))) return { answer: ENDED }
+        if (supersedes(row, base, recordedBaseOf(row))) return { answer: ENDED }
       } else if (row !== undefined && isAlive(row, clock - this.#expiryGrace)) {
         if (row.session.generation !== base.generation) return { answer: ENDED }
         const contained = containsOf(row, base, home.name)

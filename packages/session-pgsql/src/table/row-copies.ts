@@ -367,6 +367,11 @@ export function baseOf(text: string): RecordedBase {
   return JSON.parse(text)
 }
 
+/** Returns what a row on a fallback server replaces, if that is recorded. @throws UNDECODABLE */
+export function recordedBaseOf({ base }: Pick<RowCopy, 'base'>): RecordedBase | undefined {
+  return base === null ? undefined : baseOf(base)
+}
+
 /** Returns the `ReceivedRow` in a text. @throws UNDECODABLE */
 export function receivedOf(text: string): ReceivedRow {
   checkReadable(text)

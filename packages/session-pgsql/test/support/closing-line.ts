@@ -2,8 +2,8 @@ import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
 /**
  * Ends a run with what was not run, and why, with what failed, also if it passed when it was repeated, and with one
- * plain line that a program can read: `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error outside of any test, count as one
- * failure each.
+ * plain line that a program can read: `1368 passed, 0 failed, 12 skipped`. A test file that does not load, and an error
+ * outside of any test, count as one failure each.
  */
 export default class ClosingLine implements Reporter {
   #vitest: Vitest | undefined
