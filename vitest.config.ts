@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin } from 'vite'
@@ -68,7 +69,8 @@ function project(
 export default defineConfig({
   test: {
     globalSetup: [`${support}/global-setup.ts`],
-    maxWorkers: 2,
+    // One more than cores, because tests wait for servers; at most 6, because the shared servers have 300 connections.
+    maxWorkers: Math.min(6, availableParallelism() + 1),
     teardownTimeout: 20_000,
     reporters: ['default', `./${support}/closing-line.ts`],
     projects: [

@@ -8,6 +8,8 @@ import {
 
 const SERVER = fileURLToPath(new URL('../packages/session-pgsql-server/dist/esm/main.js', import.meta.url))
 
+const MEMORY_SERVER = fileURLToPath(new URL('./php/memory-server.ts', import.meta.url))
+
 /**
  * Starts the built `session-pgsql-server` in its own process on a free port. The caller stops it.
  *
@@ -19,6 +21,14 @@ export async function startServer(
 ): Promise<Program & { readonly port: number }> {
   const port = await freePort()
   const program = await startProgram(process.execPath, [SERVER, ...argv, '--port', String(port)], { env })
+  await listening(port, program)
+  return { ...program, port }
+}
+
+/** Starts the Node.js server that keeps PHP's sessions in memory (php/memory-server.ts). The caller stops it. */
+export async function startMemoryServer(): Promise<Program & { readonly port: number }> {
+  const port = await freePort()
+  const program = await startProgram(process.execPath, ['--import', 'tsx', MEMORY_SERVER, String(port)])
   await listening(port, program)
   return { ...program, port }
 }

@@ -12,13 +12,13 @@ import { type Candidate, compare, type Measurement, ratioOf } from '../compare.t
 import { findProgram, type Redis, type RedisPersistence, startRedis } from '../programs.ts'
 import { workloadText } from '../report/text.ts'
 import type { RatioResult } from '../results.ts'
-import { startServer } from '../server.ts'
+import { startMemoryServer, startServer } from '../server.ts'
 import { randomNumbers } from '../sessions.ts'
 import { COMMANDS, commandCandidate, DIGITS, fill } from './protocol.ts'
 
 /**
- * Measures a PHP script with its sessions in files, in Redis without persistence and in one as durable as PostgreSQL, and
- * in PostgreSQL through the gateway, in turns. Then measures the gateway and Redis without PHP.
+ * Measures a PHP script with its sessions in files, in Redis without persistence and in one as durable as PostgreSQL, in
+ * the memory of a Node.js server, and in PostgreSQL through the gateway, in turns. Then measures the servers without PHP.
  */
 
 const HELP = `Usage:
@@ -74,6 +74,8 @@ async function main(): Promise<void> {
       return redis
     }
     const [redis, durableRedis] = [await startedRedis('no'), await startedRedis('always')]
+    const memory = await startMemoryServer()
+    onCleanup(() => memory.stop())
     // Each gateway has its own table, because the expiries that one writes decide what the other may skip.
     const startGateway = async (table: string, env: Record<string, string>): Promise<number> => {
       const gateway = await startServer(
@@ -90,7 +92,9 @@ async function main(): Promise<void> {
     console.log(`${cpus().length} x ${cpus()[0]?.model}; Node.js ${process.versions.node}; PHP ${version}`)
     console.log(`${workers} PHP processes, ${callers} concurrent requests, ${sessions} sessions`)
     await Promise.all(
-      [port, shortCircuit, redis.port, durableRedis.port].map((one) => fill(one, sessions, ID_LENGTH)),
+      [port, shortCircuit, redis.port, durableRedis.port, memory.port].map((one) =>
+        fill(one, sessions, ID_LENGTH),
+      ),
     )
     for (const persistent of [true, false]) {
       const path = `prefix=PHPSESSID:${persistent ? '&persistent=1' : ''}`
@@ -99,6 +103,7 @@ async function main(): Promise<void> {
         ['short circuit', twoLines(shortCircuit, path)],
         ['redis', twoLines(redis.port, path)],
         ['redis, appendfsync always', twoLines(durableRedis.port, path)],
+        ['node, memory', twoLines(memory.port, path)],
         ['files', { 'session.save_handler': 'files' }],
       ]
       const phps = await Promise.all(
@@ -133,6 +138,8 @@ async function main(): Promise<void> {
                   ratio(measurements, 'gateway', baseline, write ? CHANGED[baseline] : UNCHANGED[baseline]),
                   ratio(measurements, 'short circuit', baseline, write ? undefined : SKIPPED[baseline]),
                 ]),
+                ratio(measurements, 'node, memory', 'redis'),
+                ratio(measurements, 'gateway', 'node, memory'),
                 ratio(measurements, 'gateway', 'files'),
               ],
             },
@@ -141,7 +148,13 @@ async function main(): Promise<void> {
         )
       }
     }
-    await withoutPhp({ gateway: port, redis: redis.port }, sessions, values)
+    const ports = {
+      gateway: port,
+      redis: redis.port,
+      'redis, appendfsync always': durableRedis.port,
+      'node, memory': memory.port,
+    }
+    await withoutPhp(ports, sessions, values)
   })
 }
 
@@ -168,7 +181,14 @@ async function withoutPhp(
     const description = `commands per second, ${values.connections} connections, without PHP`
     console.log(
       workloadText(
-        { name, description, measurements, ratios: [ratio(measurements, 'gateway', 'redis')] },
+        {
+          name,
+          description,
+          measurements,
+          ratios: Object.keys(ports)
+            .filter((server) => server !== 'gateway')
+            .map((server) => ratio(measurements, 'gateway', server)),
+        },
         false,
       ),
     )

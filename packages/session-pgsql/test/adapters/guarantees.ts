@@ -143,7 +143,8 @@ export function describeGuarantees(driver: AdapterDriver): void {
       },
       async emptyPlace() {
         const table = `empty_${++tables}`
-        return { ...place({ table }), remove: async () => void (await database.query(`DROP TABLE ${table}`)) }
+        const remove = async () => void (await database.query(`DROP TABLE IF EXISTS ${table}`))
+        return { ...place({ table }), remove }
       },
     }
 

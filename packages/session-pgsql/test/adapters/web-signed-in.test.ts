@@ -48,7 +48,7 @@ describeHandler('A signed-in session of the web adapter', (kit) => {
   const age = (id: string | undefined, seconds: number) =>
     kit.query(
       `UPDATE php_session SET sess_began = sess_began - $2, sess_data = regexp_replace(sess_data, '"t\\d+"', '"t' ||
-        floor((extract(epoch FROM clock_timestamp()) - $2) * 1000)::bigint || '"') WHERE sess_id = $1`,
+        floor((extract(epoch FROM clock_timestamp()) - $2) * 1000)::bigint || '"', 'g') WHERE sess_id = $1`,
       [id, seconds],
     )
 

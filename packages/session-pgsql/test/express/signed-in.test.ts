@@ -100,7 +100,7 @@ describeOnEveryKind('A signed-in session of Express', (server) => {
   const age = (seconds: number) =>
     database.query(
       `UPDATE php_session SET sess_began = sess_began - $1, sess_data = regexp_replace(sess_data, '"t\\d+"', '"t' ||
-        floor((extract(epoch FROM clock_timestamp()) - $1) * 1000)::bigint || '"')`,
+        floor((extract(epoch FROM clock_timestamp()) - $1) * 1000)::bigint || '"', 'g')`,
       [seconds],
     )
 

@@ -11,7 +11,10 @@ import { expectUsable } from './table-kit.ts'
 /** With a backslash, for standard_conforming_strings. */
 const TABLE = 'a\\b'
 
-/** Settings that a connection inherits from its role, its database or the server. */
+/**
+ * Settings that a connection inherits from its role, its database or the server. The timeouts are longer than a statement
+ * takes on a busy machine.
+ */
 const SETTINGS: [name: string, value: string, since?: number][] = [
   ['default_transaction_isolation', 'repeatable read'],
   ['default_transaction_isolation', 'serializable'],
@@ -32,15 +35,23 @@ const SETTINGS: [name: string, value: string, since?: number][] = [
   ['client_encoding', 'LATIN1'],
   ['row_security', 'off'],
   ['lock_timeout', '1ms'],
-  ['statement_timeout', '2s'],
-  ['idle_in_transaction_session_timeout', '50ms'],
-  ['transaction_timeout', '100ms', 170_000],
+  ['statement_timeout', '10s'],
+  ['idle_in_transaction_session_timeout', '2s'],
+  ['transaction_timeout', '2s', 170_000],
 ]
 
-/** Calls every kind of operation, with several processes' worth of concurrency. */
+/** Milliseconds for which a transaction is idle: longer than the timeouts of idle and of long transactions. */
+const IDLE = 2200
+
+/**
+ * Calls every kind of operation, with several processes' worth of concurrency.
+ *
+ * @param idle milliseconds for which the transaction that holds the row lock is idle
+ */
 async function exercise(
   open: (options?: SaveHandlerOptions<Data>) => Handler,
   query: FreshDatabase['query'],
+  idle = 0,
 ) {
   const [one, other] = [open(), open()]
   await expectUsable(one)
@@ -72,7 +83,7 @@ async function exercise(
   let rounds = 0
   const conflict = async (ours: Data): Promise<Data> => {
     if (++rounds <= 2) await other.write(id, { round: rounds })
-    else await sleep(250)
+    else await sleep(idle)
     return ours
   }
   const base = await other.read(id)
@@ -153,7 +164,7 @@ describeOnEveryServer(
         if (version < since) return
         await query(`ALTER ${target()} SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`)
         try {
-          await using((open) => exercise(open, query))
+          await using((open) => exercise(open, query, /idle|transaction_timeout/.test(name) ? IDLE : 0))
         } finally {
           await query(`ALTER ${target()} RESET ${name}`)
         }
@@ -230,7 +241,7 @@ describe('Settings of the whole server', () => {
       const isolationNow = async (): Promise<unknown> =>
         (await query('SHOW default_transaction_isolation'))[0]?.default_transaction_isolation
       await until(async () => (await isolationNow()) === isolation, 'the settings to be in force')
-      await usingHandlers(server().url('postgres'), query, (open) => exercise(open, query))
+      await usingHandlers(server().url('postgres'), query, (open) => exercise(open, query, IDLE))
     },
   )
 })

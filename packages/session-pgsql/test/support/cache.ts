@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { freemem, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
 /**
@@ -28,6 +28,20 @@ function nobody(): Identity {
 export function temporaryDirectory(): string {
   const preferred = tmpdir()
   return identity === undefined || openToAll(preferred) ? preferred : '/tmp'
+}
+
+/** Bytes that must be free in memory before a server's files are put there. */
+const ENOUGH_MEMORY = 4 * 1024 ** 3
+
+/**
+ * A folder in memory for the files of servers that need no disk; undefined without enough memory, or if TMPDIR names
+ * another folder. Measured: ext4 takes a fifth of the tests' processor time to create and remove databases.
+ */
+export function memoryDirectory(): string | undefined {
+  const folder = '/dev/shm'
+  if (process.env.TMPDIR || !existsSync(folder) || freemem() < ENOUGH_MEMORY) return undefined
+  const { bavail, bsize } = statfsSync(folder)
+  return bavail * bsize < ENOUGH_MEMORY ? undefined : folder
 }
 
 function openToAll(folder: string): boolean {

