@@ -157,14 +157,17 @@ export class TextBudget {
   }
 
   #resize(key: string, texts: SessionTexts, bytes: number): void {
-    this.#bySize[sizeClass(texts.bytes)]?.delete(key)
+    const before = this.#sessions.has(key) ? sizeClass(texts.bytes) : undefined
     texts.bytes += bytes
     this.#bytes += bytes
-    if (texts.known.size === 0) {
+    const after = texts.known.size > 0 ? sizeClass(texts.bytes) : undefined
+    if (before === after) return
+    if (before !== undefined) this.#bySize[before]?.delete(key)
+    if (after === undefined) {
       this.#sessions.delete(key)
     } else {
       this.#sessions.set(key, texts)
-      this.#bySize[sizeClass(texts.bytes)]?.add(key)
+      this.#bySize[after]?.add(key)
     }
   }
 }

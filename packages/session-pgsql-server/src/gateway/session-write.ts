@@ -78,17 +78,21 @@ async function change(
 ): Promise<Result | undefined> {
   const text = known?.text
   if (text !== undefined && text.base !== null) return send(text)
-  const mayCreate = text !== undefined || (known === undefined && mayCreateUnread)
-  if (when === 'NX' || (when === undefined && mayCreate)) return create(shared, key, known, when, send)
+  const hasReadNone = text !== undefined && when === undefined
+  if (when === 'NX' || hasReadNone) return create(shared, key, known, when, send)
+  const mayCreate = when === undefined && known === undefined && mayCreateUnread
   const stored = await shared.sessions.read(key.id)
-  if (stored === undefined || (when === 'XX' && !shared.keys.owns(key, stored))) return undefined
+  if (stored === undefined) return mayCreate ? create(shared, key, known, when, send) : undefined
+  if (when === 'XX' && !shared.keys.owns(key, stored)) return undefined
   checkOwned(shared.keys, key, stored)
   if (known?.etag !== undefined && known.etag !== stored.etag) {
     throw new CommandError(
       'ERR CONFLICT Another request has changed the session since this connection read it, and the gateway had no memory to keep what it read. Repeat the request.',
     )
   }
-  return send({ base: stored, seen: undefined })
+  const result = await send({ base: stored, seen: undefined })
+  // Destroyed since it was read.
+  return result.outcome === 'gone' && mayCreate ? create(shared, key, known, when, send) : result
 }
 
 /** Creates a session. If another request has created it meanwhile, under the same name, the write is merged into it. */

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
+import { conformanceSite, describeOneCommand } from '../examples/one-command.ts'
 import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { describeGuarantees, type Site, WEB_SESSIONS } from './guarantees.ts'
 import { runInExample, startSiteProcess } from './site-process.ts'
@@ -8,6 +9,8 @@ import { runInExample, startSiteProcess } from './site-process.ts'
 const PROGRAM = { name: 'next', command: [process.execPath, 'main.js'] } as const
 
 beforeAll(() => runInExample('next', 'npx', 'next', 'build'))
+
+describeOneCommand('next', conformanceSite)
 
 describeGuarantees({
   ...WEB_SESSIONS,

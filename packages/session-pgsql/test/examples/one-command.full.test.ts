@@ -1,37 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
-import { Browser } from '../../src/testing/browser.ts'
-import { EXAMPLES, type ExampleProcess, startExample } from './example-process.ts'
+import { readdirSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { EXAMPLES } from './example-process.ts'
+import { conformanceSite, describeOneCommand, type Visit } from './one-command.ts'
 
 /**
- * Starts every example with `npm start`, as a process on the embedded database and on the built package. A browser
- * stores something, the process restarts, and the browser reads it again.
+ * Other files start these, because they need more than this Node.js, or because they are built: those of `adapters/` and
+ * of the server package, and `shop.full.test.ts`.
  */
-
-/** Need more than this Node.js: `adapters/`, the server package and, with a browser, `shop.full.test.ts` start them. */
-const ELSEWHERE = ['adonis', 'astro', 'elysia', 'php-and-node', 'shop', 'sveltekit', 'tanstack-start']
-
-interface Visit {
-  /** Stores something. */
-  store(browser: Browser): Promise<unknown>
-  /** A page that shows it. */
-  readonly page: string
-  /** The text on that page. */
-  readonly shows: string
-  /** True if browsers without the session see it, too. */
-  readonly isPublic?: boolean
-}
-
-const conformanceSite: Visit = {
-  async store(browser) {
-    await browser.send('POST', '/sign-in?user=ada')
-    await browser.send('POST', '/set?key=color&value=blue')
-  },
-  page: '/read',
-  shows: '"color":"blue"',
-}
+const ELSEWHERE = ['adonis', 'astro', 'elysia', 'next', 'php-and-node', 'shop', 'sveltekit', 'tanstack-start']
 
 const account = { name: 'Ada', email: 'ada@example.org', password: 'a long password' }
 
@@ -51,7 +27,6 @@ const VISITS: Record<string, Visit> = {
   hono: conformanceSite,
   koa: conformanceSite,
   nestjs: conformanceSite,
-  next: conformanceSite,
   'react-router': conformanceSite,
   'socket.io': conformanceSite,
   unstorage: {
@@ -71,28 +46,4 @@ test('tests every example', () => {
   expect([...Object.keys(VISITS), ...ELSEWHERE].sort()).toEqual(examples.sort())
 })
 
-describe.each(Object.keys(VISITS))('the example %s', (name) => {
-  const folder = mkdtempSync(join(tmpdir(), 'session-pgsql-example-'))
-  let running: ExampleProcess | undefined
-  afterEach(async () => {
-    await running?.end('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
-
-  const start = () => startExample(name, folder)
-
-  test('starts with one command, and keeps its sessions after a restart', async () => {
-    const visit = VISITS[name] as Visit
-    running = await start()
-    const browser = new Browser(running.url)
-    await visit.store(browser)
-    expect((await browser.send('GET', visit.page)).text).toContain(visit.shows)
-    expect(await running.end('SIGINT')).not.toMatch(/Error/)
-    running = await start()
-    expect((await browser.clone(running.url).send('GET', visit.page)).text).toContain(visit.shows)
-    const otherBrowser = await new Browser(running.url).send('GET', visit.page)
-    expect(otherBrowser.status).toBeLessThan(500)
-    if (visit.isPublic !== true) expect(otherBrowser.text).not.toContain(visit.shows)
-    await running.end('SIGTERM')
-  }, 300_000)
-})
+for (const [name, visit] of Object.entries(VISITS)) describeOneCommand(name, visit)
