@@ -64,8 +64,9 @@ export async function writeSession(
 }
 
 /**
- * Sends a write with the base that its client has read. If that is not known, the stored session is the base; without
- * one, nothing is written, because the session may have been logged out since.
+ * Sends a write with the base that its client has read. If that is not known, the stored session is the base. Without
+ * one, nothing is written, because the session may have been logged out since, unless the client may create sessions that
+ * it has not read.
  *
  * @returns undefined if nothing was written
  */

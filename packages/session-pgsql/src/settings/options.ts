@@ -7,14 +7,19 @@ export type CodecName = 'json' | 'php' | 'php_serialize' | 'php_binary'
 
 /**
  * Settles a conflict instead of the merge. It may change its arguments. It is called again, with new ones, if the
- * session changes again before the result is stored.
+ * session changes again before the result is stored. It may return a promise; the write rejects with TIMEOUT if that does
+ * not settle within `operationTimeout`.
  *
  * @param ours what this request wants to store
  * @param theirs what another request has stored meanwhile
  * @param base what this request started from; the empty session if there was none
  * @returns the data to store
  */
-export type ConflictFunction<Data> = (ours: Data, theirs: Data, base: Data | undefined) => Data
+export type ConflictFunction<Data> = (
+  ours: Data,
+  theirs: Data,
+  base: Data | undefined,
+) => Data | Promise<Data>
 
 export type ConflictRule = 'merge' | 'overwrite' | 'error'
 

@@ -195,7 +195,7 @@ describeOnEveryServer(
             if (++rounds <= 2) await other.write(id, { round: rounds })
             return ours
           }
-          await using({ conflict: conflict as never }, async (sessions) => {
+          await using({ conflict }, async (sessions) => {
             const base = (await sessions.write(id, { n: 0 })).session
             await other.write(id, { n: 1 })
             expect((await sessions.write(id, { n: 2 }, { base })).outcome).toBe('merged')

@@ -88,7 +88,7 @@ async function exercise(
   }
   const base = await other.read(id)
   await other.write(id, { round: 0 })
-  const slow = open({ conflict: conflict as never })
+  const slow = open({ conflict })
   expect((await slow.write(id, { mine: 1 }, { base })).session?.data).toEqual({ mine: 1 })
   expect(rounds).toBe(3)
 

@@ -98,7 +98,7 @@ describeHandler('A trigger that drops', (kit) => {
       }
       return ours
     }
-    const sessions = kit.open({ table, conflict: conflict as never })
+    const sessions = kit.open({ table, conflict })
     const base = await sessions.read(id)
     await other.write(id, { a: 2 })
     const writing = sessions.write(id, { n: 1 }, { base })
