@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -57,7 +57,10 @@ describeWithCommand('session-pgsql init --print --for', (setup) => {
   let folder: string
   beforeAll(() => {
     // In the repository, so that the printed programs find the packages that they import.
-    folder = mkdtempSync(join(ROOT, 'node_modules/.cache/schemas-'))
+    const parent = join(ROOT, 'node_modules/.cache')
+    // In a fresh clone it is there only after another test has made it.
+    mkdirSync(parent, { recursive: true })
+    folder = mkdtempSync(join(parent, 'schemas-'))
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -36,7 +36,8 @@ describeHandler(
             `SELECT n_tup_hot_upd::int AS hot, n_tup_upd::int AS all FROM pg_stat_user_tables WHERE relname = $1`,
             [table],
           )
-          expect(stats[0]?.all).toBe(SESSIONS * ROUNDS)
+          // More, if a statement was rolled back and repeated.
+          expect(stats[0]?.all).toBeGreaterThanOrEqual(SESSIONS * ROUNDS)
           return stats
         })
         shares.push(hot / all)
