@@ -12,7 +12,11 @@ describeOnEveryKind(
     async function startWithSession(options: StartOptions = {}) {
       const database = await server.freshDatabase()
       const writer = new SaveHandler({ db: database.db, gcInterval: 0 })
-      await writer.write('who-must-not-be-named', { secret: 1 }, { address: '203.0.113.7', custom: 'lovelace' })
+      await writer.write(
+        'who-must-not-be-named',
+        { secret: 1 },
+        { address: '203.0.113.7', custom: 'lovelace' },
+      )
       await writer.close()
       const { port } = await start(database, { metrics: true, ...options })
       return (authorization?: string) =>
