@@ -21,15 +21,15 @@ const LIMITS: ParserLimits = { argument: 1e6, arguments: 16, command: 1e6 }
 
 const sessions = new Map<string, Buffer>()
 
-function answer([name, key, ...rest]: Command): Reply {
+function answer([name, key, , data]: Command): Reply {
   const id = String(key)
   switch (String(name).toUpperCase()) {
     case 'GET': {
-      const data = sessions.get(id)
-      return data === undefined ? NIL : bulk(data)
+      const stored = sessions.get(id)
+      return stored === undefined ? NIL : bulk(stored)
     }
     case 'SETEX':
-      sessions.set(id, Buffer.from(rest[1] as Buffer))
+      sessions.set(id, Buffer.from(data as Buffer))
       return OK
     case 'EXPIRE':
       return integer(sessions.has(id) ? 1 : 0)

@@ -4,7 +4,7 @@ import { extendLock, LOCK_NEEDS_NX } from './lock-commands.ts'
 import { checkOwned } from './ownership.ts'
 import { type KnownSession, type KnownText, writtenSession } from './reads.ts'
 import { CommandError, failure, NIL, OK, type Reply } from './replies.ts'
-import type { Shared, Visitor } from './visitor.ts'
+import type { Visitor } from './visitor.ts'
 
 /** NX: only if there is no such session; XX: only if there is one. */
 export type Condition = 'NX' | 'XX' | undefined
@@ -40,7 +40,7 @@ export async function writeSession(
     sessions.write(key.id, wireFormat.decode(data), {
       base,
       seen,
-      // A session that another request creates meanwhile may have another name: see `create`.
+      // A session that another request creates meanwhile may have another name: see `change`.
       conflict: base === null ? 'error' : undefined,
       lifetime,
       name: key.name,
@@ -65,8 +65,8 @@ export async function writeSession(
 
 /**
  * Sends a write with the base that its client has read. If that is not known, the stored session is the base. Without
- * one, nothing is written, because the session may have been logged out since, unless the client may create sessions that
- * it has not read.
+ * one, nothing is written, because the session may have been logged out since, unless the client may create it. If another
+ * request creates it meanwhile, under the same name, the write is merged into it.
  *
  * @returns undefined if nothing was written
  */
@@ -77,47 +77,36 @@ async function change(
   when: Condition,
   send: (start: Start) => Promise<Result>,
 ): Promise<Result | undefined> {
+  const { sessions, keys, wireFormat } = shared
   const text = known?.text
   if (text !== undefined && text.base !== null) return send(text)
   const hasReadNone = text !== undefined && when === undefined
-  if (when === 'NX' || hasReadNone) return create(shared, key, known, when, send)
-  const mayCreate = when === undefined && known === undefined && mayCreateUnread
-  const stored = await shared.sessions.read(key.id)
-  if (stored === undefined) return mayCreate ? create(shared, key, known, when, send) : undefined
-  if (when === 'XX' && !shared.keys.owns(key, stored)) return undefined
-  checkOwned(shared.keys, key, stored)
-  if (known?.etag !== undefined && known.etag !== stored.etag) {
-    throw new CommandError(
-      'ERR CONFLICT Another request has changed the session since this connection read it, and the gateway had no memory to keep what it read. Repeat the request.',
-    )
-  }
-  const result = await send({ base: stored, seen: undefined })
-  // Destroyed since it was read.
-  return result.outcome === 'gone' && mayCreate ? create(shared, key, known, when, send) : result
-}
-
-/** Creates a session. If another request has created it meanwhile, under the same name, the write is merged into it. */
-async function create(
-  { sessions, keys, wireFormat }: Shared,
-  key: Key,
-  known: KnownSession | undefined,
-  when: Condition,
-  send: (start: Start) => Promise<Result>,
-): Promise<Result | undefined> {
+  const expectsNone = hasReadNone || when === 'NX'
+  const mayCreate = expectsNone || (known === undefined && when === undefined && mayCreateUnread)
   // All data is new to a client that has read that there was none. Another client replaces what it has not read.
-  const seen = known === undefined ? undefined : wireFormat.empty
+  const seen = hasReadNone ? wireFormat.empty : undefined
   for (let attempt = 1; ; attempt++) {
-    try {
-      return await send({ base: null, seen: undefined })
-    } catch (error) {
-      const isConflict = error instanceof SessionPgsqlError && error.code === 'CONFLICT'
-      if (!isConflict || attempt === MAX_ATTEMPTS) throw error
+    const stored = expectsNone && attempt === 1 ? undefined : await sessions.read(key.id)
+    if (stored === undefined) {
+      if (!mayCreate) return undefined
+      try {
+        return await send({ base: null, seen: undefined })
+      } catch (error) {
+        const isConflict = error instanceof SessionPgsqlError && error.code === 'CONFLICT'
+        if (!isConflict || attempt === MAX_ATTEMPTS) throw error
+        continue
+      }
     }
-    const stored = await sessions.read(key.id)
-    if (stored === undefined) continue
+    if (when === 'XX' && !keys.owns(key, stored)) return undefined
     checkOwned(keys, key, stored)
     if (when === 'NX') return undefined
+    if (known?.etag !== undefined && known.etag !== stored.etag) {
+      throw new CommandError(
+        'ERR CONFLICT Another request has changed the session since this connection read it, and the gateway had no memory to keep what it read. Repeat the request.',
+      )
+    }
     const result = await send({ base: stored, seen })
-    if (result.outcome !== 'gone') return result
+    // Destroyed since it was read.
+    if (result.outcome !== 'gone' || !mayCreate || attempt === MAX_ATTEMPTS) return result
   }
 }
