@@ -69,7 +69,7 @@ function watchBackends(
         [names],
       )
       most = Math.max(most, rows[0].count)
-      await sleep(5)
+      await sleep(20)
     }
     await client.end()
   })()
@@ -159,47 +159,47 @@ describe('A call that is given up', () => {
     },
   )
 
-  test.for<[string, (name: string) => SaveHandlerOptions<Data>]>([
-    ['TCP', (name) => ({ db: `${server().url()}?application_name=${name}`, poolSize: POOL_SIZE })],
-    ['pools of the caller', (name) => ({ db: callersPool({ application_name: name }) })],
-  ])(
-    'no handler holds more than poolSize backends during a lock of 30 seconds, and each works within a second of the unlock: %s',
-    async ([, options]) => {
-      const names = [1, 2, 3, 4].map((which) => `handler-${which}`)
-      const handlers = names.map((name) => open(options(name)))
-      for (const handler of handlers) await handler.open()
-      const backends = names.map((name) => watchBackends(server(), [name]))
-      const callers = handlers.map((handler) => startCallers(handler, 16))
-      const times: number[] = []
-      // The time is nominal: a busy machine may take longer once, but not three times. The later locks only have to be
-      // longer than operationTimeout, so that calls are given up.
-      for (const seconds of [30, 8, 8]) {
-        const errors = callers.map((one) => one.errors.length)
-        const unlock = await lockTable(server().url())
-        await sleep(seconds * 1000)
-        expect(callers.every((one, which) => one.errors.length > (errors[which] as number))).toBe(true)
-        const before = callers.map((one) => one.done)
-        const unlocking = performance.now()
-        await unlock()
-        await until(
-          () => callers.every((one, which) => one.done > (before[which] as number)),
-          'a success of each handler',
-        )
-        times.push(Math.round(performance.now() - unlocking))
-        if ((times.at(-1) as number) < 1000) break
-      }
-      for (const one of callers) await one.stop()
-      for (const one of backends) {
-        const most = await one.stop()
-        expect(most).toBeGreaterThan(0)
-        expect(most).toBeLessThanOrEqual(POOL_SIZE)
-      }
-      // Measured: about 100 ms.
-      expect(Math.min(...times), `milliseconds after each unlock: ${times}`).toBeLessThan(1000)
-      const codes = new Set(callers.flatMap(({ errors }) => errors.map(({ code }) => code)))
-      expect([...codes].filter((code) => code !== 'TIMEOUT' && code !== 'AMBIGUOUS')).toEqual([])
-    },
-  )
+  test('no handler holds more than poolSize backends during a lock of 30 seconds, and each works within a second of the unlock, with pools of their own and of the caller', async () => {
+    const names = [1, 2, 3, 4].map((which) => `handler-${which}`)
+    const handlers = names.map((name, n) =>
+      open(
+        n % 2 === 0
+          ? { db: `${server().url()}?application_name=${name}`, poolSize: POOL_SIZE }
+          : { db: callersPool({ application_name: name }) },
+      ),
+    )
+    for (const handler of handlers) await handler.open()
+    const backends = names.map((name) => watchBackends(server(), [name]))
+    const callers = handlers.map((handler) => startCallers(handler, 16))
+    const times: number[] = []
+    // The time is nominal: a busy machine may take longer once, but not three times. The later locks only have to be
+    // longer than operationTimeout, so that calls are given up.
+    for (const seconds of [30, 8, 8]) {
+      const errors = callers.map((one) => one.errors.length)
+      const unlock = await lockTable(server().url())
+      await sleep(seconds * 1000)
+      expect(callers.every((one, which) => one.errors.length > (errors[which] as number))).toBe(true)
+      const before = callers.map((one) => one.done)
+      const unlocking = performance.now()
+      await unlock()
+      await until(
+        () => callers.every((one, which) => one.done > (before[which] as number)),
+        'a success of each handler',
+      )
+      times.push(Math.round(performance.now() - unlocking))
+      if ((times.at(-1) as number) < 1000) break
+    }
+    for (const one of callers) await one.stop()
+    for (const one of backends) {
+      const most = await one.stop()
+      expect(most).toBeGreaterThan(0)
+      expect(most).toBeLessThanOrEqual(POOL_SIZE)
+    }
+    // Measured: about 100 ms.
+    expect(Math.min(...times), `milliseconds after each unlock: ${times}`).toBeLessThan(1000)
+    const codes = new Set(callers.flatMap(({ errors }) => errors.map(({ code }) => code)))
+    expect([...codes].filter((code) => code !== 'TIMEOUT' && code !== 'AMBIGUOUS')).toEqual([])
+  })
 
   test('leaves its connection in the pool, usable for statements and transactions', async () => {
     const pool = callersPool()

@@ -32,9 +32,10 @@ function neonDriver(): Driver {
 
 afterAll(() => proxy.stop())
 
-describe("Neon's serverless driver", () => {
-  useDriver(neonDriver())
+// Not in `describe`, whose function runs after the file was imported.
+useDriver(neonDriver())
 
+describe("Neon's serverless driver", () => {
   describeOnEveryServer(
     'over WebSockets',
     (server) => {

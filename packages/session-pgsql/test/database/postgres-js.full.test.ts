@@ -22,9 +22,10 @@ function postgresJsDriver(): Driver {
   }
 }
 
-describe('postgres.js', () => {
-  useDriver(postgresJsDriver())
+// Not in `describe`, whose function runs after the file was imported.
+useDriver(postgresJsDriver())
 
+describe('postgres.js', () => {
   describeOnEveryServer(
     'as db',
     (server) => {
