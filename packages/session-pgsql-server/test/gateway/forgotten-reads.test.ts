@@ -1,5 +1,7 @@
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
+import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { ClosedReads, ConnectionReads, KnownSession, TextBudget } from '../../src/gateway/reads.ts'
 import { DATA, gateways } from './kit.ts'
 
@@ -8,7 +10,7 @@ const MIB = 1024 * 1024
 describeOnEveryKind(
   'a write whose base the gateway has forgotten',
   (server) => {
-    const { start, key } = gateways(server)
+    const { start, key, db } = gateways(server)
     const idOf = (one: string): string => one.split(':')[1] as string
 
     /** Starts a gateway whose memory for reads is full of one session, which 45 connections have read. */
@@ -98,6 +100,31 @@ describeOnEveryKind(
       expect(await client.ask('SETEX', one, '1440', DATA)).toBe('+OK\r\n')
       expect(await sessions.read(idOf(one))).toBeUndefined()
     })
+
+    test.for([true, false])(
+      'finds the session destroyed between its read and its write: creates it with --create-unread (%s)',
+      async (createUnread) => {
+        const { talk, sessions, own } = await start({ createUnread })
+        const one = key()
+        await sessions.write(idOf(one), { user: 'grace' })
+        const destroyer = new pg.Client(await db())
+        await destroyer.connect()
+        await destroyer.query('BEGIN')
+        await destroyer.query('DELETE FROM php_session WHERE sess_id = $1', [idOf(one)])
+        await own.open()
+        const calls = () => own.status().servers[0]?.calls ?? 0
+        const before = calls()
+        const reply = talk().ask('SETEX', one, '1440', DATA)
+        // It has read the session, and tries to write it: the row is locked.
+        await until(() => calls() >= before + 3, 'the write')
+        await destroyer.query('COMMIT')
+        await destroyer.end()
+        expect(await reply).toMatch(createUnread ? /^\+OK/ : /^-ERR NOT_READ/)
+        expect((await sessions.read(idOf(one)))?.data).toEqual(
+          createUnread ? { user: 'ada', n: 1 } : undefined,
+        )
+      },
+    )
   },
   ['postgres'],
 )
