@@ -20,6 +20,8 @@ export interface BatcherOptions<Request, Answer> {
   readonly faultOf?: (answer: Answer) => SessionPgsqlError | undefined
   /** Maximum number of requests in one statement; 1 disables batching. */
   readonly maxRows: number
+  /** Minimum number of requests for a second batch while the first is in flight. */
+  readonly minSecondBatch: number
   /** What its batches take slots for. */
   readonly use: Use
 }
@@ -34,8 +36,8 @@ const MAX_SIZE = 1_000_000
  */
 const MAX_IN_FLIGHT = 2
 
-/** Minimum number of requests for a second batch while the first is in flight. */
-const MIN_SECOND_BATCH = 8
+/** Size of a batch, in characters, that is worth a statement of its own, however few its requests are. */
+const MIN_SECOND_SIZE = 50_000
 
 /** Milliseconds after which a batch in flight no longer delays the next one. */
 const STALE_AFTER = 50
@@ -53,6 +55,8 @@ const BUSY_DELAYS = [0, 1, 2, 4, 8, 16, 25] as const
 export class Batcher<Request, Answer> {
   readonly #options: BatcherOptions<Request, Answer>
   #waiting: Entry<Request, Answer>[] = []
+  /** The size of `#waiting`, in characters. */
+  #waitingSize = 0
   /** The batches in flight that delay the next one: those that are not stale. */
   readonly #inFlight = new Set<InFlightBatch>()
   #watching = false
@@ -100,13 +104,22 @@ export class Batcher<Request, Answer> {
 
   #enqueue(entry: Entry<Request, Answer>): void {
     this.#waiting.push(entry)
+    this.#waitingSize += this.#options.sizeOf(entry.request)
     if (this.#maySend()) this.#schedule()
     else this.#watch()
   }
 
   #maySend(): boolean {
     const { size } = this.#inFlight
-    return size === 0 || (size < this.#maxInFlight && this.#waiting.length >= MIN_SECOND_BATCH)
+    return size === 0 || (size < this.#maxInFlight && this.#fills(1))
+  }
+
+  /** Returns true if the waiting requests are enough for so many batches in flight at the same time. */
+  #fills(batches: number): boolean {
+    return (
+      this.#waiting.length >= batches * this.#options.minSecondBatch ||
+      this.#waitingSize >= batches * MIN_SECOND_SIZE
+    )
   }
 
   /** Sends at the end of the tick, after all callbacks and promise reactions that are due. */
@@ -130,19 +143,21 @@ export class Batcher<Request, Answer> {
   #takeBatch(): Entry<Request, Answer>[] {
     const { maxRows } = this.#options
     const several = this.#maxInFlight
-    const many = this.#inFlight.size === 0 && this.#waiting.length >= several * MIN_SECOND_BATCH
+    const many = this.#inFlight.size === 0 && this.#fills(several)
     const most = many ? Math.min(maxRows, Math.ceil(this.#waiting.length / several)) : maxRows
     const batch: Entry<Request, Answer>[] = []
     let size = 0
     let taken = 0
     for (const entry of this.#waiting) {
       if (batch.length >= most) break
+      const entrySize = this.#options.sizeOf(entry.request)
       if (!entry.settled) {
-        size += this.#options.sizeOf(entry.request)
+        size += entrySize
         if (batch.length > 0 && size > MAX_SIZE) break
         entry.sent = true
         batch.push(entry)
       }
+      this.#waitingSize -= entrySize
       taken++
     }
     this.#waiting = taken === this.#waiting.length ? [] : this.#waiting.slice(taken)
