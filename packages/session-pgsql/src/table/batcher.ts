@@ -111,7 +111,8 @@ export class Batcher<Request, Answer> {
 
   #maySend(): boolean {
     const { size } = this.#inFlight
-    return size === 0 || (size < this.#maxInFlight && this.#fills(1))
+    const isBatching = this.#options.maxRows > 1
+    return size === 0 || !isBatching || (size < this.#maxInFlight && this.#fills(1))
   }
 
   /** Returns true if the waiting requests are enough for so many batches in flight at the same time. */
@@ -131,8 +132,7 @@ export class Batcher<Request, Answer> {
 
   readonly #dispatch = (): void => {
     this.#scheduled = false
-    const single = this.#options.maxRows === 1
-    while (this.#waiting.length > 0 && (single || this.#maySend())) {
+    while (this.#waiting.length > 0 && this.#maySend()) {
       if (!this.#limit.acquire(this.#options.use, this.#dispatch)) return
       const batch = this.#takeBatch()
       if (batch.length === 0) this.#limit.release(this.#options.use)

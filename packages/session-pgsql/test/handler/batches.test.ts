@@ -23,7 +23,7 @@ function sizesOf(handler: Handler): number[] {
 }
 
 describeHandler(
-  'Calls that arrive at once',
+  'Batches',
   (kit) => {
     const ids = (count: number) => Array.from({ length: count }, kit.id)
 
@@ -70,6 +70,20 @@ describeHandler(
       sizes.length = 0
       await Promise.all(known.map((id) => sessions.touch(id)))
       expect(sizes).toEqual(batches)
+    })
+
+    test('without batches, a request does not wait for one that was sent before', async () => {
+      const sessions = kit.open({ batch: false })
+      await sessions.open()
+      const sizes = sizesOf(sessions)
+      const reads: Promise<unknown>[] = []
+      for (let sent = 1; sent <= 5; sent++) {
+        reads.push(sessions.read(kit.id()))
+        // It is sent at the end of this tick. Answers are read in later ones.
+        await new Promise<void>((resolve) => process.nextTick(() => queueMicrotask(resolve)))
+        expect(sizes).toHaveLength(sent)
+      }
+      await Promise.all(reads)
     })
   },
   'postgres only',
