@@ -157,8 +157,7 @@ async function autovacuum({ parameters, postgres }: BenchContext): Promise<Metri
   const { short, bytes, sessions } = parameters
   const metrics: Metric[] = []
   // The traffic of a day passes in a minute, so autovacuum runs more often by the same factor.
-  await postgres.query("ALTER SYSTEM SET autovacuum_naptime = '2s'")
-  await postgres.query('SELECT pg_reload_conf()')
+  await postgres.configure("SET autovacuum_naptime = '2s'")
   for (const [name, storage] of [
     ['as created (0.02)', ''],
     [
@@ -195,7 +194,6 @@ async function autovacuum({ parameters, postgres }: BenchContext): Promise<Metri
       await database.drop()
     }
   }
-  await postgres.query('ALTER SYSTEM RESET autovacuum_naptime')
-  await postgres.query('SELECT pg_reload_conf()')
+  await postgres.configure('RESET autovacuum_naptime')
   return metrics
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../../session-pgsql/test/support/postgres.ts'
-import { promote, startStandby } from '../../../session-pgsql/test/support/standby.ts'
+import { promote, startStandby, synchronous } from '../../../session-pgsql/test/support/standby.ts'
 import { eventually } from '../../../session-pgsql/test/support/wait.ts'
 import { Talk } from '../gateway/talk.ts'
 import { Gate, shown, signedIn } from './kit/gate.ts'
@@ -80,13 +80,7 @@ describeWithPhp('several database servers behind the gateway', (place) => {
     const [first] = (await servers(1)) as [PostgresServer]
     const second = await startStandby(first)
     place.after(() => second.remove())
-    await first.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
-    await first.query('SELECT pg_reload_conf()')
-    await eventually(async () =>
-      expect(await first.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")).toHaveLength(
-        1,
-      ),
-    )
+    await synchronous(first)
     const gateway = await place.gateway({
       db: `host=${first.host},${second.host} port=${first.port},${second.port} dbname=postgres user=postgres target_session_attrs=read-write`,
       env: { SESSION_PGSQL_OPERATION_TIMEOUT: '10' },

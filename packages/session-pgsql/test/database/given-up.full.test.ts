@@ -270,8 +270,7 @@ describe('A call that is given up', () => {
     const standby = await startStandby(primary)
     await synchronous(primary)
     closing.push(async () => {
-      await primary.query('ALTER SYSTEM RESET synchronous_standby_names')
-      await primary.query('SELECT pg_reload_conf()')
+      await primary.configure('RESET synchronous_standby_names')
       await standby.remove()
     })
     const handler = open({ db: primary.url(), poolSize: 2, operationTimeout: 1 })
@@ -317,8 +316,7 @@ describe.skipIf(!hasOpenssl)('A call that is given up over TLS', () => {
       chmodSync(path, 0o600)
       if (identity !== undefined) chownSync(path, identity.uid, identity.gid)
     }
-    await server.query('ALTER SYSTEM SET ssl = on')
-    await server.query('SELECT pg_reload_conf()')
+    await server.configure('SET ssl = on')
   })
   afterAll(() => server?.remove())
 

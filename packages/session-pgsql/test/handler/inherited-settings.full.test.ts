@@ -4,7 +4,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import { describeOnEveryServer, type FreshDatabase, usePostgres } from '../support/servers.ts'
-import { until } from '../support/wait.ts'
 import { type Data, errorOf, expireAgo, type Handler, id as newId } from './kit.ts'
 import { expectUsable } from './table-kit.ts'
 
@@ -235,12 +234,11 @@ describe('Settings of the whole server', () => {
     async (isolation) => {
       settings.set('default_transaction_isolation', isolation)
       const query: FreshDatabase['query'] = (sql, parameters) => server().query(sql, parameters)
-      for (const [name, value] of settings)
-        await query(`ALTER SYSTEM SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`)
-      await query('SELECT pg_reload_conf()')
-      const isolationNow = async (): Promise<unknown> =>
-        (await query('SHOW default_transaction_isolation'))[0]?.default_transaction_isolation
-      await until(async () => (await isolationNow()) === isolation, 'the settings to be in force')
+      await server().configure(
+        ...[...settings].map(
+          ([name, value]) => `SET ${name} = ${name === 'DateStyle' ? value : `'${value}'`}`,
+        ),
+      )
       await usingHandlers(server().url('postgres'), query, (open) => exercise(open, query, IDLE))
     },
   )

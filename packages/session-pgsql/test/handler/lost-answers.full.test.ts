@@ -308,9 +308,8 @@ describe('Behind a network that fails', () => {
 
     /** Makes every commit wait for a standby that does not exist, until the wait is canceled. */
     async function loseStandby(): Promise<void> {
-      await server().query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-      await server().query('SELECT pg_reload_conf()')
-      // The setting takes effect after a moment.
+      await server().configure("SET synchronous_standby_names = 'nobody'")
+      // Commits wait when the checkpointer has read the setting, too.
       await until(async () => {
         const written = server().query("SELECT pg_logical_emit_message(true, 'test', '')")
         const [row] = await Promise.race([sleep(200).then(() => []), written])
@@ -320,8 +319,7 @@ describe('Behind a network that fails', () => {
       }, 'commits to wait')
     }
     async function findStandby(): Promise<void> {
-      await server().query('ALTER SYSTEM RESET synchronous_standby_names')
-      await server().query('SELECT pg_reload_conf()')
+      await server().configure('RESET synchronous_standby_names')
     }
     async function cancelWait(): Promise<void> {
       await until(

@@ -165,15 +165,7 @@ describe('a replicated group behind one entry', () => {
     }
   })
 
-  async function readOnly(value: 'on' | 'off'): Promise<void> {
-    await first.query(`ALTER SYSTEM SET default_transaction_read_only = ${value}`)
-    await first.query('SELECT pg_reload_conf()')
-    await eventually(async () =>
-      expect(await first.query('SHOW default_transaction_read_only')).toEqual([
-        { default_transaction_read_only: value },
-      ]),
-    )
-  }
+  const readOnly = (value: 'on' | 'off') => first.configure(`SET default_transaction_read_only = ${value}`)
 
   test('continues on another host without an error when the host in use becomes read-only (SQLSTATE 25006)', async () => {
     const other = await startPostgres({ version: '18', settings: { fsync: 'off' } })

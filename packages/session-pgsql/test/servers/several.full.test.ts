@@ -495,8 +495,7 @@ describe('sessions sharded over three servers, with faults that take longer', ()
         await writeFile(standby, '')
         await c.start()
       } else {
-        await c.query('ALTER SYSTEM SET default_transaction_read_only = on')
-        await c.query('SELECT pg_reload_conf()')
+        await c.configure('SET default_transaction_read_only = on')
       }
       expect((await sessions.write(id, { n: 2 }, { base: record })).outcome).toBe('updated')
       expect(isDown(sessions, 'c')).toBe(true)
@@ -512,8 +511,7 @@ describe('sessions sharded over three servers, with faults that take longer', ()
       if (how === 'a standby') {
         await promote(c)
       } else {
-        await c.query('ALTER SYSTEM RESET default_transaction_read_only')
-        await c.query('SELECT pg_reload_conf()')
+        await c.configure('RESET default_transaction_read_only')
       }
       await eventually(async () => expect(await places(id)).toEqual(['c']))
       expect((await sessions.read(id))?.data).toEqual({ n: 2 })

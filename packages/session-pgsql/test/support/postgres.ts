@@ -245,6 +245,20 @@ export class PostgresServer {
     return queryOnce<R>(this.conninfo(database), sql, parameters)
   }
 
+  /**
+   * Runs ALTER SYSTEM with each of these, such as `SET ssl = on` or `RESET ssl`, and waits until the settings are in force:
+   * new connections have them, and others have been told.
+   */
+  async configure(...changes: string[]): Promise<void> {
+    for (const change of changes) await this.query(`ALTER SYSTEM ${change}`)
+    // The postmaster reads the file some time after pg_reload_conf() returns.
+    const loadedAt = async () =>
+      (await this.query<{ at: string }>('SELECT pg_conf_load_time()::text AS at'))[0]?.at
+    const before = await loadedAt()
+    await this.query('SELECT pg_reload_conf()')
+    await until(async () => (await loadedAt()) !== before, 'the settings to be in force')
+  }
+
   /** Creates a database and returns its conninfo. */
   async createDatabase(
     name = `test_${randomBytes(5).toString('hex')}`,

@@ -55,8 +55,7 @@ export async function promote(standby: PostgresServer): Promise<void> {
 
 /** From now on a commit waits for the standby; resolves when there is one. */
 export async function synchronous(primary: PostgresServer): Promise<void> {
-  await primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
-  await primary.query('SELECT pg_reload_conf()')
+  await primary.configure("SET synchronous_standby_names = '*'")
   await until(
     async () =>
       (await primary.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")).length === 1,
