@@ -146,6 +146,7 @@ export const WORKLOADS: readonly Workload[] = [
       { name: 'touch', candidate: OURS, baselines: [OURS_DURABLE] },
       { name: 'touch', candidate: OURS, baselines: [CONNECT_PG_SIMPLE[0]] },
       { name: 'touch', candidate: OURS, baselines: [REDIS.always], atLeast: { 64: 1.7, 256: 2 } },
+      { name: 'touch, durable', candidate: OURS_DURABLE, baselines: [REDIS.always] },
       { name: 'touch', candidate: OURS, baselines: [REDIS.everysec] },
       { name: 'touch', candidate: OURS, baselines: [REDIS.no], atLeast: { 64: 1.2 } },
     ],
