@@ -227,10 +227,11 @@ export class Group implements Database {
 
   /** Switches to a primary that was promoted while the one in use still answers, and so is outdated. */
   async #findPromoted(): Promise<void> {
-    if (this.#current === undefined || this.#searching !== undefined) return
+    // Requests may lose it while the roles are queried.
+    const old = this.#current
+    if (old === undefined || this.#searching !== undefined) return
     const { chosen } = await this.#queryRoles(performance.now() + this.#probeTimeout)
     if (chosen === undefined || chosen.role.timeline <= this.#timeline || this.#watch === undefined) return
-    const old = this.#current
     this.#take(chosen)
     if (old === chosen.host) return
     // With synchronous replication its commits hang, because its standby now follows the new primary.

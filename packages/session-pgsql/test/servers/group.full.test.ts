@@ -187,6 +187,44 @@ describe('a replicated group behind one entry', () => {
     }
   })
 
+  test('a promotion that is found after the primary in use was lost is no unhandled rejection', async () => {
+    const primary = await startPostgres({ version: '18', settings: { fsync: 'off' } })
+    const standby = await startStandby(primary)
+    const proxy = await startProxy(standby)
+    const rejections: unknown[] = []
+    const onRejection = (reason: unknown) => rejections.push(reason)
+    process.on('unhandledRejection', onRejection)
+    try {
+      const handler = handlerOf('target_session_attrs=read-write', [
+        primary,
+        { host: proxy.host, port: proxy.port },
+      ])
+      const promotions: object[] = []
+      handler.on('promoted', (event) => promotions.push(event))
+      await handler.write('id', { n: 1 })
+      await eventually(async () => expect(await standby.query('SELECT 1 FROM php_session')).toHaveLength(1))
+      proxy.holdServerReplies()
+      await promote(standby)
+      const [now] = await standby.query<{ at: string }>('SELECT clock_timestamp()::text AS at')
+      await until(async () => {
+        const asked = `SELECT 1 FROM pg_stat_activity WHERE application_name = 'session_pgsql' AND query_start > $1`
+        return (await standby.query(asked, [now?.at])).length > 0
+      }, 'the handler to ask the promoted host, whose answer is held back')
+      await primary.kill9()
+      const reading = handler.read('id')
+      await until(() => handler.status().servers[0]?.address === undefined, 'the primary to be lost')
+      await proxy.resume()
+      expect((await reading)?.data).toEqual({ n: 1 })
+      expect(promotions).toHaveLength(1)
+      expect(rejections).toEqual([])
+    } finally {
+      process.off('unhandledRejection', onRejection)
+      await proxy.stop()
+      await primary.remove()
+      await standby.remove()
+    }
+  })
+
   test('writes only to the new primary after a promotion without fencing', async () => {
     const handler = handlerOf('target_session_attrs=read-write')
     const promotions: object[] = []
