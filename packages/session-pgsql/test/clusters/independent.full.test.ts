@@ -160,21 +160,37 @@ describe('three independent servers under traffic', () => {
       start({ callers: 0, seed: 2, diesAfter: 5 }),
     ])
     const dying = serving.splice(2)
-    await b.kill9()
-    serving.push(await start({ callers: 12, seed: 300 }))
-    // So many rows that failback takes longer than the killed processes live.
-    const ids = Array.from({ length: 900 }, (_, n) => `kept-${n}`)
-    for (let n = 0; n < ids.length; n += 50) {
-      const some = ids.slice(n, n + 50)
-      await Promise.all(some.map((id, more) => here.write(id, { n: n + more }, { base: null })))
-    }
-    b.shiftClock(FAST)
-    await b.start()
-    const [row] = await b.query<{ ahead: number }>(
-      'SELECT extract(epoch FROM clock_timestamp())::float8 AS ahead',
+    const deaths = dying.map(({ result }) =>
+      result.then(
+        () => 'has ended',
+        (error: Error) => error.message,
+      ),
     )
-    expect((row?.ahead ?? 0) - Date.now() / 1000).toBeGreaterThan(FAST - 1)
-    for (const one of dying) await expect(one.result).rejects.toThrow('SIGKILL')
+    let dead = 0
+    for (const death of deaths) void death.then(() => dead++)
+    const kept = new Map<string, number>()
+    let outages = 0
+    // Again, if the other processes have moved nearly all rows back before those that die have moved theirs.
+    do {
+      outages++
+      await b.kill9()
+      if (outages === 1) serving.push(await start({ callers: 12, seed: 300 }))
+      // So many rows that failback takes longer than the killed processes live.
+      const ids = Array.from({ length: 900 }, (_, n) => `kept-${outages}-${n}`)
+      for (let n = 0; n < ids.length; n += 50) {
+        const some = ids.slice(n, n + 50)
+        await Promise.all(some.map((id, more) => here.write(id, { n: n + more }, { base: null })))
+      }
+      for (const [n, id] of ids.entries()) kept.set(id, n)
+      b.shiftClock(FAST)
+      await b.start()
+      const [row] = await b.query<{ ahead: number }>(
+        'SELECT extract(epoch FROM clock_timestamp())::float8 AS ahead',
+      )
+      expect((row?.ahead ?? 0) - Date.now() / 1000).toBeGreaterThan(FAST - 1)
+      await Promise.race([Promise.all(deaths), settled([here])])
+    } while (dead < dying.length)
+    for (const death of deaths) expect(await death).toContain('SIGKILL')
     for (const one of serving) {
       one.send('calm')
       while ((await one.receive()) === 'settled?') {
@@ -191,13 +207,13 @@ describe('three independent servers under traffic', () => {
       expect(result.broken.join('; ')).toBe('')
       expect(result.acknowledged).toBeGreaterThan(50)
       expect(result.codes.filter((code) => code !== 'AMBIGUOUS' && code !== 'SERVER_DOWN')).toEqual([])
-      // Each of its callers had at most one request in progress at the kill.
-      expect(result.codes.length).toBeLessThanOrEqual(12)
+      // Each of its callers had at most one request in progress at each kill.
+      expect(result.codes.length).toBeLessThanOrEqual(12 * outages)
       expect(result.codesInCalm).toEqual([])
       await expectEveryRowAtHome(result)
     }
-    for (const [n, id] of ids.entries()) expect((await here.read(id))?.data).toEqual({ n })
-    await expectEveryRowAtHome({ ids })
+    for (const [id, n] of kept) expect((await here.read(id))?.data).toEqual({ n })
+    await expectEveryRowAtHome({ ids: [...kept.keys()] })
   })
 
   test(
