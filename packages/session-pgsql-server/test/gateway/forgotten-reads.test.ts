@@ -1,5 +1,5 @@
-import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { connectPool } from '../../../session-pgsql/test/support/connect.ts'
 import { describeOnEveryKind } from '../../../session-pgsql/test/support/servers.ts'
 import { until } from '../../../session-pgsql/test/support/wait.ts'
 import { ClosedReads, ConnectionReads, KnownSession, TextBudget } from '../../src/gateway/reads.ts'
@@ -107,8 +107,8 @@ describeOnEveryKind(
         const { talk, sessions, own } = await start({ createUnread })
         const one = key()
         await sessions.write(idOf(one), { user: 'grace' })
-        const destroyer = new pg.Client(await db())
-        await destroyer.connect()
+        const pool = connectPool(await db())
+        const destroyer = await pool.connect()
         await destroyer.query('BEGIN')
         await destroyer.query('DELETE FROM php_session WHERE sess_id = $1', [idOf(one)])
         await own.open()
@@ -118,7 +118,8 @@ describeOnEveryKind(
         // It has read the session, and tries to write it: the row is locked.
         await until(() => calls() >= before + 3, 'the write')
         await destroyer.query('COMMIT')
-        await destroyer.end()
+        destroyer.release()
+        await pool.end()
         expect(await reply).toMatch(createUnread ? /^\+OK/ : /^-ERR NOT_READ/)
         expect((await sessions.read(idOf(one)))?.data).toEqual(
           createUnread ? { user: 'ada', n: 1 } : undefined,
