@@ -173,15 +173,19 @@ export const WORKLOADS: readonly Workload[] = [
   ),
 ]
 
+function nameOf(operation: 'read' | 'writeBased'): string {
+  return operation === 'read' ? 'read' : 'write with a base'
+}
+
 /** The cost of hashed ids, and of looking for both forms of them. */
 const HASHED_IDS: readonly Workload[] = (['read', 'writeBased'] as const).map((operation) => ({
   name: operation === 'read' ? 'ids-read' : 'ids-write',
-  description: `${operation === 'read' ? 'reads' : 'writes with a base'}, by the form in which ids are stored`,
+  description: `${nameOf(operation)}, by the form in which ids are stored`,
   window: 10_000,
   entries: ([OURS, HASHED, BOTH_FORMS] as const).map((candidate) => ({ candidate, operation })),
   targets: [
-    { name: `${operation}, hashed ids`, candidate: HASHED, baselines: [OURS], atLeast: 0.93 },
-    { name: `${operation}, both forms`, candidate: BOTH_FORMS, baselines: [OURS] },
+    { name: `${nameOf(operation)}, hashed ids`, candidate: HASHED, baselines: [OURS], atLeast: 0.93 },
+    { name: `${nameOf(operation)}, both forms`, candidate: BOTH_FORMS, baselines: [OURS] },
   ],
 }))
 

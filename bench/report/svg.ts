@@ -7,8 +7,8 @@ import { number } from './text.ts'
  */
 
 const ROW = 30
-const LEFT = 380
-const WIDTH = 940
+const LEFT = 420
+const WIDTH = 980
 const RIGHT = 70
 const TOP = 56
 
