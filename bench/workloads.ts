@@ -163,7 +163,7 @@ export const WORKLOADS: readonly Workload[] = [
       ],
       targets: [
         {
-          name: operation === 'read' ? 'read, one caller' : 'write with a base, one caller',
+          name: `${nameOf(operation)}, one caller`,
           candidate: OURS,
           baselines: [NODE_POSTGRES],
           atLeast: 0.95,

@@ -1,26 +1,5 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { afterEach, expect, test } from 'vitest'
-import type { BatchMessage } from '../../src/index.ts'
-import { describeHandler, type Handler } from './kit.ts'
-
-const CHANNEL = 'tracing:session-pgsql:batch:start'
-
-const stops: (() => void)[] = []
-afterEach(() => {
-  for (const stop of stops.splice(0)) stop()
-})
-
-/** Returns the sizes of the batches that the handler sends until the end of the test. */
-function sizesOf(handler: Handler): number[] {
-  const sizes: number[] = []
-  const listener = (message: unknown): void => {
-    const batch = message as BatchMessage
-    if (batch.handler === handler) sizes.push(batch.size)
-  }
-  subscribe(CHANNEL, listener)
-  stops.push(() => unsubscribe(CHANNEL, listener))
-  return sizes
-}
+import { expect, test } from 'vitest'
+import { batchSizes, describeHandler } from './kit.ts'
 
 describeHandler(
   'Batches',
@@ -35,7 +14,7 @@ describeHandler(
       async ([calls, batches]) => {
         const sessions = kit.open()
         await sessions.open()
-        const sizes = sizesOf(sessions)
+        const sizes = batchSizes(sessions)
         await Promise.all(ids(calls).map((id) => sessions.write(id, {}, { base: null })))
         expect(sizes).toEqual(batches)
       },
@@ -47,7 +26,7 @@ describeHandler(
     ])('%i writes of 30,000 characters are sent in batches of %j', async ([calls, batches]) => {
       const sessions = kit.open()
       await sessions.open()
-      const sizes = sizesOf(sessions)
+      const sizes = batchSizes(sessions)
       const data = { text: 'x'.repeat(30_000) }
       await Promise.all(ids(calls).map((id) => sessions.write(id, data, { base: null })))
       expect(sizes).toEqual(batches)
@@ -64,7 +43,7 @@ describeHandler(
       const sessions = kit.open()
       const known = ids(calls)
       await Promise.all(known.map((id) => sessions.write(id, {})))
-      const sizes = sizesOf(sessions)
+      const sizes = batchSizes(sessions)
       await Promise.all(known.map((id) => sessions.read(id)))
       expect(sizes).toEqual(batches)
       sizes.length = 0
@@ -75,7 +54,7 @@ describeHandler(
     test('without batches, a request does not wait for one that was sent before', async () => {
       const sessions = kit.open({ batch: false })
       await sessions.open()
-      const sizes = sizesOf(sessions)
+      const sizes = batchSizes(sessions)
       const reads: Promise<unknown>[] = []
       for (let sent = 1; sent <= 5; sent++) {
         reads.push(sessions.read(kit.id()))

@@ -1,6 +1,7 @@
+import { channel } from 'node:diagnostics_channel'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, test } from 'vitest'
-import { SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
+import { afterAll, afterEach, beforeAll, onTestFinished, test } from 'vitest'
+import { type BatchMessage, SaveHandler, type SaveHandlerOptions } from '../../src/index.ts'
 import {
   describeOnEveryKind,
   describeOnEveryServer,
@@ -112,6 +113,19 @@ function nodePostgres(): Driver {
       await pool?.end()
     },
   }
+}
+
+/** Returns the sizes of the batches that the handler sends until the end of the test, in their order. */
+export function batchSizes(handler: Handler): number[] {
+  const sizes: number[] = []
+  const onStart = (message: unknown): void => {
+    const batch = message as BatchMessage
+    if (batch.handler === handler) sizes.push(batch.size)
+  }
+  const started = channel('tracing:session-pgsql:batch:start')
+  started.subscribe(onStart)
+  onTestFinished(() => void started.unsubscribe(onStart))
+  return sizes
 }
 
 let ids = 0

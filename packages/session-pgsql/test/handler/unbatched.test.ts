@@ -1,7 +1,5 @@
-import { channel } from 'node:diagnostics_channel'
-import { expect, onTestFinished, test } from 'vitest'
-import type { BatchMessage } from '../../src/diagnostics.ts'
-import { type Data, describeHandler, errorOf, id as newId } from './kit.ts'
+import { expect, test } from 'vitest'
+import { batchSizes, type Data, describeHandler, errorOf, id as newId } from './kit.ts'
 import { expectUsable } from './table-kit.ts'
 
 /** `batch: false`: one statement per request. All other suites run with batches. */
@@ -13,14 +11,7 @@ describeHandler('Without batches', (kit) => {
   test('every request is a statement of its own', async () => {
     const sessions = open()
     await sessions.open()
-    const sizes: number[] = []
-    const hear = (message: unknown): void => {
-      const batch = message as BatchMessage
-      if (batch.handler === sessions) sizes.push(batch.size)
-    }
-    const started = channel('tracing:session-pgsql:batch:start')
-    started.subscribe(hear)
-    onTestFinished(() => void started.unsubscribe(hear))
+    const sizes = batchSizes(sessions)
     const ids = Array.from({ length: 20 }, newId)
     await Promise.all(ids.map((id, n) => sessions.write(id, { n }, { base: null })))
     expect(await Promise.all(ids.map(async (id) => (await sessions.read(id))?.data))).toEqual(

@@ -247,7 +247,7 @@ export class PostgresServer {
 
   /**
    * Runs ALTER SYSTEM with each of these, such as `SET ssl = on` or `RESET ssl`, and waits until the settings are in force:
-   * new connections have them, and others have been told.
+   * new connections have them, others have been told, and commits wait for a synchronous standby.
    */
   async configure(...changes: string[]): Promise<void> {
     for (const change of changes) await this.query(`ALTER SYSTEM ${change}`)
@@ -257,6 +257,8 @@ export class PostgresServer {
     const before = await loadedAt()
     await this.query('SELECT pg_reload_conf()')
     await until(async () => (await loadedAt()) !== before, 'the settings to be in force')
+    // Commits depend on the checkpointer, which reads the settings before the next checkpoint.
+    await this.query('CHECKPOINT')
   }
 
   /** Creates a database and returns its conninfo. */

@@ -61,8 +61,6 @@ export async function synchronous(primary: PostgresServer): Promise<void> {
       (await primary.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")).length === 1,
     'a synchronous standby',
   )
-  // Commits wait when the checkpointer has read the setting, which it does before the next checkpoint.
-  await primary.query('CHECKPOINT')
 }
 
 async function copyData(from: PostgresServer, to: PostgresServer): Promise<void> {
