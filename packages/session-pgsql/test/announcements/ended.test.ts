@@ -6,7 +6,7 @@ import { hashedId } from '../../src/session/stored-id.ts'
 import { channelOf } from '../../src/table/announcements.ts'
 import { optionsFor, startSite } from '../express/site.ts'
 import { type Data, describeHandler, errorOf, expireAgo, type Handler, id } from '../handler/kit.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 import { eventually } from '../support/wait.ts'
 import { type Listening, listening as listenWith, TO_LISTENERS } from './listening.ts'
 
@@ -261,7 +261,7 @@ describeHandler('Announcements of ended sessions', (kit) => {
   })
 })
 
-describeOnEveryServer('Adapters announce', (server) => {
+describeOnEveryKind('Adapters announce', (server) => {
   test('in Express, the old id after regenerate, and the id after a logout', async () => {
     const site = await startSite({ ...optionsFor(await server.freshDatabase()), announce: true }, (app) => {
       app.get('/login', (req, res) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { compileStrict, createProject, type Project, pack } from '../packaging/consumer.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { blockFinder } from './blocks.ts'
 import { startPasted } from './pasted-site.ts'
 
@@ -11,7 +11,7 @@ import { startPasted } from './pasted-site.ts'
 
 const docs = join(import.meta.dirname, '../../../../docs')
 
-describeOnEveryServer(
+describeOnEveryKind(
   'the page of',
   (server) => {
     let packed: Awaited<ReturnType<typeof pack>>

@@ -7,7 +7,7 @@ import { createSessions, type Sessions } from '../../src/adapters/web.ts'
 import type { SaveHandler } from '../../src/index.ts'
 import { runHere } from '../cli/command-line.ts'
 import { listen } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { blocksOf } from './blocks.ts'
 
 /** Runs the configurations of docs/security-review.md, as they are on the page. */
@@ -139,7 +139,7 @@ class Browser {
   }
 }
 
-describeOnEveryServer(
+describeOnEveryKind(
   'docs/security-review.md',
   (server) => {
     describe.each(Object.entries(SITES))('%s', (_, start) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createSessions, type WebSession } from '../../src/adapters/web.ts'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/web.md'), 'utf8')
 
@@ -27,7 +27,7 @@ function hookOf(db: unknown): { handle: Handle; close(): Promise<void> } {
   return { handle: hook.handle, close: () => hook.sessions.close() }
 }
 
-describeOnEveryServer("SvelteKit's hook in docs/web.md", (server) => {
+describeOnEveryKind("SvelteKit's hook in docs/web.md", (server) => {
   test('gives each request its session and sets the cookie of a stored one', async () => {
     const { handle, close } = hookOf((await server.freshDatabase()).db)
     const visit = async (

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
 import { Gates } from '../../src/testing/gates.ts'
 import { listen } from '../express/site.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 
-describeOnEveryServer(
+describeOnEveryKind(
   'The demo',
   (server) => {
     let database: FreshDatabase

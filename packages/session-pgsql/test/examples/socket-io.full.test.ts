@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { io, type Socket } from 'socket.io-client'
 import { afterEach, expect, test } from 'vitest'
 import { Browser } from '../../src/testing/browser.ts'
-import { describeOnEveryServer, type FreshDatabase } from '../support/servers.ts'
+import { describeOnEveryKind, type FreshDatabase } from '../support/servers.ts'
 import { eventually, until } from '../support/wait.ts'
 
 const EXAMPLE = join(import.meta.dirname, '../../../../examples/socket.io')
 
 /** The example, on the built package, in two processes. */
-describeOnEveryServer(
+describeOnEveryKind(
   'the example socket.io in two processes',
   (server) => {
     const children: ChildProcess[] = []

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { describeOnEveryServer } from '../support/servers.ts'
+import { describeOnEveryKind } from '../support/servers.ts'
 import { bin, createProject, entryPoints, locate, type Project, pack } from './consumer.ts'
 
 let packed: Awaited<ReturnType<typeof pack>>
@@ -197,7 +197,7 @@ export const wrong = new m0.SaveHandler({ nosuchoption: 1 })
   })
 })
 
-describeOnEveryServer('the package writes and reads a session', (server) => {
+describeOnEveryKind('the package writes and reads a session', (server) => {
   let TEST_DB: string
   beforeAll(async () => {
     const { db } = await server.freshDatabase()
