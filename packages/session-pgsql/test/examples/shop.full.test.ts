@@ -9,7 +9,7 @@ import {
   describeInBrowser,
   type Page,
 } from '../../../session-pgsql-server/test/console/browser.ts'
-import { describeOnEveryKind } from '../support/servers.ts'
+import { describeOnEveryServer } from '../support/servers.ts'
 import { until } from '../support/wait.ts'
 import { EXAMPLES, type ExampleCommand, type ExampleProcess, startExample } from './example-process.ts'
 import { ADA, GRACE, LAPTOP, PHONE, signIn } from './shop-users.ts'
@@ -189,7 +189,7 @@ describeInBrowser('the shop', (browser) => {
   })
 })
 
-describeOnEveryKind(
+describeOnEveryServer(
   'the shop as two processes with DATABASE_URL',
   (server) =>
     describeInBrowser('in a browser', (browser) => {
