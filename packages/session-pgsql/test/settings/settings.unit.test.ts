@@ -1,10 +1,9 @@
 import { Socket } from 'node:net'
 import { inspect } from 'node:util'
-import { PGlite } from '@electric-sql/pglite'
 import { neon } from '@neondatabase/serverless'
 import pg from 'pg'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { parsePhpIni } from '../../src/php-ini.ts'
 import { columns } from '../../src/settings/columns.ts'
 import { RULES } from '../../src/settings/rules.ts'
@@ -35,15 +34,7 @@ function newPool(config: pg.PoolConfig): pg.Pool {
   pools.push(pool)
   return pool
 }
-let instance: PGlite
-// Starting takes seconds on a busy machine.
-beforeAll(async () => {
-  instance = await PGlite.create()
-}, 60_000)
-afterAll(async () => {
-  await Promise.all(pools.map((pool) => pool.end()))
-  await instance.close()
-})
+afterAll(() => Promise.all(pools.map((pool) => pool.end())))
 
 describe('defaults', () => {
   test('are as documented', () => {
@@ -338,7 +329,7 @@ describe('db', () => {
         new URL('postgresql://u:hunter2@v/d'),
         pool,
         config,
-        instance,
+        'pglite:',
         'pglite:',
         'pglite:./sessions',
       ],
@@ -349,13 +340,13 @@ describe('db', () => {
       ['conninfo', 'v:5432/d'],
       ['pool', 'p:5432/d'],
       ['poolConfig', 'c:7/d'],
-      ['pglite', 'pglite:'],
+      ['pgliteFolder', 'pglite:'],
       ['pgliteFolder', 'pglite:#2'],
       ['pgliteFolder', 'pglite:./sessions'],
     ])
     expect(db[3]).toHaveProperty('pool', pool)
     expect(db[4]).toHaveProperty('config', config)
-    expect(db[5]).toHaveProperty('instance', instance)
+    expect(db[5]).toHaveProperty('folder', undefined)
     expect(db[6]).toHaveProperty('folder', undefined)
     expect(db[7]).toHaveProperty('folder', './sessions')
     expect(resolve({ db: pool }).db).toHaveLength(1)
@@ -495,7 +486,6 @@ describe('db', () => {
       ['options', { host: 'h', password: 'hunter2', ssl: { key: 'hunter2' } }],
       ['options by URL', { connectionString: 'postgresql://u:hunter2@h/d?x=hunter2&y' }],
       ['options by odd URL', { connectionString: 'postgresql://u:hunter2@hunter2@h/d?x' }],
-      ['PGlite', instance],
       ['postgres.js', postgres('postgres://u:hunter2@h/d')],
     ]
     for (const [form, db] of forms) {
